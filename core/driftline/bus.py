@@ -1,0 +1,103 @@
+"""The bus: topics of ordered partitions, workers that own partitions, checkpoints that make pure steps durable.
+
+Two implementations, one contract suite: `driftline.memory` (one process, nothing installed) and `driftline.kafka`.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from driftline.messages import M, Topic
+
+M_co = TypeVar("M_co", bound=msgspec.Struct, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A message as it lies on a topic. `timestamp`: seconds since the epoch when it was produced."""
+
+    partition: int
+    offset: int
+    timestamp: float
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope(Generic[M_co]):
+    """A decoded message with its place on the topic."""
+
+    partition: int
+    offset: int
+    timestamp: float
+    value: M_co
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A message that a step puts out. It goes to the partition of the message that caused it, so order is kept."""
+
+    partition: int
+    topic: Topic[Any]
+    message: msgspec.Struct
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a worker must find again after a crash: the states that changed, and where to read on."""
+
+    partition: int
+    position: int
+    """Offset of the next input message to read."""
+    states: Mapping[str, bytes]
+    """Per series ("stream/key") its whole state, opaque to the bus."""
+    outputs: Sequence[Output] = ()
+    """Sent in the same transaction as the checkpoint; only with exactly-once delivery."""
+
+
+class Owner(Protocol):
+    """Who is told which input partitions it owns. Both calls finish before a message of the partition is fetched."""
+
+    async def assigned(self, partition: int, position: int, states: Mapping[str, bytes]) -> None:
+        """The partition is ours from now on: former owners are fenced, `states` is what they checkpointed last."""
+
+    async def revoked(self, partition: int) -> None:
+        """The partition goes to somebody else: checkpoint it now; afterwards it is no longer ours."""
+
+
+class Feed(Protocol):
+    """One worker's membership in a consumer group: messages in, outputs and checkpoints out."""
+
+    async def poll(self, limit: int, timeout: float) -> Sequence[Raw]:
+        """At most `limit` messages of the owned partitions, in order within each; waits at most `timeout` seconds."""
+
+    async def send(self, outputs: Sequence[Output]) -> None:
+        """Returns when all are acknowledged. Raises BusUnavailable."""
+
+    async def commit(self, checkpoint: Checkpoint) -> None:
+        """Writes a checkpoint atomically. Raises Fenced when somebody else owns the partition now, BusUnavailable."""
+
+
+class Bus(Protocol):
+    """Topics of a fixed number of partitions."""
+
+    async def publish(self, topic: Topic[M], messages: Sequence[M]) -> None:
+        """Appends, in order per key; returns when every one is acknowledged. Raises BusUnavailable."""
+
+    def join(self, topic: Topic[Any], group: str, owner: Owner) -> AbstractAsyncContextManager[Feed]:
+        """Enters the consumer group `group` on `topic`, whose checkpoints lie in the compacted topic
+        `state_topic(group)`. Partitions are shared among all that joined; leaving gives them back."""
+
+    def tail(self, topic: Topic[M], *, earliest: bool = False) -> AsyncIterator[Sequence[Envelope[M]]]:
+        """Reads all partitions outside any group, from the start or from now on. Unreadable messages are skipped."""
+
+    async def lag(self, topic: Topic[Any], group: str) -> Mapping[int, int]:
+        """Per partition the messages after the group's last checkpoint. Raises BusUnavailable."""
+
+    async def check(self) -> None:
+        """Raises BusUnavailable while the bus can't be used."""
+
+    async def close(self) -> None:
+        """Gives connections back."""

@@ -1,0 +1,75 @@
+"""The one error tree.
+
+DriftlineError
+├── InvalidInput              what somebody sent or wrote is wrong; the message says what was found and expected
+│   ├── InvalidDefinition     a stream definition file
+│   ├── InvalidRecord         a row at ingest's door
+│   └── PoisonMessage         bytes on a topic that no reader can use
+├── Unavailable               recoverable: the same call may succeed later
+│   ├── BusUnavailable        the broker is away or did not acknowledge
+│   └── StoreUnavailable      the object store is away
+├── NotFound                  no object under that key
+├── Conflict                  a conditional put lost: somebody else was there first
+├── Fenced                    recoverable: another worker took this partition over
+├── TooManyDeadLetters        a worker stops itself: its input is mostly garbage
+└── RefusedModel              a model version that the edge does not trust, with its reason
+"""
+
+
+class DriftlineError(Exception):
+    """Everything that Driftline raises on purpose."""
+
+
+class InvalidInput(DriftlineError):
+    """What somebody sent or wrote is wrong."""
+
+
+class InvalidDefinition(InvalidInput):
+    """A stream definition that can't be used."""
+
+
+class InvalidRecord(InvalidInput):
+    """A row that is no record of its stream."""
+
+
+class PoisonMessage(InvalidInput):
+    """Bytes on a topic that no reader can use."""
+
+
+class Unavailable(DriftlineError):
+    """Recoverable: the same call may succeed later."""
+
+
+class BusUnavailable(Unavailable):
+    """The broker is away, or did not acknowledge in time."""
+
+
+class StoreUnavailable(Unavailable):
+    """The object store is away."""
+
+
+class NotFound(DriftlineError):
+    """No object under that key."""
+
+
+class Conflict(DriftlineError):
+    """A conditional put lost."""
+
+
+class Fenced(DriftlineError):
+    """Another worker took this partition over; what it held must be restored before going on."""
+
+
+class TooManyDeadLetters(DriftlineError):
+    """More than the configured share of a worker's input is unusable."""
+
+
+class RefusedModel(DriftlineError):
+    """A model version that must not be served.
+
+    `reason` is one word of a bounded set (a metric label); the text says what was found and expected.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason

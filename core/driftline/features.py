@@ -1,0 +1,220 @@
+"""What members learn from, computed record by record: the same code trains in the cloud and serves on the edge.
+
+Pure NumPy over many series at once. Every input is a difference to the newest value, an angle or the calendar, so a
+level that was never seen before can't break a forecast.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from driftline.definition import DAY_S, StreamDefinition
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+MEMORIES = (0.3, 0.1, 0.03, 0.01, 0.003)
+"""Smoothing factors of the moving averages: from the last few records to the last few hundred."""
+SCALE_MEMORY = 0.002
+YEAR_DAYS = 365.25
+RLS_LAGS = 5
+BIAS = 0.1
+DAY_TERMS = [0, 1, 3, 4]
+"""Where in the calendar the time of day stands."""
+TINY = 1e-12
+CLIP = 8.0
+"""Scaled inputs are cut here: a glitch is one wild input, not the end of a filter."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the members of n records are fed with; row i belongs to record i of the round."""
+
+    net: npt.NDArray[np.float32]
+    """[n, width]: the networks' inputs in the stream's own units; they normalise inside."""
+    rls: Floats
+    """[n, horizons, terms]: the linear filter's inputs, scaled to about 1."""
+    last: Floats
+    """[n]: the target's value, NaN when it is missing: then nothing can be forecast."""
+    scale: Floats
+    """[n]: the usual size of one step of the target, in its units."""
+    ready: npt.NDArray[np.bool_]
+    """[n]: whether the networks' lags are filled."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The inputs' sizes and meanings, given by a stream definition."""
+
+    columns: int
+    angles: Ints
+    """Which columns are angles."""
+    lags: int
+    horizon: tuple[int, ...]
+    season: int
+
+    @classmethod
+    def of(cls, stream: StreamDefinition) -> Self:
+        angles = np.flatnonzero(stream.angles)
+        return cls(len(stream.columns), angles, stream.lags, stream.horizon, stream.season)
+
+    @property
+    def net_width(self) -> int:
+        seasonal = 1 + len(self.horizon) if self.season else 0
+        return (self.lags - 1) * self.columns + len(MEMORIES) + seasonal + 6 + 2 * len(self.angles)
+
+    @property
+    def rls_terms(self) -> int:
+        others = self.columns - 1 + len(self.other_angles)
+        return 1 + min(RLS_LAGS, self.lags - 1) + len(MEMORIES) + 4 + (2 if self.season else 0) + others
+
+    @cached_property
+    def other_angles(self) -> Ints:
+        return self.angles[self.angles > 0]
+
+    @cached_property
+    def other_levels(self) -> Ints:
+        return np.setdiff1d(np.arange(1, self.columns), self.angles)
+
+    @cached_property
+    def lag_steps(self) -> Ints:
+        return np.arange(1, self.lags, dtype=np.int64)
+
+    @cached_property
+    def season_steps(self) -> Ints:
+        """How many records back the same time of the day before lies: for now, and for each horizon's target."""
+        return np.array([self.season, *(self.season - h for h in self.horizon)], dtype=np.int64)
+
+    @cached_property
+    def memories(self) -> Floats:
+        """Smoothing factors of `History.moving`: the target's averages, then the slow statistics."""
+        return np.array([*MEMORIES, *[SCALE_MEMORY] * (1 + 2 * self.columns)])
+
+
+@dataclass(frozen=True)
+class History:
+    """What is remembered of every series, one row ("slot") each."""
+
+    count: Ints
+    """[slots]: records seen."""
+    recent: Floats
+    """[slots, lags, columns]: the newest values, a ring; NaN is missing."""
+    day: Floats
+    """[slots, season + 1]: the target's newest day, a ring."""
+    moving: Floats
+    """[slots, memories + 1 + 2 columns]: moving averages of the target, then slow ones of the target's squared steps,
+    of every column, and of every column's squared deviation."""
+
+    @classmethod
+    def empty(cls, slots: int, layout: Layout) -> Self:
+        return cls(
+            count=np.zeros(slots, dtype=np.int64),
+            recent=np.full((slots, layout.lags, layout.columns), np.nan),
+            day=np.full((slots, layout.season + 1), np.nan),
+            moving=np.full((slots, len(layout.memories)), np.nan),
+        )
+
+
+def observe(history: History, layout: Layout, slots: Ints, t: Ints, values: Floats) -> Inputs:
+    """Takes in one record of each of n different series and gives the inputs for forecasting from it.
+
+    slots: [n] rows of `history`, each at most once. t: [n] milliseconds since the epoch. values: [n, columns] in the
+    stream's units, NaN where missing. `history` is changed in place.
+    """
+    position = history.count[slots]
+    moving = _remember(history, layout, slots, position, values)
+    target = values[:, 0]
+    lagged = history.recent[slots[:, None], (position[:, None] - layout.lag_steps) % layout.lags]
+    differences = lagged - values[:, None, :]
+    if len(layout.angles):
+        differences[:, :, layout.angles] = (differences[:, :, layout.angles] + 180.0) % 360.0 - 180.0
+    averages = moving[:, : len(MEMORIES)] - target[:, None]
+    seasonal = _seasonal(history, layout, slots, position, target)
+    clock = calendar(t)
+    turned = circle(values[:, layout.angles])
+    net = np.concatenate([differences.reshape(len(slots), -1), averages, seasonal, clock, turned], axis=1)
+    net[np.isnan(net)] = 0.0
+    scale = np.sqrt(moving[:, len(MEMORIES)])
+    ready = (position + 1 >= layout.lags) & np.isfinite(target)
+    rls = _filter_inputs(layout, values, differences[:, :RLS_LAGS, 0], averages, seasonal, clock, moving, scale)
+    return Inputs(net.astype(np.float32), rls, target, scale, ready)
+
+
+def _remember(history: History, layout: Layout, slots: Ints, position: Ints, values: Floats) -> Floats:
+    """Writes the record into the rings and gives the moved averages."""
+    before = history.recent[slots, (position - 1) % layout.lags, 0]
+    history.recent[slots, position % layout.lags] = values
+    history.day[slots, position % (layout.season + 1)] = values[:, 0]
+    history.count[slots] = position + 1
+    old = history.moving[slots]
+    first = len(MEMORIES)
+    news = np.empty_like(old)
+    news[:, :first] = values[:, :1]
+    news[:, first] = (values[:, 0] - before) ** 2
+    news[:, first + 1 : first + 1 + layout.columns] = values
+    news[:, first + 1 + layout.columns :] = (values - old[:, first + 1 : first + 1 + layout.columns]) ** 2
+    # A young series follows its first records quickly, then settles into its slow memories.
+    memory = np.maximum(layout.memories, 1.0 / (position[:, None] + 1.0))
+    started = np.where(np.isnan(old), news, old)
+    moved = started + memory * (news - started)
+    moving = np.where(np.isnan(news), old, moved)
+    history.moving[slots] = moving
+    return moving
+
+
+def _seasonal(history: History, layout: Layout, slots: Ints, position: Ints, target: Floats) -> Floats:
+    """[n, 1 + horizons]: the day before, same time, minus now; and how it went on from there to each horizon."""
+    if not layout.season:
+        return np.empty((len(slots), 0))
+    then: Floats = history.day[slots[:, None], (position[:, None] - layout.season_steps) % (layout.season + 1)]
+    then[:, 1:] -= then[:, :1]
+    then[:, 0] -= target
+    return then
+
+
+def calendar(t: Ints) -> Floats:
+    """[n, 6]: time of day (two harmonics) and day of year (one), as sines and cosines. `t` in milliseconds, UTC."""
+    days = t / (DAY_S * 1000.0)
+    day = 2 * np.pi * (days % 1.0)
+    year = 2 * np.pi * (days % YEAR_DAYS) / YEAR_DAYS
+    phases = np.stack([day, 2 * day, year], axis=1)
+    return np.concatenate([np.sin(phases), np.cos(phases)], axis=1)
+
+
+def circle(degrees: Floats) -> Floats:
+    """[n, 2 k]: angles as sine and cosine."""
+    radians = np.deg2rad(degrees)
+    return np.concatenate([np.sin(radians), np.cos(radians)], axis=1)
+
+
+def _filter_inputs(
+    layout: Layout,
+    values: Floats,
+    lagged: Floats,
+    averages: Floats,
+    seasonal: Floats,
+    clock: Floats,
+    moving: Floats,
+    scale: Floats,
+) -> Floats:
+    """[n, horizons, terms], scaled by the usual step of the target so that units don't matter."""
+    n, horizons, others = len(values), len(layout.horizon), layout.other_levels
+    unit = np.maximum(scale, TINY)[:, None]
+    level = moving[:, len(MEMORIES) + 1 + others]
+    spread = np.sqrt(np.maximum(moving[:, len(MEMORIES) + 1 + layout.columns + others], TINY))
+    turned = circle(values[:, layout.other_angles])
+    bias = np.full((n, 1), BIAS)
+    shared = [bias, lagged / unit, averages / unit, clock[:, DAY_TERMS], (values[:, others] - level) / spread, turned]
+    terms = np.repeat(np.concatenate(shared, axis=1)[:, None, :], horizons, axis=1)
+    if layout.season:
+        daily = np.empty((n, horizons, 2))
+        daily[:, :, 0] = seasonal[:, :1] / unit
+        daily[:, :, 1] = seasonal[:, 1:] / unit
+        terms = np.concatenate([terms, daily], axis=2)
+    # Missing inputs say nothing (zero), wild ones are cut.
+    terms[np.isnan(terms)] = 0.0
+    clipped: Floats = np.clip(terms, -CLIP, CLIP)
+    return clipped

@@ -1,0 +1,130 @@
+"""What travels on the topics, and where bytes meet types.
+
+Messages are JSON, so any Kafka tool can read them. Times are whole milliseconds since 1970-01-01 UTC. A missing number
+is null on the wire and NaN or None in memory. A new optional field is compatible; anything else is a new topic version.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import msgspec
+
+from driftline.errors import PoisonMessage
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One timed row of a key, as ingest accepted it."""
+
+    stream: str
+    key: str
+    t: int
+    values: dict[str, float | None]
+    received: float
+    """Seconds since the epoch when ingest took it in; carried along to measure latency, never to compute with."""
+
+
+class Forecast(msgspec.Struct, frozen=True):
+    """What every member forecasts at t, beside what was observed at t."""
+
+    stream: str
+    key: str
+    t: int
+    observed: float | None
+    """The target's value at t: the truth for what was forecast `horizon` records ago."""
+    horizon: list[int]
+    members: dict[str, list[float | None]]
+    """Per member one value a horizon; a member that sits out is absent or null."""
+    versions: dict[str, str]
+    """The model version behind each member that is a model."""
+    received: float
+
+
+class Blend(msgspec.Struct, frozen=True):
+    """The weighted forecast at t, and all that it was made of."""
+
+    stream: str
+    key: str
+    t: int
+    observed: float | None
+    horizon: list[int]
+    value: list[float | None]
+    strategy: str
+    """The active weighting strategy, the one behind `value`."""
+    strategies: dict[str, list[float | None]]
+    """What every strategy would have published."""
+    weights: dict[str, list[float]]
+    """Per member the active strategy's weight, one a horizon; they sum to 1 over the members that took part."""
+    members: dict[str, list[float | None]]
+    versions: dict[str, str]
+    received: float
+
+
+class Alert(msgspec.Struct, frozen=True):
+    """Something a person should look at."""
+
+    stream: str
+    key: str
+    t: int
+    kind: str
+    subject: str
+    """The member, column or model that it is about."""
+    detail: str
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A message that could not be used, with its origin. `payload` is base64 on the wire."""
+
+    topic: str
+    partition: int
+    offset: int
+    service: str
+    reason: str
+    payload: bytes
+
+
+M = TypeVar("M", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True)
+class Topic(Generic[M]):
+    """A named topic of one message type; the only place where its bytes are made and read."""
+
+    name: str
+    type: type[M]
+    key: Callable[[M], str]
+    _encoder: msgspec.json.Encoder = field(default_factory=msgspec.json.Encoder, repr=False, compare=False)
+    _decoder: msgspec.json.Decoder[M] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_decoder", msgspec.json.Decoder(self.type))
+
+    def encode(self, message: M) -> bytes:
+        return self._encoder.encode(message)
+
+    def decode(self, payload: bytes) -> M:
+        """Raises PoisonMessage for anything that is not this topic's message."""
+        try:
+            return self._decoder.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise PoisonMessage(f"{self.name}: expected a {self.type.__name__}: {error}") from error
+
+
+def _series(message: Record | Forecast | Blend | Alert) -> str:
+    return f"{message.stream}/{message.key}"
+
+
+def _origin(letter: DeadLetter) -> str:
+    return letter.topic
+
+
+RECORDS = Topic("driftline.records.v1", Record, _series)
+FORECASTS = Topic("driftline.forecasts.v1", Forecast, _series)
+BLENDS = Topic("driftline.blends.v1", Blend, _series)
+ALERTS = Topic("driftline.alerts.v1", Alert, _series)
+DEAD_LETTERS = Topic("driftline.dead-letters.v1", DeadLetter, _origin)
+
+
+def state_topic(service: str) -> str:
+    """The compacted topic that holds a service's checkpoints."""
+    return f"driftline.{service}.state.v1"

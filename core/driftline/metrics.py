@@ -1,0 +1,55 @@
+"""The catalogue of metrics: every name, help and label in one place, the same in all services."""
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+LATENCY_BUCKETS: Final = (
+    *(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75),
+    *(1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0),
+)
+JOB_BUCKETS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+
+class Metrics:
+    """One service's metrics, on a registry of its own: two services in one process must not share one."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.records = self._counter("records", "Records taken in.", "stream")
+        self.records_refused = self._counter("records_refused", "Records refused at the door.", "stream")
+        self.records_dropped = self._counter("records_dropped", "Records dropped as already seen.", "stream", "reason")
+        self.dead_letters = self._counter("dead_letters", "Messages that could not be used.", "group", "topic")
+        self.messages_read = self._counter("messages_read", "Messages read from a topic.", "group", "topic")
+        self.messages_sent = self._counter("messages_sent", "Messages put out and acknowledged.", "group")
+        self.sessions_restarted = self._counter("sessions_restarted", "Times a worker joined its group anew.", "group")
+        self.stage_latency = self._histogram(
+            "stage_latency_seconds", "From a message's arrival on the topic to its output.", LATENCY_BUCKETS, "group"
+        )
+        self.record_latency = self._histogram(
+            "record_latency_seconds", "From ingest's door to here.", LATENCY_BUCKETS, "group"
+        )
+        self.checkpoint_seconds = self._histogram(
+            "checkpoint_seconds", "Time to write a checkpoint.", LATENCY_BUCKETS, "group"
+        )
+        self.windows_archived = self._counter("windows_archived", "Windows written to the store.", "stream", "kind")
+        self.model_info = self._gauge("model_info", "1 for the version that serves.", "stream", "member", "version")
+        self.model_swaps = self._counter("model_swaps", "Models swapped in.", "stream", "member")
+        self.models_refused = self._counter("models_refused", "Model versions refused.", "stream", "member", "reason")
+        self.drift_alarms = self._counter("drift_alarms", "Drift alarms.", "stream")
+        self.member_skill = self._gauge(
+            "member_skill", "Skill against persistence over the recent records.", "stream", "member", "horizon"
+        )
+        self.training_jobs = self._counter("training_jobs", "Training jobs ended.", "stream", "member", "outcome")
+        self.training_seconds = self._histogram(
+            "training_seconds", "Time of a training job.", JOB_BUCKETS, "stream", "member"
+        )
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"driftline_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"driftline_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"driftline_{name}", text, labels, registry=self.registry, buckets=buckets)

@@ -1,0 +1,155 @@
+"""The shell that all services share: a FastAPI app with its workers, /livez, /readyz and /metrics, ended by SIGTERM.
+
+A worker that dies takes its process with it: there is never a healthy page before a dead consumer.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+
+from driftline.errors import InvalidInput, NotFound, Unavailable
+from driftline.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 2
+
+
+class Job(Protocol):
+    """Something that runs as long as its service does."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def run(self) -> None:
+        """Returns after `stop`; an error that leaves it ends the process."""
+
+    async def stop(self) -> None:
+        """Asks it to finish what it holds and return."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A condition of readiness: `probe` raises an Unavailable while it doesn't hold."""
+
+    name: str
+    probe: Callable[[], Awaitable[None]]
+
+
+def end_process(job: str, error: BaseException) -> None:
+    """Ends this process as SIGTERM would, so that whoever watches it starts it anew."""
+    log.critical("%s died, ending the process: %s", job, error, exc_info=error)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def create_service(
+    name: str,
+    description: str,
+    *,
+    metrics: Metrics,
+    jobs: Sequence[Job] = (),
+    checks: Sequence[Check] = (),
+    on_death: Callable[[str, BaseException], None] = end_process,
+    close: Callable[[], Coroutine[Any, Any, None]] | None = None,
+) -> FastAPI:
+    """An app that runs `jobs` while it lives. `close` is awaited last, to give connections back."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        tasks = [_start(job, on_death) for job in jobs]
+        try:
+            yield
+        finally:
+            await asyncio.gather(*(job.stop() for job in jobs))
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if close is not None:
+                await close()
+
+    app = FastAPI(title=f"Driftline {name}", description=description, version="0.1.0", lifespan=lifespan)
+    _add_error_handlers(app)
+    _add_probes(app, metrics, checks)
+    return app
+
+
+def _start(job: Job, on_death: Callable[[str, BaseException], None]) -> asyncio.Task[None]:
+    def done(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            on_death(job.name, error)
+
+    task = asyncio.create_task(job.run(), name=job.name)
+    task.add_done_callback(done)
+    return task
+
+
+def problem(status: int, detail: str, **more: Any) -> JSONResponse:
+    """The one shape of an error's body: `{"detail": …}` and whatever belongs to it."""
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None  # noqa: PLR2004
+    return JSONResponse({"detail": detail, **more}, status_code=status, headers=headers)
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    """HTTP codes are chosen here and nowhere deeper; no stack trace reaches a client."""
+
+    @app.exception_handler(InvalidInput)
+    async def _invalid(_: Request, error: InvalidInput) -> JSONResponse:
+        return problem(422, str(error))
+
+    @app.exception_handler(NotFound)
+    async def _missing(_: Request, error: NotFound) -> JSONResponse:
+        return problem(404, str(error))
+
+    @app.exception_handler(Unavailable)
+    async def _unavailable(_: Request, error: Unavailable) -> JSONResponse:
+        return problem(503, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def _validation(_: Request, error: RequestValidationError) -> JSONResponse:
+        errors = [
+            {"where": ".".join(str(part) for part in e["loc"]), "found": repr(e["input"])[:200], "expected": e["msg"]}
+            for e in error.errors()
+        ]
+        return problem(422, "the request is not as expected", errors=errors)
+
+    @app.exception_handler(HTTPException)
+    async def _http(_: Request, error: HTTPException) -> JSONResponse:
+        return problem(error.status_code, str(error.detail))
+
+    @app.exception_handler(Exception)
+    async def _bug(_: Request, error: Exception) -> JSONResponse:
+        log.error("unexpected error", exc_info=error)
+        return problem(500, "an unexpected error; the service's log has the details")
+
+
+def _add_probes(app: FastAPI, metrics: Metrics, checks: Sequence[Check]) -> None:
+    @app.get("/livez", tags=["health"], summary="Whether the process runs")
+    async def livez() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["health"], summary="Whether it can do its work", responses={503: {}})
+    async def readyz() -> JSONResponse:
+        found = {check.name: await _probe(check) for check in checks}
+        ready = all(state == "ok" for state in found.values())
+        return JSONResponse({"ready": ready, "checks": found}, status_code=200 if ready else 503)
+
+    @app.get("/metrics", tags=["health"], summary="Metrics for Prometheus", response_class=Response)
+    async def read_metrics() -> Response:
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _probe(check: Check) -> str:
+    try:
+        await check.probe()
+    except Unavailable as error:
+        return str(error)
+    return "ok"

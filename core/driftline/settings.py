@@ -1,0 +1,39 @@
+"""Settings that all services share, from the environment: DRIFTLINE_BROKERS, DRIFTLINE_STORE and so on."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Where the bus, the store and the stream definitions are, and where to listen."""
+
+    model_config = SettingsConfigDict(env_prefix="DRIFTLINE_", extra="ignore", secrets_dir=None)
+
+    streams: Path = Path("streams")
+    """Folder of stream definitions."""
+    brokers: str = "127.0.0.1:9092"
+    """Kafka's bootstrap servers."""
+    partitions: int = Field(4, ge=1)
+    """Partitions of every topic, all alike: the unit of scale."""
+    replication: int = Field(1, ge=1)
+    session_timeout: float = Field(6.0, gt=0)
+    """Seconds without a sign of life after which a worker's partitions go to others."""
+    delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
+    """`exactly_once` sends outputs inside the checkpoint's transaction, for foreign `read_committed` readers."""
+    dead_letter_share: float = Field(0.1, gt=0, le=1)
+    """Share of unusable messages above which a worker stops."""
+    store: str = "./store"
+    """A folder, or s3://BUCKET[/PREFIX]."""
+    store_endpoint: str | None = None
+    """URL of an S3 server other than AWS's."""
+    store_region: str = "us-east-1"
+    store_queue: str | None = None
+    """URL of the SQS queue that brings this service's store events."""
+    store_poll: float = Field(30.0, gt=0)
+    """Seconds between looks at the store when no event comes."""
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"

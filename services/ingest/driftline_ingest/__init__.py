@@ -1,0 +1,1 @@
+"""Takes records in at the door and archives windows and results in the store."""

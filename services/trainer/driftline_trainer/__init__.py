@@ -1,0 +1,1 @@
+"""Trains, checks and publishes models."""
