@@ -1,1 +1,1 @@
-"""The shared words of Driftline: messages, topics, stream definitions, features, the bus, the store and the service shell."""
+"""The shared words of Driftline: messages, stream definitions, features, the bus, the store and the service shell."""

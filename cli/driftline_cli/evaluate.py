@@ -1,0 +1,125 @@
+"""Scores what the combiner published: every row on the same records, against the truth that came later. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from driftline.features import Floats
+from driftline.messages import Blend
+
+PERSISTENCE = "persistence"
+PUBLISHED = "blend"
+RARE = 0.5
+"""A member that forecast less than this share of the records (a model that came late) is scored on its own records
+and does not narrow the others'."""
+
+
+class Score(msgspec.Struct, frozen=True):
+    """Errors in the target's units; `skill` is 1 - RMSE / RMSE(persistence) on the same `n` records."""
+
+    rmse: float
+    mae: float
+    skill: float
+    n: int
+
+
+class WindowScore(msgspec.Struct, frozen=True):
+    """RMSE per row over one stretch of the run. Times in milliseconds since the epoch."""
+
+    start: int
+    end: int
+    rmse: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was forecast for one horizon and what came, in order of time over all keys.
+
+    t: [n] when it was forecast. truth: [n]. forecasts: per row name [n]. NaN: nothing was forecast, or no truth came.
+    """
+
+    keys: npt.NDArray[np.str_]
+    t: npt.NDArray[np.int64]
+    truth: Floats
+    forecasts: Mapping[str, Floats]
+
+
+def outcome(blends: Iterable[Blend], index: int) -> Outcome:
+    """Pairs what was forecast for the `index`th horizon with the truth `horizon` records later of the same key."""
+    series: dict[str, dict[int, Blend]] = {}
+    for blend in blends:
+        series.setdefault(blend.key, {}).setdefault(blend.t, blend)
+    ordered = [[of_key[t] for t in sorted(of_key)] for of_key in series.values()]
+    flat = [blend for of_key in ordered for blend in of_key]
+    truth = np.concatenate([_truths(of_key, index) for of_key in ordered]) if flat else np.empty(0)
+    names = dict.fromkeys(name for blend in flat for name in (*blend.members, *blend.strategies))
+    forecasts = {name: _column([_forecast(blend, name, index) for blend in flat]) for name in names}
+    forecasts[PUBLISHED] = _column([blend.value[index] for blend in flat])
+    t = np.array([blend.t for blend in flat], dtype=np.int64)
+    order = np.argsort(t, kind="stable")
+    keys = np.array([blend.key for blend in flat], dtype=np.str_)
+    return Outcome(keys[order], t[order], truth[order], {name: row[order] for name, row in forecasts.items()})
+
+
+def _truths(blends: list[Blend], index: int) -> Floats:
+    observed = _column([blend.observed for blend in blends])
+    steps = blends[0].horizon[index]
+    return np.concatenate([observed[steps:], np.full(min(steps, len(observed)), np.nan)])
+
+
+def _forecast(blend: Blend, name: str, index: int) -> float | None:
+    values = blend.members.get(name) or blend.strategies.get(name)
+    return values[index] if values else None
+
+
+def _column(values: list[float | None]) -> Floats:
+    return np.array(values, dtype=np.float64)
+
+
+def common(found: Outcome) -> npt.NDArray[np.bool_]:
+    """[n]: the records on which every row, but the rare ones, can be scored."""
+    mask = np.isfinite(found.truth)
+    for row in found.forecasts.values():
+        there = np.isfinite(row)
+        if there.mean() >= RARE:
+            mask &= there
+    return mask
+
+
+def scores(found: Outcome) -> dict[str, Score]:
+    """Per row its score, the published blend last."""
+    if not len(found.t):
+        return {}
+    mask = common(found)
+    return {name: _score(found, row, mask & np.isfinite(row)) for name, row in found.forecasts.items()}
+
+
+def _score(found: Outcome, row: Floats, mask: npt.NDArray[np.bool_]) -> Score:
+    if not mask.any():
+        return Score(float("nan"), float("nan"), float("nan"), 0)
+    error = row[mask] - found.truth[mask]
+    naive = found.forecasts[PERSISTENCE][mask] - found.truth[mask]
+    rmse = float(np.sqrt(np.mean(error**2)))
+    reference = float(np.sqrt(np.mean(naive**2)))
+    skill = 1 - rmse / reference if reference else 0.0
+    return Score(rmse, float(np.mean(np.abs(error))), skill, int(mask.sum()))
+
+
+def windows(found: Outcome, size: int) -> list[WindowScore]:
+    """RMSE per row over each stretch of `size` scored records."""
+    places = np.flatnonzero(common(found)) if len(found.t) else np.empty(0, dtype=np.int64)
+    parts = [places[i : i + size] for i in range(0, len(places), size)]
+    return [
+        WindowScore(
+            int(found.t[part[0]]),
+            int(found.t[part[-1]]),
+            {
+                name: float(np.sqrt(np.mean((row[part] - found.truth[part]) ** 2)))
+                for name, row in found.forecasts.items()
+            },
+        )
+        for part in parts
+    ]

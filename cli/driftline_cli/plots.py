@@ -1,0 +1,162 @@
+"""The demo's pictures: truth against forecasts, weights over time, rolling error, with drift and swap marks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from driftline.features import Floats
+from driftline.messages import Blend
+from driftline_cli.evaluate import PERSISTENCE, PUBLISHED, Outcome, common
+
+COLOURS = {
+    "truth": "#222222",
+    PUBLISHED: "#d1495b",
+    PERSISTENCE: "#9aa5b1",
+    "rls": "#66a182",
+    "batch": "#2e6f95",
+    "speed": "#edae49",
+}
+SPARE = ("#7b5ea7", "#4c956c", "#bc6c25", "#577590")
+ROLLING = 500
+"""Records of one key that the rolling error looks back on."""
+CLOSE_UP = 432
+"""Records in the close-up of the forecasts: three days of 10 minutes."""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Times, in milliseconds since the epoch, that the pictures mark."""
+
+    drifts: Sequence[int] = ()
+    """Where the data were made to drift."""
+    alarms: Sequence[int] = ()
+    swaps: Sequence[int] = ()
+
+
+def draw(folder: Path, found: Outcome, blends: Sequence[Blend], marks: Marks, unit: str) -> list[Path]:
+    """Writes the three pictures for the first key and returns their paths."""
+    key = str(found.keys[0])
+    of_key = found.keys == key
+    series = Outcome(
+        found.keys[of_key],
+        found.t[of_key],
+        found.truth[of_key],
+        {name: row[of_key] for name, row in found.forecasts.items()},
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = _weights([blend for blend in blends if blend.key == key])
+    pictures = {
+        "forecasts.png": _forecasts(series, marks, unit, key),
+        "weights.png": _stack(series.t, weights, marks, key),
+        "rolling-error.png": _errors(series, marks, unit, key),
+    }
+    for name, figure in pictures.items():
+        figure.savefig(folder / name, dpi=110)
+    return [folder / name for name in pictures]
+
+
+def _figure(title: str) -> tuple[Figure, Axes]:
+    mpl.rcParams["axes.spines.top"] = mpl.rcParams["axes.spines.right"] = False
+    figure = Figure(figsize=(12, 5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left")
+    return figure, axes
+
+
+def _colour(name: str, names: Sequence[str]) -> str:
+    return COLOURS.get(name) or SPARE[list(names).index(name) % len(SPARE)]
+
+
+def _dates(t: np.typing.NDArray[np.int64]) -> np.typing.NDArray[np.datetime64]:
+    return t.astype("datetime64[ms]")
+
+
+def _mark(axes: Axes, marks: Marks, first: int, last: int) -> None:
+    kinds = (
+        ("swap", marks.swaps, "#edae49", ":"),
+        ("drift alarm", marks.alarms, "#d1495b", "-"),
+        ("the data drift", marks.drifts, "#222222", "--"),
+    )
+    for label, times, colour, style in kinds:
+        inside = [t for t in times if first <= t <= last]
+        for index, t in enumerate(inside):
+            axes.axvline(
+                float(mpl.dates.date2num(np.datetime64(t, "ms"))),
+                color=colour,
+                linestyle=style,
+                linewidth=1,
+                alpha=0.6,
+                label=label if index == 0 else None,
+            )
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+
+
+def _forecasts(series: Outcome, marks: Marks, unit: str, key: str) -> Figure:
+    """The last days: what was forecast, drawn beside the truth that it was meant for."""
+    figure, axes = _figure(f"{key}: the truth, the members and the blend (the last {CLOSE_UP} records)")
+    part = slice(-CLOSE_UP, None)
+    when = _dates(series.t[part])
+    names = [name for name in series.forecasts if name not in (PUBLISHED, "static", "window", "online")]
+    for name in names:
+        axes.plot(when, series.forecasts[name][part], color=_colour(name, names), linewidth=0.9, label=name)
+    axes.plot(when, series.forecasts[PUBLISHED][part], color=COLOURS[PUBLISHED], linewidth=1.8, label=PUBLISHED)
+    axes.plot(when, series.truth[part], color=COLOURS["truth"], linewidth=1.2, label="truth")
+    _mark(axes, marks, int(series.t[part][0]), int(series.t[-1]))
+    axes.set_ylabel(unit)
+    _legend(axes)
+    return figure
+
+
+def _weights(blends: Sequence[Blend]) -> dict[str, Floats]:
+    """Per member its weight in the published blend at each record, for the first horizon."""
+    ordered = sorted({blend.t: blend for blend in blends}.values(), key=lambda blend: blend.t)
+    names = dict.fromkeys(name for blend in ordered for name in blend.weights)
+    return {
+        name: np.array([blend.weights.get(name, [0.0])[0] for blend in ordered], dtype=np.float64) for name in names
+    }
+
+
+def _stack(t: np.typing.NDArray[np.int64], weights: Mapping[str, Floats], marks: Marks, key: str) -> Figure:
+    figure, axes = _figure(f"{key}: what the blend is made of")
+    names = list(weights)
+    colours = [_colour(name, names) for name in names]
+    axes.stackplot(_dates(t), [np.nan_to_num(weights[name]) for name in names], labels=names, colors=colours, alpha=0.9)
+    _mark(axes, marks, int(t[0]), int(t[-1]))
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("weight")
+    _legend(axes)
+    return figure
+
+
+def _errors(series: Outcome, marks: Marks, unit: str, key: str) -> Figure:
+    figure, axes = _figure(f"{key}: root mean square error over the last {ROLLING} records")
+    mask = common(series)
+    when, truth = _dates(series.t[mask]), series.truth[mask]
+    names = [name for name in series.forecasts if name != PUBLISHED]
+    for name in [*names, PUBLISHED]:
+        rolling = _rolling((series.forecasts[name][mask] - truth) ** 2)
+        width = 2.0 if name == PUBLISHED else 1.0
+        style = "--" if name in ("static", "window", "online") else "-"
+        axes.plot(when, rolling, color=_colour(name, names), linewidth=width, linestyle=style, label=name)
+    _mark(axes, marks, int(series.t[0]), int(series.t[-1]))
+    axes.set_ylabel(unit)
+    axes.set_ylim(bottom=0)
+    _legend(axes)
+    return figure
+
+
+def _rolling(squares: Floats) -> Floats:
+    """Root of the mean over the last ROLLING values; NaN until there are as many."""
+    total = np.cumsum(np.nan_to_num(squares))
+    mean = np.full(len(squares), np.nan)
+    if len(squares) > ROLLING:
+        mean[ROLLING:] = (total[ROLLING:] - total[:-ROLLING]) / ROLLING
+    return np.sqrt(mean)

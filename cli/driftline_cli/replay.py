@@ -1,0 +1,116 @@
+"""Replays a table of records through ingest's door, as fast as it takes them, at a rate, or at the recorded pace."""
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import httpx
+import msgspec
+import numpy as np
+import stamina
+
+from driftline.definition import StreamDefinition
+from driftline.errors import InvalidInput, Unavailable
+from driftline.tables import Rows
+
+NDJSON = "application/x-ndjson"
+TRIES_S = 60.0
+"""How long a replay tries again while ingest is away; sending twice is harmless."""
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What ingest answered for some rows."""
+
+    accepted: int = 0
+    repeated: int = 0
+    out_of_order: int = 0
+    refused_total: int = 0
+
+    def __add__(self, other: "Receipt") -> "Receipt":
+        return Receipt(
+            self.accepted + other.accepted,
+            self.repeated + other.repeated,
+            self.out_of_order + other.out_of_order,
+            self.refused_total + other.refused_total,
+        )
+
+
+def encode(rows: Rows, stream: StreamDefinition) -> bytes:
+    """The rows as NDJSON with the stream's own column names."""
+    times = np.datetime_as_string(rows.t.astype("datetime64[ms]"), unit="ms")
+    return msgspec.json.Encoder().encode_lines(
+        [_row(stream, key, f"{t}Z", values) for key, t, values in zip(rows.keys, times, rows.values, strict=True)]
+    )
+
+
+def _row(stream: StreamDefinition, key: str, t: str, values: Any) -> dict[str, object]:
+    row: dict[str, object] = dict(zip(stream.columns, map(float, values), strict=True))
+    row[stream.time.column] = t
+    if stream.key:
+        row[stream.key] = str(key)
+    return row
+
+
+async def post(client: httpx.AsyncClient, stream: StreamDefinition, rows: Rows) -> Receipt:
+    """Sends rows to ingest and returns its answer; tries again while it is away.
+
+    Raises InvalidInput when ingest refuses them all, Unavailable when it stays away.
+    """
+    body = encode(rows, stream)
+    try:
+        response = await _send(client, stream.name, body)
+    except (httpx.TransportError, httpx.HTTPStatusError) as error:
+        raise Unavailable(f"ingest at {client.base_url} can't take records: {error}") from error
+    if response.is_client_error:
+        raise InvalidInput(f"ingest answered {response.status_code}: {response.text[:500]}")
+    return msgspec.json.decode(response.content, type=Receipt)
+
+
+def _passing(error: Exception) -> bool:
+    """Whether trying again may help."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.is_server_error
+    return isinstance(error, httpx.TransportError)
+
+
+@stamina.retry(on=_passing, attempts=None, timeout=TRIES_S)
+async def _send(client: httpx.AsyncClient, stream: str, body: bytes) -> httpx.Response:
+    response = await client.post(
+        "/v1/records", params={"stream": stream}, content=body, headers={"Content-Type": NDJSON}
+    )
+    if response.is_server_error:
+        response.raise_for_status()
+    return response
+
+
+def chunks(rows: Rows, size: int) -> Iterator[Rows]:
+    """The rows in order, `size` at a time."""
+    return (rows.take(slice(start, start + size)) for start in range(0, len(rows), size))
+
+
+async def replay(
+    client: httpx.AsyncClient,
+    stream: StreamDefinition,
+    rows: Rows,
+    *,
+    batch: int = 500,
+    rate: float = math.inf,
+    recorded_pace: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> AsyncIterator[Receipt]:
+    """Posts all rows and yields ingest's answer to each batch.
+
+    rate: rows a second at most. recorded_pace: how many times faster than recorded; overrides `rate`.
+    """
+    began = clock()
+    if recorded_pace is not None:
+        due = (rows.t - rows.t[0]) / 1000 / recorded_pace
+    else:
+        due = np.arange(len(rows)) / rate
+    if math.isfinite(rate) or recorded_pace is not None:
+        batch = 1 if recorded_pace is not None else max(1, min(batch, int(rate / 20)))
+    for start in range(0, len(rows), batch):
+        await asyncio.sleep(max(0.0, began + float(due[start]) - clock()))
+        yield await post(client, stream, rows.take(slice(start, start + batch)))

@@ -1,0 +1,164 @@
+"""The object store in a folder: atomic, conditional across processes, watched by the file system's own events."""
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import watchfiles
+
+from driftline.errors import Conflict, NotFound, StoreUnavailable
+from driftline.store import Listed, Stored
+
+HIDDEN = "."
+"""Names that begin so are ours: the lock, and files that are still being written."""
+PAGE = 500
+
+
+def etag_of(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()[:32]
+
+
+class FolderStore:
+    """See `driftline.store.Store`. Keys are paths below `root`; the folder is made when it is not there."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+
+    async def get(self, key: str, *, unless: str | None = None) -> Stored | None:
+        body = await asyncio.to_thread(self._read, self._path(key))
+        etag = etag_of(body)
+        return None if etag == unless else Stored(body, etag)
+
+    async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        await asyncio.to_thread(self._write, self._path(key), body, if_absent, if_match)
+        return etag_of(body)
+
+    async def delete(self, key: str) -> None:
+        with _answering():
+            await asyncio.to_thread(self._path(key).unlink, missing_ok=True)
+
+    async def list(self, prefix: str, *, after: str = "") -> AsyncIterator[Listed]:
+        with _answering():
+            keys = await asyncio.to_thread(self._keys, prefix)
+        wanted = [key for key in keys if key > after]
+        for start in range(0, len(wanted), PAGE):
+            for listed in await asyncio.to_thread(self._describe, wanted[start : start + PAGE]):
+                yield listed
+
+    async def watch(self, prefix: str, *, poll: float) -> AsyncIterator[None]:
+        hinted = asyncio.Event()
+        hinting = asyncio.create_task(self._hint(prefix, hinted))
+        try:
+            while True:
+                yield
+                try:
+                    await asyncio.wait_for(hinted.wait(), poll)
+                except TimeoutError:
+                    continue
+                hinted.clear()
+        finally:
+            hinting.cancel()
+
+    async def check(self) -> None:
+        with _answering():
+            await asyncio.to_thread(self.root.mkdir, parents=True, exist_ok=True)
+        if not os.access(self.root, os.R_OK | os.W_OK):
+            raise StoreUnavailable(f"{self.root}: found no permission to read and write, expected both")
+
+    async def close(self) -> None:
+        """It holds nothing that must be given back."""
+
+    def _path(self, key: str) -> Path:
+        parts = PurePosixPath(key).parts
+        if not parts or any(part in {"/", ".."} or part.startswith(HIDDEN) for part in parts):
+            raise NotFound(f"found key {key!r}, expected a path such as models/stream/member/current.json")
+        return self.root.joinpath(*parts)
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise NotFound(f"no object {path.relative_to(self.root).as_posix()}") from error
+        except OSError as error:
+            raise StoreUnavailable(f"{path}: {error.strerror}") from error
+
+    def _write(self, path: Path, body: bytes, if_absent: bool, if_match: str | None) -> None:  # noqa: FBT001
+        with _answering():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with self._locked():
+                self._check(path, if_absent=if_absent, if_match=if_match)
+                _replace(path, body)
+
+    def _check(self, path: Path, *, if_absent: bool, if_match: str | None) -> None:
+        key = path.relative_to(self.root).as_posix()
+        if if_absent and path.exists():
+            raise Conflict(f"{key}: found an object, expected none")
+        if if_match is not None:
+            found = etag_of(path.read_bytes()) if path.exists() else "nothing"
+            if found != if_match:
+                raise Conflict(f"{key}: found etag {found}, expected {if_match}")
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One writer at a time, across processes."""
+        with (self.root / f"{HIDDEN}lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _keys(self, prefix: str) -> Sequence[str]:
+        # Only the folder that the prefix lies in is walked.
+        base = self.root / prefix.rpartition("/")[0]
+        files = (Path(folder) / name for folder, _, names in os.walk(base) for name in names if name[0] != HIDDEN)
+        keys = (path.relative_to(self.root).as_posix() for path in files)
+        return sorted(key for key in keys if key.startswith(prefix))
+
+    def _describe(self, keys: Sequence[str]) -> Sequence[Listed]:
+        found = []
+        for key in keys:
+            try:
+                body = self._read(self.root / key)
+            except NotFound:
+                continue
+            found.append(Listed(key, len(body), etag_of(body)))
+        return found
+
+    async def _hint(self, prefix: str, hinted: asyncio.Event) -> None:
+        await self.check()
+        async for changes in watchfiles.awatch(self.root, step=20, debounce=100, recursive=True, rust_timeout=500):
+            paths = (Path(path) for _, path in changes)
+            keys = (path.relative_to(self.root).as_posix() for path in paths if path.name[:1] != HIDDEN)
+            if any(key.startswith(prefix) for key in keys):
+                hinted.set()
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """A disk that is full, read-only or gone is a store that is away."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailable(f"{error.filename}: {error.strerror}") from error
+
+
+def _replace(path: Path, body: bytes) -> None:
+    """Whole or not at all, also when the power fails."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=HIDDEN)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

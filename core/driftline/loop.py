@@ -1,0 +1,310 @@
+"""The step-and-commit loop: makes a pure step durable on any bus.
+
+Outputs are acknowledged before the position moves; once a second the changed states and the position are written in
+one transaction. What is done twice after a crash has the same name, so readers see it once.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+import stamina
+
+from driftline.bus import Bus, Checkpoint, Envelope, Feed, Output, Raw
+from driftline.errors import BusUnavailable, Fenced, PoisonMessage, TooManyDeadLetters
+from driftline.messages import DEAD_LETTERS, DeadLetter, M, Topic
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.2
+REMEMBERED = 1000
+"""Messages over which the share of dead letters is taken."""
+REASON_LENGTH = 500
+
+M_contra = TypeVar("M_contra", bound=msgspec.Struct, contravariant=True)
+
+
+class Step(Protocol[M_contra]):
+    """The pure part of a worker, for all the partitions that it owns at the moment."""
+
+    def restore(self, partition: int, states: Mapping[str, bytes]) -> None:
+        """Takes a partition over with the states that were checkpointed last."""
+
+    def step(self, batch: Sequence[Envelope[M_contra]]) -> Sequence[Any]:
+        """Works off messages of any owned partitions, in order within each. What it returns goes to the sink."""
+
+    def snapshot(self, partition: int) -> Mapping[str, bytes]:
+        """The states that changed since the last snapshot."""
+
+    def resume_at(self, partition: int, consumed: int) -> int:
+        """Where a restart must read on, when everything before `consumed` was worked off."""
+
+    def release(self, partition: int) -> None:
+        """Forgets a partition that somebody else owns now."""
+
+
+class Observer(Protocol):
+    """Is told what the loop does, to count and time it."""
+
+    def read(self, messages: int) -> None: ...
+
+    def sent(self, outputs: Sequence[Any], causes: Sequence[Envelope[Any]], now: float) -> None:
+        """`outputs` of the messages `causes` were acknowledged at `now`, seconds since the epoch."""
+
+    def dead_letter(self) -> None: ...
+
+    def checkpointed(self, seconds: float) -> None: ...
+
+    def restarted(self) -> None: ...
+
+
+class Unobserved:
+    """Nobody looks."""
+
+    def read(self, messages: int) -> None: ...
+
+    def sent(self, outputs: Sequence[Any], causes: Sequence[Envelope[Any]], now: float) -> None: ...
+
+    def dead_letter(self) -> None: ...
+
+    def checkpointed(self, seconds: float) -> None: ...
+
+    def restarted(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How a worker reads, commits and gives up."""
+
+    batch_limit: int = 500
+    """Messages worked off at once; with the bus's own buffers this bounds memory, whatever the lag."""
+    checkpoint_every: float = 1.0
+    """Seconds between checkpoints."""
+    exactly_once: bool = False
+    """Outputs are sent inside the checkpoint's transaction instead of at once."""
+    exactly_once_every: float = 0.1
+    held_limit: int = 2000
+    """Outputs held back for the transaction at most."""
+    dead_letter_share: float = 0.1
+    dead_letter_minimum: int = 20
+    """Dead letters that are tolerated whatever their share."""
+
+    @property
+    def interval(self) -> float:
+        return self.exactly_once_every if self.exactly_once else self.checkpoint_every
+
+
+class DeadLetterGauge:
+    """The share of dead letters among the last REMEMBERED messages."""
+
+    def __init__(self, share: float, minimum: int) -> None:
+        self._share = share
+        self._minimum = minimum
+        self._recent: deque[bool] = deque(maxlen=REMEMBERED)
+        self._dead = 0
+
+    def note(self, *, dead: bool) -> None:
+        """Raises TooManyDeadLetters when the share is exceeded."""
+        if len(self._recent) == REMEMBERED:
+            self._dead -= self._recent[0]
+        self._recent.append(dead)
+        self._dead += dead
+        if dead and self._dead > self._minimum and self._dead > self._share * len(self._recent):
+            raise TooManyDeadLetters(
+                f"found {self._dead} unusable messages among the last {len(self._recent)}, "
+                f"expected a share of at most {self._share:g}; the dead-letter topic holds them with their reasons"
+            )
+
+
+@dataclass
+class _Owned:
+    """A partition that is ours: what was read of it, and what is held back for its next transaction."""
+
+    position: int
+    committed: int
+    held: list[Output] = field(default_factory=list)
+
+
+def _accept(_: Any) -> str | None:
+    return None
+
+
+class Worker(Generic[M]):
+    """Runs one step as a member of the consumer group `group` on `topic`; see `driftline.service.Job`.
+
+    refuse: why a decoded message can't be used, or None. sink: where the step's outputs go instead of the bus; it
+    returns when they are safe.
+    """
+
+    def __init__(
+        self,
+        group: str,
+        bus: Bus,
+        topic: Topic[M],
+        step: Step[M],
+        settings: LoopSettings,
+        *,
+        refuse: Callable[[M], str | None] = _accept,
+        sink: Callable[[Sequence[Any]], Awaitable[None]] | None = None,
+        observer: Observer | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.name = group
+        self._bus = bus
+        self._topic = topic
+        self._step = step
+        self._settings = settings
+        self._refuse = refuse
+        self._sink = sink
+        self._observer: Observer = observer or Unobserved()
+        self._clock = clock
+        self._gauge = DeadLetterGauge(settings.dead_letter_share, settings.dead_letter_minimum)
+        self._owned: dict[int, _Owned] = {}
+        self._feed: Feed | None = None
+        # Kafka tells of assignments from another task: a batch and its checkpoint must not be cut by one.
+        self._lock = asyncio.Lock()
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Works until `stop`. A session that lost its partition or its broker is begun anew from the checkpoint."""
+        retrying = stamina.retry_context(
+            on=(Fenced, BusUnavailable), attempts=None, timeout=None, wait_initial=0.1, wait_max=5.0
+        )
+        async for attempt in retrying:
+            if self._stopping.is_set():
+                return
+            with attempt:
+                if attempt.num > 1:
+                    self._observer.restarted()
+                await self._session()
+
+    async def stop(self) -> None:
+        self._stopping.set()
+
+    async def assigned(self, partition: int, position: int, states: Mapping[str, bytes]) -> None:
+        async with self._lock:
+            self._step.restore(partition, states)
+            self._owned[partition] = _Owned(position, position)
+
+    async def revoked(self, partition: int) -> None:
+        async with self._lock:
+            owned = self._owned.get(partition)
+            if owned is None or self._feed is None:
+                return
+            try:
+                await self._commit(partition, owned)
+            except (Fenced, BusUnavailable) as error:
+                # Whoever owns it now restores the former checkpoint and does the rest again.
+                log.warning("partition left without a last checkpoint: %s", error, extra={"partition": partition})
+            self._drop(partition)
+
+    async def _session(self) -> None:
+        try:
+            async with self._bus.join(self._topic, self.name, self) as feed:
+                self._feed = feed
+                await self._work(feed)
+        finally:
+            self._feed = None
+            for partition in list(self._owned):
+                self._drop(partition)
+
+    async def _work(self, feed: Feed) -> None:
+        due = self._clock() + self._settings.interval
+        while not self._stopping.is_set():
+            batch = await feed.poll(self._settings.batch_limit, max(0.0, min(POLL_S, due - self._clock())))
+            async with self._lock:
+                if batch:
+                    await self._advance(feed, batch)
+                if self._clock() >= due or self._holds_enough():
+                    await self._commit_all()
+                    due = self._clock() + self._settings.interval
+        async with self._lock:
+            await self._commit_all()
+
+    def _holds_enough(self) -> bool:
+        return sum(len(owned.held) for owned in self._owned.values()) >= self._settings.held_limit
+
+    def _drop(self, partition: int) -> None:
+        del self._owned[partition]
+        self._step.release(partition)
+
+    async def _advance(self, feed: Feed, batch: Sequence[Raw]) -> None:
+        """Works a batch off: its outputs are safe before the position moves."""
+        fresh = [
+            raw for raw in batch if raw.partition in self._owned and raw.offset >= self._owned[raw.partition].position
+        ]
+        envelopes = await self._decode(fresh)
+        try:
+            outputs = self._step.step(envelopes)
+        except Exception:
+            places = {raw.partition: raw.offset for raw in reversed(fresh)}
+            log.exception("the step failed", extra={"topic": self._topic.name, "first offset by partition": places})
+            raise
+        if outputs:
+            await self._emit(feed, outputs)
+        for raw in fresh:
+            self._owned[raw.partition].position = raw.offset + 1
+        self._observer.read(len(fresh))
+        self._observer.sent(outputs, envelopes, self._clock())
+
+    async def _emit(self, feed: Feed, outputs: Sequence[Any]) -> None:
+        if self._sink is not None:
+            await self._sink(outputs)
+        elif self._settings.exactly_once:
+            for output in outputs:
+                self._owned[output.partition].held.append(output)
+        else:
+            await feed.send(outputs)
+
+    async def _decode(self, batch: Sequence[Raw]) -> list[Envelope[M]]:
+        envelopes: list[Envelope[M]] = []
+        letters: list[DeadLetter] = []
+        for raw in batch:
+            try:
+                message = self._topic.decode(raw.payload)
+                reason = self._refuse(message)
+            except PoisonMessage as error:
+                reason = str(error)
+            if reason is None:
+                envelopes.append(Envelope(raw.partition, raw.offset, raw.timestamp, message))
+            else:
+                letters.append(self._letter(raw, reason))
+            self._gauge.note(dead=reason is not None)
+        if letters:
+            await self._bus.publish(DEAD_LETTERS, letters)
+        return envelopes
+
+    def _letter(self, raw: Raw, reason: str) -> DeadLetter:
+        self._observer.dead_letter()
+        place = {"topic": self._topic.name, "partition": raw.partition, "offset": raw.offset}
+        log.warning("dead letter: %s", reason, extra=place)
+        return DeadLetter(
+            topic=self._topic.name,
+            partition=raw.partition,
+            offset=raw.offset,
+            service=self.name,
+            reason=reason[:REASON_LENGTH],
+            payload=raw.payload,
+        )
+
+    async def _commit_all(self) -> None:
+        began = self._clock()
+        moved = [(p, owned) for p, owned in self._owned.items() if owned.position != owned.committed]
+        await asyncio.gather(*(self._commit(partition, owned) for partition, owned in moved))
+        if moved:
+            self._observer.checkpointed(self._clock() - began)
+
+    async def _commit(self, partition: int, owned: _Owned) -> None:
+        if owned.position == owned.committed:
+            return
+        assert self._feed is not None, "only a session commits"  # noqa: S101
+        position = self._step.resume_at(partition, owned.position)
+        states = self._step.snapshot(partition)
+        await self._feed.commit(Checkpoint(partition, position, states, owned.held))
+        owned.committed = owned.position
+        owned.held = []

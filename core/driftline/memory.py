@@ -1,0 +1,250 @@
+"""The bus in one process: for a laptop with nothing installed, for backtests, and for tests. Nothing survives it.
+
+Memory is bounded: a publisher waits while a group is `capacity` messages behind, and what every group has left behind
+is dropped beyond `retention`.
+"""
+
+import asyncio
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from driftline.bus import Checkpoint, Envelope, Output, Owner, Raw
+from driftline.errors import Fenced, PoisonMessage
+from driftline.messages import M, Topic
+
+PAGE = 500
+"""Messages that a tail hands out at once."""
+
+
+@dataclass
+class _Log:
+    """One partition: its messages from offset `first` on."""
+
+    first: int = 0
+    messages: list[Raw] = field(default_factory=list)
+
+    @property
+    def end(self) -> int:
+        return self.first + len(self.messages)
+
+    def read(self, start: int, limit: int) -> list[Raw]:
+        begin = max(0, start - self.first)
+        return self.messages[begin : begin + limit]
+
+    def drop_before(self, offset: int) -> None:
+        count = min(offset, self.end) - self.first
+        if count > 0:
+            del self.messages[:count]
+            self.first += count
+
+
+@dataclass
+class _Saved:
+    """The checkpoint of one partition of one group."""
+
+    position: int = 0
+    states: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass
+class _Group:
+    """A consumer group: its checkpoints, who is in it, and who owns what."""
+
+    saved: list[_Saved]
+    members: list["_MemoryFeed"] = field(default_factory=list)
+    owners: dict[int, "_MemoryFeed"] = field(default_factory=dict)
+    rebalancing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class MemoryBus:
+    """See `driftline.bus.Bus`."""
+
+    def __init__(
+        self,
+        partitions: int = 4,
+        *,
+        capacity: int = 20_000,
+        retention: int = 20_000,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.partitions = partitions
+        self._capacity = capacity
+        self._retention = retention
+        self._clock = clock
+        self._logs: dict[str, list[_Log]] = {}
+        self._groups: dict[tuple[str, str], _Group] = {}
+        self._moved = asyncio.Event()
+
+    async def publish(self, topic: Topic[M], messages: Sequence[M]) -> None:
+        for start in range(0, len(messages), PAGE):
+            while self._is_full(topic.name):
+                await self.wait_for_change()
+            page = messages[start : start + PAGE]
+            self._append([(topic.name, self._partition(topic.key(m)), topic.encode(m)) for m in page])
+            # One page a turn: readers run between, as they would beside a broker.
+            await asyncio.sleep(0)
+
+    def _partition(self, key: str) -> int:
+        return zlib.crc32(key.encode()) % self.partitions
+
+    def _append(self, messages: Sequence[tuple[str, int, bytes]]) -> None:
+        now = self._clock()
+        for name, partition, payload in messages:
+            log = self._log(name)[partition]
+            log.messages.append(Raw(partition, log.end, now, payload))
+        for name in {name for name, _, _ in messages}:
+            self._trim(name)
+        self.announce()
+
+    def _log(self, name: str) -> list[_Log]:
+        if name not in self._logs:
+            self._logs[name] = [_Log() for _ in range(self.partitions)]
+        return self._logs[name]
+
+    def _group(self, name: str, group: str) -> _Group:
+        return self._groups.setdefault((name, group), _Group([_Saved() for _ in range(self.partitions)]))
+
+    def _is_full(self, name: str) -> bool:
+        logs = self._log(name)
+        return any(
+            logs[partition].end - feed.positions[partition] > self._capacity
+            for (topic, _), group in self._groups.items()
+            if topic == name
+            for partition, feed in group.owners.items()
+        )
+
+    def _trim(self, name: str) -> None:
+        """Drops what is old, unless a group that is at work may have to read it again."""
+        for partition, log in enumerate(self._log(name)):
+            if len(log.messages) < 2 * self._retention:
+                continue
+            needed = [
+                g.saved[partition].position for (topic, _), g in self._groups.items() if topic == name and g.members
+            ]
+            log.drop_before(min([log.end - self._retention, *needed]))
+
+    def announce(self) -> None:
+        """Wakes all who wait for a change."""
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    async def wait_for_change(self, timeout: float | None = None) -> None:
+        """Returns at the next change of any topic or position, or after `timeout` seconds."""
+        try:
+            await asyncio.wait_for(self._moved.wait(), timeout)
+        except TimeoutError:
+            return
+
+    @asynccontextmanager
+    async def join(self, topic: Topic[Any], group: str, owner: Owner) -> AsyncIterator["_MemoryFeed"]:
+        found = self._group(topic.name, group)
+        feed = _MemoryFeed(self, topic.name, found, owner)
+        found.members.append(feed)
+        try:
+            await self._rebalance(found, topic.name)
+            yield feed
+        finally:
+            found.members.remove(feed)
+            await self._rebalance(found, topic.name)
+
+    async def _rebalance(self, group: _Group, name: str) -> None:
+        """Deals the partitions out to the members in turn: first the losers let go, then the winners take over."""
+        async with group.rebalancing:
+            for partition in range(self.partitions):
+                former = group.owners.get(partition)
+                owner = group.members[partition % len(group.members)] if group.members else None
+                if former is owner:
+                    continue
+                if former is not None:
+                    if former in group.members:
+                        await former.owner.revoked(partition)
+                    group.owners.pop(partition, None)
+                if owner is not None:
+                    await self._hand_over(group, partition, owner, name)
+            self.announce()
+
+    async def _hand_over(self, group: _Group, partition: int, feed: "_MemoryFeed", name: str) -> None:
+        saved = group.saved[partition]
+        group.owners[partition] = feed
+        feed.positions[partition] = max(saved.position, self._log(name)[partition].first)
+        await feed.owner.assigned(partition, feed.positions[partition], dict(saved.states))
+
+    async def tail(self, topic: Topic[M], *, earliest: bool = False) -> AsyncIterator[Sequence[Envelope[M]]]:
+        logs = self._log(topic.name)
+        positions = [log.first if earliest else log.end for log in logs]
+        while True:
+            page = [raw for log, start in zip(logs, positions, strict=True) for raw in log.read(start, PAGE)]
+            for raw in page:
+                positions[raw.partition] = raw.offset + 1
+            if page:
+                yield [envelope for raw in page if (envelope := _decoded(topic, raw)) is not None]
+            else:
+                await self.wait_for_change()
+
+    async def lag(self, topic: Topic[Any], group: str) -> Mapping[int, int]:
+        saved = self._group(topic.name, group).saved
+        return {p: log.end - saved[p].position for p, log in enumerate(self._log(topic.name))}
+
+    async def check(self) -> None:
+        """It is always there."""
+
+    async def close(self) -> None:
+        """It holds nothing that must be given back."""
+
+
+def _decoded(topic: Topic[M], raw: Raw) -> Envelope[M] | None:
+    try:
+        return Envelope(raw.partition, raw.offset, raw.timestamp, topic.decode(raw.payload))
+    except PoisonMessage:
+        return None
+
+
+class _MemoryFeed:
+    """See `driftline.bus.Feed`."""
+
+    def __init__(self, bus: MemoryBus, name: str, group: _Group, owner: Owner) -> None:
+        self.owner = owner
+        self.positions: dict[int, int] = {}
+        self._bus = bus
+        self._name = name
+        self._group = group
+
+    def _mine(self) -> list[int]:
+        return [partition for partition, feed in self._group.owners.items() if feed is self]
+
+    def _read(self, limit: int) -> list[Raw]:
+        found: list[Raw] = []
+        logs = self._bus._log(self._name)  # noqa: SLF001 - bus and feed are one implementation
+        for partition in self._mine():
+            part = logs[partition].read(self.positions[partition], limit - len(found))
+            if part:
+                self.positions[partition] = part[-1].offset + 1
+                found += part
+        return found
+
+    async def poll(self, limit: int, timeout: float) -> Sequence[Raw]:
+        found = self._read(limit)
+        if not found and timeout > 0:
+            await self._bus.wait_for_change(timeout)
+            found = self._read(limit)
+        if found:
+            self._bus.announce()
+        # A turn for the others, even when there is always something to read.
+        await asyncio.sleep(0)
+        return found
+
+    async def send(self, outputs: Sequence[Output]) -> None:
+        self._bus._append([(o.topic.name, o.partition, o.topic.encode(o.message)) for o in outputs])  # noqa: SLF001
+
+    async def commit(self, checkpoint: Checkpoint) -> None:
+        if self._group.owners.get(checkpoint.partition) is not self:
+            raise Fenced(f"partition {checkpoint.partition} of {self._name} belongs to another worker now")
+        saved = self._group.saved[checkpoint.partition]
+        saved.position = checkpoint.position
+        saved.states.update(checkpoint.states)
+        if checkpoint.outputs:
+            await self.send(checkpoint.outputs)

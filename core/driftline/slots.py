@@ -1,0 +1,75 @@
+"""State of many series in arrays: one row ("slot") each, grown by doubling, dumped and loaded bit by bit."""
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+T = TypeVar("T")
+FIRST_SLOTS = 8
+
+
+class Slots:
+    """Which slot belongs to which series, and which are free again."""
+
+    def __init__(self) -> None:
+        self._slots: dict[str, int] = {}
+        self._free: list[int] = []
+        self.capacity = 0
+
+    def __contains__(self, series: str) -> bool:
+        return series in self._slots
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._slots)
+
+    def __getitem__(self, series: str) -> int:
+        return self._slots[series]
+
+    def add(self, series: str) -> int:
+        """Gives `series` a slot; when `capacity` has grown, the tables must grow to it before the slot is used."""
+        if not self._free:
+            grown = max(FIRST_SLOTS, 2 * self.capacity)
+            self._free = list(range(grown - 1, self.capacity - 1, -1))
+            self.capacity = grown
+        self._slots[series] = slot = self._free.pop()
+        return slot
+
+    def remove(self, series: str) -> None:
+        self._free.append(self._slots.pop(series))
+
+
+def _arrays(table: Any) -> Iterator[npt.NDArray[Any]]:
+    return (getattr(table, field.name) for field in fields(table))
+
+
+def grow(table: T, blank: T) -> T:
+    """`table` with as many slots as `blank`, a table of the same dataclass; new slots are as in `blank`."""
+    for old, new in zip(_arrays(table), _arrays(blank), strict=True):
+        new[: len(old)] = old
+    return replace(blank)  # type: ignore[type-var]
+
+
+def reset(table: Any, slot: int, blank: Any) -> None:
+    """Makes `slot` as new; `blank` is a table of one slot."""
+    for array, new in zip(_arrays(table), _arrays(blank), strict=True):
+        array[slot] = new[0]
+
+
+def dump(slot: int, *tables: Any) -> bytes:
+    """The slot's rows of all arrays, one after the other."""
+    return b"".join(array[slot].tobytes() for table in tables for array in _arrays(table))
+
+
+def load(data: bytes, slot: int, *tables: Any) -> None:
+    """Sets the slot to what `dump` gave for tables of the same shapes. Raises ValueError when the size is another."""
+    rows = [(array, array[slot].nbytes) for table in tables for array in _arrays(table)]
+    expected = sum(size for _, size in rows)
+    if len(data) != expected:
+        raise ValueError(f"found a state of {len(data)} bytes, expected {expected}")
+    start = 0
+    for array, size in rows:
+        array[slot] = np.frombuffer(data, array.dtype, size // array.itemsize, start).reshape(array.shape[1:])
+        start += size

@@ -1,0 +1,153 @@
+"""The models that serve, and the reconcile that keeps them at what the store's pointers say.
+
+An event is a hint; the pointer and the manifest are the truth. A version is fetched, verified and loaded before one
+assignment swaps it in; a refused version is remembered, and the former one goes on.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from driftline import manifest as manifests
+from driftline.definition import StreamDefinition
+from driftline.errors import NotFound, RefusedModel
+from driftline.features import Layout
+from driftline.interpreter import Interpreter, check_golden
+from driftline.manifest import Manifest, Pointer
+from driftline.metrics import Metrics
+from driftline.store import Store
+from driftline_inference.step import Serving
+
+log = logging.getLogger(__name__)
+
+MEMBERS = ("batch", "speed")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A verified version, ready to run. `swapped`: seconds since the epoch when it began to serve."""
+
+    manifest: Manifest
+    interpreter: Interpreter
+    swapped: float
+
+    @property
+    def version(self) -> str:
+        return self.manifest.version
+
+    def run(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return self.interpreter.run(inputs)
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is known of one model of one stream, for people."""
+
+    state: Literal["missing", "serving"]
+    refused: Mapping[str, str]
+    """By version, why it was refused."""
+    swaps: int
+
+
+class Models:
+    """The serving models of all streams. `serving` is read by the step, and only ever replaced as a whole."""
+
+    def __init__(
+        self,
+        store: Store,
+        streams: Mapping[str, StreamDefinition],
+        metrics: Metrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._streams = streams
+        self._metrics = metrics
+        self._clock = clock
+        self.loaded: Mapping[tuple[str, str], LoadedModel] = {}
+        self._etags: dict[tuple[str, str], str] = {}
+        self._refused: dict[tuple[str, str], dict[str, str]] = {}
+        self._swaps: dict[tuple[str, str], int] = {}
+
+    def serving(self) -> Serving:
+        return self.loaded
+
+    def status(self, stream: str, member: str) -> Status:
+        name = (stream, member)
+        state: Literal["missing", "serving"] = "serving" if name in self.loaded else "missing"
+        return Status(state, self._refused.get(name, {}), self._swaps.get(name, 0))
+
+    async def reconcile(self) -> None:
+        """Brings every model to the version that its pointer names. Raises StoreUnavailable."""
+        for stream in self._streams.values():
+            for member in MEMBERS:
+                await self._reconcile(stream, member)
+
+    async def _reconcile(self, stream: StreamDefinition, member: str) -> None:
+        name = (stream.name, member)
+        try:
+            pointer = await self._store.get(manifests.pointer_key(stream.name, member), unless=self._etags.get(name))
+        except NotFound:
+            return
+        if pointer is None:
+            return
+        version = "unknown"
+        try:
+            version = manifests.decode(pointer.body, Pointer, "pointer").version
+            manifests.version_number(version)
+            if name not in self.loaded or self.loaded[name].version != version:
+                self._swap(name, await self._fetch(stream, member, version))
+        except RefusedModel as error:
+            self._refuse(name, version, error)
+        except NotFound as error:
+            # The pointer may be seen before what it points at: the next wake looks again.
+            log.warning("model not there yet", extra={"stream": stream.name, "member": member, "missing": str(error)})
+            return
+        self._etags[name] = pointer.etag
+
+    async def _fetch(self, stream: StreamDefinition, member: str, version: str) -> LoadedModel:
+        refused = self._refused.get((stream.name, member), {}).get(version)
+        if refused is not None:
+            raise RefusedModel("remembered", refused)
+        described = await self._get(manifests.manifest_key(stream.name, member, version))
+        model = await self._get(manifests.model_key(stream.name, member, version))
+        manifest = manifests.decode(described, Manifest, "manifest")
+        width = Layout.of(stream).net_width
+        manifests.verify(manifest, model, stream=stream, member=member, version=version, width=width)
+        interpreter = await asyncio.to_thread(_load, model, manifest)
+        return LoadedModel(manifest, interpreter, self._clock())
+
+    async def _get(self, key: str) -> bytes:
+        stored = await self._store.get(key)
+        assert stored is not None, "only a conditional get may answer with nothing"  # noqa: S101
+        return stored.body
+
+    def _swap(self, name: tuple[str, str], model: LoadedModel) -> None:
+        former = self.loaded.get(name)
+        self.loaded = {**self.loaded, name: model}
+        self._swaps[name] = self._swaps.get(name, 0) + 1
+        self._metrics.model_swaps.labels(*name).inc()
+        if former is not None:
+            self._metrics.model_info.remove(*name, former.version)
+        self._metrics.model_info.labels(*name, model.version).set(1)
+        log.info("model swapped in", extra={"stream": name[0], "member": name[1], "version": model.version})
+
+    def _refuse(self, name: tuple[str, str], version: str, error: RefusedModel) -> None:
+        known = self._refused.get(name, {})
+        self._refused[name] = {**known, version: known.get(version, str(error))}
+        if version not in known:
+            self._metrics.models_refused.labels(*name, error.reason).inc()
+            log.warning(
+                "model refused", extra={"stream": name[0], "member": name[1], "version": version}, exc_info=error
+            )
+
+
+def _load(model: bytes, manifest: Manifest) -> Interpreter:
+    interpreter = Interpreter(model)
+    check_golden(interpreter, manifest.golden)
+    return interpreter

@@ -1,0 +1,74 @@
+"""What REST tells about the models."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from driftline.definition import StreamDefinition
+from driftline_inference.models import MEMBERS, Models
+from driftline_inference.step import BUILT_IN
+
+
+class ModelStatus(BaseModel):
+    """One model of one stream."""
+
+    stream: str
+    member: str
+    state: Literal["missing", "serving", "built-in"]
+    note: str
+    version: str | None = None
+    architecture: str | None = None
+    trained_from: int | None = None
+    """Milliseconds since the epoch."""
+    trained_to: int | None = None
+    swapped: float | None = None
+    """Seconds since the epoch when it began to serve."""
+    swaps: int = 0
+    refused: dict[str, str] = {}
+    """By version, why it was refused."""
+
+
+class ModelList(BaseModel):
+    """All models of all streams."""
+
+    models: list[ModelStatus]
+
+
+def routes(models: Models, streams: Mapping[str, StreamDefinition]) -> APIRouter:
+    router = APIRouter(tags=["models"])
+
+    @router.get("/v1/models", summary="Which models serve, and why others don't")
+    async def list_models() -> ModelList:
+        found = [_built_in(stream, member) for stream in streams for member in BUILT_IN]
+        found += [_describe(models, stream, member) for stream in streams for member in MEMBERS]
+        return ModelList(models=found)
+
+    return router
+
+
+def _built_in(stream: str, member: str) -> ModelStatus:
+    return ModelStatus(stream=stream, member=member, state="built-in", note="computed on the edge, needs no training")
+
+
+def _describe(models: Models, stream: str, member: str) -> ModelStatus:
+    status = models.status(stream, member)
+    loaded = models.loaded.get((stream, member))
+    if loaded is None:
+        note = "no version that can serve yet; the stream is forecast by its other members"
+        return ModelStatus(stream=stream, member=member, state=status.state, note=note, refused=dict(status.refused))
+    manifest = loaded.manifest
+    return ModelStatus(
+        stream=stream,
+        member=member,
+        state=status.state,
+        note="serving",
+        version=loaded.version,
+        architecture=manifest.architecture,
+        trained_from=manifest.trained_from,
+        trained_to=manifest.trained_to,
+        swapped=loaded.swapped,
+        swaps=status.swaps,
+        refused=dict(status.refused),
+    )
