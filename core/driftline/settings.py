@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from driftline.loop import LoopSettings
 
 
 class Settings(BaseSettings):
@@ -34,6 +36,13 @@ class Settings(BaseSettings):
     """URL of the SQS queue that brings this service's store events."""
     store_poll: float = Field(30.0, gt=0)
     """Seconds between looks at the store when no event comes."""
+    token: SecretStr | None = None
+    """Bearer token that whatever changes something needs; without one, nothing is asked."""
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def loop(self) -> LoopSettings:
+        """How the workers read and commit."""
+        return LoopSettings(exactly_once=self.delivery == "exactly_once", dead_letter_share=self.dead_letter_share)

@@ -1,7 +1,8 @@
 """State of many series in arrays: one row ("slot") each, grown by doubling, dumped and loaded bit by bit."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
+from itertools import zip_longest
 from typing import Any, TypeVar
 
 import numpy as np
@@ -73,3 +74,12 @@ def load(data: bytes, slot: int, *tables: Any) -> None:
     for array, size in rows:
         array[slot] = np.frombuffer(data, array.dtype, size // array.itemsize, start).reshape(array.shape[1:])
         start += size
+
+
+def rounds(keys: Sequence[str]) -> Iterator[list[int]]:
+    """The places of `keys` in rounds that hold each key at most once: all first ones, all second ones, and so on."""
+    places: dict[str, list[int]] = {}
+    for place, key in enumerate(keys):
+        places.setdefault(key, []).append(place)
+    for column in zip_longest(*places.values()):
+        yield [place for place in column if place is not None]

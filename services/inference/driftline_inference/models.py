@@ -20,13 +20,12 @@ from driftline.errors import NotFound, RefusedModel
 from driftline.features import Layout
 from driftline.interpreter import Interpreter, check_golden
 from driftline.manifest import Manifest, Pointer
+from driftline.members import MODELS
 from driftline.metrics import Metrics
 from driftline.store import Store
 from driftline_inference.step import Serving
 
 log = logging.getLogger(__name__)
-
-MEMBERS = ("batch", "speed")
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class Models:
     async def reconcile(self) -> None:
         """Brings every model to the version that its pointer names. Raises StoreUnavailable."""
         for stream in self._streams.values():
-            for member in MEMBERS:
+            for member in MODELS:
                 await self._reconcile(stream, member)
 
     async def _reconcile(self, stream: StreamDefinition, member: str) -> None:

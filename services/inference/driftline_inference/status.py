@@ -7,8 +7,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from driftline.definition import StreamDefinition
-from driftline_inference.models import MEMBERS, Models
-from driftline_inference.step import BUILT_IN
+from driftline.members import BUILT_IN, MODELS
+from driftline_inference.models import Models
 
 
 class ModelStatus(BaseModel):
@@ -42,7 +42,7 @@ def routes(models: Models, streams: Mapping[str, StreamDefinition]) -> APIRouter
     @router.get("/v1/models", summary="Which models serve, and why others don't")
     async def list_models() -> ModelList:
         found = [_built_in(stream, member) for stream in streams for member in BUILT_IN]
-        found += [_describe(models, stream, member) for stream in streams for member in MEMBERS]
+        found += [_describe(models, stream, member) for stream in streams for member in MODELS]
         return ModelList(models=found)
 
     return router

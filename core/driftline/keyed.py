@@ -1,0 +1,97 @@
+"""A step over many series: drops what was seen, keeps a state per series, saves and restores it by partition.
+
+What is computed per stream is a `Lane`; everything that all such steps share is here. Pure.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from driftline.bus import Envelope, Output
+from driftline.messages import Blend, Forecast, Record, Topic
+
+Timed = TypeVar("Timed", bound=Record | Forecast | Blend)
+Timed_contra = TypeVar("Timed_contra", bound=Record | Forecast | Blend, contravariant=True)
+
+Told = tuple[Topic[msgspec.Struct], msgspec.Struct]
+"""A message with the topic that it goes to."""
+
+
+class Lane(Protocol[Timed_contra]):
+    """All series of one stream that are owned here."""
+
+    def work(self, messages: Sequence[Timed_contra]) -> Sequence[Sequence[Told]]:
+        """What each message causes, in their order. Times of a key rise strictly."""
+
+    def last_t(self, key: str) -> int | None:
+        """Time of the newest message of `key`, or None when there is no such series."""
+
+    def save(self, key: str) -> bytes:
+        """The whole state of a series."""
+
+    def restore(self, key: str, data: bytes) -> None:
+        """Takes up what `save` gave; what an older definition saved is left behind and the series starts anew."""
+
+    def forget(self, key: str) -> None:
+        """Drops a series that somebody else owns now."""
+
+
+Series = tuple[str, str]
+
+
+class KeyedStep(Generic[Timed]):
+    """See `driftline.loop.Step`. `dropped` is told the stream and the reason: repeated or out_of_order."""
+
+    def __init__(self, lanes: Mapping[str, Lane[Timed]], dropped: Callable[[str, str], None]) -> None:
+        self._lanes = lanes
+        self._dropped = dropped
+        self._owned: dict[int, set[Series]] = {}
+        self._changed: dict[int, set[Series]] = {}
+
+    def step(self, batch: Sequence[Envelope[Timed]]) -> list[Output]:
+        """What the new messages among `batch` cause, each on its own message's partition."""
+        outputs: list[Output] = []
+        for stream, envelopes in self._fresh(batch).items():
+            told = self._lanes[stream].work([envelope.value for envelope in envelopes])
+            for envelope, messages in zip(envelopes, told, strict=True):
+                outputs += [Output(envelope.partition, topic, message) for topic, message in messages]
+        return outputs
+
+    def _fresh(self, batch: Sequence[Envelope[Timed]]) -> dict[str, list[Envelope[Timed]]]:
+        fresh: dict[str, list[Envelope[Timed]]] = {}
+        newest: dict[Series, int] = {}
+        for envelope in batch:
+            message = envelope.value
+            series = (message.stream, message.key)
+            last = newest[series] if series in newest else self._lanes[message.stream].last_t(message.key)
+            if last is not None and message.t <= last:
+                self._dropped(message.stream, "repeated" if message.t == last else "out_of_order")
+                continue
+            newest[series] = message.t
+            self._changed.setdefault(envelope.partition, set()).add(series)
+            fresh.setdefault(message.stream, []).append(envelope)
+        return fresh
+
+    def restore(self, partition: int, states: Mapping[str, bytes]) -> None:
+        owned = self._owned[partition] = set()
+        for name, data in states.items():
+            stream, key = name.split("/", 1)
+            if stream in self._lanes:
+                self._lanes[stream].restore(key, data)
+                owned.add((stream, key))
+
+    def snapshot(self, partition: int) -> dict[str, bytes]:
+        changed = self._changed.pop(partition, set())
+        self._owned.setdefault(partition, set()).update(changed)
+        return {f"{stream}/{key}": self._lanes[stream].save(key) for stream, key in changed}
+
+    def resume_at(self, partition: int, consumed: int) -> int:  # noqa: ARG002
+        """The states hold all that is needed, so a restart reads on behind what was consumed."""
+        return consumed
+
+    def release(self, partition: int) -> None:
+        series = self._owned.pop(partition, set()) | self._changed.pop(partition, set())
+        for stream, key in series:
+            if self._lanes[stream].last_t(key) is not None:
+                self._lanes[stream].forget(key)

@@ -1,0 +1,38 @@
+"""Binds the step-and-commit loop to the catalogue of metrics."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from driftline.bus import Envelope
+from driftline.metrics import Metrics
+
+
+class LoopMetrics:
+    """See `driftline.loop.Observer`."""
+
+    def __init__(self, metrics: Metrics, group: str, topic: str) -> None:
+        self._read = metrics.messages_read.labels(group, topic)
+        self._sent = metrics.messages_sent.labels(group)
+        self._dead = metrics.dead_letters.labels(group, topic)
+        self._restarted = metrics.sessions_restarted.labels(group)
+        self._stage = metrics.stage_latency.labels(group)
+        self._record = metrics.record_latency.labels(group)
+        self._checkpoint = metrics.checkpoint_seconds.labels(group)
+
+    def read(self, messages: int) -> None:
+        self._read.inc(messages)
+
+    def sent(self, outputs: Sequence[Any], causes: Sequence[Envelope[Any]], now: float) -> None:
+        self._sent.inc(len(outputs))
+        for cause in causes:
+            self._stage.observe(now - cause.timestamp)
+            self._record.observe(now - cause.value.received)
+
+    def dead_letter(self) -> None:
+        self._dead.inc()
+
+    def checkpointed(self, seconds: float) -> None:
+        self._checkpoint.observe(seconds)
+
+    def restarted(self) -> None:
+        self._restarted.inc()

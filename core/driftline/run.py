@@ -1,0 +1,46 @@
+"""Runs one service as a process: settings, ports, app, uvicorn. Wrong settings end it with one line a mistake."""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import uvicorn
+from fastapi import FastAPI
+from pydantic import ValidationError
+
+from driftline.definition import StreamDefinition, load_folder
+from driftline.errors import InvalidDefinition
+from driftline.logs import configure
+from driftline.settings import Settings
+
+S = TypeVar("S", bound=Settings)
+
+SHUTDOWN_S = 10
+"""How long open requests may take to end after SIGTERM."""
+
+
+def run(name: str, kind: type[S], build: Callable[[S, Mapping[str, StreamDefinition]], FastAPI]) -> None:
+    """Serves the app that `build` makes until SIGTERM or SIGINT."""
+    settings = _settings(kind)
+    configure(name, settings.log_level)
+    try:
+        streams = load_folder(settings.streams)
+    except InvalidDefinition as error:
+        sys.exit(str(error))
+    uvicorn.run(
+        build(settings, streams),
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+    )
+
+
+def _settings(kind: type[S]) -> S:
+    try:
+        return kind()
+    except ValidationError as error:
+        wrong = [(f"DRIFTLINE_{'_'.join(map(str, e['loc']))}".upper(), e["input"], e["msg"]) for e in error.errors()]
+        sys.exit("\n".join(f"{variable}: found {found!r}: {expected}" for variable, found, expected in wrong))

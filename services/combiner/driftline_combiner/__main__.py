@@ -1,0 +1,13 @@
+"""Runs combiner as a process."""
+
+from driftline.ports import open_bus
+from driftline.run import run
+from driftline_combiner.app import create_app
+from driftline_combiner.settings import CombinerSettings
+
+if __name__ == "__main__":
+    run(
+        "combiner",
+        CombinerSettings,
+        lambda settings, streams: create_app(settings, open_bus(settings), streams=streams),
+    )

@@ -1,0 +1,54 @@
+"""The composition root of the combiner."""
+
+from collections.abc import Callable, Mapping
+
+from fastapi import FastAPI
+
+from driftline.bus import Bus
+from driftline.definition import StreamDefinition
+from driftline.loop import Worker
+from driftline.messages import FORECASTS
+from driftline.metrics import Metrics
+from driftline.observer import LoopMetrics
+from driftline.service import Check, create_service, end_process
+from driftline_combiner.rest import routes
+from driftline_combiner.settings import CombinerSettings
+from driftline_combiner.step import BlendLane, combiner_step, refuse
+
+GROUP = "combiner"
+
+
+def create_app(
+    settings: CombinerSettings,
+    bus: Bus,
+    *,
+    streams: Mapping[str, StreamDefinition],
+    metrics: Metrics | None = None,
+    on_death: Callable[[str, BaseException], None] = end_process,
+) -> FastAPI:
+    """Blends what the forecasts topic brings."""
+    metrics = metrics or Metrics()
+    lanes = {
+        name: BlendLane(stream, lambda s: metrics.drift_alarms.labels(s).inc()) for name, stream in streams.items()
+    }
+    step = combiner_step(lanes, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc())
+    worker = Worker(
+        GROUP,
+        bus,
+        FORECASTS,
+        step,
+        settings.loop,
+        refuse=lambda forecast: refuse(streams, forecast),
+        observer=LoopMetrics(metrics, GROUP, FORECASTS.name),
+    )
+    app = create_service(
+        "combiner",
+        "Scores every member, weighs them, publishes the blend and watches for drift.",
+        metrics=metrics,
+        jobs=[worker],
+        checks=[Check("bus", bus.check)],
+        on_death=on_death,
+        close=bus.close,
+    )
+    app.include_router(routes(lanes))
+    return app

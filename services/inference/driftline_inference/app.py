@@ -1,0 +1,66 @@
+"""The composition root of inference."""
+
+from collections.abc import Callable, Mapping
+
+from fastapi import FastAPI
+
+from driftline.bus import Bus
+from driftline.definition import StreamDefinition
+from driftline.loop import Worker
+from driftline.messages import RECORDS
+from driftline.metrics import Metrics
+from driftline.observer import LoopMetrics
+from driftline.service import Check, create_service, end_process
+from driftline.store import Store
+from driftline.watch import StoreWatch
+from driftline_inference.models import Models
+from driftline_inference.settings import InferenceSettings
+from driftline_inference.status import routes
+from driftline_inference.step import inference_step, refuse
+
+GROUP = "inference"
+
+
+def create_app(
+    settings: InferenceSettings,
+    bus: Bus,
+    store: Store,
+    *,
+    streams: Mapping[str, StreamDefinition],
+    metrics: Metrics | None = None,
+    models: Models | None = None,
+    on_death: Callable[[str, BaseException], None] = end_process,
+) -> FastAPI:
+    """Forecasts from the records topic with the store's models. `models` may be given by who wants to steer them."""
+    metrics = metrics or Metrics()
+    serving = models or Models(store, streams, metrics)
+    step = inference_step(
+        streams, serving.serving, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc()
+    )
+    worker = Worker(
+        GROUP,
+        bus,
+        RECORDS,
+        step,
+        settings.loop,
+        refuse=lambda record: refuse(streams, record),
+        observer=LoopMetrics(metrics, GROUP, RECORDS.name),
+    )
+    watch = StoreWatch("model watch", store, "models/", poll=settings.store_poll, reconcile=serving.reconcile)
+
+    async def close() -> None:
+        await bus.close()
+        await store.close()
+
+    app = create_service(
+        "inference",
+        "Forecasts every record with all members; serves the models that the store's pointers name.",
+        metrics=metrics,
+        jobs=[worker, watch],
+        # Without the store the edge goes on forecasting, so readiness asks for the bus alone.
+        checks=[Check("bus", bus.check)],
+        on_death=on_death,
+        close=close,
+    )
+    app.include_router(routes(serving, streams))
+    return app
