@@ -19,6 +19,8 @@ Strategy = Literal["static", "window", "online"]
 STRATEGIES: tuple[Strategy, ...] = ("static", "window", "online")
 UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 DAY_S = 86400
+SINGLE_KEY = "all"
+"""The key of a stream that is one series and has no key column."""
 LONGEST_SEASON = 1440
 """Records of a day that are kept to look back on; a faster stream has no daily features."""
 

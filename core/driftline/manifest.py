@@ -54,6 +54,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """First and last record time that it learned from, milliseconds since the epoch."""
     trained_to: int
     rows: int
+    windows: dict[str, str] = {}
+    """Per series' folder the newest archived window that a speed model has learned from: the next one goes on there."""
     metrics: dict[str, float]
     """RMSE and skill on the hold-out, of the model, its parent and persistence; parity with Keras."""
     golden: Golden
@@ -81,6 +83,11 @@ def model_key(stream: str, member: str, version: str) -> str:
 
 def manifest_key(stream: str, member: str, version: str) -> str:
     return f"{folder(stream, member)}/{version}/manifest.json"
+
+
+def weights_key(stream: str, member: str, version: str) -> str:
+    """What the trainer fine-tunes the next version from; the edge never reads it."""
+    return f"{folder(stream, member)}/{version}/weights.npz"
 
 
 def version_name(number: int, model: bytes) -> str:

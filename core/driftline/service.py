@@ -24,6 +24,8 @@ from driftline.metrics import Metrics
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 2
+GRACE_S = 8
+"""How long workers may take to finish what they hold when the service stops."""
 
 
 class Job(Protocol):
@@ -72,7 +74,11 @@ def create_service(
             yield
         finally:
             await asyncio.gather(*(job.stop() for job in jobs))
-            await asyncio.gather(*tasks, return_exceptions=True)
+            # What waits for a store or a broker that is away is not waited for: it is done again after the restart.
+            _, late = await asyncio.wait(tasks, timeout=GRACE_S) if tasks else (set(), set())
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
             if close is not None:
                 await close()
 

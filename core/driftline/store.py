@@ -22,7 +22,6 @@ class Listed:
 
     key: str
     size: int
-    etag: str
 
 
 class Store(Protocol):

@@ -15,12 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
-from driftline.definition import StreamDefinition
+from driftline.definition import SINGLE_KEY, StreamDefinition
 from driftline.errors import InvalidInput
 from driftline.features import Floats, Ints
-
-SINGLE_KEY = "all"
-"""The key of a stream without a key column."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,13 @@
+"""Runs ingest as a process."""
+
+from driftline.ports import open_bus, open_store
+from driftline.run import run
+from driftline_ingest.app import create_app
+from driftline_ingest.settings import IngestSettings
+
+if __name__ == "__main__":
+    run(
+        "ingest",
+        IngestSettings,
+        lambda settings, streams: create_app(settings, open_bus(settings), open_store(settings), streams=streams),
+    )

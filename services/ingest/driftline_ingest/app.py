@@ -1,0 +1,75 @@
+"""The composition root of ingest: the door, and the archive of windows and results."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastapi import FastAPI
+
+from driftline.bus import Bus
+from driftline.definition import StreamDefinition
+from driftline.keyed import Timed
+from driftline.loop import Worker
+from driftline.messages import BLENDS, RECORDS, Topic
+from driftline.metrics import Metrics
+from driftline.observer import LoopMetrics
+from driftline.service import Check, create_service, end_process
+from driftline.store import Store
+from driftline_ingest.archive import ArchiveStep, Packing
+from driftline_ingest.door import Door, routes
+from driftline_ingest.settings import IngestSettings
+from driftline_ingest.sink import WindowSink
+from driftline_ingest.windows import BlendWindows, RecordWindows
+
+
+def create_app(
+    settings: IngestSettings,
+    bus: Bus,
+    store: Store,
+    *,
+    streams: Mapping[str, StreamDefinition],
+    metrics: Metrics | None = None,
+    on_death: Callable[[str, BaseException], None] = end_process,
+    clock: Callable[[], float] = time.time,
+) -> FastAPI:
+    """Takes records in, and archives records and blends in the store."""
+    metrics = metrics or Metrics()
+
+    def archive(topic: Topic[Timed], packing: Packing[Timed]) -> Worker[Timed]:
+        group = f"ingest-{packing.kind}"
+        return Worker(
+            group,
+            bus,
+            topic,
+            ArchiveStep(packing, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc()),
+            settings.loop,
+            refuse=lambda message: refuse(streams, message),
+            sink=WindowSink(store, packing, metrics),
+            observer=LoopMetrics(metrics, group, topic.name),
+        )
+
+    async def close() -> None:
+        await bus.close()
+        await store.close()
+
+    app = create_service(
+        "ingest",
+        "Takes sensor records in, and archives training windows and results in the object store.",
+        metrics=metrics,
+        jobs=[archive(RECORDS, RecordWindows(streams)), archive(BLENDS, BlendWindows(streams))],
+        checks=[Check("bus", bus.check)],
+        on_death=on_death,
+        close=close,
+    )
+    app.include_router(routes(Door(settings, bus, streams, metrics, clock), settings))
+    return app
+
+
+def refuse(streams: Mapping[str, StreamDefinition], message: Any) -> str | None:
+    """Why a record or blend can't be archived, or None."""
+    stream = streams.get(message.stream)
+    if stream is None:
+        return f"found stream {message.stream!r}, expected one of {sorted(streams)}"
+    values = getattr(message, "values", None)
+    missing = [name for name in stream.columns if values is not None and name not in values]
+    return f"found no value for {missing[0]!r}, expected {list(stream.columns)}" if missing else None

@@ -1,0 +1,152 @@
+"""The pure step of the archive: messages in, windows of a series out, named by their offsets alone.
+
+A window begins and ends at offsets that depend on the topic's content only, never on where a batch was cut, so what is
+done again after a crash writes the same object under the same name.
+"""
+
+from array import array
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol
+from urllib.parse import quote
+
+import msgspec
+
+from driftline.bus import Envelope
+from driftline.keyed import Series, Timed, Timed_contra
+
+LONGEST_SPAN = 50_000
+"""Messages of a partition after which a window is written although it isn't full: a series that went silent must not
+hold the position back for ever."""
+
+
+class Packing(Protocol[Timed_contra]):
+    """How messages lie in memory and in a file."""
+
+    kind: str
+    """The first part of the objects' names."""
+
+    def size(self, stream: str) -> int:
+        """Messages in a full window."""
+
+    def pack(self, message: Timed_contra) -> array[float]:
+        """A message as a few numbers, for the time until its window is full."""
+
+    def encode(self, stream: str, key: str, rows: Sequence[array[float]]) -> bytes:
+        """The file."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Messages of one series, from offset `first` to `last`."""
+
+    kind: str
+    stream: str
+    key: str
+    first: int
+    last: int
+    rows: Sequence[array[float]]
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}/{self.stream}/{quote(self.key, safe='')}/{self.first:012d}-{self.last:012d}.parquet"
+
+
+class Progress(msgspec.Struct, frozen=True, array_like=True):
+    """The checkpoint of one series: everything before offset `next` is archived, up to time `t`."""
+
+    next: int
+    t: int
+
+
+@dataclass
+class _Pending:
+    """The window that is being filled."""
+
+    first: int
+    last: int
+    t: int
+    rows: list[array[float]] = field(default_factory=list)
+
+
+@dataclass
+class _Partition:
+    """What is known of a partition that is owned here. `pending` is in the order of first offsets."""
+
+    progress: dict[Series, Progress] = field(default_factory=dict)
+    pending: OrderedDict[Series, _Pending] = field(default_factory=OrderedDict)
+    changed: set[Series] = field(default_factory=set)
+
+
+class ArchiveStep(Generic[Timed]):
+    """See `driftline.loop.Step`; its outputs are windows, for a sink that writes them."""
+
+    def __init__(
+        self, packing: Packing[Timed], dropped: Callable[[str, str], None], *, longest_span: int = LONGEST_SPAN
+    ) -> None:
+        self._packing = packing
+        self._dropped = dropped
+        self._longest_span = longest_span
+        self._partitions: dict[int, _Partition] = {}
+
+    def step(self, batch: Sequence[Envelope[Timed]]) -> list[Window]:
+        windows: list[Window] = []
+        for envelope in batch:
+            partition = self._partitions.setdefault(envelope.partition, _Partition())
+            windows += self._overdue(partition, envelope.offset)
+            windows += self._add(partition, envelope)
+        return windows
+
+    def _add(self, partition: _Partition, envelope: Envelope[Timed]) -> list[Window]:
+        message = envelope.value
+        series = (message.stream, message.key)
+        progress = partition.progress.get(series)
+        if progress is not None and envelope.offset < progress.next:
+            return []
+        pending = partition.pending.get(series)
+        last_t = pending.t if pending else progress.t if progress else None
+        if last_t is not None and message.t <= last_t:
+            self._dropped(message.stream, "repeated" if message.t == last_t else "out_of_order")
+            return []
+        if pending is None:
+            pending = partition.pending[series] = _Pending(envelope.offset, envelope.offset, message.t)
+        pending.last, pending.t = envelope.offset, message.t
+        pending.rows.append(self._packing.pack(message))
+        full = len(pending.rows) >= self._packing.size(message.stream)
+        return [self._close(partition, series)] if full else []
+
+    def _overdue(self, partition: _Partition, offset: int) -> list[Window]:
+        windows = []
+        while partition.pending:
+            series, oldest = next(iter(partition.pending.items()))
+            if offset - oldest.first <= self._longest_span:
+                break
+            windows.append(self._close(partition, series))
+        return windows
+
+    def _close(self, partition: _Partition, series: Series) -> Window:
+        pending = partition.pending.pop(series)
+        partition.progress[series] = Progress(pending.last + 1, pending.t)
+        partition.changed.add(series)
+        return Window(self._packing.kind, *series, pending.first, pending.last, pending.rows)
+
+    def restore(self, partition: int, states: Mapping[str, bytes]) -> None:
+        progress: dict[Series, Progress] = {}
+        for name, data in states.items():
+            stream, key = name.split("/", 1)
+            progress[stream, key] = msgspec.msgpack.decode(data, type=Progress)
+        self._partitions[partition] = _Partition(progress)
+
+    def snapshot(self, partition: int) -> dict[str, bytes]:
+        owned = self._partitions[partition]
+        changed, owned.changed = owned.changed, set()
+        return {f"{stream}/{key}": msgspec.msgpack.encode(owned.progress[stream, key]) for stream, key in changed}
+
+    def resume_at(self, partition: int, consumed: int) -> int:
+        """A restart reads again what is not in a window yet."""
+        pending = self._partitions[partition].pending
+        return next(iter(pending.values())).first if pending else consumed
+
+    def release(self, partition: int) -> None:
+        self._partitions.pop(partition, None)

@@ -1,0 +1,158 @@
+"""The REST door: records in, acknowledged only when the bus has them."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from driftline.auth import bearer
+from driftline.bus import Bus
+from driftline.definition import StreamDefinition
+from driftline.errors import InvalidInput
+from driftline.messages import RECORDS
+from driftline.metrics import Metrics
+from driftline_ingest.parsing import PARSERS, TEXT_ONLY, Malformed, UnknownType, parse
+from driftline_ingest.seen import Seen
+from driftline_ingest.settings import IngestSettings
+from driftline_ingest.validation import Refusal, Validator
+
+
+class RefusedRow(BaseModel):
+    """A row that is no record; `row` counts from 1."""
+
+    row: int
+    column: str
+    found: str
+    expected: str
+
+
+class Receipt(BaseModel):
+    """What became of the rows."""
+
+    accepted: int
+    repeated: int
+    out_of_order: int
+    refused_total: int
+    refused: list[RefusedRow]
+
+
+class Problem(BaseModel):
+    """What is wrong."""
+
+    detail: str
+
+
+EXAMPLE = '{"Date_time": "2015-01-01T00:10:00+01:00", "Wind_turbine_name": "R80711", "Ot_avg": 4.2, "P_avg": null}'
+DOCUMENTED: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "Rows with exactly the columns that the stream definition names; a missing value is null.",
+        "content": {kind: {"schema": {"type": "string"}, "example": EXAMPLE} for kind in PARSERS},
+    }
+}
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "The body is broken; the answer names the position."},
+    401: {"model": Problem, "description": "The token is missing or wrong."},
+    413: {"model": Problem, "description": "The body is too large."},
+    415: {"model": Problem, "description": "The content type is unknown."},
+    422: {"model": Receipt, "description": "Every row was refused, or the stream is unknown (then a `detail`)."},
+    503: {"model": Problem, "description": "The broker is away: nothing was taken, send it again."},
+}
+
+
+class Door:
+    """Takes bodies in for all streams."""
+
+    def __init__(
+        self,
+        settings: IngestSettings,
+        bus: Bus,
+        streams: Mapping[str, StreamDefinition],
+        metrics: Metrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._bus = bus
+        self._validators = {name: Validator(stream) for name, stream in streams.items()}
+        self._seen = Seen({name: stream.target for name, stream in streams.items()})
+        self._metrics = metrics
+        self._clock = clock
+
+    def stream(self, name: str | None) -> str:
+        """The stream that is meant; the only one there is may stay unnamed."""
+        known = sorted(self._validators)
+        if name is None and len(known) == 1:
+            return known[0]
+        if name not in self._validators:
+            raise InvalidInput(f"found stream {name!r}, expected ?stream= with one of {', '.join(known)}")
+        return name
+
+    async def take(self, stream: str, content_type: str, body: bytes) -> tuple[Receipt, bool]:
+        """Publishes what is new, and returns the receipt and whether any row was a record.
+
+        Raises Malformed, UnknownType, BusUnavailable.
+        """
+        rows = parse(content_type, body)
+        text = content_type.partition(";")[0].strip().lower() in TEXT_ONLY
+        records, refusals = self._validators[stream].records(rows, self._clock(), text=text)
+        sifted = self._seen.sift(records)
+        if sifted.fresh:
+            await self._bus.publish(RECORDS, sifted.fresh)
+        self._seen.remember(sifted.fresh)
+        self._metrics.records.labels(stream).inc(len(sifted.fresh))
+        self._metrics.records_refused.labels(stream).inc(len(refusals))
+        self._metrics.records_dropped.labels(stream, "repeated").inc(sifted.repeated)
+        self._metrics.records_dropped.labels(stream, "out_of_order").inc(sifted.out_of_order)
+        listed = refusals[: self._settings.refusals_listed]
+        receipt = Receipt(
+            accepted=len(sifted.fresh),
+            repeated=sifted.repeated,
+            out_of_order=sifted.out_of_order,
+            refused_total=len(refusals),
+            refused=[_refused(refusal) for refusal in listed],
+        )
+        return receipt, bool(records) or not refusals
+
+
+def _refused(refusal: Refusal) -> RefusedRow:
+    return RefusedRow(row=refusal.row, column=refusal.column, found=refusal.found, expected=refusal.expected)
+
+
+def routes(door: Door, settings: IngestSettings) -> APIRouter:
+    router = APIRouter(tags=["records"], dependencies=[Depends(bearer(settings.token))])
+
+    @router.post(
+        "/v1/records",
+        summary="Take records in",
+        status_code=202,
+        response_model=Receipt,
+        responses=ANSWERS,
+        openapi_extra=DOCUMENTED,
+    )
+    async def take(request: Request, stream: str | None = None) -> JSONResponse:
+        name = door.stream(stream)
+        body = await _body(request, settings.body_limit)
+        try:
+            receipt, taken = await door.take(name, request.headers.get("content-type", ""), body)
+        except UnknownType as error:
+            raise HTTPException(415, str(error)) from error
+        except Malformed as error:
+            raise HTTPException(400, str(error)) from error
+        return JSONResponse(receipt.model_dump(), status_code=202 if taken else 422)
+
+    return router
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    """The whole body; reading stops as soon as it is too large, whatever length was announced."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise HTTPException(413, f"found more than {limit} bytes, expected at most as many in one request")
+        parts.append(part)
+    return b"".join(parts)

@@ -1,0 +1,86 @@
+"""How records and blends are packed and written as Parquet."""
+
+import io
+from array import array
+from collections.abc import Mapping, Sequence
+from math import nan
+
+import numpy as np
+
+from driftline.definition import STRATEGIES, StreamDefinition
+from driftline.members import MEMBERS
+from driftline.messages import Blend, Record
+
+
+def _number(value: float | None) -> float:
+    return nan if value is None else value
+
+
+class RecordWindows:
+    """Training windows: tables with the stream's own columns, as every history file."""
+
+    kind = "windows"
+
+    def __init__(self, streams: Mapping[str, StreamDefinition]) -> None:
+        self._streams = streams
+
+    def size(self, stream: str) -> int:
+        return self._streams[stream].window
+
+    def pack(self, message: Record) -> array[float]:
+        columns = self._streams[message.stream].columns
+        return array("d", [message.t, *(_number(message.values[name]) for name in columns)])
+
+    def encode(self, stream: str, key: str, rows: Sequence[array[float]]) -> bytes:
+        from driftline import tables  # noqa: PLC0415 - pyarrow is large, and not needed before the first window
+
+        data = np.array(rows)
+        t = data[:, 0].astype(np.int64)
+        return tables.encode(tables.Rows(np.full(len(t), key), t, data[:, 1:]), self._streams[stream])
+
+
+class BlendWindows:
+    """Results: what was forecast, by whom, with which weight, beside the truth as far as the window knows it.
+
+    Columns: t, observed, and for each horizon h: truth_h, blend_h, <strategy>_h, <member>_h, weight_<member>_h.
+    """
+
+    kind = "results"
+
+    def __init__(self, streams: Mapping[str, StreamDefinition]) -> None:
+        self._streams = streams
+
+    def size(self, stream: str) -> int:
+        return self._streams[stream].window
+
+    def pack(self, message: Blend) -> array[float]:
+        absent = [None] * len(message.horizon)
+        packed = array("d", [message.t, _number(message.observed)])
+        for values in (
+            message.value,
+            *(message.strategies.get(name, absent) for name in STRATEGIES),
+            *(message.members.get(name, absent) for name in MEMBERS),
+            *(message.weights.get(name, absent) for name in MEMBERS),
+        ):
+            packed.extend(map(_number, values))
+        return packed
+
+    def encode(self, stream: str, key: str, rows: Sequence[array[float]]) -> bytes:
+        import pyarrow as pa  # noqa: PLC0415 - as above
+        import pyarrow.parquet as pq  # noqa: PLC0415
+
+        data = np.array(rows)
+        observed = data[:, 1]
+        columns = {"t": pa.array(data[:, 0].astype(np.int64), pa.timestamp("ms", tz="UTC")), "key": [key] * len(data)}
+        columns["observed"] = pa.array(observed, from_pandas=True)
+        horizon = self._streams[stream].horizon
+        for h in horizon:
+            later = np.concatenate([observed[h:], np.full(min(h, len(observed)), np.nan)])
+            columns[f"truth_{h}"] = pa.array(later, from_pandas=True)
+        names = ["blend", *STRATEGIES, *MEMBERS, *(f"weight_{name}" for name in MEMBERS)]
+        labels = [f"{name}_{h}" for name in names for h in horizon]
+        for place, label in enumerate(labels, 2):
+            columns[label] = pa.array(data[:, place], from_pandas=True)
+        sink = io.BytesIO()
+        pq.write_table(pa.table(columns), sink, compression="zstd")
+        return sink.getvalue()

@@ -1,0 +1,86 @@
+"""From records to what a network learns: inputs and targets, made by the code that serves. Pure."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from driftline.definition import StreamDefinition
+from driftline.features import Floats, History, Inputs, Ints, Layout, observe
+from driftline.tables import Rows
+
+PIECE = 4096
+"""A long series is worked off in pieces side by side, so that arrays span them."""
+WARM_UP = 1536
+"""Records before a piece that fill its memories; the slowest has forgotten 99 % of what came before."""
+
+Batch = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows in order of time. inputs: [n, features]; targets: [n, horizons] differences to the last value; t: [n] ms."""
+
+    inputs: Batch
+    targets: Batch
+    t: Ints
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    def take(self, which: slice) -> "Dataset":
+        return Dataset(self.inputs[which], self.targets[which], self.t[which])
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Part of one series: `skip` leading records only warm up."""
+
+    t: Ints
+    values: Floats
+    targets: Floats
+    skip: int
+
+
+def build(rows: Rows, stream: StreamDefinition) -> Dataset:
+    """All records of `rows` from which something can be learned, in order of time."""
+    pieces = [piece for series in rows.by_key().values() for piece in _pieces(series, stream)]
+    layout = Layout.of(stream)
+    history = History.empty(len(pieces), layout)
+    lengths = np.array([len(piece.t) for piece in pieces])
+    parts: list[Dataset] = []
+    for n in range(int(lengths.max(initial=0))):
+        slots = np.flatnonzero(lengths > n)
+        t = np.array([pieces[slot].t[n] for slot in slots])
+        values = np.stack([pieces[slot].values[n] for slot in slots])
+        inputs = observe(history, layout, slots, t, values)
+        parts.append(_usable(inputs, [pieces[slot] for slot in slots], n, t))
+    return _in_order(parts, layout.net_width, len(stream.horizon))
+
+
+def _pieces(series: Rows, stream: StreamDefinition) -> list[_Piece]:
+    target = series.values[:, 0]
+    later = [np.concatenate([target[h:], np.full(min(h, len(target)), np.nan)]) for h in stream.horizon]
+    targets = np.stack([values - target for values in later], axis=1)
+    starts = range(0, len(series), PIECE)
+    cuts = [(max(0, start - WARM_UP), start, min(start + PIECE, len(series))) for start in starts]
+    return [
+        _Piece(series.t[warm:end], series.values[warm:end], targets[warm:end], start - warm)
+        for warm, start, end in cuts
+    ]
+
+
+def _usable(inputs: Inputs, pieces: list[_Piece], n: int, t: Ints) -> Dataset:
+    targets = np.stack([piece.targets[n] for piece in pieces])
+    warmed = np.array([n >= piece.skip for piece in pieces])
+    mask = inputs.ready & warmed & np.isfinite(targets).all(axis=1)
+    return Dataset(inputs.net[mask], targets[mask].astype(np.float32), t[mask])
+
+
+def _in_order(parts: list[Dataset], width: int, horizons: int) -> Dataset:
+    if not parts:
+        return Dataset(np.empty((0, width), np.float32), np.empty((0, horizons), np.float32), np.empty(0, np.int64))
+    t = np.concatenate([part.t for part in parts])
+    order = np.argsort(t, kind="stable")
+    inputs = np.concatenate([part.inputs for part in parts])[order]
+    return Dataset(inputs, np.concatenate([part.targets for part in parts])[order], t[order])
