@@ -24,6 +24,8 @@ COLOURS = {
 SPARE = ("#7b5ea7", "#4c956c", "#bc6c25", "#577590")
 ROLLING = 500
 """Records of one key that the rolling error looks back on."""
+MS_PER_DAY = 86_400_000.0
+"""Matplotlib counts days since the epoch."""
 CLOSE_UP = 432
 """Records in the close-up of the forecasts: three days of 10 minutes."""
 
@@ -86,7 +88,7 @@ def _mark(axes: Axes, marks: Marks, first: int, last: int) -> None:
         inside = [t for t in times if first <= t <= last]
         for index, t in enumerate(inside):
             axes.axvline(
-                float(mpl.dates.date2num(np.datetime64(t, "ms"))),
+                t / MS_PER_DAY,
                 color=colour,
                 linestyle=style,
                 linewidth=1,
@@ -159,4 +161,5 @@ def _rolling(squares: Floats) -> Floats:
     mean = np.full(len(squares), np.nan)
     if len(squares) > ROLLING:
         mean[ROLLING:] = (total[ROLLING:] - total[:-ROLLING]) / ROLLING
-    return np.sqrt(mean)
+    root: Floats = np.sqrt(mean)
+    return root

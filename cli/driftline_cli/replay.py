@@ -13,9 +13,12 @@ import stamina
 
 from driftline.definition import StreamDefinition
 from driftline.errors import InvalidInput, Unavailable
+from driftline.features import Floats
 from driftline.tables import Rows
 
 NDJSON = "application/x-ndjson"
+SMOOTH_S = 0.05
+"""At a rate, as many rows are sent at once as are due in this time."""
 TRIES_S = 60.0
 """How long a replay tries again while ingest is away; sending twice is harmless."""
 
@@ -90,6 +93,14 @@ def chunks(rows: Rows, size: int) -> Iterator[Rows]:
     return (rows.take(slice(start, start + size)) for start in range(0, len(rows), size))
 
 
+def _due(rows: Rows, rate: float, recorded_pace: float | None) -> Floats:
+    """[n]: seconds after the start when each row is to be sent."""
+    if recorded_pace is None:
+        return np.arange(len(rows)) / rate
+    recorded: Floats = (rows.t - rows.t[0]) / 1000 / recorded_pace
+    return recorded
+
+
 async def replay(
     client: httpx.AsyncClient,
     stream: StreamDefinition,
@@ -105,12 +116,11 @@ async def replay(
     rate: rows a second at most. recorded_pace: how many times faster than recorded; overrides `rate`.
     """
     began = clock()
+    due = _due(rows, rate, recorded_pace)
     if recorded_pace is not None:
-        due = (rows.t - rows.t[0]) / 1000 / recorded_pace
-    else:
-        due = np.arange(len(rows)) / rate
-    if math.isfinite(rate) or recorded_pace is not None:
-        batch = 1 if recorded_pace is not None else max(1, min(batch, int(rate / 20)))
+        batch = 1
+    elif math.isfinite(rate):
+        batch = max(1, min(batch, int(rate * SMOOTH_S)))
     for start in range(0, len(rows), batch):
         await asyncio.sleep(max(0.0, began + float(due[start]) - clock()))
         yield await post(client, stream, rows.take(slice(start, start + batch)))

@@ -69,6 +69,7 @@ class Models:
         self._metrics = metrics
         self._clock = clock
         self.loaded: Mapping[tuple[str, str], LoadedModel] = {}
+        self._reconciling = asyncio.Lock()
         self._etags: dict[tuple[str, str], str] = {}
         self._refused: dict[tuple[str, str], dict[str, str]] = {}
         self._swaps: dict[tuple[str, str], int] = {}
@@ -83,9 +84,10 @@ class Models:
 
     async def reconcile(self) -> None:
         """Brings every model to the version that its pointer names. Raises StoreUnavailable."""
-        for stream in self._streams.values():
-            for member in MODELS:
-                await self._reconcile(stream, member)
+        async with self._reconciling:
+            for stream in self._streams.values():
+                for member in MODELS:
+                    await self._reconcile(stream, member)
 
     async def _reconcile(self, stream: StreamDefinition, member: str) -> None:
         name = (stream.name, member)

@@ -4,6 +4,8 @@ A window begins and ends at offsets that depend on the topic's content only, nev
 done again after a crash writes the same object under the same name.
 """
 
+from __future__ import annotations  # array[float] is a type for checkers only
+
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence

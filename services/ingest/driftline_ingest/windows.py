@@ -1,5 +1,7 @@
 """How records and blends are packed and written as Parquet."""
 
+from __future__ import annotations  # array[float] is a type for checkers only
+
 import io
 from array import array
 from collections.abc import Mapping, Sequence

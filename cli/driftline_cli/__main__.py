@@ -1,0 +1,175 @@
+"""The command `driftline`. Every error is one sentence; the exit code is 1 when something is wrong, 2 for misuse."""
+
+import asyncio
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import msgspec
+import typer
+from rich.console import Console
+
+from driftline import definition, tables
+from driftline.errors import DriftlineError
+from driftline_cli import backtest as backtests
+from driftline_cli import demo as demos
+from driftline_cli import drifts
+from driftline_cli import status as statuses
+from driftline_cli.progress import bars
+from driftline_cli.replay import Receipt
+from driftline_cli.replay import replay as replayed
+from driftline_cli.report import render
+
+app = typer.Typer(
+    help="Driftline: forecasts sensor streams and keeps them right while the data drift.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+StreamFile = Annotated[Path, typer.Option(help="The stream definition.", exists=True, dir_okay=False)]
+Table = Annotated[Path, typer.Option(help="A CSV or Parquet file with the definition's columns.")]
+Seed = Annotated[int, typer.Option(help="Seed of the drift.")]
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """Says what is wrong in one sentence instead of a stack trace."""
+    try:
+        yield
+    except DriftlineError as error:
+        Console(stderr=True).print(f"driftline: {error}", style="red", markup=False)
+        raise typer.Exit(1) from error
+
+
+@app.callback()
+def quiet() -> None:
+    """Only what went wrong is logged between tables and bars."""
+    logging.basicConfig(level=logging.ERROR, format="%(name)s: %(message)s")
+
+
+@app.command()
+def demo(
+    stream: StreamFile = Path("streams/outdoor-temperature.yaml"),
+    data: Table = Path("data/la-haute-borne.parquet"),
+    drift: Annotated[drifts.Kind, typer.Option(help="What happens to the data on the way.")] = "step",
+    records: Annotated[int, typer.Option(help="Records to stream.", min=1)] = 30_000,
+    seed: Seed = 0,
+    report: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("demo-report"),
+    keep: Annotated[bool, typer.Option("--keep", help="Go on serving afterwards.")] = False,  # noqa: FBT002
+) -> None:
+    """Trains on 2014, streams 2015 through all four services, and shows how well they did."""
+    with plainly():
+        defined = definition.load(stream)
+        begin = int(datetime(2015, 1, 1, tzinfo=UTC).timestamp() * 1000)
+        rows = tables.read_file(data, defined)
+        plan = demos.plan(defined, rows, begin=begin, records=records, drift=drift, seed=seed, report=report)
+        asyncio.run(demos.run(plan, console, keep=keep))
+
+
+@app.command()
+def backtest(
+    stream: StreamFile,
+    train: Table,
+    test: Table,
+    drift: Annotated[drifts.Kind, typer.Option(help="What happens to the test data.")] = "none",
+    seed: Seed = 0,
+    magnitude: Annotated[float | None, typer.Option(help="Size of the drift, in the target's units.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the scores here.")] = None,
+) -> None:
+    """Trains on one file, streams another through the services' own code, and scores every member and strategy.
+
+    Example: driftline backtest --stream streams/outdoor-temperature.yaml --train 2014.parquet --test 2015.csv
+    """
+    with plainly():
+        defined = definition.load(stream)
+        history, rows = tables.read_file(train, defined), tables.read_file(test, defined)
+        with bars(console) as progress:
+            done = asyncio.run(
+                backtests.backtest(
+                    defined, history, rows, drift=drift, magnitude=magnitude, seed=seed, progress=progress
+                )
+            )
+        console.print(render(done, defined.target))
+        if json is not None:
+            json.write_bytes(msgspec.json.format(msgspec.json.encode(done.report), indent=2))
+
+
+@app.command()
+def replay(
+    stream: StreamFile,
+    data: Table,
+    to: Annotated[str, typer.Option(help="Address of ingest.")] = "http://127.0.0.1:8001",
+    rate: Annotated[float, typer.Option(help="Records a second at most.", min=0.001)] = math.inf,
+    pace: Annotated[float | None, typer.Option(help="Times faster than recorded, instead of a rate.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Records at most.", min=1)] = None,
+    drift: Annotated[drifts.Kind, typer.Option(help="What happens to the data on the way.")] = "none",
+    seed: Seed = 0,
+    token: Annotated[str | None, typer.Option(envvar="DRIFTLINE_TOKEN", help="Ingest's bearer token.")] = None,
+) -> None:
+    """Sends a file to a running ingest, as fast as it takes it, at a rate, or at the recorded pace.
+
+    Example: driftline replay --stream streams/active-power.yaml --data data/la-haute-borne.parquet --rate 100
+    """
+    with plainly():
+        defined = definition.load(stream)
+        rows = drifts.apply(drift, tables.read_file(data, defined).take(slice(0, limit)), defined, seed=seed)
+        receipt = asyncio.run(_replay(defined, rows, to, rate=rate, pace=pace, token=token))
+    console.print(
+        f"{receipt.accepted:,} accepted, {receipt.repeated:,} repeated, {receipt.out_of_order:,} out of order, "
+        f"{receipt.refused_total:,} refused"
+    )
+
+
+async def _replay(
+    stream: definition.StreamDefinition,
+    rows: tables.Rows,
+    to: str,
+    *,
+    rate: float,
+    pace: float | None,
+    token: str | None,
+) -> Receipt:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    total, done = Receipt(), 0
+    async with httpx.AsyncClient(base_url=to, headers=headers, timeout=30) as client:
+        with bars(console) as progress:
+            async for receipt in replayed(client, stream, rows, rate=rate, recorded_pace=pace):
+                total += receipt
+                done = total.accepted + total.repeated + total.out_of_order + total.refused_total
+                progress("sending", done, len(rows))
+    return total
+
+
+@app.command()
+def status(
+    ingest: Annotated[str, typer.Option(help="Address of ingest.")] = "http://127.0.0.1:8001",
+    inference: Annotated[str, typer.Option(help="Address of inference.")] = "http://127.0.0.1:8002",
+    combiner: Annotated[str, typer.Option(help="Address of the combiner.")] = "http://127.0.0.1:8003",
+    trainer: Annotated[str, typer.Option(help="Address of the trainer.")] = "http://127.0.0.1:8004",
+    json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,  # noqa: FBT002
+) -> None:
+    """Shows which services are ready, which models serve, and how well every member and strategy does.
+
+    The exit code is 1 unless all four services are ready.
+    """
+    urls = {"ingest": ingest, "inference": inference, "combiner": combiner, "trainer": trainer}
+    found = asyncio.run(statuses.look(urls))
+    if json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+    else:
+        console.print(statuses.health_table(found))
+        for service in found:
+            if service.body is not None and service.service in statuses.DETAILS:
+                console.print(statuses.DETAILS[service.service](service.body))
+    if not all(service.ready for service in found):
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,90 @@
+"""The demo: the whole chain on two years of real turbines, with a drift, a table and three pictures at its end."""
+
+import asyncio
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+from rich.console import Console
+
+from driftline.definition import StreamDefinition
+from driftline.tables import Rows, concatenate
+from driftline_cli import drifts
+from driftline_cli.backtest import Run, drive
+from driftline_cli.chain import running_chain
+from driftline_cli.evaluate import outcome
+from driftline_cli.plots import Marks, draw
+from driftline_cli.progress import bars
+from driftline_cli.report import render
+
+PORTS = {"ingest": 8001, "inference": 8002, "combiner": 8003, "trainer": 8004}
+RIVAL = 1.05
+"""The blend must not be worse than the best single row by more than this factor."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a demo does. Times in milliseconds since the epoch; the history ends where the replay begins."""
+
+    stream: StreamDefinition
+    history: Rows
+    replay: Rows
+    drift: drifts.Kind
+    seed: int
+    report: Path
+
+
+def plan(
+    stream: StreamDefinition, data: Rows, *, begin: int, records: int, drift: drifts.Kind, seed: int, report: Path
+) -> Plan:
+    """Splits `data` at `begin`: the history before it, and `records` rows of it that are streamed."""
+    later = data.take(data.t >= begin).take(slice(0, records))
+    return Plan(stream, data.take(data.t < begin), drifts.apply(drift, later, stream, seed=seed), drift, seed, report)
+
+
+async def run(plan: Plan, console: Console, *, keep: bool) -> Run:
+    """Runs the plan, prints the table, draws the pictures, and with `keep` serves until it is interrupted."""
+    with tempfile.TemporaryDirectory(prefix="driftline-demo-") as folder:
+        async with running_chain({plan.stream.name: plan.stream}, Path(folder)) as chain:
+            with bars(console) as progress:
+                progress("reading two years of four turbines", 1, 1)
+                done = await drive(
+                    chain, plan.stream, plan.history, plan.replay, drift=plan.drift, seed=plan.seed, progress=progress
+                )
+            console.print(render(done, plan.stream.target))
+            for picture in await asyncio.to_thread(_draw, plan, done):
+                console.print(f"picture: {picture}")
+            if keep:
+                await _serve(chain.apps, console)
+            return done
+
+
+def _draw(plan: Plan, done: Run) -> list[Path]:
+    stream = plan.stream
+    found = outcome(done.collected.blends, 0)
+    marks = Marks(
+        drifts=drifts.marks(plan.drift, plan.replay.t),
+        alarms=[alert.t for alert in done.collected.alerts if alert.kind == "drift"],
+        swaps=[swap.t for swap in done.swaps if swap.t],
+    )
+    return draw(plan.report, found, done.collected.blends, marks, stream.target)
+
+
+async def _serve(apps: Mapping[str, FastAPI], console: Console) -> None:
+    """The four services behind their own ports, on this machine only. Their workers run already."""
+    servers = []
+    for name, app in apps.items():
+        config = uvicorn.Config(app, host="127.0.0.1", port=PORTS[name], lifespan="off", log_level="warning")
+        servers.append(uvicorn.Server(config))
+        console.print(f"{name}: http://127.0.0.1:{PORTS[name]}/docs")
+    console.print("serving; Ctrl-C ends it")
+    await asyncio.gather(*(server.serve() for server in servers))
+
+
+def joined(parts: list[Rows]) -> Rows:
+    """Several tables as one, in order of time."""
+    rows = concatenate(parts)
+    return rows.take(rows.t.argsort(kind="stable"))

@@ -1,0 +1,111 @@
+"""Puts a version into the store and moves the pointer to it, so that of two trainers one wins and the other sees it."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from driftline import manifest as manifests
+from driftline.definition import StreamDefinition
+from driftline.errors import NotFound
+from driftline.manifest import Manifest, Pointer
+from driftline.store import Store
+from driftline_trainer.fit import Trained
+
+
+@dataclass(frozen=True)
+class Current:
+    """What a pointer names: the version, its manifest, and the pointer's etag for the next move."""
+
+    manifest: Manifest
+    etag: str
+
+    @property
+    def version(self) -> str:
+        return self.manifest.version
+
+
+async def read(store: Store, key: str) -> bytes:
+    """An object's body. Raises NotFound."""
+    stored = await store.get(key)
+    assert stored is not None, "only a conditional get may answer with nothing"  # noqa: S101
+    return stored.body
+
+
+async def current(store: Store, stream: str, member: str) -> Current | None:
+    """The version that the edge should run, or None before the first. Raises RefusedModel for a broken one."""
+    try:
+        stored = await store.get(manifests.pointer_key(stream, member))
+    except NotFound:
+        return None
+    assert stored is not None, "only a conditional get may answer with nothing"  # noqa: S101
+    version = manifests.decode(stored.body, Pointer, "pointer").version
+    body = await read(store, manifests.manifest_key(stream, member, version))
+    return Current(manifests.decode(body, Manifest, "manifest"), stored.etag)
+
+
+async def publish(
+    store: Store,
+    stream: StreamDefinition,
+    member: str,
+    trained: Trained,
+    *,
+    before: Current | None,
+    parent: str | None,
+    windows: dict[str, str],
+    now: float,
+) -> Manifest:
+    """Writes the next version and points at it. Raises Conflict when another trainer moved the pointer first."""
+    number = await _next_number(store, stream.name, member)
+    version = manifests.version_name(number, trained.model)
+    manifest = _describe(stream, member, version, trained, parent, windows, now)
+    name = (stream.name, member, version)
+    await store.put(manifests.model_key(*name), trained.model, if_absent=True)
+    await store.put(manifests.weights_key(*name), trained.weights, if_absent=True)
+    await store.put(manifests.manifest_key(*name), manifests.encode(manifest), if_absent=True)
+    pointer = manifests.encode(Pointer(version))
+    key = manifests.pointer_key(stream.name, member)
+    # Last of all: whoever follows the pointer finds the whole version.
+    if before is None:
+        await store.put(key, pointer, if_absent=True)
+    else:
+        await store.put(key, pointer, if_match=before.etag)
+    return manifest
+
+
+async def _next_number(store: Store, stream: str, member: str) -> int:
+    """One more than any that was ever begun, published or not."""
+    prefix = f"{manifests.folder(stream, member)}/v"
+    found = [re.match(r"\d+", listed.key[len(prefix) :]) async for listed in store.list(prefix)]
+    return 1 + max((int(match[0]) for match in found if match), default=0)
+
+
+def _describe(
+    stream: StreamDefinition,
+    member: str,
+    version: str,
+    trained: Trained,
+    parent: str | None,
+    windows: dict[str, str],
+    now: float,
+) -> Manifest:
+    return Manifest(
+        version=version,
+        stream=stream.name,
+        member=member,
+        sha256=manifests.digest(trained.model),
+        size=len(trained.model),
+        parent=parent,
+        definition=stream.fingerprint,
+        input_shape=(-1, len(trained.golden.inputs[0])),
+        output_shape=(-1, len(stream.horizon)),
+        horizon=stream.horizon,
+        architecture=stream.training.architecture,
+        trained_from=trained.trained_from,
+        trained_to=trained.trained_to,
+        rows=trained.rows,
+        windows=windows,
+        metrics=trained.metrics,
+        golden=trained.golden,
+        libraries=trained.libraries,
+        created=datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
+    )

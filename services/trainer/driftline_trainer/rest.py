@@ -1,0 +1,69 @@
+"""The trainer's REST door: jobs in, their states out."""
+
+from typing import Literal
+
+import msgspec
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field
+
+from driftline.auth import bearer
+from driftline_trainer.settings import TrainerSettings
+from driftline_trainer.trainer import JobState, Trainer
+
+
+class JobRequest(BaseModel):
+    """What to train."""
+
+    model_config = {"extra": "forbid"}
+
+    stream: str = Field(examples=["outdoor-temperature"])
+    member: Literal["batch", "speed"]
+    history: str | None = Field(
+        None,
+        description="A file of the data folder, or a store key under history/. Without it, a batch model learns from "
+        "all history and windows in the store.",
+        examples=["la-haute-borne.parquet"],
+    )
+
+
+class Job(BaseModel):
+    """A training job, as it stands. Times in seconds since the epoch."""
+
+    id: str
+    stream: str
+    member: str
+    history: str | None
+    state: Literal["queued", "running", "published", "refused", "failed"]
+    submitted: float
+    ended: float | None
+    reason: str | None
+    version: str | None
+    metrics: dict[str, float]
+
+
+def _answer(job: JobState) -> Job:
+    return Job(**msgspec.structs.asdict(job))
+
+
+def routes(trainer: Trainer, settings: TrainerSettings) -> APIRouter:
+    router = APIRouter(tags=["jobs"])
+
+    @router.post(
+        "/v1/jobs",
+        summary="Train a model",
+        status_code=202,
+        dependencies=[Depends(bearer(settings.token))],
+        responses={401: {}, 422: {}},
+    )
+    async def submit(request: JobRequest) -> Job:
+        return _answer(trainer.submit(request.stream, request.member, request.history))
+
+    @router.get("/v1/jobs", summary="The jobs, the newest first")
+    async def list_jobs() -> list[Job]:
+        return [_answer(job) for job in trainer.jobs()]
+
+    @router.get("/v1/jobs/{job}", summary="One job", responses={404: {}})
+    async def read_job(job: str) -> Job:
+        return _answer(trainer.job(job))
+
+    return router

@@ -1,0 +1,234 @@
+"""The trainer: one job at a time, in a child process, so that its own event loop is always free."""
+
+import asyncio
+import logging
+import multiprocessing
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Literal
+
+import msgspec
+
+from driftline import manifest as manifests
+from driftline.definition import StreamDefinition
+from driftline.errors import Conflict, InvalidInput, NotFound, RefusedModel, StoreUnavailable
+from driftline.manifest import Manifest
+from driftline.members import MODELS
+from driftline.metrics import Metrics
+from driftline.store import Store
+from driftline_trainer import fit
+from driftline_trainer.history import Archive, everything, named
+from driftline_trainer.publish import Current, current, publish, read
+from driftline_trainer.settings import TrainerSettings
+
+log = logging.getLogger(__name__)
+
+State = Literal["queued", "running", "published", "refused", "failed"]
+
+
+class JobState(msgspec.Struct, frozen=True):
+    """A training job, as it stands. Times in seconds since the epoch."""
+
+    id: str
+    stream: str
+    member: str
+    history: str | None
+    state: State
+    submitted: float
+    ended: float | None = None
+    reason: str | None = None
+    version: str | None = None
+    metrics: dict[str, float] = {}
+
+
+class Trainer:
+    """Runs jobs; see `driftline.service.Job`. One at a time: training takes all the cores that there are."""
+
+    name = "training jobs"
+
+    def __init__(
+        self,
+        settings: TrainerSettings,
+        store: Store,
+        streams: Mapping[str, StreamDefinition],
+        metrics: Metrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._streams = streams
+        self._metrics = metrics
+        self._clock = clock
+        self._archives = {name: Archive(store, stream) for name, stream in streams.items()}
+        # What a refused or failed job has tried is not tried again until more has come.
+        self._tried: dict[str, dict[str, str]] = {}
+        self._jobs: OrderedDict[str, JobState] = OrderedDict()
+        self._ended: dict[str, asyncio.Event] = {}
+        self._queue: asyncio.Queue[str | None] = asyncio.Queue()
+        self._reconciling = asyncio.Lock()
+        self._pool: ProcessPoolExecutor | None = None
+
+    async def run(self) -> None:
+        try:
+            while (job := await self._queue.get()) is not None:
+                await self._work(self._jobs[job])
+        finally:
+            if self._pool is not None:
+                self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def stop(self) -> None:
+        self._queue.put_nowait(None)
+
+    def submit(self, stream: str, member: str, history: str | None = None) -> JobState:
+        """Queues a job, or gives the one that is queued or running for the same model. Raises InvalidInput."""
+        if stream not in self._streams:
+            raise InvalidInput(f"found stream {stream!r}, expected one of {sorted(self._streams)}")
+        if member not in MODELS:
+            raise InvalidInput(f"found member {member!r}, expected one of {list(MODELS)}")
+        for job in self._jobs.values():
+            if (job.stream, job.member) == (stream, member) and job.state in {"queued", "running"}:
+                return job
+        job = JobState(uuid.uuid4().hex[:12], stream, member, history, "queued", self._clock())
+        self._ended[job.id] = asyncio.Event()
+        self._note(job)
+        self._queue.put_nowait(job.id)
+        return job
+
+    async def wait(self, job: str) -> JobState:
+        """The job, once it has ended. Raises NotFound."""
+        self.job(job)
+        if job in self._ended:
+            await self._ended[job].wait()
+        return self.job(job)
+
+    def job(self, job: str) -> JobState:
+        if job not in self._jobs:
+            raise NotFound(f"found no job {job!r}; the last {self._settings.jobs_remembered} are remembered")
+        return self._jobs[job]
+
+    def jobs(self) -> list[JobState]:
+        """All that are remembered, the newest first."""
+        return list(reversed(self._jobs.values()))
+
+    async def reconcile(self) -> None:
+        """Retrains the speed model of every stream whose archive has grown enough, and waits for it."""
+        async with self._reconciling:
+            for stream in self._streams.values():
+                if await self._is_due(stream):
+                    await self.wait(self.submit(stream.name, "speed").id)
+
+    async def _is_due(self, stream: StreamDefinition) -> bool:
+        archive = self._archives[stream.name]
+        await archive.refresh()
+        try:
+            speed = await current(self._store, stream.name, "speed")
+            batch = await current(self._store, stream.name, "batch")
+        except RefusedModel as error:
+            log.warning("no retraining of %s: %s", stream.name, error)
+            return False
+        learned = self._tried.get(stream.name) or (speed.manifest.windows if speed else {})
+        records = archive.since(learned).count * stream.window
+        return (speed or batch) is not None and records >= stream.retraining.every
+
+    def _note(self, job: JobState) -> None:
+        self._jobs[job.id] = job
+        while len(self._jobs) > self._settings.jobs_remembered:
+            self._jobs.popitem(last=False)
+
+    async def _work(self, job: JobState) -> None:
+        began = self._clock()
+        self._note(msgspec.structs.replace(job, state="running"))
+        state: State = "failed"
+        reason, found = None, None
+        try:
+            found = await self._train(job)
+            state = "published"
+        except (RefusedModel, Conflict) as error:
+            state, reason = "refused", str(error)
+        except (InvalidInput, StoreUnavailable, NotFound) as error:
+            reason = str(error)
+        except BrokenProcessPool:
+            reason = "the training process died; the next job gets a new one"
+            self._pool = None
+        ended = self._clock()
+        self._metrics.training_jobs.labels(job.stream, job.member, state).inc()
+        self._metrics.training_seconds.labels(job.stream, job.member).observe(ended - began)
+        version, metrics = (found.version, found.metrics) if found else (None, {})
+        self._note(
+            msgspec.structs.replace(job, state=state, reason=reason, version=version, metrics=metrics, ended=ended)
+        )
+        self._ended.pop(job.id).set()
+        log.info("training job ended", extra={"job": job.id, "member": job.member, "state": state, "reason": reason})
+
+    async def _train(self, job: JobState) -> Manifest:
+        stream = self._streams[job.stream]
+        return await (self._train_batch(stream, job) if job.member == "batch" else self._train_speed(stream))
+
+    async def _train_batch(self, stream: StreamDefinition, job: JobState) -> Manifest:
+        before = await current(self._store, stream.name, "batch")
+        speed = await current(self._store, stream.name, "speed")
+        if job.history is not None:
+            rows = await named(self._store, self._settings.data_dir, stream, job.history)
+        else:
+            await self._archives[stream.name].refresh()
+            rows = await everything(self._store, stream, self._archives[stream.name])
+        trained = await self._fit(fit.Task(stream, rows))
+        made = await self._publish(stream, "batch", trained, before, before.version if before else None, {})
+        if speed is None:
+            # The speed model begins as the batch model, so that it is there from the first record on.
+            await self._publish(stream, "speed", trained, None, made.version, {})
+        return made
+
+    async def _train_speed(self, stream: StreamDefinition) -> Manifest:
+        before = await current(self._store, stream.name, "speed")
+        batch = await current(self._store, stream.name, "batch")
+        parent = _newer(before, batch)
+        if parent is None:
+            raise RefusedModel("parent", "found no batch model, expected one to fine-tune from")
+        archive = self._archives[stream.name]
+        await archive.refresh()
+        newest = archive.since({}).newest
+        if not newest:
+            raise InvalidInput(f"found no archived window of {stream.name}, expected some to learn from")
+        self._tried[stream.name] = newest
+        name = (stream.name, parent.manifest.member, parent.version)
+        weights = await read(self._store, manifests.weights_key(*name))
+        trained = await self._fit(fit.Task(stream, await archive.newest_rows(), weights))
+        return await self._publish(stream, "speed", trained, before, parent.version, newest)
+
+    async def _fit(self, task: fit.Task) -> fit.Trained:
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(1, context, initializer=fit.warm)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, fit.train, task)
+
+    async def _publish(
+        self,
+        stream: StreamDefinition,
+        member: str,
+        trained: fit.Trained,
+        before: Current | None,
+        parent: str | None,
+        windows: dict[str, str],
+    ) -> Manifest:
+        return await publish(
+            self._store,
+            stream,
+            member,
+            trained,
+            before=before,
+            parent=parent,
+            windows=windows,
+            now=self._clock(),
+        )
+
+
+def _newer(speed: Current | None, batch: Current | None) -> Current | None:
+    """The speed model goes on from itself, until a batch model of newer making takes over."""
+    if speed is None or batch is None:
+        return speed or batch
+    return batch if batch.manifest.created > speed.manifest.created else speed
