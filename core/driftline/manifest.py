@@ -90,9 +90,13 @@ def weights_key(stream: str, member: str, version: str) -> str:
     return f"{folder(stream, member)}/{version}/weights.npz"
 
 
+def digest(model: bytes) -> str:
+    return hashlib.sha256(model).hexdigest()
+
+
 def version_name(number: int, model: bytes) -> str:
     """The name of the `number`th version; it names its content too, so a name can't be reused."""
-    return f"v{number:06d}-{hashlib.sha256(model).hexdigest()[:12]}"
+    return f"v{number:06d}-{digest(model)[:12]}"
 
 
 def version_number(version: str) -> int:
@@ -119,7 +123,7 @@ def verify(
     manifest: Manifest, model: bytes, *, stream: StreamDefinition, member: str, version: str, width: int
 ) -> None:
     """Raises RefusedModel unless `model` is exactly what `manifest` promises, for this stream and these features."""
-    found = hashlib.sha256(model).hexdigest()
+    found = digest(model)
     checks = (
         ("manifest", "version", manifest.version, version),
         ("manifest", "member", manifest.member, member),

@@ -75,10 +75,7 @@ def create_service(
         finally:
             await asyncio.gather(*(job.stop() for job in jobs))
             # What waits for a store or a broker that is away is not waited for: it is done again after the restart.
-            _, late = await asyncio.wait(tasks, timeout=GRACE_S) if tasks else (set(), set())
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            await _finish(tasks)
             if close is not None:
                 await close()
 
@@ -86,6 +83,15 @@ def create_service(
     _add_error_handlers(app)
     _add_probes(app, metrics, checks)
     return app
+
+
+async def _finish(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Awaits the tasks for GRACE_S, then cancels those that are late."""
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=GRACE_S)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
 
 
 def _start(job: Job, on_death: Callable[[str, BaseException], None]) -> asyncio.Task[None]:
