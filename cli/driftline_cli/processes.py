@@ -2,8 +2,8 @@
 
 import os
 import signal
-import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import stamina
@@ -18,23 +18,28 @@ class StillRunningError(Exception):
 def start(folder: Path, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
     """Starts a process of its own session, its output in `folder`/NAME.log, its id in `folder`/NAME.pid."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{name}.log").open("ab") as log:
-        process = subprocess.Popen(  # noqa: S603
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            env={**os.environ, **(environment or {})},
-        )
-    (folder / f"{name}.pid").write_text(str(process.pid))
-    return process.pid
+    log = str(folder / f"{name}.log")
+    pid = os.posix_spawnp(
+        command[0],
+        command,
+        {**os.environ, **(environment or {})},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
+    (folder / f"{name}.pid").write_text(str(pid))
+    return pid
 
 
 def running(folder: Path, name: str) -> int | None:
     """The process's id, while it runs."""
     try:
         pid = int((folder / f"{name}.pid").read_text())
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (OSError, ValueError):
         return None

@@ -56,10 +56,9 @@ class FolderStore:
         try:
             while True:
                 yield
-                try:
-                    await asyncio.wait_for(hinted.wait(), poll)
-                except TimeoutError:
-                    continue
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(poll):
+                        await hinted.wait()
                 hinted.clear()
         finally:
             hinting.cancel()

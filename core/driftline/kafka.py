@@ -167,11 +167,13 @@ class KafkaBus:
         admin = AIOKafkaAdminClient(**self.settings.client(), request_timeout_ms=int(self.settings.send_timeout * 1000))
         try:
             with _answering():
-                await asyncio.wait_for(admin.start(), self.settings.send_timeout)
+                async with asyncio.timeout(self.settings.send_timeout):
+                    await admin.start()
             yield admin
         finally:
             with suppress(KafkaError, TimeoutError, OSError):
-                await asyncio.wait_for(admin.close(), STOP_S)
+                async with asyncio.timeout(STOP_S):
+                    await admin.close()
 
     @asynccontextmanager
     async def join(self, topic: Topic[Any], group: str, owner: Owner) -> AsyncIterator["_KafkaFeed"]:
@@ -230,7 +232,8 @@ class KafkaBus:
     async def check(self) -> None:
         producer = await self._ready_producer()
         with _answering():
-            await asyncio.wait_for(producer.client.fetch_all_metadata(), self.settings.send_timeout)
+            async with asyncio.timeout(self.settings.send_timeout):
+                await producer.client.fetch_all_metadata()
 
     async def close(self) -> None:
         if self._producer is not None:
@@ -393,7 +396,8 @@ async def _send_group(producer: AIOKafkaProducer, topic: str, partition: int, gr
 async def _stop(client: Any) -> None:
     """Stops a client, whatever state it is in."""
     with suppress(KafkaError, TimeoutError, OSError):
-        await asyncio.wait_for(client.stop(), STOP_S)
+        async with asyncio.timeout(STOP_S):
+            await client.stop()
 
 
 def _config(name: str) -> dict[str, str]:

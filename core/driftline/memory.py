@@ -8,7 +8,7 @@ import asyncio
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -134,10 +134,11 @@ class MemoryBus:
 
     async def wait_for_change(self, timeout: float | None = None) -> None:
         """Returns at the next change of any topic or position, or after `timeout` seconds."""
-        try:
-            await asyncio.wait_for(self._moved.wait(), timeout)
-        except TimeoutError:
-            return
+        moved = self._moved
+        # Not wait_for: before Python 3.12 it may swallow a cancellation that comes together with the change.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await moved.wait()
 
     @asynccontextmanager
     async def join(self, topic: Topic[Any], group: str, owner: Owner) -> AsyncIterator["_MemoryFeed"]:

@@ -1,0 +1,111 @@
+"""A step whose state is a running hash: any lost, doubled or reordered message shows in every later output."""
+
+import uuid
+import zlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import msgspec
+import pytest
+
+from driftline.bus import Bus, Envelope, Output
+from driftline.kafka import KafkaBus, KafkaSettings
+from driftline.memory import MemoryBus
+from driftline.messages import Topic
+
+PARTITIONS = 2
+
+
+class Tick(msgspec.Struct, frozen=True):
+    key: str
+    t: int
+    received: float = 0.0
+
+
+class Folded(msgspec.Struct, frozen=True):
+    key: str
+    t: int
+    hash: int
+
+
+def ticks(name: str) -> Topic[Tick]:
+    return Topic(name, Tick, lambda tick: tick.key)
+
+
+def folds(name: str) -> Topic[Folded]:
+    return Topic(name, Folded, lambda fold: fold.key)
+
+
+class HashStep:
+    """Folds each key's times into a hash; drops what it has seen."""
+
+    def __init__(self, out: Topic[Folded]) -> None:
+        self.out = out
+        self.states: dict[str, tuple[int, int]] = {}
+        self.owned: dict[int, set[str]] = {}
+        self.changed: dict[int, set[str]] = {}
+
+    def step(self, batch: Sequence[Envelope[Tick]]) -> list[Output]:
+        outputs = []
+        for envelope in batch:
+            tick = envelope.value
+            last, former = self.states.get(tick.key, (-1, 0))
+            if tick.t <= last:
+                continue
+            folded = zlib.crc32(f"{former}:{tick.t}".encode())
+            self.states[tick.key] = (tick.t, folded)
+            self.owned.setdefault(envelope.partition, set()).add(tick.key)
+            self.changed.setdefault(envelope.partition, set()).add(tick.key)
+            outputs.append(Output(envelope.partition, self.out, Folded(tick.key, tick.t, folded)))
+        return outputs
+
+    def restore(self, partition: int, states: Mapping[str, bytes]) -> None:
+        for key, data in states.items():
+            self.states[key] = msgspec.json.decode(data, type=tuple[int, int])
+        self.owned[partition] = set(states)
+
+    def snapshot(self, partition: int) -> dict[str, bytes]:
+        return {key: msgspec.json.encode(self.states[key]) for key in self.changed.pop(partition, set())}
+
+    def resume_at(self, partition: int, consumed: int) -> int:
+        return consumed
+
+    def release(self, partition: int) -> None:
+        self.changed.pop(partition, None)
+        for key in self.owned.pop(partition, set()):
+            self.states.pop(key, None)
+
+
+def expected(sent: Sequence[Tick]) -> dict[tuple[str, int], int]:
+    """What an undisturbed fold gives."""
+    hashes: dict[str, int] = {}
+    found = {}
+    for tick in sent:
+        hashes[tick.key] = zlib.crc32(f"{hashes.get(tick.key, 0)}:{tick.t}".encode())
+        found[tick.key, tick.t] = hashes[tick.key]
+    return found
+
+
+class World:
+    """Fresh topics and a fresh group on one bus; `another` is a second client of the same topics."""
+
+    def __init__(self, bus: Bus, another: Bus) -> None:
+        name = uuid.uuid4().hex[:8]
+        self.bus = bus
+        self.another = another
+        self.group = f"fold-{name}"
+        self.ticks = ticks(f"ticks-{name}")
+        self.folds = folds(f"folds-{name}")
+
+
+@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.kafka)])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    if request.param == "memory":
+        bus = MemoryBus(PARTITIONS)
+        yield World(bus, bus)
+        return
+    brokers = request.getfixturevalue("brokers")
+    settings = KafkaSettings(brokers, partitions=PARTITIONS)
+    bus, another = KafkaBus(settings), KafkaBus(settings)
+    yield World(bus, another)
+    await bus.close()
+    await another.close()

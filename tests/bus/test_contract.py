@@ -1,0 +1,255 @@
+"""What every bus keeps, in memory and on Apache Kafka."""
+
+import asyncio
+from collections import defaultdict
+from contextlib import suppress
+
+import pytest
+
+from driftline.bus import Bus, Checkpoint, Output
+from driftline.errors import Fenced, TooManyDeadLetters
+from driftline.loop import LoopSettings, Worker
+from driftline.messages import DEAD_LETTERS, DeadLetter
+from tests.bus.conftest import Folded, HashStep, Tick, World, expected
+
+FAST = LoopSettings(checkpoint_every=0.05)
+PATIENCE_S = 60
+
+
+def worker(world: World, bus: Bus, settings: LoopSettings = FAST) -> Worker[Tick]:
+    return Worker(world.group, bus, world.ticks, HashStep(world.folds), settings)
+
+
+def sample(keys: int = 6, times: int = 50) -> list[Tick]:
+    return [Tick(f"k{key}", t) for t in range(times) for key in range(keys)]
+
+
+async def collect(world: World, wanted: int) -> list[Folded]:
+    """All outputs in the order of their partitions, until `wanted` different ones are there."""
+    found: list[Folded] = []
+    async with asyncio.timeout(PATIENCE_S):
+        async for page in world.bus.tail(world.folds, earliest=True):
+            found += [envelope.value for envelope in page]
+            if len({(fold.key, fold.t) for fold in found}) >= wanted:
+                return found
+    raise AssertionError("unreachable")
+
+
+def by_name(found: list[Folded]) -> dict[tuple[str, int], set[int]]:
+    names = defaultdict(set)
+    for fold in found:
+        names[fold.key, fold.t].add(fold.hash)
+    return names
+
+
+def only(hashes: dict[tuple[str, int], int]) -> dict[tuple[str, int], set[int]]:
+    return {name: {value} for name, value in hashes.items()}
+
+
+async def test_messages_of_a_key_arrive_in_order(world: World):
+    sent = sample()
+    await world.bus.publish(world.ticks, sent)
+    found: list[Tick] = []
+    async with asyncio.timeout(PATIENCE_S):
+        async for page in world.bus.tail(world.ticks, earliest=True):
+            found += [envelope.value for envelope in page]
+            if len(found) >= len(sent):
+                break
+    for key in {tick.key for tick in sent}:
+        assert [tick.t for tick in found if tick.key == key] == [tick.t for tick in sent if tick.key == key]
+
+
+async def test_a_worker_folds_every_message_once(world: World):
+    sent = sample()
+    await world.bus.publish(world.ticks, sent)
+    working = worker(world, world.bus)
+    task = asyncio.create_task(working.run())
+    found = await collect(world, len(sent))
+    await working.stop()
+    await task
+    assert by_name(found) == only(expected(sent))
+
+
+async def test_a_worker_that_crashes_goes_on_from_its_checkpoint_and_repeats_only_what_is_equal(world: World):
+    sent = sample(times=60)
+    for part in range(3):
+        await world.bus.publish(world.ticks, sent[part * 120 : (part + 1) * 120])
+        task = asyncio.create_task(worker(world, world.bus).run())
+        await collect(world, (part + 1) * 120)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    assert by_name(await collect(world, len(sent))) == only(expected(sent))
+
+
+async def test_a_worker_that_stops_in_peace_repeats_nothing(world: World):
+    sent = sample(times=40)
+    for part in range(2):
+        await world.bus.publish(world.ticks, sent[part * 120 : (part + 1) * 120])
+        working = worker(world, world.bus)
+        task = asyncio.create_task(working.run())
+        await collect(world, (part + 1) * 120)
+        await working.stop()
+        await task
+    assert len(await collect(world, len(sent))) == len(sent)
+
+
+async def test_two_workers_share_the_partitions_and_one_takes_over_when_the_other_is_gone(world: World):
+    sent = sample(keys=8, times=60)
+    first, second = worker(world, world.bus), worker(world, world.another)
+    tasks = [asyncio.create_task(first.run()), asyncio.create_task(second.run())]
+    await world.bus.publish(world.ticks, sent[:240])
+    await collect(world, 240)
+    tasks[0].cancel()
+    with suppress(asyncio.CancelledError):
+        await tasks[0]
+    await world.bus.publish(world.ticks, sent[240:])
+    found = await collect(world, len(sent))
+    await second.stop()
+    await tasks[1]
+    assert by_name(found) == only(expected(sent))
+
+
+class Holder:
+    """An owner that notes what it is given."""
+
+    def __init__(self) -> None:
+        self.given: dict[int, tuple[int, dict[str, bytes]]] = {}
+        self.changed = asyncio.Event()
+
+    async def assigned(self, partition: int, position: int, states) -> None:
+        self.given[partition] = (position, dict(states))
+        self.changed.set()
+
+    async def revoked(self, partition: int) -> None:
+        self.given.pop(partition, None)
+        self.changed.set()
+
+    async def holds(self, count: int) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while len(self.given) != count:
+                self.changed.clear()
+                await self.changed.wait()
+
+
+async def test_a_checkpoint_is_found_again(world: World):
+    await world.bus.publish(world.ticks, sample())
+    async with world.bus.join(world.ticks, world.group, holder := Holder()) as feed:
+        await holder.holds(2)
+        await feed.commit(Checkpoint(1, 7, {"a": b"one", "b": b"two"}))
+        await feed.commit(Checkpoint(1, 9, {"a": b"three"}))
+    async with world.bus.join(world.ticks, world.group, again := Holder()):
+        await again.holds(2)
+        assert again.given[1] == (9, {"a": b"three", "b": b"two"})
+        assert again.given[0][1] == {}
+
+
+async def test_who_lost_a_partition_can_not_commit_for_it(world: World):
+    await world.bus.publish(world.ticks, sample())
+    async with world.bus.join(world.ticks, world.group, first := Holder()) as zombie:
+        await first.holds(2)
+        async with world.another.join(world.ticks, world.group, second := Holder()) as feed:
+
+            async def polling() -> None:
+                while True:
+                    await zombie.poll(1, 0.1)
+
+            task = asyncio.create_task(polling())
+            await second.holds(1)
+            task.cancel()
+            (lost,) = second.given
+            with pytest.raises(Fenced):
+                await zombie.commit(Checkpoint(lost, 1, {}))
+            await feed.commit(Checkpoint(lost, 2, {"a": b"mine"}))
+
+
+async def test_exactly_once_puts_out_not_one_repeat(world: World):
+    settings = LoopSettings(exactly_once=True, exactly_once_every=0.05)
+    sent = sample(times=60)
+    for part in range(3):
+        await world.bus.publish(world.ticks, sent[part * 120 : (part + 1) * 120])
+        task = asyncio.create_task(worker(world, world.bus, settings).run())
+        await collect(world, (part + 1) * 120)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    found = await collect(world, len(sent))
+    assert len(found) == len(sent)
+    assert by_name(found) == only(expected(sent))
+
+
+async def dead_letters(world: World, topic: str, wanted: int) -> list[DeadLetter]:
+    found: list[DeadLetter] = []
+    async with asyncio.timeout(PATIENCE_S):
+        async for page in world.bus.tail(DEAD_LETTERS, earliest=True):
+            found += [envelope.value for envelope in page if envelope.value.topic == topic]
+            if len(found) >= wanted:
+                return found
+    raise AssertionError("unreachable")
+
+
+async def test_what_can_not_be_used_goes_to_the_dead_letters_with_its_origin_and_reason(world: World):
+    await world.bus.publish(world.ticks, [Tick("good", 1), Tick("bad", 2), Tick("good", 3)])
+    working = Worker(
+        world.group,
+        world.bus,
+        world.ticks,
+        HashStep(world.folds),
+        FAST,
+        refuse=lambda tick: "found the key 'bad', expected another" if tick.key == "bad" else None,
+    )
+    task = asyncio.create_task(working.run())
+    (letter,) = await dead_letters(world, world.ticks.name, 1)
+    found = await collect(world, 2)
+    await working.stop()
+    await task
+    assert letter.reason == "found the key 'bad', expected another"
+    assert letter.service == world.group
+    assert world.ticks.decode(letter.payload) == Tick("bad", 2)
+    assert {fold.key for fold in found} == {"good"}
+
+
+async def test_bytes_that_are_no_message_are_a_dead_letter(world: World):
+    async with world.bus.join(world.ticks, f"{world.group}-writer", Holder()) as feed:
+        await feed.send([Output(0, world.folds, Folded("k", 1, 2))])
+    foreign = type(world.ticks)(world.folds.name, Tick, lambda tick: tick.key)
+    working = Worker(world.group, world.bus, foreign, HashStep(world.folds), FAST, refuse=lambda _: None)
+    broken = type(world.ticks)(world.folds.name, Broken, lambda _: "k")
+    await world.bus.publish(broken, [Broken("k")])
+    task = asyncio.create_task(working.run())
+    (letter,) = await dead_letters(world, world.folds.name, 1)
+    await working.stop()
+    await task
+    assert "expected a Tick" in letter.reason
+    assert letter.payload == b'{"key":"k"}'
+
+
+class Broken(Tick.__bases__[0], frozen=True):
+    key: str
+
+
+async def test_mostly_garbage_stops_the_worker_with_a_clear_error(world: World):
+    await world.bus.publish(world.ticks, sample())
+    working = Worker(
+        world.group,
+        world.bus,
+        world.ticks,
+        HashStep(world.folds),
+        LoopSettings(checkpoint_every=0.05, dead_letter_minimum=5),
+        refuse=lambda _: "found nothing that is any good",
+    )
+    with pytest.raises(TooManyDeadLetters, match="found 6 unusable messages among the last 6"):
+        async with asyncio.timeout(PATIENCE_S):
+            await working.run()
+
+
+async def test_lag_is_what_lies_behind_the_last_checkpoint(world: World):
+    sent = sample()
+    await world.bus.publish(world.ticks, sent)
+    assert sum((await world.bus.lag(world.ticks, world.group)).values()) == len(sent)
+    working = worker(world, world.bus)
+    task = asyncio.create_task(working.run())
+    await collect(world, len(sent))
+    await working.stop()
+    await task
+    assert sum((await world.bus.lag(world.ticks, world.group)).values()) == 0
