@@ -11,6 +11,7 @@ from typing import Annotated
 
 import httpx
 import msgspec
+import stamina
 import typer
 from rich.console import Console
 
@@ -24,6 +25,7 @@ from driftline_cli.progress import bars
 from driftline_cli.replay import Receipt
 from driftline_cli.replay import replay as replayed
 from driftline_cli.report import render
+from driftline_cli.stack import SERVICES, Stack
 
 app = typer.Typer(
     help="Driftline: forecasts sensor streams and keeps them right while the data drift.",
@@ -51,6 +53,7 @@ def plainly() -> Iterator[None]:
 def quiet() -> None:
     """Only what went wrong is logged between tables and bars."""
     logging.basicConfig(level=logging.ERROR, format="%(name)s: %(message)s")
+    stamina.instrumentation.set_on_retry_hooks([])
 
 
 @app.command()
@@ -169,6 +172,39 @@ def status(
                 console.print(statuses.DETAILS[service.service](service.body))
     if not all(service.ready for service in found):
         raise typer.Exit(1)
+
+
+local = typer.Typer(help="The services as processes of this machine, on a real Kafka, without Docker.")
+app.add_typer(local, name="local")
+Folder = Annotated[Path, typer.Option(help="Where data, logs and process ids lie.")]
+Streams = Annotated[Path, typer.Option(help="Folder of stream definitions.")]
+
+
+@local.command()
+def kafka(folder: Folder = Path(".run"), streams: Streams = Path("streams")) -> None:
+    """Starts Apache Kafka alone."""
+    with plainly():
+        stack = Stack(folder, streams)
+        stack.start_kafka()
+        console.print(f"Kafka: 127.0.0.1:{stack.ports.kafka}")
+
+
+@local.command()
+def up(folder: Folder = Path(".run"), streams: Streams = Path("streams")) -> None:
+    """Starts Kafka, a local S3 server and the four services, and returns when all are ready."""
+    with plainly():
+        stack = Stack(folder, streams)
+        with console.status("starting Kafka, the object store and four services"):
+            asyncio.run(stack.up())
+        for service in SERVICES:
+            console.print(f"{service}: {stack.url(service)}/docs")
+        console.print(f"logs: {folder}")
+
+
+@local.command()
+def down(folder: Folder = Path(".run"), streams: Streams = Path("streams")) -> None:
+    """Ends what `up` or `kafka` started; the data stay."""
+    Stack(folder, streams).down()
 
 
 if __name__ == "__main__":

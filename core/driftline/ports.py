@@ -1,20 +1,46 @@
 """Opens the bus and the store that the settings name."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from driftline.bus import Bus
+from driftline.kafka import KafkaBus, KafkaSettings
 from driftline.settings import Settings
 from driftline.store import Store
 
 
 def open_store(settings: Settings) -> Store:
-    """A folder, or the bucket of an s3:// URL. Clients are imported only where they are used: memory is dear."""
+    """A folder, or the bucket of an s3:// URL. Each is imported only where it is used: memory is dear on the edge."""
     if not settings.store.startswith("s3://"):
         from driftline.folder import FolderStore  # noqa: PLC0415
 
         return FolderStore(Path(settings.store))
-    raise NotImplementedError
+    from driftline.s3 import S3Settings, S3Store  # noqa: PLC0415
+
+    url = urlsplit(settings.store)
+    prefix = url.path.strip("/")
+    return S3Store(
+        S3Settings(
+            bucket=url.netloc,
+            prefix=f"{prefix}/" if prefix else "",
+            endpoint=settings.store_endpoint,
+            region=settings.store_region,
+            queue=settings.store_queue,
+        )
+    )
 
 
 def open_bus(settings: Settings) -> Bus:
-    raise NotImplementedError
+    return KafkaBus(
+        KafkaSettings(
+            brokers=settings.brokers,
+            partitions=settings.partitions,
+            replication=settings.replication,
+            session_timeout=settings.session_timeout,
+            security_protocol=settings.kafka_security_protocol,
+            sasl_mechanism=settings.kafka_sasl_mechanism,
+            sasl_username=settings.kafka_sasl_username,
+            sasl_password=settings.kafka_sasl_password.get_secret_value() if settings.kafka_sasl_password else None,
+            ca_file=str(settings.kafka_ca_file) if settings.kafka_ca_file else None,
+        )
+    )

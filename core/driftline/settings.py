@@ -18,6 +18,11 @@ class Settings(BaseSettings):
     """Folder of stream definitions."""
     brokers: str = "127.0.0.1:9092"
     """Kafka's bootstrap servers."""
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: SecretStr | None = None
+    kafka_ca_file: Path | None = None
     partitions: int = Field(4, ge=1)
     """Partitions of every topic, all alike: the unit of scale."""
     replication: int = Field(1, ge=1)

@@ -1,0 +1,123 @@
+"""The four services as processes of this machine, on a real Kafka and a local S3 server."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import stamina
+
+from driftline.errors import Unavailable
+from driftline_cli import broker, objects, processes
+
+SERVICES = ("ingest", "inference", "combiner", "trainer")
+BUCKET = "driftline"
+READY_S = 60.0
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where everything listens, on 127.0.0.1 only."""
+
+    kafka: int = 9092
+    s3: int = 4566
+    services: Mapping[str, int] = field(
+        default_factory=lambda: dict(zip(SERVICES, (8001, 8002, 8003, 8004), strict=True))
+    )
+
+    @classmethod
+    def free(cls) -> "Ports":
+        """Ports that nobody has now."""
+        return cls(broker.free_port(), broker.free_port(), {name: broker.free_port() for name in SERVICES})
+
+
+class Stack:
+    """Everything lies in `folder`: data, logs and process ids. `brokers`: a Kafka that runs already."""
+
+    def __init__(
+        self,
+        folder: Path,
+        streams: Path,
+        *,
+        ports: Ports | None = None,
+        brokers: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.ports = ports or Ports()
+        self._streams = streams
+        self._brokers = brokers
+        self._environment = dict(environment or {})
+        self._queues: dict[str, str] = {}
+
+    def url(self, service: str) -> str:
+        return f"http://127.0.0.1:{self.ports.services[service]}"
+
+    def start_kafka(self) -> None:
+        if self._brokers is None and processes.running(self.folder / "kafka", "kafka") is None:
+            broker.start(self.folder / "kafka", self.ports.kafka)
+
+    async def up(self) -> None:
+        """Starts what does not run yet, and returns when all services are ready. Raises Unavailable."""
+        await asyncio.to_thread(self.start_kafka)
+        if processes.running(self.folder, "s3") is None:
+            await asyncio.to_thread(objects.start, self.folder, self.ports.s3)
+        self._queues = await objects.prepare(self.folder, self.ports.s3, BUCKET)
+        for service in SERVICES:
+            if processes.running(self.folder, service) is None:
+                self.start(service)
+        for service in SERVICES:
+            await self.ready(service)
+
+    def down(self) -> None:
+        """Ends the services first, so that they can write their last checkpoints."""
+        for service in SERVICES:
+            processes.stop(self.folder, service)
+        processes.stop(self.folder, "s3")
+        if self._brokers is None:
+            processes.stop(self.folder / "kafka", "kafka")
+
+    def start(self, service: str, replica: str = "", port: int | None = None) -> str:
+        """Starts one service, or another replica of it; returns the name of its log and pid file."""
+        name = service + replica
+        command = [sys.executable, "-m", f"driftline_{service}"]
+        environment = self._settings(service) | ({"DRIFTLINE_PORT": str(port)} if port else {})
+        processes.start(self.folder, name, command, environment)
+        return name
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Sends a signal to a process that this stack started."""
+        pid = processes.running(self.folder, name)
+        if pid is None:
+            raise Unavailable(f"{name} does not run; its log is {self.folder / name}.log")
+        os.kill(pid, number)
+
+    def _settings(self, service: str) -> dict[str, str]:
+        return {
+            **objects.credentials(self.folder),
+            "DRIFTLINE_BROKERS": self._brokers or f"127.0.0.1:{self.ports.kafka}",
+            "DRIFTLINE_STORE": f"s3://{BUCKET}",
+            "DRIFTLINE_STORE_ENDPOINT": f"http://127.0.0.1:{self.ports.s3}",
+            "DRIFTLINE_STORE_REGION": objects.REGION,
+            "DRIFTLINE_STREAMS": str(self._streams.absolute()),
+            "DRIFTLINE_PORT": str(self.ports.services[service]),
+            **({"DRIFTLINE_STORE_QUEUE": self._queues[service]} if service in self._queues else {}),
+            **self._environment,
+        }
+
+    async def ready(self, service: str) -> None:
+        """Returns when the service says that it can work. Raises Unavailable when its process ended."""
+        retrying = stamina.retry_context(
+            on=httpx.HTTPError, attempts=None, timeout=READY_S, wait_initial=0.1, wait_max=0.5, wait_jitter=0.1
+        )
+        async with httpx.AsyncClient(base_url=self.url(service), timeout=10) as client:
+            async for attempt in retrying:
+                with attempt:
+                    if processes.running(self.folder, service) is None:
+                        log = (self.folder / f"{service}.log").read_text(errors="replace")
+                        raise Unavailable(f"{service} ended at once; its log says: {log[-600:]}")
+                    (await client.get("/readyz")).raise_for_status()

@@ -1,0 +1,171 @@
+"""The object store on S3. The only importer of aiobotocore."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import stamina
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from botocore.exceptions import BotoCoreError, ClientError
+
+from driftline import s3_events
+from driftline.errors import Conflict, NotFound, StoreUnavailable
+from driftline.store import Listed, Stored
+
+log = logging.getLogger(__name__)
+
+NOT_MODIFIED = 304
+MISSING = {"NoSuchKey", "404", "NotFound"}
+LOST = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
+LONG_POLL_S = 10
+
+
+@dataclass(frozen=True)
+class S3Settings:
+    """Where the bucket is. Credentials come from the environment or the machine's role, as every AWS tool's do."""
+
+    bucket: str
+    prefix: str = ""
+    """In front of every key; empty or ending in a slash."""
+    endpoint: str | None = None
+    region: str = "us-east-1"
+    queue: str | None = None
+    """URL of an SQS queue that brings the bucket's events."""
+    timeout: float = 5.0
+
+
+class S3Store:
+    """See `driftline.store.Store`. Clients are made when they are needed first."""
+
+    def __init__(self, settings: S3Settings) -> None:
+        self._settings = settings
+        self._clients: dict[str, Any] = {}
+        self._open = AsyncExitStack()
+        self._opening = asyncio.Lock()
+
+    async def get(self, key: str, *, unless: str | None = None) -> Stored | None:
+        condition = {"IfNoneMatch": f'"{unless}"'} if unless else {}
+        s3 = await self._client("s3")
+        try:
+            with self._answering(key):
+                found = await s3.get_object(**self._place(key), **condition)
+                async with found["Body"] as body:
+                    return Stored(await body.read(), _etag(found))
+        except _NotModifiedError:
+            return None
+
+    async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        condition = {"IfNoneMatch": "*"} if if_absent else {"IfMatch": f'"{if_match}"'} if if_match else {}
+        s3 = await self._client("s3")
+        try:
+            with self._answering(key):
+                return _etag(await s3.put_object(**self._place(key), Body=body, **condition))
+        except NotFound as error:
+            # A condition on an object that is not there is lost, too.
+            raise Conflict(f"{key}: found nothing, expected etag {if_match}") from error
+
+    async def delete(self, key: str) -> None:
+        s3 = await self._client("s3")
+        with self._answering(key):
+            await s3.delete_object(**self._place(key))
+
+    async def list(self, prefix: str, *, after: str = "") -> AsyncIterator[Listed]:
+        s3 = await self._client("s3")
+        base = self._settings.prefix
+        pages = s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self._settings.bucket, Prefix=base + prefix, **({"StartAfter": base + after} if after else {})
+        )
+        with self._answering(prefix):
+            async for page in pages:
+                for found in page.get("Contents", ()):
+                    yield Listed(found["Key"].removeprefix(base), found["Size"])
+
+    async def watch(self, prefix: str, *, poll: float) -> AsyncIterator[None]:
+        hinted = asyncio.Event()
+        listening = asyncio.create_task(self._listen(prefix, hinted)) if self._settings.queue else None
+        try:
+            while True:
+                yield
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(poll):
+                        await hinted.wait()
+                hinted.clear()
+        finally:
+            if listening is not None:
+                listening.cancel()
+
+    async def _listen(self, prefix: str, hinted: asyncio.Event) -> None:
+        """Turns the queue's events into hints; while the queue is away the poll goes on alone."""
+        while True:
+            async for attempt in stamina.retry_context(on=StoreUnavailable, attempts=None, timeout=None, wait_max=30.0):
+                with attempt:
+                    await self._receive(prefix, hinted)
+
+    async def _receive(self, prefix: str, hinted: asyncio.Event) -> None:
+        sqs, queue = await self._client("sqs"), self._settings.queue
+        with self._answering("the event queue"):
+            answer = await sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=LONG_POLL_S)
+            messages = answer.get("Messages", ())
+            if any(s3_events.may_concern(message["Body"], self._settings.prefix + prefix) for message in messages):
+                hinted.set()
+            for message in messages:
+                await sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+
+    async def check(self) -> None:
+        s3 = await self._client("s3")
+        try:
+            with self._answering("the bucket"):
+                await s3.head_bucket(Bucket=self._settings.bucket)
+        except NotFound as error:
+            raise StoreUnavailable(f"found no bucket {self._settings.bucket!r}") from error
+
+    async def close(self) -> None:
+        async with self._opening:
+            self._clients = {}
+            await self._open.aclose()
+
+    def _place(self, key: str) -> dict[str, str]:
+        return {"Bucket": self._settings.bucket, "Key": self._settings.prefix + key}
+
+    async def _client(self, service: str) -> Any:
+        async with self._opening:
+            if service not in self._clients:
+                config = AioConfig(
+                    connect_timeout=self._settings.timeout,
+                    read_timeout=self._settings.timeout + (LONG_POLL_S if service == "sqs" else 0),
+                    retries={"mode": "standard", "max_attempts": 2},
+                )
+                client = get_session().create_client(
+                    service, region_name=self._settings.region, endpoint_url=self._settings.endpoint, config=config
+                )
+                self._clients[service] = await self._open.enter_async_context(client)
+            return self._clients[service]
+
+    @contextmanager
+    def _answering(self, key: str) -> Iterator[None]:
+        """S3's errors as ours."""
+        try:
+            yield
+        except ClientError as error:
+            code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status == NOT_MODIFIED:
+                raise _NotModifiedError from error
+            if code in MISSING:
+                raise NotFound(f"no object {key}") from error
+            if code in LOST:
+                raise Conflict(f"{key}: another one was there first") from error
+            raise StoreUnavailable(f"{key}: the store answered {status} {code}") from error
+        except (BotoCoreError, OSError, TimeoutError) as error:
+            raise StoreUnavailable(f"{key}: the store does not answer: {type(error).__name__}") from error
+
+
+class _NotModifiedError(Exception):
+    """S3's way to say that nothing has changed."""
+
+
+def _etag(answer: Any) -> str:
+    return str(answer["ETag"]).strip('"')
