@@ -111,6 +111,7 @@ class Chain:
         After each window the whole chain has followed: blends, archived windows, retrained and swapped models.
         """
         done = 0
+        await self._adopt()
         for part in chunks(rows, stream.window):
             self.receipt += await post(self._door, stream, part)
             self._newest = int(part.t.max())

@@ -21,7 +21,7 @@ def start(folder: Path, name: str, command: Sequence[str], environment: Mapping[
     log = str(folder / f"{name}.log")
     pid = os.posix_spawnp(
         command[0],
-        command,
+        list(command),
         {**os.environ, **(environment or {})},
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

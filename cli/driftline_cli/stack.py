@@ -85,7 +85,7 @@ class Stack:
         """Starts one service, or another replica of it; returns the name of its log and pid file."""
         name = service + replica
         command = [sys.executable, "-m", f"driftline_{service}"]
-        environment = self._settings(service) | ({"DRIFTLINE_PORT": str(port)} if port else {})
+        environment = self._settings(service) | ({} if port is None else {"DRIFTLINE_PORT": str(port)})
         processes.start(self.folder, name, command, environment)
         return name
 

@@ -3,7 +3,7 @@
 Two implementations, one contract suite: `driftline.memory` (one process, nothing installed) and `driftline.kafka`.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -90,7 +90,7 @@ class Bus(Protocol):
         """Enters the consumer group `group` on `topic`, whose checkpoints lie in the compacted topic
         `state_topic(group)`. Partitions are shared among all that joined; leaving gives them back."""
 
-    def tail(self, topic: Topic[M], *, earliest: bool = False) -> AsyncIterator[Sequence[Envelope[M]]]:
+    def tail(self, topic: Topic[M], *, earliest: bool = False) -> AsyncGenerator[Sequence[Envelope[M]]]:
         """Reads all partitions outside any group, from the start or from now on. Unreadable messages are skipped."""
 
     async def lag(self, topic: Topic[Any], group: str) -> Mapping[int, int]:

@@ -5,7 +5,7 @@ import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
@@ -50,7 +50,7 @@ class FolderStore:
             for listed in await asyncio.to_thread(self._describe, wanted[start : start + PAGE]):
                 yield listed
 
-    async def watch(self, prefix: str, *, poll: float) -> AsyncIterator[None]:
+    async def watch(self, prefix: str, *, poll: float) -> AsyncGenerator[None]:
         hinted = asyncio.Event()
         hinting = asyncio.create_task(self._hint(prefix, hinted))
         try:

@@ -7,7 +7,7 @@ whoever takes a partition over fences its former owner, restores what that check
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -187,7 +187,7 @@ class KafkaBus:
             await _stop(feed.consumer)
             await asyncio.gather(*(_stop(producer) for producer in feed.producers.values()))
 
-    async def tail(self, topic: Topic[M], *, earliest: bool = False) -> AsyncIterator[Sequence[Envelope[M]]]:
+    async def tail(self, topic: Topic[M], *, earliest: bool = False) -> AsyncGenerator[Sequence[Envelope[M]]]:
         await self.ensure_topics([topic.name])
         consumer = self._reader()
         await self._start(consumer)

@@ -7,7 +7,7 @@ is dropped beyond `retention`.
 import asyncio
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -174,7 +174,7 @@ class MemoryBus:
         feed.positions[partition] = max(saved.position, self._log(name)[partition].first)
         await feed.owner.assigned(partition, feed.positions[partition], dict(saved.states))
 
-    async def tail(self, topic: Topic[M], *, earliest: bool = False) -> AsyncIterator[Sequence[Envelope[M]]]:
+    async def tail(self, topic: Topic[M], *, earliest: bool = False) -> AsyncGenerator[Sequence[Envelope[M]]]:
         logs = self._log(topic.name)
         positions = [log.first if earliest else log.end for log in logs]
         while True:

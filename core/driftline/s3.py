@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -84,7 +84,7 @@ class S3Store:
                 for found in page.get("Contents", ()):
                     yield Listed(found["Key"].removeprefix(base), found["Size"])
 
-    async def watch(self, prefix: str, *, poll: float) -> AsyncIterator[None]:
+    async def watch(self, prefix: str, *, poll: float) -> AsyncGenerator[None]:
         hinted = asyncio.Event()
         listening = asyncio.create_task(self._listen(prefix, hinted)) if self._settings.queue else None
         try:

@@ -3,7 +3,7 @@
 Two implementations, one contract suite: `driftline.folder` and `driftline.s3`.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,7 +40,7 @@ class Store(Protocol):
     def list(self, prefix: str, *, after: str = "") -> AsyncIterator[Listed]:
         """All objects whose key begins with `prefix` and sorts after `after`, in key order, fetched page by page."""
 
-    def watch(self, prefix: str, *, poll: float) -> AsyncIterator[None]:
+    def watch(self, prefix: str, *, poll: float) -> AsyncGenerator[None]:
         """Wakes its reader: at once, after every event under `prefix`, and at least every `poll` seconds.
 
         An event is a hint: it may be lost, repeated, late or wrong, so the reader looks at the store itself. Hints

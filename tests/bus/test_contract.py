@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 import pytest
 
@@ -27,8 +27,8 @@ def sample(keys: int = 6, times: int = 50) -> list[Tick]:
 async def collect(world: World, wanted: int) -> list[Folded]:
     """All outputs in the order of their partitions, until `wanted` different ones are there."""
     found: list[Folded] = []
-    async with asyncio.timeout(PATIENCE_S):
-        async for page in world.bus.tail(world.folds, earliest=True):
+    async with asyncio.timeout(PATIENCE_S), aclosing(world.bus.tail(world.folds, earliest=True)) as pages:
+        async for page in pages:
             found += [envelope.value for envelope in page]
             if len({(fold.key, fold.t) for fold in found}) >= wanted:
                 return found
@@ -50,8 +50,8 @@ async def test_messages_of_a_key_arrive_in_order(world: World):
     sent = sample()
     await world.bus.publish(world.ticks, sent)
     found: list[Tick] = []
-    async with asyncio.timeout(PATIENCE_S):
-        async for page in world.bus.tail(world.ticks, earliest=True):
+    async with asyncio.timeout(PATIENCE_S), aclosing(world.bus.tail(world.ticks, earliest=True)) as pages:
+        async for page in pages:
             found += [envelope.value for envelope in page]
             if len(found) >= len(sent):
                 break
@@ -180,8 +180,8 @@ async def test_exactly_once_puts_out_not_one_repeat(world: World):
 
 async def dead_letters(world: World, topic: str, wanted: int) -> list[DeadLetter]:
     found: list[DeadLetter] = []
-    async with asyncio.timeout(PATIENCE_S):
-        async for page in world.bus.tail(DEAD_LETTERS, earliest=True):
+    async with asyncio.timeout(PATIENCE_S), aclosing(world.bus.tail(DEAD_LETTERS, earliest=True)) as pages:
+        async for page in pages:
             found += [envelope.value for envelope in page if envelope.value.topic == topic]
             if len(found) >= wanted:
                 return found

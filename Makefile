@@ -1,0 +1,42 @@
+# Everything that a person types. Each target does its own set-up on a fresh machine with Python 3.11 and make.
+SHELL := /bin/sh
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+RUN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo check test kafka up down bench clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup:
+	@$(PYTHON) scripts/bootstrap.py requirements.txt
+
+setup-dev:
+	@$(PYTHON) scripts/bootstrap.py requirements-dev.txt
+
+demo: setup ## train, stream, retrain, blend: a table and pictures in demo-report/; KEEP=1 goes on serving
+	@$(RUN)/driftline demo $(if $(KEEP),--keep) $(if $(DRIFT),--drift $(DRIFT)) $(if $(STREAM),--stream $(STREAM))
+
+check: setup-dev ## format, lint, types, boundaries
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+	$(RUN)/mypy core/driftline cli/driftline_cli services
+	$(RUN)/lint-imports
+
+test: setup-dev ## all tests, with a real Kafka and a real S3 server
+	$(RUN)/python -m pytest
+
+kafka: setup-dev ## Apache Kafka on 127.0.0.1:9092, without Docker
+	@$(RUN)/driftline local kafka
+
+up: setup-dev ## Kafka, an S3 server and the four services as processes
+	@$(RUN)/driftline local up
+
+down: setup-dev ## end them; the data stay in .run/
+	@$(RUN)/driftline local down
+
+bench: setup-dev ## the chain against a bare relay, on one Kafka: writes docs/performance.md
+	$(RUN)/python -m tests.bench
+
+clean: ## remove the virtual environment and what was run
+	rm -rf .venv .run demo-report

@@ -1,0 +1,40 @@
+"""What is installed with a service, by the packages' own metadata."""
+
+from importlib.metadata import PackageNotFoundError, requires
+
+import pytest
+from packaging.requirements import Requirement
+
+
+def installed_with(distribution: str) -> set[str]:
+    """Names of everything that a distribution needs here, itself included."""
+    found: set[str] = set()
+    seen: set[str] = set()
+    waiting = [Requirement(distribution)]
+    while waiting:
+        wanted = waiting.pop()
+        if str(wanted) in seen:
+            continue
+        seen.add(str(wanted))
+        found.add(wanted.name.lower().replace("_", "-"))
+        try:
+            needs = [Requirement(text) for text in requires(wanted.name) or ()]
+        except PackageNotFoundError:
+            continue
+        extras = ["", *wanted.extras]
+        waiting += [n for n in needs if n.marker is None or any(n.marker.evaluate({"extra": e}) for e in extras)]
+    return found
+
+
+@pytest.mark.parametrize("service", ["ingest", "inference", "combiner"])
+def test_the_edge_holds_no_tensorflow(service: str):
+    assert not {name for name in installed_with(f"driftline-{service}") if "tensorflow" in name or name == "keras"}
+
+
+def test_the_trainer_holds_tensorflow():
+    assert {"tensorflow-cpu", "tensorflow"} & installed_with("driftline-trainer")
+
+
+def test_only_inference_and_the_trainer_hold_the_runtime():
+    holders = {s for s in ("ingest", "inference", "combiner") if "ai-edge-litert" in installed_with(f"driftline-{s}")}
+    assert holders == {"inference"}
