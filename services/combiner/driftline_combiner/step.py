@@ -176,7 +176,10 @@ class BlendLane:
         slots = np.array([self._slots[key] for key in keys], dtype=np.int64)
         ledger = self._ledger
         sums = [table[slots].sum(axis=0) for table in (ledger.scored, ledger.squared, ledger.absolute, ledger.naive)]
-        recent = np.sqrt(np.nanmean(ledger.recent[slots], axis=0)) if len(slots) else np.full(sums[0].shape, np.nan)
+        moving = ledger.recent[slots]
+        known = np.isfinite(moving)
+        total = np.where(known, moving, 0.0).sum(axis=0)
+        recent = np.sqrt(np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan))
         return [
             {name: _row_score([part[h, row] for part in sums], recent[h, row]) for row, name in enumerate(ROWS)}
             for h in range(len(self._steps))

@@ -1,0 +1,110 @@
+"""The strategies: known values, and weights that stay weights whatever comes."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from driftline_combiner.weights import blend, fit_window, normalised, online_learn, online_weights, rate
+
+NUMBERS = st.floats(-1e9, 1e9) | st.just(float("nan"))
+ERRORS = hnp.arrays(np.float64, st.tuples(st.integers(1, 3), st.integers(1, 30), st.integers(1, 5)), elements=NUMBERS)
+
+
+def closed_form(first: np.ndarray, second: np.ndarray) -> float:
+    """The second member's weight, from their errors; arXiv 2205.04622's problem for two."""
+    difference = second - first
+    return float(np.clip((-first * difference).sum() / (difference**2).sum(), 0, 1))
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(-3, 3), st.floats(0.1, 10))
+@settings(max_examples=100, deadline=None)
+def test_two_members_get_the_closed_form(seed: int, bias: float, size: float):
+    random = np.random.default_rng(seed)
+    errors = random.normal(size=(1, 200, 2)) * np.array([1.0, size]) + np.array([0.0, bias])
+    assert fit_window(errors)[0, 1] == pytest.approx(closed_form(errors[0, :, 0], errors[0, :, 1]), abs=5e-3)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 5))
+@settings(max_examples=60, deadline=None)
+def test_no_other_weights_on_the_simplex_are_better(seed: int, members: int):
+    random = np.random.default_rng(seed)
+    errors = random.normal(size=(100, members)) @ random.normal(size=(members, members)) + random.normal(size=members)
+    fitted = fit_window(errors[None])[0]
+    others = random.dirichlet(np.ones(members), 200)
+    gram = errors.T @ errors
+    ridge = 1e-3 * np.diag(gram).min() * np.eye(members)
+
+    def cost(weights: np.ndarray) -> float:
+        return float(weights @ (gram + ridge) @ weights)
+
+    assert cost(fitted) <= min(cost(other) for other in others) * (1 + 1e-9)
+
+
+@given(ERRORS)
+@settings(max_examples=150, deadline=None)
+def test_fitted_weights_are_weights_whatever_comes(errors: np.ndarray):
+    weights = fit_window(errors)
+    assert np.isfinite(weights).all()
+    assert (weights >= 0).all()
+    total = weights.sum(axis=1)
+    assert (np.isclose(total, 1) | (total == 0)).all()
+
+
+def test_a_member_that_was_mostly_absent_gets_nothing():
+    errors = np.random.default_rng(0).normal(size=(1, 100, 3))
+    errors[0, 10:, 2] = np.nan
+    assert fit_window(errors)[0, 2] == 0
+
+
+def test_who_is_absent_has_no_weight_and_the_others_share_it():
+    weights = normalised(np.array([0.5, 0.25, 0.25]), np.array([False, True, True]))
+    assert weights.tolist() == [0, 0.5, 0.5]
+    assert normalised(np.zeros(2), np.array([True, True])).tolist() == [0.5, 0.5]
+    assert normalised(np.ones(2), np.array([False, False])).tolist() == [0, 0]
+
+
+@given(hnp.arrays(np.float64, 4, elements=NUMBERS), hnp.arrays(np.float64, 4, elements=st.floats(0, 1)))
+def test_a_blend_lies_between_the_members_that_are_present(forecasts: np.ndarray, raw: np.ndarray):
+    present = np.isfinite(forecasts)
+    found = blend(normalised(raw, present), forecasts, present)
+    if present.any():
+        margin = 1e-6 * max(1.0, np.abs(forecasts[present]).max())
+        assert forecasts[present].min() - margin <= found <= forecasts[present].max() + margin
+    else:
+        assert np.isnan(found)
+
+
+def run_online(errors: np.ndarray) -> np.ndarray:
+    """Squared errors of ML-Poly over the members' errors, [records, members]."""
+    members = errors.shape[1]
+    regret, second, bound = np.zeros(members), np.zeros(members), np.zeros(1)
+    found = np.empty(len(errors))
+    for n, error in enumerate(errors):
+        weights = online_weights(regret, rate(second, bound), np.ones(members, dtype=bool))
+        mine = float(weights @ error)
+        found[n] = mine**2
+        gradient, distance = np.array([mine]), mine - error
+        regret, second, bound = online_learn(regret, second, bound, gradient=gradient, distance=distance)
+    return found
+
+
+def test_online_comes_close_to_the_best_member():
+    errors = np.random.default_rng(1).normal(size=(5000, 3)) * np.array([1.0, 3.0, 5.0])
+    errors[:, 1:] += 2.0
+    assert run_online(errors).mean() < 1.02 * (errors**2).mean(axis=0).min()
+
+
+def test_online_beats_every_member_where_their_errors_cancel():
+    random = np.random.default_rng(2)
+    shared = random.normal(size=5000)
+    errors = np.stack([shared, -shared], axis=1) + 0.1 * random.normal(size=(5000, 2))
+    assert run_online(errors)[500:].mean() < 0.1 * (errors**2).mean(axis=0).min()
+
+
+def test_online_changes_sides_when_the_best_member_does():
+    random = np.random.default_rng(3)
+    size = np.where(np.arange(4000)[:, None] < 2000, [1.0, 4.0], [4.0, 1.0])
+    errors = random.normal(size=(4000, 2)) * size
+    assert run_online(errors)[3000:].mean() < 2.0

@@ -1,0 +1,81 @@
+"""Golden messages: what lies on the topics today must be read tomorrow."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from driftline.errors import PoisonMessage
+from driftline.messages import (
+    ALERTS,
+    BLENDS,
+    DEAD_LETTERS,
+    FORECASTS,
+    RECORDS,
+    Alert,
+    Blend,
+    DeadLetter,
+    Forecast,
+    Record,
+    Topic,
+)
+
+GOLDEN = Path(__file__).parent / "golden"
+MESSAGES = [
+    (RECORDS, Record("outdoor-temperature", "R80711", 1420070400000, {"Ot_avg": 4.25, "P_avg": None}, 1420070401.5)),
+    (
+        FORECASTS,
+        Forecast(
+            stream="outdoor-temperature",
+            key="R80711",
+            t=1420070400000,
+            observed=4.25,
+            horizon=[1, 6],
+            members={"persistence": [4.25, 4.25], "rls": [4.5, None]},
+            versions={"batch": "v000001-0123456789ab"},
+            received=1420070401.5,
+        ),
+    ),
+    (
+        BLENDS,
+        Blend(
+            stream="outdoor-temperature",
+            key="R80711",
+            t=1420070400000,
+            observed=None,
+            horizon=[1],
+            value=[4.375],
+            strategy="online",
+            strategies={"static": [4.375], "window": [None], "online": [4.375]},
+            weights={"persistence": [0.5], "rls": [0.5]},
+            members={"persistence": [4.25], "rls": [4.5]},
+            versions={},
+            received=1420070401.5,
+        ),
+    ),
+    (ALERTS, Alert("outdoor-temperature", "R80711", 1420070400000, "drift", "blend", "its error has changed")),
+    (DEAD_LETTERS, DeadLetter("driftline.records.v1", 3, 42, "inference", "expected a Record", b"\x00garbage")),
+]
+
+
+@pytest.mark.parametrize(("topic", "message"), MESSAGES, ids=lambda part: getattr(part, "name", ""))
+def test_a_message_is_what_its_golden_file_says(topic: Topic, message: msgspec.Struct):
+    golden = (GOLDEN / f"{topic.name}.json").read_bytes()
+    assert topic.decode(golden) == message
+    assert msgspec.json.decode(topic.encode(message)) == msgspec.json.decode(golden)
+
+
+def test_a_field_that_a_later_version_adds_is_passed_over():
+    topic, message = MESSAGES[0]
+    later = msgspec.json.decode(topic.encode(message)) | {"quality": "good"}
+    assert topic.decode(msgspec.json.encode(later)) == message
+
+
+@pytest.mark.parametrize("payload", [b"", b"{", b"[]", b"null", b'{"stream": 1}', b"\xff\xfe"])
+def test_anything_else_is_poison(payload: bytes):
+    with pytest.raises(PoisonMessage, match=r"driftline\.records\.v1: expected a Record"):
+        RECORDS.decode(payload)
+
+
+def test_a_number_that_is_not_finite_travels_as_null():
+    assert b'"value":[null]' in BLENDS.encode(msgspec.structs.replace(MESSAGES[2][1], value=[float("nan")]))

@@ -1,0 +1,61 @@
+"""State in arrays: dumped and loaded bit by bit."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftline import slots as tables
+from driftline.slots import Slots, rounds
+
+
+@dataclass(frozen=True)
+class Pair:
+    a: np.ndarray
+    b: np.ndarray
+
+
+def pair(slots: int) -> Pair:
+    return Pair(np.zeros(slots, dtype=np.int64), np.full((slots, 2), np.nan))
+
+
+def test_a_slot_is_loaded_bit_by_bit():
+    table, other = pair(3), pair(3)
+    table.a[1], table.b[1] = 7, [np.nextafter(1.0, 2.0), -0.0]
+    tables.load(tables.dump(1, table), 2, other)
+    assert other.a[2] == 7
+    assert other.b[2].tobytes() == table.b[1].tobytes()
+
+
+def test_a_state_of_another_size_is_refused():
+    with pytest.raises(ValueError, match="found a state of 3 bytes, expected 24"):
+        tables.load(b"abc", 0, pair(1))
+
+
+def test_growing_keeps_what_is_there_and_begins_the_rest_anew():
+    table = pair(2)
+    table.a[:] = [1, 2]
+    grown = tables.grow(table, pair(4))
+    assert grown.a.tolist() == [1, 2, 0, 0]
+    assert np.isnan(grown.b[2:]).all()
+
+
+def test_a_free_slot_is_given_again():
+    slots = Slots()
+    first = slots.add("a")
+    slots.remove("a")
+    assert slots.add("b") == first
+    assert "a" not in slots
+
+
+@given(st.lists(st.sampled_from("abcd")))
+def test_rounds_hold_each_key_once_and_keep_its_order(keys: list[str]):
+    found = list(rounds(keys))
+    assert sorted(place for part in found for place in part) == list(range(len(keys)))
+    for part in found:
+        assert len({keys[place] for place in part}) == len(part)
+    for key in set(keys):
+        places = [place for part in found for place in part if keys[place] == key]
+        assert places == sorted(places)

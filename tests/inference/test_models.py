@@ -1,0 +1,170 @@
+"""Reconcile: what the pointer names is verified and swapped in; what can't be trusted is refused and remembered."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from driftline import manifest as manifests
+from driftline.definition import StreamDefinition
+from driftline.features import Layout
+from driftline.folder import FolderStore
+from driftline.manifest import Pointer
+from driftline.metrics import Metrics
+from driftline.tables import Rows, read_file
+from driftline_inference.models import Models
+from driftline_trainer.fit import Task, Trained, train
+from driftline_trainer.publish import current, publish
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def stream(temperature: StreamDefinition) -> StreamDefinition:
+    return temperature.model_copy(
+        update={"training": temperature.training.model_copy(update={"epochs": 1, "units": (8,)})}
+    )
+
+
+@pytest.fixture(scope="module")
+def versions(stream: StreamDefinition) -> list[Trained]:
+    rows: Rows = read_file(ROOT / "data" / "la-haute-borne.parquet", stream)
+    return [train(Task(stream, rows.take(slice(0, count)))) for count in (2000, 2400)]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path)
+
+
+def new_models(store: FolderStore, stream: StreamDefinition) -> Models:
+    return Models(store, {stream.name: stream}, Metrics())
+
+
+async def put(store: FolderStore, stream: StreamDefinition, trained: Trained) -> str:
+    before = await current(store, stream.name, "batch")
+    made = await publish(store, stream, "batch", trained, before=before, parent=None, windows={}, now=0.0)
+    return made.version
+
+
+async def point(store: FolderStore, stream: StreamDefinition, version: str) -> None:
+    await store.put(manifests.pointer_key(stream.name, "batch"), manifests.encode(Pointer(version)))
+
+
+async def test_without_any_model_nothing_serves_and_nothing_breaks(store, stream):
+    models = new_models(store, stream)
+    await models.reconcile()
+    assert models.serving() == {}
+    assert models.status(stream.name, "batch").state == "missing"
+
+
+async def test_a_published_version_is_swapped_in_and_so_is_its_successor(store, stream, versions):
+    models = new_models(store, stream)
+    first = await put(store, stream, versions[0])
+    await models.reconcile()
+    serving = models.serving()
+    assert serving[stream.name, "batch"].version == first
+    second = await put(store, stream, versions[1])
+    await models.reconcile()
+    assert models.serving()[stream.name, "batch"].version == second
+    assert serving[stream.name, "batch"].version == first, "who began with the former set goes on with it"
+    assert models.status(stream.name, "batch").swaps == 2
+
+
+async def test_a_pointer_that_did_not_move_is_not_fetched_again(store, stream, versions):
+    models = new_models(store, stream)
+    await put(store, stream, versions[0])
+    await models.reconcile()
+    loaded = models.loaded[stream.name, "batch"]
+    await models.reconcile()
+    assert models.loaded[stream.name, "batch"] is loaded
+
+
+async def test_a_pointer_seen_before_its_version_is_looked_at_again(store, stream, versions):
+    models = new_models(store, stream)
+    version = manifests.version_name(1, versions[0].model)
+    await point(store, stream, version)
+    await models.reconcile()
+    assert models.status(stream.name, "batch").state == "missing"
+    await store.delete(manifests.pointer_key(stream.name, "batch"))
+    assert await put(store, stream, versions[0]) == version
+    await models.reconcile()
+    assert models.serving()[stream.name, "batch"].version == version
+
+
+async def broken(store, stream, versions, change) -> tuple[Models, str, str]:
+    """A good first version, then a second one that `change` has spoilt."""
+    models = new_models(store, stream)
+    good = await put(store, stream, versions[0])
+    await models.reconcile()
+    bad = await put(store, stream, versions[1])
+    await change(store, stream, bad)
+    await models.reconcile()
+    return models, good, bad
+
+
+async def flip_a_bit(store, stream, version) -> None:
+    key = manifests.model_key(stream.name, "batch", version)
+    body = bytearray((await store.get(key)).body)
+    body[len(body) // 2] ^= 1
+    await store.put(key, bytes(body))
+
+
+async def truncate(store, stream, version) -> None:
+    key = manifests.model_key(stream.name, "batch", version)
+    await store.put(key, (await store.get(key)).body[:-10])
+
+
+async def garble_the_manifest(store, stream, version) -> None:
+    await store.put(manifests.manifest_key(stream.name, "batch", version), b"{")
+
+
+async def promise_other_outputs(store, stream, version) -> None:
+    key = manifests.manifest_key(stream.name, "batch", version)
+    manifest = manifests.decode((await store.get(key)).body, manifests.Manifest, "manifest")
+    outputs = [[value + 1 for value in row] for row in manifest.golden.outputs]
+    golden = msgspec.structs.replace(manifest.golden, outputs=outputs)
+    await store.put(key, manifests.encode(msgspec.structs.replace(manifest, golden=golden)))
+
+
+async def point_at_nonsense(store, stream, version) -> None:
+    await store.put(manifests.pointer_key(stream.name, "batch"), b'{"version": "../../etc"}')
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (flip_a_bit, "sha256"),
+        (truncate, "size"),
+        (garble_the_manifest, "manifest"),
+        (promise_other_outputs, "golden"),
+        (point_at_nonsense, "pointer"),
+    ],
+)
+async def test_a_spoilt_version_is_refused_with_its_reason_and_the_former_goes_on(
+    store, stream, versions, change, reason: str
+):
+    models, good, _ = await broken(store, stream, versions, change)
+    assert models.serving()[stream.name, "batch"].version == good
+    assert any(text.startswith(reason) for text in models.status(stream.name, "batch").refused.values())
+
+
+async def test_a_refused_version_is_remembered_and_a_good_one_after_it_serves(store, stream, versions):
+    models, good, bad = await broken(store, stream, versions, flip_a_bit)
+    await store.delete(manifests.model_key(stream.name, "batch", bad))
+    await point(store, stream, good)
+    await models.reconcile()
+    await point(store, stream, bad)
+    await models.reconcile()
+    assert models.serving()[stream.name, "batch"].version == good
+    assert list(models.status(stream.name, "batch").refused) == [bad]
+
+
+async def test_a_served_model_gives_what_the_trainer_saw(store, stream, versions):
+    models = new_models(store, stream)
+    await put(store, stream, versions[0])
+    await models.reconcile()
+    loaded = models.loaded[stream.name, "batch"]
+    inputs = np.array(loaded.manifest.golden.inputs, dtype=np.float32)
+    assert inputs.shape[1] == Layout.of(stream).net_width
+    np.testing.assert_allclose(loaded.run(inputs), loaded.manifest.golden.outputs, atol=1e-6)

@@ -1,0 +1,156 @@
+"""Inference's step: a forecast for each record, by all who can, with the version of each model."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftline.bus import Envelope
+from driftline.definition import parse
+from driftline.features import Layout
+from driftline.messages import Forecast, Record
+from driftline_inference.step import inference_step, refuse
+
+STREAM = parse(
+    "name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\nfeatures: {x: level}\nlags: 3\nhorizon: [1, 2]\n",
+    "a.yaml",
+)
+WIDTH = Layout.of(STREAM).net_width
+
+
+class Plus:
+    """A model that says how far the value will move."""
+
+    def __init__(self, version: str, by: float) -> None:
+        self.version = version
+        self.by = by
+        self.rows: list[int] = []
+
+    def run(self, inputs: np.ndarray) -> np.ndarray:
+        assert inputs.shape[1] == WIDTH
+        self.rows.append(len(inputs))
+        return np.full((len(inputs), 2), self.by, dtype=np.float32)
+
+
+def records(count: int, keys: int = 2, seed: int = 0) -> list[Record]:
+    random = np.random.default_rng(seed)
+    return [
+        Record("a", f"k{key}", n * 3_600_000, {"y": None if n % 9 == 5 else float(random.normal()), "x": 1.0}, 0.0)
+        for n in range(count)
+        for key in range(keys)
+    ]
+
+
+def run(step, sent: list[Record]) -> list[Forecast]:
+    return [output.message for output in step.step([Envelope(0, n, 0.0, record) for n, record in enumerate(sent)])]
+
+
+def new_step(models=None, dropped=lambda _stream, _reason: None):
+    return inference_step({"a": STREAM}, lambda: models or {}, dropped)
+
+
+def test_one_forecast_for_each_record_in_their_order():
+    sent = records(20)
+    found = run(new_step(), sent)
+    assert [(f.key, f.t) for f in found] == [(r.key, r.t) for r in sent]
+    assert [f.observed for f in found] == [r.values["y"] for r in sent]
+    assert all(set(f.members) == {"persistence", "rls"} for f in found)
+
+
+def test_without_the_target_nobody_forecasts():
+    for found in run(new_step({("a", "batch"): Plus("v1", 1.0)}), records(20)):
+        if found.observed is None:
+            assert all(math.isnan(value) for values in found.members.values() for value in values)
+        else:
+            assert found.members["persistence"] == [found.observed] * 2
+            assert all(math.isfinite(value) for value in found.members["rls"])
+
+
+def test_a_model_forecasts_differences_once_its_lags_are_filled_and_names_its_version():
+    found = [f for f in run(new_step({("a", "batch"): Plus("v7", 1.5)}), records(4, keys=1)) if f.observed is not None]
+    assert [math.isfinite(f.members["batch"][0]) for f in found] == [False, False, True, True]
+    assert found[-1].members["batch"] == [found[-1].observed + 1.5] * 2
+    assert {f.versions["batch"] for f in found} == {"v7"}
+
+
+def test_a_model_runs_once_for_a_whole_batch():
+    model = Plus("v1", 0.0)
+    run(new_step({("a", "batch"): model}), records(50, keys=3))
+    assert model.rows == [150]
+
+
+def test_a_model_of_another_stream_is_not_asked():
+    model = Plus("v1", 0.0)
+    run(new_step({("b", "batch"): model}), records(5))
+    assert model.rows == []
+
+
+@pytest.mark.parametrize("nonsense", [float("nan"), float("inf")])
+def test_a_model_that_gives_nonsense_sits_out(nonsense: float):
+    for found in run(new_step({("a", "batch"): Plus("v1", nonsense)}), records(10)):
+        assert all(math.isnan(value) for value in found.members["batch"])
+
+
+def test_a_swap_between_batches_changes_version_with_the_next_batch():
+    serving = {("a", "batch"): Plus("v1", 0.0)}
+    step = inference_step({"a": STREAM}, lambda: serving, lambda _stream, _reason: None)
+    sent = records(20)
+    first = run(step, sent[:20])
+    serving = {("a", "batch"): Plus("v2", 0.0)}
+    second = run(step, sent[20:])
+    assert {f.versions["batch"] for f in first} == {"v1"}
+    assert {f.versions["batch"] for f in second} == {"v2"}
+
+
+def test_what_was_seen_is_dropped_and_counted():
+    counted = []
+    step = new_step(dropped=lambda _, reason: counted.append(reason))
+    sent = records(3, keys=1)
+    assert len(run(step, [sent[0], sent[0], sent[2], sent[1]])) == 2
+    assert len(run(step, sent)) == 0
+    assert counted == ["repeated", "out_of_order", "out_of_order", "out_of_order", "repeated"]
+
+
+@given(st.lists(st.integers(0, 80), max_size=6))
+@settings(max_examples=15, deadline=None)
+def test_where_a_batch_is_cut_makes_no_difference(cuts: list[int]):
+    sent = records(40)
+    whole = {(f.key, f.t): f.members["rls"] for f in run(new_step(), sent)}
+    step, bounds = new_step(), [0, *sorted(cuts), len(sent)]
+    for begin, end in pairwise(bounds):
+        for found in run(step, sent[begin:end]):
+            assert found.members["rls"] == pytest.approx(whole[found.key, found.t], abs=1e-9, nan_ok=True)
+
+
+@given(st.integers(1, 79))
+@settings(max_examples=15, deadline=None)
+def test_restored_it_goes_on_bit_by_bit(cut: int):
+    sent = records(40)
+    expected = run(new_step(), sent[:cut])
+    continued = new_step()
+    run(continued, sent[:cut])
+    expected += run(continued, sent[cut:])
+    stopped, resumed = new_step(), new_step()
+    found = run(stopped, sent[:cut])
+    resumed.restore(0, stopped.snapshot(0))
+    found += run(resumed, sent[cut:])
+    assert [repr(f) for f in found] == [repr(f) for f in expected]
+
+
+def test_a_state_of_an_older_definition_is_left_behind():
+    step, sent = new_step(), records(10)
+    run(step, sent)
+    other = STREAM.model_copy(update={"lags": 4})
+    renewed = inference_step({"a": other}, dict, lambda _stream, _reason: None)
+    renewed.restore(0, step.snapshot(0))
+    assert len(run(renewed, sent)) == len(sent)
+
+
+def test_what_does_not_fit_is_refused():
+    streams = {"a": STREAM}
+    assert refuse(streams, records(1)[0]) is None
+    assert refuse(streams, Record("b", "k", 0, {}, 0.0)) == "found stream 'b', expected one of ['a']"
+    assert refuse(streams, Record("a", "k", 0, {"y": 1.0}, 0.0)) == "found no value for 'x', expected ['y', 'x']"

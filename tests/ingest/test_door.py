@@ -1,0 +1,196 @@
+"""The door over a real app: what a client sends, and what it gets back."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+from fastapi import FastAPI
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from driftline.definition import parse
+from driftline.errors import BusUnavailable
+from driftline.folder import FolderStore
+from driftline.memory import MemoryBus
+from driftline.messages import RECORDS, M, Record, Topic
+from driftline_ingest.app import create_app
+from driftline_ingest.parsing import PARSERS
+from driftline_ingest.settings import IngestSettings
+
+STREAM = parse("name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\n", "a.yaml")
+JSON = {"Content-Type": "application/json"}
+PATIENCE_S = 10
+
+
+def row(hour: int, y: object = 1.0, key: str = "k") -> dict[str, object]:
+    return {"when": f"2015-01-01T{hour:02d}:00:00Z", "id": key, "y": y}
+
+
+class AwayBus(MemoryBus):
+    """A real bus whose broker can go away."""
+
+    away = False
+
+    async def publish(self, topic: Topic[M], messages: Sequence[M]) -> None:
+        if self.away:
+            raise BusUnavailable("the broker does not answer")
+        await super().publish(topic, messages)
+
+    async def check(self) -> None:
+        if self.away:
+            raise BusUnavailable("the broker does not answer")
+
+
+@pytest.fixture
+def bus() -> AwayBus:
+    return AwayBus(1)
+
+
+def build(bus: MemoryBus, folder: Path, **changes: object) -> FastAPI:
+    return create_app(IngestSettings(body_limit=2000, **changes), bus, FolderStore(folder), streams={"a": STREAM})
+
+
+@pytest.fixture
+async def client(bus: AwayBus, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    app = build(bus, tmp_path)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://ingest") as client:
+            yield client
+
+
+async def published(bus: MemoryBus, count: int) -> list[Record]:
+    found: list[Record] = []
+    async with asyncio.timeout(PATIENCE_S), aclosing(bus.tail(RECORDS, earliest=True)) as pages:
+        async for page in pages:
+            found += [envelope.value for envelope in page]
+            if len(found) >= count:
+                return found
+    raise AssertionError("unreachable")
+
+
+async def test_rows_of_every_content_type_are_published(client: httpx.AsyncClient, bus: AwayBus):
+    bodies = {
+        "application/json": msgspec.json.encode([row(0)]),
+        "application/x-ndjson": msgspec.json.encode(row(1)) + b"\n",
+        "application/jsonl": msgspec.json.encode(row(2)),
+        "text/csv": b"when,id,y\n2015-01-01T03:00:00Z,k,1.0\n",
+    }
+    for kind, body in bodies.items():
+        answer = await client.post("/v1/records", content=body, headers={"Content-Type": kind})
+        assert answer.status_code == 202, answer.text
+        assert answer.json()["accepted"] == 1
+    assert [record.t // 3_600_000 % 24 for record in await published(bus, 4)] == [0, 1, 2, 3]
+    assert set(bodies) == set(PARSERS)
+
+
+async def test_good_rows_are_taken_and_bad_ones_listed(client: httpx.AsyncClient):
+    answer = await client.post("/v1/records?stream=a", json=[row(0), row(1, "x"), row(2, None)])
+    assert answer.status_code == 202
+    assert answer.json() == {
+        "accepted": 2,
+        "repeated": 0,
+        "out_of_order": 0,
+        "refused_total": 1,
+        "refused": [
+            {"row": 2, "column": "y", "found": "'x'", "expected": "a finite number, or null for a missing value"}
+        ],
+    }
+
+
+async def test_repeated_and_late_rows_are_dropped_and_counted(client: httpx.AsyncClient, bus: AwayBus):
+    await client.post("/v1/records", json=[row(1), row(2)])
+    answer = (await client.post("/v1/records", json=[row(2), row(1), row(3), row(3)])).json()
+    assert (answer["accepted"], answer["repeated"], answer["out_of_order"]) == (1, 2, 1)
+    assert len(await published(bus, 3)) == 3
+    metrics = (await client.get("/metrics")).text
+    assert 'driftline_records_dropped_total{reason="repeated",stream="a"} 2.0' in metrics
+
+
+async def test_a_target_that_was_missing_may_come_later(client: httpx.AsyncClient):
+    await client.post("/v1/records", json=row(1, None))
+    assert (await client.post("/v1/records", json=row(1, 5.0))).json()["accepted"] == 1
+    assert (await client.post("/v1/records", json=row(1, 5.0))).json()["repeated"] == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "said"),
+    [
+        (b"{", JSON, 400, "broken JSON"),
+        (b"x" * 2001, JSON, 413, "found more than 2000 bytes"),
+        (b"<a/>", {"Content-Type": "text/xml"}, 415, "expected one of application/json"),
+        (b"{}", {}, 415, "found content type ''"),
+        (b'[{"a": 1}]', JSON, 422, "this column; a missing value is null"),
+        (b"[1]", JSON, 422, "an object of column names and values"),
+    ],
+)
+async def test_bad_input_gets_its_own_answer(client, body: bytes, headers: dict[str, str], status: int, said: str):
+    answer = await client.post("/v1/records", content=body, headers=headers)
+    assert answer.status_code == status
+    assert said in answer.text
+
+
+async def test_a_body_that_never_ends_is_cut_off_at_the_limit(client: httpx.AsyncClient):
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 1000:
+            sent += 1
+            yield b" " * 1000
+
+    answer = await client.post("/v1/records", content=endless(), headers=JSON)
+    assert answer.status_code == 413
+
+
+async def test_an_unknown_stream_is_told_the_known_ones(client: httpx.AsyncClient):
+    answer = await client.post("/v1/records?stream=b", json=row(1))
+    assert (answer.status_code, answer.json()["detail"]) == (422, "found stream 'b', expected ?stream= with one of a")
+
+
+async def test_nothing_is_acknowledged_while_the_broker_is_away_and_all_of_it_later(client, bus: AwayBus):
+    bus.away = True
+    answer = await client.post("/v1/records", json=row(1))
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+    assert (await client.get("/readyz")).status_code == 503
+    bus.away = False
+    assert (await client.post("/v1/records", json=row(1))).json()["accepted"] == 1
+    assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_a_token_is_asked_for_where_one_is_set(bus: AwayBus, tmp_path: Path):
+    app = build(bus, tmp_path, token="s3cret")  # noqa: S106
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ingest") as client:
+        for given_ in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic s3cret"}):
+            answer = await client.post("/v1/records", json=row(1), headers=given_)
+            assert answer.status_code == 401
+            assert "s3cret" not in answer.text
+        answer = await client.post("/v1/records", json=row(1), headers={"Authorization": "Bearer s3cret"})
+        assert answer.status_code == 202
+
+
+KINDS = st.sampled_from([*PARSERS, "text/plain", ""])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda v: st.lists(v, max_size=3) | st.dictionaries(st.sampled_from(["when", "id", "y", "z"]), v, max_size=4),
+    max_leaves=10,
+)
+BODIES = st.binary(max_size=300) | VALUES.map(msgspec.json.encode)
+
+
+@given(KINDS, BODIES)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_body_gets_more_than_a_documented_answer(tmp_path: Path, kind: str, body: bytes):
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(build(MemoryBus(1), tmp_path))
+        async with httpx.AsyncClient(transport=transport, base_url="http://ingest") as client:
+            return await client.post("/v1/records", content=body, headers={"Content-Type": kind})
+
+    answer = asyncio.run(ask())
+    assert answer.status_code in {202, 400, 413, 415, 422}
+    assert isinstance(answer.json(), dict)
+    assert "Traceback" not in answer.text

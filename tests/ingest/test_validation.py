@@ -1,0 +1,80 @@
+"""From rows to records, or to refusals that name row, column, found and expected."""
+
+import pytest
+
+from driftline.definition import StreamDefinition, parse
+from driftline.messages import Record
+from driftline_ingest.validation import Refusal, Validator
+
+STREAM = parse("name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\nfeatures: {x: level}\n", "a.yaml")
+GOOD = {"when": "2015-01-01T01:00:00+01:00", "id": "k", "y": 1, "x": None}
+
+
+def check(row: object, *, stream: StreamDefinition = STREAM, text: bool = False) -> Record | Refusal:
+    records, refusals = Validator(stream).records([row], 7.0, text=text)
+    return (records + refusals)[0]
+
+
+def test_a_good_row_is_a_record():
+    assert check(GOOD) == Record("a", "k", 1420070400000, {"y": 1.0, "x": None}, 7.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "column", "found", "expected"),
+    [
+        ({"y": "1"}, "y", "'1'", "a finite number"),
+        ({"y": True}, "y", "True", "a finite number"),
+        ({"y": 10**400}, "y", "1000", "a finite number"),
+        ({"y": float("inf")}, "y", "inf", "a finite number"),
+        ({"y": [1]}, "y", "[1]", "a finite number"),
+        ({"when": "yesterday"}, "when", "'yesterday'", "a time such as 2014-01-01T01:00:00+01:00"),
+        ({"when": "2015-01-01T01:00:00"}, "when", "'2015-01-01T01:00:00'", "with a zone"),
+        ({"when": 1420070400}, "when", "1420070400", "a time such as"),
+        ({"when": "1900-01-01T00:00:00Z"}, "when", "'1900", "between the years 1970 and 2100"),
+        ({"when": "0001-01-01T00:00:00+14:00"}, "when", "'0001", "between the years 1970 and 2100"),
+        ({"id": ""}, "id", "''", "a name of 1 to 200 printable characters"),
+        ({"id": "a\nb"}, "id", "'a\\nb'", "a name of 1 to 200 printable characters"),
+        ({"id": 1.5}, "id", "1.5", "a name of"),
+        ({"id": "k" * 201}, "id", "'kkk", "a name of"),
+        ({"z": 1}, "z", "a column of this name", "only id, when, x, y"),
+    ],
+)
+def test_a_wrong_row_is_refused_by_name(change: dict[str, object], column: str, found: str, expected: str):
+    refusal = check(GOOD | change)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.row, refusal.column) == (1, column)
+    assert refusal.found.startswith(found)
+    assert expected in refusal.expected
+    assert len(refusal.found) < 100
+
+
+def test_a_missing_column_is_named():
+    assert check({name: value for name, value in GOOD.items() if name != "x"}) == Refusal(
+        1, "x", "nothing", "this column; a missing value is null"
+    )
+
+
+def test_a_row_that_is_no_object_is_refused():
+    assert check([1, 2]).expected == "an object of column names and values"
+
+
+def test_text_is_a_number_only_where_numbers_are_written_as_text():
+    assert check(GOOD | {"y": "1.5"}, text=True).values["y"] == 1.5
+    for wrong in ("nan", "inf", "1,5", "x"):
+        assert isinstance(check(GOOD | {"y": wrong}, text=True), Refusal)
+
+
+def test_a_zone_in_the_definition_stands_for_times_without_one():
+    paris = parse("name: a\ntime: {column: when, period: 1h, zone: Europe/Paris}\ntarget: y\n", "a.yaml")
+    assert check({"when": "2015-07-01T02:00:00", "y": 1}, stream=paris).t == 1435708800000
+
+
+def test_a_key_may_be_a_whole_number_and_a_single_series_has_none():
+    assert check(GOOD | {"id": 7}).key == "7"
+    single = parse("name: a\ntime: {column: when, period: 1h}\ntarget: y\n", "a.yaml")
+    assert check({"when": "2015-07-01T02:00:00Z", "y": 1}, stream=single).key == "all"
+
+
+def test_rows_are_numbered_from_one():
+    _, refusals = Validator(STREAM).records([GOOD, GOOD | {"y": "x"}, GOOD, 5], 0.0, text=False)
+    assert [refusal.row for refusal in refusals] == [2, 4]

@@ -1,0 +1,67 @@
+"""Networks: exported, checked in the edge's own runtime, and the same when made again."""
+
+import numpy as np
+import pytest
+
+from driftline.definition import StreamDefinition
+from driftline.errors import RefusedModel
+from driftline.interpreter import Interpreter, check_golden
+from driftline.manifest import PARITY, Golden
+from driftline.tables import Rows
+from driftline_trainer.fit import Task, Trained, train
+
+
+@pytest.fixture(scope="module")
+def trained(quick: StreamDefinition, rows: Rows) -> Trained:
+    return train(Task(quick, rows.take(slice(0, 12_000))))
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "lstm"])
+def test_every_architecture_runs_on_the_edge_and_several_horizons_at_once(quick, rows: Rows, architecture: str):
+    training = quick.training.model_copy(update={"architecture": architecture, "epochs": 1})
+    stream = quick.model_copy(update={"training": training, "horizon": (1, 6)})
+    found = train(Task(stream, rows.take(slice(0, 3000))))
+    interpreter = Interpreter(found.model)
+    assert interpreter.outputs == 2
+    assert found.metrics["parity"] < PARITY
+    check_golden(interpreter, found.golden)
+
+
+def test_it_beats_persistence_on_what_it_has_not_seen(trained: Trained):
+    assert trained.metrics["skill"] > 0
+    assert trained.metrics["rmse"] < trained.metrics["persistence_rmse"]
+
+
+def test_made_again_it_is_the_same(trained: Trained, quick: StreamDefinition, rows: Rows):
+    again = train(Task(quick, rows.take(slice(0, 12_000))))
+    assert again.metrics == pytest.approx(trained.metrics, rel=1e-5, abs=1e-7)
+
+
+def test_fine_tuning_goes_on_from_the_parent(trained: Trained, quick: StreamDefinition, rows: Rows):
+    tuned = train(Task(quick, rows.take(slice(12_000, 16_000)), trained.weights))
+    assert tuned.metrics["parent_rmse"] == pytest.approx(tuned.metrics["rmse"], rel=0.2)
+    assert tuned.model != trained.model
+    assert tuned.rows == quick.retraining.records
+
+
+def test_a_batch_is_the_same_as_its_rows_one_by_one(trained: Trained, rows: Rows):
+    interpreter = Interpreter(trained.model)
+    inputs = np.random.default_rng(0).normal(size=(300, interpreter.width)).astype(np.float32)
+    single = np.concatenate([interpreter.run(row[None]) for row in inputs])
+    np.testing.assert_allclose(interpreter.run(inputs), single, atol=1e-6)
+
+
+def test_too_little_is_not_learned_from(quick: StreamDefinition, rows: Rows):
+    with pytest.raises(RefusedModel, match=r"rows: found \d+ rows to learn from, expected at least 100"):
+        train(Task(quick, rows.take(slice(0, 100))))
+
+
+def test_garbage_is_refused_by_the_runtime():
+    with pytest.raises(RefusedModel, match="load: the runtime can't load it"):
+        Interpreter(b"garbage" * 100)
+
+
+def test_other_outputs_than_the_golden_ones_are_refused(trained: Trained):
+    wrong = Golden(trained.golden.inputs, [[value + 1 for value in row] for row in trained.golden.outputs])
+    with pytest.raises(RefusedModel, match="golden: golden outputs differ by 1"):
+        check_golden(Interpreter(trained.model), wrong)
