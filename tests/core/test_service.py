@@ -1,0 +1,111 @@
+"""The shell of a service: probes, errors without stack traces, and no healthy page before a dead worker."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import httpx
+from fastapi import FastAPI
+
+from driftline.errors import InvalidInput, NotFound, StoreUnavailable, Unavailable
+from driftline.metrics import Metrics
+from driftline.service import Check, create_service
+
+PATIENCE_S = 10
+
+
+class Working:
+    """A job that runs until it is stopped, or fails when it is told to."""
+
+    name = "working"
+
+    def __init__(self) -> None:
+        self.ending = asyncio.Event()
+        self.error: Exception | None = None
+        self.finished = False
+
+    async def run(self) -> None:
+        await self.ending.wait()
+        if self.error is not None:
+            raise self.error
+        self.finished = True
+
+    async def stop(self) -> None:
+        self.ending.set()
+
+
+def client(app: FastAPI) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://service")
+
+
+async def test_a_job_that_dies_ends_the_process():
+    job, died = Working(), asyncio.get_running_loop().create_future()
+    app = create_service(
+        "x", "x", metrics=Metrics(), jobs=[job], on_death=lambda name, error: died.set_result((name, str(error)))
+    )
+    async with app.router.lifespan_context(app), asyncio.timeout(PATIENCE_S):
+        job.error = ValueError("poisoned")
+        job.ending.set()
+        assert await died == ("working", "poisoned")
+
+
+async def test_jobs_finish_before_the_service_does_and_what_it_holds_is_closed_last():
+    job, closed = Working(), []
+
+    async def close() -> None:
+        closed.append(job.finished)
+
+    app = create_service("x", "x", metrics=Metrics(), jobs=[job], close=close)
+    async with app.router.lifespan_context(app):
+        assert not job.finished
+    assert closed == [True]
+
+
+async def test_readiness_says_what_is_missing():
+    away = [StoreUnavailable("the store does not answer")]
+
+    async def probe() -> None:
+        if away:
+            raise away[0]
+
+    async with client(create_service("x", "x", metrics=Metrics(), checks=[Check("store", probe)])) as asking:
+        answer = await asking.get("/readyz")
+        assert (answer.status_code, answer.json()["checks"]) == (503, {"store": "the store does not answer"})
+        away.clear()
+        assert (await asking.get("/readyz")).json() == {"ready": True, "checks": {"store": "ok"}}
+        assert (await asking.get("/livez")).json() == {"status": "ok"}
+
+
+async def test_errors_have_one_shape_and_no_stack_trace():
+    app = create_service("x", "x", metrics=Metrics())
+    raised: dict[str, Exception] = {
+        "/invalid": InvalidInput("found 1, expected 2"),
+        "/missing": NotFound("no object a"),
+        "/away": Unavailable("come back"),
+        "/bug": RuntimeError("secret detail"),
+    }
+
+    def failing(error: Exception) -> Callable[[], Awaitable[None]]:
+        async def fail() -> None:
+            raise error
+
+        return fail
+
+    for path, error in raised.items():
+        app.get(path)(failing(error))
+    async with client(app) as asking:
+        answers = {path: await asking.get(path) for path in [*raised, "/nowhere"]}
+    assert [answer.status_code for answer in answers.values()] == [422, 404, 503, 500, 404]
+    assert answers["/invalid"].json() == {"detail": "found 1, expected 2"}
+    assert answers["/away"].headers["Retry-After"] == "2"
+    assert "secret" not in answers["/bug"].text
+
+
+async def test_two_services_in_one_process_have_metrics_of_their_own():
+    one, two = Metrics(), Metrics()
+    one.records.labels("a").inc()
+    async with (
+        client(create_service("one", "x", metrics=one)) as first,
+        client(create_service("two", "x", metrics=two)) as second,
+    ):
+        assert 'driftline_records_total{stream="a"} 1.0' in (await first.get("/metrics")).text
+        assert 'stream="a"' not in (await second.get("/metrics")).text
