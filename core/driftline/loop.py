@@ -166,6 +166,7 @@ class Worker(Generic[M]):
         self._gauge = DeadLetterGauge(settings.dead_letter_share, settings.dead_letter_minimum)
         self._owned: dict[int, _Owned] = {}
         self._feed: Feed | None = None
+        self._writing: asyncio.Task[None] | None = None
         # Kafka tells of assignments from another task: a batch and its checkpoint must not be cut by one.
         self._lock = asyncio.Lock()
         self._stopping = asyncio.Event()
@@ -194,10 +195,11 @@ class Worker(Generic[M]):
     async def revoked(self, partition: int) -> None:
         async with self._lock:
             owned = self._owned.get(partition)
-            if owned is None or self._feed is None:
+            if owned is None:
                 return
             try:
-                await self._commit(partition, owned)
+                await self._written()
+                await self._write(self._checkpoints({partition: owned}))
             except (Fenced, BusUnavailable) as error:
                 # Whoever owns it now restores the former checkpoint and does the rest again.
                 log.warning("partition left without a last checkpoint: %s", error, extra={"partition": partition})
@@ -209,7 +211,9 @@ class Worker(Generic[M]):
                 self._feed = feed
                 await self._work(feed)
         finally:
-            self._feed = None
+            if self._writing is not None:
+                self._writing.cancel()
+            self._feed = self._writing = None
             for partition in list(self._owned):
                 self._drop(partition)
 
@@ -221,10 +225,13 @@ class Worker(Generic[M]):
                 if batch:
                     await self._advance(feed, batch)
                 if self._clock() >= due or self._holds_enough():
-                    await self._commit_all()
+                    # Written while the next messages are worked off: only the one before must be safe.
+                    await self._written()
+                    self._writing = asyncio.create_task(self._write(self._checkpoints(self._owned)))
                     due = self._clock() + self._settings.interval
         async with self._lock:
-            await self._commit_all()
+            await self._written()
+            await self._write(self._checkpoints(self._owned))
 
     def _holds_enough(self) -> bool:
         return sum(len(owned.held) for owned in self._owned.values()) >= self._settings.held_limit
@@ -292,19 +299,24 @@ class Worker(Generic[M]):
             payload=raw.payload,
         )
 
-    async def _commit_all(self) -> None:
-        began = self._clock()
-        moved = [(p, owned) for p, owned in self._owned.items() if owned.position != owned.committed]
-        await asyncio.gather(*(self._commit(partition, owned) for partition, owned in moved))
-        if moved:
+    def _checkpoints(self, partitions: Mapping[int, _Owned]) -> list[Checkpoint]:
+        """What has changed of these partitions since their last checkpoints."""
+        found = []
+        for partition, owned in partitions.items():
+            if owned.position != owned.committed:
+                position = self._step.resume_at(partition, owned.position)
+                found.append(Checkpoint(partition, position, self._step.snapshot(partition), owned.held))
+                owned.committed, owned.held = owned.position, []
+        return found
+
+    async def _write(self, checkpoints: Sequence[Checkpoint]) -> None:
+        if checkpoints and self._feed is not None:
+            began = self._clock()
+            await asyncio.gather(*(self._feed.commit(checkpoint) for checkpoint in checkpoints))
             self._observer.checkpointed(self._clock() - began)
 
-    async def _commit(self, partition: int, owned: _Owned) -> None:
-        if owned.position == owned.committed:
-            return
-        assert self._feed is not None, "only a session commits"  # noqa: S101
-        position = self._step.resume_at(partition, owned.position)
-        states = self._step.snapshot(partition)
-        await self._feed.commit(Checkpoint(partition, position, states, owned.held))
-        owned.committed = owned.position
-        owned.held = []
+    async def _written(self) -> None:
+        """Returns when the checkpoint that is under way is safe. Raises what went wrong with it."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await writing

@@ -4,8 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fastapi import APIRouter, Depends, HTTPException, Request
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from pydantic import BaseModel
 
 from driftline.auth import bearer
@@ -132,7 +131,7 @@ def routes(door: Door, settings: IngestSettings) -> APIRouter:
         responses=ANSWERS,
         openapi_extra=DOCUMENTED,
     )
-    async def take(request: Request, stream: str | None = None) -> JSONResponse:
+    async def take(request: Request, stream: str | None = None) -> Response:
         name = door.stream(stream)
         body = await _body(request, settings.body_limit)
         try:
@@ -141,7 +140,7 @@ def routes(door: Door, settings: IngestSettings) -> APIRouter:
             raise HTTPException(415, str(error)) from error
         except Malformed as error:
             raise HTTPException(400, str(error)) from error
-        return JSONResponse(receipt.model_dump(), status_code=202 if taken else 422)
+        return Response(receipt.model_dump_json(), 202 if taken else 422, media_type="application/json")
 
     return router
 

@@ -1,0 +1,102 @@
+"""What the benchmarks measure with: arrivals, quantiles, processor time and memory of processes."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import quantiles
+from typing import Self
+
+import psutil
+from aiokafka import AIOKafkaConsumer
+
+PATIENCE_S = 180
+PERCENT = 100
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds from sent to readable."""
+
+    rate: float
+    p50: float
+    p99: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Processor seconds over a run; resident and proportional memory in MB after it."""
+
+    cpu: float
+    rss: float
+    pss: float
+
+
+class Arrivals:
+    """When messages with an id arrive on a topic."""
+
+    def __init__(self, brokers: str, topic: str, identify: Callable[[bytes], str]) -> None:
+        self.seen: dict[str, float] = {}
+        self._consumer = AIOKafkaConsumer(topic, bootstrap_servers=brokers, group_id=None, auto_offset_reset="latest")
+        self._identify = identify
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._consumer.start()
+        await self._consumer.seek_to_end()
+        self._task = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        await self._consumer.stop()
+
+    async def _read(self) -> None:
+        while True:
+            found = await self._consumer.getmany(timeout_ms=500)
+            now = time.perf_counter()
+            for messages in found.values():
+                for message in messages:
+                    self.seen.setdefault(self._identify(message.value), now)
+            self._changed.set()
+
+    async def until(self, ids: Sequence[str]) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while any(name not in self.seen for name in ids):
+                self._changed.clear()
+                await self._changed.wait()
+
+
+async def paced(ids: Sequence[str], rate: float, send: Callable[[str], Awaitable[object]]) -> dict[str, float]:
+    """Sends one after the other at `rate` a second, without waiting for answers, and says when each was sent."""
+    sent: dict[str, float] = {}
+    began = time.perf_counter()
+    tasks = []
+    for n, name in enumerate(ids):
+        await asyncio.sleep(max(0.0, began + n / rate - time.perf_counter()))
+        sent[name] = time.perf_counter()
+        tasks.append(asyncio.ensure_future(send(name)))
+    await asyncio.gather(*tasks)
+    return sent
+
+
+def latency(rate: float, sent: Mapping[str, float], seen: Mapping[str, float]) -> Latency:
+    taken = sorted(seen[name] - at for name, at in sent.items())
+    cuts = quantiles(taken, n=PERCENT)
+    return Latency(rate, cuts[49], cuts[98], len(taken))
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of the process and its children."""
+    process = psutil.Process(pid)
+    times = [part.cpu_times() for part in (process, *process.children(recursive=True))]
+    return sum(part.user + part.system for part in times)
+
+
+def usage(pid: int, cpu_before: float) -> Usage:
+    memory = psutil.Process(pid).memory_full_info()
+    return Usage(cpu_seconds(pid) - cpu_before, memory.rss / 1e6, memory.pss / 1e6)
