@@ -77,7 +77,9 @@ def start(folder: Path, port: int) -> int:
     config = folder / "server.properties"
     config.write_text(CONFIG.format(port=port, controller=free_port(), data=folder.absolute() / "data"))
     if not (folder / "data" / "meta.properties").exists():
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # An id that begins with a dash would be taken for an option; one that begins with these bits never does.
+        first, *rest = uuid.uuid4().bytes
+        cluster = base64.urlsafe_b64encode(bytes([first & 0x7F, *rest])).decode().rstrip("=")
         format_ = [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config)]
         subprocess.run(format_, check=True, capture_output=True)  # noqa: S603
     pid = processes.start(folder, "kafka", [*java, "kafka.Kafka", str(config)])

@@ -28,6 +28,17 @@ def test_inputs_are_what_the_edge_computes_and_targets_what_came(temperature: St
     assert row == len(built) > 550
 
 
+def test_all_keys_at_once_give_what_each_gives_alone(temperature: StreamDefinition, rows: Rows):
+    part = rows.take(slice(0, 4000))
+    together = dataset.build(part, temperature)
+    apart = [dataset.build(one, temperature) for one in part.by_key().values()]
+    assert len(together) == sum(map(len, apart)) > 3000
+    ours, theirs = (
+        np.concatenate([np.concatenate([d.inputs, d.targets], axis=1) for d in part]) for part in ([together], apart)
+    )
+    np.testing.assert_array_equal(ours[np.lexsort(ours.T)], theirs[np.lexsort(theirs.T)])
+
+
 def test_a_long_series_in_pieces_is_nearly_the_same_as_in_one(temperature, rows, monkeypatch):
     part = series(rows, "R80711", 6000)
     pieces = dataset.build(part, temperature)

@@ -34,14 +34,54 @@ def test_it_beats_persistence_on_what_it_has_not_seen(trained: Trained):
 
 def test_made_again_it_is_the_same(trained: Trained, quick: StreamDefinition, rows: Rows):
     again = train(Task(quick, rows.take(slice(0, 12_000))))
-    assert again.metrics == pytest.approx(trained.metrics, rel=1e-5, abs=1e-7)
+    assert again.metrics == trained.metrics
+    assert again.weights == trained.weights
 
 
-def test_fine_tuning_goes_on_from_the_parent(trained: Trained, quick: StreamDefinition, rows: Rows):
-    tuned = train(Task(quick, rows.take(slice(12_000, 16_000)), trained.weights))
+def test_fine_tuning_goes_on_from_the_parent_and_is_scored_beside_it(trained: Trained, quick, rows: Rows):
+    tuned = train(Task(quick, rows.take(slice(12_000, 16_000)), trained.weights, trained.model))
+    assert tuned.metrics["parent_rmse"] != tuned.metrics["rmse"]
     assert tuned.metrics["parent_rmse"] == pytest.approx(tuned.metrics["rmse"], rel=0.2)
-    assert tuned.model != trained.model
+    assert tuned.weights != trained.weights
     assert tuned.rows == quick.retraining.records
+
+
+def test_what_was_tuned_before_does_not_show(trained: Trained, quick: StreamDefinition, rows: Rows):
+    task = Task(quick, rows.take(slice(12_000, 16_000)), trained.weights)
+    first = train(task)
+    other = train(Task(quick, rows.take(slice(16_000, 20_000)), trained.weights))
+    assert other.weights != first.weights
+    assert train(task).weights == first.weights
+
+
+def test_the_parent_of_a_batch_model_is_scored_on_the_same_rows(trained: Trained, quick: StreamDefinition, rows: Rows):
+    again = train(Task(quick, rows.take(slice(0, 12_000)), parent=trained.model))
+    assert again.metrics["parent_rmse"] == again.metrics["rmse"]
+
+
+def test_every_horizon_is_scored_for_itself(quick: StreamDefinition, rows: Rows):
+    found = train(Task(quick.model_copy(update={"horizon": (1, 6)}), rows.take(slice(0, 3000)))).metrics
+    assert found["rmse_1"] < found["rmse"] < found["rmse_6"]
+    assert {"skill_1", "skill_6"} <= found.keys()
+
+
+def test_weights_of_another_network_are_refused(trained: Trained, quick: StreamDefinition, rows: Rows):
+    wider = quick.model_copy(update={"training": quick.training.model_copy(update={"units": (32,)})})
+    with pytest.raises(RefusedModel, match=r"parent: found weights of the shapes .*expected .*train a batch model"):
+        train(Task(wider, rows.take(slice(0, 2000)), trained.weights))
+
+
+@pytest.mark.parametrize("broken", [b"", b"garbage", b"PK\x03\x04"])
+def test_weights_that_can_not_be_read_are_refused(quick: StreamDefinition, rows: Rows, broken: bytes):
+    with pytest.raises(RefusedModel, match="parent: found weights that can't be read"):
+        train(Task(quick, rows.take(slice(0, 2000)), broken))
+
+
+def test_a_network_that_learned_nonsense_is_refused(quick: StreamDefinition, rows: Rows):
+    part = rows.take(slice(0, 2000))
+    part.values[:, 1] = np.inf
+    with np.errstate(invalid="ignore"), pytest.raises(RefusedModel, match="finite: found forecasts that are not"):
+        train(Task(quick, part))
 
 
 def test_a_batch_is_the_same_as_its_rows_one_by_one(trained: Trained, rows: Rows):

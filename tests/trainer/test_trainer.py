@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 import stamina
+from pydantic import SecretStr
 
 from driftline import manifest as manifests
 from driftline import tables
@@ -28,7 +29,10 @@ PATIENCE_S = 120
 
 
 class Running:
-    def __init__(self, trainer: Trainer, store: FolderStore, client: httpx.AsyncClient) -> None:
+    def __init__(
+        self, settings: TrainerSettings, trainer: Trainer, store: FolderStore, client: httpx.AsyncClient
+    ) -> None:
+        self.settings = settings
         self.trainer = trainer
         self.store = store
         self.client = client
@@ -47,7 +51,7 @@ async def running(tmp_path: Path, quick: StreamDefinition, rows: Rows) -> AsyncI
     app = create_app(settings, store, streams={quick.name: quick}, metrics=metrics, trainer=trainer)
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://trainer")
     async with app.router.lifespan_context(app), asyncio.timeout(PATIENCE_S), client:
-        yield Running(trainer, store, client)
+        yield Running(settings, trainer, store, client)
 
 
 async def archive(store: FolderStore, stream: StreamDefinition, rows: Rows, begin: int = 0) -> None:
@@ -98,19 +102,82 @@ async def test_the_speed_model_is_retrained_when_enough_has_come_and_not_twice(r
     assert (await current(running.store, quick.name, "speed")).version == tuned.version
 
 
+async def test_windows_that_a_lost_store_kept_from_being_learned_are_learned_later(running: Running, quick, rows: Rows):
+    await running.trainer.wait(running.trainer.submit(quick.name, "batch", "local.parquet").id)
+    await archive(running.store, quick, rows.take(slice(8000, 9700)))
+    lock = running.store.root / ".lock"
+    lock.unlink()
+    lock.mkdir()
+    await running.trainer.reconcile()
+    assert [(job.member, job.state) for job in running.trainer.jobs()][0] == ("speed", "failed")
+    lock.rmdir()
+    await running.trainer.reconcile()
+    assert [(job.member, job.state) for job in running.trainer.jobs()][0] == ("speed", "published")
+
+
+async def test_another_trainer_does_not_learn_the_same_windows_again(running: Running, quick, rows: Rows):
+    await running.trainer.wait(running.trainer.submit(quick.name, "batch", "local.parquet").id)
+    await archive(running.store, quick, rows.take(slice(8000, 9700)))
+    await running.trainer.reconcile()
+    other = Trainer(running.settings, running.store, {quick.name: quick}, Metrics())
+    await other.reconcile()
+    assert other.jobs() == []
+
+
+async def test_a_changed_definition_waits_for_its_batch_model_and_then_begins_anew(running: Running, quick, rows: Rows):
+    await running.trainer.wait(running.trainer.submit(quick.name, "batch", "local.parquet").id)
+    old = await current(running.store, quick.name, "speed")
+    await archive(running.store, quick, rows.take(slice(8000, 9700)))
+    changed = quick.model_copy(update={"lags": 6})
+    trainer = Trainer(running.settings, running.store, {quick.name: changed}, Metrics())
+    working = asyncio.create_task(trainer.run())
+    await trainer.reconcile()
+    refused = await trainer.wait(trainer.submit(quick.name, "speed").id)
+    assert (refused.state, "found no model of this stream's definition" in refused.reason) == ("refused", True)
+    assert (await trainer.wait(trainer.submit(quick.name, "batch", "local.parquet").id)).state == "published"
+    assert [job.member for job in trainer.jobs()] == ["batch", "speed"]
+    new = await current(running.store, quick.name, "speed")
+    assert manifests.version_number(new.version) == manifests.version_number(old.version) + 1
+    assert new.manifest.definition == changed.fingerprint
+    await trainer.stop()
+    await working
+
+
+async def test_without_a_named_history_all_files_and_windows_are_learned_from(running: Running, quick, rows: Rows):
+    part = rows.take(slice(8000, 9700))
+    await archive(running.store, quick, part)
+    job = await running.trainer.wait(running.trainer.submit(quick.name, "batch").id)
+    assert job.state == "published"
+    learned = (await current(running.store, quick.name, "batch")).manifest
+    assert learned.trained_from < rows.t[100]
+    assert learned.trained_to > rows.t[8000]
+
+
 async def test_one_job_at_a_time_for_a_model(running: Running, quick: StreamDefinition):
     first = running.trainer.submit(quick.name, "batch", HISTORY)
     assert running.trainer.submit(quick.name, "batch").id == first.id
 
 
-@pytest.mark.parametrize("history", ["../secret.parquet", "/etc/passwd", "none.parquet", "history/none"])
+@pytest.mark.parametrize(
+    "history",
+    [
+        "../secret.parquet",
+        "/etc/passwd",
+        "none.parquet",
+        "",
+        "\0",
+        "x" * 5000,
+        "history/none",
+        "history/../../secret.parquet",
+    ],
+)
 async def test_a_history_that_can_not_be_had_fails_the_job_with_its_reason(running, quick, history: str):
     ended = await running.trainer.wait(running.trainer.submit(quick.name, "batch", history).id)
     assert ended.state == "failed"
     assert "history" in ended.reason
 
 
-async def test_a_training_process_that_dies_fails_its_job_and_the_next_one_works(running, quick):
+async def test_a_training_process_that_dies_fails_its_job_and_the_next_one_works(running: Running, quick):
     job = running.trainer.submit(quick.name, "batch", "local.parquet")
     async for attempt in stamina.retry_context(on=LookupError, attempts=None, timeout=30, wait_max=0.1):
         with attempt:
@@ -119,13 +186,41 @@ async def test_a_training_process_that_dies_fails_its_job_and_the_next_one_works
     assert (ended.state, ended.reason) == ("failed", "the training process died; the next job gets a new one")
     again = await running.trainer.wait(running.trainer.submit(quick.name, "batch", "local.parquet").id)
     assert again.state == "published"
+    assert again.submitted <= again.started <= again.ended
 
 
 def _training_process(trainer: Trainer) -> int:
     """The process that trains. Raises LookupError before there is one."""
-    if trainer._pool is None:
+    if trainer._process.pid is None:
         raise LookupError
-    return next(iter(trainer._pool._processes))
+    return trainer._process.pid
+
+
+async def test_only_ended_jobs_are_forgotten(tmp_path: Path, quick: StreamDefinition):
+    settings = TrainerSettings(store=str(tmp_path), data_dir=tmp_path, jobs_remembered=1)
+    trainer = Trainer(settings, FolderStore(tmp_path), {quick.name: quick}, Metrics())
+    batch, speed = trainer.submit(quick.name, "batch", "none"), trainer.submit(quick.name, "speed")
+    assert [job.id for job in trainer.jobs()] == [speed.id, batch.id]
+    working = asyncio.create_task(trainer.run())
+    async with asyncio.timeout(PATIENCE_S):
+        assert (await trainer.wait(speed.id)).state == "refused"
+    assert [job.id for job in trainer.jobs()] == [speed.id]
+    await trainer.stop()
+    await working
+
+
+async def test_who_has_no_token_starts_no_job(tmp_path: Path, quick: StreamDefinition):
+    settings = TrainerSettings(store=str(tmp_path), data_dir=tmp_path, token=SecretStr("hunter2"))
+    trainer = Trainer(settings, FolderStore(tmp_path), {quick.name: quick}, Metrics())
+    app = create_app(settings, FolderStore(tmp_path), streams={quick.name: quick}, trainer=trainer)
+    asked = {"stream": quick.name, "member": "batch"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://trainer") as client:
+        for wrong in ({}, {"Authorization": "Bearer hunter3"}, {"Authorization": "Basic hunter2"}):
+            assert (await client.post("/v1/jobs", json=asked, headers=wrong)).status_code == 401
+        assert trainer.jobs() == []
+        right = {"Authorization": "Bearer hunter2"}
+        assert (await client.post("/v1/jobs", json=asked, headers=right)).status_code == 202
+        assert (await client.get("/v1/jobs")).json()[0]["state"] == "queued"
 
 
 async def test_what_is_asked_wrongly_is_said_so(running: Running, quick: StreamDefinition):
@@ -134,6 +229,8 @@ async def test_what_is_asked_wrongly_is_said_so(running: Running, quick: StreamD
     assert (answer.status_code, "found stream 'none'" in answer.text) == (422, True)
     answer = await running.client.post("/v1/jobs", json={"stream": quick.name, "member": "oracle"})
     assert answer.status_code == 422
+    answer = await running.client.post("/v1/jobs", json={"stream": quick.name, "member": "speed", "history": "x"})
+    assert (answer.status_code, "expected none" in answer.text) == (422, True)
     assert (await running.client.get("/v1/jobs/none")).status_code == 404
 
 

@@ -6,7 +6,7 @@ differences to the last value in the target's own units.
 
 import io
 import os
-import tempfile
+import zipfile
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -29,8 +29,6 @@ HOLD_OUT = 0.1
 LEAST_ROWS = 100
 INPUT_CLIP = 6.0
 TARGET_CLIP = 8.0
-PATIENCE = 2
-"""Epochs without progress on the hold-out after which training ends."""
 TUNING_BATCH = 64
 GOLDEN_ROWS = 8
 PARITY_ROWS = 512
@@ -41,11 +39,13 @@ LIBRARIES = ("tensorflow", "tensorflow-cpu", "keras", "ai-edge-litert", "numpy")
 
 @dataclass(frozen=True)
 class Task:
-    """What to train. weights: the parent's weights.npz, to fine-tune from it; None trains from scratch."""
+    """What to train. weights: the parent's weights.npz, to fine-tune from it; None trains from scratch.
+    parent: the model.tflite that is replaced, to be scored on the same rows."""
 
     stream: StreamDefinition
     rows: Rows
     weights: bytes | None = None
+    parent: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -97,14 +97,14 @@ def train(task: Task) -> Trained:
     cut = len(data) - max(1, int(len(data) * HOLD_OUT))
     learned, held = data.take(slice(0, cut)), data.take(slice(cut, None))
     if task.weights is None:
-        network, scaling = _fit(task.stream, learned, held)
-        parent = None
+        network, scaling = _fit(task.stream, learned)
     else:
-        network, scaling, parent = _tune(task.stream, learned, held, task.weights)
+        network, scaling = _tune(task.stream, learned, task.weights)
     exported = _export(network, scaling)
-    golden, metrics = _check(exported, network, scaling, held)
-    if parent is not None:
-        metrics["parent_rmse"] = parent
+    golden, forecast, parity = _check(exported, network, scaling, held)
+    metrics = {**_score(task.stream, forecast, held), "parity": parity}
+    if task.parent is not None:
+        metrics["parent_rmse"] = _rmse(Interpreter(task.parent).run(held.inputs), held.targets)
     return Trained(
         model=exported,
         weights=_pack(network, scaling),
@@ -144,7 +144,9 @@ def _lstm(keras: Any, stream: StreamDefinition, inputs: Any) -> Any:
     return keras.layers.Dense(LSTM_DENSE, activation="relu")(joined)
 
 
-def _fit(stream: StreamDefinition, learned: Dataset, held: Dataset) -> tuple[Any, Scaling]:
+def _fit(stream: StreamDefinition, learned: Dataset) -> tuple[Any, Scaling]:
+    """From scratch. The rate's whole decay is run through: stopped early on the hold-out, which is one season, it keeps
+    the steps of a high rate and is worse on the next year; and the hold-out stays unseen until it is scored on."""
     import keras  # noqa: PLC0415 - see warm
 
     settings = stream.training
@@ -159,42 +161,56 @@ def _fit(stream: StreamDefinition, learned: Dataset, held: Dataset) -> tuple[Any
     network.fit(
         scaling.inputs(learned.inputs),
         scaling.targets(learned.targets),
-        validation_data=(scaling.inputs(held.inputs), scaling.targets(held.targets)),
         epochs=settings.epochs,
         batch_size=settings.batch_size,
-        callbacks=[keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True)],
         verbose=0,
     )
     return network, scaling
 
 
-def _tune(stream: StreamDefinition, learned: Dataset, held: Dataset, weights: bytes) -> tuple[Any, Scaling, float]:
-    """Goes on from the parent; also gives the parent's RMSE on the hold-out."""
-    import keras  # noqa: PLC0415 - see warm
-
-    keras.utils.set_random_seed(stream.training.seed)
+def _tune(stream: StreamDefinition, learned: Dataset, weights: bytes) -> tuple[Any, Scaling]:
+    """Goes on from the parent, with the parent's scaling. Raises RefusedModel when it is another network's."""
     network = _tuned_network(stream, learned.inputs.shape[1])
-    arrays, scaling = _unpack(weights)
+    scaling = _load(network, weights, learned.inputs.shape[1])
+    inputs, targets = scaling.inputs(learned.inputs), scaling.targets(learned.targets)
+    random = np.random.default_rng(stream.training.seed)
+    # Batch by batch: `fit` spends longer on its set-up than on a thousand rows.
+    for _ in range(stream.retraining.epochs):
+        order = random.permutation(len(inputs))
+        for start in range(0, len(order), TUNING_BATCH):
+            part = order[start : start + TUNING_BATCH]
+            network.train_on_batch(inputs[part], targets[part])
+    return network, scaling
+
+
+def _load(network: Any, weights: bytes, features: int) -> Scaling:
+    """Sets the parent's weights and gives its scaling."""
+    try:
+        arrays, scaling = _unpack(weights)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise RefusedModel("parent", f"found weights that can't be read, expected an .npz file: {error}") from error
+    found = [array.shape for array in arrays]
+    expected = [tuple(array.shape) for array in network.get_weights()]
+    if found != expected or scaling.mean.shape != (features,):
+        raise RefusedModel("parent", f"found weights of the shapes {found}, expected {expected}: train a batch model")
     network.set_weights(arrays)
-    for variable in network.optimizer.variables:
-        if variable is not network.optimizer.learning_rate:
-            variable.assign(np.zeros(variable.shape))
-    parent = _rmse(_predict(network, scaling, held.inputs), held.targets)
-    network.fit(
-        scaling.inputs(learned.inputs),
-        scaling.targets(learned.targets),
-        epochs=stream.retraining.epochs,
-        batch_size=TUNING_BATCH,
-        verbose=0,
-    )
-    return network, scaling, parent
+    return scaling
 
 
-_TUNED: dict[str, Any] = {}
+@dataclass(frozen=True)
+class _Tunable:
+    """A compiled network with the state that it was made in: moments, steps and dropout's seeds."""
+
+    network: Any
+    state: list[tuple[Any, Any]]
+
+
+_TUNED: dict[str, _Tunable] = {}
 """By definition the network that is tuned again and again: compiling takes longer than tuning."""
 
 
 def _tuned_network(stream: StreamDefinition, features: int) -> Any:
+    """As if it were new: what it tuned before must not show."""
     import keras  # noqa: PLC0415 - see warm
 
     definition = stream.model_dump_json()
@@ -202,8 +218,12 @@ def _tuned_network(stream: StreamDefinition, features: int) -> Any:
         network = _network(stream, features)
         network.compile(keras.optimizers.Adam(stream.retraining.learning_rate), stream.training.loss)
         network.optimizer.build(network.trainable_variables)
-        _TUNED[definition] = network
-    return _TUNED[definition]
+        variables = [*network.optimizer.variables, *network.non_trainable_variables]
+        _TUNED[definition] = _Tunable(network, [(variable, variable.numpy()) for variable in variables])
+    tunable = _TUNED[definition]
+    for variable, value in tunable.state:
+        variable.assign(value)
+    return tunable.network
 
 
 def _predict(network: Any, scaling: Scaling, inputs: Batch) -> Batch:
@@ -212,26 +232,34 @@ def _predict(network: Any, scaling: Scaling, inputs: Batch) -> Batch:
 
 
 def _export(network: Any, scaling: Scaling) -> bytes:
-    """A .tflite with built-in operators only and any number of rows."""
-    import keras  # noqa: PLC0415 - see warm
+    """A .tflite with built-in operators only and any number of rows.
+
+    The weights become constants of the function, so that no variable is left for the converter to freeze: from a
+    function with variables it makes a model that fails, or gives NaN, without a word.
+    """
     import tensorflow as tf  # noqa: PLC0415 - see warm
 
-    raw = keras.Input((len(scaling.mean),))
-    scaled = keras.ops.clip((raw - scaling.mean) / scaling.deviation, -INPUT_CLIP, INPUT_CLIP)
-    whole = keras.Model(raw, network(scaled) * scaling.target)
-    archive = keras.export.ExportArchive()
-    archive.track(whole)
+    trained = [[variable.numpy() for variable in network.trainable_variables]]
+    trained += [[variable.numpy() for variable in network.non_trainable_variables]]
+
+    def serve(raw: Any) -> Any:
+        scaled = tf.clip_by_value((raw - scaling.mean) / scaling.deviation, -INPUT_CLIP, INPUT_CLIP)
+        constants = [[tf.constant(array) for array in arrays] for arrays in trained]
+        outputs, _ = network.stateless_call(*constants, scaled, training=False)
+        return outputs * scaling.target
+
     signature = [tf.TensorSpec((None, len(scaling.mean)), tf.float32)]
-    archive.add_endpoint("serve", lambda x: whole(x, training=False), input_signature=signature)
-    with tempfile.TemporaryDirectory() as folder:
-        archive.write_out(folder, verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        return bytes(converter.convert())
+    function = tf.function(serve, input_signature=signature, autograph=False).get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    return bytes(converter.convert())
 
 
-def _check(exported: bytes, network: Any, scaling: Scaling, held: Dataset) -> tuple[Golden, dict[str, float]]:
-    """Runs the export in the edge's own runtime. Raises RefusedModel when it isn't what was trained."""
+def _check(exported: bytes, network: Any, scaling: Scaling, held: Dataset) -> tuple[Golden, Batch, float]:
+    """Runs the export in the edge's own runtime: golden rows, the forecast for all rows, and how far it is from Keras.
+
+    Raises RefusedModel when it isn't what was trained.
+    """
     interpreter = Interpreter(exported)
     forecast = interpreter.run(held.inputs)
     if not np.isfinite(forecast).all():
@@ -240,13 +268,25 @@ def _check(exported: bytes, network: Any, scaling: Scaling, held: Dataset) -> tu
     parity = float(np.abs(forecast[part] - _predict(network, scaling, held.inputs[part])).max() / scaling.target.max())
     if parity > PARITY:
         raise RefusedModel("parity", f"found a relative difference of {parity:g} to Keras, expected at most {PARITY:g}")
-    rmse = _rmse(forecast, held.targets)
-    naive = _rmse(np.zeros_like(held.targets), held.targets)
     rows = held.inputs[:GOLDEN_ROWS]
-    golden = Golden(rows.tolist(), interpreter.run(rows).tolist())
+    return Golden(rows.tolist(), interpreter.run(rows).tolist()), forecast, parity
+
+
+def _score(stream: StreamDefinition, forecast: Batch, held: Dataset) -> dict[str, float]:
+    """Errors and skill on the hold-out, over all horizons and for each."""
+    naive = np.zeros_like(held.targets)
+    rmse, persistence = _rmse(forecast, held.targets), _rmse(naive, held.targets)
     mae = float(np.abs(forecast - held.targets).mean())
-    skill = 1 - rmse / naive if naive else 0.0
-    return golden, {"rmse": rmse, "mae": mae, "skill": skill, "persistence_rmse": naive, "parity": parity}
+    scores = {"rmse": rmse, "mae": mae, "skill": _skill(rmse, persistence), "persistence_rmse": persistence}
+    for column, h in enumerate(stream.horizon):
+        each = slice(column, column + 1)
+        scores[f"rmse_{h}"] = _rmse(forecast[:, each], held.targets[:, each])
+        scores[f"skill_{h}"] = _skill(scores[f"rmse_{h}"], _rmse(naive[:, each], held.targets[:, each]))
+    return scores
+
+
+def _skill(rmse: float, persistence: float) -> float:
+    return 1 - rmse / persistence if persistence else 0.0
 
 
 def _rmse(forecast: Batch, truth: Batch) -> float:

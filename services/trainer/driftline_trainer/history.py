@@ -1,6 +1,7 @@
 """Finds what a job learns from: history files, and the archive's windows."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,20 +46,30 @@ class Archive:
         return NewWindows({series: names[-1] for series, names in self._listed.items()}, count)
 
     async def newest_rows(self) -> Rows:
-        """The newest records of every series: enough to learn from, and before them enough to warm up."""
+        """The newest records of every series: enough to learn from, and before them enough to warm up.
+
+        Raises InvalidInput when the windows are gone.
+        """
         each = -(-self._stream.retraining.records // max(1, len(self._listed)))
         warm_up = min(WARM_UP, self._stream.season + self._stream.lags + max(self._stream.horizon))
         windows = -(-(each + warm_up) // self._stream.window)
-        return await self._read([name for names in self._listed.values() for name in names[-windows:]])
+        parts = await self._read([name for names in self._listed.values() for name in names[-windows:]])
+        if not parts:
+            raise InvalidInput(f"found none of the listed windows of {self._stream.name}, expected some to learn from")
+        return concatenate(parts)
 
     async def all_rows(self) -> list[Rows]:
-        names = [name for names in self._listed.values() for name in names]
-        return [await self._read(names)] if names else []
+        """Of all windows, one after the other."""
+        return await self._read([name for names in self._listed.values() for name in names])
 
-    async def _read(self, names: list[str]) -> Rows:
-        bodies = [(name, await read(self._store, name)) for name in names]
-        parts = [await asyncio.to_thread(decode, body, self._stream, name) for name, body in bodies]
-        return concatenate(parts)
+    async def _read(self, names: list[str]) -> list[Rows]:
+        parts = []
+        for name in names:
+            # Old windows may be removed at any time.
+            with suppress(NotFound):
+                body = await read(self._store, name)
+                parts.append(await asyncio.to_thread(decode, body, self._stream, name))
+        return parts
 
 
 async def named(store: Store, data_dir: Path, stream: StreamDefinition, name: str) -> Rows:
@@ -73,9 +84,14 @@ async def named(store: Store, data_dir: Path, stream: StreamDefinition, name: st
 
 
 def _local(data_dir: Path, stream: StreamDefinition, name: str) -> Rows:
-    path = (data_dir / name).resolve()
-    if not path.is_relative_to(data_dir.resolve()) or not path.is_file():
-        raise InvalidInput(f"history: found {name!r}, expected a file in the data folder or a store key under history/")
+    problem = f"history: found {name!r}, expected a file in the data folder or a store key under history/"
+    try:
+        path = (data_dir / name).resolve()
+        inside = path.is_relative_to(data_dir.resolve()) and path.is_file()
+    except (OSError, ValueError) as error:
+        raise InvalidInput(problem) from error
+    if not inside:
+        raise InvalidInput(problem)
     return read_file(path, stream)
 
 

@@ -21,7 +21,7 @@ class JobRequest(BaseModel):
     history: str | None = Field(
         None,
         description="A file of the data folder, or a store key under history/. Without it, a batch model learns from "
-        "all history and windows in the store.",
+        "all history and windows in the store. A speed model takes none.",
         examples=["la-haute-borne.parquet"],
     )
 
@@ -35,6 +35,7 @@ class Job(BaseModel):
     history: str | None
     state: Literal["queued", "running", "published", "refused", "failed"]
     submitted: float
+    started: float | None
     ended: float | None
     reason: str | None
     version: str | None

@@ -2,13 +2,10 @@
 
 import asyncio
 import logging
-import multiprocessing
 import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from typing import Literal
 
 import msgspec
@@ -20,14 +17,17 @@ from driftline.manifest import Manifest
 from driftline.members import MODELS
 from driftline.metrics import Metrics
 from driftline.store import Store
+from driftline.tables import Rows
 from driftline_trainer import fit
 from driftline_trainer.history import Archive, everything, named
+from driftline_trainer.process import ProcessDied, TrainingProcess
 from driftline_trainer.publish import Current, current, publish, read
 from driftline_trainer.settings import TrainerSettings
 
 log = logging.getLogger(__name__)
 
 State = Literal["queued", "running", "published", "refused", "failed"]
+ENDED: frozenset[State] = frozenset({"published", "refused", "failed"})
 
 
 class JobState(msgspec.Struct, frozen=True):
@@ -39,6 +39,7 @@ class JobState(msgspec.Struct, frozen=True):
     history: str | None
     state: State
     submitted: float
+    started: float | None = None
     ended: float | None = None
     reason: str | None = None
     version: str | None = None
@@ -70,15 +71,14 @@ class Trainer:
         self._ended: dict[str, asyncio.Event] = {}
         self._queue: asyncio.Queue[str | None] = asyncio.Queue()
         self._reconciling = asyncio.Lock()
-        self._pool: ProcessPoolExecutor | None = None
+        self._process = TrainingProcess()
 
     async def run(self) -> None:
         try:
             while (job := await self._queue.get()) is not None:
                 await self._work(self._jobs[job])
         finally:
-            if self._pool is not None:
-                self._pool.shutdown(wait=False, cancel_futures=True)
+            self._process.close()
 
     async def stop(self) -> None:
         self._queue.put_nowait(None)
@@ -89,8 +89,10 @@ class Trainer:
             raise InvalidInput(f"found stream {stream!r}, expected one of {sorted(self._streams)}")
         if member not in MODELS:
             raise InvalidInput(f"found member {member!r}, expected one of {list(MODELS)}")
+        if member == "speed" and history is not None:
+            raise InvalidInput(f"history: found {history!r}, expected none: a speed model learns from archived windows")
         for job in self._jobs.values():
-            if (job.stream, job.member) == (stream, member) and job.state in {"queued", "running"}:
+            if (job.stream, job.member) == (stream, member) and job.state not in ENDED:
                 return job
         job = JobState(uuid.uuid4().hex[:12], stream, member, history, "queued", self._clock())
         self._ended[job.id] = asyncio.Event()
@@ -127,42 +129,46 @@ class Trainer:
         try:
             speed = await current(self._store, stream.name, "speed")
             batch = await current(self._store, stream.name, "batch")
-        except RefusedModel as error:
+        except (RefusedModel, NotFound) as error:
             log.warning("no retraining of %s: %s", stream.name, error)
             return False
-        learned = self._tried.get(stream.name) or (speed.manifest.windows if speed else {})
+        learned = _later(self._tried.get(stream.name, {}), speed.manifest.windows if speed else {})
         records = archive.since(learned).count * stream.window
-        return (speed or batch) is not None and records >= stream.retraining.every
+        return (_fits(speed, stream) or _fits(batch, stream)) and records >= stream.retraining.every
 
     def _note(self, job: JobState) -> None:
         self._jobs[job.id] = job
-        while len(self._jobs) > self._settings.jobs_remembered:
-            self._jobs.popitem(last=False)
+        ended = [name for name, known in self._jobs.items() if known.state in ENDED]
+        for name in ended[: max(0, len(self._jobs) - self._settings.jobs_remembered)]:
+            del self._jobs[name]
 
     async def _work(self, job: JobState) -> None:
-        began = self._clock()
-        self._note(msgspec.structs.replace(job, state="running"))
-        state: State = "failed"
-        reason, found = None, None
-        try:
-            found = await self._train(job)
-            state = "published"
-        except (RefusedModel, Conflict) as error:
-            state, reason = "refused", str(error)
-        except (InvalidInput, StoreUnavailable, NotFound) as error:
-            reason = str(error)
-        except BrokenProcessPool:
-            reason = "the training process died; the next job gets a new one"
-            self._pool = None
+        job = msgspec.structs.replace(job, state="running", started=self._clock())
+        self._note(job)
+        job = await self._outcome(job)
         ended = self._clock()
-        self._metrics.training_jobs.labels(job.stream, job.member, state).inc()
-        self._metrics.training_seconds.labels(job.stream, job.member).observe(ended - began)
-        version, metrics = (found.version, found.metrics) if found else (None, {})
-        self._note(
-            msgspec.structs.replace(job, state=state, reason=reason, version=version, metrics=metrics, ended=ended)
-        )
+        self._metrics.training_jobs.labels(job.stream, job.member, job.state).inc()
+        self._metrics.training_seconds.labels(job.stream, job.member).observe(ended - (job.started or ended))
+        self._note(msgspec.structs.replace(job, ended=ended))
         self._ended.pop(job.id).set()
-        log.info("training job ended", extra={"job": job.id, "member": job.member, "state": state, "reason": reason})
+        extra = {"job": job.id, "stream": job.stream, "member": job.member, "state": job.state, "reason": job.reason}
+        log.info("training job ended", extra=extra)
+
+    async def _outcome(self, job: JobState) -> JobState:
+        try:
+            made = await self._train(job)
+        except (RefusedModel, Conflict) as error:
+            return msgspec.structs.replace(job, state="refused", reason=str(error))
+        except StoreUnavailable as error:
+            # Nothing is wrong with what was tried: the next wake may try it again.
+            self._tried.pop(job.stream, None)
+            return msgspec.structs.replace(job, state="failed", reason=str(error))
+        except (InvalidInput, NotFound, ProcessDied) as error:
+            return msgspec.structs.replace(job, state="failed", reason=str(error))
+        except Exception:
+            log.exception("training job failed", extra={"job": job.id, "stream": job.stream, "member": job.member})
+            return msgspec.structs.replace(job, state="failed", reason="an unexpected error; the log has the details")
+        return msgspec.structs.replace(job, state="published", version=made.version, metrics=made.metrics)
 
     async def _train(self, job: JobState) -> Manifest:
         stream = self._streams[job.stream]
@@ -171,40 +177,50 @@ class Trainer:
     async def _train_batch(self, stream: StreamDefinition, job: JobState) -> Manifest:
         before = await current(self._store, stream.name, "batch")
         speed = await current(self._store, stream.name, "speed")
-        if job.history is not None:
-            rows = await named(self._store, self._settings.data_dir, stream, job.history)
-        else:
-            await self._archives[stream.name].refresh()
-            rows = await everything(self._store, stream, self._archives[stream.name])
-        trained = await self._fit(fit.Task(stream, rows))
+        rows = await self._history(stream, job)
+        trained = await self._process.train(fit.Task(stream, rows, parent=await self._model(stream, before)))
         made = await self._publish(stream, "batch", trained, before, before.version if before else None, {})
-        if speed is None:
+        if not _fits(speed, stream):
             # The speed model begins as the batch model, so that it is there from the first record on.
-            await self._publish(stream, "speed", trained, None, made.version, {})
+            await self._begin_speed(stream, trained, speed, made.version)
         return made
+
+    async def _history(self, stream: StreamDefinition, job: JobState) -> Rows:
+        if job.history is not None:
+            return await named(self._store, self._settings.data_dir, stream, job.history)
+        await self._archives[stream.name].refresh()
+        return await everything(self._store, stream, self._archives[stream.name])
+
+    async def _begin_speed(
+        self, stream: StreamDefinition, trained: fit.Trained, before: Current | None, parent: str
+    ) -> None:
+        try:
+            await self._publish(stream, "speed", trained, before, parent, {})
+        except Conflict as error:
+            log.warning("another trainer published a speed model first: %s", error)
 
     async def _train_speed(self, stream: StreamDefinition) -> Manifest:
         before = await current(self._store, stream.name, "speed")
         batch = await current(self._store, stream.name, "batch")
-        parent = _newer(before, batch)
+        parent = _newer(before if _fits(before, stream) else None, batch if _fits(batch, stream) else None)
         if parent is None:
-            raise RefusedModel("parent", "found no batch model, expected one to fine-tune from")
+            raise RefusedModel("parent", "found no model of this stream's definition, expected one to fine-tune from")
         archive = self._archives[stream.name]
         await archive.refresh()
         newest = archive.since({}).newest
         if not newest:
             raise InvalidInput(f"found no archived window of {stream.name}, expected some to learn from")
         self._tried[stream.name] = newest
-        name = (stream.name, parent.manifest.member, parent.version)
-        weights = await read(self._store, manifests.weights_key(*name))
-        trained = await self._fit(fit.Task(stream, await archive.newest_rows(), weights))
+        weights = await read(self._store, manifests.weights_key(stream.name, parent.manifest.member, parent.version))
+        model = await self._model(stream, parent)
+        trained = await self._process.train(fit.Task(stream, await archive.newest_rows(), weights, model))
         return await self._publish(stream, "speed", trained, before, parent.version, newest)
 
-    async def _fit(self, task: fit.Task) -> fit.Trained:
-        if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, context, initializer=fit.warm)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, fit.train, task)
+    async def _model(self, stream: StreamDefinition, version: Current | None) -> bytes | None:
+        """The model behind a version, when it can be scored beside a new one."""
+        if version is None or not _fits(version, stream):
+            return None
+        return await read(self._store, manifests.model_key(stream.name, version.manifest.member, version.version))
 
     async def _publish(
         self,
@@ -225,6 +241,16 @@ class Trainer:
             windows=windows,
             now=self._clock(),
         )
+
+
+def _fits(version: Current | None, stream: StreamDefinition) -> bool:
+    """Whether it was made for the stream as it is defined now."""
+    return version is not None and version.manifest.definition == stream.fingerprint
+
+
+def _later(one: dict[str, str], other: dict[str, str]) -> dict[str, str]:
+    """Per series the newer of two windows."""
+    return {series: max(one.get(series, ""), other.get(series, "")) for series in one.keys() | other.keys()}
 
 
 def _newer(speed: Current | None, batch: Current | None) -> Current | None:
