@@ -17,6 +17,8 @@ from driftline_cli import broker, objects, processes
 SERVICES = ("ingest", "inference", "combiner", "trainer")
 BUCKET = "driftline"
 READY_S = 60.0
+SMALL = {"MALLOC_ARENA_MAX": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+"""Memory that was freed goes back, instead of staying with one arena for each thread."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class Stack:
     def _settings(self, service: str) -> dict[str, str]:
         return {
             **objects.credentials(self.folder),
+            **SMALL,
             "DRIFTLINE_BROKERS": self._brokers or f"127.0.0.1:{self.ports.kafka}",
             "DRIFTLINE_STORE": f"s3://{BUCKET}",
             "DRIFTLINE_STORE_ENDPOINT": f"http://127.0.0.1:{self.ports.s3}",

@@ -1,5 +1,6 @@
 """Runs one service as a process: settings, ports, app, uvicorn. Wrong settings end it with one line a mistake."""
 
+import gc
 import sys
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -27,8 +28,12 @@ def run(name: str, kind: type[S], build: Callable[[S, Mapping[str, StreamDefinit
         streams = load_folder(settings.streams)
     except InvalidDefinition as error:
         sys.exit(str(error))
+    app = build(settings, streams)
+    # What is there by now stays for good: full collections need not walk it again, which would pause the stream.
+    gc.collect()
+    gc.freeze()
     uvicorn.run(
-        build(settings, streams),
+        app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",

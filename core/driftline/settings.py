@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     """Seconds without a sign of life after which a worker's partitions go to others."""
     delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
     """`exactly_once` sends outputs inside the checkpoint's transaction, for foreign `read_committed` readers."""
+    checkpoint_every: float = Field(1.0, gt=0)
+    """Seconds between checkpoints: what a crash makes a worker do again at most."""
     dead_letter_share: float = Field(0.1, gt=0, le=1)
     """Share of unusable messages above which a worker stops."""
     store: str = "./store"

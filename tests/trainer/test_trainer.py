@@ -102,6 +102,11 @@ async def test_the_speed_model_is_retrained_when_enough_has_come_and_not_twice(r
     assert (await current(running.store, quick.name, "speed")).version == tuned.version
 
 
+def _newest(trainer: Trainer) -> tuple[str, str]:
+    job = trainer.jobs()[0]
+    return job.member, job.state
+
+
 async def test_windows_that_a_lost_store_kept_from_being_learned_are_learned_later(running: Running, quick, rows: Rows):
     await running.trainer.wait(running.trainer.submit(quick.name, "batch", "local.parquet").id)
     await archive(running.store, quick, rows.take(slice(8000, 9700)))
@@ -109,10 +114,10 @@ async def test_windows_that_a_lost_store_kept_from_being_learned_are_learned_lat
     lock.unlink()
     lock.mkdir()
     await running.trainer.reconcile()
-    assert [(job.member, job.state) for job in running.trainer.jobs()][0] == ("speed", "failed")
+    assert _newest(running.trainer) == ("speed", "failed")
     lock.rmdir()
     await running.trainer.reconcile()
-    assert [(job.member, job.state) for job in running.trainer.jobs()][0] == ("speed", "published")
+    assert _newest(running.trainer) == ("speed", "published")
 
 
 async def test_another_trainer_does_not_learn_the_same_windows_again(running: Running, quick, rows: Rows):

@@ -187,7 +187,7 @@ def _load(network: Any, weights: bytes, features: int) -> Scaling:
     """Sets the parent's weights and gives its scaling."""
     try:
         arrays, scaling = _unpack(weights)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise RefusedModel("parent", f"found weights that can't be read, expected an .npz file: {error}") from error
     found = [array.shape for array in arrays]
     expected = [tuple(array.shape) for array in network.get_weights()]
