@@ -58,6 +58,14 @@ def test_a_member_that_was_mostly_absent_gets_nothing():
     assert fit_window(errors)[0, 2] == 0
 
 
+def test_a_member_that_is_wildly_wrong_spoils_no_weights():
+    errors = np.ones((1, 13, 4))
+    errors[0, 0, 0] = np.nan
+    errors[0, 10] = [4.6e8, 1, 1.07e7, 1]
+    assert fit_window(errors)[0] == pytest.approx([0, 0.5, 0, 0.5], abs=1e-4)
+    assert fit_window(np.array([[[1.0, 8.13196483e-162]]]))[0].tolist() == [0, 1]
+
+
 def test_who_is_absent_has_no_weight_and_the_others_share_it():
     weights = normalised(np.array([0.5, 0.25, 0.25]), np.array([False, True, True]))
     assert weights.tolist() == [0, 0.5, 0.5]

@@ -78,10 +78,9 @@ def test_weights_that_can_not_be_read_are_refused(quick: StreamDefinition, rows:
 
 
 def test_a_network_that_learned_nonsense_is_refused(quick: StreamDefinition, rows: Rows):
-    part = rows.take(np.arange(2000))
-    part.values[:, 1] = np.inf
+    wild = quick.model_copy(update={"training": quick.training.model_copy(update={"learning_rate": 1e30})})
     with np.errstate(all="ignore"), pytest.raises(RefusedModel, match="finite: found forecasts that are not"):
-        train(Task(quick, part))
+        train(Task(wild, rows.take(slice(0, 2000))))
 
 
 def test_a_batch_is_the_same_as_its_rows_one_by_one(trained: Trained, rows: Rows):

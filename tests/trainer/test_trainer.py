@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -50,8 +51,17 @@ async def running(tmp_path: Path, quick: StreamDefinition, rows: Rows) -> AsyncI
     trainer = Trainer(settings, store, {quick.name: quick}, metrics)
     app = create_app(settings, store, streams={quick.name: quick}, metrics=metrics, trainer=trainer)
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://trainer")
-    async with app.router.lifespan_context(app), asyncio.timeout(PATIENCE_S), client:
+    # Without the watch, which would reconcile whenever it likes.
+    async with working(trainer), asyncio.timeout(PATIENCE_S), client:
         yield Running(settings, trainer, store, client)
+
+
+@asynccontextmanager
+async def working(trainer: Trainer) -> AsyncIterator[None]:
+    task = asyncio.create_task(trainer.run())
+    yield
+    await trainer.stop()
+    await task
 
 
 async def archive(store: FolderStore, stream: StreamDefinition, rows: Rows, begin: int = 0) -> None:
@@ -135,17 +145,27 @@ async def test_a_changed_definition_waits_for_its_batch_model_and_then_begins_an
     await archive(running.store, quick, rows.take(slice(8000, 9700)))
     changed = quick.model_copy(update={"lags": 6})
     trainer = Trainer(running.settings, running.store, {quick.name: changed}, Metrics())
-    working = asyncio.create_task(trainer.run())
-    await trainer.reconcile()
-    refused = await trainer.wait(trainer.submit(quick.name, "speed").id)
-    assert (refused.state, "found no model of this stream's definition" in refused.reason) == ("refused", True)
-    assert (await trainer.wait(trainer.submit(quick.name, "batch", "local.parquet").id)).state == "published"
-    assert [job.member for job in trainer.jobs()] == ["batch", "speed"]
-    new = await current(running.store, quick.name, "speed")
-    assert manifests.version_number(new.version) == manifests.version_number(old.version) + 1
-    assert new.manifest.definition == changed.fingerprint
-    await trainer.stop()
-    await working
+    async with working(trainer):
+        await trainer.reconcile()
+        refused = await trainer.wait(trainer.submit(quick.name, "speed").id)
+        assert (refused.state, "found no model of this stream's definition" in refused.reason) == ("refused", True)
+        assert (await trainer.wait(trainer.submit(quick.name, "batch", "local.parquet").id)).state == "published"
+        assert [job.member for job in trainer.jobs()] == ["batch", "speed"]
+        new = await current(running.store, quick.name, "speed")
+        assert manifests.version_number(new.version) == manifests.version_number(old.version) + 1
+        assert new.manifest.definition == changed.fingerprint
+
+
+async def test_windows_that_arrive_wake_the_trainer(running: Running, quick: StreamDefinition, rows: Rows):
+    await running.trainer.wait(running.trainer.submit(quick.name, "batch", "local.parquet").id)
+    app = create_app(running.settings, running.store, streams={quick.name: quick})
+    async with app.router.lifespan_context(app):
+        await archive(running.store, quick, rows.take(slice(8000, 9700)))
+        async for _ in running.store.watch("models/", poll=1):
+            speed = await current(running.store, quick.name, "speed")
+            if manifests.version_number(speed.version) > 1:
+                break
+    assert speed.manifest.windows
 
 
 async def test_without_a_named_history_all_files_and_windows_are_learned_from(running: Running, quick, rows: Rows):
@@ -206,12 +226,9 @@ async def test_only_ended_jobs_are_forgotten(tmp_path: Path, quick: StreamDefini
     trainer = Trainer(settings, FolderStore(tmp_path), {quick.name: quick}, Metrics())
     batch, speed = trainer.submit(quick.name, "batch", "none"), trainer.submit(quick.name, "speed")
     assert [job.id for job in trainer.jobs()] == [speed.id, batch.id]
-    working = asyncio.create_task(trainer.run())
-    async with asyncio.timeout(PATIENCE_S):
+    async with working(trainer), asyncio.timeout(PATIENCE_S):
         assert (await trainer.wait(speed.id)).state == "refused"
     assert [job.id for job in trainer.jobs()] == [speed.id]
-    await trainer.stop()
-    await working
 
 
 async def test_who_has_no_token_starts_no_job(tmp_path: Path, quick: StreamDefinition):

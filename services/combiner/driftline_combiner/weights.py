@@ -17,6 +17,8 @@ RIDGE = 1e-3
 """Added to the Gram matrix, relative to its least diagonal entry: among equals, weights are spread."""
 ENOUGH = 0.5
 """Share of the window's records that a member must have forecast to be fitted."""
+HOPELESS = 1e8
+"""How many times the least mean squared error a member may have to be fitted: its weight would be lost in rounding."""
 
 
 def normalised(raw: Floats, present: Mask) -> Floats:
@@ -65,7 +67,9 @@ def _simplex_argmin(gram: Floats, fitted: Mask) -> Floats:
     diagonal = np.einsum("nii->ni", gram)
     least = np.where(fitted & (diagonal > 0), diagonal, np.inf).min(axis=1)
     known = np.isfinite(least)
-    scaled = gram / np.where(known, least, 1.0)[:, None, None] + RIDGE * np.eye(members)
+    fitted = fitted & (diagonal <= HOPELESS * least[:, None])
+    pairs = np.where(fitted[:, :, None] & fitted[:, None, :], gram, 0.0)
+    scaled = pairs / np.where(known, least, 1.0)[:, None, None] + RIDGE * np.eye(members)
     inside = supports[:, :, None] & supports[:, None, :]
     systems = np.where(inside, scaled[:, None], np.eye(members))
     ones = np.broadcast_to(supports[..., None].astype(np.float64), (*systems.shape[:2], members, 1))
