@@ -137,7 +137,7 @@ class KafkaBus:
             with _answering():
                 async with asyncio.timeout(self.settings.send_timeout):
                     await client.start()
-        except BusUnavailable:
+        except BaseException:  # also a cancellation: half-started clients hold connections
             await _stop(client)
             raise
 
@@ -184,8 +184,7 @@ class KafkaBus:
             await self._start(feed.consumer)
             yield feed
         finally:
-            await _stop(feed.consumer)
-            await asyncio.gather(*(_stop(producer) for producer in feed.producers.values()))
+            await feed.stop()
 
     async def tail(self, topic: Topic[M], *, earliest: bool = False) -> AsyncGenerator[Sequence[Envelope[M]]]:
         await self.ensure_topics([topic.name])
@@ -253,7 +252,7 @@ class KafkaBus:
         await self._start(producer)
         try:
             position, states = await self._restore(group, partition)
-        except (BusUnavailable, Fenced):
+        except BaseException:
             await _stop(producer)
             raise
         return producer, position, states
@@ -261,10 +260,10 @@ class KafkaBus:
     async def _restore(self, group: str, partition: int) -> tuple[int | None, dict[str, bytes]]:
         """Reads a partition of the state topic to its end."""
         place = TopicPartition(state_topic(group), partition)
-        consumer = self._reader()
-        await self._start(consumer)
         position: int | None = None
         states: dict[str, bytes] = {}
+        consumer = self._reader()
+        await self._start(consumer)
         try:
             with _answering():
                 async with asyncio.timeout(RESTORE_S):
@@ -304,6 +303,9 @@ class _KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
         self._group = group
         self._owner = owner
         self._failure: Exception | None = None
+        self._committed: dict[TopicPartition, int] = {}
+        self._showing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._showing.set_result(None)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Aiokafka logs and forgets what a listener raises, so it is kept for the next poll."""
@@ -329,6 +331,7 @@ class _KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         for place in revoked:
             await self._owner.revoked(place.partition)
+            await asyncio.wait([self._showing])
             producer = self.producers.pop(place.partition, None)
             if producer is not None:
                 await _stop(producer)
@@ -359,13 +362,22 @@ class _KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
                     await producer.send(state, value, key=key, partition=checkpoint.partition) for key, value in written
                 ]
                 await asyncio.gather(*sent)
-            await self._show(checkpoint)
+        self._committed[TopicPartition(self._topic, checkpoint.partition)] = checkpoint.position
+        if self._showing.done():
+            self._showing = asyncio.create_task(self._show())
 
-    async def _show(self, checkpoint: Checkpoint) -> None:
-        """Commits the position to the group too: only so that any tool can show the lag. Nothing reads on from it."""
-        place = TopicPartition(self._topic, checkpoint.partition)
-        with suppress(KafkaError):
-            await self.consumer.commit({place: checkpoint.position})
+    async def _show(self) -> None:
+        """Commits positions to the group too: only so that any tool can show the lag. Nothing reads on from them."""
+        while self._committed:
+            shown, self._committed = self._committed, {}
+            with suppress(KafkaError):
+                await self.consumer.commit(shown)
+
+    async def stop(self) -> None:
+        # A consumer that is stopped while it commits leaves a connection open.
+        await asyncio.wait([self._showing])
+        await _stop(self.consumer)
+        await asyncio.gather(*(_stop(producer) for producer in self.producers.values()))
 
 
 async def _send_all(producer: AIOKafkaProducer, outputs: Sequence[Output]) -> None:

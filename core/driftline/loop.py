@@ -209,11 +209,12 @@ class Worker(Generic[M]):
         try:
             async with self._bus.join(self._topic, self.name, self) as feed:
                 self._feed = feed
-                await self._work(feed)
+                try:
+                    await self._work(feed)
+                finally:
+                    await self._abandon()
         finally:
-            if self._writing is not None:
-                self._writing.cancel()
-            self._feed = self._writing = None
+            self._feed = None
             for partition in list(self._owned):
                 self._drop(partition)
 
@@ -232,6 +233,13 @@ class Worker(Generic[M]):
         async with self._lock:
             await self._written()
             await self._write(self._checkpoints(self._owned))
+
+    async def _abandon(self) -> None:
+        """Ends a checkpoint that is still under way: whoever goes on from the one before does the rest again."""
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.gather(self._writing, return_exceptions=True)
+            self._writing = None
 
     def _holds_enough(self) -> bool:
         return sum(len(owned.held) for owned in self._owned.values()) >= self._settings.held_limit
