@@ -12,9 +12,16 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+import stamina
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced, TransactionCoordinatorFenced
+from aiokafka.errors import (
+    InvalidProducerEpoch,
+    KafkaError,
+    LeaderNotAvailableError,
+    ProducerFenced,
+    TransactionCoordinatorFenced,
+)
 from aiokafka.helpers import create_ssl_context
 from aiokafka.partitioner import DefaultPartitioner
 
@@ -153,7 +160,7 @@ class KafkaBus:
                     for name in missing
                 ]
                 await admin.create_topics(made)
-                described = await admin.describe_topics(missing)
+                described = await _described(admin, missing)
         for topic in described:
             found = len(topic["partitions"])
             if found != self.settings.partitions:
@@ -378,6 +385,15 @@ class _KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
         await asyncio.wait([self._showing])
         await _stop(self.consumer)
         await asyncio.gather(*(_stop(producer) for producer in self.producers.values()))
+
+
+@stamina.retry(on=LeaderNotAvailableError, timeout=10.0, attempts=None, wait_initial=0.02, wait_max=0.5)
+async def _described(admin: AIOKafkaAdminClient, names: Sequence[str]) -> list[dict[str, Any]]:
+    """What a broker knows of topics; one that was made a moment ago has no leaders yet."""
+    found: list[dict[str, Any]] = await admin.describe_topics(names)
+    if any(part["error_code"] for topic in found for part in (topic, *topic["partitions"])):
+        raise LeaderNotAvailableError(f"topics {', '.join(names)}")
+    return found
 
 
 async def _send_all(producer: AIOKafkaProducer, outputs: Sequence[Output]) -> None:
