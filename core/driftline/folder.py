@@ -6,12 +6,14 @@ import hashlib
 import os
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import watchfiles
 
 from driftline.errors import Conflict, NotFound, StoreUnavailable
+from driftline.hints import hints
 from driftline.store import Listed, Stored
 
 HIDDEN = "."
@@ -51,17 +53,9 @@ class FolderStore:
                 yield listed
 
     async def watch(self, prefix: str, *, poll: float) -> AsyncGenerator[None]:
-        hinted = asyncio.Event()
-        hinting = asyncio.create_task(self._hint(prefix, hinted))
-        try:
-            while True:
+        async with aclosing(hints(partial(self._hint, prefix), poll=poll)) as waking:
+            async for _ in waking:
                 yield
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(poll):
-                        await hinted.wait()
-                hinted.clear()
-        finally:
-            hinting.cancel()
 
     async def check(self) -> None:
         with _answering():

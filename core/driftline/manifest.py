@@ -57,7 +57,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     windows: dict[str, str] = {}
     """Per series' folder the newest archived window that a speed model has learned from: the next one goes on there."""
     metrics: dict[str, float]
-    """RMSE and skill on the hold-out, of the model, its parent and persistence; parity with Keras."""
+    """On the hold-out: rmse, mae, skill and persistence_rmse over all horizons, rmse_<h> and skill_<h> for each;
+    parent_rmse where it has one; parity, the largest difference to Keras relative to the target's scale."""
     golden: Golden
     libraries: dict[str, str]
     created: str

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import stamina
@@ -14,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from driftline import s3_events
 from driftline.errors import Conflict, NotFound, StoreUnavailable
+from driftline.hints import hints
 from driftline.store import Listed, Stored
 
 log = logging.getLogger(__name__)
@@ -85,18 +87,10 @@ class S3Store:
                     yield Listed(found["Key"].removeprefix(base), found["Size"])
 
     async def watch(self, prefix: str, *, poll: float) -> AsyncGenerator[None]:
-        hinted = asyncio.Event()
-        listening = asyncio.create_task(self._listen(prefix, hinted)) if self._settings.queue else None
-        try:
-            while True:
+        listen = partial(self._listen, prefix) if self._settings.queue else None
+        async with aclosing(hints(listen, poll=poll)) as waking:
+            async for _ in waking:
                 yield
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(poll):
-                        await hinted.wait()
-                hinted.clear()
-        finally:
-            if listening is not None:
-                listening.cancel()
 
     async def _listen(self, prefix: str, hinted: asyncio.Event) -> None:
         """Turns the queue's events into hints; while the queue is away the poll goes on alone."""

@@ -31,7 +31,7 @@ def test_the_least_definition_is_one_series_forecast_one_step_ahead():
         (LEAST.replace("10min", "10"), "line 2: time.period: found 10, expected a length of time such as 30s"),
         (LEAST.replace("period", "zone: Mars, period"), "found 'Mars', expected `required` or the name of a time zone"),
         (LEAST + "horizon: [6, 1]\n", "horizon: found [6, 1], expected ascending steps, each once"),
-        (LEAST + "horizon: 0\n", "line 4: horizon.0: found (0,)"),
+        (LEAST + "horizon: 0\n", "line 4: horizon.0: found 0, expected: Input should be greater"),
         (LEAST + "key: y\n", "found 'y' as more than one of time, key, target and features"),
         (LEAST + "weighting: {active: best}\n", "line 4: weighting.active: found 'best', expected"),
         (LEAST + "drift:\n  delta: 2\n", "line 5: drift.delta: found 2, expected"),
@@ -42,8 +42,7 @@ def test_the_least_definition_is_one_series_forecast_one_step_ahead():
 def test_what_is_wrong_is_named(text: str, message: str):
     with pytest.raises(InvalidDefinition) as error:
         parse(text, "a.yaml")
-    if message != "line 4: horizon.0: found (0,)":
-        assert message in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

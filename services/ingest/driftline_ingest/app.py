@@ -10,7 +10,7 @@ from driftline.bus import Bus
 from driftline.definition import StreamDefinition
 from driftline.keyed import Timed
 from driftline.loop import Worker
-from driftline.messages import BLENDS, RECORDS, Topic
+from driftline.messages import BLENDS, RECORDS, Blend, Topic
 from driftline.metrics import Metrics
 from driftline.observer import LoopMetrics
 from driftline.service import Check, create_service, end_process
@@ -70,6 +70,7 @@ def refuse(streams: Mapping[str, StreamDefinition], message: Any) -> str | None:
     stream = streams.get(message.stream)
     if stream is None:
         return f"found stream {message.stream!r}, expected one of {sorted(streams)}"
-    values = getattr(message, "values", None)
-    missing = [name for name in stream.columns if values is not None and name not in values]
+    if isinstance(message, Blend):
+        return None
+    missing = [name for name in stream.columns if name not in message.values]
     return f"found no value for {missing[0]!r}, expected {list(stream.columns)}" if missing else None

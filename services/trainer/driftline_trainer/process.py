@@ -3,6 +3,8 @@
 import asyncio
 import multiprocessing
 import os
+import shutil
+import tempfile
 import threading
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -62,12 +64,15 @@ class TrainingProcess:
 
 def _begin(leash: Connection) -> None:
     """In the child: dies with its parent however that ends, and imports TensorFlow ahead of the first task."""
-    threading.Thread(target=_end_with, args=(leash,), name="leash", daemon=True).start()
+    # TensorFlow leaves generated sources behind when it is not asked to leave in peace.
+    tempfile.tempdir = tempfile.mkdtemp(prefix="driftline-training-")
+    threading.Thread(target=_end_with, args=(leash, tempfile.tempdir), name="leash", daemon=True).start()
     fit.warm()
 
 
-def _end_with(leash: Connection) -> None:
+def _end_with(leash: Connection, scratch: str) -> None:
     try:
         leash.recv_bytes()
     except (EOFError, OSError):
+        shutil.rmtree(scratch, ignore_errors=True)
         os._exit(1)
