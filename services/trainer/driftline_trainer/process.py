@@ -24,6 +24,7 @@ class TrainingProcess:
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
         self._leash: Connection | None = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -44,7 +45,9 @@ class TrainingProcess:
             self._leash.close()
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
-        self._pool = self._leash = None
+        if self._scratch is not None:
+            self._scratch.cleanup()
+        self._pool = self._leash = self._scratch = None
 
     def _submit(self, task: fit.Task) -> "Future[fit.Trained]":
         try:
@@ -58,15 +61,16 @@ class TrainingProcess:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
             held, self._leash = context.Pipe(duplex=False)
-            self._pool = ProcessPoolExecutor(1, context, initializer=_begin, initargs=(held,))
+            # TensorFlow leaves generated sources behind when it is not asked to end in peace.
+            self._scratch = tempfile.TemporaryDirectory(prefix="driftline-training-", ignore_cleanup_errors=True)
+            self._pool = ProcessPoolExecutor(1, context, initializer=_begin, initargs=(held, self._scratch.name))
         return self._pool
 
 
-def _begin(leash: Connection) -> None:
+def _begin(leash: Connection, scratch: str) -> None:
     """In the child: dies with its parent however that ends, and imports TensorFlow ahead of the first task."""
-    # TensorFlow leaves generated sources behind when it is not asked to leave in peace.
-    tempfile.tempdir = tempfile.mkdtemp(prefix="driftline-training-")
-    threading.Thread(target=_end_with, args=(leash, tempfile.tempdir), name="leash", daemon=True).start()
+    tempfile.tempdir = scratch
+    threading.Thread(target=_end_with, args=(leash, scratch), name="leash", daemon=True).start()
     fit.warm()
 
 
