@@ -86,9 +86,14 @@ class Bus(Protocol):
     async def publish(self, topic: Topic[M], messages: Sequence[M]) -> None:
         """Appends, in order per key; returns when every one is acknowledged. Raises BusUnavailable."""
 
-    def join(self, topic: Topic[Any], group: str, owner: Owner) -> AbstractAsyncContextManager[Feed]:
+    def join(
+        self, topic: Topic[Any], group: str, owner: Owner, *, gather: float = 0.0
+    ) -> AbstractAsyncContextManager[Feed]:
         """Enters the consumer group `group` on `topic`, whose checkpoints lie in the compacted topic
-        `state_topic(group)`. Partitions are shared among all that joined; leaving gives them back."""
+        `state_topic(group)`. Partitions are shared among all that joined; leaving gives them back.
+
+        gather: how many seconds messages may lie until many of them are read at once. Reading each when it comes costs
+        the broker and the reader a request a message, which only pays where somebody waits."""
 
     def tail(self, topic: Topic[M], *, earliest: bool = False) -> AsyncGenerator[Sequence[Envelope[M]]]:
         """Reads all partitions outside any group, from the start or from now on. Unreadable messages are skipped."""

@@ -41,7 +41,9 @@ STOP_S = 3.0
 RESTORE_S = 60.0
 FETCH_BYTES = 512 * 1024
 """Fetched of a partition at once: with the partitions' number this bounds memory, whatever the lag."""
-ALREADY_EXISTS = 36
+FETCH_WAIT_S = 0.1
+GATHERED_BYTES = 256 * 1024
+"""A feed that gathers reads when there is so much, or when its time is over."""
 STATE_CONFIG = {"cleanup.policy": "compact", "segment.ms": "600000", "min.cleanable.dirty.ratio": "0.1"}
 KEYS_REMEMBERED = 100_000
 
@@ -183,9 +185,11 @@ class KafkaBus:
                     await admin.close()
 
     @asynccontextmanager
-    async def join(self, topic: Topic[Any], group: str, owner: Owner) -> AsyncIterator["_KafkaFeed"]:
+    async def join(
+        self, topic: Topic[Any], group: str, owner: Owner, *, gather: float = 0.0
+    ) -> AsyncIterator["_KafkaFeed"]:
         await self.ensure_topics([topic.name, state_topic(group)])
-        feed = _KafkaFeed(self, topic.name, group, owner)
+        feed = _KafkaFeed(self, topic.name, group, owner, gather)
         feed.consumer.subscribe([topic.name], listener=feed)
         try:
             await self._start(feed.consumer)
@@ -218,7 +222,7 @@ class KafkaBus:
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            fetch_max_wait_ms=100,
+            fetch_max_wait_ms=int(FETCH_WAIT_S * 1000),
             max_partition_fetch_bytes=FETCH_BYTES,
         )
 
@@ -292,7 +296,7 @@ class KafkaBus:
 class _KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
     """See `driftline.bus.Feed`."""
 
-    def __init__(self, bus: KafkaBus, topic: str, group: str, owner: Owner) -> None:
+    def __init__(self, bus: KafkaBus, topic: str, group: str, owner: Owner, gather: float) -> None:
         self.producers: dict[int, AIOKafkaProducer] = {}
         self.consumer = AIOKafkaConsumer(
             **bus.settings.client(),
@@ -302,7 +306,8 @@ class _KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
             auto_offset_reset="earliest",
             session_timeout_ms=int(bus.settings.session_timeout * 1000),
             heartbeat_interval_ms=int(bus.settings.session_timeout * 1000 / 4),
-            fetch_max_wait_ms=100,
+            fetch_max_wait_ms=int(max(FETCH_WAIT_S, gather) * 1000),
+            fetch_min_bytes=GATHERED_BYTES if gather else 1,
             max_partition_fetch_bytes=FETCH_BYTES,
         )
         self._bus = bus

@@ -138,7 +138,7 @@ class Worker(Generic[M]):
     """Runs one step as a member of the consumer group `group` on `topic`; see `driftline.service.Job`.
 
     refuse: why a decoded message can't be used, or None. sink: where the step's outputs go instead of the bus; it
-    returns when they are safe.
+    returns when they are safe. gather: see `driftline.bus.Bus.join`.
     """
 
     def __init__(
@@ -151,6 +151,7 @@ class Worker(Generic[M]):
         *,
         refuse: Callable[[M], str | None] = _accept,
         sink: Callable[[Sequence[Any]], Awaitable[None]] | None = None,
+        gather: float = 0.0,
         observer: Observer | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -161,6 +162,7 @@ class Worker(Generic[M]):
         self._settings = settings
         self._refuse = refuse
         self._sink = sink
+        self._gather = gather
         self._observer: Observer = observer or Unobserved()
         self._clock = clock
         self._gauge = DeadLetterGauge(settings.dead_letter_share, settings.dead_letter_minimum)
@@ -207,7 +209,7 @@ class Worker(Generic[M]):
 
     async def _session(self) -> None:
         try:
-            async with self._bus.join(self._topic, self.name, self) as feed:
+            async with self._bus.join(self._topic, self.name, self, gather=self._gather) as feed:
                 self._feed = feed
                 try:
                     await self._work(feed)

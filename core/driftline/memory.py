@@ -141,7 +141,14 @@ class MemoryBus:
                 await moved.wait()
 
     @asynccontextmanager
-    async def join(self, topic: Topic[Any], group: str, owner: Owner) -> AsyncIterator["_MemoryFeed"]:
+    async def join(
+        self,
+        topic: Topic[Any],
+        group: str,
+        owner: Owner,
+        *,
+        gather: float = 0.0,  # noqa: ARG002 - reading costs nothing
+    ) -> AsyncIterator["_MemoryFeed"]:
         found = self._group(topic.name, group)
         feed = _MemoryFeed(self, topic.name, found, owner)
         found.members.append(feed)

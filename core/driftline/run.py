@@ -39,6 +39,7 @@ def run(name: str, kind: type[S], build: Callable[[S, Mapping[str, StreamDefinit
         loop="uvloop",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
 

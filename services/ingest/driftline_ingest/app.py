@@ -21,6 +21,9 @@ from driftline_ingest.settings import IngestSettings
 from driftline_ingest.sink import WindowSink
 from driftline_ingest.windows import BlendWindows, RecordWindows
 
+GATHER_S = 0.5
+"""Nobody waits for the archive: it reads much at once and leaves the processor to the stream."""
+
 
 def create_app(
     settings: IngestSettings,
@@ -45,6 +48,7 @@ def create_app(
             settings.loop,
             refuse=lambda message: refuse(streams, message),
             sink=WindowSink(store, packing, metrics),
+            gather=GATHER_S,
             observer=LoopMetrics(metrics, group, topic.name),
         )
 
