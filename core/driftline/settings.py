@@ -52,4 +52,8 @@ class Settings(BaseSettings):
     @property
     def loop(self) -> LoopSettings:
         """How the workers read and commit."""
-        return LoopSettings(exactly_once=self.delivery == "exactly_once", dead_letter_share=self.dead_letter_share)
+        return LoopSettings(
+            checkpoint_every=self.checkpoint_every,
+            exactly_once=self.delivery == "exactly_once",
+            dead_letter_share=self.dead_letter_share,
+        )

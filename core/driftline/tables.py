@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
@@ -104,6 +103,8 @@ def _times(column: pa.ChunkedArray, stream: StreamDefinition, where: str) -> Int
     if column.type.tz is None:
         if stream.time.zone == "required":
             raise InvalidInput(f"{where}: found times without a zone, expected one, or a zone in the stream definition")
+        import pyarrow.compute as pc  # noqa: PLC0415 - 9 MB that ingest, which only writes, does without
+
         column = pc.assume_timezone(column, stream.time.zone, ambiguous="earliest", nonexistent="latest")
     milliseconds: Ints = column.cast(pa.timestamp("ms", tz="UTC"), safe=False).cast(pa.int64()).to_numpy()
     return milliseconds
