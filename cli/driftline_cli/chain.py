@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from driftline import tables
 from driftline.definition import StreamDefinition
@@ -21,6 +22,7 @@ from driftline.folder import FolderStore
 from driftline.memory import MemoryBus
 from driftline.messages import ALERTS, BLENDS, Alert, Blend, M, Topic
 from driftline.metrics import Metrics
+from driftline.signing import Signer, new_key
 from driftline.tables import Rows
 from driftline_cli.replay import Receipt, chunks, post
 from driftline_combiner.app import create_app as create_combiner
@@ -194,15 +196,15 @@ async def running_chain(streams: Mapping[str, StreamDefinition], folder: Path) -
 
     # What the environment says is for services that run for themselves: here nothing must reach somebody's store.
     shared: dict[str, Any] = {"store": str(folder), "store_poll": POLL_S, "token": None}
-    training = TrainerSettings(**shared)
-    models = Models(store, streams, metrics["inference"])
+    key = new_key()
+    training = TrainerSettings(**shared, signing_key=SecretStr(key))
+    inferring = InferenceSettings(**shared, trusted_keys=Signer(key).public)
+    models = Models(store, streams, metrics["inference"], inferring.trust())
     trainer = Trainer(training, store, streams, metrics["trainer"])
     common: dict[str, Any] = {"streams": streams, "on_death": on_death}
     apps = {
         "ingest": create_ingest(IngestSettings(**shared), bus, store, metrics=metrics["ingest"], **common),
-        "inference": create_inference(
-            InferenceSettings(**shared), bus, store, metrics=metrics["inference"], models=models, **common
-        ),
+        "inference": create_inference(inferring, bus, store, metrics=metrics["inference"], models=models, **common),
         "combiner": create_combiner(CombinerSettings(**shared), bus, metrics=metrics["combiner"], **common),
         "trainer": create_trainer(training, store, metrics=metrics["trainer"], trainer=trainer, **common),
     }

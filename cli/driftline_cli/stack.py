@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import stamina
 
+from driftline import signing
 from driftline.errors import Unavailable
 from driftline_cli import broker, objects, processes
 
@@ -54,6 +55,7 @@ class Stack:
         self._streams = streams
         self._brokers = brokers
         self._environment = dict(environment or {})
+        self._keys = folder.absolute() / "keys"
         self._queues: dict[str, str] = {}
 
     def url(self, service: str) -> str:
@@ -69,6 +71,8 @@ class Stack:
         if processes.running(self.folder, "s3") is None:
             await asyncio.to_thread(objects.start, self.folder, self.ports.s3)
         self._queues = await objects.prepare(self.folder, self.ports.s3, BUCKET)
+        if not self._keys.exists():
+            signing.new_keys(self._keys)
         for service in SERVICES:
             if processes.running(self.folder, service) is None:
                 self.start(service)
@@ -108,9 +112,16 @@ class Stack:
             "DRIFTLINE_STORE_REGION": objects.REGION,
             "DRIFTLINE_STREAMS": str(self._streams.absolute()),
             "DRIFTLINE_PORT": str(self.ports.services[service]),
+            **self._signing(service),
             **({"DRIFTLINE_STORE_QUEUE": self._queues[service]} if service in self._queues else {}),
             **self._environment,
         }
+
+    def _signing(self, service: str) -> dict[str, str]:
+        """Only the trainer gets the private key."""
+        if service == "trainer":
+            return {"DRIFTLINE_SIGNING_KEY_FILE": str(self._keys / signing.KEY_FILE)}
+        return {"DRIFTLINE_TRUSTED_KEYS_FILE": str(self._keys / signing.PUBLIC_FILE)} if service == "inference" else {}
 
     async def ready(self, service: str) -> None:
         """Returns when the service says that it can work. Raises Unavailable when its process ended."""

@@ -124,8 +124,15 @@ def observe(history: History, layout: Layout, slots: Ints, t: Ints, values: Floa
     slots: [n] rows of `history`, each at most once. t: [n] milliseconds since the epoch. values: [n, columns] in the
     stream's units, NaN where missing. `history` is changed in place.
     """
-    position = history.count[slots]
-    moving = _remember(history, layout, slots, position, values)
+    _remember(history, layout, slots, history.count[slots], values)
+    return newest(history, layout, slots, t)
+
+
+def newest(history: History, layout: Layout, slots: Ints, t: Ints) -> Inputs:
+    """The inputs for forecasting from the records that were taken in last, whose times are `t`."""
+    position = history.count[slots] - 1
+    moving = history.moving[slots]
+    values = history.recent[slots, position % layout.lags]
     target = values[:, 0]
     lagged = history.recent[slots[:, None], (position[:, None] - layout.lag_steps) % layout.lags]
     differences = lagged - values[:, None, :]
@@ -143,8 +150,8 @@ def observe(history: History, layout: Layout, slots: Ints, t: Ints, values: Floa
     return Inputs(net.astype(np.float32), rls, target, scale, ready)
 
 
-def _remember(history: History, layout: Layout, slots: Ints, position: Ints, values: Floats) -> Floats:
-    """Writes the record into the rings and gives the moved averages."""
+def _remember(history: History, layout: Layout, slots: Ints, position: Ints, values: Floats) -> None:
+    """Writes the record into the rings and moves the averages."""
     before = history.recent[slots, (position - 1) % layout.lags, 0]
     history.recent[slots, position % layout.lags] = values
     history.day[slots, position % (layout.season + 1)] = values[:, 0]
@@ -160,9 +167,7 @@ def _remember(history: History, layout: Layout, slots: Ints, position: Ints, val
     memory = np.maximum(layout.memories, 1.0 / (position[:, None] + 1.0))
     started = np.where(np.isnan(old), news, old)
     moved = started + memory * (news - started)
-    moving = np.where(np.isnan(news), old, moved)
-    history.moving[slots] = moving
-    return moving
+    history.moving[slots] = np.where(np.isnan(news), old, moved)
 
 
 def _seasonal(history: History, layout: Layout, slots: Ints, position: Ints, target: Floats) -> Floats:

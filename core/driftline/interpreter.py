@@ -16,8 +16,8 @@ SMALLEST_BATCH = 8
 class Interpreter:
     """A loaded model: float32 rows in, float32 rows out.
 
-    Raises RefusedModel ("load") when the runtime can't use the model: garbage, operators that the edge lacks, or
-    anything but one two-dimensional input and one output.
+    Raises RefusedModel: "flex" for operators of full TensorFlow, which the edge lacks; "load" for whatever else the
+    runtime can't use; "shape" for anything but one two-dimensional input of any number of rows.
     """
 
     def __init__(self, model: bytes) -> None:
@@ -27,7 +27,8 @@ class Interpreter:
             (self._input,) = self._runtime.get_input_details()
             (self._output,) = self._runtime.get_output_details()
         except (ValueError, RuntimeError) as error:
-            raise RefusedModel("load", f"the runtime can't load it: {error}") from error
+            reason = "flex" if "Flex" in str(error) or "Select TensorFlow op" in str(error) else "load"
+            raise RefusedModel(reason, f"the runtime can't load it: {error}") from error
         signature = tuple(int(size) for size in self._input["shape_signature"])
         if len(signature) != 2 or signature[0] != -1 or self._input["dtype"] is not np.float32:  # noqa: PLR2004
             raise RefusedModel("shape", f"found input {signature}, expected float32 [any number, features]")

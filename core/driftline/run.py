@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from driftline.definition import StreamDefinition, load_folder
-from driftline.errors import InvalidDefinition
+from driftline.errors import InvalidInput
 from driftline.logs import configure
 from driftline.settings import Settings
 
@@ -25,10 +25,9 @@ def run(name: str, kind: type[S], build: Callable[[S, Mapping[str, StreamDefinit
     settings = _settings(kind)
     configure(name, settings.log_level)
     try:
-        streams = load_folder(settings.streams)
-    except InvalidDefinition as error:
+        app = build(settings, load_folder(settings.streams))
+    except InvalidInput as error:
         sys.exit(str(error))
-    app = build(settings, streams)
     # What is there by now stays for good: full collections need not walk it again, which would pause the stream.
     gc.collect()
     gc.freeze()

@@ -12,11 +12,17 @@ from driftline.features import Layout
 from driftline.folder import FolderStore
 from driftline.manifest import Pointer
 from driftline.metrics import Metrics
+from driftline.signing import Signer, Trust, new_key, seal, unseal
 from driftline.tables import Rows, read_file
 from driftline_inference.models import Models
+from driftline_inference.settings import InferenceSettings
 from driftline_trainer.fit import Task, Trained, train
 from driftline_trainer.publish import current, publish
 from tests.conftest import ROOT
+
+SIGNER = Signer(new_key())
+STRANGER = Signer(new_key())
+TRUST = Trust([SIGNER.public])
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +43,15 @@ def store(tmp_path: Path) -> FolderStore:
     return FolderStore(tmp_path)
 
 
-def new_models(store: FolderStore, stream: StreamDefinition) -> Models:
-    return Models(store, {stream.name: stream}, Metrics())
+def new_models(store: FolderStore, stream: StreamDefinition, trust: Trust = TRUST) -> Models:
+    return Models(store, {stream.name: stream}, Metrics(), trust)
 
 
-async def put(store: FolderStore, stream: StreamDefinition, trained: Trained) -> str:
+async def put(store, stream: StreamDefinition, trained: Trained, signer: Signer | None = SIGNER) -> str:
     before = await current(store, stream.name, "batch")
-    made = await publish(store, stream, "batch", trained, before=before, parent=None, windows={}, now=0.0)
+    made = await publish(
+        store, stream, "batch", trained, signer=signer, before=before, parent=None, windows={}, now=0.0
+    )
     return made.version
 
 
@@ -121,10 +129,28 @@ async def garble_the_manifest(store, stream, version) -> None:
 
 async def promise_other_outputs(store, stream, version) -> None:
     key = manifests.manifest_key(stream.name, "batch", version)
-    manifest = manifests.decode((await store.get(key)).body, manifests.Manifest, "manifest")
+    manifest = unseal((await store.get(key)).body)
     outputs = [[value + 1 for value in row] for row in manifest.golden.outputs]
     golden = msgspec.structs.replace(manifest.golden, outputs=outputs)
-    await store.put(key, manifests.encode(msgspec.structs.replace(manifest, golden=golden)))
+    await store.put(key, seal(msgspec.structs.replace(manifest, golden=golden), SIGNER))
+
+
+async def reseal(store, stream, version, signer: Signer | None) -> None:
+    key = manifests.manifest_key(stream.name, "batch", version)
+    await store.put(key, seal(unseal((await store.get(key)).body), signer))
+
+
+async def sign_by_a_stranger(store, stream, version) -> None:
+    await reseal(store, stream, version, STRANGER)
+
+
+async def leave_unsigned(store, stream, version) -> None:
+    await reseal(store, stream, version, None)
+
+
+async def change_after_signing(store, stream, version) -> None:
+    key = manifests.manifest_key(stream.name, "batch", version)
+    await store.put(key, (await store.get(key)).body.replace(b'"mlp"', b'"mlq"'))
 
 
 async def point_at_nonsense(store, stream, version) -> None:
@@ -138,6 +164,9 @@ async def point_at_nonsense(store, stream, version) -> None:
         (truncate, "size"),
         (garble_the_manifest, "manifest"),
         (promise_other_outputs, "golden"),
+        (sign_by_a_stranger, "signature: found a signature by key"),
+        (leave_unsigned, "signature: found no signature"),
+        (change_after_signing, "signature: found a signature of another manifest"),
         (point_at_nonsense, "pointer"),
     ],
 )
@@ -168,3 +197,27 @@ async def test_a_served_model_gives_what_the_trainer_saw(store, stream, versions
     inputs = np.array(loaded.manifest.golden.inputs, dtype=np.float32)
     assert inputs.shape[1] == Layout.of(stream).net_width
     np.testing.assert_allclose(loaded.run(inputs), loaded.manifest.golden.outputs, atol=1e-6)
+
+
+async def test_unsigned_models_serve_where_the_settings_allow_it(store, stream, versions):
+    version = await put(store, stream, versions[0], signer=None)
+    allowing = new_models(store, stream, InferenceSettings(allow_unsigned=True).trust())
+    await allowing.reconcile()
+    assert allowing.serving()[stream.name, "batch"].version == version
+    refusing = new_models(store, stream, InferenceSettings().trust())
+    await refusing.reconcile()
+    assert refusing.serving() == {}
+
+
+async def test_a_model_that_can_not_forecast_a_live_series_is_refused(store, stream, versions):
+    models = new_models(store, stream)
+    good = await put(store, stream, versions[0])
+    await models.reconcile()
+    width = Layout.of(stream).net_width
+    models.probe_with(lambda _: np.full((3, width), np.nan, dtype=np.float32))
+    bad = await put(store, stream, versions[1])
+    await models.reconcile()
+    assert models.serving()[stream.name, "batch"].version == good
+    assert models.status(stream.name, "batch").refused == {
+        bad: "finite: found no finite forecast for 3 of 3 live series"
+    }

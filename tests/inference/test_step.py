@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from driftline.bus import Envelope
 from driftline.definition import parse
 from driftline.features import Layout
+from driftline.keyed import KeyedStep
 from driftline.messages import Forecast, Record
-from driftline_inference.step import inference_step, refuse
+from driftline_inference.step import ForecastLane, refuse
 
 STREAM = parse(
     "name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\nfeatures: {x: level}\nlags: 3\nhorizon: [1, 2]\n",
@@ -49,7 +50,7 @@ def run(step, sent: list[Record]) -> list[Forecast]:
 
 
 def new_step(models=None, dropped=lambda _stream, _reason: None):
-    return inference_step({"a": STREAM}, lambda: models or {}, dropped)
+    return KeyedStep({"a": ForecastLane(STREAM, lambda: models or {})}, dropped)
 
 
 def test_one_forecast_for_each_record_in_their_order():
@@ -96,7 +97,7 @@ def test_a_model_that_gives_nonsense_sits_out(nonsense: float):
 
 def test_a_swap_between_batches_changes_version_with_the_next_batch():
     serving = {("a", "batch"): Plus("v1", 0.0)}
-    step = inference_step({"a": STREAM}, lambda: serving, lambda _stream, _reason: None)
+    step = KeyedStep({"a": ForecastLane(STREAM, lambda: serving)}, lambda _stream, _reason: None)
     sent = records(20)
     first = run(step, sent[:20])
     serving = {("a", "batch"): Plus("v2", 0.0)}
@@ -144,7 +145,7 @@ def test_a_state_of_an_older_definition_is_left_behind():
     step, sent = new_step(), records(10)
     run(step, sent)
     other = STREAM.model_copy(update={"lags": 4})
-    renewed = inference_step({"a": other}, dict, lambda _stream, _reason: None)
+    renewed = KeyedStep({"a": ForecastLane(other, dict)}, lambda _stream, _reason: None)
     renewed.restore(0, step.snapshot(0))
     assert len(run(renewed, sent)) == len(sent)
 

@@ -263,7 +263,7 @@ async def test_of_two_trainers_that_publish_at_once_one_sees_that_it_lost(tmp_pa
     one, two = (train(Task(quick, rows.take(slice(0, n)))) for n in (3000, 3500))
 
     async def put(trained) -> Manifest:
-        return await publish(store, quick, "batch", trained, before=None, parent=None, windows={}, now=0.0)
+        return await publish(store, quick, "batch", trained, signer=None, before=None, parent=None, windows={}, now=0.0)
 
     outcomes = await asyncio.gather(put(one), put(two), return_exceptions=True)
     winners = [outcome for outcome in outcomes if isinstance(outcome, Manifest)]

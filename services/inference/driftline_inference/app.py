@@ -6,6 +6,7 @@ from fastapi import FastAPI
 
 from driftline.bus import Bus
 from driftline.definition import StreamDefinition
+from driftline.keyed import KeyedStep
 from driftline.loop import Worker
 from driftline.messages import RECORDS
 from driftline.metrics import Metrics
@@ -16,7 +17,7 @@ from driftline.watch import StoreWatch
 from driftline_inference.models import Models
 from driftline_inference.settings import InferenceSettings
 from driftline_inference.status import routes
-from driftline_inference.step import inference_step, refuse
+from driftline_inference.step import ForecastLane, refuse
 
 GROUP = "inference"
 
@@ -33,10 +34,10 @@ def create_app(
 ) -> FastAPI:
     """Forecasts from the records topic with the store's models. `models` may be given by who wants to steer them."""
     metrics = metrics or Metrics()
-    serving = models or Models(store, streams, metrics)
-    step = inference_step(
-        streams, serving.serving, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc()
-    )
+    serving = models or Models(store, streams, metrics, settings.trust())
+    lanes = {name: ForecastLane(stream, serving.serving) for name, stream in streams.items()}
+    serving.probe_with(lambda stream: lanes[stream].live())
+    step = KeyedStep(lanes, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc())
     worker = Worker(
         GROUP,
         bus,

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from driftline import manifest as manifests
 from driftline.definition import StreamDefinition
 from driftline.errors import NotFound, RefusedModel
 from driftline.features import Layout
-from driftline.interpreter import Interpreter, check_golden
+from driftline.interpreter import Batch, Interpreter, check_golden
 from driftline.manifest import Manifest, Pointer
 from driftline.members import MODELS
 from driftline.metrics import Metrics
+from driftline.signing import Trust, unseal
 from driftline.store import Store
 from driftline_inference.step import Serving
 
@@ -40,7 +40,7 @@ class LoadedModel:
     def version(self) -> str:
         return self.manifest.version
 
-    def run(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def run(self, inputs: Batch) -> Batch:
         return self.interpreter.run(inputs)
 
 
@@ -62,17 +62,26 @@ class Models:
         store: Store,
         streams: Mapping[str, StreamDefinition],
         metrics: Metrics,
+        trust: Trust,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._streams = streams
         self._metrics = metrics
+        self._trust = trust
         self._clock = clock
         self.loaded: Mapping[tuple[str, str], LoadedModel] = {}
         self._reconciling = asyncio.Lock()
         self._etags: dict[tuple[str, str], str] = {}
         self._refused: dict[tuple[str, str], dict[str, str]] = {}
         self._swaps: dict[tuple[str, str], int] = {}
+        self._live: Callable[[str], Batch] | None = None
+        if trust.believes_nobody:
+            log.warning("found no trusted keys: every model will be refused, the built-in members forecast alone")
+
+    def probe_with(self, live: Callable[[str], Batch]) -> None:
+        """`live` gives the newest inputs of all series of a stream: a new model must be able to forecast from them."""
+        self._live = live
 
     def serving(self) -> Serving:
         return self.loaded
@@ -117,10 +126,11 @@ class Models:
             raise RefusedModel("remembered", refused)
         described = await self._get(manifests.manifest_key(stream.name, member, version))
         model = await self._get(manifests.model_key(stream.name, member, version))
-        manifest = manifests.decode(described, Manifest, "manifest")
+        manifest = unseal(described, self._trust)
         width = Layout.of(stream).net_width
         manifests.verify(manifest, model, stream=stream, member=member, version=version, width=width)
-        interpreter = await asyncio.to_thread(_load, model, manifest)
+        live = self._live(stream.name) if self._live else np.empty((0, width), np.float32)
+        interpreter = await asyncio.to_thread(_load, model, manifest, live)
         return LoadedModel(manifest, interpreter, self._clock())
 
     async def _get(self, key: str) -> bytes:
@@ -148,7 +158,10 @@ class Models:
             )
 
 
-def _load(model: bytes, manifest: Manifest) -> Interpreter:
+def _load(model: bytes, manifest: Manifest, live: Batch) -> Interpreter:
     interpreter = Interpreter(model)
     check_golden(interpreter, manifest.golden)
+    wild = len(live) - int(np.isfinite(interpreter.run(live)).all(axis=1).sum()) if len(live) else 0
+    if wild:
+        raise RefusedModel("finite", f"found no finite forecast for {wild} of {len(live)} live series")
     return interpreter

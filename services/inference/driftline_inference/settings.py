@@ -1,9 +1,25 @@
 """Settings of inference."""
 
+from pathlib import Path
+
 from driftline.settings import Settings
+from driftline.signing import Trust, read
 
 
 class InferenceSettings(Settings):
-    """Nothing of its own yet: the environment's DRIFTLINE_… variables that all services share."""
+    """Whose models are believed, beside what all services share."""
 
     port: int = 8002
+    trusted_keys: str = ""
+    """Ed25519 public keys in base64, with commas between: a model must be signed by one of them."""
+    trusted_keys_file: Path | None = None
+    """The same, one a line."""
+    allow_unsigned: bool = False
+    """Whether models without a signature may serve, too."""
+
+    def trust(self) -> Trust:
+        """Raises InvalidInput for what is no key."""
+        keys = [key.strip() for key in self.trusted_keys.split(",")]
+        if self.trusted_keys_file is not None:
+            keys += read(self.trusted_keys_file).split()
+        return Trust(filter(None, keys), unsigned=self.allow_unsigned)

@@ -13,14 +13,16 @@ import numpy.typing as npt
 
 from driftline import slots as tables
 from driftline.definition import StreamDefinition
-from driftline.features import Floats, History, Inputs, Layout, observe
-from driftline.keyed import KeyedStep, Told
+from driftline.features import Floats, History, Inputs, Layout, newest, observe
+from driftline.keyed import Told
 from driftline.members import PERSISTENCE
 from driftline.messages import FORECASTS, Forecast, Record, Topic
 from driftline.slots import Slots, rounds
 from driftline_inference.rls import Filters, forecast, learn
 
 OUT: Topic[Any] = FORECASTS
+LIVE_LIMIT = 10_000
+"""Series that a new model is tried on at most."""
 
 
 class Model(Protocol):
@@ -69,6 +71,17 @@ class ForecastLane:
         versions = {name: model.version for name, model in models.items()}
         self._last_t |= {record.key: record.t for record in messages}
         return [[(OUT, told)] for told in self._messages(messages, order, members, versions)]
+
+    def live(self) -> npt.NDArray[np.float32]:
+        """[n, features]: the newest inputs of the series that the networks can forecast; LIVE_LIMIT at most."""
+        keys = list(self._last_t)[:LIVE_LIMIT]
+        if not keys:
+            return np.empty((0, self._layout.net_width), np.float32)
+        slots = np.array([self._slots[key] for key in keys], dtype=np.int64)
+        inputs = newest(
+            self._history, self._layout, slots, np.array([self._last_t[key] for key in keys], dtype=np.int64)
+        )
+        return inputs.net[inputs.ready]
 
     def _observe(self, records: Sequence[Record]) -> tuple[list[int], Inputs, dict[str, Floats]]:
         """Takes the records in, round by round; gives the order in which it did, and the built-in members."""
@@ -156,12 +169,6 @@ def _run(model: Model, inputs: Inputs) -> Floats:
         return np.full((len(ready), inputs.rls.shape[1]), np.nan)
     forecasts: Floats = model.run(inputs.net) + inputs.last[:, None]
     return np.where(ready[:, None] & np.isfinite(forecasts), forecasts, np.nan)
-
-
-def inference_step(
-    streams: Mapping[str, StreamDefinition], serving: Callable[[], Serving], dropped: Callable[[str, str], None]
-) -> KeyedStep[Record]:
-    return KeyedStep({name: ForecastLane(stream, serving) for name, stream in streams.items()}, dropped)
 
 
 def refuse(streams: Mapping[str, StreamDefinition], record: Record) -> str | None:

@@ -131,7 +131,7 @@ def _refused(refusal: Refusal) -> RefusedRow:
 
 
 class DirectRoute(APIRoute):
-    """Hands the request over as it is: what FastAPI does for a route's parameters costs more than taking a record in."""
+    """Hands the request over as it is: what FastAPI does for parameters costs more than taking a record in."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint

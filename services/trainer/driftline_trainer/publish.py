@@ -8,6 +8,7 @@ from driftline import manifest as manifests
 from driftline.definition import StreamDefinition
 from driftline.errors import NotFound
 from driftline.manifest import Manifest, Pointer
+from driftline.signing import Signer, seal, unseal
 from driftline.store import Store
 from driftline_trainer.fit import Trained
 
@@ -40,7 +41,7 @@ async def current(store: Store, stream: str, member: str) -> Current | None:
     assert stored is not None, "only a conditional get may answer with nothing"  # noqa: S101
     version = manifests.decode(stored.body, Pointer, "pointer").version
     body = await read(store, manifests.manifest_key(stream, member, version))
-    return Current(manifests.decode(body, Manifest, "manifest"), stored.etag)
+    return Current(unseal(body), stored.etag)
 
 
 async def publish(
@@ -49,6 +50,7 @@ async def publish(
     member: str,
     trained: Trained,
     *,
+    signer: Signer | None,
     before: Current | None,
     parent: str | None,
     windows: dict[str, str],
@@ -61,7 +63,7 @@ async def publish(
     name = (stream.name, member, version)
     await store.put(manifests.model_key(*name), trained.model, if_absent=True)
     await store.put(manifests.weights_key(*name), trained.weights, if_absent=True)
-    await store.put(manifests.manifest_key(*name), manifests.encode(manifest), if_absent=True)
+    await store.put(manifests.manifest_key(*name), seal(manifest, signer), if_absent=True)
     pointer = manifests.encode(Pointer(version))
     key = manifests.pointer_key(stream.name, member)
     # Last of all: whoever follows the pointer finds the whole version.

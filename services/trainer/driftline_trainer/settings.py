@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from driftline.settings import Settings
+from driftline.signing import Signer, read
 
 
 class TrainerSettings(Settings):
@@ -13,4 +14,14 @@ class TrainerSettings(Settings):
     port: int = 8004
     data_dir: Path = Path("data")
     """Folder of history files that a job may name."""
+    signing_key: SecretStr | None = None
+    """Ed25519 private key in PEM that signs what is published."""
+    signing_key_file: Path | None = None
+    """The same, in a file."""
     jobs_remembered: int = Field(200, ge=1)
+
+    def signer(self) -> Signer | None:
+        """Raises InvalidInput for what is no key."""
+        if self.signing_key is not None:
+            return Signer(self.signing_key.get_secret_value())
+        return Signer(read(self.signing_key_file)) if self.signing_key_file is not None else None

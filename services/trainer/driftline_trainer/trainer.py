@@ -72,6 +72,9 @@ class Trainer:
         self._queue: asyncio.Queue[str | None] = asyncio.Queue()
         self._reconciling = asyncio.Lock()
         self._process = TrainingProcess()
+        self._signer = settings.signer()
+        if self._signer is None:
+            log.warning("found no signing key: what is published here is unsigned, and the edge refuses it by default")
 
     async def run(self) -> None:
         try:
@@ -236,6 +239,7 @@ class Trainer:
             stream,
             member,
             trained,
+            signer=self._signer,
             before=before,
             parent=parent,
             windows=windows,
