@@ -113,6 +113,7 @@ class Stack:
             "DRIFTLINE_STREAMS": str(self._streams.absolute()),
             "DRIFTLINE_PORT": str(self.ports.services[service]),
             **self._signing(service),
+            "DRIFTLINE_CACHE": str(self.folder.absolute() / "cache"),
             **({"DRIFTLINE_STORE_QUEUE": self._queues[service]} if service in self._queues else {}),
             **self._environment,
         }

@@ -1,7 +1,5 @@
 """Reconcile: what the pointer names is verified and swapped in; what can't be trusted is refused and remembered."""
 
-from pathlib import Path
-
 import msgspec
 import numpy as np
 import pytest
@@ -11,48 +9,10 @@ from driftline.definition import StreamDefinition
 from driftline.features import Layout
 from driftline.folder import FolderStore
 from driftline.manifest import Pointer
-from driftline.metrics import Metrics
-from driftline.signing import Signer, Trust, new_key, seal, unseal
-from driftline.tables import Rows, read_file
+from driftline.signing import Signer, seal, unseal
 from driftline_inference.models import Models
 from driftline_inference.settings import InferenceSettings
-from driftline_trainer.fit import Task, Trained, train
-from driftline_trainer.publish import current, publish
-from tests.conftest import ROOT
-
-SIGNER = Signer(new_key())
-STRANGER = Signer(new_key())
-TRUST = Trust([SIGNER.public])
-
-
-@pytest.fixture(scope="module")
-def stream(temperature: StreamDefinition) -> StreamDefinition:
-    return temperature.model_copy(
-        update={"training": temperature.training.model_copy(update={"epochs": 1, "units": (8,)})}
-    )
-
-
-@pytest.fixture(scope="module")
-def versions(stream: StreamDefinition) -> list[Trained]:
-    rows: Rows = read_file(ROOT / "data" / "la-haute-borne.parquet", stream)
-    return [train(Task(stream, rows.take(slice(0, count)))) for count in (2000, 2400)]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> FolderStore:
-    return FolderStore(tmp_path)
-
-
-def new_models(store: FolderStore, stream: StreamDefinition, trust: Trust = TRUST) -> Models:
-    return Models(store, {stream.name: stream}, Metrics(), trust)
-
-
-async def put(store, stream: StreamDefinition, trained: Trained, signer: Signer | None = SIGNER) -> str:
-    before = await current(store, stream.name, "batch")
-    made = await publish(
-        store, stream, "batch", trained, signer=signer, before=before, parent=None, windows={}, now=0.0
-    )
-    return made.version
+from tests.inference.conftest import SIGNER, STRANGER, new_models, put
 
 
 async def point(store: FolderStore, stream: StreamDefinition, version: str) -> None:

@@ -34,7 +34,7 @@ def create_app(
 ) -> FastAPI:
     """Forecasts from the records topic with the store's models. `models` may be given by who wants to steer them."""
     metrics = metrics or Metrics()
-    serving = models or Models(store, streams, metrics, settings.trust())
+    serving = models or Models(store, streams, metrics, settings.trust(), settings.open_cache())
     lanes = {name: ForecastLane(stream, serving.serving) for name, stream in streams.items()}
     serving.probe_with(lambda stream: lanes[stream].live())
     step = KeyedStep(lanes, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc())

@@ -23,9 +23,13 @@ from driftline.members import MODELS
 from driftline.metrics import Metrics
 from driftline.signing import Trust, unseal
 from driftline.store import Store
+from driftline_inference.cache import Cache
 from driftline_inference.step import Serving
 
 log = logging.getLogger(__name__)
+
+MODEL_LIMIT = 64 * 1024 * 1024
+"""Bytes of a model at most: with two versions each it bounds the cache."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,15 @@ class LoadedModel:
 
     def run(self, inputs: Batch) -> Batch:
         return self.interpreter.run(inputs)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A verified version with its files as they lay in the store."""
+
+    loaded: LoadedModel
+    manifest: bytes
+    model: bytes
 
 
 @dataclass(frozen=True)
@@ -63,12 +76,17 @@ class Models:
         streams: Mapping[str, StreamDefinition],
         metrics: Metrics,
         trust: Trust,
+        cache: Cache | None = None,
+        model_limit: int = MODEL_LIMIT,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._streams = streams
         self._metrics = metrics
         self._trust = trust
+        self._cache = cache
+        self._model_limit = model_limit
+        self._restored = cache is None
         self._clock = clock
         self.loaded: Mapping[tuple[str, str], LoadedModel] = {}
         self._reconciling = asyncio.Lock()
@@ -94,9 +112,28 @@ class Models:
     async def reconcile(self) -> None:
         """Brings every model to the version that its pointer names. Raises StoreUnavailable."""
         async with self._reconciling:
+            await self._restore()
             for stream in self._streams.values():
                 for member in MODELS:
                     await self._reconcile(stream, member)
+
+    async def _restore(self) -> None:
+        """Once, before the store is asked: serves what served when this edge was last up."""
+        if self._cache is None or self._restored:
+            return
+        self._restored = True
+        for stream in self._streams.values():
+            for member in MODELS:
+                try:
+                    pointer = await _read(self._cache.folder, manifests.pointer_key(stream.name, member))
+                    version = manifests.decode(pointer, Pointer, "pointer").version
+                    fetched = await self._fetch(self._cache.folder, stream, member, version)
+                    self._swap((stream.name, member), fetched.loaded)
+                except NotFound:
+                    continue
+                except RefusedModel as error:
+                    log.warning("cached model dropped: %s", error, extra={"stream": stream.name, "member": member})
+                    await self._cache.drop(stream.name, member)
 
     async def _reconcile(self, stream: StreamDefinition, member: str) -> None:
         name = (stream.name, member)
@@ -111,7 +148,10 @@ class Models:
             version = manifests.decode(pointer.body, Pointer, "pointer").version
             manifests.version_number(version)
             if name not in self.loaded or self.loaded[name].version != version:
-                self._swap(name, await self._fetch(stream, member, version))
+                self._check_remembered(name, version)
+                fetched = await self._fetch(self._store, stream, member, version)
+                former = self._swap(name, fetched.loaded)
+                await self._keep(name, fetched, former)
         except RefusedModel as error:
             self._refuse(name, version, error)
         except NotFound as error:
@@ -120,25 +160,33 @@ class Models:
             return
         self._etags[name] = pointer.etag
 
-    async def _fetch(self, stream: StreamDefinition, member: str, version: str) -> LoadedModel:
-        refused = self._refused.get((stream.name, member), {}).get(version)
+    def _check_remembered(self, name: tuple[str, str], version: str) -> None:
+        refused = self._refused.get(name, {}).get(version)
         if refused is not None:
             raise RefusedModel("remembered", refused)
-        described = await self._get(manifests.manifest_key(stream.name, member, version))
-        model = await self._get(manifests.model_key(stream.name, member, version))
+
+    async def _fetch(self, store: Store, stream: StreamDefinition, member: str, version: str) -> Fetched:
+        """A version out of `store`, verified and ready to run. Raises RefusedModel, NotFound."""
+        described = await _read(store, manifests.manifest_key(stream.name, member, version))
         manifest = unseal(described, self._trust)
+        if manifest.size > self._model_limit:
+            raise RefusedModel("size", f"found {manifest.size} bytes, expected at most {self._model_limit}")
+        model = await _read(store, manifests.model_key(stream.name, member, version))
         width = Layout.of(stream).net_width
         manifests.verify(manifest, model, stream=stream, member=member, version=version, width=width)
         live = self._live(stream.name) if self._live else np.empty((0, width), np.float32)
         interpreter = await asyncio.to_thread(_load, model, manifest, live)
-        return LoadedModel(manifest, interpreter, self._clock())
+        return Fetched(LoadedModel(manifest, interpreter, self._clock()), described, model)
 
-    async def _get(self, key: str) -> bytes:
-        stored = await self._store.get(key)
-        assert stored is not None, "only a conditional get may answer with nothing"  # noqa: S101
-        return stored.body
+    async def _keep(self, name: tuple[str, str], fetched: Fetched, former: str) -> None:
+        if self._cache is not None:
+            version = fetched.loaded.version
+            await self._cache.keep(
+                *name, version, manifest=fetched.manifest, model=fetched.model, former=former or version
+            )
 
-    def _swap(self, name: tuple[str, str], model: LoadedModel) -> None:
+    def _swap(self, name: tuple[str, str], model: LoadedModel) -> str:
+        """Returns the version that served before, or nothing."""
         former = self.loaded.get(name)
         self.loaded = {**self.loaded, name: model}
         self._swaps[name] = self._swaps.get(name, 0) + 1
@@ -147,6 +195,7 @@ class Models:
             self._metrics.model_info.remove(*name, former.version)
         self._metrics.model_info.labels(*name, model.version).set(1)
         log.info("model swapped in", extra={"stream": name[0], "member": name[1], "version": model.version})
+        return former.version if former else ""
 
     def _refuse(self, name: tuple[str, str], version: str, error: RefusedModel) -> None:
         known = self._refused.get(name, {})
@@ -156,6 +205,12 @@ class Models:
             log.warning(
                 "model refused", extra={"stream": name[0], "member": name[1], "version": version}, exc_info=error
             )
+
+
+async def _read(store: Store, key: str) -> bytes:
+    stored = await store.get(key)
+    assert stored is not None, "only a conditional get may answer with nothing"  # noqa: S101
+    return stored.body
 
 
 def _load(model: bytes, manifest: Manifest, live: Batch) -> Interpreter:

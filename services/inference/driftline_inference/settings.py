@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+from pydantic import field_validator
+
+from driftline.folder import FolderStore
 from driftline.settings import Settings
 from driftline.signing import Trust, read
+from driftline_inference.cache import Cache
 
 
 class InferenceSettings(Settings):
@@ -16,6 +20,17 @@ class InferenceSettings(Settings):
     """The same, one a line."""
     allow_unsigned: bool = False
     """Whether models without a signature may serve, too."""
+
+    cache: Path | None = Path("cache")
+    """Folder of the last good versions, served after a restart while the store is away; empty for none."""
+
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _none_when_empty(cls, value: object) -> object:
+        return None if value == "" else value
+
+    def open_cache(self) -> Cache | None:
+        return Cache(FolderStore(self.cache)) if self.cache is not None else None
 
     def trust(self) -> Trust:
         """Raises InvalidInput for what is no key."""

@@ -1,0 +1,51 @@
+"""Two trained versions, a store to publish them in, and models that follow it."""
+
+from pathlib import Path
+
+import pytest
+
+from driftline.definition import StreamDefinition
+from driftline.folder import FolderStore
+from driftline.metrics import Metrics
+from driftline.signing import Signer, Trust, new_key
+from driftline.store import Store
+from driftline.tables import Rows, read_file
+from driftline_inference.cache import Cache
+from driftline_inference.models import Models
+from driftline_trainer.fit import Task, Trained, train
+from driftline_trainer.publish import current, publish
+from tests.conftest import ROOT
+
+SIGNER = Signer(new_key())
+STRANGER = Signer(new_key())
+TRUST = Trust([SIGNER.public])
+
+
+@pytest.fixture(scope="module")
+def stream(temperature: StreamDefinition) -> StreamDefinition:
+    return temperature.model_copy(
+        update={"training": temperature.training.model_copy(update={"epochs": 1, "units": (8,)})}
+    )
+
+
+@pytest.fixture(scope="module")
+def versions(stream: StreamDefinition) -> list[Trained]:
+    rows: Rows = read_file(ROOT / "data" / "la-haute-borne.parquet", stream)
+    return [train(Task(stream, rows.take(slice(0, count)))) for count in (2000, 2400)]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path)
+
+
+def new_models(store: Store, stream: StreamDefinition, trust: Trust = TRUST, cache: Cache | None = None) -> Models:
+    return Models(store, {stream.name: stream}, Metrics(), trust, cache)
+
+
+async def put(store: Store, stream: StreamDefinition, trained: Trained, signer: Signer | None = SIGNER) -> str:
+    before = await current(store, stream.name, "batch")
+    made = await publish(
+        store, stream, "batch", trained, signer=signer, before=before, parent=None, windows={}, now=0.0
+    )
+    return made.version
