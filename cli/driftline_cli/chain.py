@@ -184,8 +184,11 @@ async def _gather(bus: MemoryBus, topic: Topic[M], into: list[M], changed: async
 
 
 @asynccontextmanager
-async def running_chain(streams: Mapping[str, StreamDefinition], folder: Path) -> AsyncIterator[Chain]:
-    """All four services, started; `folder` becomes the object store."""
+async def running_chain(
+    streams: Mapping[str, StreamDefinition], folder: Path, *, signing_key: str | None = None
+) -> AsyncIterator[Chain]:
+    """All four services, started; `folder` becomes the object store. Models are signed and believed by `signing_key`,
+    or by one that is made up for this run."""
     bus, store = MemoryBus(), FolderStore(folder)
     metrics = {name: Metrics() for name in ("ingest", "inference", "combiner", "trainer")}
     collected = Collected()
@@ -196,7 +199,7 @@ async def running_chain(streams: Mapping[str, StreamDefinition], folder: Path) -
 
     # What the environment says is for services that run for themselves: here nothing must reach somebody's store.
     shared: dict[str, Any] = {"store": str(folder), "store_poll": POLL_S, "token": None}
-    key = new_key()
+    key = signing_key or new_key()
     training = TrainerSettings(**shared, signing_key=SecretStr(key))
     inferring = InferenceSettings(**shared, trusted_keys=Signer(key).public)
     models = Models(store, streams, metrics["inference"], inferring.trust())

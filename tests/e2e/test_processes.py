@@ -15,6 +15,7 @@ from driftline.folder import FolderStore
 from driftline.kafka import KafkaBus, KafkaSettings
 from driftline.messages import BLENDS, Blend
 from driftline.s3 import S3Settings, S3Store
+from driftline.signing import KEY_FILE, read
 from driftline.tables import Rows, encode
 from driftline_cli import objects, processes
 from driftline_cli.chain import running_chain
@@ -70,8 +71,10 @@ async def models_of(stack: Stack, stream: StreamDefinition, into: Path) -> None:
     assert await copy.get(manifests.pointer_key(stream.name, "batch"))
 
 
-async def undisturbed(stream: StreamDefinition, folder: Path, rows: Rows) -> dict[tuple[str, int], Blend]:
-    async with running_chain({stream.name: stream}, folder) as chain:
+async def undisturbed(stack: Stack, stream: StreamDefinition, folder: Path, rows: Rows) -> dict[tuple[str, int], Blend]:
+    """What the stack's models give in one process, whose services believe the stack's key."""
+    key = read(stack.folder / "keys" / KEY_FILE)
+    async with running_chain({stream.name: stream}, folder, signing_key=key) as chain:
         async for _ in chain.stream(stream, rows):
             pass
         return {(blend.key, blend.t): blend for blend in chain.collected.blends}
@@ -150,7 +153,7 @@ async def test_killed_and_paused_services_publish_what_an_undisturbed_run_does(
         assert processes.running(stack.folder, zombie) is not None
         processes.stop(stack.folder, other)
         await published.close()
-    assert_same(found, await undisturbed(calm, tmp_path / "reference", rows))
+    assert_same(found, await undisturbed(stack, calm, tmp_path / "reference", rows))
 
 
 @pytest.mark.usefixtures("kafka_here", "credentials")
@@ -166,4 +169,4 @@ async def test_exactly_once_shows_a_committed_reader_not_one_repeat(
         found = await published.until(RECORDS)
         await published.close()
     assert len(found) == RECORDS
-    assert_same(found, await undisturbed(calm, tmp_path / "reference", rows))
+    assert_same(found, await undisturbed(stack, calm, tmp_path / "reference", rows))

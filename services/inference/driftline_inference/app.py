@@ -14,6 +14,7 @@ from driftline.observer import LoopMetrics
 from driftline.service import Check, create_service, end_process
 from driftline.store import Store
 from driftline.watch import StoreWatch
+from driftline_inference import v2
 from driftline_inference.models import Models
 from driftline_inference.settings import InferenceSettings
 from driftline_inference.status import routes
@@ -53,15 +54,17 @@ def create_app(
         await bus.close()
         await store.close()
 
+    # Without the store the edge goes on forecasting, so readiness asks for the bus alone.
+    checks = [Check("bus", bus.check)]
     app = create_service(
         "inference",
         "Forecasts every record with all members; serves the models that the store's pointers name.",
         metrics=metrics,
         jobs=[worker, watch],
-        # Without the store the edge goes on forecasting, so readiness asks for the bus alone.
-        checks=[Check("bus", bus.check)],
+        checks=checks,
         on_death=on_death,
         close=close,
     )
     app.include_router(routes(serving, streams))
+    app.include_router(v2.routes(serving, app.version, checks))
     return app

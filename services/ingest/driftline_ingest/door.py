@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from driftline.auth import bearer
+from driftline.body import read_body
 from driftline.bus import Bus
 from driftline.definition import StreamDefinition
 from driftline.errors import InvalidInput
@@ -153,7 +154,7 @@ def routes(door: Door, settings: IngestSettings) -> APIRouter:
     async def take(request: Request) -> Response:
         await authorised(request)
         name = door.stream(request.query_params.get("stream"))
-        body = await _body(request, settings.body_limit)
+        body = await read_body(request, settings.body_limit)
         try:
             receipt, taken = await door.take(name, request.headers.get("content-type", ""), body)
         except UnknownType as error:
@@ -163,15 +164,3 @@ def routes(door: Door, settings: IngestSettings) -> APIRouter:
         return Response(receipt.model_dump_json(), 202 if taken else 422, media_type="application/json")
 
     return router
-
-
-async def _body(request: Request, limit: int) -> bytes:
-    """The whole body; reading stops as soon as it is too large, whatever length was announced."""
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise HTTPException(413, f"found more than {limit} bytes, expected at most as many in one request")
-        parts.append(part)
-    return b"".join(parts)

@@ -1,0 +1,108 @@
+"""The Open Inference Protocol v2 over the serving models, so that existing clients work.
+
+A model is named STREAM.MEMBER; only the version that serves is there. Inputs are raw features, outputs are differences
+to the target's last value, as the manifest says.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+
+from driftline.body import read_body
+from driftline.errors import InvalidInput, NotFound, Unavailable
+from driftline.service import Check
+from driftline_inference.models import LoadedModel, Models
+from driftline_inference.protocol import DATATYPE, HEADER_LENGTH, INPUT, OUTPUT, decode, encode
+
+BODY_LIMIT = 32 * 1024 * 1024
+DOCUMENTED = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
+
+
+class ProtocolRoute(APIRoute):
+    """Errors in the protocol's own shape: `{"error": …}`."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def answering(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except InvalidInput as error:
+                return JSONResponse({"error": str(error)}, 400)
+            except NotFound as error:
+                return JSONResponse({"error": str(error)}, 404)
+            except HTTPException as error:
+                return JSONResponse({"error": str(error.detail)}, error.status_code)
+
+        return answering
+
+
+def routes(models: Models, version: str, checks: list[Check]) -> APIRouter:
+    """`version`: of this software. `checks`: what readiness asks for."""
+    router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"], route_class=ProtocolRoute)
+
+    @router.get("", summary="Server metadata")
+    async def server() -> dict[str, Any]:
+        return {"name": "driftline", "version": version, "extensions": ["binary_tensor_data"]}
+
+    @router.get("/health/live", summary="Whether the server runs")
+    async def live() -> Response:
+        return Response()
+
+    @router.get("/health/ready", summary="Whether the server can work")
+    async def ready() -> Response:
+        try:
+            for check in checks:
+                await check.probe()
+        except Unavailable as error:
+            raise HTTPException(503, str(error)) from error
+        return Response()
+
+    # Each route is there for the model and for one version of it.
+    for path in ("/models/{name}", "/models/{name}/versions/{wanted}"):
+        _model_routes(router, path, models)
+    return router
+
+
+def _model_routes(router: APIRouter, path: str, models: Models) -> None:
+    def find(name: str, wanted: str | None) -> LoadedModel:
+        stream, _, member = name.rpartition(".")
+        found = models.loaded.get((stream, member))
+        if found is None:
+            serving = sorted(".".join(pair) for pair in models.loaded)
+            raise NotFound(f"found no model {name!r} that serves, expected one of {serving}")
+        if wanted is not None and wanted != found.version:
+            raise NotFound(f"found no version {wanted!r} of {name} that serves, expected {found.version!r}")
+        return found
+
+    @router.get(path, summary="Model metadata")
+    async def metadata(name: str, wanted: str | None = None) -> dict[str, Any]:
+        manifest = find(name, wanted).manifest
+        tensors = {
+            kind: [{"name": tensor, "datatype": DATATYPE, "shape": list(shape)}]
+            for kind, tensor, shape in (
+                ("inputs", INPUT, manifest.input_shape),
+                ("outputs", OUTPUT, manifest.output_shape),
+            )
+        }
+        return {"name": name, "versions": [manifest.version], "platform": "tensorflow_lite", **tensors}
+
+    @router.get(f"{path}/ready", summary="Whether a model serves")
+    async def ready(name: str, wanted: str | None = None) -> Response:
+        find(name, wanted)
+        return Response()
+
+    @router.post(f"{path}/infer", summary="Run a model", openapi_extra=DOCUMENTED)
+    async def infer(request: Request, name: str, wanted: str | None = None) -> Response:
+        find(name, wanted)
+        body = await read_body(request, BODY_LIMIT)
+        # A swap may have come while the body was read: from here to the answer nothing is awaited.
+        model = find(name, wanted)
+        asked, rows = decode(body, request.headers.get(HEADER_LENGTH), model.manifest.input_shape[1])
+        content, head = encode(asked, name, model.version, model.run(rows))
+        if head is None:
+            return Response(content, media_type="application/json")
+        return Response(content, headers={HEADER_LENGTH: str(head)}, media_type="application/octet-stream")

@@ -1,0 +1,112 @@
+"""The Open Inference Protocol, spoken by a client that was not written here."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+import numpy as np
+import pytest
+import tritonclient.http.aio as triton
+import uvicorn
+from tritonclient.utils import InferenceServerException
+
+from driftline.definition import StreamDefinition
+from driftline.features import Layout
+from driftline.memory import MemoryBus
+from driftline_cli.broker import free_port
+from driftline_inference.app import create_app
+from driftline_inference.models import LoadedModel
+from driftline_inference.settings import InferenceSettings
+from tests.inference.conftest import new_models, put
+
+NAME = "outdoor-temperature.batch"
+
+
+@pytest.fixture
+async def serving(store, stream: StreamDefinition, versions) -> AsyncIterator[tuple[str, LoadedModel]]:
+    """Address of a served model, and the model."""
+    await put(store, stream, versions[0])
+    models = new_models(store, stream)
+    await models.reconcile()
+    app = create_app(InferenceSettings(), MemoryBus(), store, streams={stream.name: stream}, models=models)
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))
+    task = asyncio.create_task(server.serve())
+    address = f"127.0.0.1:{port}"
+    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(retries=10)) as client:
+        (await client.get(f"http://{address}/livez")).raise_for_status()
+    yield address, models.loaded[stream.name, "batch"]
+    server.should_exit = True
+    await task
+
+
+@pytest.fixture
+async def client(serving) -> AsyncIterator[triton.InferenceServerClient]:
+    async with triton.InferenceServerClient(serving[0]) as made:
+        yield made
+
+
+async def test_server_and_model_describe_themselves(client, serving, stream: StreamDefinition):
+    version = serving[1].version
+    assert await client.is_server_live()
+    assert await client.is_server_ready()
+    assert await client.is_model_ready(NAME)
+    assert await client.is_model_ready(NAME, version)
+    assert not await client.is_model_ready(NAME, "v000099-000000000000")
+    assert (await client.get_server_metadata())["extensions"] == ["binary_tensor_data"]
+    described = await client.get_model_metadata(NAME)
+    assert described["versions"] == [version]
+    width = Layout.of(stream).net_width
+    assert described["inputs"] == [{"name": "input", "datatype": "FP32", "shape": [-1, width]}]
+    assert described["outputs"] == [{"name": "output", "datatype": "FP32", "shape": [-1, 1]}]
+
+
+@pytest.mark.parametrize("sent", [True, False])
+@pytest.mark.parametrize("answered", [True, False])
+async def test_it_infers_what_the_golden_rows_promise(client, serving, *, sent: bool, answered: bool):
+    golden = serving[1].manifest.golden
+    rows = np.array(golden.inputs, dtype=np.float32)
+    tensor = triton.InferInput("input", list(rows.shape), "FP32").set_data_from_numpy(rows, binary_data=sent)
+    output = triton.InferRequestedOutput("output", binary_data=answered)
+    result = await client.infer(NAME, [tensor], outputs=[output], request_id="7")
+    np.testing.assert_allclose(result.as_numpy("output"), golden.outputs, atol=1e-5)
+    told = result.get_response()
+    assert (told["id"], told["model_name"], told["model_version"]) == ("7", NAME, serving[1].version)
+
+
+async def test_what_is_wrong_is_told_in_the_protocols_shape(client, stream: StreamDefinition):
+    width = Layout.of(stream).net_width
+    rows = np.zeros((2, width + 1), dtype=np.float32)
+    tensor = triton.InferInput("input", list(rows.shape), "FP32").set_data_from_numpy(rows)
+    with pytest.raises(InferenceServerException, match=rf"found shape \[2, {width + 1}\], expected") as error:
+        await client.infer(NAME, [tensor])
+    assert error.value.status() == "400"
+    with pytest.raises(InferenceServerException, match="found no model 'none' that serves, expected one of") as error:
+        await client.infer("none", [tensor])
+    assert error.value.status() == "404"
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "message"),
+    [
+        (b"{", {}, "expected an inference request"),
+        (b'{"inputs": []}', {}, "the number of inputs: found 0, expected 1"),
+        (b"{}", {"Inference-Header-Content-Length": "9"}, "found '9', expected at most the body's 2 bytes"),
+        (b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1]}]}', {}, "an input: found 'x'"),
+        (b'{"inputs": [{"name": "input", "datatype": "INT8", "shape": [1, 1]}]}', {}, "datatype: found 'INT8'"),
+        (b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [9999999, W]}]}', {}, "expected [1 to 4096"),
+        (b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, W]}]}', {}, "binary_data_size: found None"),
+        (
+            b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, W], "data": ["a"]}]}',
+            {},
+            "expected numbers",
+        ),
+        (b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, W], "data": [1]}]}', {}, "found 1, expected"),
+    ],
+)
+async def test_a_broken_request_is_refused(serving, stream: StreamDefinition, body: bytes, headers, message: str):
+    body = body.replace(b"W", str(Layout.of(stream).net_width).encode())
+    async with httpx.AsyncClient(base_url=f"http://{serving[0]}") as plain:
+        answer = await plain.post(f"/v2/models/{NAME}/infer", content=body, headers=headers)
+    assert answer.status_code == 400
+    assert message in answer.json()["error"]
