@@ -17,12 +17,10 @@ def open_store(settings: Settings) -> Store:
         return FolderStore(Path(settings.store))
     from driftline.s3 import S3Settings, S3Store  # noqa: PLC0415
 
-    url = urlsplit(settings.store)
-    prefix = url.path.strip("/")
     return S3Store(
         S3Settings(
-            bucket=url.netloc,
-            prefix=f"{prefix}/" if prefix else "",
+            bucket=urlsplit(settings.store).netloc,
+            prefix=settings.store_prefix,
             endpoint=settings.store_endpoint,
             region=settings.store_region,
             queue=settings.store_queue,

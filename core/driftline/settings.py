@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -48,6 +49,12 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def store_prefix(self) -> str:
+        """In front of every key in the bucket; empty or ending in a slash."""
+        prefix = urlsplit(self.store).path.strip("/") if self.store.startswith("s3://") else ""
+        return f"{prefix}/" if prefix else ""
 
     @property
     def loop(self) -> LoopSettings:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from driftline import s3_events
 from driftline.errors import StoreUnavailable
 from driftline.store import Store
 
@@ -11,20 +12,38 @@ log = logging.getLogger(__name__)
 
 
 class StoreWatch:
-    """Calls `reconcile` at start, on hints under `prefix`, and at least every `poll` seconds.
+    """Calls `reconcile` at start, on hints under `prefix`, on events told by others, and at least every `poll` seconds.
 
     While the store is away nothing changes; any other error ends the job, and with it the process.
     """
 
     def __init__(
-        self, name: str, store: Store, prefix: str, *, poll: float, reconcile: Callable[[], Awaitable[None]]
+        self,
+        name: str,
+        store: Store,
+        prefix: str,
+        *,
+        poll: float,
+        reconcile: Callable[[], Awaitable[None]],
+        base: str = "",
     ) -> None:
+        """`base`: in front of every key as events name it."""
         self.name = name
         self._store = store
         self._prefix = prefix
         self._poll = poll
         self._reconcile = reconcile
+        self._base = base
+        self._told = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
+
+    def tell(self, event: bytes) -> bool:
+        """Takes an S3 event notification of any dialect as a hint; returns whether it may concern this watch."""
+        concerned = s3_events.may_concern(event, self._base + self._prefix)
+        if concerned:
+            self._told.set()
+        return concerned
 
     async def run(self) -> None:
         self._watching = asyncio.create_task(self._watch())
@@ -37,7 +56,20 @@ class StoreWatch:
             self._watching.cancel()
 
     async def _watch(self) -> None:
+        await asyncio.gather(self._follow_store(), self._follow_events())
+
+    async def _follow_store(self) -> None:
         async for _ in self._store.watch(self._prefix, poll=self._poll):
+            await self._look()
+
+    async def _follow_events(self) -> None:
+        while True:
+            await self._told.wait()
+            self._told.clear()
+            await self._look()
+
+    async def _look(self) -> None:
+        async with self._one_at_a_time:
             try:
                 await self._reconcile()
             except StoreUnavailable as error:

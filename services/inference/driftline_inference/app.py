@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI
 
+from driftline import webhook
 from driftline.bus import Bus
 from driftline.definition import StreamDefinition
 from driftline.keyed import KeyedStep
@@ -48,7 +49,14 @@ def create_app(
         refuse=lambda record: refuse(streams, record),
         observer=LoopMetrics(metrics, GROUP, RECORDS.name),
     )
-    watch = StoreWatch("model watch", store, "models/", poll=settings.store_poll, reconcile=serving.reconcile)
+    watch = StoreWatch(
+        "model watch",
+        store,
+        "models/",
+        poll=settings.store_poll,
+        reconcile=serving.reconcile,
+        base=settings.store_prefix,
+    )
 
     async def close() -> None:
         await bus.close()
@@ -66,5 +74,6 @@ def create_app(
         close=close,
     )
     app.include_router(routes(serving, streams))
+    app.include_router(webhook.routes(watch, settings.token))
     app.include_router(v2.routes(serving, app.version, checks))
     return app

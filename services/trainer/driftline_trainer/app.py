@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI
 
+from driftline import webhook
 from driftline.definition import StreamDefinition
 from driftline.metrics import Metrics
 from driftline.service import Check, create_service, end_process
@@ -26,7 +27,14 @@ def create_app(
     """Trains on demand, and retrains as windows arrive. `trainer` may be given by who wants to steer it."""
     metrics = metrics or Metrics()
     training = trainer or Trainer(settings, store, streams, metrics)
-    watch = StoreWatch("window watch", store, "windows/", poll=settings.store_poll, reconcile=training.reconcile)
+    watch = StoreWatch(
+        "window watch",
+        store,
+        "windows/",
+        poll=settings.store_poll,
+        reconcile=training.reconcile,
+        base=settings.store_prefix,
+    )
     app = create_service(
         "trainer",
         "Trains, checks and publishes models.",
@@ -37,4 +45,5 @@ def create_app(
         close=store.close,
     )
     app.include_router(routes(training, settings))
+    app.include_router(webhook.routes(watch, settings.token))
     return app

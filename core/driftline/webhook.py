@@ -1,0 +1,30 @@
+"""The webhook for stores that can post their events: one more source of hints, and nothing that is believed."""
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import SecretStr
+
+from driftline.auth import bearer
+from driftline.body import read_body
+from driftline.watch import StoreWatch
+
+EVENT_LIMIT = 1024 * 1024
+DOCUMENTED = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
+
+
+def routes(watch: StoreWatch, token: SecretStr | None) -> APIRouter:
+    router = APIRouter(tags=["store events"], dependencies=[Depends(bearer(token))])
+
+    @router.post(
+        "/v1/events/s3",
+        summary="Tell that the object store has changed",
+        description="An S3 event notification as AWS, MinIO, versitygw or others write it. Whatever it says, only the"
+        " store itself is believed, so a repeated, late or wrong event does no harm.",
+        status_code=202,
+        responses={401: {}, 413: {}},
+        openapi_extra=DOCUMENTED,
+    )
+    async def take(request: Request) -> Response:
+        watch.tell(await read_body(request, EVENT_LIMIT))
+        return Response(status_code=202)
+
+    return router

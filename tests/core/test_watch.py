@@ -1,0 +1,106 @@
+"""A watch looks at the store when an event says so, and only an event that may concern it wakes it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from driftline import webhook
+from driftline.errors import StoreUnavailable
+from driftline.metrics import Metrics
+from driftline.s3 import S3Settings, S3Store
+from driftline.service import create_service
+from driftline.watch import StoreWatch
+from driftline_cli.broker import free_port
+
+PATIENCE_S = 10
+
+
+def event(key: str) -> bytes:
+    return json.dumps({"Records": [{"s3": {"object": {"key": key}}}]}).encode()
+
+
+class Looks:
+    """Counts how often the store was looked at."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.error: Exception | None = None
+        self._changed = asyncio.Event()
+
+    async def look(self) -> None:
+        self.count += 1
+        self._changed.set()
+        if self.error is not None:
+            raise self.error
+
+    async def reach(self, count: int) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while self.count < count:
+                self._changed.clear()
+                await self._changed.wait()
+
+
+@pytest.fixture
+def looks() -> Looks:
+    return Looks()
+
+
+@pytest.fixture
+async def watch(tmp_path: Path, looks: Looks) -> StoreWatch:
+    """Over a store whose own watch wakes once, at the start."""
+    store = S3Store(S3Settings("driftline", endpoint=f"http://127.0.0.1:{free_port()}"))
+    return StoreWatch("watch", store, "models/", poll=3600, reconcile=looks.look, base="site-1/")
+
+
+@pytest.fixture
+async def app(watch: StoreWatch) -> AsyncIterator[FastAPI]:
+    app = create_service("x", "x", metrics=Metrics(), jobs=[watch])
+    app.include_router(webhook.routes(watch, SecretStr("hush")))
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as made:
+        yield made
+
+
+HEADERS = {"Authorization": "Bearer hush"}
+
+
+async def test_an_event_wakes_the_watch_whatever_its_dialect(client: httpx.AsyncClient, looks: Looks):
+    await looks.reach(1)
+    bodies = (event("site-1/models/a/batch/current.json"), event("site-1%2Fmodels%2Fa"), b"what no one understands")
+    for seen, body in enumerate(bodies, 2):
+        assert (await client.post("/v1/events/s3", content=body, headers=HEADERS)).status_code == 202
+        await looks.reach(seen)
+
+
+async def test_an_event_about_something_else_wakes_nobody(watch: StoreWatch):
+    assert not watch.tell(event("site-1/windows/a"))
+    assert not watch.tell(event("models/a"))
+    assert watch.tell(event("site-1/models/a"))
+
+
+async def test_a_store_that_is_away_is_looked_at_again_at_the_next_event(client: httpx.AsyncClient, looks: Looks):
+    await looks.reach(1)
+    looks.error = StoreUnavailable("away")
+    for seen in (2, 3):
+        await client.post("/v1/events/s3", content=event("site-1/models/a"), headers=HEADERS)
+        await looks.reach(seen)
+
+
+async def test_who_has_no_token_can_not_wake_it(client: httpx.AsyncClient):
+    assert (await client.post("/v1/events/s3", content=b"{}")).status_code == 401
+
+
+async def test_an_event_that_is_too_large_is_refused(client: httpx.AsyncClient):
+    answer = await client.post("/v1/events/s3", content=b" " * (webhook.EVENT_LIMIT + 1), headers=HEADERS)
+    assert answer.status_code == 413
