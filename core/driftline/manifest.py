@@ -3,6 +3,7 @@
 models/<stream>/<member>/v000042-<sha256 first 12>/model.tflite
 models/<stream>/<member>/v000042-<sha256 first 12>/manifest.json
 models/<stream>/<member>/current.json
+models/<stream>/<member>/quarantine/v000042-<sha256 first 12>.json
 """
 
 import hashlib
@@ -19,6 +20,14 @@ class Pointer(msgspec.Struct, frozen=True):
     """`current.json`: the one version that the edge should run."""
 
     version: str
+
+
+class Quarantine(msgspec.Struct, frozen=True):
+    """Why a version must not serve anywhere, and when that was found: seconds since the epoch."""
+
+    version: str
+    reason: str
+    since: float
 
 
 class Golden(msgspec.Struct, frozen=True):
@@ -86,6 +95,11 @@ def manifest_key(stream: str, member: str, version: str) -> str:
     return f"{folder(stream, member)}/{version}/manifest.json"
 
 
+def quarantine_key(stream: str, member: str, version: str) -> str:
+    """The mark that keeps every edge from serving a version that one of them rolled back."""
+    return f"{folder(stream, member)}/quarantine/{version}.json"
+
+
 def weights_key(stream: str, member: str, version: str) -> str:
     """What the trainer fine-tunes the next version from; the edge never reads it."""
     return f"{folder(stream, member)}/{version}/weights.npz"
@@ -108,7 +122,7 @@ def version_number(version: str) -> int:
     return int(match[1])
 
 
-def encode(value: Pointer | Manifest) -> bytes:
+def encode(value: Pointer | Manifest | Quarantine) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value), indent=1)
 
 

@@ -73,7 +73,7 @@ def create_app(
         on_death=on_death,
         close=close,
     )
-    app.include_router(routes(serving, streams))
+    app.include_router(routes(serving, streams, settings.token))
     app.include_router(webhook.routes(watch, settings.token))
     app.include_router(v2.routes(serving, app.version, checks))
     return app

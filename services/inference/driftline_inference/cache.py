@@ -25,10 +25,19 @@ class Cache:
         try:
             await self.folder.put(manifests.model_key(stream, member, version), model)
             await self.folder.put(manifests.manifest_key(stream, member, version), manifest)
-            await self.folder.put(manifests.pointer_key(stream, member), manifests.encode(Pointer(version)))
+            await self.point(stream, member, version)
             await self._prune(stream, member, {version, former})
         except StoreUnavailable as error:
             log.warning("model not cached: %s", error, extra={"stream": stream, "member": member, "version": version})
+
+    async def point(self, stream: str, member: str, version: str) -> None:
+        """Says which version a restart serves. Raises StoreUnavailable."""
+        await self.folder.put(manifests.pointer_key(stream, member), manifests.encode(Pointer(version)))
+
+    async def versions(self, stream: str, member: str) -> list[str]:
+        """What is cached of a model, the oldest first."""
+        prefix = f"{manifests.folder(stream, member)}/v"
+        return sorted({listed.key.split("/")[3] async for listed in self.folder.list(prefix)})
 
     async def drop(self, stream: str, member: str) -> None:
         """Forgets what is cached of a model."""
@@ -36,8 +45,6 @@ class Cache:
         await self._prune(stream, member, set())
 
     async def _prune(self, stream: str, member: str, kept: set[str]) -> None:
-        prefix = f"{manifests.folder(stream, member)}/v"
-        keys = [listed.key async for listed in self.folder.list(prefix)]
-        for key in keys:
-            if key.split("/")[3] not in kept:
-                await self.folder.delete(key)
+        for version in set(await self.versions(stream, member)) - kept:
+            await self.folder.delete(manifests.model_key(stream, member, version))
+            await self.folder.delete(manifests.manifest_key(stream, member, version))

@@ -8,22 +8,23 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from driftline import manifest as manifests
 from driftline.definition import StreamDefinition
-from driftline.errors import NotFound, RefusedModel
+from driftline.errors import Conflict, InvalidInput, NotFound, RefusedModel
 from driftline.features import Layout
 from driftline.interpreter import Batch, Interpreter, check_golden
-from driftline.manifest import Manifest, Pointer
+from driftline.manifest import Manifest, Pointer, Quarantine
 from driftline.members import MODELS
 from driftline.metrics import Metrics
 from driftline.signing import Trust, unseal
 from driftline.store import Store
 from driftline_inference.cache import Cache
+from driftline_inference.quarantine import Quarantines
 from driftline_inference.step import Serving
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,9 @@ class Models:
         self._trust = trust
         self._cache = cache
         self._model_limit = model_limit
+        self._quarantines = Quarantines(store, cache.folder if cache else None)
         self._restored = cache is None
+        self._former: dict[tuple[str, str], LoadedModel] = {}
         self._clock = clock
         self.loaded: Mapping[tuple[str, str], LoadedModel] = {}
         self._reconciling = asyncio.Lock()
@@ -104,6 +107,11 @@ class Models:
     def serving(self) -> Serving:
         return self.loaded
 
+    def former(self, stream: str, member: str) -> str | None:
+        """The version that a rollback would go back to."""
+        found = self._former.get((stream, member))
+        return found.version if found else None
+
     def status(self, stream: str, member: str) -> Status:
         name = (stream, member)
         state: Literal["missing", "serving"] = "serving" if name in self.loaded else "missing"
@@ -113,6 +121,7 @@ class Models:
         """Brings every model to the version that its pointer names. Raises StoreUnavailable."""
         async with self._reconciling:
             await self._restore()
+            await self._quarantines.catch_up()
             for stream in self._streams.values():
                 for member in MODELS:
                     await self._reconcile(stream, member)
@@ -127,6 +136,7 @@ class Models:
                 try:
                     pointer = await _read(self._cache.folder, manifests.pointer_key(stream.name, member))
                     version = manifests.decode(pointer, Pointer, "pointer").version
+                    await self._restore_former(self._cache, stream, member, version)
                     fetched = await self._fetch(self._cache.folder, stream, member, version)
                     self._swap((stream.name, member), fetched.loaded)
                 except NotFound:
@@ -134,6 +144,40 @@ class Models:
                 except RefusedModel as error:
                     log.warning("cached model dropped: %s", error, extra={"stream": stream.name, "member": member})
                     await self._cache.drop(stream.name, member)
+
+    async def _restore_former(self, cache: Cache, stream: StreamDefinition, member: str, serving: str) -> None:
+        """What a rollback would go back to."""
+        for version in await cache.versions(stream.name, member):
+            if version != serving:
+                try:
+                    fetched = await self._fetch(cache.folder, stream, member, version)
+                    self._former[stream.name, member] = fetched.loaded
+                except (NotFound, RefusedModel) as error:
+                    log.warning("former version not restored: %s", error, extra={"version": version})
+
+    async def rollback(self, stream: str, member: str, version: str, reason: str) -> None:
+        """Leaves `version` for the one before, and marks it so that no edge serves it again. Twice is once.
+
+        Raises NotFound, InvalidInput when another version serves, Conflict when there is none to go back to.
+        """
+        name = (stream, member)
+        async with self._reconciling:
+            serving = self.loaded.get(name)
+            if serving is None:
+                raise NotFound(f"found no model {stream}.{member} that serves, expected one")
+            if version in self._refused.get(name, {}):
+                return
+            if serving.version != version:
+                raise InvalidInput(f"found version {version!r}, expected the serving one, {serving.version!r}")
+            former = self._former.pop(name, None)
+            if former is None:
+                raise Conflict(f"found no former version of {stream}.{member}, expected one to go back to")
+            self._swap(name, replace(former, swapped=self._clock()))
+            self._former.pop(name)
+            self._refuse(name, version, RefusedModel("quarantine", reason))
+            await self._quarantines.add(stream, member, Quarantine(version, reason, self._clock()))
+            if self._cache is not None:
+                await self._cache.point(stream, member, former.version)
 
     async def _reconcile(self, stream: StreamDefinition, member: str) -> None:
         name = (stream.name, member)
@@ -149,6 +193,7 @@ class Models:
             manifests.version_number(version)
             if name not in self.loaded or self.loaded[name].version != version:
                 self._check_remembered(name, version)
+                await self._quarantines.check(*name, version)
                 fetched = await self._fetch(self._store, stream, member, version)
                 former = self._swap(name, fetched.loaded)
                 await self._keep(name, fetched, former)
@@ -192,6 +237,7 @@ class Models:
         self._swaps[name] = self._swaps.get(name, 0) + 1
         self._metrics.model_swaps.labels(*name).inc()
         if former is not None:
+            self._former[name] = former
             self._metrics.model_info.remove(*name, former.version)
         self._metrics.model_info.labels(*name, model.version).set(1)
         log.info("model swapped in", extra={"stream": name[0], "member": name[1], "version": model.version})

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from fastapi import APIRouter
-from pydantic import BaseModel
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, SecretStr
 
+from driftline.auth import bearer
 from driftline.definition import StreamDefinition
 from driftline.members import BUILT_IN, MODELS
 from driftline_inference.models import Models
@@ -19,6 +20,8 @@ class ModelStatus(BaseModel):
     state: Literal["missing", "serving", "built-in"]
     note: str
     version: str | None = None
+    former: str | None = None
+    """The version that a rollback would go back to."""
     architecture: str | None = None
     trained_from: int | None = None
     """Milliseconds since the epoch."""
@@ -36,7 +39,14 @@ class ModelList(BaseModel):
     models: list[ModelStatus]
 
 
-def routes(models: Models, streams: Mapping[str, StreamDefinition]) -> APIRouter:
+class RollbackRequest(BaseModel):
+    """Which version is left, and why."""
+
+    version: str
+    reason: str = "rolled back by hand"
+
+
+def routes(models: Models, streams: Mapping[str, StreamDefinition], token: SecretStr | None) -> APIRouter:
     router = APIRouter(tags=["models"])
 
     @router.get("/v1/models", summary="Which models serve, and why others don't")
@@ -44,6 +54,18 @@ def routes(models: Models, streams: Mapping[str, StreamDefinition]) -> APIRouter
         found = [_built_in(stream, member) for stream in streams for member in BUILT_IN]
         found += [_describe(models, stream, member) for stream in streams for member in MODELS]
         return ModelList(models=found)
+
+    @router.post(
+        "/v1/models/{stream}.{member}/rollback",
+        summary="Go back to the version before",
+        description="The version that is left is marked in the store: no edge serves it again. Sent twice, it is done"
+        " once.",
+        dependencies=[Depends(bearer(token))],
+        responses={401: {}, 404: {}, 409: {"description": "There is no version to go back to."}, 422: {}},
+    )
+    async def rollback(stream: str, member: str, request: RollbackRequest) -> ModelStatus:
+        await models.rollback(stream, member, request.version, request.reason)
+        return _describe(models, stream, member)
 
     return router
 
@@ -65,6 +87,7 @@ def _describe(models: Models, stream: str, member: str) -> ModelStatus:
         state=status.state,
         note="serving",
         version=loaded.version,
+        former=models.former(stream, member),
         architecture=manifest.architecture,
         trained_from=manifest.trained_from,
         trained_to=manifest.trained_to,

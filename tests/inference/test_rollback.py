@@ -1,0 +1,121 @@
+"""By hand back to the version before: at once, once, and for good, on this edge and on every other."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from driftline import manifest as manifests
+from driftline.definition import StreamDefinition
+from driftline.folder import FolderStore
+from driftline.memory import MemoryBus
+from driftline_inference.app import create_app
+from driftline_inference.cache import Cache
+from driftline_inference.models import Models
+from driftline_inference.settings import InferenceSettings
+from driftline_trainer.fit import Trained
+from tests.inference.conftest import new_models, put
+
+PLACE = "/v1/models/outdoor-temperature.batch/rollback"
+HEADERS = {"Authorization": "Bearer hush"}
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(FolderStore(tmp_path / "cache"))
+
+
+class Edge:
+    """Models with two versions behind them, and the door to steer them by."""
+
+    def __init__(self, models: Models, names: list[str], client: httpx.AsyncClient) -> None:
+        self.models = models
+        self.good, self.bad = names
+        self._client = client
+
+    async def roll_back(self, version: str, headers: dict[str, str] = HEADERS) -> httpx.Response:
+        asked = {"version": version, "reason": "worse since noon"}
+        return await self._client.post(PLACE, json=asked, headers=headers)
+
+
+@pytest.fixture
+async def edge(store, stream: StreamDefinition, versions: list[Trained], cache: Cache) -> AsyncIterator[Edge]:
+    models = new_models(store, stream, cache=cache)
+    names = []
+    for trained in versions:
+        names.append(await put(store, stream, trained))
+        await models.reconcile()
+    settings = InferenceSettings(token="hush")  # noqa: S106 - a test's
+    app = create_app(settings, MemoryBus(), store, streams={stream.name: stream}, models=models)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://edge") as client:
+        yield Edge(models, names, client)
+
+
+def serving(models: Models, stream: StreamDefinition) -> str:
+    return models.loaded[stream.name, "batch"].version
+
+
+async def test_it_goes_back_at_once_and_stays_there(edge: Edge, stream: StreamDefinition):
+    answer = await edge.roll_back(edge.bad)
+    assert (answer.status_code, answer.json()["version"]) == (200, edge.good)
+    assert answer.json()["refused"] == {edge.bad: "quarantine: worse since noon"}
+    await edge.models.reconcile()
+    assert serving(edge.models, stream) == edge.good
+
+
+async def test_sent_twice_it_is_done_once(edge: Edge, stream: StreamDefinition):
+    answers = [await edge.roll_back(edge.bad) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert serving(edge.models, stream) == edge.good
+    assert edge.models.status(stream.name, "batch").swaps == 3
+
+
+async def test_no_other_edge_serves_it_again(edge: Edge, store, stream: StreamDefinition):
+    await edge.roll_back(edge.bad)
+    other = new_models(store, stream)
+    await other.reconcile()
+    assert other.serving() == {}
+    assert other.status(stream.name, "batch").refused == {edge.bad: "quarantine: worse since noon"}
+
+
+async def test_a_restart_does_not_bring_it_back(edge: Edge, store, stream: StreamDefinition, cache: Cache):
+    await edge.roll_back(edge.bad)
+    await store.delete(manifests.quarantine_key(stream.name, "batch", edge.bad))
+    restarted = new_models(store, stream, cache=cache)
+    await restarted.reconcile()
+    assert serving(restarted, stream) == edge.good
+    await restarted.reconcile()
+    written = await store.get(manifests.quarantine_key(stream.name, "batch", edge.bad))
+    assert b"worse since noon" in written.body, "the store gets the mark that it had lost, from the edge's disk"
+
+
+async def test_the_next_version_serves(edge: Edge, store, stream: StreamDefinition, versions: list[Trained]):
+    await edge.roll_back(edge.bad)
+    newest = await put(store, stream, versions[0])
+    await edge.models.reconcile()
+    assert serving(edge.models, stream) == newest
+
+
+async def test_a_version_that_does_not_serve_is_not_left(edge: Edge, stream: StreamDefinition):
+    answer = await edge.roll_back("v000099-000000000000")
+    assert (answer.status_code, edge.bad in answer.json()["detail"]) == (422, True)
+    assert serving(edge.models, stream) == edge.bad
+
+
+async def test_without_a_former_version_there_is_nothing_to_go_back_to(edge: Edge, stream: StreamDefinition):
+    await edge.roll_back(edge.bad)
+    answer = await edge.roll_back(edge.good)
+    assert (answer.status_code, "no former version" in answer.json()["detail"]) == (409, True)
+    assert serving(edge.models, stream) == edge.good
+
+
+async def test_after_a_restart_the_former_version_is_still_known(edge: Edge, store, stream, cache: Cache):
+    restarted = new_models(store, stream, cache=cache)
+    await restarted.reconcile()
+    assert restarted.former(stream.name, "batch") == edge.good
+
+
+async def test_who_has_no_token_steers_nothing(edge: Edge, stream: StreamDefinition):
+    assert (await edge.roll_back(edge.bad, headers={})).status_code == 401
+    assert serving(edge.models, stream) == edge.bad
