@@ -42,8 +42,12 @@ class StoreWatch:
         """Takes an S3 event notification of any dialect as a hint; returns whether it may concern this watch."""
         concerned = s3_events.may_concern(event, self._base + self._prefix)
         if concerned:
-            self._told.set()
+            self.wake()
         return concerned
+
+    def wake(self) -> None:
+        """Has the store looked at soon."""
+        self._told.set()
 
     async def run(self) -> None:
         self._watching = asyncio.create_task(self._watch())

@@ -119,3 +119,13 @@ async def test_after_a_restart_the_former_version_is_still_known(edge: Edge, sto
 async def test_who_has_no_token_steers_nothing(edge: Edge, stream: StreamDefinition):
     assert (await edge.roll_back(edge.bad, headers={})).status_code == 401
     assert serving(edge.models, stream) == edge.bad
+
+
+async def test_what_the_comparison_leaves_is_left_at_once_and_marked_by_the_next_look(edge: Edge, store, stream):
+    edge.models.leave(stream.name, "batch", edge.bad, "worse than the one before")
+    assert serving(edge.models, stream) == edge.good
+    assert edge.models.shadows() == {}, "who was left forecasts no longer, not even in shadow"
+    await edge.models.reconcile()
+    written = await store.get(manifests.quarantine_key(stream.name, "batch", edge.bad))
+    assert b"worse than the one before" in written.body
+    assert serving(edge.models, stream) == edge.good

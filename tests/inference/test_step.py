@@ -12,7 +12,7 @@ from driftline.bus import Envelope
 from driftline.definition import parse
 from driftline.features import Layout
 from driftline.keyed import KeyedStep
-from driftline.messages import Forecast, Record
+from driftline.messages import ALERTS, Forecast, Record
 from driftline_inference.step import ForecastLane, refuse
 
 STREAM = parse(
@@ -155,3 +155,34 @@ def test_what_does_not_fit_is_refused():
     assert refuse(streams, records(1)[0]) is None
     assert refuse(streams, Record("b", "k", 0, {}, 0.0)) == "found stream 'b', expected one of ['a']"
     assert refuse(streams, Record("a", "k", 0, {"y": 1.0}, 0.0)) == "found no value for 'x', expected ['y', 'x']"
+
+
+def test_a_new_version_that_is_worse_than_the_one_before_is_told_once_with_an_alert():
+    told: list[tuple[str, ...]] = []
+    lane = ForecastLane(
+        STREAM,
+        lambda: {("a", "batch"): Plus("v2", 50.0)},
+        shadows=lambda: {("a", "batch"): Plus("v1", 0.0)},
+        worse=lambda *what: told.append(what),
+    )
+    sent = records(60)
+    outputs = KeyedStep({"a": lane}, lambda _stream, _reason: None).step(
+        [Envelope(0, n, 0.0, record) for n, record in enumerate(sent)]
+    )
+    alerts = [output.message for output in outputs if output.topic is ALERTS]
+    assert [(stream, member, version) for stream, member, version, _ in told] == [("a", "batch", "v2")]
+    assert [(alert.kind, alert.subject) for alert in alerts] == [("rollback", "batch")]
+    assert "v2: worse than v1" in alerts[0].detail
+    assert len(outputs) == len(sent) + 1
+
+
+def test_a_new_version_that_is_no_worse_goes_on():
+    told: list[tuple[str, ...]] = []
+    lane = ForecastLane(
+        STREAM,
+        lambda: {("a", "batch"): Plus("v2", 0.0)},
+        shadows=lambda: {("a", "batch"): Plus("v1", 0.5)},
+        worse=lambda *what: told.append(what),
+    )
+    run(KeyedStep({"a": lane}, lambda _stream, _reason: None), records(200))
+    assert told == []

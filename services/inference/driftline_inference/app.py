@@ -37,7 +37,15 @@ def create_app(
     """Forecasts from the records topic with the store's models. `models` may be given by who wants to steer them."""
     metrics = metrics or Metrics()
     serving = models or Models(store, streams, metrics, settings.trust(), settings.open_cache())
-    lanes = {name: ForecastLane(stream, serving.serving) for name, stream in streams.items()}
+
+    def leave(stream: str, member: str, version: str, reason: str) -> None:
+        serving.leave(stream, member, version, reason)
+        watch.wake()
+
+    lanes = {
+        name: ForecastLane(stream, serving.serving, shadows=serving.shadows, worse=leave)
+        for name, stream in streams.items()
+    }
     serving.probe_with(lambda stream: lanes[stream].live())
     step = KeyedStep(lanes, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc())
     worker = Worker(

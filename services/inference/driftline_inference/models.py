@@ -90,6 +90,7 @@ class Models:
         self._quarantines = Quarantines(store, cache.folder if cache else None)
         self._restored = cache is None
         self._former: dict[tuple[str, str], LoadedModel] = {}
+        self._left: list[tuple[tuple[str, str], str, Quarantine]] = []
         self._clock = clock
         self.loaded: Mapping[tuple[str, str], LoadedModel] = {}
         self._reconciling = asyncio.Lock()
@@ -112,6 +113,10 @@ class Models:
         found = self._former.get((stream, member))
         return found.version if found else None
 
+    def shadows(self) -> Serving:
+        """The versions that served before those that serve now."""
+        return self._former
+
     def status(self, stream: str, member: str) -> Status:
         name = (stream, member)
         state: Literal["missing", "serving"] = "serving" if name in self.loaded else "missing"
@@ -121,6 +126,7 @@ class Models:
         """Brings every model to the version that its pointer names. Raises StoreUnavailable."""
         async with self._reconciling:
             await self._restore()
+            await self._mark()
             await self._quarantines.catch_up()
             for stream in self._streams.values():
                 for member in MODELS:
@@ -155,29 +161,40 @@ class Models:
                 except (NotFound, RefusedModel) as error:
                     log.warning("former version not restored: %s", error, extra={"version": version})
 
-    async def rollback(self, stream: str, member: str, version: str, reason: str) -> None:
-        """Leaves `version` for the one before, and marks it so that no edge serves it again. Twice is once.
+    def leave(self, stream: str, member: str, version: str, reason: str) -> None:
+        """Leaves `version` for the one before, at once. The marks that keep it from coming back are written by the next
+        reconcile. Twice is once.
 
         Raises NotFound, InvalidInput when another version serves, Conflict when there is none to go back to.
         """
         name = (stream, member)
+        serving = self.loaded.get(name)
+        if serving is None:
+            raise NotFound(f"found no model {stream}.{member} that serves, expected one")
+        if version in self._refused.get(name, {}):
+            return
+        if serving.version != version:
+            raise InvalidInput(f"found version {version!r}, expected the serving one, {serving.version!r}")
+        former = self._former.get(name)
+        if former is None:
+            raise Conflict(f"found no former version of {stream}.{member}, expected one to go back to")
+        self._swap(name, replace(former, swapped=self._clock()))
+        del self._former[name]
+        self._refuse(name, version, RefusedModel("quarantine", reason))
+        self._left.append((name, former.version, Quarantine(version, reason, self._clock())))
+
+    async def rollback(self, stream: str, member: str, version: str, reason: str) -> None:
+        """See `leave`; returns when the marks are on this edge's disk, and in the store if that answers."""
         async with self._reconciling:
-            serving = self.loaded.get(name)
-            if serving is None:
-                raise NotFound(f"found no model {stream}.{member} that serves, expected one")
-            if version in self._refused.get(name, {}):
-                return
-            if serving.version != version:
-                raise InvalidInput(f"found version {version!r}, expected the serving one, {serving.version!r}")
-            former = self._former.pop(name, None)
-            if former is None:
-                raise Conflict(f"found no former version of {stream}.{member}, expected one to go back to")
-            self._swap(name, replace(former, swapped=self._clock()))
-            self._former.pop(name)
-            self._refuse(name, version, RefusedModel("quarantine", reason))
-            await self._quarantines.add(stream, member, Quarantine(version, reason, self._clock()))
+            self.leave(stream, member, version, reason)
+            await self._mark()
+
+    async def _mark(self) -> None:
+        while self._left:
+            name, former, mark = self._left.pop(0)
+            await self._quarantines.add(*name, mark)
             if self._cache is not None:
-                await self._cache.point(stream, member, former.version)
+                await self._cache.point(*name, former)
 
     async def _reconcile(self, stream: StreamDefinition, member: str) -> None:
         name = (stream.name, member)

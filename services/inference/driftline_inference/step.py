@@ -16,11 +16,13 @@ from driftline.definition import StreamDefinition
 from driftline.features import Floats, History, Inputs, Layout, newest, observe
 from driftline.keyed import Told
 from driftline.members import PERSISTENCE
-from driftline.messages import FORECASTS, Forecast, Record, Topic
+from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, Record, Topic
 from driftline.slots import Slots, rounds
 from driftline_inference.rls import Filters, forecast, learn
+from driftline_inference.shadow import Shadow
 
 OUT: Topic[Any] = FORECASTS
+ALARM: Topic[Any] = ALERTS
 LIVE_LIMIT = 10_000
 """Series that a new model is tried on at most."""
 
@@ -50,12 +52,24 @@ class SavedState(msgspec.Struct, frozen=True, array_like=True):
 class ForecastLane:
     """All series of one stream; see `driftline.keyed.Lane`.
 
-    `serving` gives the models; it is asked once a batch, so a batch ends on the models that it began with.
+    `serving` gives the models; it is asked once a batch, so a batch ends on the models that it began with. `shadows`
+    gives the versions before them, which are compared for a while; `worse` is told the stream, member, version and
+    reason when a new one turns out to be worse.
     """
 
-    def __init__(self, stream: StreamDefinition, serving: Callable[[], Serving]) -> None:
+    def __init__(
+        self,
+        stream: StreamDefinition,
+        serving: Callable[[], Serving],
+        *,
+        shadows: Callable[[], Serving] = dict,
+        worse: Callable[[str, str, str, str], None] = lambda *_: None,
+    ) -> None:
         self.stream = stream
         self._serving = serving
+        self._shadows = shadows
+        self._worse = worse
+        self._watched: dict[str, Shadow] = {}
         self._layout = Layout.of(stream)
         self._steps = np.array(stream.horizon, dtype=np.int64)
         self._slots = Slots()
@@ -65,12 +79,40 @@ class ForecastLane:
 
     def work(self, messages: Sequence[Record]) -> list[list[Told]]:
         """One forecast for each record."""
-        models = {member: model for (stream, member), model in self._serving().items() if stream == self.stream.name}
+        models = self._mine(self._serving())
+        former = self._mine(self._shadows())
         order, inputs, members = self._observe(messages)
         members |= {name: _run(model, inputs) for name, model in models.items()}
         versions = {name: model.version for name, model in models.items()}
         self._last_t |= {record.key: record.t for record in messages}
-        return [[(OUT, told)] for told in self._messages(messages, order, members, versions)]
+        told: list[list[Told]] = [[(OUT, forecast)] for forecast in self._messages(messages, order, members, versions)]
+        ordered = [messages[place] for place in order]
+        for member, old in former.items():
+            if member in models:
+                told[-1] += self._compare(member, models[member], old, ordered, inputs, members[member])
+        return told
+
+    def _mine(self, models: Serving) -> dict[str, Model]:
+        return {member: model for (stream, member), model in models.items() if stream == self.stream.name}
+
+    def _compare(
+        self, member: str, new: Model, old: Model, records: Sequence[Record], inputs: Inputs, forecasts: Floats
+    ) -> list[Told]:
+        """Lets the version before forecast, too; tells and alerts when the new one is worse."""
+        shadow = self._watched.get(member)
+        if shadow is None or (shadow.new, shadow.old) != (new.version, old.version):
+            shadow = self._watched[member] = Shadow(new.version, old.version, self.stream.horizon[0])
+        if shadow.over:
+            return []
+        pairs = list(zip(forecasts[:, 0].tolist(), _run(old, inputs)[:, 0].tolist(), strict=True))
+        truths = [record.values[self.stream.target] for record in records]
+        shadow.watch([record.key for record in records], truths, pairs)
+        if not shadow.test.certain:
+            return []
+        reason = f"worse than {old.version} beyond the margin: evidence {shadow.test.evidence:.0f} after {shadow.seen}"
+        self._worse(self.stream.name, member, new.version, reason)
+        last = records[-1]
+        return [(ALARM, Alert(self.stream.name, last.key, last.t, "rollback", member, f"{new.version}: {reason}"))]
 
     def live(self) -> npt.NDArray[np.float32]:
         """[n, features]: the newest inputs of the series that the networks can forecast; LIVE_LIMIT at most."""

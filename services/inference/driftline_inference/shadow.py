@@ -1,0 +1,83 @@
+"""Whether a new version is worse than the one before, which forecasts beside it for a while. Pure.
+
+The errors of both are compared as they come, and the comparison may be looked at after every record: it is a test by
+betting (Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS-B 2024). While the new
+version is worse no more often than not, the wealth of a bettor against it is a test martingale, so it ever reaches
+1/ALPHA with a probability of at most ALPHA (Ville's inequality), however long one looks.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+
+import numpy as np
+
+ALPHA = 1e-3
+"""Largest probability that a version that is no worse is rolled back."""
+MARGIN = 0.05
+"""Worse means: a sum of absolute errors more than this share above the former version's."""
+RECORDS = 2000
+"""Records after which the former version stops to forecast."""
+BETS = np.linspace(0.05, 0.95, 10)
+"""Shares of its wealth that a bettor stakes; the evidence is the mean over bettors."""
+
+
+class SignTest:
+    """Evidence that "worse" comes more often than not."""
+
+    def __init__(self) -> None:
+        self._log_wealth = np.zeros(len(BETS))
+
+    def add(self, *, worse: bool) -> None:
+        self._log_wealth += np.log1p(BETS if worse else -BETS)
+
+    @property
+    def evidence(self) -> float:
+        return float(np.exp(np.minimum(self._log_wealth, 700.0)).mean())
+
+    @property
+    def certain(self) -> bool:
+        return self.evidence >= 1 / ALPHA
+
+
+@dataclass
+class Shadow:
+    """Two versions of a model, compared on the first horizon. `steps`: how many records it is ahead."""
+
+    new: str
+    old: str
+    steps: int
+    seen: int = 0
+    test: SignTest = field(default_factory=SignTest)
+    _awaited: dict[str, deque[tuple[float, float]]] = field(default_factory=dict)
+    _errors: tuple[float, float] = (0.0, 0.0)
+    _block: int = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing more to find out."""
+        return self.seen >= RECORDS or self.test.certain
+
+    def watch(
+        self, keys: Sequence[str], truths: Sequence[float | None], forecasts: Sequence[tuple[float, float]]
+    ) -> None:
+        """Takes in records in order: their truths, and what the new and the old version forecast from them."""
+        for key, truth, pair in zip(keys, truths, forecasts, strict=True):
+            awaited = self._awaited.setdefault(key, deque(maxlen=self.steps))
+            if len(awaited) == self.steps:
+                self._score(truth, awaited[0])
+            awaited.append(pair)
+
+    def _score(self, truth: float | None, pair: tuple[float, float]) -> None:
+        """Series of one site err together, so that one look at all of them is one bet, not one for each."""
+        if truth is None or not all(map(isfinite, pair)):
+            return
+        new, old = (error + abs(forecast - truth) for error, forecast in zip(self._errors, pair, strict=True))
+        self._errors = (new, old)
+        self._block += 1
+        self.seen += 1
+        if self._block >= len(self._awaited):
+            if new != old:
+                self.test.add(worse=new > (1 + MARGIN) * old)
+            self._errors, self._block = (0.0, 0.0), 0
