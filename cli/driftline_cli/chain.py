@@ -202,7 +202,7 @@ async def running_chain(
     key = signing_key or new_key()
     training = TrainerSettings(**shared, signing_key=SecretStr(key))
     inferring = InferenceSettings(**shared, trusted_keys=Signer(key).public)
-    models = Models(store, streams, metrics["inference"], inferring.trust())
+    models = Models(store, streams, metrics["inference"], inferring.fetcher())
     trainer = Trainer(training, store, streams, metrics["trainer"])
     common: dict[str, Any] = {"streams": streams, "on_death": on_death}
     apps = {

@@ -4,9 +4,10 @@ Pure NumPy over many series at once. Every input is a difference to the newest v
 level that was never seen before can't break a forecast.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,20 @@ class Inputs:
     """[n]: the usual size of one step of the target, in its units."""
     ready: npt.NDArray[np.bool_]
     """[n]: whether the networks' lags are filled."""
+    newest: Floats
+    """[n, lags, columns]: the newest values themselves, the newest first, NaN where missing: for models that were made
+    elsewhere."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """The inputs of all rounds, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+    def take(self, which: npt.NDArray[Any]) -> Self:
+        """Some of the rows."""
+        return type(self)(*(getattr(self, field.name)[which] for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -135,6 +150,7 @@ def newest(history: History, layout: Layout, slots: Ints, t: Ints) -> Inputs:
     values = history.recent[slots, position % layout.lags]
     target = values[:, 0]
     lagged = history.recent[slots[:, None], (position[:, None] - layout.lag_steps) % layout.lags]
+    recent = np.concatenate([values[:, None, :], lagged], axis=1)
     differences = lagged - values[:, None, :]
     if len(layout.angles):
         differences[:, :, layout.angles] = (differences[:, :, layout.angles] + 180.0) % 360.0 - 180.0
@@ -147,7 +163,7 @@ def newest(history: History, layout: Layout, slots: Ints, t: Ints) -> Inputs:
     scale = np.sqrt(moving[:, len(MEMORIES)])
     ready = (position + 1 >= layout.lags) & np.isfinite(target)
     rls = _filter_inputs(layout, values, differences[:, :RLS_LAGS, 0], averages, seasonal, clock, moving, scale)
-    return Inputs(net.astype(np.float32), rls, target, scale, ready)
+    return Inputs(net.astype(np.float32), rls, target, scale, ready, recent)
 
 
 def _remember(history: History, layout: Layout, slots: Ints, position: Ints, values: Floats) -> None:

@@ -4,10 +4,12 @@ models/<stream>/<member>/v000042-<sha256 first 12>/model.tflite
 models/<stream>/<member>/v000042-<sha256 first 12>/manifest.json
 models/<stream>/<member>/current.json
 models/<stream>/<member>/quarantine/v000042-<sha256 first 12>.json
+models/<stream>/<member>/edges/<edge>.json
 """
 
 import hashlib
 import re
+from math import prod
 from typing import Literal, TypeVar
 
 import msgspec
@@ -30,6 +32,31 @@ class Quarantine(msgspec.Struct, frozen=True):
     since: float
 
 
+class Usage(msgspec.Struct, frozen=True):
+    """What one edge runs of a model: nothing in use is ever pruned. `since`: seconds since the epoch."""
+
+    edge: str
+    version: str
+    former: str | None
+    """What a rollback would go back to."""
+    pinned: bool
+    """Whether it stays on `version` wherever the pointer goes."""
+    since: float
+
+    @property
+    def versions(self) -> set[str]:
+        return {self.version} | ({self.former} if self.former else set())
+
+
+class ColumnScaling(msgspec.Struct, frozen=True):
+    """Inputs are (value - offset) / scale, one of each per column; outputs are turned back by the target's own."""
+
+    offset: list[float]
+    scale: list[float]
+    target_offset: float
+    target_scale: float
+
+
 class Golden(msgspec.Struct, frozen=True):
     """Inputs and the outputs that the trainer saw for them; the edge must see the same."""
 
@@ -50,13 +77,17 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """The version that it was fine-tuned from or replaces."""
     definition: str
     """The stream definition's fingerprint."""
-    input_shape: tuple[int, int]
-    """Rows (-1: any number) and features."""
-    output_shape: tuple[int, int]
-    output: Literal["difference"] = "difference"
-    """Outputs are differences to the target's last value, in its units, one a horizon."""
-    scaling: Literal["inside"] = "inside"
-    """Where inputs are normalised: in the model, so the edge feeds raw features."""
+    input_shape: tuple[int, ...]
+    """Rows (-1: any number, 1: one by one), then features, or lags and columns, or both in one."""
+    output_shape: tuple[int, ...]
+    inputs: Literal["features", "lags"] = "features"
+    """What a row holds: what `driftline.features` makes, or the newest records themselves, the oldest first."""
+    columns: tuple[str, ...] = ()
+    """Which columns a lag holds, in this order."""
+    output: Literal["difference", "value"] = "difference"
+    """What the outputs are, one a horizon: differences to the target's last value, or values."""
+    scaling: Literal["inside"] | ColumnScaling = "inside"
+    """Where inputs and outputs are normalised: in the model, so the edge feeds raw values; or how the edge does it."""
     horizon: tuple[int, ...]
     architecture: str
     trained_from: int
@@ -72,9 +103,21 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     libraries: dict[str, str]
     created: str
 
+    @property
+    def width(self) -> int:
+        """Numbers in a row."""
+        return prod(self.input_shape[1:])
+
+    @property
+    def outputs(self) -> int:
+        """Numbers in a row's answer."""
+        return prod(self.output_shape[1:])
+
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+IMPORTED = "imported"
+"""The architecture of a model that was made elsewhere: it can't be fine-tuned."""
 PARITY = 1e-4
 """Largest difference to a golden output, relative to the outputs' size, that is rounding and not another model."""
 
@@ -100,6 +143,15 @@ def quarantine_key(stream: str, member: str, version: str) -> str:
     return f"{folder(stream, member)}/quarantine/{version}.json"
 
 
+def usage_prefix(stream: str, member: str) -> str:
+    return f"{folder(stream, member)}/edges/"
+
+
+def usage_key(stream: str, member: str, edge: str) -> str:
+    """Where an edge notes what it runs."""
+    return f"{usage_prefix(stream, member)}{edge}.json"
+
+
 def weights_key(stream: str, member: str, version: str) -> str:
     """What the trainer fine-tunes the next version from; the edge never reads it."""
     return f"{folder(stream, member)}/{version}/weights.npz"
@@ -122,7 +174,7 @@ def version_number(version: str) -> int:
     return int(match[1])
 
 
-def encode(value: Pointer | Manifest | Quarantine) -> bytes:
+def encode(value: Pointer | Manifest | Quarantine | Usage) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value), indent=1)
 
 
@@ -137,8 +189,10 @@ def decode(payload: bytes, kind: type[T], reason: str) -> T:
 def verify(
     manifest: Manifest, model: bytes, *, stream: StreamDefinition, member: str, version: str, width: int
 ) -> None:
-    """Raises RefusedModel unless `model` is exactly what `manifest` promises, for this stream and these features."""
-    found = digest(model)
+    """Raises RefusedModel unless `model` is exactly what `manifest` promises, for this stream.
+
+    width: how many features the stream has.
+    """
     checks = (
         ("manifest", "version", manifest.version, version),
         ("manifest", "member", manifest.member, member),
@@ -146,10 +200,29 @@ def verify(
         ("stream", "definition", manifest.definition, stream.fingerprint),
         ("stream", "horizon", tuple(manifest.horizon), stream.horizon),
         ("size", "size", len(model), manifest.size),
-        ("sha256", "sha256", found, manifest.sha256),
-        ("shape", "input width", manifest.input_shape[1], width),
-        ("shape", "output width", manifest.output_shape[1], len(stream.horizon)),
+        ("sha256", "sha256", digest(model), manifest.sha256),
+        ("shape", "output width", manifest.outputs, len(stream.horizon)),
     )
     for reason, what, is_, ought in checks:
         if is_ != ought:
             raise RefusedModel(reason, f"found {what} {is_!r}, expected {ought!r}")
+    if manifest.inputs == "lags":
+        _verify_lags(manifest, stream)
+    elif manifest.width != width:
+        raise RefusedModel("shape", f"found input width {manifest.width!r}, expected {width!r}")
+
+
+def _verify_lags(manifest: Manifest, stream: StreamDefinition) -> None:
+    """Raises RefusedModel unless the stream has the columns and remembers the lags that the model wants."""
+    unknown = sorted(set(manifest.columns) - set(stream.columns))
+    if unknown or not manifest.columns:
+        raise RefusedModel("shape", f"found columns {manifest.columns}, expected some of {stream.columns}")
+    lags, rest = divmod(manifest.width, len(manifest.columns))
+    if rest or not 1 <= lags <= stream.lags:
+        raise RefusedModel(
+            "shape", f"found {lags} lags of {len(manifest.columns)} columns, expected 1 to {stream.lags}"
+        )
+    if isinstance(manifest.scaling, ColumnScaling):
+        sizes = (len(manifest.scaling.offset), len(manifest.scaling.scale))
+        if sizes != (len(manifest.columns),) * 2 or 0.0 in manifest.scaling.scale:
+            raise RefusedModel("manifest", f"found scaling {manifest.scaling}, expected one that is not 0 per column")

@@ -1,7 +1,11 @@
 """Two trained versions, a store to publish them in, and models that follow it."""
 
+import importlib.util
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from driftline.definition import StreamDefinition
@@ -12,6 +16,7 @@ from driftline.store import Store
 from driftline.tables import Rows, read_file
 from driftline_inference.cache import Cache
 from driftline_inference.models import Models
+from driftline_inference.versions import Fetcher
 from driftline_trainer.fit import Task, Trained, train
 from driftline_trainer.publish import current, publish
 from tests.conftest import ROOT
@@ -19,6 +24,18 @@ from tests.conftest import ROOT
 SIGNER = Signer(new_key())
 STRANGER = Signer(new_key())
 TRUST = Trust([SIGNER.public])
+
+
+KEPT = ROOT / ".test-models"
+"""Models of the last run that had TensorFlow, for the run with the other runtime, which has none."""
+
+
+def kept(name: str, train: Callable[[], Trained]) -> Trained:
+    place = KEPT / f"{name}.msgpack"
+    if importlib.util.find_spec("tensorflow") is not None:
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(msgspec.msgpack.encode(train()))
+    return msgspec.msgpack.decode(place.read_bytes(), type=Trained)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +48,7 @@ def stream(temperature: StreamDefinition) -> StreamDefinition:
 @pytest.fixture(scope="module")
 def versions(stream: StreamDefinition) -> list[Trained]:
     rows: Rows = read_file(ROOT / "data" / "la-haute-borne.parquet", stream)
-    return [train(Task(stream, rows.take(slice(0, count)))) for count in (2000, 2400)]
+    return [kept(f"mlp-{count}", partial(train, Task(stream, rows.take(slice(0, count))))) for count in (2000, 2400)]
 
 
 @pytest.fixture
@@ -40,7 +57,7 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 def new_models(store: Store, stream: StreamDefinition, trust: Trust = TRUST, cache: Cache | None = None) -> Models:
-    return Models(store, {stream.name: stream}, Metrics(), trust, cache)
+    return Models(store, {stream.name: stream}, Metrics(), Fetcher(trust), cache)
 
 
 async def put(store: Store, stream: StreamDefinition, trained: Trained, signer: Signer | None = SIGNER) -> str:

@@ -65,7 +65,7 @@ async def test_the_successor_is_cached_and_only_its_former_version_is_kept_besid
     assert (await restarted(away, stream, cache)).serving()[stream.name, "batch"].version == names[2]
 
 
-@pytest.mark.parametrize("what", ["truncated", "flipped", "manifest", "pointer", "missing"])
+@pytest.mark.parametrize("what", ["truncated", "flipped", "manifest", "missing"])
 async def test_what_has_rotted_on_the_disk_never_serves(away, stream, cache, good: str, what: str):
     model = manifests.model_key(stream.name, "batch", good)
     body = (await cache.folder.get(model)).body
@@ -75,11 +75,27 @@ async def test_what_has_rotted_on_the_disk_never_serves(away, stream, cache, goo
         await cache.folder.put(model, body[:-9] + bytes([body[-9] ^ 16]) + body[-8:])
     elif what == "manifest":
         await cache.folder.put(manifests.manifest_key(stream.name, "batch", good), b"{")
-    elif what == "pointer":
-        await cache.folder.put(manifests.pointer_key(stream.name, "batch"), b"")
     else:
         await cache.folder.delete(model)
     assert (await restarted(away, stream, cache)).serving() == {}
+
+
+async def test_where_the_newest_has_rotted_the_one_before_serves(store, away, stream, versions, cache, good: str):
+    models = new_models(store, stream, cache=cache)
+    await models.reconcile()
+    newest = await put(store, stream, versions[1])
+    await models.reconcile()
+    await cache.folder.put(manifests.model_key(stream.name, "batch", newest), b"rot")
+    assert (await restarted(away, stream, cache)).loaded[stream.name, "batch"].version == good
+
+
+async def test_without_a_word_of_what_served_the_newest_whole_version_does(store, away, stream, versions, cache, good):
+    models = new_models(store, stream, cache=cache)
+    await models.reconcile()
+    newest = await put(store, stream, versions[1])
+    await models.reconcile()
+    await cache.folder.put(manifests.pointer_key(stream.name, "batch"), b"")
+    assert (await restarted(away, stream, cache)).loaded[stream.name, "batch"].version == newest
 
 
 async def test_what_has_rotted_is_fetched_anew_when_the_store_is_back(store, stream, cache, good: str):
@@ -87,4 +103,4 @@ async def test_what_has_rotted_is_fetched_anew_when_the_store_is_back(store, str
     models = new_models(store, stream, cache=cache)
     await models.reconcile()
     assert models.serving()[stream.name, "batch"].version == good
-    assert models.status(stream.name, "batch").refused == {}
+    assert models.standing(stream.name, "batch").refused == {}

@@ -6,7 +6,7 @@ import pytest
 
 from driftline import manifest as manifests
 from driftline.definition import StreamDefinition
-from driftline.features import Layout
+from driftline.features import Inputs, Layout
 from driftline.folder import FolderStore
 from driftline.manifest import Pointer
 from driftline.signing import Signer, seal, unseal
@@ -23,7 +23,7 @@ async def test_without_any_model_nothing_serves_and_nothing_breaks(store, stream
     models = new_models(store, stream)
     await models.reconcile()
     assert models.serving() == {}
-    assert models.status(stream.name, "batch").state == "missing"
+    assert models.standing(stream.name, "batch").serving is None
 
 
 async def test_a_published_version_is_swapped_in_and_so_is_its_successor(store, stream, versions):
@@ -36,7 +36,7 @@ async def test_a_published_version_is_swapped_in_and_so_is_its_successor(store, 
     await models.reconcile()
     assert models.serving()[stream.name, "batch"].version == second
     assert serving[stream.name, "batch"].version == first, "who began with the former set goes on with it"
-    assert models.status(stream.name, "batch").swaps == 2
+    assert models.standing(stream.name, "batch").swaps == 2
 
 
 async def test_a_pointer_that_did_not_move_is_not_fetched_again(store, stream, versions):
@@ -53,7 +53,7 @@ async def test_a_pointer_seen_before_its_version_is_looked_at_again(store, strea
     version = manifests.version_name(1, versions[0].model)
     await point(store, stream, version)
     await models.reconcile()
-    assert models.status(stream.name, "batch").state == "missing"
+    assert models.standing(stream.name, "batch").serving is None
     await store.delete(manifests.pointer_key(stream.name, "batch"))
     assert await put(store, stream, versions[0]) == version
     await models.reconcile()
@@ -135,7 +135,7 @@ async def test_a_spoilt_version_is_refused_with_its_reason_and_the_former_goes_o
 ):
     models, good, _ = await broken(store, stream, versions, change)
     assert models.serving()[stream.name, "batch"].version == good
-    assert any(text.startswith(reason) for text in models.status(stream.name, "batch").refused.values())
+    assert any(text.startswith(reason) for text in models.standing(stream.name, "batch").refused.values())
 
 
 async def test_a_refused_version_is_remembered_and_a_good_one_after_it_serves(store, stream, versions):
@@ -146,7 +146,7 @@ async def test_a_refused_version_is_remembered_and_a_good_one_after_it_serves(st
     await point(store, stream, bad)
     await models.reconcile()
     assert models.serving()[stream.name, "batch"].version == good
-    assert list(models.status(stream.name, "batch").refused) == [bad]
+    assert list(models.standing(stream.name, "batch").refused) == [bad]
 
 
 async def test_a_served_model_gives_what_the_trainer_saw(store, stream, versions):
@@ -174,10 +174,12 @@ async def test_a_model_that_can_not_forecast_a_live_series_is_refused(store, str
     good = await put(store, stream, versions[0])
     await models.reconcile()
     width = Layout.of(stream).net_width
-    models.probe_with(lambda _: np.full((3, width), np.nan, dtype=np.float32))
+    wild = np.full((3, width), np.nan, dtype=np.float32)
+    nothing = np.empty((3, 0, 0))
+    models.probe_with(lambda _: Inputs(wild, nothing, np.ones(3), np.ones(3), np.ones(3, dtype=bool), nothing))
     bad = await put(store, stream, versions[1])
     await models.reconcile()
     assert models.serving()[stream.name, "batch"].version == good
-    assert models.status(stream.name, "batch").refused == {
+    assert models.standing(stream.name, "batch").refused == {
         bad: "finite: found no finite forecast for 3 of 3 live series"
     }

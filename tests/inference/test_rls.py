@@ -11,6 +11,12 @@ from driftline_inference.rls import Filters, forecast, learn
 STEPS = np.array([1])
 
 
+def inputs(terms: np.ndarray, last: np.ndarray) -> Inputs:
+    """What one series is forecast from, of the size of step 1."""
+    nothing = np.empty((1, 0), np.float32)
+    return Inputs(nothing, terms, last, np.ones(1), np.ones(1, dtype=bool), np.empty((1, 0, 0)))
+
+
 def feed(x: np.ndarray, y: np.ndarray, filters: Filters | None = None) -> np.ndarray:
     """The forecasts of one series; x: [n, terms], y: [n]."""
     filters = filters or Filters.empty(1, (1,), x.shape[1])
@@ -18,7 +24,7 @@ def feed(x: np.ndarray, y: np.ndarray, filters: Filters | None = None) -> np.nda
     slot = np.array([0])
     for n in range(len(y)):
         learn(filters, STEPS, slot, y[n : n + 1])
-        part = Inputs(np.empty((1, 0), np.float32), x[n][None, None], y[n : n + 1], np.ones(1), np.ones(1, dtype=bool))
+        part = inputs(x[n][None, None], y[n : n + 1])
         found[n] = forecast(filters, slot, part)[0, 0]
     return found
 
@@ -77,6 +83,6 @@ def test_several_horizons_learn_from_their_own_past():
     for n in range(400):
         y = np.array([float(n)])
         learn(filters, steps, slot, y)
-        part = Inputs(np.empty((1, 0), np.float32), np.ones((1, 2, 1)), y, np.ones(1), np.ones(1, dtype=bool))
+        part = inputs(np.ones((1, 2, 1)), y)
         found[n] = forecast(filters, slot, part)[0]
     assert found[-1] == pytest.approx([400.0, 403.0], abs=1.0)

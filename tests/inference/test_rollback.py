@@ -68,15 +68,15 @@ async def test_sent_twice_it_is_done_once(edge: Edge, stream: StreamDefinition):
     answers = [await edge.roll_back(edge.bad) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [200, 200]
     assert serving(edge.models, stream) == edge.good
-    assert edge.models.status(stream.name, "batch").swaps == 3
+    assert edge.models.standing(stream.name, "batch").swaps == 3
 
 
 async def test_no_other_edge_serves_it_again(edge: Edge, store, stream: StreamDefinition):
     await edge.roll_back(edge.bad)
     other = new_models(store, stream)
     await other.reconcile()
-    assert other.serving() == {}
-    assert other.status(stream.name, "batch").refused == {edge.bad: "quarantine: worse since noon"}
+    assert serving(other, stream) == edge.good, "a new edge begins with the newest that may serve"
+    assert other.standing(stream.name, "batch").refused == {edge.bad: "quarantine: worse since noon"}
 
 
 async def test_a_restart_does_not_bring_it_back(edge: Edge, store, stream: StreamDefinition, cache: Cache):
@@ -113,7 +113,7 @@ async def test_without_a_former_version_there_is_nothing_to_go_back_to(edge: Edg
 async def test_after_a_restart_the_former_version_is_still_known(edge: Edge, store, stream, cache: Cache):
     restarted = new_models(store, stream, cache=cache)
     await restarted.reconcile()
-    assert restarted.former(stream.name, "batch") == edge.good
+    assert restarted.standing(stream.name, "batch").former.version == edge.good
 
 
 async def test_who_has_no_token_steers_nothing(edge: Edge, stream: StreamDefinition):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from driftline.bus import Envelope
 from driftline.definition import parse
-from driftline.features import Layout
+from driftline.features import Inputs, Layout
 from driftline.keyed import KeyedStep
 from driftline.messages import ALERTS, Forecast, Record
 from driftline_inference.step import ForecastLane, refuse
@@ -30,10 +30,11 @@ class Plus:
         self.by = by
         self.rows: list[int] = []
 
-    def run(self, inputs: np.ndarray) -> np.ndarray:
-        assert inputs.shape[1] == WIDTH
-        self.rows.append(len(inputs))
-        return np.full((len(inputs), 2), self.by, dtype=np.float32)
+    def forecast(self, inputs: Inputs) -> np.ndarray:
+        assert inputs.net.shape[1] == WIDTH
+        self.rows.append(len(inputs.net))
+        forecasts = np.repeat(inputs.last[:, None] + self.by, 2, axis=1)
+        return np.where(inputs.ready[:, None], forecasts, np.nan)
 
 
 def records(count: int, keys: int = 2, seed: int = 0) -> list[Record]:

@@ -36,7 +36,7 @@ def create_app(
 ) -> FastAPI:
     """Forecasts from the records topic with the store's models. `models` may be given by who wants to steer them."""
     metrics = metrics or Metrics()
-    serving = models or Models(store, streams, metrics, settings.trust(), settings.open_cache())
+    serving = models or Models(store, streams, metrics, settings.fetcher(), settings.open_cache(), settings.edge)
 
     def leave(stream: str, member: str, version: str, reason: str) -> None:
         serving.leave(stream, member, version, reason)
@@ -81,7 +81,15 @@ def create_app(
         on_death=on_death,
         close=close,
     )
-    app.include_router(routes(serving, streams, settings.token))
+    app.include_router(
+        routes(
+            serving,
+            streams,
+            settings.token,
+            watched=lambda stream, member: lanes[stream].shadow(member),
+            wake=watch.wake,
+        )
+    )
     app.include_router(webhook.routes(watch, settings.token))
     app.include_router(v2.routes(serving, app.version, checks))
     return app

@@ -7,9 +7,10 @@ refused like anything else that can't be trusted.
 import logging
 
 from driftline import manifest as manifests
-from driftline.errors import StoreUnavailable
+from driftline.errors import NotFound, RefusedModel, StoreUnavailable
 from driftline.folder import FolderStore
-from driftline.manifest import Pointer
+from driftline.manifest import Usage
+from driftline_inference.versions import Fetched, read
 
 log = logging.getLogger(__name__)
 
@@ -20,24 +21,37 @@ class Cache:
     def __init__(self, folder: FolderStore) -> None:
         self.folder = folder
 
-    async def keep(self, stream: str, member: str, version: str, *, manifest: bytes, model: bytes, former: str) -> None:
-        """Writes a version, then points at it. A disk that is full costs the cache, never the swap."""
+    async def keep(self, stream: str, member: str, fetched: Fetched) -> None:
+        """Writes a version. A disk that is full costs the cache, never the swap."""
+        version = fetched.model.version
         try:
-            await self.folder.put(manifests.model_key(stream, member, version), model)
-            await self.folder.put(manifests.manifest_key(stream, member, version), manifest)
-            await self.point(stream, member, version)
-            await self._prune(stream, member, {version, former})
+            await self.folder.put(manifests.model_key(stream, member, version), fetched.model_file)
+            await self.folder.put(manifests.manifest_key(stream, member, version), fetched.manifest_file)
         except StoreUnavailable as error:
             log.warning("model not cached: %s", error, extra={"stream": stream, "member": member, "version": version})
 
-    async def point(self, stream: str, member: str, version: str) -> None:
-        """Says which version a restart serves. Raises StoreUnavailable."""
-        await self.folder.put(manifests.pointer_key(stream, member), manifests.encode(Pointer(version)))
+    async def use(self, stream: str, member: str, usage: Usage) -> None:
+        """Says what a restart serves, and drops what that needs no more."""
+        try:
+            await self.folder.put(manifests.pointer_key(stream, member), manifests.encode(usage))
+            await self._prune(stream, member, usage.versions)
+        except StoreUnavailable as error:
+            log.warning("usage not cached: %s", error, extra={"stream": stream, "member": member})
+
+    async def usage(self, stream: str, member: str) -> Usage | None:
+        """What served when this edge was last up; None when it can't be said."""
+        try:
+            return manifests.decode(await read(self.folder, manifests.pointer_key(stream, member)), Usage, "pointer")
+        except NotFound:
+            return None
+        except RefusedModel as error:
+            log.warning("cached usage dropped: %s", error, extra={"stream": stream, "member": member})
+            return None
 
     async def versions(self, stream: str, member: str) -> list[str]:
-        """What is cached of a model, the oldest first."""
+        """What is cached of a model, the newest first."""
         prefix = f"{manifests.folder(stream, member)}/v"
-        return sorted({listed.key.split("/")[3] async for listed in self.folder.list(prefix)})
+        return sorted({listed.key.split("/")[3] async for listed in self.folder.list(prefix)}, reverse=True)
 
     async def drop(self, stream: str, member: str) -> None:
         """Forgets what is cached of a model."""

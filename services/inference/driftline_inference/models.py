@@ -7,159 +7,88 @@ assignment swaps it in; a refused version is remembered, and the former one goes
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
-
-import numpy as np
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 
 from driftline import manifest as manifests
 from driftline.definition import StreamDefinition
 from driftline.errors import Conflict, InvalidInput, NotFound, RefusedModel
-from driftline.features import Layout
-from driftline.interpreter import Batch, Interpreter, check_golden
-from driftline.manifest import Manifest, Pointer, Quarantine
+from driftline.manifest import Pointer, Quarantine, Usage
 from driftline.members import MODELS
 from driftline.metrics import Metrics
-from driftline.signing import Trust, unseal
 from driftline.store import Store
 from driftline_inference.cache import Cache
-from driftline_inference.quarantine import Quarantines
+from driftline_inference.marks import Marks
+from driftline_inference.standing import Name, Standing
 from driftline_inference.step import Serving
+from driftline_inference.versions import Fetched, Fetcher, Live, LoadedModel
 
 log = logging.getLogger(__name__)
 
-MODEL_LIMIT = 64 * 1024 * 1024
-"""Bytes of a model at most: with two versions each it bounds the cache."""
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A verified version, ready to run. `swapped`: seconds since the epoch when it began to serve."""
-
-    manifest: Manifest
-    interpreter: Interpreter
-    swapped: float
-
-    @property
-    def version(self) -> str:
-        return self.manifest.version
-
-    def run(self, inputs: Batch) -> Batch:
-        return self.interpreter.run(inputs)
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """A verified version with its files as they lay in the store."""
-
-    loaded: LoadedModel
-    manifest: bytes
-    model: bytes
-
-
-@dataclass(frozen=True)
-class Status:
-    """What is known of one model of one stream, for people."""
-
-    state: Literal["missing", "serving"]
-    refused: Mapping[str, str]
-    """By version, why it was refused."""
-    swaps: int
+FALL_BACKS = 5
+"""Older versions that are tried at most where nothing serves and the pointer's version may not."""
 
 
 class Models:
-    """The serving models of all streams. `serving` is read by the step, and only ever replaced as a whole."""
+    """The models of all streams. `loaded` is read by the step, and only ever replaced as a whole."""
 
     def __init__(
         self,
         store: Store,
         streams: Mapping[str, StreamDefinition],
         metrics: Metrics,
-        trust: Trust,
+        fetcher: Fetcher,
         cache: Cache | None = None,
-        model_limit: int = MODEL_LIMIT,
+        edge: str = "edge",
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """edge: the name under which this edge notes what it runs."""
         self._store = store
-        self._streams = streams
         self._metrics = metrics
-        self._trust = trust
+        self._fetcher = fetcher
         self._cache = cache
-        self._model_limit = model_limit
-        self._quarantines = Quarantines(store, cache.folder if cache else None)
-        self._restored = cache is None
-        self._former: dict[tuple[str, str], LoadedModel] = {}
-        self._left: list[tuple[tuple[str, str], str, Quarantine]] = []
+        self._edge = edge
         self._clock = clock
-        self.loaded: Mapping[tuple[str, str], LoadedModel] = {}
+        self._marks = Marks(store, cache.folder if cache else None)
+        self._standings = {
+            (name, member): Standing(stream, member) for name, stream in streams.items() for member in MODELS
+        }
+        self._restored = cache is None
+        self._left: list[tuple[Name, Quarantine]] = []
+        self._changed: set[Name] = set()
         self._reconciling = asyncio.Lock()
-        self._etags: dict[tuple[str, str], str] = {}
-        self._refused: dict[tuple[str, str], dict[str, str]] = {}
-        self._swaps: dict[tuple[str, str], int] = {}
-        self._live: Callable[[str], Batch] | None = None
-        if trust.believes_nobody:
+        self.loaded: Mapping[Name, LoadedModel] = {}
+        self._shadows: Mapping[Name, LoadedModel] = {}
+        if fetcher.trust.believes_nobody:
             log.warning("found no trusted keys: every model will be refused, the built-in members forecast alone")
 
-    def probe_with(self, live: Callable[[str], Batch]) -> None:
-        """`live` gives the newest inputs of all series of a stream: a new model must be able to forecast from them."""
-        self._live = live
+    def probe_with(self, live: Live) -> None:
+        """A new model must be able to forecast from what `live` gives."""
+        self._fetcher = replace(self._fetcher, live=live)
 
     def serving(self) -> Serving:
         return self.loaded
 
-    def former(self, stream: str, member: str) -> str | None:
-        """The version that a rollback would go back to."""
-        found = self._former.get((stream, member))
-        return found.version if found else None
-
     def shadows(self) -> Serving:
-        """The versions that served before those that serve now."""
-        return self._former
+        """The versions that served before those that serve now, where they may take over again."""
+        return self._shadows
 
-    def status(self, stream: str, member: str) -> Status:
-        name = (stream, member)
-        state: Literal["missing", "serving"] = "serving" if name in self.loaded else "missing"
-        return Status(state, self._refused.get(name, {}), self._swaps.get(name, 0))
+    def standing(self, stream: str, member: str) -> Standing:
+        """Raises NotFound."""
+        found = self._standings.get((stream, member))
+        if found is None:
+            known = sorted(".".join(name) for name in self._standings)
+            raise NotFound(f"found no model {stream}.{member}, expected one of {known}")
+        return found
 
     async def reconcile(self) -> None:
         """Brings every model to the version that its pointer names. Raises StoreUnavailable."""
         async with self._reconciling:
             await self._restore()
-            await self._mark()
-            await self._quarantines.catch_up()
-            for stream in self._streams.values():
-                for member in MODELS:
-                    await self._reconcile(stream, member)
-
-    async def _restore(self) -> None:
-        """Once, before the store is asked: serves what served when this edge was last up."""
-        if self._cache is None or self._restored:
-            return
-        self._restored = True
-        for stream in self._streams.values():
-            for member in MODELS:
-                try:
-                    pointer = await _read(self._cache.folder, manifests.pointer_key(stream.name, member))
-                    version = manifests.decode(pointer, Pointer, "pointer").version
-                    await self._restore_former(self._cache, stream, member, version)
-                    fetched = await self._fetch(self._cache.folder, stream, member, version)
-                    self._swap((stream.name, member), fetched.loaded)
-                except NotFound:
-                    continue
-                except RefusedModel as error:
-                    log.warning("cached model dropped: %s", error, extra={"stream": stream.name, "member": member})
-                    await self._cache.drop(stream.name, member)
-
-    async def _restore_former(self, cache: Cache, stream: StreamDefinition, member: str, serving: str) -> None:
-        """What a rollback would go back to."""
-        for version in await cache.versions(stream.name, member):
-            if version != serving:
-                try:
-                    fetched = await self._fetch(cache.folder, stream, member, version)
-                    self._former[stream.name, member] = fetched.loaded
-                except (NotFound, RefusedModel) as error:
-                    log.warning("former version not restored: %s", error, extra={"version": version})
+            await self._note()
+            for standing in self._standings.values():
+                await self._follow(standing)
+            await self._note()
 
     def leave(self, stream: str, member: str, version: str, reason: str) -> None:
         """Leaves `version` for the one before, at once. The marks that keep it from coming back are written by the next
@@ -167,39 +96,77 @@ class Models:
 
         Raises NotFound, InvalidInput when another version serves, Conflict when there is none to go back to.
         """
-        name = (stream, member)
-        serving = self.loaded.get(name)
-        if serving is None:
+        standing = self.standing(stream, member)
+        if standing.serving is None:
             raise NotFound(f"found no model {stream}.{member} that serves, expected one")
-        if version in self._refused.get(name, {}):
+        if version in standing.refused:
             return
-        if serving.version != version:
-            raise InvalidInput(f"found version {version!r}, expected the serving one, {serving.version!r}")
-        former = self._former.get(name)
-        if former is None:
+        if standing.version != version:
+            raise InvalidInput(f"found version {version!r}, expected the serving one, {standing.version!r}")
+        if standing.former is None:
             raise Conflict(f"found no former version of {stream}.{member}, expected one to go back to")
-        self._swap(name, replace(former, swapped=self._clock()))
-        del self._former[name]
-        self._refuse(name, version, RefusedModel("quarantine", reason))
-        self._left.append((name, former.version, Quarantine(version, reason, self._clock())))
+        standing.pinned = False
+        self._refuse(standing, version, RefusedModel("quarantine", reason))
+        self._left.append((standing.name, Quarantine(version, reason, self._clock())))
+        self._swap(standing, standing.former, f"{version} was left: {reason}")
+        standing.former = None
+        self._show()
 
     async def rollback(self, stream: str, member: str, version: str, reason: str) -> None:
         """See `leave`; returns when the marks are on this edge's disk, and in the store if that answers."""
         async with self._reconciling:
             self.leave(stream, member, version, reason)
-            await self._mark()
+            await self._note()
 
-    async def _mark(self) -> None:
-        while self._left:
-            name, former, mark = self._left.pop(0)
-            await self._quarantines.add(*name, mark)
-            if self._cache is not None:
-                await self._cache.point(*name, former)
+    async def pin(self, stream: str, member: str, version: str | None) -> None:
+        """Stays on `version` wherever the pointer goes; None follows the pointer again. Twice is once.
 
-    async def _reconcile(self, stream: StreamDefinition, member: str) -> None:
-        name = (stream.name, member)
+        Raises NotFound, StoreUnavailable, InvalidInput for a version that may not serve.
+        """
+        async with self._reconciling:
+            standing = self.standing(stream, member)
+            if version is not None and standing.version != version:
+                try:
+                    await self._adopt(standing, version, "pinned by hand")
+                except RefusedModel as error:
+                    raise InvalidInput(f"version {version} may not serve: {error}") from error
+            standing.pinned = version is not None
+            standing.etag = None
+            self._show()
+            self._changed.add(standing.name)
+            await self._note()
+
+    async def _restore(self) -> None:
+        """Once, before the store is asked: serves what served when this edge was last up."""
+        if self._cache is None or self._restored:
+            return
+        self._restored = True
+        for standing in self._standings.values():
+            usage = await self._cache.usage(*standing.name)
+            await self._restore_one(self._cache, standing, usage)
+            standing.pinned = usage is not None and usage.version == standing.version and usage.pinned
+        self._show()
+
+    async def _restore_one(self, cache: Cache, standing: Standing, usage: Usage | None) -> None:
+        """What served, and what a rollback would go back to; the newest that is still whole if that has rotted."""
+        cached = await cache.versions(*standing.name)
+        cached.sort(key=lambda version: usage is not None and version == usage.version, reverse=True)
+        good: list[LoadedModel] = []
+        for version in cached:
+            try:
+                await self._marks.check(*standing.name, version, store=False)
+                good.append((await self._fetcher.fetch(cache.folder, standing.stream, standing.member, version)).model)
+            except (NotFound, RefusedModel) as error:
+                log.warning("cached model not used: %s", error, extra={"version": version})
+        if not good:
+            await cache.drop(*standing.name)
+            return
+        self._swap(standing, good[0], "restored from this edge's disk")
+        standing.former = good[1] if len(good) > 1 else None
+
+    async def _follow(self, standing: Standing) -> None:
         try:
-            pointer = await self._store.get(manifests.pointer_key(stream.name, member), unless=self._etags.get(name))
+            pointer = await self._store.get(manifests.pointer_key(*standing.name), unless=standing.etag)
         except NotFound:
             return
         if pointer is None:
@@ -208,78 +175,91 @@ class Models:
         try:
             version = manifests.decode(pointer.body, Pointer, "pointer").version
             manifests.version_number(version)
-            if name not in self.loaded or self.loaded[name].version != version:
-                self._check_remembered(name, version)
-                await self._quarantines.check(*name, version)
-                fetched = await self._fetch(self._store, stream, member, version)
-                former = self._swap(name, fetched.loaded)
-                await self._keep(name, fetched, former)
+            standing.named = version
+            standing.compare(self._clock())
+            if standing.version != version and not standing.pinned:
+                await self._adopt(standing, version, "named by the store's pointer")
         except RefusedModel as error:
-            self._refuse(name, version, error)
+            self._refuse(standing, version, error)
+            if standing.serving is None:
+                await self._fall_back(standing, version)
         except NotFound as error:
             # The pointer may be seen before what it points at: the next wake looks again.
-            log.warning("model not there yet", extra={"stream": stream.name, "member": member, "missing": str(error)})
+            log.warning("model not there yet: %s", error, extra={"stream": standing.stream.name, "version": version})
             return
-        self._etags[name] = pointer.etag
+        standing.etag = pointer.etag
 
-    def _check_remembered(self, name: tuple[str, str], version: str) -> None:
-        refused = self._refused.get(name, {}).get(version)
-        if refused is not None:
-            raise RefusedModel("remembered", refused)
+    async def _adopt(self, standing: Standing, version: str, why: str) -> None:
+        """Swaps a version in. Raises RefusedModel, NotFound."""
+        remembered = standing.refused.get(version)
+        if remembered is not None:
+            raise RefusedModel("remembered", remembered)
+        await self._marks.check(*standing.name, version)
+        fetched = await self._fetcher.fetch(self._store, standing.stream, standing.member, version)
+        self._swap(standing, fetched.model, why)
+        await self._keep(standing, fetched)
 
-    async def _fetch(self, store: Store, stream: StreamDefinition, member: str, version: str) -> Fetched:
-        """A version out of `store`, verified and ready to run. Raises RefusedModel, NotFound."""
-        described = await _read(store, manifests.manifest_key(stream.name, member, version))
-        manifest = unseal(described, self._trust)
-        if manifest.size > self._model_limit:
-            raise RefusedModel("size", f"found {manifest.size} bytes, expected at most {self._model_limit}")
-        model = await _read(store, manifests.model_key(stream.name, member, version))
-        width = Layout.of(stream).net_width
-        manifests.verify(manifest, model, stream=stream, member=member, version=version, width=width)
-        live = self._live(stream.name) if self._live else np.empty((0, width), np.float32)
-        interpreter = await asyncio.to_thread(_load, model, manifest, live)
-        return Fetched(LoadedModel(manifest, interpreter, self._clock()), described, model)
-
-    async def _keep(self, name: tuple[str, str], fetched: Fetched, former: str) -> None:
+    async def _keep(self, standing: Standing, fetched: Fetched) -> None:
         if self._cache is not None:
-            version = fetched.loaded.version
-            await self._cache.keep(
-                *name, version, manifest=fetched.manifest, model=fetched.model, former=former or version
-            )
+            await self._cache.keep(*standing.name, fetched)
 
-    def _swap(self, name: tuple[str, str], model: LoadedModel) -> str:
-        """Returns the version that served before, or nothing."""
-        former = self.loaded.get(name)
-        self.loaded = {**self.loaded, name: model}
-        self._swaps[name] = self._swaps.get(name, 0) + 1
-        self._metrics.model_swaps.labels(*name).inc()
-        if former is not None:
-            self._former[name] = former
-            self._metrics.model_info.remove(*name, former.version)
-        self._metrics.model_info.labels(*name, model.version).set(1)
-        log.info("model swapped in", extra={"stream": name[0], "member": name[1], "version": model.version})
-        return former.version if former else ""
+    async def _fall_back(self, standing: Standing, named: str) -> None:
+        """Where nothing serves, an older version that may is better than none."""
+        older = sorted({version async for version in self._versions(standing) if version < named}, reverse=True)
+        for version in older[:FALL_BACKS]:
+            try:
+                await self._adopt(standing, version, f"the newest that may serve: {named} may not")
+            except RefusedModel as error:
+                self._refuse(standing, version, error)
+            except NotFound:
+                continue
+            else:
+                return
 
-    def _refuse(self, name: tuple[str, str], version: str, error: RefusedModel) -> None:
-        known = self._refused.get(name, {})
-        self._refused[name] = {**known, version: known.get(version, str(error))}
-        if version not in known:
-            self._metrics.models_refused.labels(*name, error.reason).inc()
-            log.warning(
-                "model refused", extra={"stream": name[0], "member": name[1], "version": version}, exc_info=error
-            )
+    async def _versions(self, standing: Standing) -> AsyncIterator[str]:
+        async for listed in self._store.list(f"{manifests.folder(*standing.name)}/v"):
+            yield listed.key.split("/")[3]
 
+    def _swap(self, standing: Standing, model: LoadedModel, why: str) -> None:
+        if standing.version is not None:
+            self._metrics.model_info.remove(*standing.name, standing.version)
+        standing.swap(model, why, self._clock())
+        self._show()
+        self._changed.add(standing.name)
+        self._metrics.model_swaps.labels(*standing.name).inc()
+        self._metrics.model_info.labels(*standing.name, model.version).set(1)
+        extra = {"stream": standing.stream.name, "member": standing.member, "version": model.version, "why": why}
+        log.info("model swapped in", extra=extra)
 
-async def _read(store: Store, key: str) -> bytes:
-    stored = await store.get(key)
-    assert stored is not None, "only a conditional get may answer with nothing"  # noqa: S101
-    return stored.body
+    def _show(self) -> None:
+        """What the step reads, replaced by one assignment each."""
+        standings = self._standings.items()
+        self.loaded = {name: standing.serving for name, standing in standings if standing.serving}
+        self._shadows = {
+            name: standing.former for name, standing in standings if standing.former and not standing.pinned
+        }
 
+    def _refuse(self, standing: Standing, version: str, error: RefusedModel) -> None:
+        if version not in standing.refused:
+            standing.refused[version] = str(error)
+            self._metrics.models_refused.labels(*standing.name, error.reason).inc()
+            extra = {"stream": standing.stream.name, "member": standing.member, "version": version}
+            log.warning("model refused", extra=extra, exc_info=error)
 
-def _load(model: bytes, manifest: Manifest, live: Batch) -> Interpreter:
-    interpreter = Interpreter(model)
-    check_golden(interpreter, manifest.golden)
-    wild = len(live) - int(np.isfinite(interpreter.run(live)).all(axis=1).sum()) if len(live) else 0
-    if wild:
-        raise RefusedModel("finite", f"found no finite forecast for {wild} of {len(live)} live series")
-    return interpreter
+    async def _note(self) -> None:
+        """Tells disk and store what this edge left and what it runs."""
+        while self._left:
+            name, mark = self._left.pop(0)
+            await self._marks.quarantine(*name, mark)
+        while self._changed:
+            standing = self._standings[self._changed.pop()]
+            if standing.serving is not None:
+                await self._use(standing, standing.serving.version)
+        await self._marks.catch_up()
+
+    async def _use(self, standing: Standing, version: str) -> None:
+        former = standing.former.version if standing.former else None
+        usage = Usage(self._edge, version, former, standing.pinned, self._clock())
+        if self._cache is not None:
+            await self._cache.use(*standing.name, usage)
+        self._marks.use(*standing.name, usage)

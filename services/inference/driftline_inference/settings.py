@@ -1,13 +1,15 @@
 """Settings of inference."""
 
+import socket
 from pathlib import Path
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from driftline.folder import FolderStore
 from driftline.settings import Settings
 from driftline.signing import Trust, read
 from driftline_inference.cache import Cache
+from driftline_inference.versions import MODEL_LIMIT, Fetcher
 
 
 class InferenceSettings(Settings):
@@ -20,7 +22,10 @@ class InferenceSettings(Settings):
     """The same, one a line."""
     allow_unsigned: bool = False
     """Whether models without a signature may serve, too."""
-
+    model_limit: int = Field(MODEL_LIMIT, ge=1)
+    """Bytes of a model at most."""
+    edge: str = Field(default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    """Under this name the store is told which versions run here, so that they are not pruned."""
     cache: Path | None = Path("cache")
     """Folder of the last good versions, served after a restart while the store is away; empty for none."""
 
@@ -38,3 +43,7 @@ class InferenceSettings(Settings):
         if self.trusted_keys_file is not None:
             keys += read(self.trusted_keys_file).split()
         return Trust(filter(None, keys), unsigned=self.allow_unsigned)
+
+    def fetcher(self) -> Fetcher:
+        """Raises InvalidInput."""
+        return Fetcher(self.trust(), self.model_limit)

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from driftline import slots as tables
 from driftline.definition import StreamDefinition
@@ -33,8 +32,8 @@ class Model(Protocol):
     @property
     def version(self) -> str: ...
 
-    def run(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """[n, features] raw inputs to [n, horizons] differences to the last value."""
+    def forecast(self, inputs: Inputs) -> Floats:
+        """[n, horizons] in the target's units; NaN where the model can't forecast: there it sits out."""
 
 
 Serving = Mapping[tuple[str, str], Model]
@@ -82,7 +81,7 @@ class ForecastLane:
         models = self._mine(self._serving())
         former = self._mine(self._shadows())
         order, inputs, members = self._observe(messages)
-        members |= {name: _run(model, inputs) for name, model in models.items()}
+        members |= {name: _forecast(model, inputs) for name, model in models.items()}
         versions = {name: model.version for name, model in models.items()}
         self._last_t |= {record.key: record.t for record in messages}
         told: list[list[Told]] = [[(OUT, forecast)] for forecast in self._messages(messages, order, members, versions)]
@@ -104,7 +103,7 @@ class ForecastLane:
             shadow = self._watched[member] = Shadow(new.version, old.version, self.stream.horizon[0])
         if shadow.over:
             return []
-        pairs = list(zip(forecasts[:, 0].tolist(), _run(old, inputs)[:, 0].tolist(), strict=True))
+        pairs = list(zip(forecasts[:, 0].tolist(), _forecast(old, inputs)[:, 0].tolist(), strict=True))
         truths = [record.values[self.stream.target] for record in records]
         shadow.watch([record.key for record in records], truths, pairs)
         if not shadow.test.certain:
@@ -114,16 +113,18 @@ class ForecastLane:
         last = records[-1]
         return [(ALARM, Alert(self.stream.name, last.key, last.t, "rollback", member, f"{new.version}: {reason}"))]
 
-    def live(self) -> npt.NDArray[np.float32]:
-        """[n, features]: the newest inputs of the series that the networks can forecast; LIVE_LIMIT at most."""
+    def live(self) -> Inputs | None:
+        """What the newest records of all series are forecast from, of LIVE_LIMIT series at most; None without any."""
         keys = list(self._last_t)[:LIVE_LIMIT]
         if not keys:
-            return np.empty((0, self._layout.net_width), np.float32)
+            return None
         slots = np.array([self._slots[key] for key in keys], dtype=np.int64)
-        inputs = newest(
-            self._history, self._layout, slots, np.array([self._last_t[key] for key in keys], dtype=np.int64)
-        )
-        return inputs.net[inputs.ready]
+        t = np.array([self._last_t[key] for key in keys], dtype=np.int64)
+        return newest(self._history, self._layout, slots, t)
+
+    def shadow(self, member: str) -> Shadow | None:
+        """How a model's newest version compares to the one before, while that forecasts beside it."""
+        return self._watched.get(member)
 
     def _observe(self, records: Sequence[Record]) -> tuple[list[int], Inputs, dict[str, Floats]]:
         """Takes the records in, round by round; gives the order in which it did, and the built-in members."""
@@ -139,7 +140,7 @@ class ForecastLane:
             parts.append(observe(self._history, self._layout, slots, t, values))
             filtered.append(forecast(self._filters, slots, parts[-1]))
             order += places
-        inputs = _joined(parts)
+        inputs = Inputs.joined(parts)
         naive = np.repeat(inputs.last[:, None], len(self._steps), axis=1)
         return order, inputs, {PERSISTENCE: naive, "rls": np.concatenate(filtered)}
 
@@ -197,20 +198,10 @@ class ForecastLane:
         del self._last_t[key]
 
 
-def _joined(inputs: list[Inputs]) -> Inputs:
-    if len(inputs) == 1:
-        return inputs[0]
-    names = ("net", "rls", "last", "scale", "ready")
-    return Inputs(*(np.concatenate([getattr(part, name) for part in inputs]) for name in names))
-
-
-def _run(model: Model, inputs: Inputs) -> Floats:
-    """[n, horizons] forecasts of a model; NaN, which means that it sits out, where it can't or gives nonsense."""
-    ready = inputs.ready
-    if not ready.any():
-        return np.full((len(ready), inputs.rls.shape[1]), np.nan)
-    forecasts: Floats = model.run(inputs.net) + inputs.last[:, None]
-    return np.where(ready[:, None] & np.isfinite(forecasts), forecasts, np.nan)
+def _forecast(model: Model, inputs: Inputs) -> Floats:
+    """[n, horizons]; NaN where a model can't forecast, and where it gives nonsense."""
+    forecasts = model.forecast(inputs)
+    return np.where(np.isfinite(forecasts), forecasts, np.nan)
 
 
 def refuse(streams: Mapping[str, StreamDefinition], record: Record) -> str | None:

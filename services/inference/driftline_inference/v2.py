@@ -1,7 +1,7 @@
 """The Open Inference Protocol v2 over the serving models, so that existing clients work.
 
-A model is named STREAM.MEMBER; only the version that serves is there. Inputs are raw features, outputs are differences
-to the target's last value, as the manifest says.
+A model is named STREAM.MEMBER; only the version that serves is there. Inputs and outputs are what the model itself
+takes and gives, row by row; its manifest says what they mean.
 """
 
 from collections.abc import Callable, Coroutine
@@ -14,8 +14,9 @@ from fastapi.routing import APIRoute
 from driftline.body import read_body
 from driftline.errors import InvalidInput, NotFound, Unavailable
 from driftline.service import Check
-from driftline_inference.models import LoadedModel, Models
+from driftline_inference.models import Models
 from driftline_inference.protocol import DATATYPE, HEADER_LENGTH, INPUT, OUTPUT, decode, encode
+from driftline_inference.versions import LoadedModel
 
 BODY_LIMIT = 32 * 1024 * 1024
 DOCUMENTED = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
@@ -84,8 +85,8 @@ def _model_routes(router: APIRouter, path: str, models: Models) -> None:
         tensors = {
             kind: [{"name": tensor, "datatype": DATATYPE, "shape": list(shape)}]
             for kind, tensor, shape in (
-                ("inputs", INPUT, manifest.input_shape),
-                ("outputs", OUTPUT, manifest.output_shape),
+                ("inputs", INPUT, (-1, manifest.width)),
+                ("outputs", OUTPUT, (-1, manifest.outputs)),
             )
         }
         return {"name": name, "versions": [manifest.version], "platform": "tensorflow_lite", **tensors}
@@ -101,7 +102,7 @@ def _model_routes(router: APIRouter, path: str, models: Models) -> None:
         body = await read_body(request, BODY_LIMIT)
         # A swap may have come while the body was read: from here to the answer nothing is awaited.
         model = find(name, wanted)
-        asked, rows = decode(body, request.headers.get(HEADER_LENGTH), model.manifest.input_shape[1])
+        asked, rows = decode(body, request.headers.get(HEADER_LENGTH), model.manifest.width)
         content, head = encode(asked, name, model.version, model.run(rows))
         if head is None:
             return Response(content, media_type="application/json")

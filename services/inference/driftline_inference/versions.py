@@ -1,0 +1,133 @@
+"""A model version out of a store: fetched, verified, loaded and tried, or refused with its reason."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from driftline import manifest as manifests
+from driftline.definition import StreamDefinition
+from driftline.errors import RefusedModel
+from driftline.features import Floats, Inputs, Layout
+from driftline.interpreter import Batch, Interpreter, check_golden
+from driftline.manifest import ColumnScaling, Manifest
+from driftline.signing import Trust, unseal
+from driftline.store import Store
+
+log = logging.getLogger(__name__)
+
+MODEL_LIMIT = 64 * 1024 * 1024
+"""Bytes of a model at most: with two versions each it bounds the cache."""
+
+Live = Callable[[str], Inputs | None]
+"""By stream, what the newest records of all its series are forecast from."""
+
+
+class LoadedModel:
+    """A verified version, ready to run; see `driftline_inference.step.Model`."""
+
+    def __init__(self, manifest: Manifest, interpreter: Interpreter, stream: StreamDefinition) -> None:
+        self.manifest = manifest
+        self._interpreter = interpreter
+        self._columns = [stream.columns.index(name) for name in manifest.columns]
+
+    @property
+    def version(self) -> str:
+        return self.manifest.version
+
+    def run(self, rows: Batch) -> Batch:
+        """[n, width] rows as the model itself takes them to [n, outputs]."""
+        return self._interpreter.run(rows)
+
+    def forecast(self, inputs: Inputs) -> Floats:
+        rows = self._rows(inputs)
+        usable = self.usable(inputs)
+        forecasts = np.full((len(rows), self._interpreter.outputs), np.nan)
+        if usable.any():
+            forecasts[usable] = self._in_units(self.run(rows[usable]), inputs.last[usable])
+        return forecasts
+
+    def usable(self, inputs: Inputs) -> npt.NDArray[np.bool_]:
+        """[n]: the rows that it can be asked about."""
+        if self.manifest.inputs == "features":
+            return inputs.ready
+        return inputs.ready & np.isfinite(self._rows(inputs)).all(axis=1)
+
+    def _rows(self, inputs: Inputs) -> Batch:
+        if self.manifest.inputs == "features":
+            return inputs.net
+        lags = self._interpreter.width // len(self._columns)
+        values = inputs.newest[:, lags - 1 :: -1, self._columns]
+        match self.manifest.scaling:
+            case ColumnScaling(offset=offset, scale=scale):
+                values = (values - offset) / scale
+        return values.reshape(len(values), -1).astype(np.float32)
+
+    def _in_units(self, outputs: Batch, last: Floats) -> Floats:
+        """last: [n], the target's newest values."""
+        found = outputs.astype(np.float64)
+        match self.manifest.scaling:
+            case ColumnScaling(target_offset=offset, target_scale=scale):
+                found = found * scale + offset
+        return found + last[:, None] if self.manifest.output == "difference" else found
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A verified version with its files as they lay in the store."""
+
+    model: LoadedModel
+    manifest_file: bytes
+    model_file: bytes
+
+
+@dataclass(frozen=True)
+class Fetcher:
+    """trust: whose signatures are believed. limit: bytes of a model at most. live: what a new model must be able to
+    forecast from."""
+
+    trust: Trust
+    limit: int = MODEL_LIMIT
+    live: Live | None = None
+
+    async def fetch(self, store: Store, stream: StreamDefinition, member: str, version: str) -> Fetched:
+        """A version that may serve. Raises RefusedModel, NotFound, StoreUnavailable."""
+        described = await read(store, manifests.manifest_key(stream.name, member, version))
+        manifest = unseal(described, self.trust)
+        if manifest.size > self.limit:
+            raise RefusedModel("size", f"found {manifest.size} bytes, expected at most {self.limit}")
+        body = await read(store, manifests.model_key(stream.name, member, version))
+        width = Layout.of(stream).net_width
+        manifests.verify(manifest, body, stream=stream, member=member, version=version, width=width)
+        live = self.live(stream.name) if self.live else None
+        return Fetched(await asyncio.to_thread(_load, body, manifest, stream, live), described, body)
+
+
+async def read(store: Store, key: str) -> bytes:
+    """An object's body. Raises NotFound, StoreUnavailable."""
+    stored = await store.get(key)
+    assert stored is not None, "only a conditional get may answer with nothing"  # noqa: S101
+    return stored.body
+
+
+def _load(body: bytes, manifest: Manifest, stream: StreamDefinition, live: Inputs | None) -> LoadedModel:
+    interpreter = Interpreter(body)
+    if interpreter.input_shape != manifest.input_shape or interpreter.outputs != manifest.outputs:
+        found = (interpreter.input_shape, interpreter.outputs)
+        raise RefusedModel("shape", f"found {found}, expected {(manifest.input_shape, manifest.outputs)}")
+    check_golden(interpreter, manifest.golden)
+    model = LoadedModel(manifest, interpreter, stream)
+    if live is not None:
+        _try(model, live)
+    return model
+
+
+def _try(model: LoadedModel, live: Inputs) -> None:
+    """Raises RefusedModel unless the model forecasts every series that it can be asked about."""
+    asked = model.usable(live)
+    wild = int((asked & ~np.isfinite(model.forecast(live)).all(axis=1)).sum())
+    if wild:
+        raise RefusedModel("finite", f"found no finite forecast for {wild} of {asked.sum()} live series")
