@@ -23,8 +23,10 @@ check: setup-dev ## format, lint, types, boundaries
 	$(RUN)/mypy core/driftline cli/driftline_cli services
 	$(RUN)/lint-imports
 
-test: setup-dev ## all tests, with a real Kafka and a real S3 server
+test: setup-dev ## all tests, with a real Kafka and a real S3 server; inference's on both TensorFlow Lite runtimes
 	$(RUN)/python -m pytest
+	@$(PYTHON) scripts/bootstrap.py requirements-tflite-runtime.txt .venv-tflite-runtime constraints-tflite-runtime.txt
+	.venv-tflite-runtime/bin/python -m pytest tests/inference -o pythonpath=". services/trainer cli"
 
 kafka: setup-dev ## Apache Kafka on 127.0.0.1:9092, without Docker
 	@$(RUN)/driftline local kafka
@@ -39,4 +41,4 @@ bench: setup-dev ## the chain against a bare relay, on one Kafka: writes docs/pe
 	$(RUN)/python -m tests.bench
 
 clean: ## remove the virtual environment and what was run
-	rm -rf .venv .run demo-report
+	rm -rf .venv .venv-tflite-runtime .test-models .run demo-report

@@ -1,6 +1,7 @@
-"""Makes .venv and installs what a requirements file lists, as constraints.txt pins it. Needs Python 3.11 alone.
+"""Makes .venv and installs what a requirements file lists, as constraints pin it. Needs Python 3.11 alone.
 
     python3 scripts/bootstrap.py requirements.txt
+    python3 scripts/bootstrap.py requirements-tflite-runtime.txt .venv-tflite-runtime constraints-tflite-runtime.txt
 
 Debian's Python may come without ensurepip; then pip is taken from where it can be had: the system's pip, the wheel of
 Debian's package python3-pip-whl, or that package as apt-get downloads it, without installing anything on the machine.
@@ -13,37 +14,42 @@ import subprocess
 import sys
 import tempfile
 import venv
+from itertools import zip_longest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / ".venv"
+REQUIREMENTS, VENV, CONSTRAINTS = (
+    ROOT / (given or default)
+    for given, default in zip_longest(sys.argv[1:4], ("requirements.txt", ".venv", "constraints.txt"))
+)
 PYTHON = VENV / "bin" / "python"
 DEBIAN_WHEELS = Path("/usr/share/python-wheels")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
-def main(requirements: str) -> None:
+def main() -> None:
     if sys.version_info[:2] != (3, 11):
         sys.exit(f"found Python {sys.version.split()[0]}, expected 3.11, which every pinned package is made for")
-    stamp = VENV / f"{requirements}.stamp"
-    wanted = fingerprint(requirements)
+    stamp = VENV / f"{REQUIREMENTS.name}.stamp"
+    wanted = fingerprint()
     if stamp.exists() and stamp.read_text() == wanted:
         return
     if not PYTHON.exists():
         venv.create(VENV, with_pip=False, symlinks=True)
     if run([PYTHON, "-m", "pip", "--version"], quiet=True):
         install_pip()
-    say(f"installing {requirements}; the first time it takes some minutes")
+    say(f"installing {REQUIREMENTS.name}; the first time it takes some minutes")
     command = [PYTHON, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    if run([*command, "-c", ROOT / "constraints.txt", "-r", ROOT / requirements]):
+    if run([*command, "-c", CONSTRAINTS, "-r", REQUIREMENTS]):
         sys.exit("pip could not install the packages; what it says stands above")
     stamp.write_text(wanted)
 
 
-def fingerprint(requirements: str) -> str:
+def fingerprint() -> str:
     """Changes whenever what must be installed does."""
-    files = [ROOT / "constraints.txt", ROOT / requirements, *sorted(ROOT.glob("**/pyproject.toml"))]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files if VENV not in file.parents)).hexdigest()
+    projects = [ROOT / "core", ROOT / "cli", *sorted((ROOT / "services").iterdir())]
+    files = [CONSTRAINTS, REQUIREMENTS, *(project / "pyproject.toml" for project in projects)]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files if file.exists())).hexdigest()
 
 
 def say(text: str) -> None:
@@ -84,7 +90,7 @@ def from_debian_wheel() -> bool:
 
 def from_wheel(wheel: Path, **environment: str) -> bool:
     """A wheel of pip can install pip."""
-    command: list[str | Path] = [PYTHON, wheel / "pip", "install", "-q", "pip", "-c", ROOT / "constraints.txt"]
+    command: list[str | Path] = [PYTHON, wheel / "pip", "install", "-q", "pip", "-c", CONSTRAINTS]
     return not run(command, **environment)
 
 
@@ -123,4 +129,4 @@ def certificates(folder: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

@@ -35,6 +35,12 @@ def test_the_trainer_holds_tensorflow():
     assert {"tensorflow-cpu", "tensorflow"} & installed_with("driftline-trainer")
 
 
-def test_only_inference_and_the_trainer_hold_the_runtime():
-    holders = {s for s in ("ingest", "inference", "combiner") if "ai-edge-litert" in installed_with(f"driftline-{s}")}
-    assert holders == {"inference"}
+@pytest.mark.parametrize(("extra", "runtime"), [("litert", "ai-edge-litert"), ("tflite-runtime", "tflite-runtime")])
+def test_inference_holds_the_runtime_that_is_asked_for(extra: str, runtime: str):
+    found = installed_with(f"driftline-inference[{extra}]") & {"ai-edge-litert", "tflite-runtime"}
+    assert found == {runtime}
+
+
+def test_ingest_and_combiner_hold_no_runtime():
+    for service in ("ingest", "combiner"):
+        assert not {"ai-edge-litert", "tflite-runtime"} & installed_with(f"driftline-{service}")

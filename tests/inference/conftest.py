@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import pytest
@@ -26,16 +27,17 @@ STRANGER = Signer(new_key())
 TRUST = Trust([SIGNER.public])
 
 
+T = TypeVar("T")
 KEPT = ROOT / ".test-models"
 """Models of the last run that had TensorFlow, for the run with the other runtime, which has none."""
 
 
-def kept(name: str, train: Callable[[], Trained]) -> Trained:
+def kept(name: str, make: Callable[[], T], kind: type[T]) -> T:
     place = KEPT / f"{name}.msgpack"
     if importlib.util.find_spec("tensorflow") is not None:
         place.parent.mkdir(exist_ok=True)
-        place.write_bytes(msgspec.msgpack.encode(train()))
-    return msgspec.msgpack.decode(place.read_bytes(), type=Trained)
+        place.write_bytes(msgspec.msgpack.encode(make()))
+    return msgspec.msgpack.decode(place.read_bytes(), type=kind)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,8 @@ def stream(temperature: StreamDefinition) -> StreamDefinition:
 @pytest.fixture(scope="module")
 def versions(stream: StreamDefinition) -> list[Trained]:
     rows: Rows = read_file(ROOT / "data" / "la-haute-borne.parquet", stream)
-    return [kept(f"mlp-{count}", partial(train, Task(stream, rows.take(slice(0, count))))) for count in (2000, 2400)]
+    parts = [rows.take(slice(0, count)) for count in (2000, 2400)]
+    return [kept(f"mlp-{len(part)}", partial(train, Task(stream, part)), Trained) for part in parts]
 
 
 @pytest.fixture

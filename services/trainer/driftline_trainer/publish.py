@@ -1,6 +1,7 @@
 """Puts a version into the store and moves the pointer to it, so that of two trainers one wins and the other sees it."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -56,16 +57,40 @@ async def publish(
     windows: dict[str, str],
     now: float,
 ) -> Manifest:
-    """Writes the next version and points at it. Raises Conflict when another trainer moved the pointer first."""
-    number = await _next_number(store, stream.name, member)
-    version = manifests.version_name(number, trained.model)
-    manifest = _describe(stream, member, version, trained, parent, windows, now)
-    name = (stream.name, member, version)
-    await store.put(manifests.model_key(*name), trained.model, if_absent=True)
-    await store.put(manifests.weights_key(*name), trained.weights, if_absent=True)
+    """Writes what was trained as the next version and points at it; see `release`."""
+
+    def describe(version: str) -> Manifest:
+        return _describe(stream, member, version, trained, parent, windows, now)
+
+    return await release(
+        store, stream.name, member, trained.model, describe, signer=signer, before=before, weights=trained.weights
+    )
+
+
+async def release(
+    store: Store,
+    stream: str,
+    member: str,
+    model: bytes,
+    describe: Callable[[str], Manifest],
+    *,
+    signer: Signer | None,
+    before: Current | None,
+    weights: bytes | None = None,
+) -> Manifest:
+    """Writes the next version, which `describe` describes by its name, and points at it.
+
+    Raises Conflict when another trainer moved the pointer first.
+    """
+    version = manifests.version_name(await _next_number(store, stream, member), model)
+    manifest = describe(version)
+    name = (stream, member, version)
+    await store.put(manifests.model_key(*name), model, if_absent=True)
+    if weights is not None:
+        await store.put(manifests.weights_key(*name), weights, if_absent=True)
     await store.put(manifests.manifest_key(*name), seal(manifest, signer), if_absent=True)
     pointer = manifests.encode(Pointer(version))
-    key = manifests.pointer_key(stream.name, member)
+    key = manifests.pointer_key(stream, member)
     # Last of all: whoever follows the pointer finds the whole version.
     if before is None:
         await store.put(key, pointer, if_absent=True)

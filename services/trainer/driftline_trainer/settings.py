@@ -18,6 +18,8 @@ class TrainerSettings(Settings):
     """Ed25519 private key in PEM that signs what is published."""
     signing_key_file: Path | None = None
     """The same, in a file."""
+    versions_kept: int = Field(10, ge=2)
+    """Versions of each model that stay in the store, beside those that are in use or pinned somewhere."""
     jobs_remembered: int = Field(200, ge=1)
 
     def signer(self) -> Signer | None:

@@ -21,6 +21,7 @@ from driftline.tables import Rows
 from driftline_trainer import fit
 from driftline_trainer.history import Archive, everything, named
 from driftline_trainer.process import ProcessDied, TrainingProcess
+from driftline_trainer.prune import prune
 from driftline_trainer.publish import Current, current, publish, read
 from driftline_trainer.settings import TrainerSettings
 
@@ -234,7 +235,7 @@ class Trainer:
         parent: str | None,
         windows: dict[str, str],
     ) -> Manifest:
-        return await publish(
+        made = await publish(
             self._store,
             stream,
             member,
@@ -245,11 +246,24 @@ class Trainer:
             windows=windows,
             now=self._clock(),
         )
+        await self._prune(stream.name, member)
+        return made
+
+    async def _prune(self, stream: str, member: str) -> None:
+        """What can't be removed now is removed after the next publication."""
+        try:
+            newest = await current(self._store, stream, member)
+            if newest is not None:
+                await prune(self._store, stream, member, newest, keep=self._settings.versions_kept)
+        except (StoreUnavailable, RefusedModel, NotFound) as error:
+            log.warning("old versions not removed: %s", error, extra={"stream": stream, "member": member})
 
 
 def _fits(version: Current | None, stream: StreamDefinition) -> bool:
-    """Whether it was made for the stream as it is defined now."""
-    return version is not None and version.manifest.definition == stream.fingerprint
+    """Whether it was made for the stream as it is defined now, by a trainer, so that it can be trained on."""
+    if version is None or version.manifest.architecture == manifests.IMPORTED:
+        return False
+    return version.manifest.definition == stream.fingerprint
 
 
 def _later(one: dict[str, str], other: dict[str, str]) -> dict[str, str]:

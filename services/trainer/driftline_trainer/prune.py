@@ -1,0 +1,40 @@
+"""Removes old versions from the store: all but the newest, those that are in use or pinned somewhere, and parents."""
+
+import logging
+from collections import defaultdict
+
+from driftline import manifest as manifests
+from driftline.errors import RefusedModel
+from driftline.manifest import Usage
+from driftline.store import Store
+from driftline_trainer.publish import Current, read
+
+log = logging.getLogger(__name__)
+
+
+async def prune(store: Store, stream: str, member: str, current: Current, *, keep: int) -> list[str]:
+    """Removes what is not among the `keep` newest versions, and returns it. Raises StoreUnavailable.
+
+    What any edge notes that it runs, would go back to or has pinned stays, as does what `current` was made from.
+    """
+    objects: dict[str, list[str]] = defaultdict(list)
+    async for listed in store.list(f"{manifests.folder(stream, member)}/v"):
+        objects[listed.key.split("/")[3]].append(listed.key)
+    needed = {current.version, current.manifest.parent} | await _in_use(store, stream, member)
+    old = [version for version in sorted(objects)[:-keep] if version not in needed]
+    for version in old:
+        for key in objects[version]:
+            await store.delete(key)
+    if old:
+        log.info("old versions removed", extra={"stream": stream, "member": member, "versions": old})
+    return old
+
+
+async def _in_use(store: Store, stream: str, member: str) -> set[str]:
+    found: set[str] = set()
+    async for listed in store.list(manifests.usage_prefix(stream, member)):
+        try:
+            found |= manifests.decode(await read(store, listed.key), Usage, "usage").versions
+        except RefusedModel as error:
+            log.warning("an edge's note is not readable: %s", error, extra={"key": listed.key})
+    return found
