@@ -96,7 +96,9 @@ class Bus(Protocol):
         the broker and the reader a request a message, which only pays where somebody waits."""
 
     def tail(self, topic: Topic[M], *, earliest: bool = False) -> AsyncGenerator[Sequence[Envelope[M]]]:
-        """Reads all partitions outside any group, from the start or from now on. Unreadable messages are skipped."""
+        """Reads all partitions outside any group, from the start or from now on. Unreadable messages are skipped.
+
+        The first page is empty: it says that nothing is missed any more. Raises BusUnavailable."""
 
     async def lag(self, topic: Topic[Any], group: str) -> Mapping[int, int]:
         """Per partition the messages after the group's last checkpoint. Raises BusUnavailable."""

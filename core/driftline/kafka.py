@@ -97,7 +97,7 @@ class KafkaBus:
         self.settings = settings
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
-        self._known: set[str] = set()
+        self._known: dict[str, int] = {}
         self._partitioner = DefaultPartitioner()
         self._partitions: dict[str, int] = {}
 
@@ -152,24 +152,25 @@ class KafkaBus:
 
     async def ensure_topics(self, names: Iterable[str]) -> None:
         """Makes topics that are missing. Raises BusUnavailable, also for a topic of another number of partitions."""
-        missing = sorted(set(names) - self._known)
-        if not missing:
-            return
-        async with self._admin() as admin:
-            with _answering():
-                made = [
-                    NewTopic(name, self.settings.partitions, self.settings.replication, topic_configs=_config(name))
-                    for name in missing
-                ]
-                await admin.create_topics(made)
-                described = await _described(admin, missing)
-        for topic in described:
-            found = len(topic["partitions"])
+        for name, found in (await self._partitions_of(names)).items():
             if found != self.settings.partitions:
-                raise BusUnavailable(
-                    f"topic {topic['topic']}: found {found} partitions, expected {self.settings.partitions}"
-                )
-        self._known |= set(missing)
+                raise BusUnavailable(f"topic {name}: found {found} partitions, expected {self.settings.partitions}")
+
+    async def _partitions_of(self, names: Iterable[str]) -> dict[str, int]:
+        """How many partitions topics have; those that are missing are made."""
+        wanted = set(names)
+        missing = sorted(wanted - self._known.keys())
+        if missing:
+            async with self._admin() as admin:
+                with _answering():
+                    made = [
+                        NewTopic(name, self.settings.partitions, self.settings.replication, topic_configs=_config(name))
+                        for name in missing
+                    ]
+                    await admin.create_topics(made)
+                    described = await _described(admin, missing)
+            self._known |= {topic["topic"]: len(topic["partitions"]) for topic in described}
+        return {name: self._known[name] for name in wanted}
 
     @asynccontextmanager
     async def _admin(self) -> AsyncIterator[Any]:
@@ -198,14 +199,16 @@ class KafkaBus:
             await feed.stop()
 
     async def tail(self, topic: Topic[M], *, earliest: bool = False) -> AsyncGenerator[Sequence[Envelope[M]]]:
-        await self.ensure_topics([topic.name])
+        # Whoever made the topic may have chosen another number of partitions.
+        partitions = (await self._partitions_of([topic.name]))[topic.name]
         consumer = self._reader()
         await self._start(consumer)
         try:
-            every = [TopicPartition(topic.name, p) for p in range(self.settings.partitions)]
+            every = [TopicPartition(topic.name, p) for p in range(partitions)]
             consumer.assign(every)
             with _answering():
                 await (consumer.seek_to_beginning(*every) if earliest else consumer.seek_to_end(*every))
+                yield []
                 while True:
                     found = await consumer.getmany(timeout_ms=1000)
                     page = [_decoded(topic, _raw(message)) for messages in found.values() for message in messages]

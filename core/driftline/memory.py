@@ -184,6 +184,7 @@ class MemoryBus:
     async def tail(self, topic: Topic[M], *, earliest: bool = False) -> AsyncGenerator[Sequence[Envelope[M]]]:
         logs = self._log(topic.name)
         positions = [log.first if earliest else log.end for log in logs]
+        yield []
         while True:
             page = [raw for log, start in zip(logs, positions, strict=True) for raw in log.read(start, PAGE)]
             for raw in page:

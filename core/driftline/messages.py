@@ -6,7 +6,7 @@ is null on the wire and NaN or None in memory. A new optional field is compatibl
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -83,6 +83,15 @@ class DeadLetter(msgspec.Struct, frozen=True):
     payload: bytes
 
 
+class StoreEvent(msgspec.Struct, frozen=True):
+    """An S3 event notification of any dialect: `driftline.s3_events` reads it."""
+
+    Records: list[Any] = []
+    """As AWS, MinIO, versitygw and others fill it."""
+    Message: str | None = None
+    """An event in another's envelope."""
+
+
 M = TypeVar("M", bound=msgspec.Struct)
 
 
@@ -123,6 +132,11 @@ FORECASTS = Topic("driftline.forecasts.v1", Forecast, _series)
 BLENDS = Topic("driftline.blends.v1", Blend, _series)
 ALERTS = Topic("driftline.alerts.v1", Alert, _series)
 DEAD_LETTERS = Topic("driftline.dead-letters.v1", DeadLetter, _origin)
+
+
+def store_events(name: str) -> Topic[StoreEvent]:
+    """The topic that an object store writes its events to."""
+    return Topic(name, StoreEvent, lambda _: "")
 
 
 def state_topic(service: str) -> str:

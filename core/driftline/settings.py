@@ -42,6 +42,8 @@ class Settings(BaseSettings):
     store_region: str = "us-east-1"
     store_queue: str | None = None
     """URL of the SQS queue that brings this service's store events."""
+    store_topic: str | None = None
+    """Kafka topic that the store writes its events to, where it can."""
     store_poll: float = Field(30.0, gt=0)
     """Seconds between looks at the store when no event comes."""
     token: SecretStr | None = None

@@ -12,8 +12,9 @@ from driftline.loop import Worker
 from driftline.messages import RECORDS
 from driftline.metrics import Metrics
 from driftline.observer import LoopMetrics
-from driftline.service import Check, create_service, end_process
+from driftline.service import Check, Job, create_service, end_process
 from driftline.store import Store
+from driftline.store_feed import StoreFeed
 from driftline.watch import StoreWatch
 from driftline_inference import v2
 from driftline_inference.models import Models
@@ -66,6 +67,10 @@ def create_app(
         base=settings.store_prefix,
     )
 
+    jobs: list[Job] = [worker, watch]
+    if settings.store_topic is not None:
+        jobs.append(StoreFeed(bus, settings.store_topic, watch))
+
     async def close() -> None:
         await bus.close()
         await store.close()
@@ -76,7 +81,7 @@ def create_app(
         "inference",
         "Forecasts every record with all members; serves the models that the store's pointers name.",
         metrics=metrics,
-        jobs=[worker, watch],
+        jobs=jobs,
         checks=checks,
         on_death=on_death,
         close=close,

@@ -1,13 +1,21 @@
 """Runs the trainer as a process."""
 
-from driftline.ports import open_store
+from collections.abc import Mapping
+
+from fastapi import FastAPI
+
+from driftline.definition import StreamDefinition
+from driftline.ports import open_bus, open_store
 from driftline.run import run
 from driftline_trainer.app import create_app
 from driftline_trainer.settings import TrainerSettings
 
+
+def build(settings: TrainerSettings, streams: Mapping[str, StreamDefinition]) -> FastAPI:
+    # The trainer needs no broker, unless that is what brings the store's events.
+    events = open_bus(settings) if settings.store_topic else None
+    return create_app(settings, open_store(settings), streams=streams, events=events)
+
+
 if __name__ == "__main__":
-    run(
-        "trainer",
-        TrainerSettings,
-        lambda settings, streams: create_app(settings, open_store(settings), streams=streams),
-    )
+    run("trainer", TrainerSettings, build)

@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping
 from fastapi import FastAPI
 
 from driftline import webhook
+from driftline.bus import Bus
 from driftline.definition import StreamDefinition
 from driftline.metrics import Metrics
-from driftline.service import Check, create_service, end_process
+from driftline.service import Check, Job, create_service, end_process
 from driftline.store import Store
+from driftline.store_feed import StoreFeed
 from driftline.watch import StoreWatch
 from driftline_trainer.rest import routes
 from driftline_trainer.settings import TrainerSettings
@@ -22,9 +24,11 @@ def create_app(
     streams: Mapping[str, StreamDefinition],
     metrics: Metrics | None = None,
     trainer: Trainer | None = None,
+    events: Bus | None = None,
     on_death: Callable[[str, BaseException], None] = end_process,
 ) -> FastAPI:
-    """Trains on demand, and retrains as windows arrive. `trainer` may be given by who wants to steer it."""
+    """Trains on demand, and retrains as windows arrive. `trainer` may be given by who wants to steer it.
+    `events`: the bus that the store writes its events to, if it does."""
     metrics = metrics or Metrics()
     training = trainer or Trainer(settings, store, streams, metrics)
     watch = StoreWatch(
@@ -35,14 +39,23 @@ def create_app(
         reconcile=training.reconcile,
         base=settings.store_prefix,
     )
+    jobs: list[Job] = [training, watch]
+    if events is not None and settings.store_topic is not None:
+        jobs.append(StoreFeed(events, settings.store_topic, watch))
+
+    async def close() -> None:
+        if events is not None:
+            await events.close()
+        await store.close()
+
     app = create_service(
         "trainer",
         "Trains, checks and publishes models.",
         metrics=metrics,
-        jobs=[training, watch],
+        jobs=jobs,
         checks=[Check("store", store.check)],
         on_death=on_death,
-        close=store.close,
+        close=close,
     )
     app.include_router(routes(training, settings))
     app.include_router(webhook.routes(watch, settings.token))
