@@ -19,7 +19,7 @@ from driftline import definition, tables
 from driftline.errors import DriftlineError
 from driftline_cli import backtest as backtests
 from driftline_cli import demo as demos
-from driftline_cli import drifts
+from driftline_cli import drifts, models
 from driftline_cli import status as statuses
 from driftline_cli.progress import bars
 from driftline_cli.replay import Receipt
@@ -174,6 +174,7 @@ def status(
         raise typer.Exit(1)
 
 
+app.add_typer(models.app, name="models")
 local = typer.Typer(help="The services as processes of this machine, on a real Kafka, without Docker.")
 app.add_typer(local, name="local")
 Folder = Annotated[Path, typer.Option(help="Where data, logs and process ids lie.")]

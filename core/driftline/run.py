@@ -7,12 +7,11 @@ from typing import TypeVar
 
 import uvicorn
 from fastapi import FastAPI
-from pydantic import ValidationError
 
 from driftline.definition import StreamDefinition, load_folder
 from driftline.errors import InvalidInput
 from driftline.logs import configure
-from driftline.settings import Settings
+from driftline.settings import Settings, read_settings
 
 S = TypeVar("S", bound=Settings)
 
@@ -22,9 +21,9 @@ SHUTDOWN_S = 10
 
 def run(name: str, kind: type[S], build: Callable[[S, Mapping[str, StreamDefinition]], FastAPI]) -> None:
     """Serves the app that `build` makes until SIGTERM or SIGINT."""
-    settings = _settings(kind)
-    configure(name, settings.log_level)
     try:
+        settings = read_settings(kind)
+        configure(name, settings.log_level)
         app = build(settings, load_folder(settings.streams))
     except InvalidInput as error:
         sys.exit(str(error))
@@ -41,11 +40,3 @@ def run(name: str, kind: type[S], build: Callable[[S, Mapping[str, StreamDefinit
         proxy_headers=False,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
-
-
-def _settings(kind: type[S]) -> S:
-    try:
-        return kind()
-    except ValidationError as error:
-        wrong = [(f"DRIFTLINE_{'_'.join(map(str, e['loc']))}".upper(), e["input"], e["msg"]) for e in error.errors()]
-        sys.exit("\n".join(f"{variable}: found {found!r}: {expected}" for variable, found, expected in wrong))

@@ -1,12 +1,13 @@
 """Settings that all services share, from the environment: DRIFTLINE_BROKERS, DRIFTLINE_STORE and so on."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from driftline.errors import InvalidInput
 from driftline.loop import LoopSettings
 
 
@@ -66,3 +67,16 @@ class Settings(BaseSettings):
             exactly_once=self.delivery == "exactly_once",
             dead_letter_share=self.dead_letter_share,
         )
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def read_settings(kind: type[S], **given: Any) -> S:
+    """The settings as the environment gives them, but for what is `given`. Raises InvalidInput: a line a mistake."""
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        wrong = [(f"DRIFTLINE_{'_'.join(map(str, e['loc']))}".upper(), e["input"], e["msg"]) for e in error.errors()]
+        lines = [f"{variable}: found {found!r}: {expected}" for variable, found, expected in wrong]
+        raise InvalidInput("\n".join(lines)) from error

@@ -1,23 +1,21 @@
 """The Open Inference Protocol, spoken by a client that was not written here."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import httpx
 import numpy as np
 import pytest
 import tritonclient.http.aio as triton
-import uvicorn
 from tritonclient.utils import InferenceServerException
 
 from driftline.definition import StreamDefinition
 from driftline.features import Layout
 from driftline.memory import MemoryBus
-from driftline_cli.broker import free_port
 from driftline_inference.app import create_app
-from driftline_inference.models import LoadedModel
 from driftline_inference.settings import InferenceSettings
+from driftline_inference.versions import LoadedModel
 from tests.inference.conftest import new_models, put
+from tests.serving import served
 
 NAME = "outdoor-temperature.batch"
 
@@ -29,15 +27,8 @@ async def serving(store, stream: StreamDefinition, versions) -> AsyncIterator[tu
     models = new_models(store, stream)
     await models.reconcile()
     app = create_app(InferenceSettings(), MemoryBus(), store, streams={stream.name: stream}, models=models)
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))
-    task = asyncio.create_task(server.serve())
-    address = f"127.0.0.1:{port}"
-    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(retries=10)) as client:
-        (await client.get(f"http://{address}/livez")).raise_for_status()
-    yield address, models.loaded[stream.name, "batch"]
-    server.should_exit = True
-    await task
+    async with served(app) as address:
+        yield address, models.loaded[stream.name, "batch"]
 
 
 @pytest.fixture
