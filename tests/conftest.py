@@ -7,7 +7,8 @@ import pytest
 
 from driftline.definition import StreamDefinition, load
 from driftline.errors import Unavailable
-from driftline_cli import broker, processes
+from driftline_cli import broker, objects, processes
+from tests.s3_server import S3Server
 
 ROOT = Path(__file__).parent.parent
 _unavailable: list[str] = []
@@ -31,6 +32,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """The last line says which tests could not run here, and why."""
     if _unavailable:
         print(f"SKIPPED: every test that needs Apache Kafka: {_unavailable[0]}")  # noqa: T201
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in objects.credentials(server.folder).items():
+            patch.setenv(name, value)
+        server.start()
+        yield server
+        server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import aiohttp
 import stamina
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
@@ -153,7 +154,8 @@ class S3Store:
             if code in LOST:
                 raise Conflict(f"{key}: another one was there first") from error
             raise StoreUnavailable(f"{key}: the store answered {status} {code}") from error
-        except (BotoCoreError, OSError, TimeoutError) as error:
+        except (BotoCoreError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            # A link that is cut in the middle of a body is aiohttp's own error.
             raise StoreUnavailable(f"{key}: the store does not answer: {type(error).__name__}") from error
 
 

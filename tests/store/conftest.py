@@ -1,7 +1,7 @@
 """A folder, and a bucket on a real S3 server with an event queue."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -9,34 +9,8 @@ import pytest
 from driftline.folder import FolderStore
 from driftline.s3 import S3Settings, S3Store
 from driftline.store import Store
-from driftline_cli import broker, objects, processes
-
-
-class S3Server:
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.port = broker.free_port()
-
-    @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        objects.start(self.folder, self.port)
-
-    def stop(self) -> None:
-        processes.stop(self.folder, "s3")
-
-
-@pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    server = S3Server(tmp_path_factory.mktemp("s3"))
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in objects.credentials(server.folder).items():
-            patch.setenv(name, value)
-        server.start()
-        yield server
-        server.stop()
+from driftline_cli import objects
+from tests.s3_server import S3Server
 
 
 @pytest.fixture

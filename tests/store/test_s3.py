@@ -9,7 +9,7 @@ import pytest
 from driftline.errors import StoreUnavailable
 from driftline.s3 import S3Settings, S3Store
 from driftline_cli import objects
-from tests.store.conftest import S3Server
+from tests.s3_server import S3Server
 
 pytestmark = pytest.mark.s3
 PATIENCE_S = 60
