@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,18 +65,18 @@ class Stack:
         if self._brokers is None and processes.running(self.folder / "kafka", "kafka") is None:
             broker.start(self.folder / "kafka", self.ports.kafka)
 
-    async def up(self) -> None:
-        """Starts what does not run yet, and returns when all services are ready. Raises Unavailable."""
+    async def up(self, services: Sequence[str] = SERVICES) -> None:
+        """Starts what does not run yet, and returns when `services` are ready. Raises Unavailable."""
         await asyncio.to_thread(self.start_kafka)
         if processes.running(self.folder, "s3") is None:
             await asyncio.to_thread(objects.start, self.folder, self.ports.s3)
         self._queues = await objects.prepare(self.folder, self.ports.s3, BUCKET)
         if not self._keys.exists():
             signing.new_keys(self._keys)
-        for service in SERVICES:
+        for service in services:
             if processes.running(self.folder, service) is None:
                 self.start(service)
-        for service in SERVICES:
+        for service in services:
             await self.ready(service)
 
     def down(self) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import watchfiles
 
 from driftline.errors import Conflict, NotFound, StoreUnavailable
-from driftline.hints import hints
+from driftline.hints import Hints, Keys, between, hinted
 from driftline.store import Listed, Stored
 
 HIDDEN = "."
@@ -52,10 +52,10 @@ class FolderStore:
             for listed in await asyncio.to_thread(self._describe, wanted[start : start + PAGE]):
                 yield listed
 
-    async def watch(self, prefix: str, *, poll: float) -> AsyncGenerator[None]:
-        async with aclosing(hints(partial(self._hint, prefix), poll=poll)) as waking:
-            async for _ in waking:
-                yield
+    async def watch(self, prefix: str, *, suffix: str = "", poll: float) -> AsyncGenerator[Keys]:
+        async with aclosing(hinted(partial(self._hint, prefix, suffix), poll=poll)) as waking:
+            async for keys in waking:
+                yield keys
 
     async def check(self) -> None:
         with _answering():
@@ -117,13 +117,12 @@ class FolderStore:
                 found.append(Listed(key, (self.root / key).stat().st_size))
         return found
 
-    async def _hint(self, prefix: str, hinted: asyncio.Event) -> None:
+    async def _hint(self, prefix: str, suffix: str, hints: Hints) -> None:
         await self.check()
         async for changes in watchfiles.awatch(self.root, step=20, debounce=100, recursive=True, rust_timeout=500):
             paths = (Path(path) for _, path in changes)
             keys = (path.relative_to(self.root).as_posix() for path in paths if path.name[:1] != HIDDEN)
-            if any(key.startswith(prefix) for key in keys):
-                hinted.set()
+            hints.add(between(keys, prefix, suffix))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from driftline import s3_events
 from driftline.errors import Conflict, NotFound, StoreUnavailable
-from driftline.hints import hints
+from driftline.hints import Hints, Keys, hinted
 from driftline.store import Listed, Stored
 
 log = logging.getLogger(__name__)
@@ -87,28 +87,30 @@ class S3Store:
                 for found in page.get("Contents", ()):
                     yield Listed(found["Key"].removeprefix(base), found["Size"])
 
-    async def watch(self, prefix: str, *, poll: float) -> AsyncGenerator[None]:
-        listen = partial(self._listen, prefix) if self._settings.queue else None
-        async with aclosing(hints(listen, poll=poll)) as waking:
-            async for _ in waking:
-                yield
+    async def watch(self, prefix: str, *, suffix: str = "", poll: float) -> AsyncGenerator[Keys]:
+        listen = partial(self._listen, prefix, suffix) if self._settings.queue else None
+        async with aclosing(hinted(listen, poll=poll)) as waking:
+            async for keys in waking:
+                yield keys
 
-    async def _listen(self, prefix: str, hinted: asyncio.Event) -> None:
+    async def _listen(self, prefix: str, suffix: str, hints: Hints) -> None:
         """Turns the queue's events into hints; while the queue is away the poll goes on alone."""
         while True:
             async for attempt in stamina.retry_context(on=StoreUnavailable, attempts=None, timeout=None, wait_max=30.0):
                 with attempt:
-                    await self._receive(prefix, hinted)
+                    await self._receive(prefix, suffix, hints)
 
-    async def _receive(self, prefix: str, hinted: asyncio.Event) -> None:
-        sqs, queue = await self._client("sqs"), self._settings.queue
+    async def _receive(self, prefix: str, suffix: str, hints: Hints) -> None:
+        sqs, queue, base = await self._client("sqs"), self._settings.queue, self._settings.prefix
         with self._answering("the event queue"):
             answer = await sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=LONG_POLL_S)
             messages = answer.get("Messages", ())
-            if any(s3_events.may_concern(message["Body"], self._settings.prefix + prefix) for message in messages):
-                hinted.set()
             for message in messages:
-                await sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+                keys = s3_events.concerned(message["Body"], base + prefix, suffix)
+                hints.add(keys and frozenset(key.removeprefix(base) for key in keys))
+            handles = [{"Id": str(n), "ReceiptHandle": message["ReceiptHandle"]} for n, message in enumerate(messages)]
+            if handles:
+                await sqs.delete_message_batch(QueueUrl=queue, Entries=handles)
 
     async def check(self) -> None:
         s3 = await self._client("s3")

@@ -9,20 +9,23 @@ from urllib.parse import unquote, unquote_plus
 
 import msgspec
 
+from driftline.hints import Keys, between
 
-def keys(payload: bytes | str) -> set[str] | None:
+
+def keys(payload: bytes | str) -> Keys:
     """The keys that the event may be about, in every reading; None when it can't be understood or names none."""
     try:
-        found = set(_keys(msgspec.json.decode(payload)))
+        found = frozenset(_keys(msgspec.json.decode(payload)))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return found or None
 
 
-def may_concern(payload: bytes | str, prefix: str) -> bool:
-    """Whether the event may be about an object under `prefix`. What can't be understood may be about anything."""
+def concerned(payload: bytes | str, prefix: str, suffix: str = "") -> Keys:
+    """The keys between `prefix` and `suffix` that the event may be about; None, which is any, for what can't be
+    understood."""
     found = keys(payload)
-    return found is None or any(key.startswith(prefix) for key in found)
+    return found if found is None else between(found, prefix, suffix)
 
 
 def _keys(event: Any) -> Iterator[str]:

@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from driftline.hints import Keys
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -40,8 +42,9 @@ class Store(Protocol):
     def list(self, prefix: str, *, after: str = "") -> AsyncIterator[Listed]:
         """All objects whose key begins with `prefix` and sorts after `after`, in key order, fetched page by page."""
 
-    def watch(self, prefix: str, *, poll: float) -> AsyncGenerator[None]:
-        """Wakes its reader: at once, after every event under `prefix`, and at least every `poll` seconds.
+    def watch(self, prefix: str, *, suffix: str = "", poll: float) -> AsyncGenerator[Keys]:
+        """Wakes its reader: at once, after every event of a key between `prefix` and `suffix`, and at least every
+        `poll` seconds. Gives the keys that may have changed, or None when that may be any.
 
         An event is a hint: it may be lost, repeated, late or wrong, so the reader looks at the store itself. Hints
         that come while the reader is busy are merged into one. While the store is away, only the poll wakes.

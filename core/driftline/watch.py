@@ -6,13 +6,15 @@ from collections.abc import Awaitable, Callable
 
 from driftline import s3_events
 from driftline.errors import StoreUnavailable
+from driftline.hints import Hints, Keys
 from driftline.store import Store
 
 log = logging.getLogger(__name__)
 
 
 class StoreWatch:
-    """Calls `reconcile` at start, on hints under `prefix`, on events told by others, and at least every `poll` seconds.
+    """Calls `reconcile` at start, on hints about keys between `prefix` and `suffix`, on events told by others, and at
+    least every `poll` seconds; with the keys that may have changed, or None for any.
 
     While the store is away nothing changes; any other error ends the job, and with it the process.
     """
@@ -23,31 +25,32 @@ class StoreWatch:
         store: Store,
         prefix: str,
         *,
+        suffix: str = "",
         poll: float,
-        reconcile: Callable[[], Awaitable[None]],
+        reconcile: Callable[[Keys], Awaitable[None]],
         base: str = "",
     ) -> None:
         """`base`: in front of every key as events name it."""
         self.name = name
         self._store = store
         self._prefix = prefix
+        self._suffix = suffix
         self._poll = poll
         self._reconcile = reconcile
         self._base = base
-        self._told = asyncio.Event()
+        self._told = Hints()
         self._one_at_a_time = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
 
     def tell(self, event: bytes) -> bool:
         """Takes an S3 event notification of any dialect as a hint; returns whether it may concern this watch."""
-        concerned = s3_events.may_concern(event, self._base + self._prefix)
-        if concerned:
-            self.wake()
-        return concerned
+        keys = s3_events.concerned(event, self._base + self._prefix, self._suffix)
+        self._told.add(keys and frozenset(key.removeprefix(self._base) for key in keys))
+        return keys is None or bool(keys)
 
     def wake(self) -> None:
         """Has the store looked at soon."""
-        self._told.set()
+        self._told.add(None)
 
     async def run(self) -> None:
         self._watching = asyncio.create_task(self._watch())
@@ -63,18 +66,17 @@ class StoreWatch:
         await asyncio.gather(self._follow_store(), self._follow_events())
 
     async def _follow_store(self) -> None:
-        async for _ in self._store.watch(self._prefix, poll=self._poll):
-            await self._look()
+        async for keys in self._store.watch(self._prefix, suffix=self._suffix, poll=self._poll):
+            await self._look(keys)
 
     async def _follow_events(self) -> None:
         while True:
-            await self._told.wait()
-            self._told.clear()
-            await self._look()
+            await self._told.come()
+            await self._look(self._told.take())
 
-    async def _look(self) -> None:
+    async def _look(self, keys: Keys) -> None:
         async with self._one_at_a_time:
             try:
-                await self._reconcile()
+                await self._reconcile(keys)
             except StoreUnavailable as error:
                 log.warning("the store is away, nothing changes until it is back: %s", error)

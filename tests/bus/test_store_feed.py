@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from driftline.folder import FolderStore
+from driftline.hints import Keys
 from driftline.kafka import KafkaBus, KafkaSettings
 from driftline.memory import MemoryBus
 from driftline.messages import StoreEvent, store_events
@@ -26,7 +27,7 @@ class Looks:
         self.count = 0
         self.changed = asyncio.Event()
 
-    async def look(self) -> None:
+    async def look(self, keys: Keys) -> None:
         self.count += 1
         self.changed.set()
 

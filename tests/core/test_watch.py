@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from driftline import webhook
 from driftline.errors import StoreUnavailable
+from driftline.hints import Keys
 from driftline.metrics import Metrics
 from driftline.s3 import S3Settings, S3Store
 from driftline.service import create_service
@@ -30,11 +31,13 @@ class Looks:
 
     def __init__(self) -> None:
         self.count = 0
+        self.keys: Keys = frozenset()
         self.error: Exception | None = None
         self._changed = asyncio.Event()
 
-    async def look(self) -> None:
+    async def look(self, keys: Keys) -> None:
         self.count += 1
+        self.keys = keys
         self._changed.set()
         if self.error is not None:
             raise self.error
@@ -81,6 +84,15 @@ async def test_an_event_wakes_the_watch_whatever_its_dialect(client: httpx.Async
     for seen, body in enumerate(bodies, 2):
         assert (await client.post("/v1/events/s3", content=body, headers=HEADERS)).status_code == 202
         await looks.reach(seen)
+
+
+async def test_the_reader_is_told_which_keys_may_have_changed(client: httpx.AsyncClient, looks: Looks):
+    await looks.reach(1)
+    assert looks.keys is None, "at the start it may be any"
+    key = "models/a/batch/current.json"
+    await client.post("/v1/events/s3", content=event(f"site-1/{key}"), headers=HEADERS)
+    await looks.reach(2)
+    assert looks.keys == {key}
 
 
 async def test_an_event_about_something_else_wakes_nobody(watch: StoreWatch):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from driftline.aside import Aside
 from driftline.folder import FolderStore
 from driftline.s3 import S3Settings, S3Store
 from driftline.store import Store
@@ -24,8 +25,15 @@ async def s3_store(s3_server: S3Server) -> AsyncIterator[S3Store]:
     del queues
 
 
-@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.s3)])
+@pytest.fixture
+async def aside_store(tmp_path: Path) -> AsyncIterator[Aside]:
+    aside = Aside(FolderStore(tmp_path / "store"))
+    yield aside
+    await aside.close()
+
+
+@pytest.fixture(params=["folder", "aside", pytest.param("s3", marks=pytest.mark.s3)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "folder":
         return FolderStore(tmp_path / "store")
-    return request.getfixturevalue("s3_store")
+    return request.getfixturevalue(f"{request.param}_store")

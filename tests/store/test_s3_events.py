@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.s3_events import keys, may_concern
+from driftline.s3_events import concerned, keys
 
 
 def event(key: str) -> dict[str, object]:
@@ -31,16 +31,20 @@ def test_an_event_that_sns_wrapped_is_unwrapped():
 
 
 def test_a_test_event_may_concern_anything():
-    assert may_concern(b'{"Event": "s3:TestEvent"}', "models/")
+    assert concerned(b'{"Event": "s3:TestEvent"}', "models/") is None
 
 
-def test_an_event_of_another_prefix_concerns_nobody():
-    assert not may_concern(json.dumps(event("windows/a")), "models/")
+def test_an_event_of_another_prefix_or_suffix_concerns_nobody():
+    assert concerned(json.dumps(event("windows/a")), "models/") == frozenset()
+    assert concerned(json.dumps(event("models/a/model.tflite")), "models/", "/current.json") == frozenset()
+    assert concerned(json.dumps(event("models/a/current.json")), "models/", "/current.json") == {
+        "models/a/current.json"
+    }
 
 
 @given(st.binary() | st.text())
 def test_no_garbage_ever_raises(payload: bytes | str):
-    may_concern(payload, "models/")
+    concerned(payload, "models/")
 
 
 @given(
@@ -50,4 +54,4 @@ def test_no_garbage_ever_raises(payload: bytes | str):
     )
 )
 def test_no_strange_shape_ever_raises(shape: object):
-    may_concern(json.dumps(shape), "models/")
+    concerned(json.dumps(shape), "models/")

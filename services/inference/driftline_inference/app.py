@@ -62,6 +62,7 @@ def create_app(
         "model watch",
         store,
         "models/",
+        suffix="/current.json",
         poll=settings.store_poll,
         reconcile=serving.reconcile,
         base=settings.store_prefix,

@@ -13,6 +13,7 @@ from dataclasses import replace
 from driftline import manifest as manifests
 from driftline.definition import StreamDefinition
 from driftline.errors import Conflict, InvalidInput, NotFound, RefusedModel
+from driftline.hints import Keys
 from driftline.manifest import Pointer, Quarantine, Usage
 from driftline.members import MODELS
 from driftline.metrics import Metrics
@@ -81,13 +82,17 @@ class Models:
             raise NotFound(f"found no model {stream}.{member}, expected one of {known}")
         return found
 
-    async def reconcile(self) -> None:
-        """Brings every model to the version that its pointer names. Raises StoreUnavailable."""
+    async def reconcile(self, keys: Keys = None) -> None:
+        """Brings every model whose pointer is among `keys`, or every one, to the version that its pointer names.
+
+        Raises StoreUnavailable.
+        """
         async with self._reconciling:
             await self._restore()
             await self._note()
             for standing in self._standings.values():
-                await self._follow(standing)
+                if keys is None or manifests.pointer_key(*standing.name) in keys:
+                    await self._follow(standing)
             await self._note()
 
     def leave(self, stream: str, member: str, version: str, reason: str) -> None:

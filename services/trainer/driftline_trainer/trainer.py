@@ -13,6 +13,7 @@ import msgspec
 from driftline import manifest as manifests
 from driftline.definition import StreamDefinition
 from driftline.errors import Conflict, InvalidInput, NotFound, RefusedModel, StoreUnavailable
+from driftline.hints import Keys
 from driftline.manifest import Manifest
 from driftline.members import MODELS
 from driftline.metrics import Metrics
@@ -120,7 +121,7 @@ class Trainer:
         """All that are remembered, the newest first."""
         return list(reversed(self._jobs.values()))
 
-    async def reconcile(self) -> None:
+    async def reconcile(self, _: Keys = None) -> None:
         """Retrains the speed model of every stream whose archive has grown enough, and waits for it."""
         async with self._reconciling:
             for stream in self._streams.values():
