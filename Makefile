@@ -3,10 +3,10 @@ SHELL := /bin/sh
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RUN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo check test kafka up down bench clean
+.PHONY: help setup setup-dev demo check test kafka up down bench bench-swap clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
 
 setup:
 	@$(PYTHON) scripts/bootstrap.py requirements.txt
@@ -39,6 +39,9 @@ down: setup-dev ## end them; the data stay in .run/
 
 bench: setup-dev ## the chain against a bare relay, on one Kafka: writes docs/performance.md
 	$(RUN)/python -m tests.bench
+
+bench-swap: setup-dev ## 200 models swapped in under load: writes its figures into docs/models.md
+	$(RUN)/python -m tests.bench.swap
 
 clean: ## remove the virtual environment and what was run
 	rm -rf .venv .venv-tflite-runtime .test-models .run demo-report

@@ -89,11 +89,13 @@ class Models:
         """
         async with self._reconciling:
             await self._restore()
-            await self._note()
             for standing in self._standings.values():
                 if keys is None or manifests.pointer_key(*standing.name) in keys:
                     await self._follow(standing)
             await self._note()
+            if keys is None:
+                # After a swap by event it can wait for the next poll, so that the stream is held up less.
+                await self._marks.catch_up()
 
     def leave(self, stream: str, member: str, version: str, reason: str) -> None:
         """Leaves `version` for the one before, at once. The marks that keep it from coming back are written by the next
@@ -122,6 +124,7 @@ class Models:
         async with self._reconciling:
             self.leave(stream, member, version, reason)
             await self._note()
+            await self._marks.catch_up()
 
     async def pin(self, stream: str, member: str, version: str | None) -> None:
         """Stays on `version` wherever the pointer goes; None follows the pointer again. Twice is once.
@@ -140,6 +143,7 @@ class Models:
             self._show()
             self._changed.add(standing.name)
             await self._note()
+            await self._marks.catch_up()
 
     async def _restore(self) -> None:
         """Once, before the store is asked: serves what served when this edge was last up."""
@@ -252,7 +256,7 @@ class Models:
             log.warning("model refused", extra=extra, exc_info=error)
 
     async def _note(self) -> None:
-        """Tells disk and store what this edge left and what it runs."""
+        """Tells the disk what this edge left and what it runs, and notes it for the store."""
         while self._left:
             name, mark = self._left.pop(0)
             await self._marks.quarantine(*name, mark)
@@ -260,7 +264,6 @@ class Models:
             standing = self._standings[self._changed.pop()]
             if standing.serving is not None:
                 await self._use(standing, standing.serving.version)
-        await self._marks.catch_up()
 
     async def _use(self, standing: Standing, version: str) -> None:
         former = standing.former.version if standing.former else None
