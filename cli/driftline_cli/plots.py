@@ -17,7 +17,9 @@ COLOURS = {
     "truth": "#222222",
     PUBLISHED: "#d1495b",
     PERSISTENCE: "#9aa5b1",
+    "seasonal": "#8d96a3",
     "rls": "#66a182",
+    "stack": "#2e6f57",
     "batch": "#2e6f95",
     "speed": "#edae49",
 }

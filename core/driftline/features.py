@@ -44,6 +44,8 @@ class Inputs:
     """[n]: the usual size of one step of the target, in its units."""
     ready: npt.NDArray[np.bool_]
     """[n]: whether the networks' lags are filled."""
+    daily: Floats
+    """[n, horizons]: the target's value a day before the time that is forecast; NaN where that can't be said."""
     newest: Floats
     """[n, lags, columns]: the newest values themselves, the newest first, NaN where missing: for models that were made
     elsewhere."""
@@ -156,6 +158,9 @@ def newest(history: History, layout: Layout, slots: Ints, t: Ints) -> Inputs:
         differences[:, :, layout.angles] = (differences[:, :, layout.angles] + 180.0) % 360.0 - 180.0
     averages = moving[:, : len(MEMORIES)] - target[:, None]
     seasonal = _seasonal(history, layout, slots, position, target)
+    daily = np.full((len(slots), len(layout.horizon)), np.nan)
+    if layout.season:
+        daily = target[:, None] + seasonal[:, :1] + seasonal[:, 1:]
     clock = calendar(t)
     turned = circle(values[:, layout.angles])
     net = np.concatenate([differences.reshape(len(slots), -1), averages, seasonal, clock, turned], axis=1)
@@ -163,7 +168,7 @@ def newest(history: History, layout: Layout, slots: Ints, t: Ints) -> Inputs:
     scale = np.sqrt(moving[:, len(MEMORIES)])
     ready = (position + 1 >= layout.lags) & np.isfinite(target)
     rls = _filter_inputs(layout, values, differences[:, :RLS_LAGS, 0], averages, seasonal, clock, moving, scale)
-    return Inputs(net.astype(np.float32), rls, target, scale, ready, recent)
+    return Inputs(net.astype(np.float32), rls, target, scale, ready, daily, recent)
 
 
 def _remember(history: History, layout: Layout, slots: Ints, position: Ints, values: Floats) -> None:

@@ -1,7 +1,13 @@
 """The members: all that may forecast, in one fixed order, so that arrays over members mean the same everywhere."""
 
 PERSISTENCE = "persistence"
-BUILT_IN = (PERSISTENCE, "rls")
+SEASONAL = "seasonal"
+"""What was at the same time of the day before."""
+RLS = "rls"
+"""A linear filter that learns with every record."""
+STACK = "stack"
+"""The same with the models' forecasts among its inputs."""
+BUILT_IN = (PERSISTENCE, SEASONAL, RLS, STACK)
 """Computed on the edge, without training."""
 MODELS = ("batch", "speed")
 """TensorFlow Lite models from the store."""

@@ -31,7 +31,7 @@ async def test_the_demo_draws_its_pictures_and_scores_every_row(tmp_path, small,
     report = done.report
     assert report.records == RECORDS
     assert (report.retrains, report.swaps) == (3, 5)
-    rows_scored = {"persistence", "rls", "batch", "speed", "static", "window", "online", "blend"}
+    rows_scored = {"persistence", "seasonal", "rls", "stack", "batch", "speed", "static", "window", "online", "blend"}
     assert set(report.rows) == rows_scored
     assert len({score.n for score in report.rows.values()}) == 1
     assert report.rows["blend"] == report.rows["online"]

@@ -176,7 +176,7 @@ async def test_a_model_that_can_not_forecast_a_live_series_is_refused(store, str
     width = Layout.of(stream).net_width
     rows, nothing, ready = np.ones((3, width), np.float32), np.empty((3, 0, 0)), np.ones(3, dtype=bool)
     # Runtimes differ in what they make of NaN in a row, so it is the last value here.
-    models.probe_with(lambda _: Inputs(rows, nothing, np.full(3, np.nan), np.ones(3), ready, nothing))
+    models.probe_with(lambda _: Inputs(rows, nothing, np.full(3, np.nan), np.ones(3), ready, nothing, nothing))
     bad = await put(store, stream, versions[1])
     await models.reconcile()
     assert models.serving()[stream.name, "batch"].version == good

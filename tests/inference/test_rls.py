@@ -5,28 +5,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline.features import Inputs
-from driftline_inference.rls import Filters, forecast, learn
+from driftline_inference.rls import Filters, Waiting, forecast, learn, recall, remember
 
 STEPS = np.array([1])
 
 
-def inputs(terms: np.ndarray, last: np.ndarray) -> Inputs:
-    """What one series is forecast from, of the size of step 1."""
-    nothing = np.empty((1, 0), np.float32)
-    return Inputs(nothing, terms, last, np.ones(1), np.ones(1, dtype=bool), np.empty((1, 0, 0)))
+def step(
+    filters: Filters, waiting: Waiting, terms: np.ndarray, last: np.ndarray, steps: np.ndarray = STEPS
+) -> np.ndarray:
+    """One record of one series, whose usual step is 1: learned from, forecast from, remembered."""
+    slot, one = np.array([0]), np.ones(1)
+    learn(filters, slot, recall(waiting, steps, slot, last))
+    found = forecast(filters, slot, terms, last, one)
+    remember(waiting, slot, terms, last, one)
+    return found[0]
 
 
 def feed(x: np.ndarray, y: np.ndarray, filters: Filters | None = None) -> np.ndarray:
     """The forecasts of one series; x: [n, terms], y: [n]."""
-    filters = filters or Filters.empty(1, (1,), x.shape[1])
-    found = np.empty(len(y))
-    slot = np.array([0])
-    for n in range(len(y)):
-        learn(filters, STEPS, slot, y[n : n + 1])
-        part = inputs(x[n][None, None], y[n : n + 1])
-        found[n] = forecast(filters, slot, part)[0, 0]
-    return found
+    filters = filters or Filters.empty(1, 1, x.shape[1])
+    waiting = Waiting.empty(1, (1,), x.shape[1])
+    return np.array([step(filters, waiting, x[n][None, None], y[n : n + 1])[0] for n in range(len(y))])
 
 
 def linear(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +66,7 @@ def test_a_missing_target_forecasts_nothing_and_teaches_nothing():
 @settings(max_examples=25, deadline=None)
 def test_its_state_stays_finite_whatever_comes(seed: int, size: float):
     random = np.random.default_rng(seed)
-    filters = Filters.empty(1, (1,), 3)
+    filters = Filters.empty(1, 1, 3)
     y = size * random.standard_cauchy(300)
     y[random.random(300) < 0.1] = np.nan
     feed(random.normal(size=(300, 3)) * (random.random() < 0.5), y, filters)
@@ -77,12 +76,22 @@ def test_its_state_stays_finite_whatever_comes(seed: int, size: float):
 
 def test_several_horizons_learn_from_their_own_past():
     steps = np.array([1, 4])
-    filters = Filters.empty(1, (1, 4), 1)
-    slot = np.array([0])
-    found = np.empty((400, 2))
-    for n in range(400):
-        y = np.array([float(n)])
-        learn(filters, steps, slot, y)
-        part = inputs(np.ones((1, 2, 1)), y)
-        found[n] = forecast(filters, slot, part)[0]
+    filters, waiting = Filters.empty(1, 2, 1), Waiting.empty(1, (1, 4), 1)
+    found = [step(filters, waiting, np.ones((1, 2, 1)), np.array([float(n)]), steps) for n in range(400)]
     assert found[-1] == pytest.approx([400.0, 403.0], abs=1.0)
+
+
+def test_a_filter_looks_at_as_many_terms_as_it_has():
+    """The filters of `rls` and `stack` share what waits for its truth."""
+    x, y = linear(500)
+    plain, wide = Filters.empty(1, 1, 3), Filters.empty(1, 1, 4)
+    waiting, slot, one = Waiting.empty(1, (1,), 4), np.array([0]), np.ones(1)
+    terms = np.concatenate([x, np.ones((500, 1))], axis=1)
+    found = []
+    for n in range(500):
+        lesson = recall(waiting, STEPS, slot, y[n : n + 1])
+        for filters in (plain, wide):
+            learn(filters, slot, lesson)
+        found.append(forecast(plain, slot, terms[n][None, None], y[n : n + 1], one)[0, 0])
+        remember(waiting, slot, terms[n][None, None], y[n : n + 1], one)
+    np.testing.assert_allclose(found, feed(x, y), atol=1e-6)

@@ -1,15 +1,17 @@
-"""The member `rls`: recursive least squares with forgetting, one small linear filter per series and horizon.
+"""Recursive least squares with forgetting: small linear filters, one per series and horizon, for the members `rls` and
+`stack`.
 
 Haykin, Adaptive Filter Theory, chapter "recursive least squares"; innovations are cut as Huber's estimator does, so a
-glitch moves the filter only a little. Pure NumPy over many series at once.
+glitch moves a filter only a little. Pure NumPy over many series at once.
 """
 
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
-from driftline.features import Floats, Inputs, Ints
+from driftline.features import Floats, Ints
 
 FORGETTING = 0.9998
 """Weight of the record before, against the newest; 0.999 loses at long horizons, 1 can't follow drift."""
@@ -24,19 +26,13 @@ NOISE_FLOOR = 0.01
 
 
 @dataclass(frozen=True)
-class Filters:
-    """The filters of every series, one row ("slot") each. Targets are in steps of `Inputs.scale`."""
+class Waiting:
+    """What was forecast from, until the truth comes: rings of the longest horizon. One row ("slot") a series."""
 
     count: Ints
     """[slots]: records seen."""
-    weights: Floats
-    """[slots, horizons, terms]."""
-    variance: Floats
-    """[slots, horizons, terms, terms]: the inverse of the discounted correlation of the inputs."""
-    noise: Floats
-    """[slots, horizons]: moving mean square of the cut innovations."""
-    inputs: Floats
-    """[slots, longest horizon, horizons, terms]: what was forecast from, until the truth comes; a ring."""
+    terms: npt.NDArray[np.float32]
+    """[slots, longest horizon, horizons, terms]."""
     last: Floats
     """[slots, longest horizon]: the target's value then."""
     scale: Floats
@@ -44,33 +40,74 @@ class Filters:
 
     @classmethod
     def empty(cls, slots: int, horizon: tuple[int, ...], terms: int) -> Self:
-        horizons, longest = len(horizon), max(horizon)
+        longest = max(horizon)
         return cls(
             count=np.zeros(slots, dtype=np.int64),
-            weights=np.zeros((slots, horizons, terms)),
-            variance=np.tile(FIRST_VARIANCE * np.eye(terms), (slots, horizons, 1, 1)),
-            noise=np.ones((slots, horizons)),
-            inputs=np.zeros((slots, longest, horizons, terms)),
+            terms=np.zeros((slots, longest, len(horizon), terms), dtype=np.float32),
             last=np.full((slots, longest), np.nan),
             scale=np.full((slots, longest), np.nan),
         )
 
 
-def learn(filters: Filters, steps: Ints, slots: Ints, truth: Floats) -> None:
-    """Learns from the truth of what was forecast `steps` records ago. Changes `filters` in place.
+@dataclass(frozen=True)
+class Lesson:
+    """What n series have to learn now. terms: [n, horizons, terms]; target: [n, horizons] in usual steps, NaN where
+    nothing is known."""
+
+    terms: Floats
+    target: Floats
+
+
+def recall(waiting: Waiting, steps: Ints, slots: Ints, truth: Floats) -> Lesson:
+    """What was forecast from `steps` records ago, and what has come of it.
 
     steps: [horizons]. slots: [n], each at most once. truth: [n] in the target's units; NaN teaches nothing.
     """
-    then = (filters.count[slots][:, None] - steps) % filters.last.shape[1]
     rows = slots[:, None]
-    x = filters.inputs[rows, then, np.arange(len(steps))]
+    then = (waiting.count[slots][:, None] - steps) % waiting.last.shape[1]
     with np.errstate(divide="ignore", invalid="ignore"):
-        target = (truth[:, None] - filters.last[rows, then]) / filters.scale[rows, then]
-    known = np.isfinite(target)
+        target = (truth[:, None] - waiting.last[rows, then]) / waiting.scale[rows, then]
+    terms = waiting.terms[rows, then, np.arange(len(steps))].astype(np.float64)
+    return Lesson(terms, np.where(np.isfinite(target), target, np.nan))
+
+
+def remember(waiting: Waiting, slots: Ints, terms: Floats, last: Floats, scale: Floats) -> None:
+    """Keeps what is forecast from now. terms: [n, horizons, terms]; last, scale: [n]."""
+    now = waiting.count[slots] % waiting.last.shape[1]
+    waiting.terms[slots, now] = terms
+    waiting.last[slots, now] = last
+    waiting.scale[slots, now] = scale
+    waiting.count[slots] += 1
+
+
+@dataclass(frozen=True)
+class Filters:
+    """The filters of every series, one row ("slot") each. They forecast in usual steps of the target."""
+
+    weights: Floats
+    """[slots, horizons, terms]."""
+    variance: Floats
+    """[slots, horizons, terms, terms]: the inverse of the discounted correlation of the terms."""
+    noise: Floats
+    """[slots, horizons]: moving mean square of the cut innovations."""
+
+    @classmethod
+    def empty(cls, slots: int, horizons: int, terms: int) -> Self:
+        return cls(
+            weights=np.zeros((slots, horizons, terms)),
+            variance=np.tile(FIRST_VARIANCE * np.eye(terms), (slots, horizons, 1, 1)),
+            noise=np.ones((slots, horizons)),
+        )
+
+
+def learn(filters: Filters, slots: Ints, lesson: Lesson) -> None:
+    """Learns from a lesson, of whose terms as many are looked at as the filters have. Changes `filters` in place."""
+    known = np.isfinite(lesson.target)
     if not known.any():
         return
+    x = lesson.terms[:, :, : filters.weights.shape[2]]
     weights, variance, noise = filters.weights[slots], filters.variance[slots], filters.noise[slots]
-    innovation = np.where(known, target, 0.0) - (weights * x).sum(axis=2)
+    innovation = np.where(known, lesson.target, 0.0) - (weights * x).sum(axis=2)
     limit = CUT * np.sqrt(noise)
     cut = np.minimum(np.maximum(innovation, -limit), limit)
     spread = np.matmul(variance, x[..., None])[..., 0]
@@ -85,13 +122,8 @@ def learn(filters: Filters, steps: Ints, slots: Ints, truth: Floats) -> None:
     filters.noise[slots] = np.where(known, moved, noise)
 
 
-def forecast(filters: Filters, slots: Ints, inputs: Inputs) -> Floats:
-    """[n, horizons]: the forecasts in the target's units; NaN where the target is missing. Remembers what they used."""
-    now = filters.count[slots] % filters.last.shape[1]
-    filters.inputs[slots, now] = inputs.rls
-    filters.last[slots, now] = inputs.last
-    filters.scale[slots, now] = inputs.scale
-    filters.count[slots] += 1
-    scale = np.where(np.isnan(inputs.scale), 0.0, inputs.scale)
-    steps: Floats = (filters.weights[slots] * inputs.rls).sum(axis=2)
-    return inputs.last[:, None] + scale[:, None] * steps
+def forecast(filters: Filters, slots: Ints, terms: Floats, last: Floats, scale: Floats) -> Floats:
+    """[n, horizons]: forecasts in the target's units from the first terms; NaN where the target is missing."""
+    known = np.where(np.isnan(scale), 0.0, scale)
+    steps: Floats = (filters.weights[slots] * terms[:, :, : filters.weights.shape[2]]).sum(axis=2)
+    return last[:, None] + known[:, None] * steps

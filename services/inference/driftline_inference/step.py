@@ -5,19 +5,20 @@ Networks look at observed values only, so they run once over all rounds of a bat
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 
 from driftline import slots as tables
 from driftline.definition import StreamDefinition
-from driftline.features import Floats, History, Inputs, Layout, newest, observe
+from driftline.features import CLIP, TINY, Floats, History, Inputs, Ints, Layout, newest, observe
 from driftline.keyed import Told
-from driftline.members import PERSISTENCE
+from driftline.members import MODELS, PERSISTENCE, RLS, SEASONAL, STACK
 from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, Record, Topic
 from driftline.slots import Slots, rounds
-from driftline_inference.rls import Filters, forecast, learn
+from driftline_inference.rls import Filters, Waiting, forecast, learn, recall, remember
 from driftline_inference.shadow import Shadow
 
 OUT: Topic[Any] = FORECASTS
@@ -40,12 +41,29 @@ Serving = Mapping[tuple[str, str], Model]
 """The models that serve now, by (stream, member). Replaced as a whole by a swap, never changed."""
 
 
+class Tables(NamedTuple):
+    """The state of all series of a stream, one row ("slot") each."""
+
+    history: History
+    waiting: Waiting
+    rls: Filters
+    stack: Filters
+
+
 class SavedState(msgspec.Struct, frozen=True, array_like=True):
     """The checkpoint of one series."""
 
     definition: str
     t: int
     arrays: bytes
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One round of a batch. places: where its records are in the batch; slots: [n], each once."""
+
+    places: list[int]
+    slots: Ints
 
 
 class ForecastLane:
@@ -73,15 +91,17 @@ class ForecastLane:
         self._steps = np.array(stream.horizon, dtype=np.int64)
         self._slots = Slots()
         self._last_t: dict[str, int] = {}
-        self._history, self._filters = self._blank(0)
+        self._tables = self._blank(0)
         self._signature = f"{stream.fingerprint}-{self._layout.season}-{self._layout.rls_terms}"
 
     def work(self, messages: Sequence[Record]) -> list[list[Told]]:
         """One forecast for each record."""
         models = self._mine(self._serving())
         former = self._mine(self._shadows())
-        order, inputs, members = self._observe(messages)
-        members |= {name: _forecast(model, inputs) for name, model in models.items()}
+        turns, inputs = self._observe(messages)
+        order = [place for turn in turns for place in turn.places]
+        members = {name: _forecast(model, inputs) for name, model in models.items()}
+        members |= self._filter(turns, inputs, members)
         versions = {name: model.version for name, model in models.items()}
         self._last_t |= {record.key: record.t for record in messages}
         told: list[list[Told]] = [[(OUT, forecast)] for forecast in self._messages(messages, order, members, versions)]
@@ -120,29 +140,46 @@ class ForecastLane:
             return None
         slots = np.array([self._slots[key] for key in keys], dtype=np.int64)
         t = np.array([self._last_t[key] for key in keys], dtype=np.int64)
-        return newest(self._history, self._layout, slots, t)
+        return newest(self._tables.history, self._layout, slots, t)
 
     def shadow(self, member: str) -> Shadow | None:
         """How a model's newest version compares to the one before, while that forecasts beside it."""
         return self._watched.get(member)
 
-    def _observe(self, records: Sequence[Record]) -> tuple[list[int], Inputs, dict[str, Floats]]:
-        """Takes the records in, round by round; gives the order in which it did, and the built-in members."""
-        order: list[int] = []
+    def _observe(self, records: Sequence[Record]) -> tuple[list[Turn], Inputs]:
+        """Takes the records in, round by round, and gives what all of them are forecast from, in the rounds' order."""
+        turns: list[Turn] = []
         parts: list[Inputs] = []
-        filtered: list[Floats] = []
         for places in rounds([record.key for record in records]):
             part = [records[place] for place in places]
             slots = np.array([self._slot(record.key) for record in part])
             values = np.array([[r.values[name] for name in self.stream.columns] for r in part], dtype=np.float64)
-            learn(self._filters, self._steps, slots, values[:, 0])
             t = np.array([record.t for record in part])
-            parts.append(observe(self._history, self._layout, slots, t, values))
-            filtered.append(forecast(self._filters, slots, parts[-1]))
-            order += places
-        inputs = Inputs.joined(parts)
-        naive = np.repeat(inputs.last[:, None], len(self._steps), axis=1)
-        return order, inputs, {PERSISTENCE: naive, "rls": np.concatenate(filtered)}
+            parts.append(observe(self._tables.history, self._layout, slots, t, values))
+            turns.append(Turn(places, slots))
+        return turns, Inputs.joined(parts)
+
+    def _filter(self, turns: Sequence[Turn], inputs: Inputs, models: Mapping[str, Floats]) -> dict[str, Floats]:
+        """The built-in members. Round by round: each learns from the truth that the round brought, then forecasts."""
+        terms = np.concatenate([inputs.rls, _stacked(inputs, models)], axis=2)
+        plain: list[Floats] = []
+        stacked: list[Floats] = []
+        start = 0
+        for turn in turns:
+            here, slots = slice(start, start + len(turn.slots)), turn.slots
+            start = here.stop
+            last, scale = inputs.last[here], inputs.scale[here]
+            lesson = recall(self._tables.waiting, self._steps, slots, last)
+            for filters, found in ((self._tables.rls, plain), (self._tables.stack, stacked)):
+                learn(filters, slots, lesson)
+                found.append(forecast(filters, slots, terms[here], last, scale))
+            remember(self._tables.waiting, slots, terms[here], last, scale)
+        members = {
+            PERSISTENCE: np.repeat(inputs.last[:, None], len(self._steps), axis=1),
+            RLS: np.concatenate(plain),
+            STACK: np.concatenate(stacked),
+        }
+        return members | ({SEASONAL: inputs.daily} if self._layout.season else {})
 
     def _messages(
         self, records: Sequence[Record], order: list[int], members: dict[str, Floats], versions: dict[str, str]
@@ -164,35 +201,40 @@ class ForecastLane:
             for place, record in enumerate(records)
         ]
 
-    def _blank(self, slots: int) -> tuple[History, Filters]:
-        filters = Filters.empty(slots, self.stream.horizon, self._layout.rls_terms)
-        return History.empty(slots, self._layout), filters
+    def _blank(self, slots: int) -> Tables:
+        horizon, terms = self.stream.horizon, self._layout.rls_terms
+        return Tables(
+            History.empty(slots, self._layout),
+            Waiting.empty(slots, horizon, terms + len(MODELS)),
+            Filters.empty(slots, len(horizon), terms),
+            Filters.empty(slots, len(horizon), terms + len(MODELS)),
+        )
 
     def _slot(self, key: str) -> int:
         if key in self._slots:
             return self._slots[key]
         slot = self._slots.add(key)
-        if self._slots.capacity > len(self._history.count):
-            history, filters = self._blank(self._slots.capacity)
-            self._history, self._filters = tables.grow(self._history, history), tables.grow(self._filters, filters)
+        if self._slots.capacity > len(self._tables.history.count):
+            blank = self._blank(self._slots.capacity)
+            self._tables = Tables._make(tables.grow(old, new) for old, new in zip(self._tables, blank, strict=True))
         return slot
 
     def last_t(self, key: str) -> int | None:
         return self._last_t.get(key)
 
     def save(self, key: str) -> bytes:
-        arrays = tables.dump(self._slots[key], self._history, self._filters)
+        arrays = tables.dump(self._slots[key], *self._tables)
         return msgspec.msgpack.encode(SavedState(self._signature, self._last_t[key], arrays))
 
     def restore(self, key: str, data: bytes) -> None:
         saved = msgspec.msgpack.decode(data, type=SavedState)
         if saved.definition == self._signature:
-            tables.load(saved.arrays, self._slot(key), self._history, self._filters)
+            tables.load(saved.arrays, self._slot(key), *self._tables)
             self._last_t[key] = saved.t
 
     def forget(self, key: str) -> None:
         slot = self._slots[key]
-        for table, blank in zip((self._history, self._filters), self._blank(1), strict=True):
+        for table, blank in zip(self._tables, self._blank(1), strict=True):
             tables.reset(table, slot, blank)
         self._slots.remove(key)
         del self._last_t[key]
@@ -202,6 +244,15 @@ def _forecast(model: Model, inputs: Inputs) -> Floats:
     """[n, horizons]; NaN where a model can't forecast, and where it gives nonsense."""
     forecasts = model.forecast(inputs)
     return np.where(np.isfinite(forecasts), forecasts, np.nan)
+
+
+def _stacked(inputs: Inputs, models: Mapping[str, Floats]) -> Floats:
+    """[n, horizons, models]: how far every model says that the target moves, in usual steps; 0 for who sits out."""
+    absent = np.full(inputs.rls.shape[:2], np.nan)
+    forecasts = np.stack([models.get(name, absent) for name in MODELS], axis=2)
+    unit = np.maximum(inputs.scale, TINY)[:, None, None]
+    terms = (forecasts - inputs.last[:, None, None]) / unit
+    return np.clip(np.where(np.isfinite(terms), terms, 0.0), -CLIP, CLIP)
 
 
 def refuse(streams: Mapping[str, StreamDefinition], record: Record) -> str | None:
