@@ -20,13 +20,15 @@ Ints = npt.NDArray[np.int64]
 MEMORIES = (0.3, 0.1, 0.03, 0.01, 0.003)
 """Smoothing factors of the moving averages: from the last few records to the last few hundred."""
 SCALE_MEMORY = 0.002
+DAY_MEMORY = 1 / 7
+"""Of the mean over the last days: about a week."""
 YEAR_DAYS = 365.25
 RLS_LAGS = 5
 BIAS = 0.1
 DAY_TERMS = [0, 1, 3, 4]
 """Where in the calendar the time of day stands."""
 TINY = 1e-12
-CLIP = 8.0
+CLIP = 30.0
 """Scaled inputs are cut here: a glitch is one wild input, not the end of a filter."""
 
 
@@ -72,21 +74,23 @@ class Layout:
     lags: int
     horizon: tuple[int, ...]
     season: int
+    period: int
+    """Milliseconds between two records."""
 
     @classmethod
     def of(cls, stream: StreamDefinition) -> Self:
         angles = np.flatnonzero(stream.angles)
-        return cls(len(stream.columns), angles, stream.lags, stream.horizon, stream.season)
+        return cls(len(stream.columns), angles, stream.lags, stream.horizon, stream.season, stream.time.period * 1000)
 
     @property
     def net_width(self) -> int:
-        seasonal = 1 + len(self.horizon) if self.season else 0
+        seasonal = 1 + 2 * len(self.horizon) if self.season else 0
         return (self.lags - 1) * self.columns + len(MEMORIES) + seasonal + 6 + 2 * len(self.angles)
 
     @property
     def rls_terms(self) -> int:
         others = self.columns - 1 + len(self.other_angles)
-        return 1 + min(RLS_LAGS, self.lags - 1) + len(MEMORIES) + 4 + (2 if self.season else 0) + others
+        return 1 + min(RLS_LAGS, self.lags - 1) + len(MEMORIES) + 4 + (3 if self.season else 0) + others
 
     @cached_property
     def other_angles(self) -> Ints:
@@ -101,9 +105,13 @@ class Layout:
         return np.arange(1, self.lags, dtype=np.int64)
 
     @cached_property
-    def season_steps(self) -> Ints:
-        """How many records back the same time of the day before lies: for now, and for each horizon's target."""
-        return np.array([self.season, *(self.season - h for h in self.horizon)], dtype=np.int64)
+    def steps(self) -> Ints:
+        """[horizons]."""
+        return np.array(self.horizon, dtype=np.int64)
+
+    def time_of_day(self, t: Ints) -> Ints:
+        """Which of the `season` places of a day each time falls in. t: milliseconds since the epoch."""
+        return t // self.period % self.season
 
     @cached_property
     def memories(self) -> Floats:
@@ -120,7 +128,9 @@ class History:
     recent: Floats
     """[slots, lags, columns]: the newest values, a ring; NaN is missing."""
     day: Floats
-    """[slots, season + 1]: the target's newest day, a ring."""
+    """[slots, season, 2]: by time of day the target's newest value, and its mean over the last days; NaN at first."""
+    before: Floats
+    """[slots, 2]: what `day` held for the newest record's time before it came."""
     moving: Floats
     """[slots, memories + 1 + 2 columns]: moving averages of the target, then slow ones of the target's squared steps,
     of every column, and of every column's squared deviation."""
@@ -130,7 +140,8 @@ class History:
         return cls(
             count=np.zeros(slots, dtype=np.int64),
             recent=np.full((slots, layout.lags, layout.columns), np.nan),
-            day=np.full((slots, layout.season + 1), np.nan),
+            day=np.full((slots, layout.season, 2), np.nan),
+            before=np.full((slots, 2), np.nan),
             moving=np.full((slots, len(layout.memories)), np.nan),
         )
 
@@ -142,6 +153,8 @@ def observe(history: History, layout: Layout, slots: Ints, t: Ints, values: Floa
     stream's units, NaN where missing. `history` is changed in place.
     """
     _remember(history, layout, slots, history.count[slots], values)
+    if layout.season:
+        _remember_day(history, slots, layout.time_of_day(t), values[:, :1])
     return newest(history, layout, slots, t)
 
 
@@ -157,10 +170,7 @@ def newest(history: History, layout: Layout, slots: Ints, t: Ints) -> Inputs:
     if len(layout.angles):
         differences[:, :, layout.angles] = (differences[:, :, layout.angles] + 180.0) % 360.0 - 180.0
     averages = moving[:, : len(MEMORIES)] - target[:, None]
-    seasonal = _seasonal(history, layout, slots, position, target)
-    daily = np.full((len(slots), len(layout.horizon)), np.nan)
-    if layout.season:
-        daily = target[:, None] + seasonal[:, :1] + seasonal[:, 1:]
+    seasonal, daily = _seasonal(history, layout, slots, t, target)
     clock = calendar(t)
     turned = circle(values[:, layout.angles])
     net = np.concatenate([differences.reshape(len(slots), -1), averages, seasonal, clock, turned], axis=1)
@@ -175,7 +185,6 @@ def _remember(history: History, layout: Layout, slots: Ints, position: Ints, val
     """Writes the record into the rings and moves the averages."""
     before = history.recent[slots, (position - 1) % layout.lags, 0]
     history.recent[slots, position % layout.lags] = values
-    history.day[slots, position % (layout.season + 1)] = values[:, 0]
     history.count[slots] = position + 1
     old = history.moving[slots]
     first = len(MEMORIES)
@@ -191,14 +200,28 @@ def _remember(history: History, layout: Layout, slots: Ints, position: Ints, val
     history.moving[slots] = np.where(np.isnan(news), old, moved)
 
 
-def _seasonal(history: History, layout: Layout, slots: Ints, position: Ints, target: Floats) -> Floats:
-    """[n, 1 + horizons]: the day before, same time, minus now; and how it went on from there to each horizon."""
+def _remember_day(history: History, slots: Ints, places: Ints, target: Floats) -> None:
+    """target: [n, 1]. A value that is missing leaves the day before's."""
+    known = history.day[slots, places]
+    mean = known[:, 1:]
+    news = np.concatenate([target, np.where(np.isnan(mean), target, mean + DAY_MEMORY * (target - mean))], axis=1)
+    history.before[slots] = known
+    history.day[slots, places] = np.where(np.isnan(target), known, news)
+
+
+def _seasonal(history: History, layout: Layout, slots: Ints, t: Ints, target: Floats) -> tuple[Floats, Floats]:
+    """What the days before say, in two arrays.
+
+    [n, 1 + 2 horizons]: the day before minus now, how it went on from there to each horizon, how days do in the mean;
+    [n, horizons]: the value of the day before at the time that is forecast.
+    """
     if not layout.season:
-        return np.empty((len(slots), 0))
-    then: Floats = history.day[slots[:, None], (position[:, None] - layout.season_steps) % (layout.season + 1)]
-    then[:, 1:] -= then[:, :1]
-    then[:, 0] -= target
-    return then
+        return np.empty((len(slots), 0)), np.full((len(slots), len(layout.horizon)), np.nan)
+    places = (layout.time_of_day(t)[:, None] + layout.steps) % layout.season
+    ahead: Floats = history.day[slots[:, None], places]
+    before = history.before[slots]
+    moves = ahead - before[:, None, :]
+    return np.concatenate([before[:, :1] - target[:, None], moves[:, :, 0], moves[:, :, 1]], axis=1), ahead[:, :, 0]
 
 
 def calendar(t: Ints) -> Floats:
@@ -236,9 +259,10 @@ def _filter_inputs(
     shared = [bias, lagged / unit, averages / unit, clock[:, DAY_TERMS], (values[:, others] - level) / spread, turned]
     terms = np.repeat(np.concatenate(shared, axis=1)[:, None, :], horizons, axis=1)
     if layout.season:
-        daily = np.empty((n, horizons, 2))
+        daily = np.empty((n, horizons, 3))
         daily[:, :, 0] = seasonal[:, :1] / unit
-        daily[:, :, 1] = seasonal[:, 1:] / unit
+        daily[:, :, 1] = seasonal[:, 1 : 1 + horizons] / unit
+        daily[:, :, 2] = seasonal[:, 1 + horizons :] / unit
         terms = np.concatenate([terms, daily], axis=2)
     # Missing inputs say nothing (zero), wild ones are cut.
     terms[np.isnan(terms)] = 0.0

@@ -40,9 +40,9 @@ def test_all_keys_at_once_give_what_each_gives_alone(temperature: StreamDefiniti
 
 
 def test_a_long_series_in_pieces_is_nearly_the_same_as_in_one(temperature, rows, monkeypatch):
-    part = series(rows, "R80711", 6000)
+    part = series(rows, "R80711", 9900)
     pieces = dataset.build(part, temperature)
-    monkeypatch.setattr(dataset, "PIECE", 10_000)
+    monkeypatch.setattr(dataset, "PIECE", 20_000)
     whole = dataset.build(part, temperature)
     np.testing.assert_array_equal(pieces.t, whole.t)
     np.testing.assert_array_equal(pieces.targets, whole.targets)

@@ -16,7 +16,7 @@ from driftline.features import Floats, Ints
 FORGETTING = 0.9998
 """Weight of the record before, against the newest; 0.999 loses at long horizons, 1 can't follow drift."""
 FIRST_VARIANCE = 0.01
-"""How unsure the weights are at first, in the inputs' scaled units: small is cautious."""
+"""How unsure the weights are at first, one step ahead, in the inputs' scaled units: small is cautious."""
 TRACE_CAP = 100.0
 """Largest mean variance of a weight: without excitation, forgetting would let it grow for ever."""
 CUT = 3.0
@@ -92,11 +92,13 @@ class Filters:
     """[slots, horizons]: moving mean square of the cut innovations."""
 
     @classmethod
-    def empty(cls, slots: int, horizons: int, terms: int) -> Self:
+    def empty(cls, slots: int, horizon: tuple[int, ...], terms: int) -> Self:
+        # Far targets are noisier, and what they teach overlaps: as much caution is a smaller variance.
+        first = FIRST_VARIANCE / np.array(horizon, dtype=np.float64)
         return cls(
-            weights=np.zeros((slots, horizons, terms)),
-            variance=np.tile(FIRST_VARIANCE * np.eye(terms), (slots, horizons, 1, 1)),
-            noise=np.ones((slots, horizons)),
+            weights=np.zeros((slots, len(horizon), terms)),
+            variance=np.tile(first[:, None, None] * np.eye(terms), (slots, 1, 1, 1)),
+            noise=np.ones((slots, len(horizon))),
         )
 
 

@@ -206,8 +206,8 @@ class ForecastLane:
         return Tables(
             History.empty(slots, self._layout),
             Waiting.empty(slots, horizon, terms + len(MODELS)),
-            Filters.empty(slots, len(horizon), terms),
-            Filters.empty(slots, len(horizon), terms + len(MODELS)),
+            Filters.empty(slots, horizon, terms),
+            Filters.empty(slots, horizon, terms + len(MODELS)),
         )
 
     def _slot(self, key: str) -> int:

@@ -9,10 +9,10 @@ from driftline.definition import StreamDefinition
 from driftline.features import Floats, History, Inputs, Ints, Layout, observe
 from driftline.tables import Rows
 
-PIECE = 4096
+PIECE = 8192
 """A long series is worked off in pieces side by side, so that arrays span them."""
-WARM_UP = 1536
-"""Records before a piece that fill its memories; the slowest has forgotten 99 % of what came before."""
+WARM_UP = 3072
+"""Records before a piece that fill its memories; the slowest has forgotten 95 % of what came before."""
 
 Batch = npt.NDArray[np.float32]
 

@@ -12,6 +12,9 @@ from driftline.tables import Rows, concatenate, decode, read_file
 from driftline_trainer.dataset import WARM_UP
 from driftline_trainer.publish import read
 
+DAYS = 7
+"""What the memory of the time of day needs to be filled."""
+
 
 @dataclass(frozen=True)
 class NewWindows:
@@ -51,7 +54,7 @@ class Archive:
         Raises InvalidInput when the windows are gone.
         """
         each = -(-self._stream.retraining.records // max(1, len(self._listed)))
-        warm_up = min(WARM_UP, self._stream.season + self._stream.lags + max(self._stream.horizon))
+        warm_up = min(WARM_UP, DAYS * self._stream.season + self._stream.lags + max(self._stream.horizon))
         windows = -(-(each + warm_up) // self._stream.window)
         parts = await self._read([name for names in self._listed.values() for name in names[-windows:]])
         if not parts:
