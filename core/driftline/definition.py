@@ -21,6 +21,8 @@ UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 DAY_S = 86400
 SINGLE_KEY = "all"
 """The key of a stream that is one series and has no key column."""
+INPUTS = 2
+"""Which inputs `driftline.features` makes; counted up when they change, so that no older model is fed with them."""
 LONGEST_SEASON = 1440
 """Records of a day that are kept to look back on; a faster stream has no daily features."""
 
@@ -67,6 +69,8 @@ class Training(_Section):
 
     architecture: Literal["mlp", "lstm"] = "mlp"
     units: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = (128, 64)
+    networks: int = Field(4, ge=1, le=16)
+    """So many are trained from different beginnings and averaged in one model."""
     dropout: float = Field(0.1, ge=0, lt=1)
     loss: Literal["huber", "mse"] = "huber"
     epochs: int = Field(10, ge=1, le=1000)
@@ -97,9 +101,16 @@ class Weighting(_Section):
 
 
 class Drift(_Section):
-    """How sensitive the drift alarm is (ADWIN's confidence; smaller is calmer)."""
+    """How drift is found."""
 
-    delta: float = Field(1e-5, gt=0, lt=1)
+    detector: Literal["adwin", "page-hinkley"] = "adwin"
+    delta: float = Field(0.05, gt=0, lt=1)
+    """ADWIN's confidence; smaller is calmer."""
+    threshold: float = Field(3.0, gt=0)
+    """Page-Hinkley's; larger is calmer."""
+    size: float = Field(0.6, gt=0, lt=1)
+    """How large a change must be to be told: 1 is a column moving further than it ever does, or an error of 5 usual
+    ones."""
 
 
 class StreamDefinition(_Section):
@@ -153,7 +164,7 @@ class StreamDefinition(_Section):
     @property
     def fingerprint(self) -> str:
         """A hash of what a model's inputs and outputs depend on; a model of another fingerprint can't serve."""
-        shape = [self.time.period, self.columns, self.angles, self.lags, self.horizon]
+        shape = [INPUTS, self.time.period, self.columns, self.angles, self.lags, self.horizon]
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:16]
 
 

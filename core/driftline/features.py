@@ -85,7 +85,8 @@ class Layout:
     @property
     def net_width(self) -> int:
         seasonal = 1 + 2 * len(self.horizon) if self.season else 0
-        return (self.lags - 1) * self.columns + len(MEMORIES) + seasonal + 6 + 2 * len(self.angles)
+        others = len(self.other_levels) + 2 * len(self.angles)
+        return (self.lags - 1) * self.columns + len(MEMORIES) + seasonal + 6 + others
 
     @property
     def rls_terms(self) -> int:
@@ -172,12 +173,14 @@ def newest(history: History, layout: Layout, slots: Ints, t: Ints) -> Inputs:
     averages = moving[:, : len(MEMORIES)] - target[:, None]
     seasonal, daily = _seasonal(history, layout, slots, t, target)
     clock = calendar(t)
+    levels = _levels(layout, values, moving)
     turned = circle(values[:, layout.angles])
-    net = np.concatenate([differences.reshape(len(slots), -1), averages, seasonal, clock, turned], axis=1)
+    net = np.concatenate([differences.reshape(len(slots), -1), averages, seasonal, clock, levels, turned], axis=1)
     net[np.isnan(net)] = 0.0
     scale = np.sqrt(moving[:, len(MEMORIES)])
     ready = (position + 1 >= layout.lags) & np.isfinite(target)
-    rls = _filter_inputs(layout, values, differences[:, :RLS_LAGS, 0], averages, seasonal, clock, moving, scale)
+    others = np.concatenate([levels, circle(values[:, layout.other_angles])], axis=1)
+    rls = _filter_inputs(layout, differences[:, :RLS_LAGS, 0], averages, seasonal, clock, others, scale)
     return Inputs(net.astype(np.float32), rls, target, scale, ready, daily, recent)
 
 
@@ -239,24 +242,24 @@ def circle(degrees: Floats) -> Floats:
     return np.concatenate([np.sin(radians), np.cos(radians)], axis=1)
 
 
-def _filter_inputs(
-    layout: Layout,
-    values: Floats,
-    lagged: Floats,
-    averages: Floats,
-    seasonal: Floats,
-    clock: Floats,
-    moving: Floats,
-    scale: Floats,
-) -> Floats:
-    """[n, horizons, terms], scaled by the usual step of the target so that units don't matter."""
-    n, horizons, others = len(values), len(layout.horizon), layout.other_levels
-    unit = np.maximum(scale, TINY)[:, None]
+def _levels(layout: Layout, values: Floats, moving: Floats) -> Floats:
+    """[n, others]: where the other columns are in what they have been of late, in their own deviations: a level that
+    moves for good is soon usual again."""
+    others = layout.other_levels
     level = moving[:, len(MEMORIES) + 1 + others]
     spread = np.sqrt(np.maximum(moving[:, len(MEMORIES) + 1 + layout.columns + others], TINY))
-    turned = circle(values[:, layout.other_angles])
+    levels: Floats = (values[:, others] - level) / spread
+    return np.clip(levels, -CLIP, CLIP)
+
+
+def _filter_inputs(
+    layout: Layout, lagged: Floats, averages: Floats, seasonal: Floats, clock: Floats, others: Floats, scale: Floats
+) -> Floats:
+    """[n, horizons, terms], scaled by the usual step of the target so that units don't matter."""
+    n, horizons = len(lagged), len(layout.horizon)
+    unit = np.maximum(scale, TINY)[:, None]
     bias = np.full((n, 1), BIAS)
-    shared = [bias, lagged / unit, averages / unit, clock[:, DAY_TERMS], (values[:, others] - level) / spread, turned]
+    shared = [bias, lagged / unit, averages / unit, clock[:, DAY_TERMS], others]
     terms = np.repeat(np.concatenate(shared, axis=1)[:, None, :], horizons, axis=1)
     if layout.season:
         daily = np.empty((n, horizons, 3))

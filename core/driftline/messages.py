@@ -38,6 +38,9 @@ class Forecast(msgspec.Struct, frozen=True):
     versions: dict[str, str]
     """The model version behind each member that is a model."""
     received: float
+    shifts: dict[str, tuple[float, float]] = {}
+    """Columns that are further than usual from where they have been: in [0, 1], 1 is further than ever, and in the
+    column's units."""
 
 
 class Blend(msgspec.Struct, frozen=True):
@@ -58,6 +61,11 @@ class Blend(msgspec.Struct, frozen=True):
     members: dict[str, list[float | None]]
     versions: dict[str, str]
     received: float
+    lower: list[float | None] = []
+    """Lower end of the 90 % prediction interval, one a horizon."""
+    upper: list[float | None] = []
+    guarded: list[bool] = []
+    """Per horizon whether the guard publishes persistence, since the strategy has fallen behind it."""
 
 
 class Alert(msgspec.Struct, frozen=True):

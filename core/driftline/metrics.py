@@ -36,7 +36,9 @@ class Metrics:
         self.model_info = self._gauge("model_info", "1 for the version that serves.", "stream", "member", "version")
         self.model_swaps = self._counter("model_swaps", "Models swapped in.", "stream", "member")
         self.models_refused = self._counter("models_refused", "Model versions refused.", "stream", "member", "reason")
-        self.drift_alarms = self._counter("drift_alarms", "Drift alarms.", "stream")
+        self.alerts = self._counter(
+            "alerts", "Alerts: drift, anomaly, stuck, missing, gap, rollback.", "stream", "kind"
+        )
         self.member_skill = self._gauge(
             "member_skill", "Skill against persistence over the recent records.", "stream", "member", "horizon"
         )

@@ -23,7 +23,7 @@ def forecast(n: int, observed: float | None, key: str = "k", **members: list[flo
 
 
 def new_step(stream: StreamDefinition = STREAM, dropped=lambda _stream, _reason: None):
-    lane = BlendLane(stream, lambda _: None)
+    lane = BlendLane(stream, lambda _stream, _kind: None)
     return lane, combiner_step({stream.name: lane}, dropped)
 
 

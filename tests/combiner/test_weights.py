@@ -6,10 +6,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from driftline_combiner.weights import blend, fit_window, normalised, online_learn, online_weights, rate
+from driftline_combiner.weights import Grams, blend, fit_window, normalised, online_learn, online_weights, rate
 
 NUMBERS = st.floats(-1e9, 1e9) | st.just(float("nan"))
 ERRORS = hnp.arrays(np.float64, st.tuples(st.integers(1, 3), st.integers(1, 30), st.integers(1, 5)), elements=NUMBERS)
+
+
+def remembered(errors: np.ndarray, memory: float = 0.0) -> Grams:
+    """Of errors, [n, records, members], what a memory holds of them."""
+    n, _, members = errors.shape
+    grams = Grams(np.zeros((n, members, members)), np.zeros((n, members, members)))
+    for error in np.swapaxes(errors, 0, 1):
+        grams = grams.learned(error, memory)
+    return grams
+
+
+def fitted(errors: np.ndarray) -> np.ndarray:
+    """Weights where window and long memory have seen the same."""
+    return fit_window(remembered(errors), remembered(errors))
 
 
 def closed_form(first: np.ndarray, second: np.ndarray) -> float:
@@ -23,7 +37,7 @@ def closed_form(first: np.ndarray, second: np.ndarray) -> float:
 def test_two_members_get_the_closed_form(seed: int, bias: float, size: float):
     random = np.random.default_rng(seed)
     errors = random.normal(size=(1, 200, 2)) * np.array([1.0, size]) + np.array([0.0, bias])
-    assert fit_window(errors)[0, 1] == pytest.approx(closed_form(errors[0, :, 0], errors[0, :, 1]), abs=5e-3)
+    assert fitted(errors)[0, 1] == pytest.approx(closed_form(errors[0, :, 0], errors[0, :, 1]), abs=5e-3)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 5))
@@ -31,7 +45,7 @@ def test_two_members_get_the_closed_form(seed: int, bias: float, size: float):
 def test_no_other_weights_on_the_simplex_are_better(seed: int, members: int):
     random = np.random.default_rng(seed)
     errors = random.normal(size=(100, members)) @ random.normal(size=(members, members)) + random.normal(size=members)
-    fitted = fit_window(errors[None])[0]
+    found = fitted(errors[None])[0]
     others = random.dirichlet(np.ones(members), 200)
     gram = errors.T @ errors
     ridge = 1e-3 * np.diag(gram).min() * np.eye(members)
@@ -39,31 +53,50 @@ def test_no_other_weights_on_the_simplex_are_better(seed: int, members: int):
     def cost(weights: np.ndarray) -> float:
         return float(weights @ (gram + ridge) @ weights)
 
-    assert cost(fitted) <= min(cost(other) for other in others) * (1 + 1e-9)
+    assert cost(found) <= min(cost(other) for other in others) * (1 + 1e-9)
 
 
 @given(ERRORS)
 @settings(max_examples=150, deadline=None)
 def test_fitted_weights_are_weights_whatever_comes(errors: np.ndarray):
-    weights = fit_window(errors)
+    weights = fitted(errors)
     assert np.isfinite(weights).all()
     assert (weights >= 0).all()
     total = weights.sum(axis=1)
     assert (np.isclose(total, 1) | (total == 0)).all()
 
 
+def test_a_short_window_is_shrunk_towards_the_long_memory():
+    random = np.random.default_rng(3)
+    usually, lately = random.normal(size=(1, 8000, 2)), random.normal(size=(1, 250, 2))
+    usually[..., 0] *= 0.5
+    lately[..., 1] *= 0.5
+    long = remembered(np.concatenate([usually, lately], axis=1), 0.0002)
+    alone, shrunk = fitted(lately)[0], fit_window(remembered(lately), long)[0]
+    assert alone[1] > 0.7
+    assert shrunk[1] < 0.35
+    assert fit_window(remembered(lately), remembered(lately))[0] == pytest.approx(alone)
+
+
+def test_who_sat_out_keeps_what_was_known_of_it():
+    before = remembered(np.ones((1, 10, 2)), 0.1)
+    after = before.learned(np.array([[np.nan, 2.0]]), 0.1)
+    assert after.products[0, 0] == pytest.approx(before.products[0, 0])
+    assert after.products[0, 1, 1] == pytest.approx(0.9 * before.products[0, 1, 1] + 4.0)
+
+
 def test_a_member_that_was_mostly_absent_gets_nothing():
     errors = np.random.default_rng(0).normal(size=(1, 100, 3))
     errors[0, 10:, 2] = np.nan
-    assert fit_window(errors)[0, 2] == 0
+    assert fitted(errors)[0, 2] == 0
 
 
 def test_a_member_that_is_wildly_wrong_spoils_no_weights():
     errors = np.ones((1, 13, 4))
     errors[0, 0, 0] = np.nan
     errors[0, 10] = [4.6e8, 1, 1.07e7, 1]
-    assert fit_window(errors)[0] == pytest.approx([0, 0.5, 0, 0.5], abs=1e-4)
-    assert fit_window(np.array([[[1.0, 8.13196483e-162]]]))[0].tolist() == [0, 1]
+    assert fitted(errors)[0] == pytest.approx([0, 0.5, 0, 0.5], abs=1e-4)
+    assert fitted(np.array([[[1.0, 8.13196483e-162]]]))[0].tolist() == [0, 1]
 
 
 def test_who_is_absent_has_no_weight_and_the_others_share_it():

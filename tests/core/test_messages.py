@@ -34,6 +34,7 @@ MESSAGES = [
             members={"persistence": [4.25, 4.25], "rls": [4.5, None]},
             versions={"batch": "v000001-0123456789ab"},
             received=1420070401.5,
+            shifts={"P_avg": (0.75, -812.5)},
         ),
     ),
     (
@@ -51,6 +52,9 @@ MESSAGES = [
             members={"persistence": [4.25], "rls": [4.5]},
             versions={},
             received=1420070401.5,
+            lower=[3.5],
+            upper=[5.25],
+            guarded=[False],
         ),
     ),
     (ALERTS, Alert("outdoor-temperature", "R80711", 1420070400000, "drift", "blend", "its error has changed")),

@@ -12,7 +12,7 @@ from driftline.bus import Envelope
 from driftline.definition import parse
 from driftline.features import Inputs, Layout
 from driftline.keyed import KeyedStep
-from driftline.messages import ALERTS, Forecast, Record
+from driftline.messages import ALERTS, FORECASTS, Forecast, Record
 from driftline_inference.step import ForecastLane, refuse
 
 STREAM = parse(
@@ -40,14 +40,15 @@ class Plus:
 def records(count: int, keys: int = 2, seed: int = 0) -> list[Record]:
     random = np.random.default_rng(seed)
     return [
-        Record("a", f"k{key}", n * 3_600_000, {"y": None if n % 9 == 5 else float(random.normal()), "x": 1.0}, 0.0)
+        Record("a", f"k{key}", n * 3_600_000, {"y": None if n % 9 == 5 else float(random.normal()), "x": n % 5.0}, 0.0)
         for n in range(count)
         for key in range(keys)
     ]
 
 
 def run(step, sent: list[Record]) -> list[Forecast]:
-    return [output.message for output in step.step([Envelope(0, n, 0.0, record) for n, record in enumerate(sent)])]
+    outputs = step.step([Envelope(0, n, 0.0, record) for n, record in enumerate(sent)])
+    return [output.message for output in outputs if output.topic is FORECASTS]
 
 
 def new_step(models=None, dropped=lambda _stream, _reason: None):

@@ -29,7 +29,8 @@ def create_app(
     """Blends what the forecasts topic brings."""
     metrics = metrics or Metrics()
     lanes = {
-        name: BlendLane(stream, lambda s: metrics.drift_alarms.labels(s).inc()) for name, stream in streams.items()
+        name: BlendLane(stream, lambda s, kind: metrics.alerts.labels(s, kind).inc())
+        for name, stream in streams.items()
     }
     step = combiner_step(lanes, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc())
     worker = Worker(

@@ -1,19 +1,54 @@
-"""The drift alarm: river's ADWIN on the blend's scaled error.
+"""The drift alarm: river's ADWIN or Page-Hinkley on numbers in [0, 1], and what is asked of a change to be told.
 
-Bifet and Gavalda, "Learning from time-changing data with adaptive windowing", SDM 2007. `river.drift` would import
-SciPy and forty data sets with it, 90 MB resident; the detector's own core, which `river.drift.ADWIN` wraps, needs none.
+Bifet and Gavalda, "Learning from time-changing data with adaptive windowing", SDM 2007; Page, "Continuous inspection
+schemes", Biometrika 1954. Both find that a mean has changed; whether the change is large enough for a person, and
+whether the series has cried wolf before, is asked here.
 """
 
+import math
+from typing import NamedTuple, Protocol
+
+import msgspec
 from river._river_rust.drift import AdaptiveWindowing
 
-CLOCK = 32
-MAX_BUCKETS = 5
-MIN_WINDOW = 5
-GRACE = 30
+from driftline import definition
+
+CLOCK, MAX_BUCKETS, MIN_WINDOW, GRACE = 4, 5, 5, 30
+"""ADWIN looks for a change every 4th number, and not before the 30th."""
+INSENSITIVITY = 0.005
+"""Changes of the mean that Page-Hinkley does not add up."""
+RECENT = 0.1
+"""Memory of the mean after a change: about the last 10 numbers."""
+PATIENCE = 50
+"""Records within which a change that was found must grow to the asked size."""
+WARINESS = 0.8
+"""After an alarm the asked size goes this share of the way to 1 ..."""
+FORGIVING = 1e-5
+"""... and back by this share with every record: a series that is wild by nature is soon left in peace."""
 
 
-class DriftDetector:
-    """Looks at one series of numbers in [0, 1]."""
+class Change(NamedTuple):
+    """A mean that has changed: what it was, and what it is over about the last 10 numbers."""
+
+    before: float
+    after: float
+
+
+class Core(Protocol):
+    """What finds changes; ours are river's."""
+
+    def update(self, value: float) -> bool: ...
+
+    @property
+    def mean(self) -> float: ...
+
+    def dump(self) -> bytes: ...
+
+    def load(self, data: bytes) -> None: ...
+
+
+class Adwin:
+    """river's core; `river.drift.ADWIN`, which wraps it, would bring SciPy and forty data sets: 90 MB resident."""
 
     def __init__(self, delta: float) -> None:
         self._delta = delta
@@ -23,7 +58,6 @@ class DriftDetector:
         return AdaptiveWindowing(self._delta, CLOCK, MAX_BUCKETS, MIN_WINDOW, GRACE)
 
     def update(self, value: float) -> bool:
-        """Whether the mean has changed for certain with this value; the next one begins a new window."""
         changed = bool(self._adwin.update(value))
         if changed:
             self._adwin = self._fresh()
@@ -31,13 +65,95 @@ class DriftDetector:
 
     @property
     def mean(self) -> float:
-        """Mean of the values since the last change."""
         width = self._adwin.get_width()
         return float(self._adwin.get_total() / width) if width else 0.0
 
     def dump(self) -> bytes:
-        """The whole state, exactly."""
         return bytes(self._adwin.__getstate__())
 
     def load(self, data: bytes) -> None:
         self._adwin.__setstate__(data)
+
+
+class PageHinkley:
+    """river's, with its sums saved by name."""
+
+    SUMS = ("_sum_increase", "_sum_decrease", "_min_increase", "_max_decrease")
+
+    def __init__(self, threshold: float) -> None:
+        # Only who configures it pays for its import.
+        from river import drift, stats  # noqa: PLC0415
+
+        self._stats = stats
+        self._test = drift.PageHinkley(min_instances=GRACE, delta=INSENSITIVITY, threshold=threshold, mode="up")
+
+    def update(self, value: float) -> bool:
+        self._test.update(value)  # type: ignore[no-untyped-call]
+        return bool(self._test.drift_detected)
+
+    @property
+    def mean(self) -> float:
+        return float(self._test._x_mean.get())  # noqa: SLF001 - it has no public name
+
+    def dump(self) -> bytes:
+        mean = self._test._x_mean  # noqa: SLF001
+        sums = [float(getattr(self._test, name)) for name in self.SUMS]
+        return msgspec.msgpack.encode([float(mean.n), float(mean.get()), *sums, float(self._test.drift_detected)])
+
+    def load(self, data: bytes) -> None:
+        n, mean, *sums, detected = msgspec.msgpack.decode(data, type=list[float])
+        self._test._x_mean = self._stats.Mean._from_state(n=n, mean=mean)  # noqa: SLF001
+        for name, value in zip(self.SUMS, sums, strict=True):
+            setattr(self._test, name, value)
+        self._test._drift_detected = bool(detected)  # noqa: SLF001
+
+
+class Saved(msgspec.Struct, frozen=True, array_like=True):
+    """The state of a detector."""
+
+    core: bytes
+    recent: float
+    asked: float
+    before: float
+    left: int
+
+
+class DriftDetector:
+    """Looks at one series of numbers in [0, 1]. asked: how far its mean must rise to be told."""
+
+    def __init__(self, settings: definition.Drift, asked: float) -> None:
+        self._least = asked
+        self._core: Core = Adwin(settings.delta) if settings.detector == "adwin" else PageHinkley(settings.threshold)
+        self._recent = 0.0
+        self._asked = asked
+        self._before = 0.0
+        self._left = 0
+
+    def update(self, value: float) -> Change | None:
+        """The change that is to be told with this value. NaN says nothing."""
+        if math.isnan(value):
+            return None
+        mean = self._core.mean
+        self._recent += RECENT * (value - self._recent)
+        self._asked += FORGIVING * (self._least - self._asked)
+        if self._core.update(value):
+            if not self._left:
+                self._before = mean
+            self._left = PATIENCE
+        if not self._left:
+            return None
+        self._left -= 1
+        if self._recent - self._before <= self._asked:
+            return None
+        self._left = 0
+        self._asked += WARINESS * (1.0 - self._asked)
+        return Change(self._before, self._recent)
+
+    def dump(self) -> bytes:
+        """The whole state, exactly."""
+        return msgspec.msgpack.encode(Saved(self._core.dump(), self._recent, self._asked, self._before, self._left))
+
+    def load(self, data: bytes) -> None:
+        saved = msgspec.msgpack.decode(data, type=Saved)
+        self._core.load(saved.core)
+        self._recent, self._asked, self._before, self._left = saved.recent, saved.asked, saved.before, saved.left

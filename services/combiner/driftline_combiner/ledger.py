@@ -8,23 +8,38 @@ from typing import Self
 
 import numpy as np
 
-from driftline.definition import STRATEGIES
-from driftline.features import Floats, Ints
+from driftline.definition import STRATEGIES, StreamDefinition
+from driftline.features import TINY, Floats, Ints
 from driftline.members import MEMBERS
 from driftline_combiner import weights as strategies
+from driftline_combiner.weights import Grams, Mask
 
 M, S = len(MEMBERS), len(STRATEGIES)
-ROWS = (*MEMBERS, *STRATEGIES)
-"""Everything that is scored."""
+PUBLISHED = "blend"
+ROWS = (*MEMBERS, *STRATEGIES, PUBLISHED)
+"""Everything that is scored. What is published is the active strategy's blend, or persistence while that is better."""
 ONLINE = STRATEGIES.index("online")
 WINDOW = STRATEGIES.index("window")
 REFIT_EVERY = 10
 """Records between two fits of the window strategy."""
+LONG_MEMORY = 0.0002
+"""Of what the window strategy is shrunk towards: about the last 5,000 records."""
 RECENT = 0.01
 """Memory of the recent errors: about the last 100 records."""
 SCALE_MEMORY = 0.002
+GUARD_RECORDS = (500, 50)
+"""What the guard compares: about so many of the last records, and so many more for each step of the horizon, since
+errors far ahead overlap."""
+GUARD_MARGIN = 1.1
+"""The guard steps in when the active strategy's mean squared error is so many times persistence's."""
+GUARD_AFTER = 50
+"""Records before the guard judges."""
+ALONE = np.eye(M)[0]
+"""Persistence's weights."""
 CUT = 5.0
 """Errors are cut at so many times their usual size before anything is learned from them: a glitch is no lesson."""
+WILD = 100.0
+"""A member's error is believed up to so many usual errors: it is bad beyond, by how much does not matter."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +51,12 @@ class Ledger:
     members: Floats
     """[slots, longest horizon, horizons, members]: what was forecast, until its truth comes; a ring."""
     blends: Floats
-    """[slots, longest horizon, horizons, strategies]: what every strategy made of it; a ring."""
-    errors: Floats
-    """[slots, window, horizons, members]: the newest errors; a ring; NaN where there is none."""
+    """[slots, longest horizon, horizons, strategies + 1]: what every strategy made of it, and what was published; a
+    ring."""
+    window: Floats
+    """[slots, 2, horizons, members, members]: `weights.Grams` of the newest errors: products and counts."""
+    long: Floats
+    """[slots, 2, horizons, members, members]: the same of a long memory."""
     fitted: Floats
     """[slots, horizons, members]: weights of the window strategy."""
     regret: Floats
@@ -49,6 +67,10 @@ class Ledger:
     """[slots, horizons, 1]: largest of them."""
     scale: Floats
     """[slots, horizons]: moving mean square of the online strategy's error; NaN before the first."""
+    rivals: Floats
+    """[slots, horizons, 2]: moving mean squares of the active strategy's and of persistence's error; see `_guard`."""
+    guarded: Mask
+    """[slots, horizons]: whether persistence is published, since the active strategy has fallen behind it."""
     scored: Floats
     """[slots, horizons, rows]: records on which the row and persistence were scored."""
     squared: Floats
@@ -61,18 +83,21 @@ class Ledger:
     """[slots, horizons, rows]: moving mean square error."""
 
     @classmethod
-    def empty(cls, slots: int, horizon: tuple[int, ...], window: int) -> Self:
+    def empty(cls, slots: int, horizon: tuple[int, ...]) -> Self:
         horizons, longest, rows = len(horizon), max(horizon), len(ROWS)
         return cls(
             count=np.zeros(slots, dtype=np.int64),
             members=np.full((slots, longest, horizons, M), np.nan),
-            blends=np.full((slots, longest, horizons, S), np.nan),
-            errors=np.full((slots, window, horizons, M), np.nan),
+            blends=np.full((slots, longest, horizons, S + 1), np.nan),
+            window=np.zeros((slots, 2, horizons, M, M)),
+            long=np.zeros((slots, 2, horizons, M, M)),
             fitted=np.zeros((slots, horizons, M)),
             regret=np.zeros((slots, horizons, M)),
             second=np.zeros((slots, horizons, M)),
             bound=np.zeros((slots, horizons, 1)),
             scale=np.full((slots, horizons), np.nan),
+            rivals=np.zeros((slots, horizons, 2)),
+            guarded=np.zeros((slots, horizons), dtype=np.bool_),
             scored=np.zeros((slots, horizons, rows)),
             squared=np.zeros((slots, horizons, rows)),
             absolute=np.zeros((slots, horizons, rows)),
@@ -82,49 +107,124 @@ class Ledger:
 
 
 @dataclass(frozen=True)
+class Rules:
+    """What a stream's definition says of weighing. steps: [horizons]; static: [members]."""
+
+    steps: Ints
+    static: Floats
+    active: int
+    memory: float
+    """Of the window strategy."""
+    guard: Floats
+    """[horizons]: the guard's memory."""
+
+    @classmethod
+    def of(cls, stream: StreamDefinition) -> Self:
+        fixed = stream.weighting.static or dict.fromkeys(MEMBERS, 1.0)
+        return cls(
+            steps=np.array(stream.horizon, dtype=np.int64),
+            static=np.array([fixed.get(name, 0.0) for name in MEMBERS]),
+            active=STRATEGIES.index(stream.weighting.active),
+            memory=1.0 / stream.weighting.window,
+            guard=1.0 / (GUARD_RECORDS[0] + GUARD_RECORDS[1] * np.array(stream.horizon, dtype=np.float64)),
+        )
+
+
+@dataclass(frozen=True)
 class Scored:
-    """What a round of truths told. error: [n, horizons, rows]; scale: [n, horizons] the usual error before it."""
+    """What a round of truths told. error: [n, horizons, rows]; scale: [n, horizons] the usual square before it."""
 
     error: Floats
     scale: Floats
 
 
-def score(ledger: Ledger, steps: Ints, slots: Ints, truth: Floats) -> Scored:
+def score(ledger: Ledger, rules: Rules, slots: Ints, truth: Floats) -> Scored:
     """Compares the truths of n series with what was forecast `steps` records ago, and learns from it.
 
-    steps: [horizons]. slots: [n], each at most once. truth: [n], NaN where it is missing. Changes `ledger` in place.
+    slots: [n], each at most once. truth: [n], NaN where it is missing. Changes `ledger` in place.
     """
     count = ledger.count[slots]
     rows = slots[:, None]
-    then = (count[:, None] - steps) % ledger.members.shape[1]
-    each = np.arange(len(steps))
+    then = (count[:, None] - rules.steps) % ledger.members.shape[1]
+    each = np.arange(len(rules.steps))
     forecast = np.concatenate([ledger.members[rows, then, each], ledger.blends[rows, then, each]], axis=2)
     error = forecast - truth[:, None, None]
-    window = ledger.errors.shape[1]
-    ledger.errors[slots, count % window] = error[:, :, :M]
     scale = ledger.scale[slots]
-    _learn_online(ledger, slots, error, scale)
+    limit = CUT * np.sqrt(np.where(np.isnan(scale), np.inf, scale))[:, :, None]
+    cut = np.clip(error, -limit, limit)
+    _learn_window(ledger, rules, slots, _mild(error, limit))
+    _learn_online(ledger, slots, error, limit)
+    _learn_scale(ledger, slots, error[:, :, M + ONLINE])
+    _guard(ledger, rules, slots, cut)
     _tally(ledger, slots, error)
-    due = slots[(count % REFIT_EVERY == 0) & (count > 0)]
-    if len(due):
-        ledger.fitted[due] = _fit(ledger.errors[due])
     return Scored(error, scale)
 
 
-def _learn_online(ledger: Ledger, slots: Ints, error: Floats, scale: Floats) -> None:
-    published = error[:, :, M + ONLINE]
-    limit = CUT * np.sqrt(np.where(np.isnan(scale), np.inf, scale))
-    cut = np.clip(published, -limit, limit)
-    distance = np.clip(published[..., None] - error[:, :, :M], -limit[..., None], limit[..., None])
+def _mild(error: Floats, limit: Floats) -> Floats:
+    """[n, horizons, members]: the members' errors in their proportions, made smaller where even the blend's is wild;
+    cutting each by itself would make the worst look like the others."""
+    blend = np.abs(error[:, :, M + ONLINE, None])
+    factor = np.where(blend > limit, limit / np.maximum(blend, TINY), 1.0)
+    furthest = WILD / CUT * limit
+    milder: Floats = np.clip(error[:, :, :M] * factor, -furthest, furthest)
+    return milder
+
+
+def _learn_window(ledger: Ledger, rules: Rules, slots: Ints, error: Floats) -> None:
+    """error: [n, horizons, members]."""
+    for table, memory in ((ledger.window, rules.memory), (ledger.long, LONG_MEMORY)):
+        grams = Grams(table[slots, 0], table[slots, 1]).learned(error, memory)
+        table[slots, 0], table[slots, 1] = grams.products, grams.counts
+    count = ledger.count[slots]
+    due = slots[(count % REFIT_EVERY == 0) & (count > 0)]
+    if len(due):
+        ledger.fitted[due] = _fit(ledger.window[due], ledger.long[due])
+
+
+def _fit(window: Floats, long: Floats) -> Floats:
+    """[n, 2, horizons, members, members] each. Returns [n, horizons, members]."""
+    n, _, horizons, members, _ = window.shape
+    grams = [
+        Grams(*(table[:, part].reshape(n * horizons, members, members) for part in (0, 1))) for table in (window, long)
+    ]
+    return strategies.fit_window(*grams).reshape(n, horizons, members)
+
+
+def _learn_online(ledger: Ledger, slots: Ints, error: Floats, limit: Floats) -> None:
+    published = error[:, :, M + ONLINE, None]
+    distance = np.clip(published - error[:, :, :M], -limit, limit)
+    gradient = np.clip(published, -limit, limit)
     regret, second, bound = strategies.online_learn(
-        ledger.regret[slots], ledger.second[slots], ledger.bound[slots], gradient=cut[..., None], distance=distance
+        ledger.regret[slots], ledger.second[slots], ledger.bound[slots], gradient=gradient, distance=distance
     )
     ledger.regret[slots], ledger.second[slots], ledger.bound[slots] = regret, second, bound
+
+
+def _learn_scale(ledger: Ledger, slots: Ints, published: Floats) -> None:
+    """published: [n, horizons], the online strategy's error."""
+    scale = ledger.scale[slots]
     known = np.isfinite(published)
     square = np.where(scale > 0, np.minimum(published**2, (2 * CUT) ** 2 * scale), published**2)
     memory = np.maximum(SCALE_MEMORY, 1.0 / (ledger.count[slots][:, None] + 1.0))
     moved = np.where(np.isnan(scale), square, scale + memory * (square - scale))
     ledger.scale[slots] = np.where(known, moved, scale)
+
+
+def _guard(ledger: Ledger, rules: Rules, slots: Ints, error: Floats) -> None:
+    """Has persistence published from when the active strategy falls clearly behind it until it is as good again.
+
+    error: [n, horizons, rows], cut. Both are judged by what they would have published, whether it was or not.
+    """
+    square = error[:, :, [M + rules.active, 0]] ** 2
+    known = np.isfinite(square).all(axis=2)
+    before = ledger.rivals[slots]
+    memory = np.maximum(rules.guard[:, None], 1.0 / (ledger.count[slots][:, None, None] + 1.0))
+    rivals = np.where(known[..., None], before + memory * (square - before), before)
+    ledger.rivals[slots] = rivals
+    guarded = ledger.guarded[slots]
+    margin = np.where(guarded, 1.0, GUARD_MARGIN)
+    enough = ledger.count[slots][:, None] >= GUARD_AFTER
+    ledger.guarded[slots] = np.where(known, enough & (rivals[..., 0] > margin * rivals[..., 1]), guarded)
 
 
 def _tally(ledger: Ledger, slots: Ints, error: Floats) -> None:
@@ -140,30 +240,31 @@ def _tally(ledger: Ledger, slots: Ints, error: Floats) -> None:
     ledger.recent[slots] = np.where(known, started + RECENT * (square - started), recent)
 
 
-def _fit(errors: Floats) -> Floats:
-    """errors: [n, window, horizons, members]. Returns [n, horizons, members]."""
-    n, window, horizons, members = errors.shape
-    stacked = np.swapaxes(errors, 1, 2).reshape(n * horizons, window, members)
-    return strategies.fit_window(stacked).reshape(n, horizons, members)
+def weigh(ledger: Ledger, rules: Rules, slots: Ints, forecasts: Floats) -> tuple[Floats, Floats]:
+    """Blends what was forecast now. forecasts: [n, horizons, members], NaN for who sits out.
 
-
-def weigh(ledger: Ledger, slots: Ints, forecasts: Floats, static: Floats) -> tuple[Floats, Floats]:
-    """Blends what was forecast now. forecasts: [n, horizons, members], NaN for who sits out; static: [members].
-
-    Returns the weights, [n, horizons, strategies, members], and the blends, [n, horizons, strategies], and remembers
-    both forecasts and blends until their truths come.
+    Returns the weights, [n, horizons, strategies + 1, members], and the blends, [n, horizons, strategies + 1], what is
+    published last, and remembers both forecasts and blends until their truths come.
     """
     present = np.isfinite(forecasts)
-    rate = strategies.rate(ledger.second[slots], ledger.bound[slots])
-    by_strategy = {
-        "static": strategies.normalised(np.broadcast_to(static, forecasts.shape), present),
-        "window": strategies.normalised(ledger.fitted[slots], present),
-        "online": strategies.online_weights(ledger.regret[slots], rate, present),
-    }
-    weights = np.stack([by_strategy[name] for name in STRATEGIES], axis=2)
+    weights = current_weights(ledger, rules, slots, present)
     blends = strategies.blend(weights, forecasts[:, :, None, :], present[:, :, None, :])
     now = ledger.count[slots] % ledger.members.shape[1]
     ledger.members[slots, now] = forecasts
     ledger.blends[slots, now] = blends
     ledger.count[slots] += 1
     return weights, blends
+
+
+def current_weights(ledger: Ledger, rules: Rules, slots: Ints, present: Mask) -> Floats:
+    """[n, horizons, strategies + 1, members]: the weights as they stand for who is present; see `weigh`."""
+    rate = strategies.rate(ledger.second[slots], ledger.bound[slots])
+    by_strategy = {
+        "static": strategies.normalised(np.broadcast_to(rules.static, present.shape), present),
+        "window": strategies.normalised(ledger.fitted[slots], present),
+        "online": strategies.online_weights(ledger.regret[slots], rate, present),
+    }
+    weights = [by_strategy[name] for name in STRATEGIES]
+    falls_back = ledger.guarded[slots, :, None] & present[:, :, :1]
+    weights.append(np.where(falls_back, ALONE, weights[rules.active]))
+    return np.stack(weights, axis=2)

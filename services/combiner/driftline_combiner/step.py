@@ -1,21 +1,35 @@
 """The pure step of the combiner: forecasts in; blends and drift alerts out. First score, then weigh."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from driftline import slots as tables
 from driftline.definition import STRATEGIES, StreamDefinition
-from driftline.features import Floats, Ints
+from driftline.features import Floats
 from driftline.keyed import KeyedStep, Told
 from driftline.members import MEMBERS
 from driftline.messages import ALERTS, BLENDS, Alert, Blend, Forecast, Topic
 from driftline.slots import Slots, rounds
-from driftline_combiner.drift import DriftDetector
-from driftline_combiner.ledger import CUT, ROWS, Ledger, M, Scored, score, weigh
+from driftline_combiner.drift import Change, DriftDetector
+from driftline_combiner.intervals import Anomalies, Intervals, judge, widths
+from driftline_combiner.ledger import (
+    CUT,
+    PUBLISHED,
+    ROWS,
+    Ledger,
+    M,
+    Rules,
+    Scored,
+    current_weights,
+    score,
+    weigh,
+)
+from driftline_combiner.weights import Mask
 
 OUT: Topic[Any] = BLENDS
 ALARM: Topic[Any] = ALERTS
@@ -27,7 +41,7 @@ class SavedState(msgspec.Struct, frozen=True, array_like=True):
     definition: str
     t: int
     arrays: bytes
-    detector: bytes
+    detectors: list[bytes]
 
 
 @dataclass(frozen=True)
@@ -41,22 +55,44 @@ class RowScore:
     recent_rmse: float
 
 
-class BlendLane:
-    """All series of one stream; see `driftline.keyed.Lane`. `alarmed` is told the stream of each drift alarm."""
+@dataclass(frozen=True)
+class Coverage:
+    """Share of the truths that fell into the 90 % interval: of all `n`, and of about the last 500."""
 
-    def __init__(self, stream: StreamDefinition, alarmed: Callable[[str], None]) -> None:
+    n: int
+    share: float
+    recent: float
+
+
+ERROR_SIZE = 0.6
+"""An error is told at this share of the size that a column's move is told at: errors are milder."""
+STILL = (0.0, 0.0)
+"""The shift of a column that is where it has been."""
+
+
+class Tables(NamedTuple):
+    """The state of all series of a stream, one row ("slot") each."""
+
+    ledger: Ledger
+    intervals: Intervals
+
+
+class BlendLane:
+    """All series of one stream; see `driftline.keyed.Lane`. `alarmed` is told the stream and kind of each alert."""
+
+    def __init__(self, stream: StreamDefinition, alarmed: Callable[[str, str], None]) -> None:
         self.stream = stream
         self._alarmed = alarmed
-        self._steps = np.array(stream.horizon, dtype=np.int64)
-        self._active = STRATEGIES.index(stream.weighting.active)
-        fixed = stream.weighting.static or dict.fromkeys(MEMBERS, 1.0)
-        self._static = np.array([fixed.get(name, 0.0) for name in MEMBERS])
+        self._rules = Rules.of(stream)
         self._slots = Slots()
-        self._ledger = self._blank(0)
-        self._detectors: dict[str, DriftDetector] = {}
+        self._tables = self._blank(0)
+        levels = [name for name, angle in zip(stream.columns, stream.angles, strict=True) if not angle]
+        self._watched = (PUBLISHED, *levels)
+        self._detectors: dict[str, dict[str, DriftDetector]] = {}
         self._latest: dict[str, Blend] = {}
         self._last_t: dict[str, int] = {}
-        self._signature = f"{stream.fingerprint}-{stream.weighting.window}-{stream.drift.delta}-{'-'.join(ROWS)}"
+        settings = [stream.weighting.window, stream.drift.model_dump(), ROWS]
+        self._signature = f"{stream.fingerprint}-{json.dumps(settings)}"
 
     def work(self, messages: Sequence[Forecast]) -> list[list[Told]]:
         """One blend for each forecast, and an alert where its truth gave an alarm."""
@@ -71,94 +107,137 @@ class BlendLane:
     def _round(self, part: Sequence[Forecast]) -> list[list[Told]]:
         slots = np.array([self._slot(message.key) for message in part])
         truth = np.array([message.observed for message in part], dtype=np.float64)
-        scored = score(self._ledger, self._steps, slots, truth)
+        count = self._tables.ledger.count[slots]
+        scored = score(self._tables.ledger, self._rules, slots, truth)
+        judged = judge(self._tables.intervals, self._rules.steps, slots, count, scored.error[:, :, -1])
         forecasts = self._forecasts(part)
-        weights, blends = weigh(self._ledger, slots, forecasts, self._static)
+        weights, blends = weigh(self._tables.ledger, self._rules, slots, forecasts)
+        half = widths(self._tables.intervals, slots, count)
+        made = self._blends(part, weights, blends, half, self._tables.ledger.guarded[slots])
+        alerts = zip(self._drifts(part, scored), self._anomalies(part, judged), strict=True)
         return [
-            [(OUT, blend), *self._alerts(message, alarm)]
-            for message, blend, alarm in zip(
-                part, self._blends(part, weights, blends), self._drift(part, scored), strict=True
-            )
+            [(OUT, blend), *((ALARM, alert) for alert in (*drifts, *anomalies))]
+            for blend, (drifts, anomalies) in zip(made, alerts, strict=True)
         ]
 
     def _forecasts(self, part: Sequence[Forecast]) -> Floats:
         """[n, horizons, members]."""
-        absent = [None] * len(self._steps)
+        absent = [None] * len(self.stream.horizon)
         raw = [[message.members.get(name, absent) for name in MEMBERS] for message in part]
         return np.swapaxes(np.array(raw, dtype=np.float64), 1, 2)
 
-    def _blends(self, part: Sequence[Forecast], weights: Floats, blends: Floats) -> list[Blend]:
-        by_member = np.swapaxes(weights[:, :, self._active], 1, 2).tolist()
+    def _blends(
+        self, part: Sequence[Forecast], weights: Floats, blends: Floats, half: Floats, guarded: Mask
+    ) -> list[Blend]:
+        by_member = np.swapaxes(weights[:, :, -1], 1, 2).tolist()
         by_strategy = np.swapaxes(blends, 1, 2).tolist()
+        value = blends[:, :, -1]
+        ends = zip((value - half).tolist(), (value + half).tolist(), guarded.tolist(), strict=True)
         found = []
-        for message, member_rows, strategy_rows in zip(part, by_member, by_strategy, strict=True):
+        for message, member_rows, strategy_rows, (lower, upper, held) in zip(
+            part, by_member, by_strategy, ends, strict=True
+        ):
             made = Blend(
                 stream=message.stream,
                 key=message.key,
                 t=message.t,
                 observed=message.observed,
                 horizon=message.horizon,
-                value=strategy_rows[self._active],
+                value=strategy_rows[-1],
                 strategy=self.stream.weighting.active,
-                strategies=dict(zip(STRATEGIES, strategy_rows, strict=True)),
+                strategies=dict(zip(STRATEGIES, strategy_rows[:-1], strict=True)),
                 weights={name: row for name, row in zip(MEMBERS, member_rows, strict=True) if name in message.members},
                 members=message.members,
                 versions=message.versions,
                 received=message.received,
+                lower=lower,
+                upper=upper,
+                guarded=held,
             )
             self._latest[message.key] = made
             found.append(made)
         return found
 
-    def _drift(self, part: Sequence[Forecast], scored: Scored) -> list[float | None]:
-        """Per series the new mean of its scaled error, where that has changed for certain."""
-        error = np.abs(scored.error[:, 0, M + self._active])
+    def _drifts(self, part: Sequence[Forecast], scored: Scored) -> list[list[Alert]]:
+        """Per series the alerts of what has changed: the blend's error at the first horizon, and the columns."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            scaled = np.minimum(error / (CUT * np.sqrt(scored.scale[:, 0])), 1.0)
-        found: list[float | None] = []
-        for message, value in zip(part, scaled.tolist(), strict=True):
-            detector = self._detectors[message.key]
-            former = detector.mean
-            found.append(former if value == value and detector.update(value) else None)  # noqa: PLR0124 - NaN
-        return found
+            wrong = np.abs(scored.error[:, 0, -1]) / (CUT * np.sqrt(scored.scale[:, 0]))
+        return [
+            [
+                self._drift(message, subject, change)
+                for subject, value in zip(self._watched, self._numbers(message, error), strict=True)
+                if (change := self._detectors[message.key][subject].update(value)) is not None
+            ]
+            for message, error in zip(part, np.minimum(wrong, 1.0).tolist(), strict=True)
+        ]
 
-    def _alerts(self, message: Forecast, former: float | None) -> list[Told]:
-        if former is None:
-            return []
-        self._alarmed(self.stream.name)
-        detail = f"the blend's error has changed for certain; its mean was {former * CUT:.2f} usual errors before"
-        return [(ALARM, Alert(message.stream, message.key, message.t, "drift", "blend", detail))]
+    def _numbers(self, message: Forecast, error: float) -> list[float]:
+        return [error, *(message.shifts.get(name, STILL)[0] for name in self._watched[1:])]
 
-    def _blank(self, slots: int) -> Ledger:
-        return Ledger.empty(slots, self.stream.horizon, self.stream.weighting.window)
+    def _drift(self, message: Forecast, subject: str, change: Change) -> Alert:
+        if subject == PUBLISHED:
+            detail = (
+                f"the blend's error has risen from {change.before * CUT:.2f} to {change.after * CUT:.2f} usual errors"
+            )
+        else:
+            moved = message.shifts.get(subject, STILL)[1]
+            detail = f"{subject} has moved by {moved:.4g} from where it was of late, {change.after:.2f} of its furthest"
+        return self._alert(message, "drift", subject, detail)
+
+    def _anomalies(self, part: Sequence[Forecast], judged: Anomalies) -> list[list[Alert]]:
+        """Per series an alert where the truth is outside the extreme interval of the first horizon."""
+        if not judged.found[:, 0].any():
+            return [[] for _ in part]
+        return [
+            [self._alert(message, "anomaly", self.stream.target, self._strange(message, size))] if found else []
+            for message, found, size in zip(part, judged.found[:, 0], judged.size[:, 0], strict=True)
+        ]
+
+    def _strange(self, message: Forecast, size: float) -> str:
+        return f"observed {message.observed:g}, {size:.1f} usual errors from what was forecast"
+
+    def _alert(self, message: Forecast, kind: str, subject: str, detail: str) -> Alert:
+        self._alarmed(self.stream.name, kind)
+        return Alert(message.stream, message.key, message.t, kind, subject, detail)
+
+    def _blank(self, slots: int) -> Tables:
+        horizon = self.stream.horizon
+        return Tables(Ledger.empty(slots, horizon), Intervals.empty(slots, horizon))
 
     def _slot(self, key: str) -> int:
         if key in self._slots:
             return self._slots[key]
         slot = self._slots.add(key)
-        self._detectors[key] = DriftDetector(self.stream.drift.delta)
-        if self._slots.capacity > len(self._ledger.count):
-            self._ledger = tables.grow(self._ledger, self._blank(self._slots.capacity))
+        self._detectors[key] = {name: self._detector(name) for name in self._watched}
+        if self._slots.capacity > len(self._tables.ledger.count):
+            blank = self._blank(self._slots.capacity)
+            self._tables = Tables._make(tables.grow(old, new) for old, new in zip(self._tables, blank, strict=True))
         return slot
+
+    def _detector(self, subject: str) -> DriftDetector:
+        size = self.stream.drift.size
+        return DriftDetector(self.stream.drift, ERROR_SIZE * size if subject == PUBLISHED else size)
 
     def last_t(self, key: str) -> int | None:
         return self._last_t.get(key)
 
     def save(self, key: str) -> bytes:
-        arrays = tables.dump(self._slots[key], self._ledger)
-        return msgspec.msgpack.encode(
-            SavedState(self._signature, self._last_t[key], arrays, self._detectors[key].dump())
-        )
+        arrays = tables.dump(self._slots[key], *self._tables)
+        detectors = [detector.dump() for detector in self._detectors[key].values()]
+        return msgspec.msgpack.encode(SavedState(self._signature, self._last_t[key], arrays, detectors))
 
     def restore(self, key: str, data: bytes) -> None:
         saved = msgspec.msgpack.decode(data, type=SavedState)
         if saved.definition == self._signature:
-            tables.load(saved.arrays, self._slot(key), self._ledger)
-            self._detectors[key].load(saved.detector)
+            tables.load(saved.arrays, self._slot(key), *self._tables)
+            for detector, state in zip(self._detectors[key].values(), saved.detectors, strict=True):
+                detector.load(state)
             self._last_t[key] = saved.t
 
     def forget(self, key: str) -> None:
-        tables.reset(self._ledger, self._slots[key], self._blank(1))
+        slot = self._slots[key]
+        for table, blank in zip(self._tables, self._blank(1), strict=True):
+            tables.reset(table, slot, blank)
         self._slots.remove(key)
         del self._detectors[key], self._last_t[key]
         self._latest.pop(key, None)
@@ -174,7 +253,7 @@ class BlendLane:
     def scores(self, keys: Sequence[str]) -> list[dict[str, RowScore]]:
         """Per horizon and row, over all records of `keys`."""
         slots = np.array([self._slots[key] for key in keys], dtype=np.int64)
-        ledger = self._ledger
+        ledger = self._tables.ledger
         sums = [table[slots].sum(axis=0) for table in (ledger.scored, ledger.squared, ledger.absolute, ledger.naive)]
         moving = ledger.recent[slots]
         known = np.isfinite(moving)
@@ -182,25 +261,35 @@ class BlendLane:
         recent = np.sqrt(np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan))
         return [
             {name: _row_score([part[h, row] for part in sums], recent[h, row]) for row, name in enumerate(ROWS)}
-            for h in range(len(self._steps))
+            for h in range(len(self.stream.horizon))
+        ]
+
+    def coverage(self, keys: Sequence[str]) -> list[Coverage]:
+        """Per horizon, over all truths of `keys` that met an interval."""
+        slots = np.array([self._slots[key] for key in keys], dtype=np.int64)
+        intervals = self._tables.intervals
+        scored, covered = (table[slots].sum(axis=0) for table in (intervals.scored, intervals.covered))
+        met = intervals.scored[slots] > 0
+        recent = np.where(met, intervals.recent[slots], 0.0).sum(axis=0) / np.maximum(met.sum(axis=0), 1)
+        return [
+            Coverage(int(n), float(c / n) if n else np.nan, float(r) if n else np.nan)
+            for n, c, r in zip(scored, covered, recent, strict=True)
         ]
 
     def weights(self, key: str) -> list[dict[str, dict[str, float]]]:
-        """Per horizon and strategy the members' weights, as if all that forecast last took part again."""
-        slot = np.array([self._slots[key]])
-        now = (self._ledger.count[slot] - 1) % self._ledger.members.shape[1]
-        forecasts = self._ledger.members[slot, now]
-        found = _peek(self._ledger, slot, forecasts, self._static)[0]
+        """Per horizon, strategy and `blend` the members' weights, as if all that forecast last took part again."""
+        ledger, slot = self._tables.ledger, np.array([self._slots[key]])
+        now = (ledger.count[slot] - 1) % ledger.members.shape[1]
+        found = current_weights(ledger, self._rules, slot, np.isfinite(ledger.members[slot, now]))[0]
         return [
-            {strategy: dict(zip(MEMBERS, found[h, s].tolist(), strict=True)) for s, strategy in enumerate(STRATEGIES)}
-            for h in range(len(self._steps))
+            {row: dict(zip(MEMBERS, found[h, s].tolist(), strict=True)) for s, row in enumerate(ROWS[M:])}
+            for h in range(len(self.stream.horizon))
         ]
 
-
-def _peek(ledger: Ledger, slots: Ints, forecasts: Floats, static: Floats) -> Floats:
-    """The weights as they stand, without remembering anything."""
-    copy = Ledger(**{name: getattr(ledger, name)[slots] for name in Ledger.__dataclass_fields__})
-    return weigh(copy, np.arange(len(slots)), forecasts, static)[0]
+    def guarded(self, key: str) -> list[bool]:
+        """Per horizon whether the guard publishes persistence."""
+        held: list[bool] = self._tables.ledger.guarded[self._slots[key]].tolist()
+        return held
 
 
 def _row_score(sums: Sequence[float], recent: float) -> RowScore:

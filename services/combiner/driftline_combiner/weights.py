@@ -4,19 +4,22 @@ Arrays are [..., members]; a member that sits out is NaN in forecasts and False 
 sum to 1 over the members that are present; where none is, they are all 0.
 """
 
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
-from driftline.features import Floats
+from driftline.features import TINY, Floats
 
 Mask = npt.NDArray[np.bool_]
 
 RIDGE = 1e-3
 """Added to the Gram matrix, relative to its least diagonal entry: among equals, weights are spread."""
 ENOUGH = 0.5
-"""Share of the window's records that a member must have forecast to be fitted."""
+"""Share of the records of the member that was there most that a member must have forecast to be fitted."""
+SHRINKAGE = 4000.0
+"""Records that the long memory counts for in a fit: what a window says is believed as far as it is long beside it."""
 HOPELESS = 1e8
 """How many times the least mean squared error a member may have to be fitted: its weight would be lost in rounding."""
 
@@ -37,22 +40,38 @@ def blend(weights: Floats, forecasts: Floats, present: Mask) -> Floats:
     return np.where(present.any(axis=-1), total, np.nan)
 
 
-def fit_window(errors: Floats) -> Floats:
-    """Weights on the simplex that minimise the squared error of a window (section III of arXiv 2205.04622).
+@dataclass(frozen=True)
+class Grams:
+    """Products of the members' errors with each other, discounted. products, counts: [..., members, members]; counts
+    says on how many records, discounted alike, a product rests."""
 
-    errors: [n, records, members], NaN where there is none. Returns [n, members].
+    products: Floats
+    counts: Floats
 
-    Since weights sum to 1, the blend's error is w'e, and the sum of its squares w'Gw with G the Gram matrix of the
+    def learned(self, errors: Floats, memory: float) -> "Grams":
+        """With one more record. errors: [..., members], NaN for who sat out: that pair keeps what it has."""
+        known = np.isfinite(errors)
+        pairs = known[..., :, None] & known[..., None, :]
+        news = np.where(known, errors, 0.0)
+        kept = np.where(pairs, 1.0 - memory, 1.0)
+        return Grams(self.products * kept + news[..., :, None] * news[..., None, :], self.counts * kept + pairs)
+
+
+def fit_window(window: Grams, long: Grams) -> Floats:
+    """Weights on the simplex that minimise the squared error of a window (section III of arXiv 2205.04622), shrunk
+    towards those of a long memory. Arrays are [n, members, members]. Returns [n, members].
+
+    Since weights sum to 1, the blend's error is w'e, and the mean of its squares w'Gw with G the Gram matrix of the
     errors. The minimum on the simplex has some support on which it is G^-1 1 / (1' G^-1 1) with positive weights; all
     supports are tried at once. For two members that is the closed form
     clip(sum((y - b)(s - b)) / sum((s - b)^2), 0, 1).
     """
-    there = np.isfinite(errors)
-    fitted = there.mean(axis=1) >= ENOUGH
-    used = (there | ~fitted[:, None, :]).all(axis=2)
-    rows = np.where(used[:, :, None] & fitted[:, None, :], errors, 0.0)
-    gram = np.swapaxes(rows, 1, 2) @ rows
-    return _simplex_argmin(gram, fitted)
+    own = np.einsum("nii->ni", long.counts)
+    fitted = (own > 0) & (own >= ENOUGH * own.max(axis=1, keepdims=True))
+    share = np.minimum(1.0, SHRINKAGE / np.maximum(long.counts, 1.0))
+    gram = window.products + share * long.products
+    counts = window.counts + share * long.counts
+    return _simplex_argmin(gram / np.maximum(counts, TINY), fitted)
 
 
 def _supports(members: int) -> Mask:

@@ -43,8 +43,11 @@ def create_app(
         serving.leave(stream, member, version, reason)
         watch.wake()
 
+    def alarmed(stream: str, kind: str) -> None:
+        metrics.alerts.labels(stream, kind).inc()
+
     lanes = {
-        name: ForecastLane(stream, serving.serving, shadows=serving.shadows, worse=leave)
+        name: ForecastLane(stream, serving.serving, shadows=serving.shadows, worse=leave, alarmed=alarmed)
         for name, stream in streams.items()
     }
     serving.probe_with(lambda stream: lanes[stream].live())

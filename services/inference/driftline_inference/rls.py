@@ -113,9 +113,12 @@ def learn(filters: Filters, slots: Ints, lesson: Lesson) -> None:
     limit = CUT * np.sqrt(noise)
     cut = np.minimum(np.maximum(innovation, -limit), limit)
     spread = np.matmul(variance, x[..., None])[..., 0]
-    gain = spread / (FORGETTING + (x * spread).sum(axis=2))[..., None]
+    certainty = FORGETTING + (x * spread).sum(axis=2)
+    gain = spread / certainty[..., None]
     learned = weights + gain * cut[..., None]
-    shrunk = (variance - gain[..., None] * spread[..., None, :]) / FORGETTING
+    # A product of the same two factors on both sides of the diagonal: symmetric to the last bit, so half can be saved.
+    explained = spread[..., None] * spread[..., None, :] / certainty[..., None, None]
+    shrunk = (variance - explained) / FORGETTING
     trace = np.trace(shrunk, axis1=2, axis2=3)
     shrunk *= np.minimum(1.0, TRACE_CAP * x.shape[2] / trace)[..., None, None]
     filters.weights[slots] = np.where(known[..., None], learned, weights)
@@ -129,3 +132,25 @@ def forecast(filters: Filters, slots: Ints, terms: Floats, last: Floats, scale: 
     known = np.where(np.isnan(scale), 0.0, scale)
     steps: Floats = (filters.weights[slots] * terms[:, :, : filters.weights.shape[2]]).sum(axis=2)
     return last[:, None] + known[:, None] * steps
+
+
+def dump(slot: int, filters: Filters) -> bytes:
+    """The whole state of a series: of the symmetric variance the upper half."""
+    upper = np.triu_indices(filters.variance.shape[-1])
+    half = filters.variance[slot][:, upper[0], upper[1]]
+    return b"".join(part.tobytes() for part in (filters.weights[slot], half, filters.noise[slot]))
+
+
+def load(data: bytes, slot: int, filters: Filters) -> None:
+    """Sets the slot to what `dump` gave. Raises ValueError when the size is another."""
+    horizons, terms = filters.weights.shape[1:]
+    rows, columns = np.triu_indices(terms)
+    sizes = np.cumsum([horizons * terms, horizons * len(rows), horizons])
+    found = np.frombuffer(data)
+    if len(found) != sizes[-1]:
+        raise ValueError(f"found a state of {len(found)} numbers, expected {sizes[-1]}")
+    weights, half, noise = np.split(found, sizes[:-1])
+    filters.weights[slot] = weights.reshape(horizons, terms)
+    filters.variance[slot][:, rows, columns] = half.reshape(horizons, -1)
+    filters.variance[slot][:, columns, rows] = half.reshape(horizons, -1)
+    filters.noise[slot] = noise

@@ -18,6 +18,8 @@ from driftline.keyed import Told
 from driftline.members import MODELS, PERSISTENCE, RLS, SEASONAL, STACK
 from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, Record, Topic
 from driftline.slots import Slots, rounds
+from driftline_inference import rls
+from driftline_inference.columns import Columns, Condition, examine
 from driftline_inference.rls import Filters, Waiting, forecast, learn, recall, remember
 from driftline_inference.shadow import Shadow
 
@@ -37,6 +39,7 @@ class Model(Protocol):
         """[n, horizons] in the target's units; NaN where the model can't forecast: there it sits out."""
 
 
+Shifts = dict[str, tuple[float, float]]
 Serving = Mapping[tuple[str, str], Model]
 """The models that serve now, by (stream, member). Replaced as a whole by a swap, never changed."""
 
@@ -48,6 +51,7 @@ class Tables(NamedTuple):
     waiting: Waiting
     rls: Filters
     stack: Filters
+    columns: Columns
 
 
 class SavedState(msgspec.Struct, frozen=True, array_like=True):
@@ -56,6 +60,8 @@ class SavedState(msgspec.Struct, frozen=True, array_like=True):
     definition: str
     t: int
     arrays: bytes
+    rls: bytes
+    stack: bytes
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ class ForecastLane:
 
     `serving` gives the models; it is asked once a batch, so a batch ends on the models that it began with. `shadows`
     gives the versions before them, which are compared for a while; `worse` is told the stream, member, version and
-    reason when a new one turns out to be worse.
+    reason when a new one turns out to be worse; `alarmed` the stream and kind of each alert.
     """
 
     def __init__(
@@ -81,30 +87,37 @@ class ForecastLane:
         *,
         shadows: Callable[[], Serving] = dict,
         worse: Callable[[str, str, str, str], None] = lambda *_: None,
+        alarmed: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
         self.stream = stream
         self._serving = serving
         self._shadows = shadows
         self._worse = worse
+        self._alarmed = alarmed
         self._watched: dict[str, Shadow] = {}
         self._layout = Layout.of(stream)
         self._steps = np.array(stream.horizon, dtype=np.int64)
         self._slots = Slots()
         self._last_t: dict[str, int] = {}
         self._tables = self._blank(0)
+        self._levels = [place for place, angle in enumerate(stream.angles) if not angle]
         self._signature = f"{stream.fingerprint}-{self._layout.season}-{self._layout.rls_terms}"
 
     def work(self, messages: Sequence[Record]) -> list[list[Told]]:
         """One forecast for each record."""
         models = self._mine(self._serving())
         former = self._mine(self._shadows())
-        turns, inputs = self._observe(messages)
+        turns, inputs, conditions = self._observe(messages)
         order = [place for turn in turns for place in turn.places]
         members = {name: _forecast(model, inputs) for name, model in models.items()}
         members |= self._filter(turns, inputs, members)
         versions = {name: model.version for name, model in models.items()}
         self._last_t |= {record.key: record.t for record in messages}
-        told: list[list[Told]] = [[(OUT, forecast)] for forecast in self._messages(messages, order, members, versions)]
+        shifts, alerts = self._conditions(messages, turns, conditions)
+        forecasts = self._messages(messages, order, members, versions, shifts)
+        told: list[list[Told]] = [
+            [(OUT, made), *((ALARM, alert) for alert in found)] for made, found in zip(forecasts, alerts, strict=True)
+        ]
         ordered = [messages[place] for place in order]
         for member, old in former.items():
             if member in models:
@@ -130,6 +143,7 @@ class ForecastLane:
             return []
         reason = f"worse than {old.version} beyond the margin: evidence {shadow.test.evidence:.0f} after {shadow.seen}"
         self._worse(self.stream.name, member, new.version, reason)
+        self._alarmed(self.stream.name, "rollback")
         last = records[-1]
         return [(ALARM, Alert(self.stream.name, last.key, last.t, "rollback", member, f"{new.version}: {reason}"))]
 
@@ -146,18 +160,53 @@ class ForecastLane:
         """How a model's newest version compares to the one before, while that forecasts beside it."""
         return self._watched.get(member)
 
-    def _observe(self, records: Sequence[Record]) -> tuple[list[Turn], Inputs]:
-        """Takes the records in, round by round, and gives what all of them are forecast from, in the rounds' order."""
+    def _observe(self, records: Sequence[Record]) -> tuple[list[Turn], Inputs, list[Condition]]:
+        """Takes the records in, round by round, and gives what all of them are forecast from, in the rounds' order, and
+        per round what condition the columns are in."""
         turns: list[Turn] = []
         parts: list[Inputs] = []
+        conditions: list[Condition] = []
         for places in rounds([record.key for record in records]):
             part = [records[place] for place in places]
             slots = np.array([self._slot(record.key) for record in part])
             values = np.array([[r.values[name] for name in self.stream.columns] for r in part], dtype=np.float64)
             t = np.array([record.t for record in part])
             parts.append(observe(self._tables.history, self._layout, slots, t, values))
+            conditions.append(examine(self._tables.columns, slots, t, values))
             turns.append(Turn(places, slots))
-        return turns, Inputs.joined(parts)
+        return turns, Inputs.joined(parts), conditions
+
+    def _conditions(
+        self, records: Sequence[Record], turns: Sequence[Turn], conditions: Sequence[Condition]
+    ) -> tuple[list[Shifts], list[list[Alert]]]:
+        """Per record the columns that have shifted, and the alerts of gaps and runs."""
+        shifts: list[Shifts] = [{} for _ in records]
+        alerts: list[list[Alert]] = [[] for _ in records]
+        names = self.stream.columns
+        for turn, found in zip(turns, conditions, strict=True):
+            for row, column in zip(*np.nonzero(found.shift[:, self._levels]), strict=True):
+                place = self._levels[column]
+                size, moved = float(found.shift[row, place]), float(found.moved[row, place])
+                shifts[turn.places[row]][names[place]] = (round(size, 3), float(f"{moved:.4g}"))
+            for row in found.told:
+                alerts[turn.places[row]] = self._unusual(records[turn.places[row]], found, row)
+        return shifts, alerts
+
+    def _unusual(self, record: Record, found: Condition, row: int) -> list[Alert]:
+        def alert(kind: str, subject: str, detail: str) -> Alert:
+            self._alarmed(record.stream, kind)
+            return Alert(record.stream, record.key, record.t, kind, subject, detail)
+
+        told = []
+        if found.gap[row]:
+            told.append(alert("gap", "time", f"no record for {found.gap[row] / 1000:,.0f} s before this one"))
+        for place in np.flatnonzero(found.run[row]):
+            name, run = self.stream.columns[place], found.run[row, place]
+            if found.missing[row, place]:
+                told.append(alert("missing", name, f"{name} has been missing for {run} records"))
+            else:
+                told.append(alert("stuck", name, f"{name} has been {record.values[name]:g} for {run} records"))
+        return told
 
     def _filter(self, turns: Sequence[Turn], inputs: Inputs, models: Mapping[str, Floats]) -> dict[str, Floats]:
         """The built-in members. Round by round: each learns from the truth that the round brought, then forecasts."""
@@ -182,7 +231,12 @@ class ForecastLane:
         return members | ({SEASONAL: inputs.daily} if self._layout.season else {})
 
     def _messages(
-        self, records: Sequence[Record], order: list[int], members: dict[str, Floats], versions: dict[str, str]
+        self,
+        records: Sequence[Record],
+        order: list[int],
+        members: dict[str, Floats],
+        versions: dict[str, str],
+        shifts: Sequence[Shifts],
     ) -> list[Forecast]:
         back = np.argsort(order)
         rows = {name: values[back].tolist() for name, values in members.items()}
@@ -197,6 +251,7 @@ class ForecastLane:
                 members={name: row[place] for name, row in rows.items()},
                 versions=versions,
                 received=record.received,
+                shifts=shifts[place],
             )
             for place, record in enumerate(records)
         ]
@@ -208,6 +263,7 @@ class ForecastLane:
             Waiting.empty(slots, horizon, terms + len(MODELS)),
             Filters.empty(slots, horizon, terms),
             Filters.empty(slots, horizon, terms + len(MODELS)),
+            Columns.empty(slots, self._layout.columns, self._layout.period),
         )
 
     def _slot(self, key: str) -> int:
@@ -223,13 +279,19 @@ class ForecastLane:
         return self._last_t.get(key)
 
     def save(self, key: str) -> bytes:
-        arrays = tables.dump(self._slots[key], *self._tables)
-        return msgspec.msgpack.encode(SavedState(self._signature, self._last_t[key], arrays))
+        slot, (history, waiting, plain, stacked, columns) = self._slots[key], self._tables
+        arrays = tables.dump(slot, history, waiting, columns)
+        filters = (rls.dump(slot, plain), rls.dump(slot, stacked))
+        return msgspec.msgpack.encode(SavedState(self._signature, self._last_t[key], arrays, *filters))
 
     def restore(self, key: str, data: bytes) -> None:
         saved = msgspec.msgpack.decode(data, type=SavedState)
         if saved.definition == self._signature:
-            tables.load(saved.arrays, self._slot(key), *self._tables)
+            slot = self._slot(key)
+            history, waiting, plain, stacked, columns = self._tables
+            tables.load(saved.arrays, slot, history, waiting, columns)
+            rls.load(saved.rls, slot, plain)
+            rls.load(saved.stack, slot, stacked)
             self._last_t[key] = saved.t
 
     def forget(self, key: str) -> None:

@@ -118,20 +118,25 @@ def train(task: Task) -> Trained:
 
 
 def _network(stream: StreamDefinition, features: int) -> Any:
-    """The untrained network over scaled inputs."""
+    """The untrained networks over scaled inputs, side by side: outputs [n, networks, horizons], to be averaged."""
     import keras  # noqa: PLC0415 - see warm
 
     inputs = keras.Input((features,))
-    outputs = len(stream.horizon)
+    branches = [_branch(keras, stream, inputs, seed) for seed in range(stream.training.networks)]
+    return keras.Model(inputs, keras.ops.stack(branches, axis=1))
+
+
+def _branch(keras: Any, stream: StreamDefinition, inputs: Any, seed: int) -> Any:
+    """One of the networks that are averaged. They learn side by side: no loss, and no step of Adam, spans two."""
     if stream.training.architecture == "lstm":
         hidden = _lstm(keras, stream, inputs)
     else:
         hidden = inputs
         for units in stream.training.units:
             hidden = keras.layers.Dense(units, activation="relu")(hidden)
-            hidden = keras.layers.Dropout(stream.training.dropout, seed=stream.training.seed)(hidden)
+            hidden = keras.layers.Dropout(stream.training.dropout, seed=stream.training.seed + seed)(hidden)
     # It begins as persistence: no difference at all.
-    return keras.Model(inputs, keras.layers.Dense(outputs, kernel_initializer="zeros")(hidden))
+    return keras.layers.Dense(len(stream.horizon), kernel_initializer="zeros")(hidden)
 
 
 def _lstm(keras: Any, stream: StreamDefinition, inputs: Any) -> Any:
@@ -160,7 +165,7 @@ def _fit(stream: StreamDefinition, learned: Dataset) -> tuple[Any, Scaling]:
     network.compile(keras.optimizers.Adam(rate), settings.loss, steps_per_execution=16)
     network.fit(
         scaling.inputs(learned.inputs),
-        scaling.targets(learned.targets),
+        scaling.targets(learned.targets)[:, None, :],
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         verbose=0,
@@ -172,7 +177,7 @@ def _tune(stream: StreamDefinition, learned: Dataset, weights: bytes) -> tuple[A
     """Goes on from the parent, with the parent's scaling. Raises RefusedModel when it is another network's."""
     network = _tuned_network(stream, learned.inputs.shape[1])
     scaling = _load(network, weights, learned.inputs.shape[1])
-    inputs, targets = scaling.inputs(learned.inputs), scaling.targets(learned.targets)
+    inputs, targets = scaling.inputs(learned.inputs), scaling.targets(learned.targets)[:, None, :]
     random = np.random.default_rng(stream.training.seed)
     # Batch by batch: `fit` spends longer on its set-up than on a thousand rows.
     for _ in range(stream.retraining.epochs):
@@ -227,7 +232,8 @@ def _tuned_network(stream: StreamDefinition, features: int) -> Any:
 
 
 def _predict(network: Any, scaling: Scaling, inputs: Batch) -> Batch:
-    predicted: Batch = np.asarray(network(scaling.inputs(inputs), training=False)) * scaling.target
+    each = np.asarray(network(scaling.inputs(inputs), training=False))
+    predicted: Batch = each.mean(axis=1) * scaling.target
     return predicted
 
 
@@ -246,7 +252,7 @@ def _export(network: Any, scaling: Scaling) -> bytes:
         scaled = tf.clip_by_value((raw - scaling.mean) / scaling.deviation, -INPUT_CLIP, INPUT_CLIP)
         constants = [[tf.constant(array) for array in arrays] for arrays in trained]
         outputs, _ = network.stateless_call(*constants, scaled, training=False)
-        return outputs * scaling.target
+        return tf.reduce_mean(outputs, axis=1) * scaling.target
 
     signature = [tf.TensorSpec((None, len(scaling.mean)), tf.float32)]
     function = tf.function(serve, input_signature=signature, autograph=False).get_concrete_function()
