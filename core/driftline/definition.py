@@ -74,6 +74,9 @@ class Training(_Section):
     dropout: float = Field(0.1, ge=0, lt=1)
     loss: Literal["huber", "mse"] = "huber"
     epochs: int = Field(10, ge=1, le=1000)
+    """At most; the rate's decay is spread over them."""
+    patience: int = Field(3, ge=1)
+    """Epochs without a better hold-out after which it stops; the best epoch's weights stay."""
     batch_size: int = Field(512, ge=1)
     learning_rate: float = Field(2e-3, gt=0)
     seed: int = 0
@@ -88,6 +91,15 @@ class Retraining(_Section):
     """The newest records that it is retrained on."""
     epochs: int = Field(3, ge=1)
     learning_rate: float = Field(1e-4, gt=0)
+    seconds: float = Field(30.0, gt=0)
+    """Time for fine-tuning; no epoch begins after it."""
+
+
+class Gate(_Section):
+    """What a candidate is granted on the hold-out before it is refused, relative to RMSE and beside what chance may do."""
+
+    parent: float = Field(0.02, ge=0)
+    persistence: float = Field(0.05, ge=0)
 
 
 class Weighting(_Section):
@@ -132,6 +144,7 @@ class StreamDefinition(_Section):
     """Records of a key in one archived window."""
     training: Training = Training()
     retraining: Retraining = Retraining()
+    gate: Gate = Gate()
     weighting: Weighting = Weighting()
     drift: Drift = Drift()
 

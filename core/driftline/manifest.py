@@ -5,6 +5,8 @@ models/<stream>/<member>/v000042-<sha256 first 12>/manifest.json
 models/<stream>/<member>/current.json
 models/<stream>/<member>/quarantine/v000042-<sha256 first 12>.json
 models/<stream>/<member>/edges/<edge>.json
+models/<stream>/<member>/refused/<sha256 first 12>/model.tflite
+models/<stream>/<member>/refused/<sha256 first 12>/report.json
 """
 
 import hashlib
@@ -155,6 +157,15 @@ def usage_key(stream: str, member: str, edge: str) -> str:
 def weights_key(stream: str, member: str, version: str) -> str:
     """What the trainer fine-tunes the next version from; the edge never reads it."""
     return f"{folder(stream, member)}/{version}/weights.npz"
+
+
+def refused_key(stream: str, member: str, model: bytes, name: str) -> str:
+    """Where a candidate that the gate refused is kept: model.tflite and report.json."""
+    return f"{refused_prefix(stream, member)}{digest(model)[:12]}/{name}"
+
+
+def refused_prefix(stream: str, member: str) -> str:
+    return f"{folder(stream, member)}/refused/"
 
 
 def digest(model: bytes) -> str:

@@ -271,3 +271,19 @@ async def test_of_two_trainers_that_publish_at_once_one_sees_that_it_lost(tmp_pa
     assert [type(outcome) for outcome in outcomes if outcome not in winners] == [Conflict]
     pointer = await store.get(manifests.pointer_key(quick.name, "batch"))
     assert manifests.decode(pointer.body, Pointer, "pointer").version == winners[0].version
+
+
+async def test_a_candidate_that_the_gate_refuses_is_kept_with_its_report(tmp_path: Path, quick, rows: Rows):
+    """A network that learns with a wild rate is worse than persistence."""
+    training = quick.training.model_copy(update={"learning_rate": 30.0, "patience": 2})
+    wild = quick.model_copy(update={"training": training})
+    store = FolderStore(tmp_path / "store")
+    await store.put(HISTORY, tables.encode(rows.take(slice(0, 6000)), wild))
+    trainer = Trainer(TrainerSettings(store=str(tmp_path)), store, {wild.name: wild}, Metrics())
+    async with working(trainer), asyncio.timeout(PATIENCE_S):
+        ended = await trainer.wait(trainer.submit(wild.name, "batch", HISTORY).id)
+    assert ended.state == "refused"
+    assert "worse than persistence at horizon 1" in ended.reason
+    assert await current(store, wild.name, "batch") is None
+    kept = [listed.key async for listed in store.list(manifests.refused_prefix(wild.name, "batch"))]
+    assert [key.rpartition("/")[2] for key in kept] == ["model.tflite", "report.json"]

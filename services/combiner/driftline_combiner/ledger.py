@@ -216,7 +216,7 @@ def _guard(ledger: Ledger, rules: Rules, slots: Ints, error: Floats) -> None:
     error: [n, horizons, rows], cut. Both are judged by what they would have published, whether it was or not.
     """
     square = error[:, :, [M + rules.active, 0]] ** 2
-    known = np.isfinite(square).all(axis=2)
+    known = np.isfinite(square[..., 0]) & np.isfinite(square[..., 1])
     before = ledger.rivals[slots]
     memory = np.maximum(rules.guard[:, None], 1.0 / (ledger.count[slots][:, None, None] + 1.0))
     rivals = np.where(known[..., None], before + memory * (square - before), before)

@@ -9,7 +9,8 @@ from pydantic import BaseModel, Field
 
 from driftline.errors import NotFound
 from driftline.messages import Blend
-from driftline_combiner.step import BlendLane, RowScore
+from driftline_combiner.step import BlendLane, Coverage, RowScore
+from driftline_combiner.why import explain
 
 
 class Score(BaseModel):
@@ -22,11 +23,20 @@ class Score(BaseModel):
     recent_rmse: float | None = Field(description="over about the last 100 records")
 
 
+class IntervalCoverage(BaseModel):
+    """How many truths fell into the 90 % prediction interval; null before anything was scored."""
+
+    n: int = Field(description="truths that met an interval")
+    share: float | None
+    recent: float | None = Field(description="over about the last 500")
+
+
 class HorizonScores(BaseModel):
     """One horizon's scores, by member and strategy."""
 
     horizon: int
     scores: dict[str, Score]
+    coverage: IntervalCoverage
 
 
 class StreamScores(BaseModel):
@@ -39,11 +49,13 @@ class StreamScores(BaseModel):
 
 
 class HorizonWeights(BaseModel):
-    """One horizon's weights by strategy and member, with what they rest on."""
+    """One horizon's weights by strategy and member, with what they rest on. The row `blend` is what is published."""
 
     horizon: int
     weights: dict[str, dict[str, float]]
     scores: dict[str, Score]
+    guarded: bool = Field(description="the active strategy has fallen behind persistence, which is published instead")
+    why: dict[str, str] = Field(description="for the blend and every member a sentence")
 
 
 class SeriesWeights(BaseModel):
@@ -69,6 +81,9 @@ class BlendAnswer(BaseModel):
     weights: dict[str, list[float]]
     members: dict[str, list[float | None]]
     versions: dict[str, str]
+    lower: list[float | None] = Field(description="lower end of the 90 % prediction interval, one a horizon")
+    upper: list[float | None]
+    guarded: list[bool] = Field(description="per horizon whether persistence is published instead of the strategy")
 
 
 def routes(lanes: Mapping[str, BlendLane]) -> APIRouter:
@@ -117,26 +132,40 @@ def _score(row: RowScore) -> Score:
     )
 
 
+def _coverage(found: Coverage) -> IntervalCoverage:
+    return IntervalCoverage(n=found.n, share=_finite(found.share), recent=_finite(found.recent))
+
+
 def _stream_scores(name: str, lane: BlendLane) -> StreamScores:
     keys = lane.keys()
+    parts = zip(lane.stream.horizon, lane.scores(keys), lane.coverage(keys), strict=True)
     horizons = [
-        HorizonScores(horizon=h, scores={row: _score(score) for row, score in scores.items()})
-        for h, scores in zip(lane.stream.horizon, lane.scores(keys), strict=True)
+        HorizonScores(
+            horizon=h, scores={row: _score(score) for row, score in scores.items()}, coverage=_coverage(covered)
+        )
+        for h, scores, covered in parts
     ]
     return StreamScores(stream=name, active=lane.stream.weighting.active, series=len(keys), horizons=horizons)
 
 
 def _series_weights(name: str, lane: BlendLane, key: str) -> SeriesWeights:
-    parts = zip(lane.stream.horizon, lane.weights(key), lane.scores([key]), strict=True)
+    active = lane.stream.weighting.active
+    parts = zip(lane.stream.horizon, lane.standing(key), lane.scores([key]), strict=True)
     horizons = [
-        HorizonWeights(horizon=h, weights=weights, scores={row: _score(score) for row, score in scores.items()})
-        for h, weights, scores in parts
+        HorizonWeights(
+            horizon=h,
+            weights=standing.weights,
+            scores={row: _score(score) for row, score in scores.items()},
+            guarded=standing.guarded,
+            why=explain(standing, scores, active),
+        )
+        for h, standing, scores in parts
     ]
-    return SeriesWeights(stream=name, key=key, active=lane.stream.weighting.active, horizons=horizons)
+    return SeriesWeights(stream=name, key=key, active=active, horizons=horizons)
 
 
 def _blend_answer(blend: Blend) -> BlendAnswer:
     fields: dict[str, Any] = {name: getattr(blend, name) for name in BlendAnswer.model_fields}
     for name in ("strategies", "members"):
         fields[name] = {row: [_finite(v) for v in values] for row, values in fields[name].items()}
-    return BlendAnswer(**fields | {"value": [_finite(v) for v in blend.value]})
+    return BlendAnswer(**fields | {name: [_finite(v) for v in fields[name]] for name in ("value", "lower", "upper")})

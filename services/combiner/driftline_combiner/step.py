@@ -64,6 +64,17 @@ class Coverage:
     recent: float
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Who weighs what at one horizon. rivals: recent RMSE of the active strategy and of persistence, as the guard sees
+    them."""
+
+    weights: dict[str, dict[str, float]]
+    present: frozenset[str]
+    guarded: bool
+    rivals: tuple[float, float]
+
+
 ERROR_SIZE = 0.6
 """An error is told at this share of the size that a column's move is told at: errors are milder."""
 STILL = (0.0, 0.0)
@@ -276,20 +287,26 @@ class BlendLane:
             for n, c, r in zip(scored, covered, recent, strict=True)
         ]
 
-    def weights(self, key: str) -> list[dict[str, dict[str, float]]]:
-        """Per horizon, strategy and `blend` the members' weights, as if all that forecast last took part again."""
+    def standing(self, key: str) -> list[Standing]:
+        """Per horizon who weighs what now, as if all that forecast last took part again."""
         ledger, slot = self._tables.ledger, np.array([self._slots[key]])
         now = (ledger.count[slot] - 1) % ledger.members.shape[1]
-        found = current_weights(ledger, self._rules, slot, np.isfinite(ledger.members[slot, now]))[0]
+        present = np.isfinite(ledger.members[slot, now])
+        weights = current_weights(ledger, self._rules, slot, present)[0]
+        rivals = np.sqrt(ledger.rivals[slot[0]])
         return [
-            {row: dict(zip(MEMBERS, found[h, s].tolist(), strict=True)) for s, row in enumerate(ROWS[M:])}
+            Standing(
+                weights={row: _by_member(weights[h, s]) for s, row in enumerate(ROWS[M:])},
+                present=frozenset(name for name, there in zip(MEMBERS, present[0, h], strict=True) if there),
+                guarded=bool(ledger.guarded[slot[0], h]),
+                rivals=(float(rivals[h, 0]), float(rivals[h, 1])),
+            )
             for h in range(len(self.stream.horizon))
         ]
 
-    def guarded(self, key: str) -> list[bool]:
-        """Per horizon whether the guard publishes persistence."""
-        held: list[bool] = self._tables.ledger.guarded[self._slots[key]].tolist()
-        return held
+
+def _by_member(weights: Floats) -> dict[str, float]:
+    return dict(zip(MEMBERS, weights.tolist(), strict=True))
 
 
 def _row_score(sums: Sequence[float], recent: float) -> RowScore:

@@ -184,6 +184,7 @@ class Trainer:
         speed = await current(self._store, stream.name, "speed")
         rows = await self._history(stream, job)
         trained = await self._process.train(fit.Task(stream, rows, parent=await self._model(stream, before)))
+        await self._pass_gate(stream, "batch", trained)
         made = await self._publish(stream, "batch", trained, before, before.version if before else None, {})
         if not _fits(speed, stream):
             # The speed model begins as the batch model, so that it is there from the first record on.
@@ -219,7 +220,19 @@ class Trainer:
         weights = await read(self._store, manifests.weights_key(stream.name, parent.manifest.member, parent.version))
         model = await self._model(stream, parent)
         trained = await self._process.train(fit.Task(stream, await archive.newest_rows(), weights, model))
+        await self._pass_gate(stream, "speed", trained)
         return await self._publish(stream, "speed", trained, before, parent.version, newest)
+
+    async def _pass_gate(self, stream: StreamDefinition, member: str, trained: fit.Trained) -> None:
+        """Raises RefusedModel, and keeps the candidate with its report, when it is not good enough."""
+        extra = {"stream": stream.name, "member": member}
+        if trained.report.passed:
+            log.info("candidate passed the gate: %s", trained.report.beaten, extra=extra)
+            return
+        report = msgspec.json.format(msgspec.json.encode(trained.report), indent=1)
+        for name, body in (("model.tflite", trained.model), ("report.json", report)):
+            await self._store.put(manifests.refused_key(stream.name, member, trained.model, name), body)
+        raise RefusedModel("gate", trained.report.reason)
 
     async def _model(self, stream: StreamDefinition, version: Current | None) -> bytes | None:
         """The model behind a version, when it can be scored beside a new one."""
