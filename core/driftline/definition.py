@@ -96,7 +96,7 @@ class Retraining(_Section):
 
 
 class Gate(_Section):
-    """What a candidate is granted on the hold-out before it is refused, relative to RMSE and beside what chance may do."""
+    """How much worse a candidate's RMSE on the hold-out may be, as a share, beside what chance may do."""
 
     parent: float = Field(0.02, ge=0)
     persistence: float = Field(0.05, ge=0)

@@ -1,4 +1,4 @@
-"""The gate: whether a candidate may be published, judged on the hold-out by what the edge's runtime made of it. Pure."""
+"""The gate: whether a candidate may be published, judged on a hold-out by what the edge's runtime made of it. Pure."""
 
 from collections.abc import Sequence
 
