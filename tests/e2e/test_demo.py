@@ -34,7 +34,8 @@ async def test_the_demo_draws_its_pictures_and_scores_every_row(tmp_path, small,
     rows_scored = {"persistence", "seasonal", "rls", "stack", "batch", "speed", "static", "window", "online", "blend"}
     assert set(report.rows) == rows_scored
     assert len({score.n for score in report.rows.values()}) == 1
-    assert report.rows["blend"] == report.rows["online"]
+    # The guard may have held persistence for a while.
+    assert report.rows["blend"].rmse <= 1.01 * report.rows["online"].rmse
     assert report.rows["blend"].skill > 0
     assert {picture.name for picture in (tmp_path / "report").iterdir()} == {
         "forecasts.png",
