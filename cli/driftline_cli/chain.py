@@ -33,13 +33,16 @@ from driftline_inference.settings import InferenceSettings
 from driftline_ingest.app import create_app as create_ingest
 from driftline_ingest.settings import IngestSettings
 from driftline_trainer.app import create_app as create_trainer
+from driftline_trainer.jobs import JobState
 from driftline_trainer.settings import TrainerSettings
-from driftline_trainer.trainer import JobState, Trainer
+from driftline_trainer.trainer import Trainer
 
 PATIENCE_S = 120.0
 """How long a part of the chain may take to follow before something is wrong."""
 HINTLESS_S = 0.2
 """How often the store is looked at when no hint comes."""
+NO_LIMIT = 1_000_000
+"""Of retrainings: here a month passes in seconds."""
 POLL_S = 3600.0
 """The chain reconciles by itself, so the services' own slow poll may sleep."""
 
@@ -101,7 +104,7 @@ class Chain:
         """Puts the history into the store, trains the batch model on it and swaps it in. Raises ChainStuckError."""
         key = f"history/{stream.name}/history.parquet"
         await self._store.put(key, await asyncio.to_thread(tables.encode, history, stream))
-        job = await self._trainer.wait(self._trainer.submit(stream.name, "batch", key).id)
+        job = await self._trainer.wait((await self._trainer.submit(stream.name, "batch", key)).id)
         if job.state != "published":
             raise ChainStuckError(f"the batch model was not published: {job.state}: {job.reason}")
         await self._adopt()
@@ -200,7 +203,7 @@ async def running_chain(
     # What the environment says is for services that run for themselves: here nothing must reach somebody's store.
     shared: dict[str, Any] = {"store": str(folder), "store_poll": POLL_S, "token": None}
     key = signing_key or new_key()
-    training = TrainerSettings(**shared, signing_key=SecretStr(key))
+    training = TrainerSettings(**shared, signing_key=SecretStr(key), retrain_interval=0, retrains_per_day=NO_LIMIT)
     inferring = InferenceSettings(**shared, trusted_keys=Signer(key).public)
     models = Models(store, streams, metrics["inference"], inferring.fetcher())
     trainer = Trainer(training, store, streams, metrics["trainer"])

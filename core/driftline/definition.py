@@ -88,7 +88,9 @@ class Retraining(_Section):
     every: int = Field(1000, ge=1)
     """New records, of all keys together, after which the speed model is retrained."""
     records: int = Field(1000, ge=1)
-    """The newest records that it is retrained on."""
+    """The newest records that it is retrained on ..."""
+    replay: int = Field(500, ge=0)
+    """... with so many rows of what was learned from before."""
     epochs: int = Field(3, ge=1)
     learning_rate: float = Field(1e-4, gt=0)
     seconds: float = Field(30.0, gt=0)

@@ -4,10 +4,8 @@ A network learns scaled inputs and targets; what is exported scales inside, so t
 differences to the last value in the target's own units.
 """
 
-import io
 import os
 import time
-import zipfile
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -21,6 +19,7 @@ from driftline.manifest import Golden
 from driftline.tables import Rows
 from driftline_trainer.dataset import Batch, Dataset, build
 from driftline_trainer.gate import GateReport, judge
+from driftline_trainer.weights import INPUT_CLIP, Replay, Scaling, pack, unpack
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -31,8 +30,6 @@ HOLD_OUT = 0.1
 HOLD_OUT_ROWS = 6000
 """... but no more than these: they tell enough, and the newest rows are the best to learn from."""
 LEAST_ROWS = 100
-INPUT_CLIP = 6.0
-TARGET_CLIP = 8.0
 TUNING_BATCH = 64
 GOLDEN_ROWS = 8
 PARITY_ROWS = 512
@@ -67,23 +64,6 @@ class Trained:
     libraries: dict[str, str]
 
 
-@dataclass(frozen=True)
-class Scaling:
-    """How raw inputs and targets become what the network sees. mean, deviation: [features]; target: [horizons]."""
-
-    mean: Batch
-    deviation: Batch
-    target: Batch
-
-    def inputs(self, raw: Batch) -> Batch:
-        scaled: Batch = np.clip((raw - self.mean) / self.deviation, -INPUT_CLIP, INPUT_CLIP)
-        return scaled
-
-    def targets(self, raw: Batch) -> Batch:
-        scaled: Batch = np.clip(raw / self.target, -TARGET_CLIP, TARGET_CLIP)
-        return scaled
-
-
 def warm() -> None:
     """Imports TensorFlow ahead of the first task."""
     import tensorflow as tf  # noqa: PLC0415 - seconds and gigabytes: only here
@@ -102,9 +82,9 @@ def train(task: Task) -> Trained:
     cut = len(data) - min(HOLD_OUT_ROWS, max(1, int(len(data) * HOLD_OUT)))
     learned, held = data.take(slice(0, cut)), data.take(slice(cut, None))
     if task.weights is None:
-        network, scaling = _fit(task.stream, learned, held)
+        network, scaling, replay = _fit(task.stream, learned, held)
     else:
-        network, scaling = _tune(task.stream, learned, task.weights)
+        network, scaling, replay = _tune(task.stream, learned, task.weights)
     exported = _export(network, scaling)
     interpreter = Interpreter(exported)
     forecast = interpreter.run(held.inputs)
@@ -117,7 +97,7 @@ def train(task: Task) -> Trained:
     golden = held.inputs[:GOLDEN_ROWS]
     return Trained(
         model=exported,
-        weights=_pack(network, scaling),
+        weights=pack(network.get_weights(), scaling, replay),
         golden=Golden(golden.tolist(), interpreter.run(golden).tolist()),
         report=report,
         metrics=metrics,
@@ -160,7 +140,7 @@ def _lstm(keras: Any, stream: StreamDefinition, inputs: Any) -> Any:
     return keras.layers.Dense(LSTM_DENSE, activation="relu")(joined)
 
 
-def _fit(stream: StreamDefinition, learned: Dataset, held: Dataset) -> tuple[Any, Scaling]:
+def _fit(stream: StreamDefinition, learned: Dataset, held: Dataset) -> tuple[Any, Scaling, Replay]:
     """From scratch, until the hold-out gets no better."""
     import keras  # noqa: PLC0415 - see warm
 
@@ -183,14 +163,20 @@ def _fit(stream: StreamDefinition, learned: Dataset, held: Dataset) -> tuple[Any
         batch_size=settings.batch_size,
         verbose=0,
     )
-    return network, scaling
+    sample = np.random.default_rng(settings.seed).permutation(len(learned))[: stream.retraining.replay]
+    return network, scaling, Replay.of(learned, scaling, sample)
 
 
-def _tune(stream: StreamDefinition, learned: Dataset, weights: bytes) -> tuple[Any, Scaling]:
-    """Goes on from the parent, with the parent's scaling. Raises RefusedModel when it is another network's."""
+def _tune(stream: StreamDefinition, learned: Dataset, weights: bytes) -> tuple[Any, Scaling, Replay]:
+    """Goes on from the parent, with the parent's scaling, on the newest rows and what it learned from before.
+
+    Raises RefusedModel when it is another network's.
+    """
     network = _tuned_network(stream, learned.inputs.shape[1])
-    scaling = _load(network, weights, learned.inputs.shape[1])
-    inputs, targets = scaling.inputs(learned.inputs), scaling.targets(learned.targets)[:, None, :]
+    scaling, before = _load(network, weights, learned.inputs.shape[1])
+    newest = Replay.of(learned, scaling, np.arange(len(learned)))
+    inputs = np.concatenate([newest.inputs, before.inputs])
+    targets = np.concatenate([newest.targets, before.targets])[:, None, :]
     random = np.random.default_rng(stream.training.seed)
     # Batch by batch: `fit` spends longer on its set-up than on a thousand rows.
     ends = time.monotonic() + stream.retraining.seconds
@@ -201,21 +187,18 @@ def _tune(stream: StreamDefinition, learned: Dataset, weights: bytes) -> tuple[A
         for start in range(0, len(order), TUNING_BATCH):
             part = order[start : start + TUNING_BATCH]
             network.train_on_batch(inputs[part], targets[part])
-    return network, scaling
+    return network, scaling, before.renewed(newest, random)
 
 
-def _load(network: Any, weights: bytes, features: int) -> Scaling:
-    """Sets the parent's weights and gives its scaling."""
-    try:
-        arrays, scaling = _unpack(weights)
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise RefusedModel("parent", f"found weights that can't be read, expected an .npz file: {error}") from error
+def _load(network: Any, weights: bytes, features: int) -> tuple[Scaling, Replay]:
+    """Sets the parent's weights and gives its scaling and its sample."""
+    arrays, scaling, replay = unpack(weights)
     found = [array.shape for array in arrays]
     expected = [tuple(array.shape) for array in network.get_weights()]
     if found != expected or scaling.mean.shape != (features,):
         raise RefusedModel("parent", f"found weights of the shapes {found}, expected {expected}: train a batch model")
     network.set_weights(arrays)
-    return scaling
+    return scaling, replay
 
 
 @dataclass(frozen=True)
@@ -302,19 +285,6 @@ def _skill(rmse: float, persistence: float) -> float:
 
 def _rmse(forecast: Batch, truth: Batch) -> float:
     return float(np.sqrt(np.mean((forecast - truth) ** 2)))
-
-
-def _pack(network: Any, scaling: Scaling) -> bytes:
-    sink = io.BytesIO()
-    arrays = {f"weight_{n:03d}": array for n, array in enumerate(network.get_weights())}
-    np.savez(sink, mean=scaling.mean, deviation=scaling.deviation, target=scaling.target, **arrays)
-    return sink.getvalue()
-
-
-def _unpack(weights: bytes) -> tuple[list[Any], Scaling]:
-    with np.load(io.BytesIO(weights), allow_pickle=False) as saved:
-        arrays = [saved[name] for name in sorted(saved.files) if name.startswith("weight_")]
-        return arrays, Scaling(saved["mean"], saved["deviation"], saved["target"])
 
 
 def _libraries() -> dict[str, str]:

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
 from driftline.auth import bearer
+from driftline_trainer.jobs import JobState, State, Trigger
 from driftline_trainer.settings import TrainerSettings
-from driftline_trainer.trainer import JobState, Trainer
+from driftline_trainer.trainer import Trainer
 
 
 class JobRequest(BaseModel):
@@ -24,6 +25,10 @@ class JobRequest(BaseModel):
         "all history and windows in the store. A speed model takes none.",
         examples=["la-haute-borne.parquet"],
     )
+    trigger: Literal["demand", "drift", "negative-skill"] = Field(
+        "demand",
+        description="Why. Only what is demanded runs at once; the others wait for the budget and for a new window.",
+    )
 
 
 class Job(BaseModel):
@@ -33,12 +38,15 @@ class Job(BaseModel):
     stream: str
     member: str
     history: str | None
-    state: Literal["queued", "running", "published", "refused", "failed"]
+    state: State
     submitted: float
+    trigger: Trigger
+    holder: str = Field(description="the trainer that has it")
     started: float | None
     ended: float | None
     reason: str | None
     version: str | None
+    beaten: str | None = Field(description="what it was compared to at the gate, and by how much it was better")
     metrics: dict[str, float]
 
 
@@ -54,10 +62,10 @@ def routes(trainer: Trainer, settings: TrainerSettings) -> APIRouter:
         summary="Train a model",
         status_code=202,
         dependencies=[Depends(bearer(settings.token))],
-        responses={401: {}, 422: {}},
+        responses={401: {}, 422: {}, 503: {}},
     )
     async def submit(request: JobRequest) -> Job:
-        return _answer(trainer.submit(request.stream, request.member, request.history))
+        return _answer(await trainer.submit(request.stream, request.member, request.history, trigger=request.trigger))
 
     @router.get("/v1/jobs", summary="The jobs, the newest first")
     async def list_jobs() -> list[Job]:

@@ -1,6 +1,8 @@
 """Settings of the trainer."""
 
+import re
 from pathlib import Path
+from socket import gethostname
 
 from pydantic import Field, SecretStr
 
@@ -20,7 +22,19 @@ class TrainerSettings(Settings):
     """The same, in a file."""
     versions_kept: int = Field(10, ge=2)
     """Versions of each model that stay in the store, beside those that are in use or pinned somewhere."""
-    jobs_remembered: int = Field(200, ge=1)
+    jobs_remembered: int = Field(1000, ge=1)
+    retrain_interval: float = Field(60.0, ge=0)
+    """Seconds that pass at least between two retrainings of a stream that nobody asked for."""
+    retrains_per_day: int = Field(500, ge=1)
+    """Retrainings of a stream that nobody asked for, in any 24 hours; counted among the jobs that are remembered."""
+    trainer_name: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,100}$")
+    """What this trainer is called among others on the same store; host name and port where it is not said."""
+    trainer_lease: float = Field(60.0, gt=0)
+    """Seconds without a sign of life after which another trainer takes over what this one had to do."""
+
+    @property
+    def holder(self) -> str:
+        return self.trainer_name or f"{re.sub('[^A-Za-z0-9._-]', '-', gethostname())}-{self.port}"
 
     def signer(self) -> Signer | None:
         """Raises InvalidInput for what is no key."""

@@ -3,49 +3,24 @@
 import asyncio
 import logging
 import time
-import uuid
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 import msgspec
 
-from driftline import manifest as manifests
 from driftline.definition import StreamDefinition
 from driftline.errors import Conflict, InvalidInput, NotFound, RefusedModel, StoreUnavailable
 from driftline.hints import Keys
-from driftline.manifest import Manifest
 from driftline.members import MODELS
 from driftline.metrics import Metrics
 from driftline.store import Store
-from driftline.tables import Rows
-from driftline_trainer import fit
-from driftline_trainer.history import Archive, everything, named
-from driftline_trainer.process import ProcessDied, TrainingProcess
-from driftline_trainer.prune import prune
-from driftline_trainer.publish import Current, current, publish, read
+from driftline_trainer import budget
+from driftline_trainer.claims import Claims
+from driftline_trainer.jobs import ENDED, JobBook, JobState, Trigger, new_id
+from driftline_trainer.process import ProcessDied
 from driftline_trainer.settings import TrainerSettings
+from driftline_trainer.training import Training
 
 log = logging.getLogger(__name__)
-
-State = Literal["queued", "running", "published", "refused", "failed"]
-ENDED: frozenset[State] = frozenset({"published", "refused", "failed"})
-
-
-class JobState(msgspec.Struct, frozen=True):
-    """A training job, as it stands. Times in seconds since the epoch."""
-
-    id: str
-    stream: str
-    member: str
-    history: str | None
-    state: State
-    submitted: float
-    started: float | None = None
-    ended: float | None = None
-    reason: str | None = None
-    version: str | None = None
-    metrics: dict[str, float] = {}
 
 
 class Trainer:
@@ -62,231 +37,171 @@ class Trainer:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
-        self._store = store
         self._streams = streams
         self._metrics = metrics
         self._clock = clock
-        self._archives = {name: Archive(store, stream) for name, stream in streams.items()}
-        # What a refused or failed job has tried is not tried again until more has come.
-        self._tried: dict[str, dict[str, str]] = {}
-        self._jobs: OrderedDict[str, JobState] = OrderedDict()
+        self._holder = settings.holder
+        self._claims = Claims(store, self._holder, clock, settings.trainer_lease)
+        self._book = JobBook(store, self._holder, settings.jobs_remembered)
+        self._training = Training(settings, store, streams, self._claims, clock)
         self._ended: dict[str, asyncio.Event] = {}
-        self._queue: asyncio.Queue[str | None] = asyncio.Queue()
+        self._fresh: dict[str, int] = {}
+        self._stopping = False
+        self._wake = asyncio.Event()
         self._reconciling = asyncio.Lock()
-        self._process = TrainingProcess()
-        self._signer = settings.signer()
-        if self._signer is None:
-            log.warning("found no signing key: what is published here is unsigned, and the edge refuses it by default")
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child that trains, while there is one."""
+        return self._training.pid
 
     async def run(self) -> None:
+        alive = asyncio.create_task(self._stay_alive())
         try:
-            while (job := await self._queue.get()) is not None:
-                await self._work(self._jobs[job])
+            while (job := await self._next()) is not None:
+                await self._work(job)
         finally:
-            self._process.close()
+            alive.cancel()
+            self._training.close()
 
     async def stop(self) -> None:
-        self._queue.put_nowait(None)
+        self._stopping = True
+        self._wake.set()
 
-    def submit(self, stream: str, member: str, history: str | None = None) -> JobState:
-        """Queues a job, or gives the one that is queued or running for the same model. Raises InvalidInput."""
+    async def submit(
+        self, stream: str, member: str, history: str | None = None, *, trigger: Trigger = "demand"
+    ) -> JobState:
+        """Queues a job, or gives the one that is queued or running for the same model. What is answered was written
+        down, except for what the records trigger: that comes again. Raises InvalidInput, StoreUnavailable."""
         if stream not in self._streams:
             raise InvalidInput(f"found stream {stream!r}, expected one of {sorted(self._streams)}")
         if member not in MODELS:
             raise InvalidInput(f"found member {member!r}, expected one of {list(MODELS)}")
         if member == "speed" and history is not None:
             raise InvalidInput(f"history: found {history!r}, expected none: a speed model learns from archived windows")
-        for job in self._jobs.values():
-            if (job.stream, job.member) == (stream, member) and job.state not in ENDED:
-                return job
-        job = JobState(uuid.uuid4().hex[:12], stream, member, history, "queued", self._clock())
-        self._ended[job.id] = asyncio.Event()
-        self._note(job)
-        self._queue.put_nowait(job.id)
+        waiting = self._waiting(stream, member)
+        if waiting is not None:
+            return await self._hurry(waiting) if trigger == "demand" else waiting
+        now = self._clock()
+        job = JobState(new_id(now), stream, member, history, "queued", now, trigger, self._holder)
+        if trigger == "records":
+            await self._book.note(job)
+        else:
+            await self._claims.stay_alive()
+            await self._book.accept(job)
+        self._wake.set()
         return job
+
+    def _waiting(self, stream: str, member: str) -> JobState | None:
+        return next((job for job in self._book.mine() if (job.stream, job.member) == (stream, member)), None)
+
+    async def _hurry(self, job: JobState) -> JobState:
+        """A person does not wait for budgets and windows."""
+        if job.trigger != "demand" and job.state == "queued":
+            await self._book.note(msgspec.structs.replace(job, trigger="demand"))
+            self._wake.set()
+        return self._book[job.id]
 
     async def wait(self, job: str) -> JobState:
         """The job, once it has ended. Raises NotFound."""
-        self.job(job)
-        if job in self._ended:
-            await self._ended[job].wait()
+        if self.job(job).state not in ENDED:
+            await self._ended.setdefault(job, asyncio.Event()).wait()
         return self.job(job)
 
     def job(self, job: str) -> JobState:
-        if job not in self._jobs:
+        if job not in self._book:
             raise NotFound(f"found no job {job!r}; the last {self._settings.jobs_remembered} are remembered")
-        return self._jobs[job]
+        return self._book[job]
 
     def jobs(self) -> list[JobState]:
         """All that are remembered, the newest first."""
-        return list(reversed(self._jobs.values()))
+        return self._book.all()
 
     async def reconcile(self, _: Keys = None) -> None:
-        """Retrains the speed model of every stream whose archive has grown enough, and waits for it."""
+        """Takes up what was left undone, and retrains the speed model of every stream whose archive has grown enough,
+        and waits for that. Raises StoreUnavailable."""
         async with self._reconciling:
+            await self._book.catch_up()
+            await self._book.look(self._claims.alive)
             for stream in self._streams.values():
-                if await self._is_due(stream):
-                    await self.wait(self.submit(stream.name, "speed").id)
+                self._fresh[stream.name] = await self._training.fresh(stream)
+            self._wake.set()
+            for stream in self._streams.values():
+                due = self._fresh[stream.name] >= stream.retraining.every
+                if due and self._earliest(stream.name) <= self._clock():
+                    await self.wait((await self.submit(stream.name, "speed", trigger="records")).id)
 
-    async def _is_due(self, stream: StreamDefinition) -> bool:
-        archive = self._archives[stream.name]
-        await archive.refresh()
+    async def _next(self) -> JobState | None:
+        """The oldest job that may run now, as soon as there is one; None to stop."""
+        while not self._stopping:
+            self._wake.clear()
+            times = {job.id: self._runs_at(job) for job in self._book.mine()}
+            ready = [job for job in self._book.mine() if times[job.id] <= self._clock()]
+            if ready:
+                return ready[0]
+            await self._woken(min(times.values(), default=float("inf")) - self._clock())
+        return None
+
+    async def _woken(self, seconds: float) -> None:
+        """Returns when something has changed, or after so many seconds."""
         try:
-            speed = await current(self._store, stream.name, "speed")
-            batch = await current(self._store, stream.name, "batch")
-        except (RefusedModel, NotFound) as error:
-            log.warning("no retraining of %s: %s", stream.name, error)
-            return False
-        learned = _later(self._tried.get(stream.name, {}), speed.manifest.windows if speed else {})
-        records = archive.since(learned).count * stream.window
-        return (_fits(speed, stream) or _fits(batch, stream)) and records >= stream.retraining.every
+            async with asyncio.timeout(seconds if seconds < float("inf") else None):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
 
-    def _note(self, job: JobState) -> None:
-        self._jobs[job.id] = job
-        ended = [name for name, known in self._jobs.items() if known.state in ENDED]
-        for name in ended[: max(0, len(self._jobs) - self._settings.jobs_remembered)]:
-            del self._jobs[name]
+    def _runs_at(self, job: JobState) -> float:
+        """What nobody asked for waits for the budget and, unless the records say so, for a window to learn from."""
+        if job.trigger == "demand":
+            return 0.0
+        if job.trigger != "records" and not self._fresh.get(job.stream):
+            return float("inf")
+        return self._earliest(job.stream)
+
+    def _earliest(self, stream: str) -> float:
+        jobs = [job for job in self._book.all() if job.stream == stream and job.trigger != "demand"]
+        starts = sorted(job.started for job in jobs if job.started is not None)
+        return budget.earliest(starts, self._settings.retrain_interval, self._settings.retrains_per_day)
+
+    async def _stay_alive(self) -> None:
+        """While there is work, says so: others take over what belongs to nobody."""
+        while True:
+            if self._book.mine():
+                try:
+                    await self._claims.stay_alive()
+                except StoreUnavailable as error:
+                    log.warning("other trainers are not told that this one lives: %s", error)
+            await asyncio.sleep(self._settings.trainer_lease / 6)
 
     async def _work(self, job: JobState) -> None:
         job = msgspec.structs.replace(job, state="running", started=self._clock())
-        self._note(job)
+        await self._book.note(job)
         job = await self._outcome(job)
         ended = self._clock()
         self._metrics.training_jobs.labels(job.stream, job.member, job.state).inc()
         self._metrics.training_seconds.labels(job.stream, job.member).observe(ended - (job.started or ended))
-        self._note(msgspec.structs.replace(job, ended=ended))
-        self._ended.pop(job.id).set()
+        if job.member == "speed":
+            self._fresh[job.stream] = 0
+        await self._book.note(msgspec.structs.replace(job, ended=ended))
+        if (waiting := self._ended.pop(job.id, None)) is not None:
+            waiting.set()
         extra = {"job": job.id, "stream": job.stream, "member": job.member, "state": job.state, "reason": job.reason}
         log.info("training job ended", extra=extra)
 
     async def _outcome(self, job: JobState) -> JobState:
         try:
-            made = await self._train(job)
+            made = await self._training.train(job)
         except (RefusedModel, Conflict) as error:
             return msgspec.structs.replace(job, state="refused", reason=str(error))
-        except StoreUnavailable as error:
-            # Nothing is wrong with what was tried: the next wake may try it again.
-            self._tried.pop(job.stream, None)
-            return msgspec.structs.replace(job, state="failed", reason=str(error))
-        except (InvalidInput, NotFound, ProcessDied) as error:
+        except (StoreUnavailable, InvalidInput, NotFound, ProcessDied) as error:
             return msgspec.structs.replace(job, state="failed", reason=str(error))
         except Exception:
             log.exception("training job failed", extra={"job": job.id, "stream": job.stream, "member": job.member})
             return msgspec.structs.replace(job, state="failed", reason="an unexpected error; the log has the details")
-        return msgspec.structs.replace(job, state="published", version=made.version, metrics=made.metrics)
-
-    async def _train(self, job: JobState) -> Manifest:
-        stream = self._streams[job.stream]
-        return await (self._train_batch(stream, job) if job.member == "batch" else self._train_speed(stream))
-
-    async def _train_batch(self, stream: StreamDefinition, job: JobState) -> Manifest:
-        before = await current(self._store, stream.name, "batch")
-        speed = await current(self._store, stream.name, "speed")
-        rows = await self._history(stream, job)
-        trained = await self._process.train(fit.Task(stream, rows, parent=await self._model(stream, before)))
-        await self._pass_gate(stream, "batch", trained)
-        made = await self._publish(stream, "batch", trained, before, before.version if before else None, {})
-        if not _fits(speed, stream):
-            # The speed model begins as the batch model, so that it is there from the first record on.
-            await self._begin_speed(stream, trained, speed, made.version)
-        return made
-
-    async def _history(self, stream: StreamDefinition, job: JobState) -> Rows:
-        if job.history is not None:
-            return await named(self._store, self._settings.data_dir, stream, job.history)
-        await self._archives[stream.name].refresh()
-        return await everything(self._store, stream, self._archives[stream.name])
-
-    async def _begin_speed(
-        self, stream: StreamDefinition, trained: fit.Trained, before: Current | None, parent: str
-    ) -> None:
-        try:
-            await self._publish(stream, "speed", trained, before, parent, {})
-        except Conflict as error:
-            log.warning("another trainer published a speed model first: %s", error)
-
-    async def _train_speed(self, stream: StreamDefinition) -> Manifest:
-        before = await current(self._store, stream.name, "speed")
-        batch = await current(self._store, stream.name, "batch")
-        parent = _newer(before if _fits(before, stream) else None, batch if _fits(batch, stream) else None)
-        if parent is None:
-            raise RefusedModel("parent", "found no model of this stream's definition, expected one to fine-tune from")
-        archive = self._archives[stream.name]
-        await archive.refresh()
-        newest = archive.since({}).newest
-        if not newest:
-            raise InvalidInput(f"found no archived window of {stream.name}, expected some to learn from")
-        self._tried[stream.name] = newest
-        weights = await read(self._store, manifests.weights_key(stream.name, parent.manifest.member, parent.version))
-        model = await self._model(stream, parent)
-        trained = await self._process.train(fit.Task(stream, await archive.newest_rows(), weights, model))
-        await self._pass_gate(stream, "speed", trained)
-        return await self._publish(stream, "speed", trained, before, parent.version, newest)
-
-    async def _pass_gate(self, stream: StreamDefinition, member: str, trained: fit.Trained) -> None:
-        """Raises RefusedModel, and keeps the candidate with its report, when it is not good enough."""
-        extra = {"stream": stream.name, "member": member}
-        if trained.report.passed:
-            log.info("candidate passed the gate: %s", trained.report.beaten, extra=extra)
-            return
-        report = msgspec.json.format(msgspec.json.encode(trained.report), indent=1)
-        for name, body in (("model.tflite", trained.model), ("report.json", report)):
-            await self._store.put(manifests.refused_key(stream.name, member, trained.model, name), body)
-        raise RefusedModel("gate", trained.report.reason)
-
-    async def _model(self, stream: StreamDefinition, version: Current | None) -> bytes | None:
-        """The model behind a version, when it can be scored beside a new one."""
-        if version is None or not _fits(version, stream):
-            return None
-        return await read(self._store, manifests.model_key(stream.name, version.manifest.member, version.version))
-
-    async def _publish(
-        self,
-        stream: StreamDefinition,
-        member: str,
-        trained: fit.Trained,
-        before: Current | None,
-        parent: str | None,
-        windows: dict[str, str],
-    ) -> Manifest:
-        made = await publish(
-            self._store,
-            stream,
-            member,
-            trained,
-            signer=self._signer,
-            before=before,
-            parent=parent,
-            windows=windows,
-            now=self._clock(),
+        return msgspec.structs.replace(
+            job,
+            state="published",
+            version=made.manifest.version,
+            beaten=made.beaten,
+            metrics=made.manifest.metrics,
         )
-        await self._prune(stream.name, member)
-        return made
-
-    async def _prune(self, stream: str, member: str) -> None:
-        """What can't be removed now is removed after the next publication."""
-        try:
-            newest = await current(self._store, stream, member)
-            if newest is not None:
-                await prune(self._store, stream, member, newest, keep=self._settings.versions_kept)
-        except (StoreUnavailable, RefusedModel, NotFound) as error:
-            log.warning("old versions not removed: %s", error, extra={"stream": stream, "member": member})
-
-
-def _fits(version: Current | None, stream: StreamDefinition) -> bool:
-    """Whether it was made for the stream as it is defined now, by a trainer, so that it can be trained on."""
-    if version is None or version.manifest.architecture == manifests.IMPORTED:
-        return False
-    return version.manifest.definition == stream.fingerprint
-
-
-def _later(one: dict[str, str], other: dict[str, str]) -> dict[str, str]:
-    """Per series the newer of two windows."""
-    return {series: max(one.get(series, ""), other.get(series, "")) for series in one.keys() | other.keys()}
-
-
-def _newer(speed: Current | None, batch: Current | None) -> Current | None:
-    """The speed model goes on from itself, until a batch model of newer making takes over."""
-    if speed is None or batch is None:
-        return speed or batch
-    return batch if batch.manifest.created > speed.manifest.created else speed

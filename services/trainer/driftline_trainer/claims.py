@@ -1,0 +1,88 @@
+"""Which trainer works on which model: one at a time, and nobody learns from the same windows twice.
+
+A claim holds as long as its holder is alive, and a holder says that it is in the store while it has work.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from driftline.errors import Conflict, NotFound
+from driftline.store import Store
+from driftline_trainer.publish import read
+
+
+class Presence(msgspec.Struct, frozen=True):
+    """trainers/<holder>.json: until when others may count on a trainer. Seconds since the epoch."""
+
+    until: float
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """claims/<stream>/<member>.json: who learns or has learned last, and from which windows."""
+
+    holder: str
+    windows: dict[str, str]
+    done: bool
+
+
+class Claims:
+    """The claims of the trainer `holder`, which is believed to live for `lease` seconds after it said so."""
+
+    def __init__(self, store: Store, holder: str, clock: Callable[[], float], lease: float) -> None:
+        self._store = store
+        self._holder = holder
+        self._clock = clock
+        self._lease = lease
+        self._until = 0.0
+
+    async def stay_alive(self) -> None:
+        """Says that this trainer lives, when that was long ago. Raises StoreUnavailable."""
+        if self._until - self._clock() < self._lease * 2 / 3:
+            until = self._clock() + self._lease
+            await self._store.put(_presence_key(self._holder), msgspec.json.encode(Presence(until)))
+            self._until = until
+
+    async def alive(self, holder: str) -> bool:
+        """Whether a trainer lives, as far as one can know. Raises StoreUnavailable."""
+        try:
+            presence = msgspec.json.decode(await read(self._store, _presence_key(holder)), type=Presence)
+        except (NotFound, msgspec.DecodeError):
+            return False
+        return presence.until > self._clock()
+
+    async def take(self, stream: str, member: str, windows: dict[str, str], *, again: bool) -> None:
+        """Claims a model. again: also windows that were learned from already. Raises Conflict, StoreUnavailable."""
+        key, claim = _claim_key(stream, member), msgspec.json.encode(Claim(self._holder, windows, done=False))
+        await self.stay_alive()
+        try:
+            await self._store.put(key, claim, if_absent=True)
+        except Conflict:
+            await self._store.put(key, claim, if_match=await self._free(key, windows, again=again))
+
+    async def _free(self, key: str, windows: dict[str, str], *, again: bool) -> str:
+        """The etag of a claim that may be replaced."""
+        found = await self._store.get(key)
+        assert found is not None, "only a conditional get may answer with nothing"  # noqa: S101
+        try:
+            other = msgspec.json.decode(found.body, type=Claim)
+        except msgspec.DecodeError:
+            return found.etag
+        if other.done and other.windows == windows and not again:
+            raise Conflict(f"{other.holder} has learned from these windows already")
+        if not other.done and other.holder != self._holder and await self.alive(other.holder):
+            raise Conflict(f"{other.holder} is at work on this model")
+        return found.etag
+
+    async def finish(self, stream: str, member: str, windows: dict[str, str]) -> None:
+        """Notes that the windows were learned from. Raises StoreUnavailable."""
+        claim = Claim(self._holder, windows, done=True)
+        await self._store.put(_claim_key(stream, member), msgspec.json.encode(claim))
+
+
+def _presence_key(holder: str) -> str:
+    return f"trainers/{holder}.json"
+
+
+def _claim_key(stream: str, member: str) -> str:
+    return f"claims/{stream}/{member}.json"

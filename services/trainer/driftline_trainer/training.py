@@ -1,0 +1,233 @@
+"""What a job does: finds the rows, has a model trained, passes it through the gate and publishes it."""
+
+import logging
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from driftline import manifest as manifests
+from driftline.definition import StreamDefinition
+from driftline.errors import Conflict, InvalidInput, NotFound, RefusedModel, StoreUnavailable
+from driftline.manifest import Manifest
+from driftline.store import Store
+from driftline.tables import Rows
+from driftline_trainer import fit
+from driftline_trainer.claims import Claims
+from driftline_trainer.history import Archive, everything, named
+from driftline_trainer.jobs import JobState
+from driftline_trainer.process import TrainingProcess
+from driftline_trainer.prune import prune
+from driftline_trainer.publish import Current, current, publish, read
+from driftline_trainer.settings import TrainerSettings
+
+log = logging.getLogger(__name__)
+
+
+class Made(msgspec.Struct, frozen=True):
+    """What was published, and what it has beaten at the gate."""
+
+    manifest: Manifest
+    beaten: str
+
+
+class Training:
+    """Trains models of all streams, one after the other."""
+
+    def __init__(
+        self,
+        settings: TrainerSettings,
+        store: Store,
+        streams: Mapping[str, StreamDefinition],
+        claims: Claims,
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._streams = streams
+        self._claims = claims
+        self._clock = clock
+        self._archives = {name: Archive(store, stream) for name, stream in streams.items()}
+        # What a refused or failed job has tried is not tried again until more has come.
+        self._tried: dict[str, dict[str, str]] = {}
+        self._process = TrainingProcess()
+        self._signer = settings.signer()
+        if self._signer is None:
+            log.warning("found no signing key: what is published here is unsigned, and the edge refuses it by default")
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child that trains, while there is one."""
+        return self._process.pid
+
+    def close(self) -> None:
+        """Ends what is under way."""
+        self._process.close()
+
+    async def fresh(self, stream: StreamDefinition) -> int:
+        """Archived records that the speed model could learn from and has not; 0 where there is nothing to fine-tune."""
+        archive = self._archives[stream.name]
+        await archive.refresh()
+        try:
+            speed = await current(self._store, stream.name, "speed")
+            batch = await current(self._store, stream.name, "batch")
+        except (RefusedModel, NotFound) as error:
+            log.warning("no retraining of %s: %s", stream.name, error)
+            return 0
+        if not (_fits(speed, stream) or _fits(batch, stream)):
+            return 0
+        learned = _later(self._tried.get(stream.name, {}), speed.manifest.windows if speed else {})
+        return archive.since(learned).count * stream.window
+
+    async def train(self, job: JobState) -> Made:
+        """Raises RefusedModel, Conflict when another trainer is at it, InvalidInput, NotFound, ProcessDied and
+        StoreUnavailable."""
+        stream = self._streams[job.stream]
+        try:
+            return await (self._train_batch(stream, job) if job.member == "batch" else self._train_speed(stream, job))
+        except StoreUnavailable:
+            # Nothing is wrong with what was tried: the next wake may try it again.
+            self._tried.pop(stream.name, None)
+            raise
+
+    async def _train_batch(self, stream: StreamDefinition, job: JobState) -> Made:
+        await self._claims.take(stream.name, "batch", {}, again=True)
+        before = await current(self._store, stream.name, "batch")
+        speed = await current(self._store, stream.name, "speed")
+        rows = await self._history(stream, job)
+        trained = await self._process.train(fit.Task(stream, rows, parent=await self._model(stream, before)))
+        await self._pass_gate(stream, "batch", trained)
+        made = await self._publish(stream, "batch", trained, before, before.version if before else None, {})
+        await self._claims.finish(stream.name, "batch", {})
+        if not _fits(speed, stream):
+            # The speed model begins as the batch model, so that it is there from the first record on.
+            await self._begin_speed(stream, trained, speed, made.version)
+        return Made(made, trained.report.beaten)
+
+    async def _history(self, stream: StreamDefinition, job: JobState) -> Rows:
+        if job.history is not None:
+            return await named(self._store, self._settings.data_dir, stream, job.history)
+        await self._archives[stream.name].refresh()
+        return await everything(self._store, stream, self._archives[stream.name])
+
+    async def _begin_speed(
+        self, stream: StreamDefinition, trained: fit.Trained, before: Current | None, parent: str
+    ) -> None:
+        try:
+            await self._publish(stream, "speed", trained, before, parent, {})
+        except Conflict as error:
+            log.warning("another trainer published a speed model first: %s", error)
+
+    async def _train_speed(self, stream: StreamDefinition, job: JobState) -> Made:
+        archive = self._archives[stream.name]
+        await archive.refresh()
+        newest = archive.since({}).newest
+        if not newest:
+            raise InvalidInput(f"found no archived window of {stream.name}, expected some to learn from")
+        self._tried[stream.name] = newest
+        await self._claims.take(stream.name, "speed", newest, again=job.trigger == "demand")
+        try:
+            made = await self._tune(stream, newest)
+        except (RefusedModel, InvalidInput):
+            # Whoever tried them next would find the same.
+            await self._claims.finish(stream.name, "speed", newest)
+            raise
+        await self._claims.finish(stream.name, "speed", newest)
+        return made
+
+    async def _tune(self, stream: StreamDefinition, newest: dict[str, str]) -> Made:
+        before = await current(self._store, stream.name, "speed")
+        parent = await self._parent(stream, before)
+        weights = await read(self._store, manifests.weights_key(stream.name, parent.manifest.member, parent.version))
+        model = await self._model(stream, parent)
+        rows = await self._archives[stream.name].newest_rows()
+        trained = await self._process.train(fit.Task(stream, rows, weights, model))
+        await self._pass_gate(stream, "speed", trained)
+        return Made(
+            await self._publish(stream, "speed", trained, before, parent.version, newest), trained.report.beaten
+        )
+
+    async def _parent(self, stream: StreamDefinition, speed: Current | None) -> Current:
+        """What is fine-tuned. A version that an edge went back from is no good beginning. Raises RefusedModel."""
+        batch = await current(self._store, stream.name, "batch")
+        good = [version if await self._is_good(stream, version) else None for version in (speed, batch)]
+        parent = _newer(*good)
+        if parent is None:
+            raise RefusedModel("parent", "found no model of this stream's definition, expected one to fine-tune from")
+        return parent
+
+    async def _is_good(self, stream: StreamDefinition, version: Current | None) -> bool:
+        if version is None or not _fits(version, stream):
+            return False
+        try:
+            await read(self._store, manifests.quarantine_key(stream.name, version.manifest.member, version.version))
+        except NotFound:
+            return True
+        return False
+
+    async def _pass_gate(self, stream: StreamDefinition, member: str, trained: fit.Trained) -> None:
+        """Raises RefusedModel, and keeps the candidate with its report, when it is not good enough."""
+        extra = {"stream": stream.name, "member": member}
+        if trained.report.passed:
+            log.info("candidate passed the gate: %s", trained.report.beaten, extra=extra)
+            return
+        report = msgspec.json.format(msgspec.json.encode(trained.report), indent=1)
+        for name, body in (("model.tflite", trained.model), ("report.json", report)):
+            await self._store.put(manifests.refused_key(stream.name, member, trained.model, name), body)
+        raise RefusedModel("gate", trained.report.reason)
+
+    async def _model(self, stream: StreamDefinition, version: Current | None) -> bytes | None:
+        """The model behind a version, when it can be scored beside a new one."""
+        if version is None or not _fits(version, stream):
+            return None
+        return await read(self._store, manifests.model_key(stream.name, version.manifest.member, version.version))
+
+    async def _publish(
+        self,
+        stream: StreamDefinition,
+        member: str,
+        trained: fit.Trained,
+        before: Current | None,
+        parent: str | None,
+        windows: dict[str, str],
+    ) -> Manifest:
+        made = await publish(
+            self._store,
+            stream,
+            member,
+            trained,
+            signer=self._signer,
+            before=before,
+            parent=parent,
+            windows=windows,
+            now=self._clock(),
+        )
+        await self._prune(stream.name, member)
+        return made
+
+    async def _prune(self, stream: str, member: str) -> None:
+        """What can't be removed now is removed after the next publication."""
+        try:
+            newest = await current(self._store, stream, member)
+            if newest is not None:
+                await prune(self._store, stream, member, newest, keep=self._settings.versions_kept)
+        except (StoreUnavailable, RefusedModel, NotFound) as error:
+            log.warning("old versions not removed: %s", error, extra={"stream": stream, "member": member})
+
+
+def _fits(version: Current | None, stream: StreamDefinition) -> bool:
+    """Whether it was made for the stream as it is defined now, by a trainer, so that it can be trained on."""
+    if version is None or version.manifest.architecture == manifests.IMPORTED:
+        return False
+    return version.manifest.definition == stream.fingerprint
+
+
+def _later(one: dict[str, str], other: dict[str, str]) -> dict[str, str]:
+    """Per series the newer of two windows."""
+    return {series: max(one.get(series, ""), other.get(series, "")) for series in one.keys() | other.keys()}
+
+
+def _newer(speed: Current | None, batch: Current | None) -> Current | None:
+    """The speed model goes on from itself, until a batch model of newer making takes over."""
+    if speed is None or batch is None:
+        return speed or batch
+    return batch if batch.manifest.created > speed.manifest.created else speed
