@@ -112,6 +112,7 @@ class Stack:
             "DRIFTLINE_STORE_REGION": objects.REGION,
             "DRIFTLINE_STREAMS": str(self._streams.absolute()),
             "DRIFTLINE_PORT": str(self.ports.services[service]),
+            "DRIFTLINE_TRAINER": self.url("trainer"),
             **self._signing(service),
             "DRIFTLINE_CACHE": str(self.folder.absolute() / "cache"),
             **({"DRIFTLINE_STORE_QUEUE": self._queues[service]} if service in self._queues else {}),

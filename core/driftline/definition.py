@@ -142,6 +142,8 @@ class StreamDefinition(_Section):
     """Records, the newest included, that the models look back on."""
     horizon: Horizons = (1,)
     """Steps ahead that are forecast, ascending."""
+    patience: int = Field(12, ge=1, le=1000)
+    """Newest records of a key whose missing target may still be brought."""
     window: int = Field(250, ge=2, le=1_000_000)
     """Records of a key in one archived window."""
     training: Training = Training()

@@ -159,6 +159,17 @@ def observe(history: History, layout: Layout, slots: Ints, t: Ints, values: Floa
     return newest(history, layout, slots, t)
 
 
+def complete(history: History, layout: Layout, slots: Ints, number: Ints, values: Floats) -> None:
+    """Fills in what was missing in former records, as far as they are looked back on; averages go on without it.
+
+    number: [n] how many records came before it. values: [n, columns]. `history` is changed in place.
+    """
+    place = number % layout.lags
+    known = history.recent[slots, place]
+    kept = number >= history.count[slots] - layout.lags
+    history.recent[slots, place] = np.where(kept[:, None] & np.isnan(known), values, known)
+
+
 def newest(history: History, layout: Layout, slots: Ints, t: Ints) -> Inputs:
     """The inputs for forecasting from the records that were taken in last, whose times are `t`."""
     position = history.count[slots] - 1

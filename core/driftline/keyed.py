@@ -24,6 +24,15 @@ class Lane(Protocol[Timed_contra]):
     def work(self, messages: Sequence[Timed_contra]) -> Sequence[Sequence[Told]]:
         """What each message causes, in their order. Times of a key rise strictly."""
 
+    def lacks(self, message: Timed_contra) -> bool:
+        """Whether its truth is missing."""
+
+    def awaits(self, message: Timed_contra) -> bool:
+        """Whether a message of that time came not long ago, and without the truth that this one brings."""
+
+    def complete(self, message: Timed_contra) -> Sequence[Told]:
+        """What a truth causes that was awaited."""
+
     def last_t(self, key: str) -> int | None:
         """Time of the newest message of `key`, or None when there is no such series."""
 
@@ -52,26 +61,48 @@ class KeyedStep(Generic[Timed]):
     def step(self, batch: Sequence[Envelope[Timed]]) -> list[Output]:
         """What the new messages among `batch` cause, each on its own message's partition."""
         outputs: list[Output] = []
-        for stream, envelopes in self._fresh(batch).items():
-            told = self._lanes[stream].work([envelope.value for envelope in envelopes])
-            for envelope, messages in zip(envelopes, told, strict=True):
-                outputs += [Output(envelope.partition, topic, message) for topic, message in messages]
-        return outputs
-
-    def _fresh(self, batch: Sequence[Envelope[Timed]]) -> dict[str, list[Envelope[Timed]]]:
         fresh: dict[str, list[Envelope[Timed]]] = {}
         newest: dict[Series, int] = {}
+        lacking: set[tuple[Series, int]] = set()
         for envelope in batch:
             message = envelope.value
-            series = (message.stream, message.key)
-            last = newest[series] if series in newest else self._lanes[message.stream].last_t(message.key)
-            if last is not None and message.t <= last:
-                self._dropped(message.stream, "repeated" if message.t == last else "out_of_order")
+            series, lane = (message.stream, message.key), self._lanes[message.stream]
+            last = newest[series] if series in newest else lane.last_t(message.key)
+            if last is None or message.t > last:
+                newest[series] = message.t
+                fresh.setdefault(message.stream, []).append(envelope)
+                if lane.lacks(message):
+                    lacking.add((series, message.t))
                 continue
-            newest[series] = message.t
-            self._changed.setdefault(envelope.partition, set()).add(series)
-            fresh.setdefault(message.stream, []).append(envelope)
-        return fresh
+            if (series, message.t) in lacking or lane.awaits(message):
+                # What was before it comes first, wherever the batch was cut.
+                outputs += self._work(message.stream, fresh.pop(message.stream, []))
+                lacking.discard((series, message.t))
+            if lane.awaits(message):
+                outputs += self._complete(envelope)
+            else:
+                self._dropped(message.stream, "repeated" if message.t == last else "out_of_order")
+        for stream, envelopes in fresh.items():
+            outputs += self._work(stream, envelopes)
+        return outputs
+
+    def _work(self, stream: str, envelopes: Sequence[Envelope[Timed]]) -> list[Output]:
+        if not envelopes:
+            return []
+        for envelope in envelopes:
+            self._changed.setdefault(envelope.partition, set()).add((stream, envelope.value.key))
+        told = self._lanes[stream].work([envelope.value for envelope in envelopes])
+        return [
+            Output(envelope.partition, topic, message)
+            for envelope, messages in zip(envelopes, told, strict=True)
+            for topic, message in messages
+        ]
+
+    def _complete(self, envelope: Envelope[Timed]) -> list[Output]:
+        message = envelope.value
+        self._changed.setdefault(envelope.partition, set()).add((message.stream, message.key))
+        told = self._lanes[message.stream].complete(message)
+        return [Output(envelope.partition, topic, caused) for topic, caused in told]
 
     def restore(self, partition: int, states: Mapping[str, bytes]) -> None:
         owned = self._owned[partition] = set()

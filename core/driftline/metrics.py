@@ -37,7 +37,7 @@ class Metrics:
         self.model_swaps = self._counter("model_swaps", "Models swapped in.", "stream", "member")
         self.models_refused = self._counter("models_refused", "Model versions refused.", "stream", "member", "reason")
         self.alerts = self._counter(
-            "alerts", "Alerts: drift, anomaly, stuck, missing, gap, rollback.", "stream", "kind"
+            "alerts", "Alerts: drift, negative-skill, anomaly, stuck, missing, gap, rollback.", "stream", "kind"
         )
         self.member_skill = self._gauge(
             "member_skill", "Skill against persistence over the recent records.", "stream", "member", "horizon"

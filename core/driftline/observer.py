@@ -26,7 +26,9 @@ class LoopMetrics:
         self._sent.inc(len(outputs))
         for cause in causes:
             self._stage.observe(now - cause.timestamp)
-            self._record.observe(now - cause.value.received)
+            # An alert has no record's way behind it.
+            if (received := getattr(cause.value, "received", None)) is not None:
+                self._record.observe(now - received)
 
     def dead_letter(self) -> None:
         self._dead.inc()

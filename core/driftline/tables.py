@@ -35,9 +35,15 @@ class Rows:
         return Rows(self.keys[which], self.t[which], self.values[which])
 
     def by_key(self) -> dict[str, "Rows"]:
-        """Per key its rows in order of time, a repeated time once (the first stands)."""
+        """Per key its rows in order of time, a repeated time once: the first row that has the target, or the first."""
         parts = {str(key): self.take(self.keys == key) for key in np.unique(self.keys)}
-        return {key: rows.take(np.unique(rows.t, return_index=True)[1]) for key, rows in parts.items()}
+        return {key: rows.take(_each_time_once(rows)) for key, rows in parts.items()}
+
+
+def _each_time_once(rows: Rows) -> Ints:
+    order = np.lexsort((np.isnan(rows.values[:, 0]), rows.t))
+    places: Ints = order[np.unique(rows.t[order], return_index=True)[1]]
+    return places
 
 
 def concatenate(parts: list[Rows]) -> Rows:

@@ -15,7 +15,7 @@ def step(
 ) -> np.ndarray:
     """One record of one series, whose usual step is 1: learned from, forecast from, remembered."""
     slot, one = np.array([0]), np.ones(1)
-    learn(filters, slot, recall(waiting, steps, slot, last))
+    learn(filters, slot, recall(waiting, steps, slot, waiting.count[slot], last))
     found = forecast(filters, slot, terms, last, one)
     remember(waiting, slot, terms, last, one)
     return found[0]
@@ -89,7 +89,7 @@ def test_a_filter_looks_at_as_many_terms_as_it_has():
     terms = np.concatenate([x, np.ones((500, 1))], axis=1)
     found = []
     for n in range(500):
-        lesson = recall(waiting, STEPS, slot, y[n : n + 1])
+        lesson = recall(waiting, STEPS, slot, waiting.count[slot], y[n : n + 1])
         for filters in (plain, wide):
             learn(filters, slot, lesson)
         found.append(forecast(plain, slot, terms[n][None, None], y[n : n + 1], one)[0, 0])

@@ -149,3 +149,44 @@ async def test_a_store_that_is_away_is_waited_for(tmp_path: Path):
     await WindowSink(store, RecordWindows(STREAMS), Metrics())(windows)
     assert store.refused == 1
     assert [listed.key async for listed in store.list("windows/")] == [windows[0].name]
+
+
+def completed(n: int, offset: int, value: float | None) -> Envelope[Record]:
+    return Envelope(0, offset, 0.0, Record("a", "k", n * 3_600_000, {"y": value, "x": 1.0}, 0.0))
+
+
+def late(lacking: int, after: int) -> list[Envelope[Record]]:
+    """Twelve records, of which one lacks its target, which comes after so many."""
+    sent = [(n, None if n == lacking else float(n)) for n in range(12)]
+    sent.insert(after, (lacking, float(lacking)))
+    return [completed(n, offset, value) for offset, (n, value) in enumerate(sent)]
+
+
+def rows_of(windows: list[Window]) -> tables.Rows:
+    packing = RecordWindows(STREAMS)
+    parts = [tables.decode(packing.encode(w.stream, w.key, w.rows), STREAM, w.name) for w in windows]
+    return tables.concatenate(parts).by_key()["k"]
+
+
+def test_a_target_that_comes_late_completes_its_row():
+    dropped: list[str] = []
+    for after in (4, 8):
+        windows = step(dropped=lambda _stream, reason: dropped.append(reason)).step(late(3, after))
+        rows = rows_of(windows)
+        assert rows.t.tolist() == sorted(set(rows.t.tolist()))
+        assert rows.values[:4, 0].tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert dropped == []
+
+
+@given(st.integers(1, 13), st.integers(4, 12))
+@settings(deadline=None)
+def test_where_a_restart_cuts_a_late_target_makes_no_difference(cut: int, after: int):
+    messages = late(3, after)
+    whole = step().step(messages)
+    first = step()
+    written = first.step(messages[:cut])
+    states, position = first.snapshot(0), first.resume_at(0, cut)
+    second = step()
+    second.restore(0, states)
+    written += second.step(messages[position:])
+    assert named(written) == named(whole)

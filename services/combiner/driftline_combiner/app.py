@@ -2,20 +2,23 @@
 
 from collections.abc import Callable, Mapping
 
+import httpx
 from fastapi import FastAPI
 
 from driftline.bus import Bus
 from driftline.definition import StreamDefinition
 from driftline.loop import Worker
-from driftline.messages import FORECASTS
+from driftline.messages import ALERTS, FORECASTS
 from driftline.metrics import Metrics
 from driftline.observer import LoopMetrics
-from driftline.service import Check, create_service, end_process
+from driftline.service import Check, Job, create_service, end_process
+from driftline_combiner.courier import CourierStep, TrainerSink, open_trainer
 from driftline_combiner.rest import routes
 from driftline_combiner.settings import CombinerSettings
 from driftline_combiner.step import BlendLane, combiner_step, refuse
 
 GROUP = "combiner"
+COURIER = "combiner-courier"
 
 
 def create_app(
@@ -24,9 +27,10 @@ def create_app(
     *,
     streams: Mapping[str, StreamDefinition],
     metrics: Metrics | None = None,
+    trainer: httpx.AsyncClient | None = None,
     on_death: Callable[[str, BaseException], None] = end_process,
 ) -> FastAPI:
-    """Blends what the forecasts topic brings."""
+    """Blends what the forecasts topic brings. trainer: who is asked for models; otherwise whom the settings name."""
     metrics = metrics or Metrics()
     lanes = {
         name: BlendLane(stream, lambda s, kind: metrics.alerts.labels(s, kind).inc())
@@ -42,14 +46,34 @@ def create_app(
         refuse=lambda forecast: refuse(streams, forecast),
         observer=LoopMetrics(metrics, GROUP, FORECASTS.name),
     )
+    jobs: list[Job] = [worker]
+    if trainer is None and settings.trainer is not None:
+        trainer = open_trainer(settings.trainer, settings.token.get_secret_value() if settings.token else None)
+    if trainer is not None:
+        courier = Worker(
+            COURIER,
+            bus,
+            ALERTS,
+            CourierStep(),
+            settings.loop,
+            sink=TrainerSink(trainer),
+            observer=LoopMetrics(metrics, COURIER, ALERTS.name),
+        )
+        jobs.append(courier)
+
+    async def close() -> None:
+        await bus.close()
+        if trainer is not None:
+            await trainer.aclose()
+
     app = create_service(
         "combiner",
         "Scores every member, weighs them, publishes the blend and watches for drift.",
         metrics=metrics,
-        jobs=[worker],
+        jobs=jobs,
         checks=[Check("bus", bus.check)],
         on_death=on_death,
-        close=bus.close,
+        close=close,
     )
     app.include_router(routes(lanes))
     return app

@@ -47,7 +47,7 @@ class Intervals:
     extreme: Floats
     """[slots, horizons]: the same of the extreme interval."""
     widths: Floats
-    """[slots, longest horizon, horizons, 2]: half widths of both, until the truth comes; a ring; NaN for none."""
+    """[slots, ring, horizons, 2]: half widths of both, until the truth comes; a ring; NaN for none."""
     scored: Floats
     """[slots, horizons]: truths that met an interval."""
     covered: Floats
@@ -56,13 +56,13 @@ class Intervals:
     """[slots, horizons]: moving share of them."""
 
     @classmethod
-    def empty(cls, slots: int, horizon: tuple[int, ...]) -> Self:
+    def empty(cls, slots: int, horizon: tuple[int, ...], patience: int = 0) -> Self:
         shape = (slots, len(horizon))
         return cls(
             usual=np.full(shape, np.nan),
             quantile=np.full(shape, FIRST),
             extreme=np.full(shape, FIRST_EXTREME),
-            widths=np.full((slots, max(horizon), len(horizon), 2), np.nan),
+            widths=np.full((slots, max(horizon) + patience, len(horizon), 2), np.nan),
             scored=np.zeros(shape),
             covered=np.zeros(shape),
             recent=np.full(shape, LEVEL),
@@ -77,13 +77,13 @@ class Anomalies:
     size: Floats
 
 
-def judge(intervals: Intervals, steps: Ints, slots: Ints, count: Ints, error: Floats) -> Anomalies:
+def judge(intervals: Intervals, steps: Ints, slots: Ints, number: Ints, error: Floats) -> Anomalies:
     """Compares the published errors of n series with the intervals that were given, and learns from them.
 
-    steps: [horizons]. slots: [n], each at most once. count: [n] records seen before this one. error: [n, horizons],
-    NaN where nothing is known. Changes `intervals` in place.
+    steps: [horizons]. slots: [n], each at most once. number: [n] which record it is, counted from 0. error: [n,
+    horizons], NaN where nothing is known. Changes `intervals` in place.
     """
-    then = (count[:, None] - steps) % intervals.widths.shape[1]
+    then = (number[:, None] - steps) % intervals.widths.shape[1]
     widths = intervals.widths[slots[:, None], then, np.arange(len(steps))]
     size = np.abs(error)
     known = np.isfinite(size) & np.isfinite(widths[..., 0])

@@ -49,9 +49,9 @@ class Ledger:
     count: Ints
     """[slots]: records seen."""
     members: Floats
-    """[slots, longest horizon, horizons, members]: what was forecast, until its truth comes; a ring."""
+    """[slots, ring, horizons, members]: what was forecast, until its truth comes; a ring."""
     blends: Floats
-    """[slots, longest horizon, horizons, strategies + 1]: what every strategy made of it, and what was published; a
+    """[slots, ring, horizons, strategies + 1]: what every strategy made of it, and what was published; a
     ring."""
     window: Floats
     """[slots, 2, horizons, members, members]: `weights.Grams` of the newest errors: products and counts."""
@@ -83,12 +83,13 @@ class Ledger:
     """[slots, horizons, rows]: moving mean square error."""
 
     @classmethod
-    def empty(cls, slots: int, horizon: tuple[int, ...]) -> Self:
-        horizons, longest, rows = len(horizon), max(horizon), len(ROWS)
+    def empty(cls, slots: int, horizon: tuple[int, ...], patience: int = 0) -> Self:
+        """patience: records that a truth may be late."""
+        horizons, ring, rows = len(horizon), max(horizon) + patience, len(ROWS)
         return cls(
             count=np.zeros(slots, dtype=np.int64),
-            members=np.full((slots, longest, horizons, M), np.nan),
-            blends=np.full((slots, longest, horizons, S + 1), np.nan),
+            members=np.full((slots, ring, horizons, M), np.nan),
+            blends=np.full((slots, ring, horizons, S + 1), np.nan),
             window=np.zeros((slots, 2, horizons, M, M)),
             long=np.zeros((slots, 2, horizons, M, M)),
             fitted=np.zeros((slots, horizons, M)),
@@ -138,14 +139,14 @@ class Scored:
     scale: Floats
 
 
-def score(ledger: Ledger, rules: Rules, slots: Ints, truth: Floats) -> Scored:
-    """Compares the truths of n series with what was forecast `steps` records ago, and learns from it.
+def score(ledger: Ledger, rules: Rules, slots: Ints, number: Ints, truth: Floats) -> Scored:
+    """Compares the truths of n series with what was forecast `steps` records before, and learns from it.
 
-    slots: [n], each at most once. truth: [n], NaN where it is missing. Changes `ledger` in place.
+    slots: [n], each at most once. number: [n] which records the truths are of, counted from 0. truth: [n], NaN where it
+    is missing. Changes `ledger` in place.
     """
-    count = ledger.count[slots]
     rows = slots[:, None]
-    then = (count[:, None] - rules.steps) % ledger.members.shape[1]
+    then = (number[:, None] - rules.steps) % ledger.members.shape[1]
     each = np.arange(len(rules.steps))
     forecast = np.concatenate([ledger.members[rows, then, each], ledger.blends[rows, then, each]], axis=2)
     error = forecast - truth[:, None, None]

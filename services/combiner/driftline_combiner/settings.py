@@ -1,5 +1,7 @@
 """Settings of the combiner."""
 
+from pydantic import Field
+
 from driftline.settings import Settings
 
 
@@ -7,3 +9,6 @@ class CombinerSettings(Settings):
     """The environment's DRIFTLINE_… variables that all services share."""
 
     port: int = 8003
+    trainer: str | None = Field(None, pattern="^https?://")
+    """The trainer's URL, which is asked for a new speed model on drift and on negative skill; with `token`, if there is
+    one."""

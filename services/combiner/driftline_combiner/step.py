@@ -8,27 +8,26 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from driftline import late
 from driftline import slots as tables
 from driftline.definition import STRATEGIES, StreamDefinition
-from driftline.features import Floats
+from driftline.features import Floats, Ints
 from driftline.keyed import KeyedStep, Told
+from driftline.late import Awaited
 from driftline.members import MEMBERS
-from driftline.messages import ALERTS, BLENDS, Alert, Blend, Forecast, Topic
+from driftline.messages import ALERTS, BLENDS, Blend, Forecast, Topic
 from driftline.slots import Slots, rounds
-from driftline_combiner.drift import Change, DriftDetector
-from driftline_combiner.intervals import Anomalies, Intervals, judge, widths
+from driftline_combiner.intervals import Intervals, judge, widths
 from driftline_combiner.ledger import (
-    CUT,
-    PUBLISHED,
     ROWS,
     Ledger,
     M,
     Rules,
-    Scored,
     current_weights,
     score,
     weigh,
 )
+from driftline_combiner.watch import Watch
 from driftline_combiner.weights import Mask
 
 OUT: Topic[Any] = BLENDS
@@ -75,17 +74,12 @@ class Standing:
     rivals: tuple[float, float]
 
 
-ERROR_SIZE = 0.6
-"""An error is told at this share of the size that a column's move is told at: errors are milder."""
-STILL = (0.0, 0.0)
-"""The shift of a column that is where it has been."""
-
-
 class Tables(NamedTuple):
     """The state of all series of a stream, one row ("slot") each."""
 
     ledger: Ledger
     intervals: Intervals
+    awaited: Awaited
 
 
 class BlendLane:
@@ -93,16 +87,13 @@ class BlendLane:
 
     def __init__(self, stream: StreamDefinition, alarmed: Callable[[str, str], None]) -> None:
         self.stream = stream
-        self._alarmed = alarmed
         self._rules = Rules.of(stream)
         self._slots = Slots()
         self._tables = self._blank(0)
-        levels = [name for name, angle in zip(stream.columns, stream.angles, strict=True) if not angle]
-        self._watched = (PUBLISHED, *levels)
-        self._detectors: dict[str, dict[str, DriftDetector]] = {}
+        self._watch = Watch(stream, alarmed)
         self._latest: dict[str, Blend] = {}
         self._last_t: dict[str, int] = {}
-        settings = [stream.weighting.window, stream.drift.model_dump(), ROWS]
+        settings = [stream.weighting.window, stream.drift.model_dump(), stream.patience, ROWS]
         self._signature = f"{stream.fingerprint}-{json.dumps(settings)}"
 
     def work(self, messages: Sequence[Forecast]) -> list[list[Told]]:
@@ -117,19 +108,46 @@ class BlendLane:
 
     def _round(self, part: Sequence[Forecast]) -> list[list[Told]]:
         slots = np.array([self._slot(message.key) for message in part])
-        truth = np.array([message.observed for message in part], dtype=np.float64)
         count = self._tables.ledger.count[slots]
-        scored = score(self._tables.ledger, self._rules, slots, truth)
-        judged = judge(self._tables.intervals, self._rules.steps, slots, count, scored.error[:, :, -1])
+        alerts = self._score(part, slots, count)
         forecasts = self._forecasts(part)
         weights, blends = weigh(self._tables.ledger, self._rules, slots, forecasts)
         half = widths(self._tables.intervals, slots, count)
         made = self._blends(part, weights, blends, half, self._tables.ledger.guarded[slots])
-        alerts = zip(self._drifts(part, scored), self._anomalies(part, judged), strict=True)
-        return [
-            [(OUT, blend), *((ALARM, alert) for alert in (*drifts, *anomalies))]
-            for blend, (drifts, anomalies) in zip(made, alerts, strict=True)
-        ]
+        missing = np.array([message.observed is None for message in part])
+        late.expect(self._tables.awaited, slots, np.array([message.t for message in part]), missing)
+        return [[(OUT, blend), *found] for blend, found in zip(made, alerts, strict=True)]
+
+    def _score(self, part: Sequence[Forecast], slots: Ints, number: Ints, *, late: bool = False) -> list[list[Told]]:
+        """Scores what was forecast of the observed records, which have these numbers, and gives the alerts."""
+        truth = np.array([message.observed for message in part], dtype=np.float64)
+        ledger, intervals, _ = self._tables
+        before = ledger.guarded[slots]
+        scored = score(ledger, self._rules, slots, number, truth)
+        judged = judge(intervals, self._rules.steps, slots, number, scored.error[:, :, -1])
+        alerts = zip(
+            self._watch.drifts(part, scored, late=late),
+            self._watch.anomalies(part, judged),
+            self._watch.behind(part, ledger.rivals[slots], ledger.guarded[slots] & ~before),
+            strict=True,
+        )
+        return [[(ALARM, alert) for kind in kinds for alert in kind] for kinds in alerts]
+
+    def lacks(self, message: Forecast) -> bool:
+        return message.observed is None
+
+    def awaits(self, message: Forecast) -> bool:
+        if self.lacks(message) or message.key not in self._slots:
+            return False
+        return late.number(self._tables.awaited, self._slots[message.key], message.t) is not None
+
+    def complete(self, message: Forecast) -> list[Told]:
+        """Scores what was forecast of it; there is no new blend."""
+        slot = self._slots[message.key]
+        number = late.number(self._tables.awaited, slot, message.t)
+        assert number is not None, "see awaits"  # noqa: S101
+        late.settle(self._tables.awaited, slot, message.t)
+        return self._score([message], np.array([slot]), np.array([number]), late=True)[0]
 
     def _forecasts(self, part: Sequence[Forecast]) -> Floats:
         """[n, horizons, members]."""
@@ -169,80 +187,37 @@ class BlendLane:
             found.append(made)
         return found
 
-    def _drifts(self, part: Sequence[Forecast], scored: Scored) -> list[list[Alert]]:
-        """Per series the alerts of what has changed: the blend's error at the first horizon, and the columns."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            wrong = np.abs(scored.error[:, 0, -1]) / (CUT * np.sqrt(scored.scale[:, 0]))
-        return [
-            [
-                self._drift(message, subject, change)
-                for subject, value in zip(self._watched, self._numbers(message, error), strict=True)
-                if (change := self._detectors[message.key][subject].update(value)) is not None
-            ]
-            for message, error in zip(part, np.minimum(wrong, 1.0).tolist(), strict=True)
-        ]
-
-    def _numbers(self, message: Forecast, error: float) -> list[float]:
-        return [error, *(message.shifts.get(name, STILL)[0] for name in self._watched[1:])]
-
-    def _drift(self, message: Forecast, subject: str, change: Change) -> Alert:
-        if subject == PUBLISHED:
-            detail = (
-                f"the blend's error has risen from {change.before * CUT:.2f} to {change.after * CUT:.2f} usual errors"
-            )
-        else:
-            moved = message.shifts.get(subject, STILL)[1]
-            detail = f"{subject} has moved by {moved:.4g} from where it was of late, {change.after:.2f} of its furthest"
-        return self._alert(message, "drift", subject, detail)
-
-    def _anomalies(self, part: Sequence[Forecast], judged: Anomalies) -> list[list[Alert]]:
-        """Per series an alert where the truth is outside the extreme interval of the first horizon."""
-        if not judged.found[:, 0].any():
-            return [[] for _ in part]
-        return [
-            [self._alert(message, "anomaly", self.stream.target, self._strange(message, size))] if found else []
-            for message, found, size in zip(part, judged.found[:, 0], judged.size[:, 0], strict=True)
-        ]
-
-    def _strange(self, message: Forecast, size: float) -> str:
-        return f"observed {message.observed:g}, {size:.1f} usual errors from what was forecast"
-
-    def _alert(self, message: Forecast, kind: str, subject: str, detail: str) -> Alert:
-        self._alarmed(self.stream.name, kind)
-        return Alert(message.stream, message.key, message.t, kind, subject, detail)
-
     def _blank(self, slots: int) -> Tables:
         horizon = self.stream.horizon
-        return Tables(Ledger.empty(slots, horizon), Intervals.empty(slots, horizon))
+        patience = self.stream.patience
+        return Tables(
+            Ledger.empty(slots, horizon, patience),
+            Intervals.empty(slots, horizon, patience),
+            Awaited.empty(slots, patience),
+        )
 
     def _slot(self, key: str) -> int:
         if key in self._slots:
             return self._slots[key]
         slot = self._slots.add(key)
-        self._detectors[key] = {name: self._detector(name) for name in self._watched}
+        self._watch.add(key)
         if self._slots.capacity > len(self._tables.ledger.count):
             blank = self._blank(self._slots.capacity)
             self._tables = Tables._make(tables.grow(old, new) for old, new in zip(self._tables, blank, strict=True))
         return slot
-
-    def _detector(self, subject: str) -> DriftDetector:
-        size = self.stream.drift.size
-        return DriftDetector(self.stream.drift, ERROR_SIZE * size if subject == PUBLISHED else size)
 
     def last_t(self, key: str) -> int | None:
         return self._last_t.get(key)
 
     def save(self, key: str) -> bytes:
         arrays = tables.dump(self._slots[key], *self._tables)
-        detectors = [detector.dump() for detector in self._detectors[key].values()]
-        return msgspec.msgpack.encode(SavedState(self._signature, self._last_t[key], arrays, detectors))
+        return msgspec.msgpack.encode(SavedState(self._signature, self._last_t[key], arrays, self._watch.dump(key)))
 
     def restore(self, key: str, data: bytes) -> None:
         saved = msgspec.msgpack.decode(data, type=SavedState)
         if saved.definition == self._signature:
             tables.load(saved.arrays, self._slot(key), *self._tables)
-            for detector, state in zip(self._detectors[key].values(), saved.detectors, strict=True):
-                detector.load(state)
+            self._watch.load(key, saved.detectors)
             self._last_t[key] = saved.t
 
     def forget(self, key: str) -> None:
@@ -250,7 +225,8 @@ class BlendLane:
         for table, blank in zip(self._tables, self._blank(1), strict=True):
             tables.reset(table, slot, blank)
         self._slots.remove(key)
-        del self._detectors[key], self._last_t[key]
+        self._watch.remove(key)
+        del self._last_t[key]
         self._latest.pop(key, None)
 
     def keys(self) -> list[str]:

@@ -4,6 +4,7 @@ Pure NumPy over many series at once. The combiner's drift detectors look at the 
 long as any before is for a person to look at: a sensor that is stuck, a column that is missing, a gap.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftline.features import TINY, Floats, Ints
+from driftline.messages import Alert, Record
 
 MEMORIES = np.array([0.15, 0.002])
 """Memories of the two averages whose distance is a shift: about the last 7 records, and the last 500."""
@@ -146,3 +148,21 @@ def _run(columns: Columns, slots: Ints, values: Floats) -> Ints:
     columns.longest[slots] = np.where(same, longest, np.maximum(longest, run))
     columns.run[slots] = now = np.where(same, run + 1, 1)
     return np.where(now == LONGER * longest, now, 0)
+
+
+def unusual(names: Sequence[str], record: Record, found: Condition, row: int) -> list[Alert]:
+    """The alerts of the gap and the runs that are to be told of the condition's `row`th record."""
+
+    def alert(kind: str, subject: str, detail: str) -> Alert:
+        return Alert(record.stream, record.key, record.t, kind, subject, detail)
+
+    told = []
+    if found.gap[row]:
+        told.append(alert("gap", "time", f"no record for {found.gap[row] / 1000:,.0f} s before this one"))
+    for place in np.flatnonzero(found.run[row]).tolist():
+        name, run = names[place], found.run[row, place]
+        if found.missing[row, place]:
+            told.append(alert("missing", name, f"{name} has been missing for {run} records"))
+        else:
+            told.append(alert("stuck", name, f"{name} has been {record.values[name]:g} for {run} records"))
+    return told

@@ -27,25 +27,26 @@ NOISE_FLOOR = 0.01
 
 @dataclass(frozen=True)
 class Waiting:
-    """What was forecast from, until the truth comes: rings of the longest horizon. One row ("slot") a series."""
+    """What was forecast from, until the truth comes: rings as long as the longest horizon and as a truth may be late
+    take together. One row ("slot") a series."""
 
     count: Ints
     """[slots]: records seen."""
     terms: npt.NDArray[np.float32]
-    """[slots, longest horizon, horizons, terms]."""
+    """[slots, ring, horizons, terms]."""
     last: Floats
-    """[slots, longest horizon]: the target's value then."""
+    """[slots, ring]: the target's value then."""
     scale: Floats
-    """[slots, longest horizon]: its usual step then."""
+    """[slots, ring]: its usual step then."""
 
     @classmethod
-    def empty(cls, slots: int, horizon: tuple[int, ...], terms: int) -> Self:
-        longest = max(horizon)
+    def empty(cls, slots: int, horizon: tuple[int, ...], terms: int, patience: int = 0) -> Self:
+        ring = max(horizon) + patience
         return cls(
             count=np.zeros(slots, dtype=np.int64),
-            terms=np.zeros((slots, longest, len(horizon), terms), dtype=np.float32),
-            last=np.full((slots, longest), np.nan),
-            scale=np.full((slots, longest), np.nan),
+            terms=np.zeros((slots, ring, len(horizon), terms), dtype=np.float32),
+            last=np.full((slots, ring), np.nan),
+            scale=np.full((slots, ring), np.nan),
         )
 
 
@@ -58,13 +59,14 @@ class Lesson:
     target: Floats
 
 
-def recall(waiting: Waiting, steps: Ints, slots: Ints, truth: Floats) -> Lesson:
-    """What was forecast from `steps` records ago, and what has come of it.
+def recall(waiting: Waiting, steps: Ints, slots: Ints, number: Ints, truth: Floats) -> Lesson:
+    """What was forecast from `steps` records before the record of which the truth is, and what has come of it.
 
-    steps: [horizons]. slots: [n], each at most once. truth: [n] in the target's units; NaN teaches nothing.
+    steps: [horizons]. slots: [n], each at most once. number: [n] which record it is, counted from 0. truth: [n] in the
+    target's units; NaN teaches nothing.
     """
     rows = slots[:, None]
-    then = (waiting.count[slots][:, None] - steps) % waiting.last.shape[1]
+    then = (number[:, None] - steps) % waiting.last.shape[1]
     with np.errstate(divide="ignore", invalid="ignore"):
         target = (truth[:, None] - waiting.last[rows, then]) / waiting.scale[rows, then]
     terms = waiting.terms[rows, then, np.arange(len(steps))].astype(np.float64)

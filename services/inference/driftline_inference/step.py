@@ -6,20 +6,23 @@ Networks look at observed values only, so they run once over all rounds of a bat
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 
+from driftline import features, late
 from driftline import slots as tables
 from driftline.definition import StreamDefinition
 from driftline.features import CLIP, TINY, Floats, History, Inputs, Ints, Layout, newest, observe
 from driftline.keyed import Told
+from driftline.late import Awaited
 from driftline.members import MODELS, PERSISTENCE, RLS, SEASONAL, STACK
 from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, Record, Topic
 from driftline.slots import Slots, rounds
 from driftline_inference import rls
-from driftline_inference.columns import Columns, Condition, examine
+from driftline_inference.columns import Columns, Condition, examine, unusual
 from driftline_inference.rls import Filters, Waiting, forecast, learn, recall, remember
 from driftline_inference.shadow import Shadow
 
@@ -52,6 +55,7 @@ class Tables(NamedTuple):
     rls: Filters
     stack: Filters
     columns: Columns
+    awaited: Awaited
 
 
 class SavedState(msgspec.Struct, frozen=True, array_like=True):
@@ -101,7 +105,7 @@ class ForecastLane:
         self._last_t: dict[str, int] = {}
         self._tables = self._blank(0)
         self._levels = [place for place, angle in enumerate(stream.angles) if not angle]
-        self._signature = f"{stream.fingerprint}-{self._layout.season}-{self._layout.rls_terms}"
+        self._signature = f"{stream.fingerprint}-{self._layout.season}-{self._layout.rls_terms}-{stream.patience}"
 
     def work(self, messages: Sequence[Record]) -> list[list[Told]]:
         """One forecast for each record."""
@@ -123,6 +127,30 @@ class ForecastLane:
             if member in models:
                 told[-1] += self._compare(member, models[member], old, ordered, inputs, members[member])
         return told
+
+    def lacks(self, message: Record) -> bool:
+        return message.values[self.stream.target] is None
+
+    def awaits(self, message: Record) -> bool:
+        if self.lacks(message) or message.key not in self._slots:
+            return False
+        return late.number(self._tables.awaited, self._slots[message.key], message.t) is not None
+
+    def complete(self, message: Record) -> list[Told]:
+        """The built-in members learn from it, and the combiner is told what was observed."""
+        slot = self._slots[message.key]
+        number = late.number(self._tables.awaited, slot, message.t)
+        assert number is not None, "see awaits"  # noqa: S101
+        late.settle(self._tables.awaited, slot, message.t)
+        slots, numbers = np.array([slot]), np.array([number])
+        values = np.array([[message.values[name] for name in self.stream.columns]], dtype=np.float64)
+        features.complete(self._tables.history, self._layout, slots, numbers, values)
+        lesson = recall(self._tables.waiting, self._steps, slots, numbers, values[:, 0])
+        for filters in (self._tables.rls, self._tables.stack):
+            learn(filters, slots, lesson)
+        observed, horizon = message.values[self.stream.target], list(self.stream.horizon)
+        made = Forecast(message.stream, message.key, message.t, observed, horizon, {}, {}, message.received)
+        return [(OUT, made)]
 
     def _mine(self, models: Serving) -> dict[str, Model]:
         return {member: model for (stream, member), model in models.items() if stream == self.stream.name}
@@ -172,6 +200,7 @@ class ForecastLane:
             values = np.array([[r.values[name] for name in self.stream.columns] for r in part], dtype=np.float64)
             t = np.array([record.t for record in part])
             parts.append(observe(self._tables.history, self._layout, slots, t, values))
+            late.expect(self._tables.awaited, slots, t, np.isnan(values[:, 0]))
             conditions.append(examine(self._tables.columns, slots, t, values))
             turns.append(Turn(places, slots))
         return turns, Inputs.joined(parts), conditions
@@ -189,24 +218,11 @@ class ForecastLane:
                 size, moved = float(found.shift[row, place]), float(found.moved[row, place])
                 shifts[turn.places[row]][names[place]] = (round(size, 3), float(f"{moved:.4g}"))
             for row in found.told:
-                alerts[turn.places[row]] = self._unusual(records[turn.places[row]], found, row)
+                record = records[turn.places[row]]
+                alerts[turn.places[row]] = unusual(names, record, found, row)
+        for alert in chain.from_iterable(alerts):
+            self._alarmed(alert.stream, alert.kind)
         return shifts, alerts
-
-    def _unusual(self, record: Record, found: Condition, row: int) -> list[Alert]:
-        def alert(kind: str, subject: str, detail: str) -> Alert:
-            self._alarmed(record.stream, kind)
-            return Alert(record.stream, record.key, record.t, kind, subject, detail)
-
-        told = []
-        if found.gap[row]:
-            told.append(alert("gap", "time", f"no record for {found.gap[row] / 1000:,.0f} s before this one"))
-        for place in np.flatnonzero(found.run[row]):
-            name, run = self.stream.columns[place], found.run[row, place]
-            if found.missing[row, place]:
-                told.append(alert("missing", name, f"{name} has been missing for {run} records"))
-            else:
-                told.append(alert("stuck", name, f"{name} has been {record.values[name]:g} for {run} records"))
-        return told
 
     def _filter(self, turns: Sequence[Turn], inputs: Inputs, models: Mapping[str, Floats]) -> dict[str, Floats]:
         """The built-in members. Round by round: each learns from the truth that the round brought, then forecasts."""
@@ -218,7 +234,8 @@ class ForecastLane:
             here, slots = slice(start, start + len(turn.slots)), turn.slots
             start = here.stop
             last, scale = inputs.last[here], inputs.scale[here]
-            lesson = recall(self._tables.waiting, self._steps, slots, last)
+            number = self._tables.waiting.count[slots]
+            lesson = recall(self._tables.waiting, self._steps, slots, number, last)
             for filters, found in ((self._tables.rls, plain), (self._tables.stack, stacked)):
                 learn(filters, slots, lesson)
                 found.append(forecast(filters, slots, terms[here], last, scale))
@@ -260,10 +277,11 @@ class ForecastLane:
         horizon, terms = self.stream.horizon, self._layout.rls_terms
         return Tables(
             History.empty(slots, self._layout),
-            Waiting.empty(slots, horizon, terms + len(MODELS)),
+            Waiting.empty(slots, horizon, terms + len(MODELS), self.stream.patience),
             Filters.empty(slots, horizon, terms),
             Filters.empty(slots, horizon, terms + len(MODELS)),
             Columns.empty(slots, self._layout.columns, self._layout.period),
+            Awaited.empty(slots, self.stream.patience),
         )
 
     def _slot(self, key: str) -> int:
@@ -279,8 +297,8 @@ class ForecastLane:
         return self._last_t.get(key)
 
     def save(self, key: str) -> bytes:
-        slot, (history, waiting, plain, stacked, columns) = self._slots[key], self._tables
-        arrays = tables.dump(slot, history, waiting, columns)
+        slot, (history, waiting, plain, stacked, *others) = self._slots[key], self._tables
+        arrays = tables.dump(slot, history, waiting, *others)
         filters = (rls.dump(slot, plain), rls.dump(slot, stacked))
         return msgspec.msgpack.encode(SavedState(self._signature, self._last_t[key], arrays, *filters))
 
@@ -288,8 +306,8 @@ class ForecastLane:
         saved = msgspec.msgpack.decode(data, type=SavedState)
         if saved.definition == self._signature:
             slot = self._slot(key)
-            history, waiting, plain, stacked, columns = self._tables
-            tables.load(saved.arrays, slot, history, waiting, columns)
+            history, waiting, plain, stacked, *others = self._tables
+            tables.load(saved.arrays, slot, history, waiting, *others)
             rls.load(saved.rls, slot, plain)
             rls.load(saved.stack, slot, stacked)
             self._last_t[key] = saved.t

@@ -32,6 +32,12 @@ class Packing(Protocol[Timed_contra]):
     def size(self, stream: str) -> int:
         """Messages in a full window."""
 
+    def patience(self, stream: str) -> int:
+        """Messages that came without their truth and may still be completed."""
+
+    def lacks(self, message: Timed_contra) -> bool:
+        """Whether its truth is missing."""
+
     def pack(self, message: Timed_contra) -> array[float]:
         """A message as a few numbers, for the time until its window is full."""
 
@@ -56,10 +62,12 @@ class Window:
 
 
 class Progress(msgspec.Struct, frozen=True, array_like=True):
-    """The checkpoint of one series: everything before offset `next` is archived, up to time `t`."""
+    """The checkpoint of one series: everything before offset `next` is archived, up to time `t`. `awaited`: times of
+    archived messages without their truth."""
 
     next: int
     t: int
+    awaited: tuple[int, ...] = ()
 
 
 @dataclass
@@ -70,6 +78,15 @@ class _Pending:
     last: int
     t: int
     rows: list[array[float]] = field(default_factory=list)
+    lacking: dict[int, int] = field(default_factory=dict)
+    """By time the places of rows without their truth."""
+    brought: set[int] = field(default_factory=set)
+    """Times of rows that are truths for windows that are written already: readers take the row that has it."""
+
+    def awaited(self, progress: Progress | None) -> tuple[int, ...]:
+        """Times of all messages so far without their truth."""
+        before = progress.awaited if progress else ()
+        return (*(t for t in before if t not in self.brought), *self.lacking)
 
 
 @dataclass
@@ -109,11 +126,31 @@ class ArchiveStep(Generic[Timed]):
         pending = partition.pending.get(series)
         last_t = pending.t if pending else progress.t if progress else None
         if last_t is not None and message.t <= last_t:
-            self._dropped(message.stream, "repeated" if message.t == last_t else "out_of_order")
-            return []
+            if not self._completes(partition, series, message):
+                self._dropped(message.stream, "repeated" if message.t == last_t else "out_of_order")
+                return []
+            if pending is not None and message.t in pending.lacking:
+                pending.rows[pending.lacking.pop(message.t)] = self._packing.pack(message)
+                return []
+        return self._append(partition, series, envelope)
+
+    def _completes(self, partition: _Partition, series: Series, message: Timed) -> bool:
+        """Whether it brings a truth that was missing."""
+        pending, progress = partition.pending.get(series), partition.progress.get(series)
+        awaited = pending.awaited(progress) if pending else progress.awaited if progress else ()
+        return message.t in awaited and not self._packing.lacks(message)
+
+    def _append(self, partition: _Partition, series: Series, envelope: Envelope[Timed]) -> list[Window]:
+        message, progress = envelope.value, partition.progress.get(series)
+        pending = partition.pending.get(series)
         if pending is None:
             pending = partition.pending[series] = _Pending(envelope.offset, envelope.offset, message.t)
-        pending.last, pending.t = envelope.offset, message.t
+        if progress is not None and message.t <= progress.t:
+            pending.brought.add(message.t)
+            pending.t = max(pending.t, progress.t)
+        elif self._packing.lacks(message):
+            pending.lacking[message.t] = len(pending.rows)
+        pending.last, pending.t = envelope.offset, max(pending.t, message.t)
         pending.rows.append(self._packing.pack(message))
         full = len(pending.rows) >= self._packing.size(message.stream)
         return [self._close(partition, series)] if full else []
@@ -129,7 +166,8 @@ class ArchiveStep(Generic[Timed]):
 
     def _close(self, partition: _Partition, series: Series) -> Window:
         pending = partition.pending.pop(series)
-        partition.progress[series] = Progress(pending.last + 1, pending.t)
+        awaited = pending.awaited(partition.progress.get(series))[-self._packing.patience(series[0]) :]
+        partition.progress[series] = Progress(pending.last + 1, pending.t, awaited)
         partition.changed.add(series)
         return Window(self._packing.kind, *series, pending.first, pending.last, pending.rows)
 

@@ -87,7 +87,7 @@ class Door:
         self._settings = settings
         self._bus = bus
         self._validators = {name: Validator(stream) for name, stream in streams.items()}
-        self._seen = Seen({name: stream.target for name, stream in streams.items()})
+        self._seen = Seen(streams)
         self._metrics = metrics
         self._clock = clock
 

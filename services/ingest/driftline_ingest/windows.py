@@ -29,6 +29,12 @@ class RecordWindows:
     def size(self, stream: str) -> int:
         return self._streams[stream].window
 
+    def patience(self, stream: str) -> int:
+        return self._streams[stream].patience
+
+    def lacks(self, message: Record) -> bool:
+        return message.values[self._streams[message.stream].target] is None
+
     def pack(self, message: Record) -> array[float]:
         columns = self._streams[message.stream].columns
         return array("d", [message.t, *(_number(message.values[name]) for name in columns)])
@@ -54,6 +60,13 @@ class BlendWindows:
 
     def size(self, stream: str) -> int:
         return self._streams[stream].window
+
+    def patience(self, stream: str) -> int:
+        return self._streams[stream].patience
+
+    def lacks(self, message: Blend) -> bool:  # noqa: ARG002
+        """No blend comes again with more in it."""
+        return False
 
     def pack(self, message: Blend) -> array[float]:
         absent = [None] * len(message.horizon)

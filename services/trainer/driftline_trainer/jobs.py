@@ -44,7 +44,7 @@ class JobState(msgspec.Struct, frozen=True):
 
 
 def new_id(now: float) -> str:
-    return f"{int(now * 1000):013d}-{uuid.uuid4().hex[:8]}"
+    return f"{int(now * 1e6):016d}-{uuid.uuid4().hex[:8]}"
 
 
 class JobBook:
