@@ -17,6 +17,7 @@ from rich.console import Console
 
 from driftline import definition, tables
 from driftline.errors import DriftlineError
+from driftline_cli import accuracy as accuracies
 from driftline_cli import backtest as backtests
 from driftline_cli import demo as demos
 from driftline_cli import drifts, models
@@ -101,6 +102,23 @@ def backtest(
         console.print(render(done, defined.target))
         if json is not None:
             json.write_bytes(msgspec.json.format(msgspec.json.encode(done.report), indent=2))
+
+
+@app.command()
+def accuracy(
+    streams: Annotated[Path, typer.Option(help="Folder of stream definitions.")] = Path("streams"),
+    data: Table = Path("data/la-haute-borne.parquet"),
+    part: Annotated[int, typer.Option(help="Records to stream with each drift.", min=3000)] = 50_000,
+    to: Annotated[Path, typer.Option(help="The page that is written.")] = Path("docs/accuracy.md"),
+) -> None:
+    """Scores every member and strategy on every stream, horizon and drift, and writes the tables. Takes half an hour."""
+    with plainly():
+        begin = int(datetime(2015, 1, 1, tzinfo=UTC).timestamp() * 1000)
+        plan = accuracies.read_plan(list(definition.load_folder(streams).values()), data, begin, part)
+        with bars(console) as progress:
+            text = accuracies.render(accuracies.run(plan, progress), plan)
+        to.write_text(text, encoding="utf-8")
+        console.print(text, markup=False)
 
 
 @app.command()

@@ -45,6 +45,9 @@ class Outcome:
     t: npt.NDArray[np.int64]
     truth: Floats
     forecasts: Mapping[str, Floats]
+    lower: Floats
+    """[n]: the ends of the 90 % interval."""
+    upper: Floats
 
 
 def outcome(blends: Iterable[Blend], index: int) -> Outcome:
@@ -61,7 +64,18 @@ def outcome(blends: Iterable[Blend], index: int) -> Outcome:
     t = np.array([blend.t for blend in flat], dtype=np.int64)
     order = np.argsort(t, kind="stable")
     keys = np.array([blend.key for blend in flat], dtype=np.str_)
-    return Outcome(keys[order], t[order], truth[order], {name: row[order] for name, row in forecasts.items()})
+    lower, upper = (_column([_end(ends, index) for ends in all_ends]) for all_ends in _ends(flat))
+    ordered_rows = {name: row[order] for name, row in forecasts.items()}
+    return Outcome(keys[order], t[order], truth[order], ordered_rows, lower[order], upper[order])
+
+
+def _ends(blends: list[Blend]) -> tuple[list[list[float | None]], list[list[float | None]]]:
+    return [blend.lower for blend in blends], [blend.upper for blend in blends]
+
+
+def _end(ends: list[float | None], index: int) -> float | None:
+    """An older blend has none."""
+    return ends[index] if ends else None
 
 
 def _truths(blends: list[Blend], index: int) -> Floats:
