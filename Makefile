@@ -3,7 +3,7 @@ SHELL := /bin/sh
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RUN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo check test kafka up down bench bench-swap accuracy clean
+.PHONY: help setup setup-dev demo check test kafka up down bench bench-swap bench-keys accuracy clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -39,6 +39,9 @@ down: setup-dev ## end them; the data stay in .run/
 
 bench: setup-dev ## the chain against a bare relay, on one Kafka: writes docs/performance.md
 	$(RUN)/python -m tests.bench
+
+bench-keys: setup-dev ## 5,000 keys beside one: writes its figures into docs/scaling.md
+	$(RUN)/python -m tests.bench.keys
 
 accuracy: setup ## every member on every stream, horizon and drift, in half an hour: writes docs/accuracy.md
 	@$(RUN)/driftline accuracy $(if $(PART),--part $(PART))

@@ -27,6 +27,13 @@ STRETCH = 500
 BACK_AFTER = 200
 LEVEL = 250
 """After a step: records until the error is looked at again, and records over which it is taken."""
+HEAD = """
+Written by `make accuracy`; nothing here is typed by hand. Trained on 2014, streamed 2015 through the services' own
+code: all of it undrifted, its first {part:,} records with each drift. RMSE in the target's units, the mean over four
+turbines; `skill` is 1 - RMSE / RMSE(persistence) of the blend; `beside best` is the blend's RMSE beside that of the best
+member or strategy in hindsight; `coverage` is that of the 90 % interval, `least` in any 500 records of a turbine.
+`back`: the blend's error 200 records after a step beside that before, with persistence's own change divided out.
+"""
 ROWS = (*MEMBERS, *STRATEGIES, PUBLISHED)
 
 
@@ -43,8 +50,8 @@ class Line:
     """Of the 90 % interval; `least`: in any STRETCH records of a key."""
     least: float
     back: float | None
-    """After a step: the blend's error LEVEL records long, BACK_AFTER records later, beside that before; persistence's own
-    ups and downs are divided out."""
+    """After a step: the blend's error LEVEL records long, BACK_AFTER records later, beside that before, with
+    persistence's own ups and downs divided out."""
 
     @property
     def best(self) -> str:
@@ -152,17 +159,7 @@ def _back(found: Outcome, part: npt.NDArray[np.bool_], change: int) -> float:
 
 def render(summaries: Sequence[Summary], plan: Plan) -> str:
     """docs/accuracy.md."""
-    part = f"{plan.part:,}"
-    text = [
-        "# Accuracy",
-        "",
-        "Written by `make accuracy`; nothing here is typed by hand. Trained on 2014, streamed 2015 through the services'",
-        f"own code: all of it undrifted, its first {part} records with each drift. RMSE in the target's units, the mean",
-        "over four turbines; `skill` is 1 - RMSE / RMSE(persistence) of the blend; `beside best` is the blend's RMSE",
-        "beside that of the best member or strategy in hindsight; `coverage` is that of the 90 % interval, `least` in any",
-        f"{STRETCH} records of a turbine. `back`: the blend's error {BACK_AFTER} records after a step beside that before,",
-        "with persistence's own change divided out.",
-    ]
+    text = ["# Accuracy", "", HEAD.format(part=plan.part).strip()]
     for stream in dict.fromkeys(summary.stream for summary in summaries):
         mine = [summary for summary in summaries if summary.stream == stream]
         text += ["", f"## {stream}", "", *_runs(mine)]

@@ -51,6 +51,8 @@ def draw(folder: Path, found: Outcome, blends: Sequence[Blend], marks: Marks, un
         found.t[of_key],
         found.truth[of_key],
         {name: row[of_key] for name, row in found.forecasts.items()},
+        found.lower[of_key],
+        found.upper[of_key],
     )
     folder.mkdir(parents=True, exist_ok=True)
     weights = _weights([blend for blend in blends if blend.key == key])

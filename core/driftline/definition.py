@@ -21,7 +21,7 @@ UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 DAY_S = 86400
 SINGLE_KEY = "all"
 """The key of a stream that is one series and has no key column."""
-INPUTS = 2
+INPUTS = 3
 """Which inputs `driftline.features` makes; counted up when they change, so that no older model is fed with them."""
 LONGEST_SEASON = 1440
 """Records of a day that are kept to look back on; a faster stream has no daily features."""
@@ -67,7 +67,7 @@ class Time(_Section):
 class Training(_Section):
     """How the batch model is made."""
 
-    architecture: Literal["mlp", "lstm"] = "mlp"
+    architecture: Literal["mlp", "lstm", "gru"] = "mlp"
     units: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = (128, 64)
     networks: int = Field(4, ge=1, le=16)
     """So many are trained from different beginnings and averaged in one model."""

@@ -27,6 +27,11 @@ RLS_LAGS = 5
 BIAS = 0.1
 DAY_TERMS = [0, 1, 3, 4]
 """Where in the calendar the time of day stands."""
+GLITCH = 10.0
+"""A move of the target by more usual steps is cut before anything slow learns from it: a glitch is soon forgotten, and
+a new level is reached in a few records, since the usual step grows on the way."""
+GLITCH_AFTER = 50
+"""Records until what is usual is known."""
 TINY = 1e-12
 CLIP = 30.0
 """Scaled inputs are cut here: a glitch is one wild input, not the end of a filter."""
@@ -130,6 +135,8 @@ class History:
     """[slots, lags, columns]: the newest values, a ring; NaN is missing."""
     day: Floats
     """[slots, season, 2]: by time of day the target's newest value, and its mean over the last days; NaN at first."""
+    steady: Floats
+    """[slots]: the target's newest value, wild moves cut; NaN before the first."""
     before: Floats
     """[slots, 2]: what `day` held for the newest record's time before it came."""
     moving: Floats
@@ -142,6 +149,7 @@ class History:
             count=np.zeros(slots, dtype=np.int64),
             recent=np.full((slots, layout.lags, layout.columns), np.nan),
             day=np.full((slots, layout.season, 2), np.nan),
+            steady=np.full(slots, np.nan),
             before=np.full((slots, 2), np.nan),
             moving=np.full((slots, len(layout.memories)), np.nan),
         )
@@ -155,7 +163,8 @@ def observe(history: History, layout: Layout, slots: Ints, t: Ints, values: Floa
     """
     _remember(history, layout, slots, history.count[slots], values)
     if layout.season:
-        _remember_day(history, slots, layout.time_of_day(t), values[:, :1])
+        steady = np.where(np.isnan(values[:, :1]), np.nan, history.steady[slots, None])
+        _remember_day(history, slots, layout.time_of_day(t), steady)
     return newest(history, layout, slots, t)
 
 
@@ -197,14 +206,16 @@ def newest(history: History, layout: Layout, slots: Ints, t: Ints) -> Inputs:
 
 def _remember(history: History, layout: Layout, slots: Ints, position: Ints, values: Floats) -> None:
     """Writes the record into the rings and moves the averages."""
-    before = history.recent[slots, (position - 1) % layout.lags, 0]
+    former = history.recent[slots, (position - 1) % layout.lags, 0]
     history.recent[slots, position % layout.lags] = values
     history.count[slots] = position + 1
     old = history.moving[slots]
     first = len(MEMORIES)
     news = np.empty_like(old)
-    news[:, :first] = values[:, :1]
-    news[:, first] = (values[:, 0] - before) ** 2
+    steady, step = _follow(history.steady[slots], former, values[:, 0], old[:, first], position)
+    history.steady[slots] = np.where(np.isnan(steady), history.steady[slots], steady)
+    news[:, :first] = steady[:, None]
+    news[:, first] = step**2
     news[:, first + 1 : first + 1 + layout.columns] = values
     news[:, first + 1 + layout.columns :] = (values - old[:, first + 1 : first + 1 + layout.columns]) ** 2
     # A young series follows its first records quickly, then settles into its slow memories.
@@ -212,6 +223,17 @@ def _remember(history: History, layout: Layout, slots: Ints, position: Ints, val
     started = np.where(np.isnan(old), news, old)
     moved = started + memory * (news - started)
     history.moving[slots] = np.where(np.isnan(news), old, moved)
+
+
+def _follow(before: Floats, former: Floats, target: Floats, square: Floats, position: Ints) -> tuple[Floats, Floats]:
+    """The target with wild moves cut, and its step; NaN where it, or what was before it, is missing. All [n].
+
+    before: what was followed so far; former: the record before, as it was; square: the usual squared step.
+    """
+    known = np.isfinite(former) & np.isfinite(before)
+    limit = np.where((position >= GLITCH_AFTER) & (square > 0), GLITCH * np.sqrt(square), np.inf)
+    step = np.where(known, np.clip(target - before, -limit, limit), np.nan)
+    return np.where(known, before + step, target), step
 
 
 def _remember_day(history: History, slots: Ints, places: Ints, target: Floats) -> None:

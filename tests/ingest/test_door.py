@@ -97,7 +97,12 @@ async def test_good_rows_are_taken_and_bad_ones_listed(client: httpx.AsyncClient
         "out_of_order": 0,
         "refused_total": 1,
         "refused": [
-            {"row": 2, "column": "y", "found": "'x'", "expected": "a finite number, or null for a missing value"}
+            {
+                "row": 2,
+                "column": "y",
+                "found": "'x'",
+                "expected": "a number between -1e+30 and 1e+30, or null for a missing value",
+            }
         ],
     }
 

@@ -22,11 +22,11 @@ def test_a_good_row_is_a_record():
 @pytest.mark.parametrize(
     ("change", "column", "found", "expected"),
     [
-        ({"y": "1"}, "y", "'1'", "a finite number"),
-        ({"y": True}, "y", "True", "a finite number"),
-        ({"y": 10**400}, "y", "1000", "a finite number"),
-        ({"y": float("inf")}, "y", "inf", "a finite number"),
-        ({"y": [1]}, "y", "[1]", "a finite number"),
+        ({"y": "1"}, "y", "'1'", "a number between"),
+        ({"y": True}, "y", "True", "a number between"),
+        ({"y": 10**400}, "y", "1000", "a number between"),
+        ({"y": float("inf")}, "y", "inf", "a number between"),
+        ({"y": [1]}, "y", "[1]", "a number between"),
         ({"when": "yesterday"}, "when", "'yesterday'", "a time such as 2014-01-01T01:00:00+01:00"),
         ({"when": "2015-01-01T01:00:00"}, "when", "'2015-01-01T01:00:00'", "with a zone"),
         ({"when": 1420070400}, "when", "1420070400", "a time such as"),

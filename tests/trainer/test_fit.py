@@ -1,5 +1,7 @@
 """Networks: exported, checked in the edge's own runtime, and the same when made again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from driftline.interpreter import Interpreter, check_golden
 from driftline.manifest import PARITY, Golden
 from driftline.tables import Rows
 from driftline_trainer.fit import Task, Trained, train
+from driftline_trainer.weights import RENEWED, Replay, pack, unpack
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +19,7 @@ def trained(quick: StreamDefinition, rows: Rows) -> Trained:
     return train(Task(quick, rows.take(slice(0, 12_000))))
 
 
-@pytest.mark.parametrize("architecture", ["mlp", "lstm"])
+@pytest.mark.parametrize("architecture", ["mlp", "lstm", "gru"])
 def test_every_architecture_runs_on_the_edge_and_several_horizons_at_once(quick, rows: Rows, architecture: str):
     training = quick.training.model_copy(update={"architecture": architecture, "epochs": 1})
     stream = quick.model_copy(update={"training": training, "horizon": (1, 6)})
@@ -44,6 +47,22 @@ def test_fine_tuning_goes_on_from_the_parent_and_is_scored_beside_it(trained: Tr
     assert tuned.metrics["parent_rmse"] == pytest.approx(tuned.metrics["rmse"], rel=0.2)
     assert tuned.weights != trained.weights
     assert tuned.rows == quick.retraining.records
+
+
+def test_a_sample_of_what_was_learned_goes_along_and_is_renewed_a_tenth(trained: Trained, quick, rows: Rows):
+    tuned = train(Task(quick, rows.take(slice(12_000, 16_000)), trained.weights, trained.model))
+    before, after = (unpack(found.weights)[2] for found in (trained, tuned))
+    assert before.inputs.shape == after.inputs.shape == (quick.retraining.replay, before.inputs.shape[1])
+    new = (before.inputs != after.inputs).any(axis=1).mean()
+    assert new == pytest.approx(RENEWED, abs=0.01)
+
+
+def test_what_was_learned_before_is_learned_from_again(trained: Trained, quick: StreamDefinition, rows: Rows):
+    task = Task(quick, rows.take(slice(12_000, 16_000)), trained.weights)
+    arrays, scaling, replay = unpack(trained.weights)
+    without = pack(arrays, scaling, Replay(replay.inputs[:0], replay.targets[:0]))
+    found, forgetful = train(task), train(replace(task, weights=without))
+    assert unpack(found.weights)[0][0].tolist() != unpack(forgetful.weights)[0][0].tolist()
 
 
 def test_what_was_tuned_before_does_not_show(trained: Trained, quick: StreamDefinition, rows: Rows):

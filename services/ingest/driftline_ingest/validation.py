@@ -1,6 +1,5 @@
 """From rows to records, or to refusals that name row, column, what was found and what was expected. Pure."""
 
-import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -13,6 +12,8 @@ from driftline.messages import Record
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 KEY_LENGTH = 200
+LARGEST = 1e30
+"""No sensor measures more, and it is a number in half the precision, too."""
 SHOWN = 80
 """Characters of what was found that a refusal repeats."""
 
@@ -61,7 +62,7 @@ class Validator:
         values: dict[str, float | None] = {}
         for name in self._stream.columns:
             value = row[name]
-            if value is None or (type(value) is float and math.isfinite(value)):
+            if value is None or (type(value) is float and -LARGEST <= value <= LARGEST):
                 values[name] = value
             else:
                 values[name] = _number(name, value, text=text)
@@ -97,14 +98,14 @@ class Validator:
 
 
 def _number(name: str, value: object, *, text: bool) -> float:
-    expected = "a finite number, or null for a missing value"
+    expected = f"a number between -{LARGEST:g} and {LARGEST:g}, or null for a missing value"
     if isinstance(value, bool) or not isinstance(value, (int, float, str)) or (isinstance(value, str) and not text):
         raise _Wrong(name, value, expected)
     try:
         number = float(value)
     except (ValueError, OverflowError):
         raise _Wrong(name, value, expected) from None
-    if not math.isfinite(number):
+    if not -LARGEST <= number <= LARGEST:
         raise _Wrong(name, value, expected)
     return number
 

@@ -33,8 +33,10 @@ LEAST_ROWS = 100
 TUNING_BATCH = 64
 GOLDEN_ROWS = 8
 PARITY_ROWS = 512
-LSTM_UNITS = 40
-LSTM_DENSE = 10
+RECURRENT = {"lstm": "LSTM", "gru": "GRU"}
+"""Architectures with a memory, and the layers that they are made of."""
+RECURRENT_UNITS = 40
+RECURRENT_DENSE = 10
 LIBRARIES = ("tensorflow", "tensorflow-cpu", "keras", "ai-edge-litert", "numpy")
 
 
@@ -119,8 +121,8 @@ def _network(stream: StreamDefinition, features: int) -> Any:
 
 def _branch(keras: Any, stream: StreamDefinition, inputs: Any, seed: int) -> Any:
     """One of the networks that are averaged. They learn side by side: no loss, and no step of Adam, spans two."""
-    if stream.training.architecture == "lstm":
-        hidden = _lstm(keras, stream, inputs)
+    if stream.training.architecture in RECURRENT:
+        hidden = _recurrent(keras, stream, inputs)
     else:
         hidden = inputs
         for units in stream.training.units:
@@ -130,14 +132,16 @@ def _branch(keras: Any, stream: StreamDefinition, inputs: Any, seed: int) -> Any
     return keras.layers.Dense(len(stream.horizon), kernel_initializer="zeros")(hidden)
 
 
-def _lstm(keras: Any, stream: StreamDefinition, inputs: Any) -> Any:
-    """The LSTM of arXiv 2205.04622 over the lag differences, oldest first; unrolled, so built-in operators do."""
+def _recurrent(keras: Any, stream: StreamDefinition, inputs: Any) -> Any:
+    """The LSTM of arXiv 2205.04622, or a GRU in its place, over the lag differences, oldest first; unrolled, so
+    built-in operators do."""
     lags, columns = stream.lags - 1, len(stream.columns)
     sequence = keras.layers.Reshape((lags, columns))(inputs[:, : lags * columns])
     rest = inputs[:, lags * columns :]
-    remembered = keras.layers.LSTM(LSTM_UNITS, unroll=True)(keras.ops.flip(sequence, axis=1))
+    layer = getattr(keras.layers, RECURRENT[stream.training.architecture])
+    remembered = layer(RECURRENT_UNITS, unroll=True)(keras.ops.flip(sequence, axis=1))
     joined = keras.layers.Concatenate()([remembered, rest])
-    return keras.layers.Dense(LSTM_DENSE, activation="relu")(joined)
+    return keras.layers.Dense(RECURRENT_DENSE, activation="relu")(joined)
 
 
 def _fit(stream: StreamDefinition, learned: Dataset, held: Dataset) -> tuple[Any, Scaling, Replay]:

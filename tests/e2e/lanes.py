@@ -1,0 +1,51 @@
+"""Inference and combiner, one behind the other without a bus: their own steps, as fast as they go."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from driftline.bus import Envelope
+from driftline.definition import StreamDefinition
+from driftline.features import Floats, Ints
+from driftline.keyed import KeyedStep
+from driftline.messages import Alert, Blend, Forecast, Record
+from driftline_combiner.step import BlendLane, combiner_step
+from driftline_inference.step import ForecastLane
+
+BATCH = 500
+
+
+class Lanes:
+    """Both lanes of a stream, with the built-in members."""
+
+    def __init__(self, stream: StreamDefinition) -> None:
+        self.stream = stream
+        self.forecasting = ForecastLane(stream, dict)
+        self.blending = BlendLane(stream, lambda _stream, _kind: None)
+        self._inference = KeyedStep({stream.name: self.forecasting}, lambda _stream, _reason: None)
+        self._combiner = combiner_step({stream.name: self.blending}, lambda _stream, _reason: None)
+
+    def run(self, records: Sequence[Record]) -> tuple[list[Blend], list[Alert]]:
+        """What both put out, in order."""
+        blends: list[Blend] = []
+        alerts: list[Alert] = []
+        for start in range(0, len(records), BATCH):
+            first = self._inference.step(_envelopes(records[start : start + BATCH]))
+            alerts += [output.message for output in first if isinstance(output.message, Alert)]
+            forecasts = [output.message for output in first if isinstance(output.message, Forecast)]
+            for output in self._combiner.step(_envelopes(forecasts)):
+                (blends if isinstance(output.message, Blend) else alerts).append(output.message)
+        return blends, alerts
+
+
+def _envelopes(messages: Iterable[Record | Forecast]) -> list[Envelope]:
+    return [Envelope(0, n, 0.0, message) for n, message in enumerate(messages)]
+
+
+def records(stream: StreamDefinition, t: Ints, values: Floats, key: str = "k") -> list[Record]:
+    """values: [n, columns], NaN missing."""
+    rows = np.where(np.isnan(values), None, values.astype(object)).tolist()
+    return [
+        Record(stream.name, key, int(time), dict(zip(stream.columns, row, strict=True)), 0.0)
+        for time, row in zip(t.tolist(), rows, strict=True)
+    ]
