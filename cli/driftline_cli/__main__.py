@@ -111,7 +111,7 @@ def accuracy(
     part: Annotated[int, typer.Option(help="Records to stream with each drift.", min=3000)] = 50_000,
     to: Annotated[Path, typer.Option(help="The page that is written.")] = Path("docs/accuracy.md"),
 ) -> None:
-    """Scores every member and strategy on every stream, horizon and drift, and writes the tables. Takes half an hour."""
+    """Scores every member and strategy on every stream, horizon and drift, and writes the tables: half an hour."""
     with plainly():
         begin = int(datetime(2015, 1, 1, tzinfo=UTC).timestamp() * 1000)
         plan = accuracies.read_plan(list(definition.load_folder(streams).values()), data, begin, part)

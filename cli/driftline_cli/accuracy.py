@@ -30,8 +30,8 @@ LEVEL = 250
 HEAD = """
 Written by `make accuracy`; nothing here is typed by hand. Trained on 2014, streamed 2015 through the services' own
 code: all of it undrifted, its first {part:,} records with each drift. RMSE in the target's units, the mean over four
-turbines; `skill` is 1 - RMSE / RMSE(persistence) of the blend; `beside best` is the blend's RMSE beside that of the best
-member or strategy in hindsight; `coverage` is that of the 90 % interval, `least` in any 500 records of a turbine.
+turbines; `skill` is 1 - RMSE / RMSE(persistence) of the blend; `beside best` is the blend's RMSE beside that of the
+best member or strategy in hindsight; `coverage` is that of the 90 % interval, `least` in any 500 records of a turbine.
 `back`: the blend's error 200 records after a step beside that before, with persistence's own change divided out.
 """
 ROWS = (*MEMBERS, *STRATEGIES, PUBLISHED)

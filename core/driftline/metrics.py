@@ -1,8 +1,10 @@
 """The catalogue of metrics: every name, help and label in one place, the same in all services."""
 
+import shutil
+from pathlib import Path
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 LATENCY_BUCKETS: Final = (
     *(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75),
@@ -16,6 +18,11 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(namespace="driftline", registry=self.registry)
+        disk = self._gauge("disk_free_bytes", "Free space on the disk that this service works on.")
+        disk.set_function(lambda: shutil.disk_usage(Path.cwd()).free)
+        disk = self._gauge("disk_size_bytes", "Size of the disk that this service works on.")
+        disk.set_function(lambda: shutil.disk_usage(Path.cwd()).total)
         self.records = self._counter("records", "Records taken in.", "stream")
         self.records_refused = self._counter("records_refused", "Records refused at the door.", "stream")
         self.records_dropped = self._counter("records_dropped", "Records dropped as already seen.", "stream", "reason")
@@ -39,8 +46,14 @@ class Metrics:
         self.alerts = self._counter(
             "alerts", "Alerts: drift, negative-skill, anomaly, stuck, missing, gap, rollback.", "stream", "kind"
         )
-        self.member_skill = self._gauge(
-            "member_skill", "Skill against persistence over the recent records.", "stream", "member", "horizon"
+        self.model_created = self._gauge(
+            "model_created_seconds", "When the version that serves was made, since the epoch.", "stream", "member"
+        )
+        self.lag = self._gauge(
+            "lag_messages", "Messages after the group's last checkpoint.", "group", "topic", "partition"
+        )
+        self.store_seconds = self._histogram(
+            "store_seconds", "Time of a call to the object store.", LATENCY_BUCKETS, "operation", "outcome"
         )
         self.training_jobs = self._counter("training_jobs", "Training jobs ended.", "stream", "member", "outcome")
         self.training_seconds = self._histogram(

@@ -1,5 +1,6 @@
 """Settings that all services share, from the environment: DRIFTLINE_BROKERS, DRIFTLINE_STORE and so on."""
 
+import os
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -73,9 +74,16 @@ S = TypeVar("S", bound=Settings)
 
 
 def read_settings(kind: type[S], **given: Any) -> S:
-    """The settings as the environment gives them, but for what is `given`. Raises InvalidInput: a line a mistake."""
+    """The settings as the environment gives them, but for what is `given`. Raises InvalidInput: a line a mistake.
+
+    DRIFTLINE_SECRETS names a folder of files such as driftline_token, each with the value of a setting: what must not
+    stand in an environment.
+    """
+    folder = os.environ.get("DRIFTLINE_SECRETS")
+    if folder is not None and not Path(folder).is_dir():
+        raise InvalidInput(f"DRIFTLINE_SECRETS: found {folder!r}, expected a folder that can be read")
     try:
-        return kind(**given)
+        return kind(_secrets_dir=folder, **given)
     except ValidationError as error:
         wrong = [(f"DRIFTLINE_{'_'.join(map(str, e['loc']))}".upper(), e["input"], e["msg"]) for e in error.errors()]
         lines = [f"{variable}: found {found!r}: {expected}" for variable, found, expected in wrong]

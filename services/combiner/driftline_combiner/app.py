@@ -1,14 +1,16 @@
 """The composition root of the combiner."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import httpx
 from fastapi import FastAPI
 
 from driftline.bus import Bus
 from driftline.definition import StreamDefinition
+from driftline.lag import LagWatch
 from driftline.loop import Worker
-from driftline.messages import ALERTS, FORECASTS
+from driftline.messages import ALERTS, FORECASTS, Topic
 from driftline.metrics import Metrics
 from driftline.observer import LoopMetrics
 from driftline.service import Check, Job, create_service, end_process
@@ -16,6 +18,7 @@ from driftline_combiner.courier import CourierStep, TrainerSink, open_trainer
 from driftline_combiner.rest import routes
 from driftline_combiner.settings import CombinerSettings
 from driftline_combiner.step import BlendLane, combiner_step, refuse
+from driftline_combiner.telling import LaneMetrics
 
 GROUP = "combiner"
 COURIER = "combiner-courier"
@@ -46,6 +49,8 @@ def create_app(
         refuse=lambda forecast: refuse(streams, forecast),
         observer=LoopMetrics(metrics, GROUP, FORECASTS.name),
     )
+    metrics.registry.register(LaneMetrics(lanes, by_key=settings.metrics_by_key))
+    groups: list[tuple[str, Topic[Any]]] = [(GROUP, FORECASTS)]
     jobs: list[Job] = [worker]
     if trainer is None and settings.trainer is not None:
         trainer = open_trainer(settings.trainer, settings.token.get_secret_value() if settings.token else None)
@@ -60,6 +65,8 @@ def create_app(
             observer=LoopMetrics(metrics, COURIER, ALERTS.name),
         )
         jobs.append(courier)
+        groups.append((COURIER, ALERTS))
+    jobs.append(LagWatch(bus, groups, metrics))
 
     async def close() -> None:
         await bus.close()

@@ -8,6 +8,7 @@ from driftline import webhook
 from driftline.bus import Bus
 from driftline.definition import StreamDefinition
 from driftline.keyed import KeyedStep
+from driftline.lag import LagWatch
 from driftline.loop import Worker
 from driftline.messages import RECORDS
 from driftline.metrics import Metrics
@@ -15,6 +16,7 @@ from driftline.observer import LoopMetrics
 from driftline.service import Check, Job, create_service, end_process
 from driftline.store import Store
 from driftline.store_feed import StoreFeed
+from driftline.timed_store import TimedStore
 from driftline.watch import StoreWatch
 from driftline_inference import v2
 from driftline_inference.models import Models
@@ -37,6 +39,7 @@ def create_app(
 ) -> FastAPI:
     """Forecasts from the records topic with the store's models. `models` may be given by who wants to steer them."""
     metrics = metrics or Metrics()
+    store = TimedStore(store, metrics)
     serving = models or Models(store, streams, metrics, settings.fetcher(), settings.open_cache(), settings.edge)
 
     def leave(stream: str, member: str, version: str, reason: str) -> None:
@@ -71,7 +74,7 @@ def create_app(
         base=settings.store_prefix,
     )
 
-    jobs: list[Job] = [worker, watch]
+    jobs: list[Job] = [worker, watch, LagWatch(bus, [(GROUP, RECORDS)], metrics)]
     if settings.store_topic is not None:
         jobs.append(StoreFeed(bus, settings.store_topic, watch))
 

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 
 from driftline import manifest as manifests
 from driftline.definition import StreamDefinition
@@ -237,6 +238,8 @@ class Models:
         self._changed.add(standing.name)
         self._metrics.model_swaps.labels(*standing.name).inc()
         self._metrics.model_info.labels(*standing.name, model.version).set(1)
+        created = datetime.fromisoformat(model.manifest.created).timestamp()
+        self._metrics.model_created.labels(*standing.name).set(created)
         extra = {"stream": standing.stream.name, "member": standing.member, "version": model.version, "why": why}
         log.info("model swapped in", extra=extra)
 

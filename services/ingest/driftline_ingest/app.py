@@ -9,12 +9,14 @@ from fastapi import FastAPI
 from driftline.bus import Bus
 from driftline.definition import StreamDefinition
 from driftline.keyed import Timed
+from driftline.lag import LagWatch
 from driftline.loop import Worker
 from driftline.messages import BLENDS, RECORDS, Blend, Topic
 from driftline.metrics import Metrics
 from driftline.observer import LoopMetrics
 from driftline.service import Check, create_service, end_process
 from driftline.store import Store
+from driftline.timed_store import TimedStore
 from driftline_ingest.archive import ArchiveStep, Packing
 from driftline_ingest.door import Door, routes
 from driftline_ingest.settings import IngestSettings
@@ -37,6 +39,7 @@ def create_app(
 ) -> FastAPI:
     """Takes records in, and archives records and blends in the store."""
     metrics = metrics or Metrics()
+    store = TimedStore(store, metrics)
 
     def archive(topic: Topic[Timed], packing: Packing[Timed]) -> Worker[Timed]:
         group = f"ingest-{packing.kind}"
@@ -56,11 +59,13 @@ def create_app(
         await bus.close()
         await store.close()
 
+    windows, results = archive(RECORDS, RecordWindows(streams)), archive(BLENDS, BlendWindows(streams))
+    groups: list[tuple[str, Topic[Any]]] = [(windows.name, RECORDS), (results.name, BLENDS)]
     app = create_service(
         "ingest",
         "Takes sensor records in, and archives training windows and results in the object store.",
         metrics=metrics,
-        jobs=[archive(RECORDS, RecordWindows(streams)), archive(BLENDS, BlendWindows(streams))],
+        jobs=[windows, results, LagWatch(bus, groups, metrics)],
         checks=[Check("bus", bus.check)],
         on_death=on_death,
         close=close,

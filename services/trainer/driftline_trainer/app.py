@@ -11,6 +11,7 @@ from driftline.metrics import Metrics
 from driftline.service import Check, Job, create_service, end_process
 from driftline.store import Store
 from driftline.store_feed import StoreFeed
+from driftline.timed_store import TimedStore
 from driftline.watch import StoreWatch
 from driftline_trainer.rest import routes
 from driftline_trainer.settings import TrainerSettings
@@ -30,6 +31,7 @@ def create_app(
     """Trains on demand, and retrains as windows arrive. `trainer` may be given by who wants to steer it.
     `events`: the bus that the store writes its events to, if it does."""
     metrics = metrics or Metrics()
+    store = TimedStore(store, metrics)
     training = trainer or Trainer(settings, store, streams, metrics)
     watch = StoreWatch(
         "window watch",

@@ -1,0 +1,44 @@
+# One recipe for the four images: SERVICE is ingest, inference, combiner or trainer. docker-bake.hcl builds them all.
+ARG PYTHON=python:3.11-slim-bookworm
+
+FROM ${PYTHON} AS build
+ARG SERVICE
+# What a service needs of the core, beyond what all need.
+ARG EXTRAS=""
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+RUN python3 -m venv --without-pip /opt/driftline
+WORKDIR /src
+# Dependencies before code: they change seldom, and are most of an image.
+COPY constraints.txt scripts/requirements_of.py scripts/sbom.py ./
+COPY core/pyproject.toml core/
+COPY services/${SERVICE}/pyproject.toml services/${SERVICE}/
+RUN python3 requirements_of.py "core${EXTRAS}" "services/${SERVICE}" > wanted.txt \
+ && python3 -m pip --python /opt/driftline/bin/python install -c constraints.txt -r wanted.txt
+COPY core core
+COPY services/${SERVICE} services/${SERVICE}
+RUN python3 -m pip --python /opt/driftline/bin/python install -c constraints.txt --no-deps ./core "./services/${SERVICE}" \
+ && python3 -m pip --python /opt/driftline/bin/python inspect | python3 sbom.py > /opt/driftline/sbom.json \
+ && find /opt/driftline -name tests -type d -path '*/site-packages/*' -prune -exec rm -rf {} + \
+ && find /opt/driftline \( -name '*.pyx' -o -name '*.pxd' -o -name '*.h' \) -delete
+# Of AWS's three hundred services ours use three.
+RUN cd /opt/driftline/lib/python3*/site-packages \
+ && find botocore/data -mindepth 1 -maxdepth 1 -type d ! -name s3 ! -name sqs ! -name sts -exec rm -rf {} +
+
+FROM ${PYTHON}
+ARG SERVICE
+LABEL org.opencontainers.image.title="driftline-${SERVICE}" \
+      org.opencontainers.image.description="Driftline's ${SERVICE}: forecasts of sensor streams that stay right while the data drift" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="0.1.0"
+RUN groupadd --gid 10001 driftline \
+ && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/driftline --shell /usr/sbin/nologin driftline \
+ && install -d -o driftline -g driftline /var/lib/driftline
+COPY --from=build /opt/driftline /opt/driftline
+COPY streams /etc/driftline/streams
+ENV PATH=/opt/driftline/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=1 ARROW_DEFAULT_MEMORY_POOL=system \
+    DRIFTLINE_SERVICE=${SERVICE} DRIFTLINE_HOST=0.0.0.0 DRIFTLINE_STREAMS=/etc/driftline/streams
+WORKDIR /var/lib/driftline
+USER 10001:10001
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "driftline.probe"]
+CMD ["sh", "-c", "exec python -m driftline_$DRIFTLINE_SERVICE"]

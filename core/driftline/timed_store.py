@@ -1,0 +1,61 @@
+"""A store whose calls are timed."""
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import contextmanager
+
+from driftline.errors import StoreUnavailable
+from driftline.hints import Keys
+from driftline.metrics import Metrics
+from driftline.store import Listed, Store, Stored
+
+
+class TimedStore:
+    """See `driftline.store.Store`; every call goes to another one and is counted with its time and outcome."""
+
+    def __init__(self, store: Store, metrics: Metrics) -> None:
+        self._store = store
+        self._metrics = metrics
+
+    @contextmanager
+    def _timed(self, operation: str) -> Iterator[None]:
+        began, outcome = time.perf_counter(), "ok"
+        try:
+            yield
+        except StoreUnavailable:
+            outcome = "unavailable"
+            raise
+        finally:
+            self._metrics.store_seconds.labels(operation, outcome).observe(time.perf_counter() - began)
+
+    async def get(self, key: str, *, unless: str | None = None) -> Stored | None:
+        with self._timed("get"):
+            return await self._store.get(key, unless=unless)
+
+    async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        with self._timed("put"):
+            return await self._store.put(key, body, if_absent=if_absent, if_match=if_match)
+
+    async def delete(self, key: str) -> None:
+        with self._timed("delete"):
+            await self._store.delete(key)
+
+    async def list(self, prefix: str, *, after: str = "") -> AsyncIterator[Listed]:
+        # How long the reader takes between two objects is not the store's time; the first answer is.
+        began = time.perf_counter()
+        first = True
+        async for listed in self._store.list(prefix, after=after):
+            if first:
+                self._metrics.store_seconds.labels("list", "ok").observe(time.perf_counter() - began)
+                first = False
+            yield listed
+
+    def watch(self, prefix: str, *, suffix: str = "", poll: float) -> AsyncGenerator[Keys]:
+        return self._store.watch(prefix, suffix=suffix, poll=poll)
+
+    async def check(self) -> None:
+        with self._timed("check"):
+            await self._store.check()
+
+    async def close(self) -> None:
+        await self._store.close()

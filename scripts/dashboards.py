@@ -1,0 +1,186 @@
+"""Writes the three Grafana dashboards: `python scripts/dashboards.py` after every change here; a test compares."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parent.parent / "observe" / "grafana" / "dashboards"
+SOURCE = {"type": "prometheus", "uid": "prometheus"}
+WIDTH, HEIGHT = 24, 8
+
+Panel = tuple[str, str, str, list[tuple[str, str]]]
+"""Title, unit, what it says, and queries with their legends."""
+
+FLEET: list[Panel] = [
+    ("Services", "short", "1 answers, 0 does not.", [("up", "{{job}}")]),
+    ("Records a second", "short", "Taken in at ingest's door.", [("driftline:records:rate5m", "{{stream}}")]),
+    (
+        "From ingest's door, 99 %",
+        "s",
+        "Until inference, the combiner and the archive had worked a record off.",
+        [("driftline:record_latency_seconds:p99_5m", "{{group}}")],
+    ),
+    ("Lag", "short", "Messages after a group's last checkpoint.", [("driftline:lag_messages:sum", "{{group}}")]),
+    (
+        "Refused and dropped",
+        "short",
+        "Rows refused at the door; messages that were seen before; messages nobody could use.",
+        [
+            ("sum by (stream) (rate(driftline_records_refused_total[5m]))", "refused {{stream}}"),
+            ("sum by (stream, reason) (rate(driftline_records_dropped_total[5m]))", "{{reason}} {{stream}}"),
+            ("sum by (group) (rate(driftline_dead_letters_total[5m]))", "dead letters {{group}}"),
+        ],
+    ),
+    (
+        "Memory",
+        "bytes",
+        "Resident.",
+        [("driftline_process_resident_memory_bytes", "{{job}}")],
+    ),
+    ("Processor", "percentunit", "Cores.", [("rate(driftline_process_cpu_seconds_total[5m])", "{{job}}")]),
+    (
+        "Object store, 95 %",
+        "s",
+        "Time of a call.",
+        [
+            (
+                "histogram_quantile(0.95, sum by (le, job, operation) (rate(driftline_store_seconds_bucket[5m])))",
+                "{{job}} {{operation}}",
+            )
+        ],
+    ),
+    (
+        "Disk that is free",
+        "percentunit",
+        "Of the disk that a service works on.",
+        [("driftline_disk_free_bytes / driftline_disk_size_bytes", "{{job}}")],
+    ),
+]
+CHOSEN = 'stream="$stream", horizon="$horizon", key="all"'
+STREAM: list[Panel] = [
+    (
+        "Skill",
+        "percentunit",
+        "1 - RMSE / RMSE(persistence), lately; below 0 is worse than repeating the last value.",
+        [(f"driftline_skill{{{CHOSEN}}}", "{{row}}")],
+    ),
+    ("Error", "short", "RMSE lately, in the target's units.", [(f"driftline_rmse{{{CHOSEN}}}", "{{row}}")]),
+    ("Weights", "percentunit", "Of what is published.", [(f"driftline_weight{{{CHOSEN}}}", "{{member}}")]),
+    (
+        "Coverage",
+        "percentunit",
+        "Truths in the 90 % interval; 0.9 is right.",
+        [(f"driftline_coverage{{{CHOSEN}}}", "{{horizon}} ahead")],
+    ),
+    (
+        "Guard",
+        "short",
+        "Series whose blend is persistence, since the strategy has fallen behind it.",
+        [(f"driftline_guarded{{{CHOSEN}}}", "guarded"), ('driftline_series{stream="$stream"}', "series")],
+    ),
+    (
+        "Alerts",
+        "short",
+        "Drift, anomalies, stuck sensors and the rest, in an hour.",
+        [('sum by (kind) (increase(driftline_alerts_total{stream="$stream"}[1h]))', "{{kind}}")],
+    ),
+]
+MODELS: list[Panel] = [
+    ("Versions", "short", "What serves.", [("driftline_model_info", "{{stream}} {{member}} {{version}}")]),
+    ("Age", "s", "Since a serving version was made.", [("driftline:model_age_seconds:max", "{{stream}} {{member}}")]),
+    (
+        "Swaps and refusals",
+        "short",
+        "In an hour.",
+        [
+            ("sum by (stream, member) (increase(driftline_model_swaps_total[1h]))", "swapped {{stream}} {{member}}"),
+            (
+                "sum by (stream, member, reason) (increase(driftline_models_refused_total[1h]))",
+                "refused {{stream}} {{member}}: {{reason}}",
+            ),
+        ],
+    ),
+    (
+        "Training jobs",
+        "short",
+        "Ended in an hour, by outcome.",
+        [("sum by (stream, outcome) (increase(driftline_training_jobs_total[1h]))", "{{stream}} {{outcome}}")],
+    ),
+    (
+        "Time of a training",
+        "s",
+        "Half of them take less, and nine of ten.",
+        [
+            (
+                f"histogram_quantile({share}, sum by (le, member) (rate(driftline_training_seconds_bucket[1h])))",
+                f"{{{{member}}}} {share}",
+            )
+            for share in ("0.5", "0.9")
+        ],
+    ),
+    (
+        "Windows archived",
+        "short",
+        "In an hour.",
+        [("sum by (stream, kind) (increase(driftline_windows_archived_total[1h]))", "{{stream}} {{kind}}")],
+    ),
+]
+
+
+def panel(place: int, described: Panel, across: int) -> dict[str, Any]:
+    title, unit, text, queries = described
+    width = WIDTH // across
+    grid = {"x": place % across * width, "y": place // across * HEIGHT, "w": width, "h": HEIGHT}
+    stacked = {"stacking": {"mode": "normal"}, "fillOpacity": 60} if title == "Weights" else {}
+    return {
+        "id": place + 1,
+        "type": "timeseries",
+        "title": title,
+        "description": text,
+        "datasource": SOURCE,
+        "gridPos": grid,
+        "fieldConfig": {"defaults": {"unit": unit, "custom": stacked}, "overrides": []},
+        "targets": [
+            {"refId": chr(65 + n), "datasource": SOURCE, "expr": expression, "legendFormat": legend}
+            for n, (expression, legend) in enumerate(queries)
+        ],
+    }
+
+
+def variable(name: str, query: str) -> dict[str, Any]:
+    return {"name": name, "type": "query", "datasource": SOURCE, "query": query, "refresh": 2, "sort": 3}
+
+
+def dashboard(
+    uid: str, title: str, panels: list[Panel], variables: list[dict[str, Any]], across: int
+) -> dict[str, Any]:
+    return {
+        "uid": f"driftline-{uid}",
+        "title": f"Driftline: {title}",
+        "tags": ["driftline"],
+        "schemaVersion": 41,
+        "editable": False,
+        "refresh": "10s",
+        "time": {"from": "now-3h", "to": "now"},
+        "templating": {"list": variables},
+        "panels": [panel(place, described, across) for place, described in enumerate(panels)],
+    }
+
+
+def dashboards() -> dict[str, str]:
+    """By file name its content."""
+    chosen = [
+        variable("stream", "label_values(driftline_series, stream)"),
+        variable("horizon", 'label_values(driftline_rmse{stream="$stream"}, horizon)'),
+    ]
+    found = {
+        "fleet.json": dashboard("fleet", "fleet", FLEET, [], 3),
+        "stream.json": dashboard("stream", "one stream", STREAM, chosen, 2),
+        "models.json": dashboard("models", "models and training", MODELS, [], 2),
+    }
+    return {name: json.dumps(content, indent=1) + "\n" for name, content in found.items()}
+
+
+if __name__ == "__main__":
+    for name, text in dashboards().items():
+        (FOLDER / name).write_text(text)
