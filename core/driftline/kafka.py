@@ -156,6 +156,11 @@ class KafkaBus:
             if found != self.settings.partitions:
                 raise BusUnavailable(f"topic {name}: found {found} partitions, expected {self.settings.partitions}")
 
+    async def make(self, names: Iterable[str]) -> None:
+        """Makes the topics that are not there, with the partitions and retention that they need. Raises
+        BusUnavailable."""
+        await self._partitions_of(names)
+
     async def _partitions_of(self, names: Iterable[str]) -> dict[str, int]:
         """How many partitions topics have; those that are missing are made."""
         wanted = set(names)

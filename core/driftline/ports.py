@@ -3,7 +3,6 @@
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from driftline.bus import Bus
 from driftline.kafka import KafkaBus, KafkaSettings
 from driftline.settings import Settings
 from driftline.store import Store
@@ -28,7 +27,7 @@ def open_store(settings: Settings) -> Store:
     )
 
 
-def open_bus(settings: Settings) -> Bus:
+def open_bus(settings: Settings) -> KafkaBus:
     return KafkaBus(
         KafkaSettings(
             brokers=settings.brokers,
