@@ -2,8 +2,12 @@
 SHELL := /bin/sh
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RUN := .venv/bin
+ARCH ?= $(shell uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
+# A script that starts a container engine where there is none; see compose-test.
+ENGINE ?=
+ENGINE_ENV = $(if $(ENGINE),eval "$$($(ENGINE) env)";)
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo check test kafka up down bench bench-swap bench-keys accuracy clean
+.PHONY: help setup setup-dev demo check test kafka up down images compose-test bench bench-swap bench-keys accuracy clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -36,6 +40,15 @@ up: setup-dev ## Kafka, an S3 server and the four services as processes
 
 down: setup-dev ## end them; the data stay in .run/
 	@$(RUN)/driftline local down
+
+images: ## the four container images, for this machine
+	docker buildx bake --load --set '*.platform=linux/$(ARCH)'
+
+compose-test: setup-dev ## the compose deployments on a real engine; ENGINE=… where the machine has none of its own
+	@$(if $(ENGINE),$(ENGINE) install && $(ENGINE) build && $(ENGINE) base)
+	@$(ENGINE_ENV) $(RUN)/python -m tests.compose.images
+	@$(if $(ENGINE),$(ENGINE) run)
+	@$(ENGINE_ENV) DRIFTLINE_COMPOSE=1 $(if $(ENGINE),$(ENGINE) in) $(RUN)/python -m pytest tests/compose
 
 bench: setup-dev ## the chain against a bare relay, on one Kafka: writes docs/performance.md
 	$(RUN)/python -m tests.bench
