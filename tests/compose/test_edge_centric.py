@@ -177,7 +177,6 @@ def test_from_nothing_to_blends_a_retraining_and_a_swap(stack: Stack, temperatur
             raise Missing
 
     eventually(swapped, 180)
-    assert {model["member"] for model in stack.get("inference", "/v1/models")["models"] if model["stream"] == NAME} >= {
         "batch"
     }
 
