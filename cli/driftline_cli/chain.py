@@ -43,6 +43,7 @@ HINTLESS_S = 0.2
 """How often the store is looked at when no hint comes."""
 NO_LIMIT = 1_000_000
 """Of retrainings: here a month passes in seconds."""
+PAGE_POINTS = 5000
 POLL_S = 3600.0
 """The chain reconciles by itself, so the services' own slow poll may sleep."""
 
@@ -188,10 +189,15 @@ async def _gather(bus: MemoryBus, topic: Topic[M], into: list[M], changed: async
 
 @asynccontextmanager
 async def running_chain(
-    streams: Mapping[str, StreamDefinition], folder: Path, *, signing_key: str | None = None
+    streams: Mapping[str, StreamDefinition],
+    folder: Path,
+    *,
+    signing_key: str | None = None,
+    page_services: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Chain]:
     """All four services, started; `folder` becomes the object store. Models are signed and believed by `signing_key`,
-    or by one that is made up for this run."""
+    or by one that is made up for this run. page_services: where the services will be served, for the dashboard; without
+    it there is none."""
     bus, store = MemoryBus(), FolderStore(folder)
     metrics = {name: Metrics() for name in ("ingest", "inference", "combiner", "trainer")}
     collected = Collected()
@@ -205,13 +211,18 @@ async def running_chain(
     key = signing_key or new_key()
     training = TrainerSettings(**shared, signing_key=SecretStr(key), retrain_interval=0, retrains_per_day=NO_LIMIT)
     inferring = InferenceSettings(**shared, trusted_keys=Signer(key).public)
+    points: dict[str, Any] = {
+        "page_points": PAGE_POINTS if page_services else 0,
+        "page_services": dict(page_services or {}),
+    }
+    blending = CombinerSettings(**shared, **points)
     models = Models(store, streams, metrics["inference"], inferring.fetcher())
     trainer = Trainer(training, store, streams, metrics["trainer"])
     common: dict[str, Any] = {"streams": streams, "on_death": on_death}
     apps = {
         "ingest": create_ingest(IngestSettings(**shared), bus, store, metrics=metrics["ingest"], **common),
         "inference": create_inference(inferring, bus, store, metrics=metrics["inference"], models=models, **common),
-        "combiner": create_combiner(CombinerSettings(**shared), bus, metrics=metrics["combiner"], **common),
+        "combiner": create_combiner(blending, bus, metrics=metrics["combiner"], **common),
         "trainer": create_trainer(training, store, metrics=metrics["trainer"], trainer=trainer, **common),
     }
     async with AsyncExitStack() as stack:

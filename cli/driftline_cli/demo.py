@@ -48,7 +48,8 @@ def plan(
 async def run(plan: Plan, console: Console, *, keep: bool) -> Run:
     """Runs the plan, prints the table, draws the pictures, and with `keep` serves until it is interrupted."""
     with tempfile.TemporaryDirectory(prefix="driftline-demo-") as folder:
-        async with running_chain({plan.stream.name: plan.stream}, Path(folder)) as chain:
+        services = {name: f"http://127.0.0.1:{port}" for name, port in PORTS.items()} if keep else None
+        async with running_chain({plan.stream.name: plan.stream}, Path(folder), page_services=services) as chain:
             with bars(console) as progress:
                 progress("reading two years of four turbines", 1, 1)
                 done = await drive(
@@ -80,6 +81,7 @@ async def _serve(apps: Mapping[str, FastAPI], console: Console) -> None:
         config = uvicorn.Config(app, host="127.0.0.1", port=PORTS[name], lifespan="off", log_level="warning")
         servers.append(uvicorn.Server(config))
         console.print(f"{name}: http://127.0.0.1:{PORTS[name]}/docs")
+    console.print(f"dashboard: http://127.0.0.1:{PORTS['combiner']}/")
     console.print("serving; Ctrl-C ends it")
     await asyncio.gather(*(server.serve() for server in servers))
 

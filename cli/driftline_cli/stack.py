@@ -1,6 +1,7 @@
 """The four services as processes of this machine, on a real Kafka and a local S3 server."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -113,6 +114,7 @@ class Stack:
             "DRIFTLINE_STREAMS": str(self._streams.absolute()),
             "DRIFTLINE_PORT": str(self.ports.services[service]),
             "DRIFTLINE_TRAINER": self.url("trainer"),
+            "DRIFTLINE_PAGE_SERVICES": json.dumps({name: self.url(name) for name in SERVICES}),
             **self._signing(service),
             "DRIFTLINE_CACHE": str(self.folder.absolute() / "cache"),
             **({"DRIFTLINE_STORE_QUEUE": self._queues[service]} if service in self._queues else {}),

@@ -177,8 +177,6 @@ def test_from_nothing_to_blends_a_retraining_and_a_swap(stack: Stack, temperatur
             raise Missing
 
     eventually(swapped, 180)
-        "batch"
-    }
 
 
 def test_prometheus_has_data_for_every_dashboard_query(stack: Stack):

@@ -14,7 +14,10 @@ from driftline.messages import ALERTS, FORECASTS, Topic
 from driftline.metrics import Metrics
 from driftline.observer import LoopMetrics
 from driftline.service import Check, Job, create_service, end_process
+from driftline_combiner import dashboard
 from driftline_combiner.courier import CourierStep, TrainerSink, open_trainer
+from driftline_combiner.feed import PageFeed
+from driftline_combiner.overview import Overview
 from driftline_combiner.rest import routes
 from driftline_combiner.settings import CombinerSettings
 from driftline_combiner.step import BlendLane, combiner_step, refuse
@@ -67,9 +70,14 @@ def create_app(
         jobs.append(courier)
         groups.append((COURIER, ALERTS))
     jobs.append(LagWatch(bus, groups, metrics))
+    feed = PageFeed(bus, settings.page_points)
+    if settings.page_points:
+        jobs.append(feed)
+    asking = httpx.AsyncClient()
 
     async def close() -> None:
         await bus.close()
+        await asking.aclose()
         if trainer is not None:
             await trainer.aclose()
 
@@ -83,4 +91,7 @@ def create_app(
         close=close,
     )
     app.include_router(routes(lanes))
+    if settings.page_points:
+        app.include_router(dashboard.routes(streams, feed, Overview(settings.page_services, asking)))
+        app.mount("/assets", dashboard.assets())
     return app

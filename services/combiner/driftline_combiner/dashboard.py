@@ -1,0 +1,104 @@
+"""The dashboard and what it reads: `/`, `/v1/live`, `/v1/series` and `/v1/overview`. Nothing here changes anything."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import FileResponse, StreamingResponse
+from pydantic import BaseModel, Field
+from starlette.staticfiles import StaticFiles
+
+from driftline.definition import StreamDefinition
+from driftline.errors import NotFound
+from driftline_combiner.feed import PageFeed
+from driftline_combiner.overview import Overview
+
+PAGE = Path(__file__).with_name("page")
+SAFE = {
+    "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
+}
+
+
+class StreamSeries(BaseModel):
+    """A stream as the dashboard needs it."""
+
+    stream: str
+    description: str
+    target: str
+    period: int = Field(description="seconds between two records of a key")
+    horizon: list[int]
+    keys: list[str] = Field(description="series that have had a blend since this process runs")
+
+
+class Health(BaseModel):
+    """A service's readiness."""
+
+    name: str
+    state: str
+    detail: str
+
+
+class OverviewAnswer(BaseModel):
+    """The services and their models."""
+
+    services: list[Health]
+    models: list[dict[str, Any]] = Field(description="as inference's `GET /v1/models` tells them")
+
+
+def assets() -> StaticFiles:
+    """Scripts and styles, all of them local."""
+    return StaticFiles(directory=PAGE)
+
+
+def routes(streams: Mapping[str, StreamDefinition], feed: PageFeed, overview: Overview) -> APIRouter:
+    router = APIRouter(tags=["dashboard"])
+
+    @router.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(PAGE / "index.html", headers=SAFE)
+
+    @router.get("/v1/series", summary="Streams and their series")
+    async def series() -> list[StreamSeries]:
+        return [
+            StreamSeries(
+                stream=name,
+                description=stream.description,
+                target=stream.target,
+                period=stream.time.period,
+                horizon=list(stream.horizon),
+                keys=feed.keys(name),
+            )
+            for name, stream in streams.items()
+        ]
+
+    @router.get("/v1/overview", summary="The services and their models")
+    async def look() -> OverviewAnswer:
+        services = [Health(**msgspec.structs.asdict(found)) for found in await overview.services()]
+        return OverviewAnswer(services=services, models=await overview.models())
+
+    @router.get(
+        "/v1/live",
+        summary="Blends and alerts of a series as they come",
+        description="Server-sent events: `blend` and `alert`, each as on its topic. First what is remembered, then "
+        "news; a reader that comes again with `Last-Event-ID` gets what it missed.",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"text/event-stream": {}}}, 404: {}},
+    )
+    async def live(
+        stream: str,
+        key: str,
+        after: Annotated[int, Query(description="milliseconds since the epoch")] = -1,
+        last_event_id: Annotated[str | None, Header()] = None,
+    ) -> StreamingResponse:
+        if stream not in streams:
+            raise NotFound(f"found no stream {stream!r}, expected one of {sorted(streams)}")
+        resumed = int(last_event_id) if last_event_id and last_event_id.isdecimal() else after
+        return StreamingResponse(
+            feed.watch(stream, key, resumed), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        )
+
+    return router

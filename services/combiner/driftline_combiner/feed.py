@@ -1,0 +1,131 @@
+"""What the dashboard shows: the newest blends of every series and the newest alerts, read from their topics.
+
+It reads all partitions outside any group, so it knows the series of all replicas, and only what was acknowledged.
+"""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import msgspec
+import stamina
+
+from driftline.bus import Bus
+from driftline.errors import BusUnavailable
+from driftline.messages import ALERTS, BLENDS, Alert, Blend
+
+SERIES = 100
+"""Series that are remembered; the one that was silent longest is forgotten first."""
+LATEST_ALERTS = 200
+QUIET_S = 15.0
+"""After so long without news a watcher hears that the connection is alive."""
+
+Name = tuple[str, str]
+
+
+@dataclass
+class Series:
+    """One series' newest blends by time, as JSON, and who waits for more."""
+
+    blends: deque[tuple[int, bytes]]
+    latest: Blend | None = None
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One server-sent event. id: milliseconds since the epoch, to go on from after a lost connection; alerts have
+    none."""
+
+    kind: str
+    data: bytes
+    id: int | None = None
+
+    def encode(self) -> bytes:
+        head = f"id: {self.id}\n" if self.id is not None else ""
+        return f"{head}event: {self.kind}\ndata: ".encode() + self.data + b"\n\n"
+
+
+class PageFeed:
+    """Remembers `points` blends of each series; see `driftline.service.Job`."""
+
+    name = "page feed"
+
+    def __init__(self, bus: Bus, points: int) -> None:
+        self._bus = bus
+        self._points = points
+        self._series: OrderedDict[Name, Series] = OrderedDict()
+        self._alerts: deque[Alert] = deque(maxlen=LATEST_ALERTS)
+        self._encoder = msgspec.json.Encoder()
+        self._reading: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        self._reading = asyncio.create_task(self._read())
+        await asyncio.wait({self._reading})
+        if not self._reading.cancelled():
+            self._reading.result()
+
+    async def stop(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def _read(self) -> None:
+        await asyncio.gather(self._read_blends(), self._read_alerts())
+
+    @stamina.retry(on=BusUnavailable, attempts=None, timeout=None, wait_max=10.0)
+    async def _read_blends(self) -> None:
+        async for page in self._bus.tail(BLENDS):
+            for envelope in page:
+                self._take(envelope.value)
+
+    @stamina.retry(on=BusUnavailable, attempts=None, timeout=None, wait_max=10.0)
+    async def _read_alerts(self) -> None:
+        async for page in self._bus.tail(ALERTS):
+            for envelope in page:
+                self._alerts.append(envelope.value)
+                self._wake((envelope.value.stream, envelope.value.key))
+
+    def _take(self, blend: Blend) -> None:
+        name = (blend.stream, blend.key)
+        series = self._series.get(name)
+        if series is None:
+            series = self._series[name] = Series(deque(maxlen=self._points))
+            while len(self._series) > SERIES:
+                self._series.popitem(last=False)[1].news.set()
+        if series.blends and blend.t <= series.blends[-1][0]:
+            return  # sent again after a crash
+        self._series.move_to_end(name)
+        series.blends.append((blend.t, self._encoder.encode(blend)))
+        series.latest = blend
+        self._wake(name)
+
+    def _wake(self, name: Name) -> None:
+        if name in self._series:
+            self._series[name].news.set()
+
+    def keys(self, stream: str) -> list[str]:
+        """Of a stream the keys that have had a blend since this process runs."""
+        return sorted(key for found, key in self._series if found == stream)
+
+    async def watch(self, stream: str, key: str, after: int) -> AsyncIterator[bytes]:
+        """Server-sent events of a series, of what came after time `after`, without end."""
+        series = self._series.setdefault((stream, key), Series(deque(maxlen=self._points)))
+        told: deque[Alert] = deque(maxlen=LATEST_ALERTS)
+        while True:
+            series.news.clear()
+            for event in self._news(series, after):
+                after = max(after, event.id or after)
+                yield event.encode()
+            for alert in [alert for alert in self._alerts if (alert.stream, alert.key) == (stream, key)]:
+                if alert not in told:
+                    told.append(alert)
+                    yield Event("alert", self._encoder.encode(alert)).encode()
+            try:
+                async with asyncio.timeout(QUIET_S):
+                    await series.news.wait()
+            except TimeoutError:
+                yield b": still here\n\n"
+
+    def _news(self, series: Series, after: int) -> list[Event]:
+        return [Event("blend", data, t) for t, data in series.blends if t > after]

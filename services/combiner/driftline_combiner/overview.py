@@ -1,0 +1,49 @@
+"""What the dashboard asks of the other services, so that a browser needs to reach the combiner alone."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import msgspec
+
+TIMEOUT_S = 3.0
+
+
+class ServiceHealth(msgspec.Struct, frozen=True):
+    """`state`: ready, not ready (with what is missing), or away."""
+
+    name: str
+    state: str
+    detail: str = ""
+
+
+class Overview:
+    """urls: by service name where it listens; services without one are not told of."""
+
+    def __init__(self, urls: Mapping[str, str], client: httpx.AsyncClient) -> None:
+        self._urls = urls
+        self._client = client
+
+    async def services(self) -> list[ServiceHealth]:
+        return list(await asyncio.gather(*(self._health(name, url) for name, url in self._urls.items())))
+
+    async def models(self) -> list[dict[str, Any]]:
+        """What inference says of its models; empty while it is away."""
+        if "inference" not in self._urls:
+            return []
+        try:
+            answer = await self._client.get(f"{self._urls['inference']}/v1/models", timeout=TIMEOUT_S)
+            found: list[dict[str, Any]] = answer.raise_for_status().json()["models"]
+        except (httpx.HTTPError, ValueError, KeyError):
+            return []
+        return found
+
+    async def _health(self, name: str, url: str) -> ServiceHealth:
+        try:
+            answer = await self._client.get(f"{url}/readyz", timeout=TIMEOUT_S)
+            checks: dict[str, str] = answer.json()["checks"]
+        except (httpx.HTTPError, ValueError, KeyError) as error:
+            return ServiceHealth(name, "away", type(error).__name__)
+        missing = "; ".join(f"{check}: {state}" for check, state in checks.items() if state != "ok")
+        return ServiceHealth(name, "not ready" if missing else "ready", missing)
