@@ -4,7 +4,7 @@ const POINTS = 10000;
 const ROLLING = 50;
 const MEMBERS = ["persistence", "seasonal", "rls", "stack", "batch", "speed"];
 const COLOURS = {
-  truth: "#7a8790", blend: "#0b62c4", persistence: "#8d6e63", seasonal: "#9e9d24", rls: "#00897b", stack: "#c2571a",
+  truth: "#7a8790", blend: getComputedStyle(document.documentElement).getPropertyValue("--accent").trim(), persistence: "#8d6e63", seasonal: "#9e9d24", rls: "#00897b", stack: "#c2571a",
   batch: "#7b4fc9", speed: "#c2185b",
 };
 const $ = (id) => document.getElementById(id);
