@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from rich.console import Group
 from rich.table import Table
 
 TIMEOUT_S = 5.0
@@ -79,3 +80,13 @@ def jobs_table(body: Any) -> Table:
 
 
 DETAILS = {"inference": models_table, "combiner": skill_table, "trainer": jobs_table}
+
+
+def render(found: list[Found]) -> Group:
+    """One screen."""
+    details = [
+        DETAILS[service.service](service.body)
+        for service in found
+        if service.body is not None and service.service in DETAILS
+    ]
+    return Group(health_table(found), *details)

@@ -161,6 +161,14 @@ class KafkaBus:
         BusUnavailable."""
         await self._partitions_of(names)
 
+    async def partitions(self, names: Iterable[str]) -> dict[str, int]:
+        """How many partitions those of the topics have that are there. Raises BusUnavailable."""
+        async with self._admin() as admin:
+            with _answering():
+                there = sorted(set(await admin.list_topics()) & set(names))
+                described = await _described(admin, there) if there else []
+        return {topic["topic"]: len(topic["partitions"]) for topic in described}
+
     async def _partitions_of(self, names: Iterable[str]) -> dict[str, int]:
         """How many partitions topics have; those that are missing are made."""
         wanted = set(names)

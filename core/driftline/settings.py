@@ -15,7 +15,7 @@ from driftline.loop import LoopSettings
 class Settings(BaseSettings):
     """Where the bus, the store and the stream definitions are, and where to listen."""
 
-    model_config = SettingsConfigDict(env_prefix="DRIFTLINE_", extra="ignore", secrets_dir=None)
+    model_config = SettingsConfigDict(env_prefix="DRIFTLINE_", env_ignore_empty=True, extra="ignore", secrets_dir=None)
 
     streams: Path = Path("streams")
     """Folder of stream definitions."""

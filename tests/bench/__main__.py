@@ -84,7 +84,10 @@ async def main() -> None:
         (folder / "data").mkdir()
         (folder / "data" / "history.parquet").write_bytes(encode(history, stream))
         stack = Stack(
-            folder, _streams(folder), ports=Ports.free(), environment={"DRIFTLINE_DATA_DIR": str(folder / "data")}
+            folder,
+            _streams(folder),
+            ports=Ports.free(),
+            environment={"DRIFTLINE_DATA_DIR": str(folder / "data"), "DRIFTLINE_TRAINER": ""},
         )
         try:
             await stack.up()

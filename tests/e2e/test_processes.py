@@ -30,7 +30,8 @@ CLOSE = 1e-6
 
 @asynccontextmanager
 async def running_stack(folder: Path, streams: Path, **environment: str) -> AsyncIterator[Stack]:
-    stack = Stack(folder, streams, ports=Ports.free(), environment=environment)
+    """Nobody is asked for new models in the middle: what is compared must be forecast by the same ones."""
+    stack = Stack(folder, streams, ports=Ports.free(), environment={"DRIFTLINE_TRAINER": ""} | environment)
     try:
         await stack.up()
         yield stack

@@ -1,0 +1,63 @@
+"""`driftline doctor` and `tail`, typed as a person types them, against a real Kafka and a store in a folder."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from driftline.kafka import KafkaBus, KafkaSettings
+from driftline.messages import ALERTS, Alert
+from driftline_cli.broker import free_port
+from tests.conftest import ROOT
+
+
+def driftline(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "driftline_cli", *command],
+        env=os.environ | {"COLUMNS": "200"} | environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def nobody() -> list[str]:
+    """No services listen there."""
+    return [f"--{name}=http://127.0.0.1:{free_port()}" for name in ("ingest", "inference", "combiner", "trainer")]
+
+
+def test_without_a_broker_it_says_what_to_do(tmp_path: Path):
+    done = driftline(
+        "doctor", *nobody(), DRIFTLINE_BROKERS=f"127.0.0.1:{free_port()}", DRIFTLINE_STORE=str(tmp_path / "store")
+    )
+    assert done.returncode == 1
+    assert "DRIFTLINE_BROKERS" in done.stdout
+    assert "are kept" in done.stdout
+    assert "does not answer: ConnectError" in done.stdout
+
+
+@pytest.mark.kafka
+def test_it_makes_topics_that_are_missing(brokers: str, tmp_path: Path):
+    places = {"DRIFTLINE_BROKERS": brokers, "DRIFTLINE_STORE": str(tmp_path / "store")}
+    fixed = driftline("doctor", "--fix", *nobody(), **places)
+    assert "is not there" not in fixed.stdout
+    assert "driftline.blends.v1" in fixed.stdout
+    wrong = driftline("doctor", *nobody(), DRIFTLINE_PARTITIONS="7", **places)
+    assert "set DRIFTLINE_PARTITIONS to 4" in wrong.stdout
+
+
+@pytest.mark.kafka
+async def test_tail_prints_what_is_there(brokers: str):
+    bus = KafkaBus(KafkaSettings(brokers))
+    await bus.publish(ALERTS, [Alert("tail-test", "k", 1_767_225_600_000, "drift", "y", "y has moved")])
+    await bus.close()
+    command = ("tail", "alerts", "--stream", "tail-test", "--earliest", "--limit", "1")
+    plain = driftline(*command, DRIFTLINE_BROKERS=brokers)
+    assert plain.stdout.strip() == "2026-01-01T00:00:00Z tail-test/k drift y: y has moved"
+    found = json.loads(driftline(*command, "--json", DRIFTLINE_BROKERS=brokers).stdout)
+    assert found["kind"] == "drift"

@@ -1,0 +1,160 @@
+"""A deployment as its user handles it: docker compose, published ports, and patience."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import stamina
+
+from driftline import tables
+from driftline.definition import StreamDefinition, load
+from driftline.tables import Rows
+from driftline_cli.replay import chunks
+from tests.conftest import ROOT
+
+PORTS = {"ingest": 8001, "inference": 8002, "combiner": 8003, "trainer": 8004, "prometheus": 9090}
+HISTORY, BATCH = 12_000, 500
+NAME = "outdoor-temperature"
+
+
+class Missing(Exception):
+    """What is waited for is not there yet."""
+
+
+def eventually(check: Callable[[], object], seconds: float = 120) -> object:
+    for attempt in stamina.retry_context(
+        on=(Missing, httpx.HTTPError), attempts=None, timeout=seconds, wait_initial=0.2, wait_max=1.0
+    ):
+        with attempt:
+            return check()
+    raise AssertionError
+
+
+class Stack:
+    """The deployment, as its user handles it."""
+
+    def __init__(self, *files: Path, **environment: str) -> None:
+        self._files = [option for file in files for option in ("-f", str(file))]
+        self._environment = os.environ | {"COMPOSE_PROFILES": ""} | environment
+        self.sent = 0
+
+    def compose(self, *command: str) -> str:
+        return self.compose_bytes(*command).decode()
+
+    def compose_bytes(self, *command: str) -> bytes:
+        done = subprocess.run(
+            ["docker", "compose", *self._files, *command],
+            env=self._environment,
+            capture_output=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr.decode()[-3000:]
+        return done.stdout
+
+    def up(self) -> None:
+        self.compose("up", "-d", "--wait", "--wait-timeout", "240")
+
+    def token(self) -> str:
+        return self.compose("exec", "-T", "ingest", "cat", "/run/driftline/driftline_token").strip()
+
+    def get(self, service: str, path: str, **parameters: str) -> dict:
+        answer = httpx.get(f"http://127.0.0.1:{PORTS[service]}{path}", timeout=10, params=parameters)
+        answer.raise_for_status()
+        return answer.json()
+
+    def send(self, stream: StreamDefinition, rows: Rows, token: str) -> None:
+        """Until ingest has taken everything: what it did not acknowledge is sent again, as a sensor would."""
+        for part in chunks(rows, BATCH):
+            lines = [row(stream, part, n) for n in range(len(part))]
+            eventually(lambda lines=lines: self._post(lines, token))
+            self.sent += len(part)
+
+    def train(self, post: Callable[[dict], httpx.Response], look: Callable[[str], dict]) -> None:
+        """Has a batch model made of `history.parquet`, and waits for it. post, look: how the trainer is reached."""
+        asked = {"stream": NAME, "member": "batch", "history": "history.parquet"}
+        job = post(asked).raise_for_status().json()["id"]
+
+        def ended() -> dict:
+            found = look(job)
+            if found["state"] in {"queued", "running"}:
+                raise Missing
+            return found
+
+        found = eventually(ended, 240)
+        assert found["state"] == "published", found["reason"]
+
+    def swapped_since(self, version: str) -> str:
+        """The speed model's version, once it is newer."""
+
+        def newer() -> str:
+            found = self.version("speed")
+            if found.split("-")[0] <= version.split("-", maxsplit=1)[0]:
+                raise Missing(found)
+            return found
+
+        return eventually(newer, 180)
+
+    def _post(self, lines: list[dict], token: str) -> None:
+        headers = {"Authorization": f"Bearer {token}"}
+        url = f"http://127.0.0.1:{PORTS['ingest']}/v1/records?stream={NAME}"
+        answer = httpx.post(url, json=lines, headers=headers, timeout=30)
+        if answer.status_code != 202:
+            raise Missing(answer.text)
+
+    def scored(self) -> int:
+        """Truths that persistence was scored on, one step ahead."""
+        (found,) = [each for each in self.get("combiner", "/v1/scores") if each["stream"] == NAME]
+        return found["horizons"][0]["scores"]["persistence"]["n"]
+
+    def all_scored(self, keys: int) -> None:
+        """Every record but each key's first is a truth: none was lost, and none counted twice."""
+
+        def check() -> None:
+            if self.scored() != self.sent - keys:
+                raise Missing(f"{self.scored()} of {self.sent - keys}")
+
+        eventually(check)
+
+    def version(self, member: str) -> str:
+        models = self.get("inference", "/v1/models")["models"]
+        found = [model["version"] for model in models if (model["stream"], model["member"]) == (NAME, member)]
+        if not found or found[0] is None:
+            raise Missing
+        return found[0]
+
+
+def row(stream: StreamDefinition, part: Rows, n: int) -> dict:
+    values = [None if value != value else value for value in part.values[n].tolist()]  # noqa: PLR0124 - NaN
+    time = in_words(int(part.t[n]))
+    return {stream.time.column: time, stream.key: str(part.keys[n]), **dict(zip(stream.columns, values, strict=True))}
+
+
+def in_words(t: int) -> str:
+    return datetime.fromtimestamp(t / 1000, UTC).isoformat()
+
+
+class Data:
+    """Some thousand records of every turbine: the first ones as history, the others to be sent."""
+
+    def __init__(self) -> None:
+        self.stream = load(ROOT / "streams" / f"{NAME}.yaml")
+        found = tables.read_file(ROOT / "data" / "la-haute-borne.parquet", self.stream)
+        known = found.take(found.values[:, 0] == found.values[:, 0])
+        rows = tables.concatenate([series.take(slice(0, 6000)) for series in known.by_key().values()])
+        ordered = rows.take(rows.t.argsort(kind="stable"))
+        self._history, self._later = ordered.take(slice(0, HISTORY)), ordered.take(slice(HISTORY, None))
+
+    def write(self, folder: Path) -> None:
+        """history.parquet, for a trainer that is somebody else."""
+        folder.chmod(0o755)
+        path = folder / "history.parquet"
+        path.write_bytes(tables.encode(self._history, self.stream))
+        path.chmod(0o644)
+
+    def next(self, stack: Stack, count: int) -> Rows:
+        """What has not been sent to it yet."""
+        return self._later.take(slice(stack.sent, stack.sent + count))

@@ -1,0 +1,114 @@
+"""Edge and cloud on networks of their own, only HTTPS between them, and a link that is cut for a while."""
+
+import io
+import os
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.compose.stack import Data, Stack, eventually
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.skipif("DRIFTLINE_COMPOSE" not in os.environ, reason="needs an engine: make compose-test")
+
+COMPOSE, HERE = ROOT / "compose", ROOT / "tests" / "compose"
+CLOUD = "cloud.test"
+SERVICE_USER = 10001
+
+
+def docker(*command: str) -> bytes:
+    return subprocess.run(["docker", *command], check=True, capture_output=True).stdout
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    return Data()
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory, data: Data) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("data")
+    data.write(folder)
+    docker("network", "create", "--internal", "driftline-link")
+    running = Stack(
+        COMPOSE / "cloud.yaml",
+        HERE / "link-cloud.yaml",
+        DRIFTLINE_DATA=str(folder),
+        DRIFTLINE_CLOUD=CLOUD,
+        DRIFTLINE_BIND="127.0.0.2",
+    )
+    try:
+        running.up()
+        yield running
+    finally:
+        running.compose("down", "-v", "--timeout", "5")
+        docker("network", "rm", "driftline-link")
+
+
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory, cloud: Stack) -> Path:
+    """What the cloud gives the edge to take along."""
+    folder = tmp_path_factory.mktemp("secrets")
+    with tarfile.open(fileobj=io.BytesIO(cloud.compose_bytes("run", "-T", "--rm", "bundle"))) as bundle:
+        bundle.extractall(folder, filter="data")
+    for path in [folder, *folder.iterdir()]:
+        os.chown(path, SERVICE_USER, SERVICE_USER)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def edge(cloud: Stack, secrets: Path) -> Iterator[Stack]:
+    running = Stack(
+        COMPOSE / "edge.yaml", HERE / "link-edge.yaml", DRIFTLINE_CLOUD=CLOUD, DRIFTLINE_EDGE_SECRETS=str(secrets)
+    )
+    try:
+        running.up()
+        yield running
+    finally:
+        running.compose("down", "-v", "--timeout", "5")
+
+
+def test_windows_go_up_and_models_come_down_over_https(cloud: Stack, edge: Stack, secrets: Path, data: Data):
+    token = edge.token()
+    client = httpx.Client(
+        base_url="https://127.0.0.1:8443",
+        verify=httpx.create_ssl_context(verify=str(secrets / "ca.pem")),
+        headers={"Authorization": f"Bearer {token}", "Host": CLOUD},
+    )
+
+    def request(method: str, path: str, asked: dict | None = None) -> httpx.Response:
+        built = client.build_request(method, path, json=asked, extensions={"sni_hostname": CLOUD})
+        return client.send(built)
+
+    edge.train(lambda asked: request("POST", "/v1/jobs", asked), lambda job: request("GET", f"/v1/jobs/{job}").json())
+    eventually(lambda: edge.version("batch"))
+    edge.send(data.stream, data.next(edge, 3000), token)
+    edge.all_scored(4)
+    edge.swapped_since("v000001")
+
+
+def test_while_the_link_is_cut_forecasts_go_on_and_windows_follow_afterwards(cloud: Stack, edge: Stack, data: Data):
+    token, before = edge.token(), edge.version("speed")
+    caddy = cloud.compose("ps", "-q", "caddy").strip()
+    docker("network", "disconnect", "driftline-link", caddy)
+    edge.send(data.stream, data.next(edge, 2000), token)
+    edge.all_scored(4)
+    assert edge.version("speed") == before
+    docker("network", "connect", "--alias", CLOUD, "driftline-link", caddy)
+    edge.swapped_since(before)
+
+
+def test_the_edge_believes_no_other_cloud(cloud: Stack, edge: Stack):
+    """Without the cloud's own certificate authority its store is nobody."""
+    script = "import urllib.request; urllib.request.urlopen('https://cloud.test:7443/')"
+    done = subprocess.run(
+        ["docker", "exec", "-e", "SSL_CERT_FILE=", edge.compose("ps", "-q", "ingest").strip(), "python", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "CERTIFICATE_VERIFY_FAILED" in done.stderr
