@@ -4,7 +4,6 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -18,7 +17,10 @@ from driftline.messages import ALERTS, FORECASTS, Alert, Forecast
 from driftline_cli.broker import free_port
 from driftline_combiner.app import create_app
 from driftline_combiner.settings import CombinerSettings
+from tests.conftest import ROOT
 
+PICTURES = ROOT / ".run" / "pictures"
+"""The newest screenshots stay here."""
 CHROMIUM = shutil.which("chromium")
 STREAM: StreamDefinition = parse(
     "name: tank\ntime: {column: when, period: 10min}\nkey: id\ntarget: level\nhorizon: [1, 6]\n", "tank.yaml"
@@ -97,7 +99,7 @@ async def follow(served: Served, page: Page, first: int, last: int, version: str
     await served.bus.publish(FORECASTS, forecasts(first, last, version))
 
 
-async def test_it_shows_what_comes(served: Served, tmp_path: Path):
+async def test_it_shows_what_comes(served: Served):
     async with opened(served) as page:
         await expect(page.locator("#message")).to_contain_text("No blend of tank yet", timeout=10_000)
         await follow(served, page, 0, 400, "v000001-aaaaaaaaaaaa")
@@ -116,8 +118,8 @@ async def test_it_shows_what_comes(served: Served, tmp_path: Path):
         await expect(page.locator("#services")).to_contain_text("combiner: ready")
         await page.get_by_role("checkbox", name="persistence").check()
         await expect(page.locator("#forecast .u-legend")).to_contain_text("persistence")
-        await page.screenshot(path=str(tmp_path / "dashboard.png"), full_page=True)
-        assert (tmp_path / "dashboard.png").stat().st_size > 20_000
+        await page.screenshot(path=str(PICTURES / "dashboard.png"), full_page=True)
+        assert (PICTURES / "dashboard.png").stat().st_size > 20_000
 
 
 async def test_a_lost_combiner_is_shown_and_recovered_from(served: Served):
@@ -134,14 +136,14 @@ async def test_a_lost_combiner_is_shown_and_recovered_from(served: Served):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_on_a_phone_nothing_is_wider_than_the_screen(served: Served, tmp_path: Path, scheme: str):
+async def test_on_a_phone_nothing_is_wider_than_the_screen(served: Served, scheme: str):
     await served.bus.publish(FORECASTS, forecasts(0, 300, "v000001-aaaaaaaaaaaa"))
     size = {"width": 390, "height": 844}
     async with opened(served, viewport=size, color_scheme=scheme) as page:
         await served.bus.publish(FORECASTS, forecasts(300, 400, "v000001-aaaaaaaaaaaa"))
         await expect(page.locator("#forecast canvas")).to_be_visible(timeout=20_000)
         assert await page.evaluate("document.documentElement.scrollWidth") <= size["width"]
-        await page.screenshot(path=str(tmp_path / f"{scheme}.png"), full_page=True)
+        await page.screenshot(path=str(PICTURES / f"{scheme}.png"), full_page=True)
 
 
 async def test_nothing_is_loaded_from_elsewhere_and_every_control_has_a_label(served: Served):
@@ -165,3 +167,29 @@ async def test_ten_thousand_points_are_shown(served: Served):
         for first in range(2, 10_000, 2000):
             await served.bus.publish(FORECASTS, forecasts(first, min(first + 2000, 10_000), "v000001-aaaaaaaaaaaa"))
         await expect(page.locator("#best")).to_contain_text("batch: RMSE", timeout=30_000)
+
+
+async def test_asking_for_a_series_makes_none_and_a_reader_resumes(served: Served):
+    url = f"http://127.0.0.1:{served.port}"
+    async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+        async with client.stream("GET", "/v1/live", params={"stream": "tank", "key": "made-up"}) as answer:
+            assert answer.status_code == 200
+            assert (await client.get("/v1/series")).json()[0]["keys"] == []
+        query = {"stream": "tank", "key": "north"}
+        async with client.stream("GET", "/v1/live", params=query) as answer:
+            await served.bus.publish(FORECASTS, forecasts(0, 3, "v000001-aaaaaaaaaaaa"))
+            lines = answer.aiter_lines()
+            ids = [line async for line in _first_ids(lines, 3)]
+        assert ids == [f"id: {BEGIN + n * 600_000}" for n in range(3)]
+        resumed = {"Last-Event-ID": ids[1].removeprefix("id: ")}
+        async with client.stream("GET", "/v1/live", params=query, headers=resumed) as answer:
+            assert [line async for line in _first_ids(answer.aiter_lines(), 1)] == ids[2:]
+
+
+async def _first_ids(lines: AsyncIterator[str], count: int) -> AsyncIterator[str]:
+    async for line in lines:
+        if line.startswith("id: "):
+            yield line
+            count -= 1
+        if not count:
+            return

@@ -6,7 +6,8 @@ It reads all partitions outside any group, so it knows the series of all replica
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import takewhile
 
 import msgspec
 import stamina
@@ -26,11 +27,10 @@ Name = tuple[str, str]
 
 @dataclass
 class Series:
-    """One series' newest blends by time, as JSON, and who waits for more."""
+    """One series' newest blends by time, as JSON."""
 
     blends: deque[tuple[int, bytes]]
     latest: Blend | None = None
-    news: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class PageFeed:
         self._alerts: deque[Alert] = deque(maxlen=LATEST_ALERTS)
         self._encoder = msgspec.json.Encoder()
         self._reading: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
 
     async def run(self) -> None:
         self._reading = asyncio.create_task(self._read())
@@ -78,13 +79,14 @@ class PageFeed:
         async for page in self._bus.tail(BLENDS):
             for envelope in page:
                 self._take(envelope.value)
+            self._wake()
 
     @stamina.retry(on=BusUnavailable, attempts=None, timeout=None, wait_max=10.0)
     async def _read_alerts(self) -> None:
         async for page in self._bus.tail(ALERTS):
             for envelope in page:
                 self._alerts.append(envelope.value)
-                self._wake((envelope.value.stream, envelope.value.key))
+            self._wake()
 
     def _take(self, blend: Blend) -> None:
         name = (blend.stream, blend.key)
@@ -92,29 +94,31 @@ class PageFeed:
         if series is None:
             series = self._series[name] = Series(deque(maxlen=self._points))
             while len(self._series) > SERIES:
-                self._series.popitem(last=False)[1].news.set()
+                self._series.popitem(last=False)
         if series.blends and blend.t <= series.blends[-1][0]:
             return  # sent again after a crash
         self._series.move_to_end(name)
         series.blends.append((blend.t, self._encoder.encode(blend)))
         series.latest = blend
-        self._wake(name)
 
-    def _wake(self, name: Name) -> None:
-        if name in self._series:
-            self._series[name].news.set()
+    def _wake(self) -> None:
+        """Whoever waits looks again; who comes later waits for the next news."""
+        self._news.set()
+        self._news = asyncio.Event()
 
     def keys(self, stream: str) -> list[str]:
         """Of a stream the keys that have had a blend since this process runs."""
         return sorted(key for found, key in self._series if found == stream)
 
     async def watch(self, stream: str, key: str, after: int) -> AsyncIterator[bytes]:
-        """Server-sent events of a series, of what came after time `after`, without end."""
-        series = self._series.setdefault((stream, key), Series(deque(maxlen=self._points)))
+        """Server-sent events of a series, of what came after time `after`, without end.
+
+        Asking for a series makes none: whoever asks for what never comes costs no memory.
+        """
         told: deque[Alert] = deque(maxlen=LATEST_ALERTS)
         while True:
-            series.news.clear()
-            for event in self._news(series, after):
+            news = self._news
+            for event in self._after((stream, key), after):
                 after = max(after, event.id or after)
                 yield event.encode()
             for alert in [alert for alert in self._alerts if (alert.stream, alert.key) == (stream, key)]:
@@ -123,9 +127,12 @@ class PageFeed:
                     yield Event("alert", self._encoder.encode(alert)).encode()
             try:
                 async with asyncio.timeout(QUIET_S):
-                    await series.news.wait()
+                    await news.wait()
             except TimeoutError:
                 yield b": still here\n\n"
 
-    def _news(self, series: Series, after: int) -> list[Event]:
-        return [Event("blend", data, t) for t, data in series.blends if t > after]
+    def _after(self, name: Name, after: int) -> list[Event]:
+        """In order of time; found from the newest end, since most often there is little."""
+        series = self._series.get(name)
+        newer = takewhile(lambda blend: blend[0] > after, reversed(series.blends)) if series else []
+        return [Event("blend", data, t) for t, data in newer][::-1]

@@ -244,6 +244,11 @@ async function overview() {
       for (const text of [model.stream, model.member, model.version, model.pinned ? "pinned" : model.state, age]) row.insertCell().textContent = text;
       return row;
     });
+    if (!rows.length) {
+      const row = document.createElement("tr"), cell = row.insertCell();
+      cell.colSpan = 5; cell.textContent = "No trained model serves yet, the built-in members do. Train one: POST /v1/jobs at the trainer.";
+      rows.push(row);
+    }
     $("models").tBodies[0].replaceChildren(...rows);
   } catch { /* the connection's own state says it */ }
 }
