@@ -14,12 +14,14 @@ from typing import Any, Protocol
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from driftline.errors import Conflict, InvalidInput, NotFound, Unavailable
 from driftline.metrics import Metrics
+from driftline.openapi import complete
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,13 @@ class Check:
 
     name: str
     probe: Callable[[], Awaitable[None]]
+
+
+class Readiness(BaseModel):
+    """Whether a service can do its work, and what it lacks."""
+
+    ready: bool
+    checks: dict[str, str] = Field(description="by name `ok`, or what is missing", examples=[{"bus": "ok"}])
 
 
 def end_process(job: str, error: BaseException) -> None:
@@ -82,6 +91,7 @@ def create_service(
     app = FastAPI(title=f"Driftline {name}", description=description, version="0.1.0", lifespan=lifespan)
     _add_error_handlers(app)
     _add_probes(app, metrics, checks)
+    complete(app)
     return app
 
 
@@ -147,18 +157,24 @@ def _add_error_handlers(app: FastAPI) -> None:
         return problem(500, "an unexpected error; the service's log has the details")
 
 
+READINESS: dict[int | str, dict[str, Any]] = {
+    200: {"model": Readiness, "description": "It can."},
+    503: {"model": Readiness, "description": "Something is missing; the answer names it."},
+}
+
+
 def _add_probes(app: FastAPI, metrics: Metrics, checks: Sequence[Check]) -> None:
     @app.get("/livez", tags=["health"], summary="Whether the process runs")
     async def livez() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", tags=["health"], summary="Whether it can do its work", responses={503: {}})
+    @app.get("/readyz", tags=["health"], summary="Whether it can do its work", responses=READINESS)
     async def readyz() -> JSONResponse:
         found = {check.name: await _probe(check) for check in checks}
         ready = all(state == "ok" for state in found.values())
         return JSONResponse({"ready": ready, "checks": found}, status_code=200 if ready else 503)
 
-    @app.get("/metrics", tags=["health"], summary="Metrics for Prometheus", response_class=Response)
+    @app.get("/metrics", tags=["health"], summary="Metrics for Prometheus", response_class=PlainTextResponse)
     async def read_metrics() -> Response:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 

@@ -8,7 +8,21 @@ from driftline.body import read_body
 from driftline.watch import StoreWatch
 
 EVENT_LIMIT = 1024 * 1024
-DOCUMENTED = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
+EXAMPLE = {
+    "Records": [
+        {
+            "eventName": "ObjectCreated:Put",
+            "s3": {"bucket": {"name": "driftline"}, "object": {"key": "models/outdoor-temperature/speed/current.json"}},
+        }
+    ]
+}
+DOCUMENTED = {
+    "requestBody": {
+        "required": True,
+        "description": "An event notification; what can't be read is a hint all the same.",
+        "content": {"application/json": {"schema": {}, "example": EXAMPLE}},
+    }
+}
 
 
 def routes(watch: StoreWatch, token: SecretStr | None) -> APIRouter:
@@ -20,6 +34,7 @@ def routes(watch: StoreWatch, token: SecretStr | None) -> APIRouter:
         description="An S3 event notification as AWS, MinIO, versitygw or others write it. Whatever it says, only the"
         " store itself is believed, so a repeated, late or wrong event does no harm.",
         status_code=202,
+        response_class=Response,
         responses={401: {}, 413: {}},
         openapi_extra=DOCUMENTED,
     )

@@ -86,11 +86,11 @@ def routes(streams: Mapping[str, StreamDefinition], feed: PageFeed, overview: Ov
         description="Server-sent events: `blend` and `alert`, each as on its topic. First what is remembered, then "
         "news; a reader that comes again with `Last-Event-ID` gets what it missed.",
         response_class=StreamingResponse,
-        responses={200: {"content": {"text/event-stream": {}}}, 404: {}},
+        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}, 404: {}},
     )
     async def live(
-        stream: str,
-        key: str,
+        stream: Annotated[str, Query(examples=["outdoor-temperature"])],
+        key: Annotated[str, Query(examples=["R80711"])],
         after: Annotated[int, Query(description="milliseconds since the epoch")] = -1,
         last_event_id: Annotated[str | None, Header()] = None,
     ) -> StreamingResponse:

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
 from driftline.errors import NotFound
@@ -86,6 +86,10 @@ class BlendAnswer(BaseModel):
     guarded: list[bool] = Field(description="per horizon whether persistence is published instead of the strategy")
 
 
+Stream = Annotated[str, Path(description="a stream's name", examples=["outdoor-temperature"])]
+Key = Annotated[str, Path(description="a series of it", examples=["R80711"])]
+
+
 def routes(lanes: Mapping[str, BlendLane]) -> APIRouter:
     router = APIRouter(tags=["forecasts"])
 
@@ -109,7 +113,7 @@ def routes(lanes: Mapping[str, BlendLane]) -> APIRouter:
         ]
 
     @router.get("/v1/blends/{stream}/{key}", summary="The newest blend of a series", responses={404: {}})
-    async def latest(stream: str, key: str) -> BlendAnswer:
+    async def latest(stream: Stream, key: Key) -> BlendAnswer:
         blend = lane_of(stream).latest(key)
         if blend is None:
             raise NotFound(f"no blend of {stream}/{key} yet, or another replica has it")

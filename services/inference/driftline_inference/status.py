@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends
-from pydantic import BaseModel, SecretStr
+from fastapi import APIRouter, Depends, Path
+from pydantic import BaseModel, Field, SecretStr
 
 from driftline.auth import bearer
 from driftline.definition import StreamDefinition
@@ -15,6 +15,8 @@ from driftline_inference.models import Models
 from driftline_inference.shadow import ALPHA, RECORDS, Shadow
 from driftline_inference.standing import Standing
 
+Stream = Annotated[str, Path(description="the stream's name", examples=["outdoor-temperature"])]
+Member = Annotated[str, Path(description="`batch` or `speed`", examples=["batch"])]
 Watched = Callable[[str, str], Shadow | None]
 """By stream and member, the comparison of a model's newest version with the one before."""
 
@@ -85,14 +87,14 @@ class ModelList(BaseModel):
 class RollbackRequest(BaseModel):
     """Which version is left, and why."""
 
-    version: str
+    version: str = Field(examples=["v000042-0123456789ab"])
     reason: str = "rolled back by hand"
 
 
 class PinRequest(BaseModel):
     """Which version stays; none to follow the store's pointer again."""
 
-    version: str | None
+    version: str | None = Field(examples=["v000042-0123456789ab"])
 
 
 def routes(
@@ -116,7 +118,7 @@ def routes(
         return ModelList(models=found)
 
     @router.get("/v1/models/{stream}.{member}", summary="How one model stands", responses={404: {}})
-    async def show_model(stream: str, member: str) -> ModelStatus:
+    async def show_model(stream: Stream, member: Member) -> ModelStatus:
         return describe(stream, member)
 
     @router.post(
@@ -125,9 +127,9 @@ def routes(
         description="The version that is left is marked in the store: no edge serves it again. Sent twice, it is done"
         " once.",
         dependencies=[Depends(bearer(token))],
-        responses={401: {}, 404: {}, 409: {"description": "There is no version to go back to."}, 422: {}},
+        responses={401: {}, 404: {}, 409: {"description": "There is no version to go back to."}, 422: {}, 503: {}},
     )
-    async def rollback(stream: str, member: str, request: RollbackRequest) -> ModelStatus:
+    async def rollback(stream: Stream, member: Member, request: RollbackRequest) -> ModelStatus:
         await models.rollback(stream, member, request.version, request.reason)
         return describe(stream, member)
 
@@ -139,7 +141,7 @@ def routes(
         dependencies=[Depends(bearer(token))],
         responses={401: {}, 404: {}, 422: {"description": "The version may not serve."}, 503: {}},
     )
-    async def pin(stream: str, member: str, request: PinRequest) -> ModelStatus:
+    async def pin(stream: Stream, member: Member, request: PinRequest) -> ModelStatus:
         await models.pin(stream, member, request.version)
         wake()
         return describe(stream, member)

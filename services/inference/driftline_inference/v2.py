@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from driftline.body import read_body
 from driftline.errors import InvalidInput, NotFound, Unavailable
@@ -19,7 +20,33 @@ from driftline_inference.protocol import DATATYPE, HEADER_LENGTH, INPUT, OUTPUT,
 from driftline_inference.versions import LoadedModel
 
 BODY_LIMIT = 32 * 1024 * 1024
-DOCUMENTED = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
+TENSOR = {"name": INPUT, "datatype": DATATYPE, "shape": [1, 3], "data": [0.1, -0.2, 0.3]}
+DOCUMENTED = {
+    "requestBody": {
+        "required": True,
+        "description": "JSON tensors, or the binary tensor extension's JSON head with bytes behind it.",
+        "content": {"application/json": {"schema": {"type": "object"}, "example": {"inputs": [TENSOR]}}},
+    }
+}
+
+
+class ProtocolError(BaseModel):
+    """What is wrong, as the protocol has it."""
+
+    error: str
+
+
+def _errors(*answers: tuple[int, str]) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": ProtocolError, "description": meaning} for status, meaning in answers}
+
+
+MISSING = (404, "No such model, or no such version, serves.")
+INFERRED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Tensors as JSON, or as bytes where they were asked for.",
+        "content": {"application/json": {"schema": {"type": "object"}}, "application/octet-stream": {}},
+    }
+}
 
 
 class ProtocolRoute(APIRoute):
@@ -49,11 +76,16 @@ def routes(models: Models, version: str, checks: list[Check]) -> APIRouter:
     async def server() -> dict[str, Any]:
         return {"name": "driftline", "version": version, "extensions": ["binary_tensor_data"]}
 
-    @router.get("/health/live", summary="Whether the server runs")
+    @router.get("/health/live", summary="Whether the server runs", response_class=Response)
     async def live() -> Response:
         return Response()
 
-    @router.get("/health/ready", summary="Whether the server can work")
+    @router.get(
+        "/health/ready",
+        summary="Whether the server can work",
+        response_class=Response,
+        responses=_errors((503, "It lacks something that it needs.")),
+    )
     async def ready() -> Response:
         try:
             for check in checks:
@@ -79,7 +111,7 @@ def _model_routes(router: APIRouter, path: str, models: Models) -> None:
             raise NotFound(f"found no version {wanted!r} of {name} that serves, expected {found.version!r}")
         return found
 
-    @router.get(path, summary="Model metadata")
+    @router.get(path, summary="Model metadata", responses=_errors(MISSING))
     async def metadata(name: str, wanted: str | None = None) -> dict[str, Any]:
         manifest = find(name, wanted).manifest
         tensors = {
@@ -91,12 +123,18 @@ def _model_routes(router: APIRouter, path: str, models: Models) -> None:
         }
         return {"name": name, "versions": [manifest.version], "platform": "tensorflow_lite", **tensors}
 
-    @router.get(f"{path}/ready", summary="Whether a model serves")
+    @router.get(f"{path}/ready", summary="Whether a model serves", response_class=Response, responses=_errors(MISSING))
     async def ready(name: str, wanted: str | None = None) -> Response:
         find(name, wanted)
         return Response()
 
-    @router.post(f"{path}/infer", summary="Run a model", openapi_extra=DOCUMENTED)
+    @router.post(
+        f"{path}/infer",
+        summary="Run a model",
+        openapi_extra=DOCUMENTED,
+        responses=INFERRED
+        | _errors((400, "The request is no tensor of the model's shape."), MISSING, (413, "The body is too large.")),
+    )
     async def infer(request: Request, name: str, wanted: str | None = None) -> Response:
         find(name, wanted)
         body = await read_body(request, BODY_LIMIT)

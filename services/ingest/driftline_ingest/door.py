@@ -1,5 +1,6 @@
 """The REST door: records in, acknowledged only when the bus has them."""
 
+import json
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from driftline.definition import StreamDefinition
 from driftline.errors import InvalidInput
 from driftline.messages import RECORDS
 from driftline.metrics import Metrics
+from driftline.openapi import Problem
 from driftline_ingest.parsing import PARSERS, TEXT_ONLY, Malformed, UnknownType, parse
 from driftline_ingest.seen import Seen
 from driftline_ingest.settings import IngestSettings
@@ -40,13 +42,26 @@ class Receipt(BaseModel):
     refused: list[RefusedRow]
 
 
-class Problem(BaseModel):
-    """What is wrong."""
-
-    detail: str
-
-
-EXAMPLE = '{"Date_time": "2015-01-01T00:10:00+01:00", "Wind_turbine_name": "R80711", "Ot_avg": 4.2, "P_avg": null}'
+EXAMPLE = {
+    "Date_time": "2015-01-01T00:10:00+01:00",
+    "Wind_turbine_name": "R80711",
+    "Ot_avg": 4.2,
+    "P_avg": 250.0,
+    "Ws_avg": 6.1,
+    "Ba_avg": -1.0,
+    "Va_avg": 0.4,
+    "Ya_avg": 181.0,
+    "Wa_avg": 182.3,
+}
+ROW = {"type": "object", "additionalProperties": True}
+BODIES: dict[str, dict[str, Any]] = {
+    "application/json": {"schema": {"anyOf": [ROW, {"type": "array", "items": ROW}]}, "example": EXAMPLE},
+    "text/csv": {
+        "schema": {"type": "string"},
+        "example": "\n".join(",".join(map(str, row)) for row in (EXAMPLE, EXAMPLE.values())),
+    },
+}
+LINES = {"schema": {"type": "string", "description": "a JSON object in each line"}, "example": json.dumps(EXAMPLE)}
 DOCUMENTED: dict[str, Any] = {
     "parameters": [
         {
@@ -54,13 +69,14 @@ DOCUMENTED: dict[str, Any] = {
             "in": "query",
             "required": False,
             "schema": {"type": "string"},
+            "example": "outdoor-temperature",
             "description": "The stream that the records belong to; where there is only one it may stay unnamed.",
         }
     ],
     "requestBody": {
         "required": True,
         "description": "Rows with exactly the columns that the stream definition names; a missing value is null.",
-        "content": {kind: {"schema": {"type": "string"}, "example": EXAMPLE} for kind in PARSERS},
+        "content": {kind: BODIES.get(kind, LINES) for kind in PARSERS},
     },
 }
 ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -68,7 +84,10 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "The token is missing or wrong."},
     413: {"model": Problem, "description": "The body is too large."},
     415: {"model": Problem, "description": "The content type is unknown."},
-    422: {"model": Receipt, "description": "Every row was refused, or the stream is unknown (then a `detail`)."},
+    422: {
+        "model": Receipt | Problem,
+        "description": "Every row was refused, or the stream is unknown (then a `detail`).",
+    },
     503: {"model": Problem, "description": "The broker is away: nothing was taken, send it again."},
 }
 

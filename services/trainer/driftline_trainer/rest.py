@@ -18,7 +18,7 @@ class JobRequest(BaseModel):
     model_config = {"extra": "forbid"}
 
     stream: str = Field(examples=["outdoor-temperature"])
-    member: Literal["batch", "speed"]
+    member: Literal["batch", "speed"] = Field(examples=["batch"])
     history: str | None = Field(
         None,
         description="A file of the data folder, or a store key under history/. Without it, a batch model learns from "
