@@ -64,6 +64,23 @@ class Time(_Section):
     """Seconds from one record of a key to its next."""
 
 
+class Mqtt(_Section):
+    """Which messages of an MQTT broker are records of the stream."""
+
+    topic: str = Field(min_length=1)
+    """A topic filter; `{key}` stands where the key does."""
+    payload: Literal["json", "number", "csv"] = "json"
+    """A JSON object of columns; the target's plain number; or a line of `columns`. A time that is missing is now."""
+    columns: tuple[str, ...] = ()
+    separator: str = Field(",", min_length=1, max_length=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.payload == "csv") != bool(self.columns):
+            raise ValueError(f"columns: found {list(self.columns)}, expected the line's columns for csv, and only then")
+        return self
+
+
 class Training(_Section):
     """How the batch model is made."""
 
@@ -146,6 +163,7 @@ class StreamDefinition(_Section):
     """Newest records of a key whose missing target may still be brought."""
     window: int = Field(250, ge=2, le=1_000_000)
     """Records of a key in one archived window."""
+    mqtt: Mqtt | None = None
     training: Training = Training()
     retraining: Retraining = Retraining()
     gate: Gate = Gate()
@@ -156,6 +174,8 @@ class StreamDefinition(_Section):
     def _consistent(self) -> Self:
         if list(self.horizon) != sorted(set(self.horizon)):
             raise ValueError(f"horizon: found {list(self.horizon)}, expected ascending steps, each once")
+        if self.mqtt is not None and self.mqtt.payload == "number" and len(self.columns) > 1:
+            raise ValueError("mqtt: found payload number, expected json or csv: the stream has several columns")
         names = [self.time.column, *self.columns, *([self.key] if self.key else [])]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import ssl
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -74,17 +75,19 @@ def edge(cloud: Stack, secrets: Path) -> Iterator[Stack]:
 
 def test_windows_go_up_and_models_come_down_over_https(cloud: Stack, edge: Stack, secrets: Path, data: Data):
     token = edge.token()
-    client = httpx.Client(
+    with httpx.Client(
         base_url="https://127.0.0.1:8443",
-        verify=httpx.create_ssl_context(verify=str(secrets / "ca.pem")),
+        verify=ssl.create_default_context(cafile=str(secrets / "ca.pem")),
         headers={"Authorization": f"Bearer {token}", "Host": CLOUD},
-    )
+    ) as client:
 
-    def request(method: str, path: str, asked: dict | None = None) -> httpx.Response:
-        built = client.build_request(method, path, json=asked, extensions={"sni_hostname": CLOUD})
-        return client.send(built)
+        def request(method: str, path: str, asked: dict | None = None) -> httpx.Response:
+            built = client.build_request(method, path, json=asked, extensions={"sni_hostname": CLOUD})
+            return client.send(built)
 
-    edge.train(lambda asked: request("POST", "/v1/jobs", asked), lambda job: request("GET", f"/v1/jobs/{job}").json())
+        edge.train(
+            lambda asked: request("POST", "/v1/jobs", asked), lambda job: request("GET", f"/v1/jobs/{job}").json()
+        )
     eventually(lambda: edge.version("batch"))
     edge.send(data.stream, data.next(edge, 3000), token)
     edge.all_scored(4)

@@ -14,11 +14,12 @@ from driftline.loop import Worker
 from driftline.messages import BLENDS, RECORDS, Blend, Topic
 from driftline.metrics import Metrics
 from driftline.observer import LoopMetrics
-from driftline.service import Check, create_service, end_process
+from driftline.service import Check, Job, create_service, end_process
 from driftline.store import Store
 from driftline.timed_store import TimedStore
 from driftline_ingest.archive import ArchiveStep, Packing
 from driftline_ingest.door import Door, routes
+from driftline_ingest.mqtt import MqttDoor, routes_of
 from driftline_ingest.settings import IngestSettings
 from driftline_ingest.sink import WindowSink
 from driftline_ingest.windows import BlendWindows, RecordWindows
@@ -61,16 +62,20 @@ def create_app(
 
     windows, results = archive(RECORDS, RecordWindows(streams)), archive(BLENDS, BlendWindows(streams))
     groups: list[tuple[str, Topic[Any]]] = [(windows.name, RECORDS), (results.name, BLENDS)]
+    door = Door(settings, bus, streams, metrics, clock)
+    jobs: list[Job] = [windows, results, LagWatch(bus, groups, metrics)]
+    if settings.mqtt_host is not None:
+        jobs.append(MqttDoor(settings, door, routes_of(streams)))
     app = create_service(
         "ingest",
         "Takes sensor records in, and archives training windows and results in the object store.",
         metrics=metrics,
-        jobs=[windows, results, LagWatch(bus, groups, metrics)],
+        jobs=jobs,
         checks=[Check("bus", bus.check)],
         on_death=on_death,
         close=close,
     )
-    app.include_router(routes(Door(settings, bus, streams, metrics, clock), settings))
+    app.include_router(routes(door, settings))
     return app
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -124,8 +124,18 @@ class Door:
 
         Raises Malformed, UnknownType, BusUnavailable.
         """
-        rows = parse(content_type, body)
         text = content_type.partition(";")[0].strip().lower() in TEXT_ONLY
+        return await self.take_rows(stream, parse(content_type, body), text=text)
+
+    def now(self) -> float:
+        return self._clock()
+
+    def refused(self, stream: str) -> None:
+        """Counts a row that could not even be read."""
+        self._metrics.records_refused.labels(stream).inc()
+
+    async def take_rows(self, stream: str, rows: Sequence[object], *, text: bool) -> tuple[Receipt, bool]:
+        """The same for rows that were read already. text: numbers are written as text. Raises BusUnavailable."""
         records, refusals = self._validators[stream].records(rows, self._clock(), text=text)
         sifted = self._seen.sift(records)
         if sifted.fresh:

@@ -1,6 +1,8 @@
 """Settings of ingest."""
 
-from pydantic import Field
+import socket
+
+from pydantic import Field, SecretStr
 
 from driftline.settings import Settings
 
@@ -11,5 +13,16 @@ class IngestSettings(Settings):
     port: int = 8001
     body_limit: int = Field(8 * 1024 * 1024, ge=1)
     """Bytes of one request at most."""
+    mqtt_host: str | None = None
+    """The MQTT broker whose topics definitions name; without it there is no MQTT door."""
+    mqtt_port: int = Field(1883, ge=1, le=65535)
+    mqtt_username: str | None = None
+    mqtt_password: SecretStr | None = None
+    mqtt_tls: bool = False
+    mqtt_ca_file: str | None = None
+    mqtt_group: str = Field("driftline", pattern=r"^[A-Za-z0-9._-]+$")
+    """Replicas of one group divide the messages."""
+    mqtt_name: str = Field(default_factory=socket.gethostname)
+    """This replica's name at the broker, which keeps for it what comes while it is away."""
     refusals_listed: int = Field(100, ge=0)
     """Refused rows that an answer lists at most; it counts them all."""

@@ -1,0 +1,163 @@
+"""The MQTT door: records in from the protocol that sensors speak, acknowledged only when the bus has them.
+
+What stands in which topic says the stream definition (`mqtt`). QoS 1, a session that outlives restarts, and a shared
+subscription, so that replicas divide the work.
+"""
+
+import asyncio
+import logging
+import re
+import ssl
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import aiomqtt
+import msgspec
+import stamina
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from driftline.definition import Mqtt, StreamDefinition
+from driftline.errors import BusUnavailable
+from driftline_ingest.door import Door
+from driftline_ingest.settings import IngestSettings
+
+log = logging.getLogger(__name__)
+
+BATCH = 500
+SESSION_S = 7 * 24 * 3600
+"""How long the broker keeps what comes for a door that is away."""
+PARTS = {"{key}": r"(?P<key>[^/]+)", "+": r"[^/]+", "#": r".*"}
+
+
+class Unreadable(Exception):
+    """A payload that is not what the definition says."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """Which stream a topic belongs to."""
+
+    stream: StreamDefinition
+    mapping: Mqtt
+    pattern: re.Pattern[str]
+
+    @classmethod
+    def of(cls, stream: StreamDefinition, mapping: Mqtt) -> "Route":
+        pieces = re.split(r"(\{key\}|\+|#)", mapping.topic)
+        return cls(stream, mapping, re.compile("".join(PARTS.get(piece) or re.escape(piece) for piece in pieces)))
+
+    @property
+    def filter(self) -> str:
+        return self.mapping.topic.replace("{key}", "+")
+
+    def row(self, topic: str, payload: bytes, now: float) -> dict[str, object]:
+        """The row that a message brings: key and time from the topic and the clock where the payload has none."""
+        row = self._payload(payload)
+        match = self.pattern.fullmatch(topic)
+        if match is not None and self.stream.key is not None and "key" in match.groupdict():
+            row.setdefault(self.stream.key, match["key"])
+        row.setdefault(self.stream.time.column, datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"))
+        return row
+
+    def _payload(self, payload: bytes) -> dict[str, object]:
+        try:
+            if self.mapping.payload == "csv":
+                fields = payload.decode().strip().split(self.mapping.separator)
+                return {name: field or None for name, field in zip(self.mapping.columns, fields, strict=True)}
+            found = msgspec.json.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+            raise Unreadable(f"expected {self.mapping.payload}: {error}") from error
+        if self.mapping.payload == "number":
+            return {self.stream.target: found}
+        if not isinstance(found, dict):
+            raise Unreadable(f"found {type(found).__name__}, expected a JSON object of columns")
+        return found
+
+
+def routes_of(streams: Mapping[str, StreamDefinition]) -> list[Route]:
+    return [Route.of(stream, stream.mqtt) for stream in streams.values() if stream.mqtt is not None]
+
+
+class MqttDoor:
+    """Follows all topics that definitions name; see `driftline.service.Job`."""
+
+    name = "mqtt door"
+
+    def __init__(self, settings: IngestSettings, door: Door, routes: Sequence[Route]) -> None:
+        self._settings = settings
+        self._door = door
+        self._routes = routes
+        self._following: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        self._following = asyncio.create_task(self._follow())
+        await asyncio.wait({self._following})
+        if not self._following.cancelled():
+            self._following.result()
+
+    async def stop(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+
+    @stamina.retry(on=(aiomqtt.MqttError, BusUnavailable), attempts=None, timeout=None, wait_max=10.0)
+    async def _follow(self) -> None:
+        client = self._client()
+        # An acknowledgement says that the bus has it, not that it has arrived here. aiomqtt has no name for this.
+        client._client.manual_ack_set(True)  # noqa: SLF001
+        async with client:
+            for route in self._routes:
+                await client.subscribe(f"$share/{self._settings.mqtt_group}/{route.filter}", qos=1)
+            log.info("following MQTT", extra={"filters": [route.filter for route in self._routes]})
+            async with aclosing(_batches(client)) as batches:
+                async for batch in batches:
+                    await self._take(batch)
+                    for message in batch:
+                        client._client.ack(message.mid, message.qos)  # noqa: SLF001
+
+    def _client(self) -> aiomqtt.Client:
+        settings = self._settings
+        session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        session.SessionExpiryInterval = SESSION_S
+        return aiomqtt.Client(
+            settings.mqtt_host or "",
+            settings.mqtt_port,
+            identifier=f"driftline-ingest-{settings.mqtt_name}",
+            username=settings.mqtt_username,
+            password=settings.mqtt_password.get_secret_value() if settings.mqtt_password else None,
+            protocol=aiomqtt.ProtocolVersion.V5,
+            clean_start=False,
+            properties=session,
+            tls_context=ssl.create_default_context(cafile=settings.mqtt_ca_file) if settings.mqtt_tls else None,
+        )
+
+    async def _take(self, batch: Sequence[aiomqtt.Message]) -> None:
+        """Publishes what is new. Raises BusUnavailable: then nothing is acknowledged, and all of it comes again."""
+        rows: dict[tuple[str, bool], list[object]] = {}
+        for message in batch:
+            route = next((route for route in self._routes if message.topic.matches(route.filter)), None)
+            if route is None:
+                continue
+            try:
+                row = route.row(str(message.topic), bytes(message.payload), self._door.now())
+            except Unreadable as error:
+                log.warning("message of %s refused: %s", message.topic, error)
+                self._door.refused(route.stream.name)
+                continue
+            rows.setdefault((route.stream.name, route.mapping.payload == "csv"), []).append(row)
+        for (stream, text), found in rows.items():
+            receipt, _ = await self._door.take_rows(stream, found, text=text)
+            for refusal in receipt.refused:
+                log.warning("MQTT: %s: found %s, expected %s", refusal.column, refusal.found, refusal.expected)
+
+
+async def _batches(client: aiomqtt.Client) -> AsyncGenerator[list[aiomqtt.Message]]:
+    """Whatever has come, at most BATCH at once."""
+    messages = client.messages
+    async for first in messages:
+        batch = [first]
+        while len(messages) and len(batch) < BATCH:
+            batch.append(await anext(messages))
+        yield batch
