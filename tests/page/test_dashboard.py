@@ -116,6 +116,7 @@ async def test_it_shows_what_comes(served: Served):
         await expect(page.locator("#drift")).to_contain_text("level has moved by 5")
         await expect(page.locator("#services")).to_contain_text("trainer: away")
         await expect(page.locator("#services")).to_contain_text("combiner: ready")
+        await expect(page.locator("#models")).to_contain_text("Inference does not answer")
         await page.get_by_role("checkbox", name="persistence").check()
         await expect(page.locator("#forecast .u-legend")).to_contain_text("persistence")
         await page.screenshot(path=str(PICTURES / "dashboard.png"), full_page=True)

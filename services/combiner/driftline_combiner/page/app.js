@@ -246,7 +246,9 @@ async function overview() {
     });
     if (!rows.length) {
       const row = document.createElement("tr"), cell = row.insertCell();
-      cell.colSpan = 5; cell.textContent = "No trained model serves yet, the built-in members do. Train one: POST /v1/jobs at the trainer.";
+      cell.colSpan = 5; cell.textContent = models.length
+        ? "No trained model serves yet; the built-in members do."
+        : "Inference does not answer, so its models are not known here.";
       rows.push(row);
     }
     $("models").tBodies[0].replaceChildren(...rows);
