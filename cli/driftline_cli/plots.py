@@ -42,6 +42,10 @@ class Marks:
     swaps: Sequence[int] = ()
 
 
+FURTHEST = 1.5
+"""How far the picture of errors reaches, in persistence's largest."""
+
+
 def draw(folder: Path, found: Outcome, blends: Sequence[Blend], marks: Marks, unit: str) -> list[Path]:
     """Writes the three pictures for the first key and returns their paths."""
     key = str(found.keys[0])
@@ -154,7 +158,9 @@ def _errors(series: Outcome, marks: Marks, unit: str, key: str) -> Figure:
         axes.plot(when, rolling, color=_colour(name, names), linewidth=width, linestyle=style, label=name)
     _mark(axes, marks, int(series.t[0]), int(series.t[-1]))
     axes.set_ylabel(unit)
-    axes.set_ylim(bottom=0)
+    # Who is far worse than repeating the last value leaves the picture: the others are to be told apart.
+    furthest = np.nanmax(_rolling((series.forecasts[PERSISTENCE][mask] - truth) ** 2), initial=0.0)
+    axes.set_ylim(0, FURTHEST * furthest or None)
     _legend(axes)
     return figure
 

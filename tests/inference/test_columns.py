@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from driftline_inference.columns import SHORTEST, WARM_UP, Columns, Condition, examine
+from driftline_inference.columns import SHORTEST, STAYS, WARM_UP, Columns, Condition, examine
 
 SLOT = np.array([0])
 PERIOD = 600_000
@@ -82,3 +82,35 @@ def test_wild_values_leave_no_nan_behind():
     for found in run(values):
         assert np.isfinite(found.shift).all()
         assert ((found.shift >= 0) & (found.shift <= 1)).all()
+
+
+def walk(count: int, seed: int = 0) -> np.ndarray:
+    """A level that wanders in steps far smaller than its spread, as temperatures do."""
+    return np.cumsum(noise(count, seed=seed), axis=0)
+
+
+def test_a_jump_that_stays_is_told_once_and_by_how_much():
+    values = walk(3000)
+    values[2000:] += 40
+    told = [(n, found.jumped[0, 0]) for n, found in enumerate(run(values)) if found.jumped[0, 0]]
+    assert [n for n, _ in told] == [2000 + STAYS]
+    assert told[0][1] == pytest.approx(40, abs=4)
+
+
+def test_a_glitch_is_no_jump():
+    values = walk(3000)
+    values[2000:2002] += 40
+    assert not any(found.jumped[0, 0] for found in run(values))
+
+
+def test_a_jump_of_what_always_jumps_is_no_news():
+    """A pitch angle that goes from one end to the other now and then."""
+    values = np.where(np.arange(3000) // 60 % 2, 90.0, 0.0)[:, None] + noise(3000)
+    assert not any(found.jumped[0, 0] for found in run(values))
+
+
+def test_missing_values_within_a_jump_only_delay_it():
+    values = walk(3000)
+    values[2000:] += 40
+    values[2001:2004] = np.nan
+    assert sum(bool(found.jumped[0, 0]) for found in run(values)) == 1

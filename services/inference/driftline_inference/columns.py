@@ -32,6 +32,9 @@ QUIET = 0.2
 """Smaller shifts are none, and are not sent."""
 WARM_UP = 300
 """Records until what is usual is known."""
+LEAP = 2.0
+"""A jump is so many times the column's extreme step, and is told when after STAYS records half of it is still there."""
+STAYS = 3
 LONGER = 3
 """A run is told when it is so many times as long as the longest before."""
 SHORTEST = 24
@@ -56,6 +59,14 @@ class Columns:
     """[slots, columns]: moving mean square of their distance."""
     extreme: Floats
     """[slots, columns]: what the distance exceeds once in 1 / RARE records."""
+    leap: Floats
+    """[slots, columns]: the step that is exceeded once in 1 / RARE records."""
+    jump: Floats
+    """[slots, columns]: a jump that may turn out to stay, signed; 0 for none."""
+    base: Floats
+    """[slots, columns]: the value before it."""
+    held: Ints
+    """[slots, columns]: records since."""
     run: Ints
     """[slots, columns]: for how many records the column has had the same value, or none."""
     longest: Ints
@@ -72,6 +83,10 @@ class Columns:
             averages=np.full((slots, columns, 2), np.nan),
             usual=np.zeros((slots, columns)),
             extreme=np.zeros((slots, columns)),
+            leap=np.zeros((slots, columns)),
+            jump=np.zeros((slots, columns)),
+            base=np.zeros((slots, columns)),
+            held=np.zeros((slots, columns), dtype=np.int64),
             run=np.zeros((slots, columns), dtype=np.int64),
             longest=np.full((slots, columns), SHORTEST // LONGER, dtype=np.int64),
         )
@@ -82,32 +97,35 @@ class Condition:
     """What n records tell of their columns.
 
     shift: [n, columns] in [0, 1], below QUIET 0. moved: [n, columns] how far the fast average is from the slow one, in
-    the column's units. gap: [n] milliseconds where a gap is to be told, otherwise 0. run: [n, columns] records where a
-    run is to be told, otherwise 0. missing: [n, columns] whether it is one without values.
+    the column's units. jumped: [n, columns] by how much it has jumped for good, otherwise 0. gap: [n]
+    milliseconds where a gap is to be told, otherwise 0. run: [n, columns] records where a run is to be told, otherwise
+    0. missing: [n, columns] whether it is one without values.
     """
 
     shift: Floats
     moved: Floats
+    jumped: Floats
     gap: Ints
     run: Ints
     missing: npt.NDArray[np.bool_]
 
     @property
     def told(self) -> Ints:
-        """Which of the n records have a gap or a run to tell."""
-        return np.flatnonzero((self.gap > 0) | (self.run > 0).any(axis=1))
+        """Which of the n records have a jump, a gap or a run to tell."""
+        return np.flatnonzero((self.gap > 0) | (self.run > 0).any(axis=1) | (self.jumped != 0).any(axis=1))
 
 
 def examine(columns: Columns, slots: Ints, t: Ints, values: Floats) -> Condition:
     """Takes in one record of each of n different series. t: [n] milliseconds since the epoch. values: [n, columns], NaN
     where missing. Changes `columns` in place."""
     shift, moved = _shift(columns, slots, values)
+    jumped = _jump(columns, slots, values)
     gap = _gap(columns, slots, t)
     run = _run(columns, slots, values)
     columns.t[slots] = t
     columns.value[slots] = values
     columns.count[slots] += 1
-    return Condition(shift, moved, gap, run, np.isnan(values))
+    return Condition(shift, moved, jumped, gap, run, np.isnan(values))
 
 
 def _shift(columns: Columns, slots: Ints, values: Floats) -> tuple[Floats, Floats]:
@@ -133,6 +151,26 @@ def _shift(columns: Columns, slots: Ints, values: Floats) -> tuple[Floats, Float
     return np.where(known & ~young & (shift >= QUIET), shift, 0.0), moved
 
 
+def _jump(columns: Columns, slots: Ints, values: Floats) -> Floats:
+    """A step far beyond any other that is not taken back: a glitch is no jump."""
+    young = columns.count[slots][:, None] < WARM_UP
+    step = np.clip(values - columns.value[slots], -HUGE, HUGE)
+    size, leap = np.abs(step), columns.leap[slots]
+    jump, base, held = columns.jump[slots], columns.base[slots], columns.held[slots] + 1
+    gone = np.isfinite(values) & (np.sign(jump) * (values - base) < 0.5 * np.abs(jump))
+    told = (jump != 0) & ~gone & (held >= STAYS)
+    # The way back from a glitch is no jump either.
+    begins = ((jump == 0) | told) & ~young & (size > LEAP * leap) & (leap > 0)
+    columns.jump[slots] = np.where(begins, step, np.where(gone | told, 0.0, jump))
+    columns.base[slots] = np.where(begins, columns.value[slots], base)
+    columns.held[slots] = np.where(begins, 0, held)
+    followed = np.where(young, np.maximum(leap, size), leap * np.exp(RARE_RATE * ((size > leap) - RARE)))
+    # What was told once is no news the next time.
+    learned = np.where(told, np.maximum(followed, np.abs(jump)), followed)
+    columns.leap[slots] = np.where(np.isfinite(step), learned, leap)
+    return np.where(told, jump, 0.0)
+
+
 def _gap(columns: Columns, slots: Ints, t: Ints) -> Ints:
     gap = np.where(columns.count[slots] > 0, t - columns.t[slots], 0)
     longest = columns.gap[slots]
@@ -150,13 +188,18 @@ def _run(columns: Columns, slots: Ints, values: Floats) -> Ints:
     return np.where(now == LONGER * longest, now, 0)
 
 
-def unusual(names: Sequence[str], record: Record, found: Condition, row: int) -> list[Alert]:
-    """The alerts of the gap and the runs that are to be told of the condition's `row`th record."""
+def unusual(names: Sequence[str], levels: Sequence[int], record: Record, found: Condition, row: int) -> list[Alert]:
+    """The alerts of jumps, the gap and the runs that are to be told of the condition's `row`th record. levels: which
+    columns are no angles; those jump for no reason."""
 
     def alert(kind: str, subject: str, detail: str) -> Alert:
         return Alert(record.stream, record.key, record.t, kind, subject, detail)
 
-    told = []
+    told = [
+        alert("drift", names[place], f"{names[place]} has jumped by {found.jumped[row, place]:.4g} and stays there")
+        for place in levels
+        if found.jumped[row, place]
+    ]
     if found.gap[row]:
         told.append(alert("gap", "time", f"no record for {found.gap[row] / 1000:,.0f} s before this one"))
     for place in np.flatnonzero(found.run[row]).tolist():

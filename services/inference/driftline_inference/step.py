@@ -28,6 +28,8 @@ from driftline_inference.shadow import Shadow
 
 OUT: Topic[Any] = FORECASTS
 ALARM: Topic[Any] = ALERTS
+STATE = 2
+"""Counted up when what is saved of a series changes its shape."""
 LIVE_LIMIT = 10_000
 """Series that a new model is tried on at most."""
 
@@ -105,7 +107,9 @@ class ForecastLane:
         self._last_t: dict[str, int] = {}
         self._tables = self._blank(0)
         self._levels = [place for place, angle in enumerate(stream.angles) if not angle]
-        self._signature = f"{stream.fingerprint}-{self._layout.season}-{self._layout.rls_terms}-{stream.patience}"
+        self._signature = (
+            f"{STATE}-{stream.fingerprint}-{self._layout.season}-{self._layout.rls_terms}-{stream.patience}"
+        )
 
     def work(self, messages: Sequence[Record]) -> list[list[Told]]:
         """One forecast for each record."""
@@ -219,7 +223,7 @@ class ForecastLane:
                 shifts[turn.places[row]][names[place]] = (round(size, 3), float(f"{moved:.4g}"))
             for row in found.told:
                 record = records[turn.places[row]]
-                alerts[turn.places[row]] = unusual(names, record, found, row)
+                alerts[turn.places[row]] = unusual(names, self._levels, record, found, row)
         for alert in chain.from_iterable(alerts):
             self._alarmed(alert.stream, alert.kind)
         return shifts, alerts
