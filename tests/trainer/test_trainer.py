@@ -229,7 +229,7 @@ async def test_only_ended_jobs_are_forgotten(tmp_path: Path, quick: StreamDefini
     batch, speed = await trainer.submit(quick.name, "batch", "none"), await trainer.submit(quick.name, "speed")
     assert [job.id for job in trainer.jobs()] == [speed.id, batch.id]
     async with working(trainer), asyncio.timeout(PATIENCE_S):
-        assert (await trainer.wait(speed.id)).state == "refused"
+        assert (await trainer.wait(speed.id)).state == "failed"
     assert [job.id for job in trainer.jobs()] == [speed.id]
 
 
