@@ -2,7 +2,8 @@
 SHELL := /bin/sh
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RUN := .venv/bin
-ARCH ?= $(shell uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
+# For `make images`, such as --network=host.
+BUILD_FLAGS ?=
 # A script that starts a container engine where there is none; see compose-test.
 ENGINE ?=
 ENGINE_ENV = $(if $(ENGINE),eval "$$($(ENGINE) env)";)
@@ -41,8 +42,11 @@ up: setup-dev ## Kafka, an S3 server and the four services as processes
 down: setup-dev ## end them; the data stay in .run/
 	@$(RUN)/driftline local down
 
-images: ## the four container images, for this machine
-	docker buildx bake --load --set '*.platform=linux/$(ARCH)'
+images: ## the four container images, for this machine; `docker buildx bake` makes them for amd64 and arm64
+	@set -e; for each in 'ingest:[tables]' 'inference:[litert]' 'combiner:' 'trainer:[tables,litert]'; do \
+	  service=$${each%%:*}; \
+	  docker build -q $(BUILD_FLAGS) --build-arg SERVICE=$$service --build-arg EXTRAS="$${each#*:}" -t driftline/$$service:0.1.0 .; \
+	done
 
 compose-test: setup-dev ## the compose deployments on a real engine; ENGINE=… where the machine has none of its own
 	@$(if $(ENGINE),$(ENGINE) install && $(ENGINE) build && $(ENGINE) base)
