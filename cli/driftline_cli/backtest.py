@@ -74,7 +74,7 @@ async def backtest(
                 chain,
                 stream,
                 train,
-                drifts.apply(drift, test, stream, magnitude=magnitude, seed=seed),
+                drifts.apply(drift, test, stream, history=train, magnitude=magnitude, seed=seed),
                 drift=drift,
                 seed=seed,
                 progress=progress,

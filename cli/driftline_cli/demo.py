@@ -41,8 +41,9 @@ def plan(
     stream: StreamDefinition, data: Rows, *, begin: int, records: int, drift: drifts.Kind, seed: int, report: Path
 ) -> Plan:
     """Splits `data` at `begin`: the history before it, and `records` rows of it that are streamed."""
-    later = data.take(data.t >= begin).take(slice(0, records))
-    return Plan(stream, data.take(data.t < begin), drifts.apply(drift, later, stream, seed=seed), drift, seed, report)
+    history, later = data.take(data.t < begin), data.take(data.t >= begin).take(slice(0, records))
+    replay = drifts.apply(drift, later, stream, history=history, seed=seed)
+    return Plan(stream, history, replay, drift, seed, report)
 
 
 async def run(plan: Plan, console: Console, *, keep: bool) -> Run:

@@ -22,11 +22,21 @@ REGIMES = 6
 """Stretches of the recurring drift, every second of them moved."""
 
 
-def apply(kind: Kind, rows: Rows, stream: StreamDefinition, *, magnitude: float | None = None, seed: int = 0) -> Rows:
-    """`rows` with the drift. magnitude: in the target's units, the largest offset; by default DEVIATIONS."""
+def apply(
+    kind: Kind,
+    rows: Rows,
+    stream: StreamDefinition,
+    *,
+    history: Rows | None = None,
+    magnitude: float | None = None,
+    seed: int = 0,
+) -> Rows:
+    """`rows` with the drift. history: whose deviations are the measure, by default those of `rows`. magnitude: in the
+    target's units, the largest offset; by default DEVIATIONS."""
     if kind == "none" or not len(rows):
         return rows
-    deviation = np.nanstd(rows.values, axis=0)
+    measure = rows if history is None or not len(history) else history
+    deviation = np.nanstd(measure.values, axis=0)
     size = DEVIATIONS[kind] * deviation[0] if magnitude is None else magnitude
     offset = size * SHAPES[kind](rows.t, np.random.default_rng(seed))
     proportion = deviation / deviation[0] if deviation[0] else np.ones_like(deviation)

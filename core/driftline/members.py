@@ -6,7 +6,7 @@ SEASONAL = "seasonal"
 RLS = "rls"
 """A linear filter that learns with every record."""
 STACK = "stack"
-"""The same with the models' forecasts among its inputs."""
+"""The same with the models' forecasts among its inputs; it begins as their mean, and sits out while there is none."""
 BUILT_IN = (PERSISTENCE, SEASONAL, RLS, STACK)
 """Computed on the edge, without training."""
 MODELS = ("batch", "speed")

@@ -63,6 +63,12 @@ def test_keys_drift_together(rows: Rows, kind: str):
     np.testing.assert_allclose(found[0::2], found[1::2], atol=1e-12)
 
 
+def test_the_measure_is_what_was_usual_before(rows: Rows):
+    history = Rows(rows.keys, rows.t, rows.values * 3.0)
+    moved = apply("step", rows, STREAM, history=history).values - rows.values
+    assert moved[:, 0].max() == pytest.approx(2.0 * 3.0 * rows.values[:, 0].std())
+
+
 def test_what_was_given_is_not_changed(rows: Rows):
     before = rows.values.copy()
     apply("step", rows, STREAM)

@@ -17,6 +17,10 @@ FORGETTING = 0.9998
 """Weight of the record before, against the newest; 0.999 loses at long horizons, 1 can't follow drift."""
 FIRST_VARIANCE = 0.01
 """How unsure the weights are at first, one step ahead, in the inputs' scaled units: small is cautious."""
+TRUSTING_VARIANCE = 0.0003
+"""The same where the filter begins with a term that forecasts well already."""
+FARTHER = 1.5
+"""Far targets are noisier, and what they teach overlaps: at horizon h the first variance is so many powers of h less."""
 TRACE_CAP = 100.0
 """Largest mean variance of a weight: without excitation, forgetting would let it grow for ever."""
 CUT = 3.0
@@ -52,8 +56,8 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What n series have to learn now. terms: [n, horizons, terms]; target: [n, horizons] in usual steps, NaN where
-    nothing is known."""
+    """What n series have to learn now. terms: [n, horizons, terms], NaN where a term was not there; target: [n,
+    horizons] in usual steps, NaN where nothing is known."""
 
     terms: Floats
     target: Floats
@@ -94,22 +98,29 @@ class Filters:
     """[slots, horizons]: moving mean square of the cut innovations."""
 
     @classmethod
-    def empty(cls, slots: int, horizon: tuple[int, ...], terms: int) -> Self:
-        # Far targets are noisier, and what they teach overlaps: as much caution is a smaller variance.
-        first = FIRST_VARIANCE / np.array(horizon, dtype=np.float64)
+    def empty(cls, slots: int, horizon: tuple[int, ...], terms: int, *, trusted: int | None = None) -> Self:
+        """trusted: the place of a term that is a forecast itself, from which the filter begins; otherwise it begins as
+        persistence."""
+        variance = FIRST_VARIANCE if trusted is None else TRUSTING_VARIANCE
+        first = variance / np.array(horizon, dtype=np.float64) ** FARTHER
+        weights = np.zeros((slots, len(horizon), terms))
+        if trusted is not None:
+            weights[:, :, trusted] = 1.0
         return cls(
-            weights=np.zeros((slots, len(horizon), terms)),
+            weights=weights,
             variance=np.tile(first[:, None, None] * np.eye(terms), (slots, 1, 1, 1)),
             noise=np.ones((slots, len(horizon))),
         )
 
 
 def learn(filters: Filters, slots: Ints, lesson: Lesson) -> None:
-    """Learns from a lesson, of whose terms as many are looked at as the filters have. Changes `filters` in place."""
-    known = np.isfinite(lesson.target)
+    """Learns from a lesson, of whose terms as many are looked at as the filters have; where one of them is NaN there
+    is nothing to learn. Changes `filters` in place."""
+    x = lesson.terms[:, :, : filters.weights.shape[2]]
+    known = np.isfinite(lesson.target) & np.isfinite(x).all(axis=2)
     if not known.any():
         return
-    x = lesson.terms[:, :, : filters.weights.shape[2]]
+    x = np.where(known[..., None], x, 0.0)
     weights, variance, noise = filters.weights[slots], filters.variance[slots], filters.noise[slots]
     innovation = np.where(known, lesson.target, 0.0) - (weights * x).sum(axis=2)
     limit = CUT * np.sqrt(noise)
@@ -130,7 +141,7 @@ def learn(filters: Filters, slots: Ints, lesson: Lesson) -> None:
 
 
 def forecast(filters: Filters, slots: Ints, terms: Floats, last: Floats, scale: Floats) -> Floats:
-    """[n, horizons]: forecasts in the target's units from the first terms; NaN where the target is missing."""
+    """[n, horizons]: forecasts in the target's units from the first terms; NaN where the target or a term is missing."""
     known = np.where(np.isnan(scale), 0.0, scale)
     steps: Floats = (filters.weights[slots] * terms[:, :, : filters.weights.shape[2]]).sum(axis=2)
     return last[:, None] + known[:, None] * steps

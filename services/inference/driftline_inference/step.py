@@ -28,7 +28,7 @@ from driftline_inference.shadow import Shadow
 
 OUT: Topic[Any] = FORECASTS
 ALARM: Topic[Any] = ALERTS
-STATE = 2
+STATE = 3
 """Counted up when what is saved of a series changes its shape."""
 LIVE_LIMIT = 10_000
 """Series that a new model is tried on at most."""
@@ -230,7 +230,7 @@ class ForecastLane:
 
     def _filter(self, turns: Sequence[Turn], inputs: Inputs, models: Mapping[str, Floats]) -> dict[str, Floats]:
         """The built-in members. Round by round: each learns from the truth that the round brought, then forecasts."""
-        terms = np.concatenate([inputs.rls, _stacked(inputs, models)], axis=2)
+        terms = np.concatenate([inputs.rls, _stacked(inputs, models, self._steps)], axis=2)
         plain: list[Floats] = []
         stacked: list[Floats] = []
         start = 0
@@ -283,7 +283,7 @@ class ForecastLane:
             History.empty(slots, self._layout),
             Waiting.empty(slots, horizon, terms + len(MODELS), self.stream.patience),
             Filters.empty(slots, horizon, terms),
-            Filters.empty(slots, horizon, terms + len(MODELS)),
+            Filters.empty(slots, horizon, terms + len(MODELS), trusted=terms),
             Columns.empty(slots, self._layout.columns, self._layout.period),
             Awaited.empty(slots, self.stream.patience),
         )
@@ -330,13 +330,21 @@ def _forecast(model: Model, inputs: Inputs) -> Floats:
     return np.where(np.isfinite(forecasts), forecasts, np.nan)
 
 
-def _stacked(inputs: Inputs, models: Mapping[str, Floats]) -> Floats:
-    """[n, horizons, models]: how far every model says that the target moves, in usual steps; 0 for who sits out."""
+def _stacked(inputs: Inputs, models: Mapping[str, Floats], steps: Ints) -> Floats:
+    """[n, horizons, models] in usual steps: how far the models say in the mean that the target moves, then how far each
+    of them but the last is from that; NaN where none forecasts. The stack begins as the first of these: as the models'
+    mean, whoever of them is there."""
     absent = np.full(inputs.rls.shape[:2], np.nan)
-    forecasts = np.stack([models.get(name, absent) for name in MODELS], axis=2)
+    moves = np.stack([models.get(name, absent) for name in MODELS], axis=2) - inputs.last[:, None, None]
+    there = np.isfinite(moves)
+    count = there.sum(axis=2, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        mean = np.where(there, moves, 0.0).sum(axis=2, keepdims=True) / count
+    terms = np.concatenate([mean, np.where(there, moves - mean, 0.0)[:, :, :-1]], axis=2)
     unit = np.maximum(inputs.scale, TINY)[:, None, None]
-    terms = (forecasts - inputs.last[:, None, None]) / unit
-    return np.clip(np.where(np.isfinite(terms), terms, 0.0), -CLIP, CLIP)
+    furthest = CLIP * np.sqrt(steps)[:, None]
+    stacked: Floats = np.where(count > 0, np.clip(terms / unit, -furthest, furthest), np.nan)
+    return stacked
 
 
 def refuse(streams: Mapping[str, StreamDefinition], record: Record) -> str | None:

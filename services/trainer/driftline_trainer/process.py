@@ -50,12 +50,13 @@ class TrainingProcess:
         self._pool = self._leash = self._scratch = None
 
     def _submit(self, task: fit.Task) -> "Future[fit.Trained]":
-        try:
-            return self._started().submit(fit.train, task)
-        except BrokenProcessPool:
-            # It died while it had nothing to do: nothing is lost.
+        # Who died with nothing to do is replaced, and nothing is lost; the pool itself notices only a moment later.
+        if self._dead():
             self.close()
-            return self._started().submit(fit.train, task)
+        return self._started().submit(fit.train, task)
+
+    def _dead(self) -> bool:
+        return self._pool is not None and not all(child.is_alive() for child in self._pool._processes.values())  # noqa: SLF001
 
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
