@@ -109,7 +109,7 @@ class Retraining(_Section):
     replay: int = Field(500, ge=0)
     """... with so many rows of what was learned from before."""
     epochs: int = Field(3, ge=1)
-    learning_rate: float = Field(1e-4, gt=0)
+    learning_rate: float = Field(3e-5, gt=0)
     seconds: float = Field(30.0, gt=0)
     """Time for fine-tuning; no epoch begins after it."""
 

@@ -6,9 +6,11 @@ SEASONAL = "seasonal"
 RLS = "rls"
 """A linear filter that learns with every record."""
 STACK = "stack"
-"""The same with the models' forecasts among its inputs; it begins as their mean, and sits out while there is none."""
+"""The same with the models' forecasts among its inputs; it begins as their mean, and is `rls` while there is none."""
 BUILT_IN = (PERSISTENCE, SEASONAL, RLS, STACK)
 """Computed on the edge, without training."""
 MODELS = ("batch", "speed")
 """TensorFlow Lite models from the store."""
+TRAINED = (STACK, *MODELS)
+"""Those that know what the models have learned from history."""
 MEMBERS = (*BUILT_IN, *MODELS)

@@ -123,12 +123,32 @@ def run_online(errors: np.ndarray) -> np.ndarray:
     regret, second, bound = np.zeros(members), np.zeros(members), np.zeros(1)
     found = np.empty(len(errors))
     for n, error in enumerate(errors):
-        weights = online_weights(regret, rate(second, bound), np.ones(members, dtype=bool))
+        present, trust = np.ones(members, dtype=bool), np.ones(1)
+        weights = online_weights(regret, rate(second, bound), present, prior=np.zeros(members), trust=trust)
         mine = float(weights @ error)
         found[n] = mine**2
         gradient, distance = np.array([mine]), mine - error
         regret, second, bound = online_learn(regret, second, bound, gradient=gradient, distance=distance)
     return found
+
+
+def begun(present: list[bool], trust: float) -> list[float]:
+    """Regret speaks for the first of three members, the prior for the other two alike."""
+    regret, prior = np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 1.0])
+    there = np.array(present)
+    return online_weights(regret, np.ones(3), there, prior=prior, trust=np.array([trust])).tolist()
+
+
+def test_online_goes_from_the_prior_to_what_was_learned():
+    everyone = [True, True, True]
+    assert begun(everyone, 0.0) == [0.0, 0.5, 0.5]
+    assert begun(everyone, 0.5) == [0.5, 0.25, 0.25]
+    assert begun(everyone, 1.0) == [1.0, 0.0, 0.0]
+
+
+def test_a_prior_is_believed_as_far_as_one_of_its_members_is_there():
+    assert begun([True, False, True], 0.0) == [0.0, 0.0, 1.0]
+    assert begun([True, False, False], 0.0) == [1.0, 0.0, 0.0]
 
 
 def test_online_comes_close_to_the_best_member():

@@ -79,16 +79,17 @@ def test_a_model_forecasts_differences_once_its_lags_are_filled_and_names_its_ve
     assert {f.versions["batch"] for f in found} == {"v7"}
 
 
-def test_the_stack_sits_out_until_there_is_a_model():
-    assert all(math.isnan(value) for found in run(new_step(), records(20)) for value in found.members["stack"])
+def test_over_no_models_the_stack_is_the_plain_filter():
+    for found in run(new_step(), records(20)):
+        assert found.members["stack"] == pytest.approx(found.members["rls"], nan_ok=True)
 
 
 @pytest.mark.parametrize("members", [("batch",), ("speed",), ("batch", "speed")])
 def test_the_stack_begins_as_the_mean_of_the_models_that_are_there(members: tuple[str, ...]):
     models = {("a", member): Plus("v1", 1.0 + place) for place, member in enumerate(members)}
-    found = [f for f in run(new_step(models), records(4, keys=1)) if math.isfinite(f.members["stack"][0])]
+    found = next(f for f in run(new_step(models), records(4, keys=1)) if math.isfinite(f.members[members[0]][0]))
     mean = sum(model.by for model in models.values()) / len(models)
-    assert found[0].members["stack"] == pytest.approx([found[0].observed + mean] * 2)
+    assert found.members["stack"] == pytest.approx([found.observed + mean] * 2)
 
 
 def test_the_stack_learns_from_where_the_models_begin_and_not_before():

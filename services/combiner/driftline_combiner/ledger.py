@@ -10,7 +10,7 @@ import numpy as np
 
 from driftline.definition import STRATEGIES, StreamDefinition
 from driftline.features import TINY, Floats, Ints
-from driftline.members import MEMBERS
+from driftline.members import MEMBERS, TRAINED
 from driftline_combiner import weights as strategies
 from driftline_combiner.weights import Grams, Mask
 
@@ -33,7 +33,12 @@ errors far ahead overlap."""
 GUARD_MARGIN = 1.1
 """The guard steps in when the active strategy's mean squared error is so many times persistence's."""
 GUARD_AFTER = 50
-"""Records before the guard judges."""
+"""Records before the guard judges, for each step of the horizon: what overlaps convicts nobody sooner."""
+PRIOR = np.array([float(name in TRAINED) for name in MEMBERS])
+"""What the online weights begin from: who was trained on history knows most before anything was scored; without models
+that is the filter, which itself begins as persistence."""
+PRIOR_RECORDS = 20.0
+"""The prior counts for as many scored records for each step of the horizon: truths of far forecasts overlap."""
 ALONE = np.eye(M)[0]
 """Persistence's weights."""
 CUT = 5.0
@@ -224,7 +229,7 @@ def _guard(ledger: Ledger, rules: Rules, slots: Ints, error: Floats) -> None:
     ledger.rivals[slots] = rivals
     guarded = ledger.guarded[slots]
     margin = np.where(guarded, 1.0, GUARD_MARGIN)
-    enough = ledger.count[slots][:, None] >= GUARD_AFTER
+    enough = ledger.count[slots][:, None] >= GUARD_AFTER * rules.steps
     ledger.guarded[slots] = np.where(known, enough & (rivals[..., 0] > margin * rivals[..., 1]), guarded)
 
 
@@ -260,10 +265,12 @@ def weigh(ledger: Ledger, rules: Rules, slots: Ints, forecasts: Floats) -> tuple
 def current_weights(ledger: Ledger, rules: Rules, slots: Ints, present: Mask) -> Floats:
     """[n, horizons, strategies + 1, members]: the weights as they stand for who is present; see `weigh`."""
     rate = strategies.rate(ledger.second[slots], ledger.bound[slots])
+    scored = ledger.scored[slots, :, M + ONLINE, None]
+    trust = scored / (scored + PRIOR_RECORDS * rules.steps[:, None])
     by_strategy = {
         "static": strategies.normalised(np.broadcast_to(rules.static, present.shape), present),
         "window": strategies.normalised(ledger.fitted[slots], present),
-        "online": strategies.online_weights(ledger.regret[slots], rate, present),
+        "online": strategies.online_weights(ledger.regret[slots], rate, present, prior=PRIOR, trust=trust),
     }
     weights = [by_strategy[name] for name in STRATEGIES]
     falls_back = ledger.guarded[slots, :, None] & present[:, :, :1]

@@ -102,14 +102,21 @@ def _simplex_argmin(gram: Floats, fitted: Mask) -> Floats:
     return np.where((known & feasible[rows, best])[:, None], weights, normalised(np.zeros(fitted.shape), fitted))
 
 
-def online_weights(regret: Floats, rate: Floats, present: Mask) -> Floats:
-    """ML-Poly: weights proportional to positive regret times its own learning rate.
+def online_weights(regret: Floats, rate: Floats, present: Mask, *, prior: Floats, trust: Floats) -> Floats:
+    """ML-Poly: weights proportional to positive regret times its own learning rate; at first mixed with a prior.
 
     Gaillard, Stoltz and van Erven, "A second-order bound with excess losses", COLT 2014, with the gradient trick:
     regret against the best convex combination of members grows as the root of its own second moment, without tuning.
     Members that sit out are specialised experts: they are not judged while they sleep.
+
+    prior: [members] weights to begin with, as far as one of those that have any is present. trust: [..., 1] share
+    of what was learned beside it.
     """
-    return normalised(np.maximum(regret, 0.0) * rate, present)
+    learned = normalised(np.maximum(regret, 0.0) * rate, present)
+    first = normalised(np.broadcast_to(prior, present.shape), present)
+    share = np.where((present & (prior > 0)).any(axis=-1, keepdims=True), trust, 1.0)
+    mixed: Floats = share * learned + (1.0 - share) * first
+    return mixed
 
 
 def online_learn(

@@ -15,12 +15,10 @@ from driftline.features import Floats, Ints
 
 FORGETTING = 0.9998
 """Weight of the record before, against the newest; 0.999 loses at long horizons, 1 can't follow drift."""
-FIRST_VARIANCE = 0.01
+FIRST_VARIANCE = 0.03
 """How unsure the weights are at first, one step ahead, in the inputs' scaled units: small is cautious."""
-TRUSTING_VARIANCE = 0.0003
+TRUSTING_VARIANCE = 0.0001
 """The same where the filter begins with a term that forecasts well already."""
-FARTHER = 1.5
-"""Far targets are noisier, and what they teach overlaps: at horizon h the first variance is so many powers of h less."""
 TRACE_CAP = 100.0
 """Largest mean variance of a weight: without excitation, forgetting would let it grow for ever."""
 CUT = 3.0
@@ -101,8 +99,9 @@ class Filters:
     def empty(cls, slots: int, horizon: tuple[int, ...], terms: int, *, trusted: int | None = None) -> Self:
         """trusted: the place of a term that is a forecast itself, from which the filter begins; otherwise it begins as
         persistence."""
+        # Far targets are noisier, and what they teach overlaps: as much caution is a smaller variance.
         variance = FIRST_VARIANCE if trusted is None else TRUSTING_VARIANCE
-        first = variance / np.array(horizon, dtype=np.float64) ** FARTHER
+        first = variance / np.array(horizon, dtype=np.float64)
         weights = np.zeros((slots, len(horizon), terms))
         if trusted is not None:
             weights[:, :, trusted] = 1.0
@@ -141,7 +140,8 @@ def learn(filters: Filters, slots: Ints, lesson: Lesson) -> None:
 
 
 def forecast(filters: Filters, slots: Ints, terms: Floats, last: Floats, scale: Floats) -> Floats:
-    """[n, horizons]: forecasts in the target's units from the first terms; NaN where the target or a term is missing."""
+    """[n, horizons]: forecasts in the target's units from the first terms; NaN where the target or one of them is
+    missing."""
     known = np.where(np.isnan(scale), 0.0, scale)
     steps: Floats = (filters.weights[slots] * terms[:, :, : filters.weights.shape[2]]).sum(axis=2)
     return last[:, None] + known[:, None] * steps

@@ -244,10 +244,12 @@ class ForecastLane:
                 learn(filters, slots, lesson)
                 found.append(forecast(filters, slots, terms[here], last, scale))
             remember(self._tables.waiting, slots, terms[here], last, scale)
+        alone, over_models = np.concatenate(plain), np.concatenate(stacked)
         members = {
             PERSISTENCE: np.repeat(inputs.last[:, None], len(self._steps), axis=1),
-            RLS: np.concatenate(plain),
-            STACK: np.concatenate(stacked),
+            RLS: alone,
+            # Over no models it is the plain filter.
+            STACK: np.where(np.isnan(over_models), alone, over_models),
         }
         return members | ({SEASONAL: inputs.daily} if self._layout.season else {})
 
