@@ -8,7 +8,6 @@ from typing import TypeVar
 
 import uvicorn
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
 
 from driftline.definition import StreamDefinition, load_folder
 from driftline.errors import InvalidInput
@@ -21,7 +20,6 @@ log = logging.getLogger(__name__)
 
 SHUTDOWN_S = 10
 """How long open requests may take to end after SIGTERM."""
-READING = {"GET", "HEAD", "OPTIONS"}
 
 
 def run(name: str, kind: type[S], build: Callable[[S, Mapping[str, StreamDefinition]], FastAPI]) -> None:
@@ -54,7 +52,8 @@ def check_door(app: FastAPI, settings: Settings) -> None:
     """Raises InvalidInput where whoever comes from another machine could change something without a token."""
     if settings.token is not None or settings.is_local or settings.allow_anonymous:
         return
-    if any((route.methods or set()) - READING for route in app.routes if isinstance(route, APIRoute)):
+    operations = [operation for path in app.openapi()["paths"].values() for operation in path.values()]
+    if any("security" in operation for operation in operations):
         raise InvalidInput(
             f"DRIFTLINE_TOKEN: found nothing while DRIFTLINE_HOST is {settings.host!r}, expected a token, since other "
             "machines can reach this service; or DRIFTLINE_ALLOW_ANONYMOUS=true to let them in without one"

@@ -26,9 +26,10 @@ another; the core imports no service, and a test keeps this list whole."""
 
 def slips(names: Iterable[str], known: Iterable[str]) -> Iterator[str]:
     """A line for each of `names` that begins as ours do and is not `known`, with the nearest one that is."""
-    all_known = {*map(variable, known), *OTHERS, *OF_SERVICES}
+    all_known = {name.removeprefix(PREFIX) for name in (*map(variable, known), *OTHERS, *OF_SERVICES)}
     for name in sorted(names):
-        if name.upper().startswith(PREFIX) and name.upper() not in all_known:
-            nearest = get_close_matches(name.upper(), all_known, n=1, cutoff=0.8)
-            meant = f"did you mean {nearest[0]}?" if nearest else "it is none of Driftline's settings"
-            yield f"{name} is passed over: {meant}"
+        meant = name.upper().removeprefix(PREFIX)
+        if name.upper().startswith(PREFIX) and meant not in all_known:
+            nearest = get_close_matches(meant, all_known, n=1, cutoff=0.7)
+            remedy = f"did you mean {variable(nearest[0])}?" if nearest else "it is none of Driftline's settings"
+            yield f"{name} is passed over: {remedy}"
