@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
 
-from driftline.errors import StoreUnavailable
+from driftline.errors import Conflict, NotFound, StoreUnavailable
 from driftline.hints import Keys
 from driftline.metrics import Metrics
 from driftline.store import Listed, Store, Stored
@@ -30,6 +30,9 @@ class TimedStore:
             yield
         except StoreUnavailable as error:
             outcome, self._trouble = "unavailable", error
+            raise
+        except (NotFound, Conflict):
+            self._trouble = None
             raise
         else:
             self._trouble = None

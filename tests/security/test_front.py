@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-import stamina
 from pydantic import SecretStr
 
 from driftline.definition import StreamDefinition
@@ -28,6 +27,7 @@ from driftline_ingest.settings import IngestSettings
 from driftline_trainer.app import create_app as create_trainer
 from driftline_trainer.settings import TrainerSettings
 from driftline_trainer.trainer import Trainer
+from tests.hearing import hearing
 from tests.s3_server import S3Server
 from tests.security.caddy import Front, fronted
 from tests.serving import served
@@ -83,16 +83,13 @@ async def test_the_courier_reaches_the_trainer_by_https(cloud: Cloud, temperatur
         assert await cloud.first_job() == (NAME, "drift")
 
 
-async def test_the_courier_believes_no_other_trainer(
-    cloud: Cloud, temperature, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
+async def test_the_courier_believes_no_other_trainer(cloud: Cloud, temperature, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-    async with await edge(cloud, temperature, TOKEN):
-        async for attempt in stamina.retry_context(on=AssertionError, attempts=None, timeout=PATIENCE_S, wait_max=0.2):
-            with attempt:
-                assert any("CERTIFICATE_VERIFY_FAILED" in str(vars(record)) for record in caplog.records)
+    with hearing() as heard:
+        async with await edge(cloud, temperature, TOKEN):
+            await heard.until("CERTIFICATE_VERIFY_FAILED")
     assert cloud.trainer.jobs() == []
-    assert "hush" not in str([vars(record) for record in caplog.records])
+    assert "hush" not in "".join(heard.lines)
 
 
 async def test_plain_http_reaches_nothing(cloud: Cloud):
