@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
@@ -128,7 +128,7 @@ def read_settings(kind: type[S], **given: Any) -> S:
     stand in an environment.
     """
     folder = os.environ.get(SECRETS) or None
-    if folder is not None and not os.access(folder, os.R_OK | os.X_OK):
+    if folder is not None and not (Path(folder).is_dir() and os.access(folder, os.R_OK | os.X_OK)):
         raise InvalidInput(f"{SECRETS}: found {folder!r}, expected a folder that can be read")
     try:
         settings = kind(_secrets_dir=folder, **given)
@@ -147,7 +147,6 @@ def read_settings(kind: type[S], **given: Any) -> S:
 
 def _mistake(kind: type[Settings], error: ErrorDetails) -> str:
     name = str(error["loc"][0])
-    annotation = kind.model_fields[name].annotation
-    is_secret = SecretStr in {annotation, *(arm for each in get_args(annotation) for arm in (each, *get_args(each)))}
+    is_secret = SecretStr.__name__ in repr(kind.model_fields[name])
     found = "a secret that is not shown" if is_secret else shown(error["input"])
     return f"{variable(name)}: found {found}: {error['msg'].removeprefix('Value error, ')}"
