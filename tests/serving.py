@@ -12,10 +12,10 @@ from driftline_cli.broker import free_port
 
 
 @asynccontextmanager
-async def served(app: FastAPI) -> AsyncIterator[str]:
-    """Gives the address, host and port, once the app answers."""
+async def served(app: FastAPI, *, working: bool = True) -> AsyncIterator[str]:
+    """Gives the address, host and port, once the app answers. Without `working` its jobs are not run."""
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, lifespan="on" if working else "off"))
     task = asyncio.create_task(server.serve())
     address = f"127.0.0.1:{port}"
     try:

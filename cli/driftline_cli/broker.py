@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import stamina
@@ -67,20 +68,24 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(folder: Path, port: int) -> int:
-    """Starts the broker on 127.0.0.1:`port` with its data in `folder`, and returns its process id when it answers."""
+def start(folder: Path, port: int, *, more: str = "", formatted: Sequence[str] = ()) -> int:
+    """Starts the broker on 127.0.0.1:`port` with its data in `folder`, and returns its process id when it answers.
+
+    more: lines that are put behind its configuration and win over it. formatted: further arguments of the storage's
+    formatting, such as a user's password.
+    """
     if shutil.which("java") is None:
         raise Unavailable("a local Kafka needs java, which is not here: install Java 17")
     lib = jars()
     folder.mkdir(parents=True, exist_ok=True)
     java = ["java", *JAVA, "-cp", f"{lib}/*"]
     config = folder / "server.properties"
-    config.write_text(CONFIG.format(port=port, controller=free_port(), data=folder.absolute() / "data"))
+    config.write_text(CONFIG.format(port=port, controller=free_port(), data=folder.absolute() / "data") + more)
     if not (folder / "data" / "meta.properties").exists():
         # An id that begins with a dash would be taken for an option; one that begins with these bits never does.
         first, *rest = uuid.uuid4().bytes
         cluster = base64.urlsafe_b64encode(bytes([first & 0x7F, *rest])).decode().rstrip("=")
-        format_ = [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config)]
+        format_ = [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config), *formatted]
         subprocess.run(format_, check=True, capture_output=True)  # noqa: S603
     pid = processes.start(folder, "kafka", [*java, "kafka.Kafka", str(config)])
     _answers(port)

@@ -28,8 +28,11 @@ def credentials(folder: Path) -> dict[str, str]:
     return {"AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret}
 
 
-def start(folder: Path, port: int) -> int:
-    """Starts the server on 127.0.0.1:`port` and returns its process id when it answers."""
+def start(folder: Path, port: int, tls: tuple[Path, Path] | None = None) -> int:
+    """Starts the server on 127.0.0.1:`port` and returns its process id when it answers.
+
+    tls: the files of a certificate and its key, with which it speaks HTTPS.
+    """
     environment = {
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
@@ -37,6 +40,8 @@ def start(folder: Path, port: int) -> int:
         "S3_DATA_DIR": str(folder.absolute() / "s3"),
         "LOG_LEVEL": "WARNING",
     }
+    if tls is not None:
+        environment |= {"USE_SSL": "1", "MINISTACK_SSL_CERT": str(tls[0]), "MINISTACK_SSL_KEY": str(tls[1])}
     pid = processes.start(folder, "s3", [sys.executable, "-m", "ministack"], environment)
     _answers(port)
     return pid
@@ -47,20 +52,20 @@ def _answers(port: int) -> None:
     socket.create_connection(("127.0.0.1", port), timeout=1).close()
 
 
-def _client(service: str, folder: Path, port: int) -> Any:
+def _client(service: str, folder: Path, port: int, scheme: str = "http") -> Any:
     keys = credentials(folder)
     return get_session().create_client(
         service,
         region_name=REGION,
-        endpoint_url=f"http://127.0.0.1:{port}",
+        endpoint_url=f"{scheme}://127.0.0.1:{port}",
         aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
     )
 
 
-async def prepare(folder: Path, port: int, bucket: str) -> dict[str, str]:
+async def prepare(folder: Path, port: int, bucket: str, scheme: str = "http") -> dict[str, str]:
     """Makes the bucket, and for each service a queue of the events that it waits for. Returns the queues' URLs."""
-    async with _client("s3", folder, port) as s3, _client("sqs", folder, port) as sqs:
+    async with _client("s3", folder, port, scheme) as s3, _client("sqs", folder, port, scheme) as sqs:
         await s3.create_bucket(Bucket=bucket)
         urls, notifications = {}, []
         for service, prefix in QUEUES.items():

@@ -41,11 +41,11 @@ class FolderStore:
         return etag_of(body)
 
     async def delete(self, key: str) -> None:
-        with _answering():
+        with _answering(self.root):
             await asyncio.to_thread(self._path(key).unlink, missing_ok=True)
 
     async def list(self, prefix: str, *, after: str = "") -> AsyncIterator[Listed]:
-        with _answering():
+        with _answering(self.root):
             keys = await asyncio.to_thread(self._keys, prefix)
         wanted = [key for key in keys if key > after]
         for start in range(0, len(wanted), PAGE):
@@ -58,7 +58,7 @@ class FolderStore:
                 yield keys
 
     async def check(self) -> None:
-        with _answering():
+        with _answering(self.root):
             await asyncio.to_thread(self.root.mkdir, parents=True, exist_ok=True)
         if not os.access(self.root, os.R_OK | os.W_OK):
             raise StoreUnavailable(f"{self.root}: found no permission to read and write, expected both")
@@ -81,7 +81,7 @@ class FolderStore:
             raise StoreUnavailable(f"{path}: {error.strerror}") from error
 
     def _write(self, path: Path, body: bytes, if_absent: bool, if_match: str | None) -> None:  # noqa: FBT001
-        with _answering():
+        with _answering(self.root):
             path.parent.mkdir(parents=True, exist_ok=True)
             with self._locked():
                 self._check(path, if_absent=if_absent, if_match=if_match)
@@ -126,12 +126,12 @@ class FolderStore:
 
 
 @contextmanager
-def _answering() -> Iterator[None]:
+def _answering(root: Path) -> Iterator[None]:
     """A disk that is full, read-only or gone is a store that is away."""
     try:
         yield
     except OSError as error:
-        raise StoreUnavailable(f"{error.filename}: {error.strerror}") from error
+        raise StoreUnavailable(f"{error.filename or root}: {error.strerror}") from error
 
 
 def _replace(path: Path, body: bytes) -> None:

@@ -6,21 +6,27 @@ whoever takes a partition over fences its former owner, restores what that check
 
 import asyncio
 import logging
+import ssl
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import stamina
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import (
+    AuthenticationFailedError,
     InvalidProducerEpoch,
+    KafkaConnectionError,
     KafkaError,
     LeaderNotAvailableError,
     ProducerFenced,
+    SaslAuthenticationFailed,
     TransactionCoordinatorFenced,
+    UnsupportedSaslMechanismError,
 )
 from aiokafka.helpers import create_ssl_context
 from aiokafka.partitioner import DefaultPartitioner
@@ -62,7 +68,7 @@ class KafkaSettings:
     security_protocol: str = "PLAINTEXT"
     sasl_mechanism: str = "PLAIN"
     sasl_username: str | None = None
-    sasl_password: str | None = None
+    sasl_password: str | None = field(default=None, repr=False)
     ca_file: str | None = None
 
     def client(self) -> dict[str, Any]:
@@ -88,6 +94,28 @@ def _answering() -> Iterator[None]:
         raise Fenced(f"another worker took the partition over: {error!r}") from error
     except (KafkaError, TimeoutError, OSError) as error:
         raise BusUnavailable(f"the broker does not answer: {error!r}") from error
+
+
+@contextmanager
+def _let_in(broker: str, settings: KafkaSettings) -> Iterator[None]:
+    """Why a broker and a client don't trust each other, as a sentence; whatever else is wrong passes."""
+    try:
+        yield
+    except ssl.SSLCertVerificationError as error:
+        authorities = settings.ca_file or "the system's list"
+        raise BusUnavailable(
+            f"the broker {broker} is not trusted: its certificate was not made by an authority of {authorities} "
+            f"(DRIFTLINE_KAFKA_CA_FILE): {error.verify_message}"
+        ) from error
+    except ssl.SSLError as error:
+        raise BusUnavailable(f"the broker {broker} does not speak TLS as this client does: {error.reason}") from error
+    except (AuthenticationFailedError, SaslAuthenticationFailed, UnsupportedSaslMechanismError) as error:
+        raise BusUnavailable(
+            f"the broker {broker} refused the user {settings.sasl_username!r} (DRIFTLINE_KAFKA_SASL_USERNAME, "
+            f"DRIFTLINE_KAFKA_SASL_PASSWORD): {'; '.join(map(str, error.args))}"
+        ) from error
+    except (KafkaError, TimeoutError, OSError):
+        return
 
 
 class KafkaBus:
@@ -146,9 +174,26 @@ class KafkaBus:
             with _answering():
                 async with asyncio.timeout(self.settings.send_timeout):
                     await client.start()
+        except BusUnavailable as error:
+            await _stop(client)
+            await self._explain(error)
+            raise
         except BaseException:  # also a cancellation: half-started clients hold connections
             await _stop(client)
             raise
+
+    async def _explain(self, error: BusUnavailable) -> None:
+        """Raises a BusUnavailable with the reason, where the broker lets nobody in: aiokafka's own error has none."""
+        if not isinstance(error.__cause__, KafkaConnectionError) or self.settings.security_protocol == "PLAINTEXT":
+            return
+        arguments = self.settings.client()
+        hosts = collect_hosts(arguments.pop("bootstrap_servers"))
+        for host, port, _ in hosts:
+            with _let_in(f"{host}:{port}", self.settings):
+                connection = await create_conn(
+                    host, port, request_timeout_ms=int(self.settings.send_timeout * 1000), **arguments
+                )
+                connection.close()
 
     async def ensure_topics(self, names: Iterable[str]) -> None:
         """Makes topics that are missing. Raises BusUnavailable, also for a topic of another number of partitions."""
@@ -189,9 +234,13 @@ class KafkaBus:
     async def _admin(self) -> AsyncIterator[Any]:
         admin = AIOKafkaAdminClient(**self.settings.client(), request_timeout_ms=int(self.settings.send_timeout * 1000))
         try:
-            with _answering():
-                async with asyncio.timeout(self.settings.send_timeout):
-                    await admin.start()
+            try:
+                with _answering():
+                    async with asyncio.timeout(self.settings.send_timeout):
+                        await admin.start()
+            except BusUnavailable as error:
+                await self._explain(error)
+                raise
             yield admin
         finally:
             with suppress(KafkaError, TimeoutError, OSError):

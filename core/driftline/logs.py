@@ -30,7 +30,13 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(service: str, level: str) -> None:
-    """Sends every log of the process to standard error as JSON lines."""
+    """Sends every log of the process to standard error as JSON lines.
+
+    `debug` is for our own loggers: at that level clients of brokers and stores log what they send, passwords among it.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(service))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    own = logging.getLevelNamesMapping()[level.upper()]
+    logging.basicConfig(level=max(own, logging.INFO), handlers=[handler], force=True)
+    for name in ("driftline", f"driftline_{service}"):
+        logging.getLogger(name).setLevel(own)

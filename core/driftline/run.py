@@ -1,6 +1,7 @@
 """Runs one service as a process: settings, ports, app, uvicorn. Wrong settings end it with one line a mistake."""
 
 import gc
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -15,6 +16,8 @@ from driftline.settings import Settings, read_settings
 
 S = TypeVar("S", bound=Settings)
 
+log = logging.getLogger(__name__)
+
 SHUTDOWN_S = 10
 """How long open requests may take to end after SIGTERM."""
 
@@ -24,7 +27,10 @@ def run(name: str, kind: type[S], build: Callable[[S, Mapping[str, StreamDefinit
     try:
         settings = read_settings(kind)
         configure(name, settings.log_level)
+        for doubt in settings.doubts():
+            log.warning(doubt)
         app = build(settings, load_folder(settings.streams))
+        check_door(app, settings)
     except InvalidInput as error:
         sys.exit(str(error))
     # What is there by now stays for good: full collections need not walk it again, which would pause the stream.
@@ -40,3 +46,15 @@ def run(name: str, kind: type[S], build: Callable[[S, Mapping[str, StreamDefinit
         proxy_headers=False,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
+
+
+def check_door(app: FastAPI, settings: Settings) -> None:
+    """Raises InvalidInput where whoever comes from another machine could change something without a token."""
+    if settings.token is not None or settings.is_local or settings.allow_anonymous:
+        return
+    operations = [operation for path in app.openapi()["paths"].values() for operation in path.values()]
+    if any("security" in operation for operation in operations):
+        raise InvalidInput(
+            f"DRIFTLINE_TOKEN: found nothing while DRIFTLINE_HOST is {settings.host!r}, expected a token, since other "
+            "machines can reach this service; or DRIFTLINE_ALLOW_ANONYMOUS=true to let them in without one"
+        )

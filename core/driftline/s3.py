@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import aiohttp
 import stamina
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, SSLError
 
 from driftline import s3_events
 from driftline.errors import Conflict, NotFound, StoreUnavailable
@@ -156,6 +157,8 @@ class S3Store:
             if code in LOST:
                 raise Conflict(f"{key}: another one was there first") from error
             raise StoreUnavailable(f"{key}: the store answered {status} {code}") from error
+        except SSLError as error:
+            raise StoreUnavailable(f"{key}: the store is not trusted: {_distrust(self._settings, error)}") from error
         except (BotoCoreError, aiohttp.ClientError, OSError, TimeoutError) as error:
             # A link that is cut in the middle of a body is aiohttp's own error.
             raise StoreUnavailable(f"{key}: the store does not answer: {type(error).__name__}") from error
@@ -163,6 +166,21 @@ class S3Store:
 
 class _NotModifiedError(Exception):
     """S3's way to say that nothing has changed."""
+
+
+def _distrust(settings: S3Settings, error: Exception) -> str:
+    """Why TLS with the server failed, and which variable says whom to trust."""
+    cause: BaseException | None = error
+    while cause is not None:
+        # aiohttp's own error is a certificate error, too, but without the reason.
+        if why := getattr(cause, "verify_message", None):
+            authorities = os.environ.get("AWS_CA_BUNDLE") or "those that come along"
+            return (
+                f"the certificate of {settings.endpoint or 'AWS'} was not made by an authority of {authorities} "
+                f"(AWS_CA_BUNDLE): {why}"
+            )
+        cause = cause.__cause__ or cause.__context__
+    return f"{settings.endpoint or 'AWS'} does not speak TLS as this client does"
 
 
 def _etag(answer: Any) -> str:

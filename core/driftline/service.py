@@ -45,17 +45,24 @@ class Job(Protocol):
 
 @dataclass(frozen=True)
 class Check:
-    """A condition of readiness: `probe` raises an Unavailable while it doesn't hold."""
+    """A condition of readiness: `probe` raises an Unavailable while it doesn't hold.
+
+    needed: without it the service can't do its work; otherwise it is only said to be missing.
+    """
 
     name: str
     probe: Callable[[], Awaitable[None]]
+    needed: bool = True
 
 
 class Readiness(BaseModel):
     """Whether a service can do its work, and what it lacks."""
 
     ready: bool
-    checks: dict[str, str] = Field(description="by name `ok`, or what is missing", examples=[{"bus": "ok"}])
+    checks: dict[str, str] = Field(
+        description="by name `ok`, or what is missing; a service can be ready without what it needs only later",
+        examples=[{"bus": "ok"}],
+    )
 
 
 def end_process(job: str, error: BaseException) -> None:
@@ -171,7 +178,7 @@ def _add_probes(app: FastAPI, metrics: Metrics, checks: Sequence[Check]) -> None
     @app.get("/readyz", tags=["health"], summary="Whether it can do its work", responses=READINESS)
     async def readyz() -> JSONResponse:
         found = {check.name: await _probe(check) for check in checks}
-        ready = all(state == "ok" for state in found.values())
+        ready = all(found[check.name] == "ok" for check in checks if check.needed)
         return JSONResponse({"ready": ready, "checks": found}, status_code=200 if ready else 503)
 
     @app.get("/metrics", tags=["health"], summary="Metrics for Prometheus", response_class=PlainTextResponse)

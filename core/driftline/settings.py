@@ -1,21 +1,43 @@
 """Settings that all services share, from the environment: DRIFTLINE_BROKERS, DRIFTLINE_STORE and so on."""
 
 import os
+from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from driftline import contradictions
+from driftline.contradictions import shown, variable
 from driftline.errors import InvalidInput
 from driftline.loop import LoopSettings
+from driftline.variables import slips
+
+SECRETS = "DRIFTLINE_SECRETS"
+
+
+def _sendable(token: SecretStr) -> SecretStr:
+    """A header holds it as it is, whatever client sends it. Raises ValueError."""
+    text = token.get_secret_value()
+    if not text or not all("!" <= letter <= "~" for letter in text):
+        raise ValueError("expected printable ASCII without spaces, as a header can hold it")
+    return token
+
+
+Token = Annotated[SecretStr, AfterValidator(_sendable)]
+Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class Settings(BaseSettings):
     """Where the bus, the store and the stream definitions are, and where to listen."""
 
-    model_config = SettingsConfigDict(env_prefix="DRIFTLINE_", env_ignore_empty=True, extra="ignore", secrets_dir=None)
+    model_config = SettingsConfigDict(
+        env_prefix="DRIFTLINE_", env_ignore_empty=True, extra="ignore", secrets_dir=None, hide_input_in_errors=True
+    )
 
     streams: Path = Path("streams")
     """Folder of stream definitions."""
@@ -48,10 +70,12 @@ class Settings(BaseSettings):
     """Kafka topic that the store writes its events to, where it can."""
     store_poll: float = Field(30.0, gt=0)
     """Seconds between looks at the store when no event comes."""
-    token: SecretStr | None = None
+    token: Token | None = None
     """Bearer token that whatever changes something needs; without one, nothing is asked."""
+    allow_anonymous: bool = False
+    """Whether a service without a token may listen beyond its own machine, for whoever comes to change something."""
     host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535)
+    port: Port = 8000
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
@@ -59,6 +83,23 @@ class Settings(BaseSettings):
         """In front of every key in the bucket; empty or ending in a slash."""
         prefix = urlsplit(self.store).path.strip("/") if self.store.startswith("s3://") else ""
         return f"{prefix}/" if prefix else ""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether nobody beyond this machine reaches the service."""
+        return is_loopback(self.host)
+
+    def contradictions(self) -> Iterator[str]:
+        """What can't be meant together, a line each. Services add theirs."""
+        yield from contradictions.of_kafka(self)
+        yield from contradictions.of_store(self)
+        yield from contradictions.of_environment(os.environ)
+
+    def doubts(self) -> Iterator[str]:
+        """What may be a mistake, a line each. Services add theirs."""
+        folder = os.environ.get(SECRETS)
+        yield from slips(os.environ, type(self).model_fields)
+        yield from slips((path.name for path in Path(folder or "nowhere").glob("driftline_*")), type(self).model_fields)
 
     @property
     def loop(self) -> LoopSettings:
@@ -73,18 +114,39 @@ class Settings(BaseSettings):
 S = TypeVar("S", bound=Settings)
 
 
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def read_settings(kind: type[S], **given: Any) -> S:
     """The settings as the environment gives them, but for what is `given`. Raises InvalidInput: a line a mistake.
 
     DRIFTLINE_SECRETS names a folder of files such as driftline_token, each with the value of a setting: what must not
     stand in an environment.
     """
-    folder = os.environ.get("DRIFTLINE_SECRETS")
-    if folder is not None and not Path(folder).is_dir():
-        raise InvalidInput(f"DRIFTLINE_SECRETS: found {folder!r}, expected a folder that can be read")
+    folder = os.environ.get(SECRETS) or None
+    if folder is not None and not (Path(folder).is_dir() and os.access(folder, os.R_OK | os.X_OK)):
+        raise InvalidInput(f"{SECRETS}: found {folder!r}, expected a folder that can be read")
     try:
-        return kind(_secrets_dir=folder, **given)
+        settings = kind(_secrets_dir=folder, **given)
     except ValidationError as error:
-        wrong = [(f"DRIFTLINE_{'_'.join(map(str, e['loc']))}".upper(), e["input"], e["msg"]) for e in error.errors()]
-        lines = [f"{variable}: found {found!r}: {expected}" for variable, found, expected in wrong]
-        raise InvalidInput("\n".join(lines)) from error
+        raise InvalidInput("\n".join(_mistake(kind, each) for each in error.errors())) from error
+    except (SettingsError, UnicodeDecodeError, OSError) as error:
+        # A file that can't be read. Its content may be a secret, so nothing of it is shown.
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        where = getattr(error, "filename", None) or folder
+        raise InvalidInput(f"{SECRETS}: found {where!r}, expected files of text that can be read: {reason}") from None
+    wrong = list(settings.contradictions())
+    if wrong:
+        raise InvalidInput("\n".join(wrong))
+    return settings
+
+
+def _mistake(kind: type[Settings], error: ErrorDetails) -> str:
+    name = str(error["loc"][0])
+    is_secret = SecretStr.__name__ in repr(kind.model_fields[name])
+    found = "a secret that is not shown" if is_secret else shown(error["input"])
+    return f"{variable(name)}: found {found}: {error['msg'].removeprefix('Value error, ')}"

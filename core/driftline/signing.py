@@ -135,6 +135,9 @@ def read(path: Path) -> str:
         return path.read_text()
     except OSError as error:
         raise InvalidInput(f"{path}: found no readable file, expected keys in it: {error.strerror}") from error
+    except UnicodeDecodeError:
+        # What it holds may be a secret, so nothing of it is shown.
+        raise InvalidInput(f"{path}: found bytes that are no text, expected keys in it") from None
 
 
 def _public_key(text: str) -> Ed25519PublicKey:

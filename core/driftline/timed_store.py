@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
 
-from driftline.errors import StoreUnavailable
+from driftline.errors import Conflict, NotFound, StoreUnavailable
 from driftline.hints import Keys
 from driftline.metrics import Metrics
 from driftline.store import Listed, Store, Stored
@@ -16,15 +16,26 @@ class TimedStore:
     def __init__(self, store: Store, metrics: Metrics) -> None:
         self._store = store
         self._metrics = metrics
+        self._trouble: StoreUnavailable | None = None
+
+    async def answered(self) -> None:
+        """Raises the StoreUnavailable that the last call ended with, if it did: asks the store for nothing itself."""
+        if self._trouble is not None:
+            raise StoreUnavailable(str(self._trouble))
 
     @contextmanager
     def _timed(self, operation: str) -> Iterator[None]:
         began, outcome = time.perf_counter(), "ok"
         try:
             yield
-        except StoreUnavailable:
-            outcome = "unavailable"
+        except StoreUnavailable as error:
+            outcome, self._trouble = "unavailable", error
             raise
+        except (NotFound, Conflict):
+            self._trouble = None
+            raise
+        else:
+            self._trouble = None
         finally:
             self._metrics.store_seconds.labels(operation, outcome).observe(time.perf_counter() - began)
 

@@ -1,22 +1,41 @@
-"""The CloudFormation templates, deployed on a local emulator, with the services' own code on what they made."""
+"""The CloudFormation templates, deployed on a local emulator, and the services at work on what they made."""
 
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any, Self
 
 import cfnlint.decode.cfn_yaml
+import httpx
 import pytest
 import stamina
+from fastapi import FastAPI
+from pydantic import SecretStr
 
+from driftline import tables
+from driftline.definition import StreamDefinition
+from driftline.memory import MemoryBus
 from driftline.s3 import S3Settings, S3Store
+from driftline.settings import Settings, read_settings
+from driftline.signing import Signer, new_key
+from driftline.store import Listed, Stored
 from driftline_cli import objects
+from driftline_cli.replay import chunks, post
+from driftline_inference.app import create_app as create_inference
+from driftline_inference.settings import InferenceSettings
+from driftline_ingest.app import create_app as create_ingest
+from driftline_ingest.settings import IngestSettings
+from driftline_trainer.app import create_app as create_trainer
+from driftline_trainer.settings import TrainerSettings
 from tests.conftest import ROOT
 from tests.s3_server import S3Server
 
 TEMPLATES = ROOT / "deploy" / "aws"
-PATIENCE_S = 60
+PATIENCE_S = 120
 
 
 class NotYetError(Exception):
@@ -52,36 +71,219 @@ async def deploy(server: S3Server, name: str, template: str, **parameters: str) 
     return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
 
+class Noted(S3Store):
+    """Writes down which of AWS's actions it asks for, and on what."""
+
+    def __init__(self, settings: S3Settings) -> None:
+        super().__init__(settings)
+        self._bucket = settings.bucket
+        self.asked: set[tuple[str, str]] = set()
+
+    def _note(self, action: str, key: str) -> None:
+        self.asked.add((action, f"arn:aws:s3:::{self._bucket}/{key}"))
+
+    async def get(self, key: str, *, unless: str | None = None) -> Stored | None:
+        self._note("s3:GetObject", key)
+        return await super().get(key, unless=unless)
+
+    async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        self._note("s3:PutObject", key)
+        return await super().put(key, body, if_absent=if_absent, if_match=if_match)
+
+    async def delete(self, key: str) -> None:
+        self._note("s3:DeleteObject", key)
+        await super().delete(key)
+
+    async def list(self, prefix: str, *, after: str = "") -> AsyncIterator[Listed]:
+        self.asked.add(("s3:ListBucket", f"arn:aws:s3:::{self._bucket}"))
+        async for listed in super().list(prefix, after=after):
+            yield listed
+
+
+def store_of(settings: Settings) -> Noted:
+    """As `driftline.ports` opens it."""
+    bucket = settings.store.removeprefix("s3://")
+    return Noted(S3Settings(bucket, endpoint=settings.store_endpoint, queue=settings.store_queue))
+
+
+class Services:
+    """Ingest and inference on a device, the trainer in the cloud: set up by the outputs of the stacks alone."""
+
+    def __init__(
+        self, server: S3Server, made: dict[str, str], device: dict[str, str], stream: StreamDefinition
+    ) -> None:
+        streams, bus, key = {stream.name: stream}, MemoryBus(), new_key()
+        # Nobody looks by himself for an hour: whatever happens, happens by an event.
+        common = {"store": made["Store"], "store_endpoint": server.endpoint, "store_poll": 3600, "token": None}
+        training = read_settings(
+            TrainerSettings,
+            **common,
+            store_queue=made["TrainerQueue"],
+            data_dir=server.folder,
+            signing_key=SecretStr(key),
+        )
+        inferring = read_settings(
+            InferenceSettings,
+            **common,
+            store_queue=device["Queue"],
+            edge="pi-1",
+            trusted_keys=Signer(key).public,
+            cache=server.folder / "cache",
+        )
+        taking = read_settings(IngestSettings, **common)
+        self.stores = {"trainer": store_of(training), "inference": store_of(inferring), "ingest": store_of(taking)}
+        self._apps = {
+            "trainer": create_trainer(training, self.stores["trainer"], streams=streams),
+            "inference": create_inference(inferring, bus, self.stores["inference"], streams=streams),
+            "ingest": create_ingest(taking, bus, self.stores["ingest"], streams=streams),
+        }
+        self._stream = stream.name
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        for app in self._apps.values():
+            await self._stack.enter_async_context(app.router.lifespan_context(app))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    def client(self, name: str) -> httpx.AsyncClient:
+        app: FastAPI = self._apps[name]
+        return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{name}", timeout=PATIENCE_S)
+
+    async def serves(self, member: str, beginning: str) -> dict[str, Any]:
+        """The status of a member's model at inference, once a version that begins so serves."""
+        async with self.client("inference") as client:
+            async for attempt in stamina.retry_context(
+                on=AssertionError, attempts=None, timeout=PATIENCE_S, wait_initial=0.1, wait_max=0.5
+            ):
+                with attempt:
+                    status = (await client.get(f"/v1/models/{self._stream}.{member}")).raise_for_status().json()
+                    async with self.client("trainer") as trainer:
+                        jobs = (await trainer.get("/v1/jobs")).json()
+                    assert (status["version"] or "").startswith(beginning), (status, jobs)
+        return status
+
+
+def policies(bucket: str) -> dict[str, Sequence[Any]]:
+    """By service the statements of its policy in the templates, for this bucket."""
+    arn = f"arn:aws:s3:::{bucket}"
+    names = {"AWS::Partition": "aws", "Bucket": bucket, "Bucket.Arn": arn}
+    store = cfnlint.decode.cfn_yaml.load(str(TEMPLATES / "store.yaml"))["Resources"]
+    device = cfnlint.decode.cfn_yaml.load(str(TEMPLATES / "device.yaml"))["Resources"]
+    (trainer,) = store["TrainerRole"]["Properties"]["Policies"]
+    documents = {
+        "trainer": trainer["PolicyDocument"],
+        "ingest": device["IngestPolicy"]["Properties"]["PolicyDocument"],
+        "inference": device["InferencePolicy"]["Properties"]["PolicyDocument"],
+    }
+    return {service: _resolved(document["Statement"], names) for service, document in documents.items()}
+
+
+def _resolved(value: Any, names: dict[str, str]) -> Any:
+    """A template's value with its names replaced; what is of no bucket stays as it is."""
+    if isinstance(value, list):
+        return [_resolved(each, names) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if "Fn::Sub" in value:
+        text = value["Fn::Sub"]
+        for name, found in names.items():
+            text = text.replace(f"${{{name}}}", found)
+        return text
+    if "Fn::GetAtt" in value:
+        name = ".".join(value["Fn::GetAtt"])
+        return names.get(name, name)
+    return {key: _resolved(each, names) for key, each in value.items()}
+
+
+def allows(statements: Sequence[Any], action: str, resource: str) -> bool:
+    return any(
+        statement["Effect"] == "Allow"
+        and action in _list(statement["Action"])
+        and any(fnmatchcase(resource, pattern) for pattern in _list(statement["Resource"]))
+        for statement in statements
+    )
+
+
+def _list(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
 @pytest.mark.s3
-async def test_a_new_model_is_heard_of_by_the_device_and_a_new_window_by_the_trainer(server: S3Server):
+async def test_a_model_reaches_the_device_and_its_windows_the_trainer_and_nobody_asks_for_more_than_he_may(
+    server: S3Server, temperature: StreamDefinition, tmp_path: Path
+):
+    training = temperature.training.model_copy(update={"epochs": 2, "units": (16,), "networks": 1})
+    quick = temperature.model_copy(update={"training": training, "window": 100})
+    rows = tables.read_file(ROOT / "data" / "la-haute-borne.parquet", quick)
+    (tmp_path / "history.parquet").write_bytes(tables.encode(rows.take(slice(0, 8000)), quick))
     made = await deploy(server, "driftline", "store.yaml")
     device = await deploy(
         server, "driftline-pi-1", "device.yaml", Device="pi-1", Bucket=made["BucketName"], ModelTopic=made["ModelTopic"]
     )
-    assert made["Store"] == f"s3://{made['BucketName']}"
+    async with Services(server, made, device, quick) as services:
+        async with services.client("trainer") as client:
+            asked = {"stream": quick.name, "member": "batch", "history": "history.parquet"}
+            (await client.post("/v1/jobs", json=asked)).raise_for_status()
+        # S3 -> SNS -> the device's queue: both are swapped in.
+        for member in ("batch", "speed"):
+            await services.serves(member, "v000001-")
+        async with services.client("ingest") as client:
+            for part in chunks(rows.take(slice(8000, 9700)), 200):
+                await post(client, quick, part)
+        # Windows -> S3 -> the trainer's queue -> a retraining -> S3 -> SNS -> the device's queue.
+        await services.serves("speed", "v000002-")
+        assert (await services.serves("batch", "v000001-"))["refused"] == {}
+    allowed = policies(made["BucketName"])
+    for service, store in services.stores.items():
+        assert store.asked
+        refused = {each for each in store.asked if not allows(allowed[service], *each)}
+        assert refused == set(), service
+    assert not allows(allowed["ingest"], "s3:GetObject", f"arn:aws:s3:::{made['BucketName']}/models/a")
+    assert not allows(allowed["inference"], "s3:PutObject", f"arn:aws:s3:::{made['BucketName']}/models/a/current.json")
+    assert not allows(allowed["trainer"], "s3:PutObject", f"arn:aws:s3:::{made['BucketName']}/windows/a")
 
-    def store(queue: str) -> S3Store:
-        return S3Store(S3Settings(made["BucketName"], endpoint=server.endpoint, queue=queue))
 
-    edge, trainer = store(device["Queue"]), store(made["TrainerQueue"])
-    try:
-        pointer, window = "models/a/speed/current.json", "windows/a/k/000000000000-000000000249.parquet"
-        heard = asyncio.create_task(hear(edge, "models/", pointer))
-        seen = asyncio.create_task(hear(trainer, "windows/", window))
-        await trainer.put(pointer, b"{}", if_absent=True)
-        await edge.put(window, b"PAR1", if_absent=True)
-        async with asyncio.timeout(PATIENCE_S):
-            await asyncio.gather(heard, seen)
-    finally:
-        await edge.close()
-        await trainer.close()
+@pytest.mark.s3
+async def test_what_goes_wrong_raises_an_alarm(server: S3Server):
+    """One for each queue that is not read, each that holds what nobody could do, and for refused requests."""
+    topic = "arn:aws:sns:us-east-1:000000000000:alarms"
+    made = await deploy(server, "driftline", "store.yaml", AlarmTopic=topic)
+    await deploy(
+        server,
+        "driftline-pi-1",
+        "device.yaml",
+        Device="pi-1",
+        Bucket=made["BucketName"],
+        ModelTopic=made["ModelTopic"],
+        AlarmTopic=topic,
+    )
+    async with objects._client("cloudwatch", server.folder, server.port) as watch:
+        alarms = (await watch.describe_alarms())["MetricAlarms"]
+    assert all(alarm["AlarmActions"] == [topic] for alarm in alarms)
+    watched = {(alarm["MetricName"], *sorted(each["Value"] for each in alarm["Dimensions"])) for alarm in alarms}
+    assert watched == {
+        ("ApproximateAgeOfOldestMessage", "driftline-trainer"),
+        ("ApproximateAgeOfOldestMessage", "driftline-pi-1-pi-1"),
+        ("ApproximateNumberOfMessagesVisible", "driftline-trainer-dead-letters"),
+        ("ApproximateNumberOfMessagesVisible", "driftline-pi-1-pi-1-dead-letters"),
+        ("NumberOfNotificationsFailed", "driftline-models"),
+        ("4xxErrors", "all", made["BucketName"]),
+    }
 
 
-async def hear(store: S3Store, prefix: str, key: str) -> None:
-    """Returns when an event, and not a poll, has named the key."""
-    async for keys in store.watch(prefix, poll=3600):
-        if keys is not None and key in keys:
-            return
+@pytest.mark.parametrize(
+    ("template", "queue", "aside"),
+    [("store.yaml", "TrainerQueue", "TrainerDeadLetters"), ("device.yaml", "Queue", "DeadLetters")],
+)
+def test_what_is_taken_five_times_and_never_done_is_set_aside(template: str, queue: str, aside: str):
+    """As the template says: the emulator leaves this out."""
+    resources = cfnlint.decode.cfn_yaml.load(str(TEMPLATES / template))["Resources"]
+    redrive = resources[queue]["Properties"]["RedrivePolicy"]
+    assert redrive == {"deadLetterTargetArn": {"Fn::GetAtt": [aside, "Arn"]}, "maxReceiveCount": 5}
+    assert resources[aside]["Properties"]["SqsManagedSseEnabled"]
 
 
 @pytest.mark.s3

@@ -11,6 +11,7 @@ from driftline.bus import Bus, Envelope, Output
 from driftline.kafka import KafkaBus, KafkaSettings
 from driftline.memory import MemoryBus
 from driftline.messages import Topic
+from tests.security.kafka_server import PASSWORD, USER, SecureKafka
 
 PARTITIONS = 2
 
@@ -97,14 +98,30 @@ class World:
         self.folds = folds(f"folds-{name}")
 
 
-@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.kafka)])
+def kafka_settings(request: pytest.FixtureRequest) -> KafkaSettings:
+    if request.param == "kafka":
+        return KafkaSettings(request.getfixturevalue("brokers"), partitions=PARTITIONS)
+    secure: SecureKafka = request.getfixturevalue("secure_kafka")
+    return KafkaSettings(
+        secure.brokers,
+        partitions=PARTITIONS,
+        security_protocol="SASL_SSL",
+        sasl_mechanism="SCRAM-SHA-512",
+        sasl_username=USER,
+        sasl_password=PASSWORD,
+        ca_file=str(secure.ca_file),
+    )
+
+
+@pytest.fixture(
+    params=["memory", *(pytest.param(name, marks=pytest.mark.kafka) for name in ("kafka", "kafka by SASL_SSL"))]
+)
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     if request.param == "memory":
         bus = MemoryBus(PARTITIONS)
         yield World(bus, bus)
         return
-    brokers = request.getfixturevalue("brokers")
-    settings = KafkaSettings(brokers, partitions=PARTITIONS)
+    settings = kafka_settings(request)
     bus, another = KafkaBus(settings), KafkaBus(settings)
     yield World(bus, another)
     await bus.close()

@@ -26,13 +26,22 @@ async def s3_store(s3_server: S3Server) -> AsyncIterator[S3Store]:
 
 
 @pytest.fixture
+async def https_store(secure_s3_server: S3Server) -> AsyncIterator[S3Store]:
+    bucket = f"test-{uuid.uuid4().hex[:8]}"
+    await objects.prepare(secure_s3_server.folder, secure_s3_server.port, bucket, secure_s3_server.scheme)
+    found = S3Store(S3Settings(bucket, prefix="edge/", endpoint=secure_s3_server.endpoint, timeout=5.0))
+    yield found
+    await found.close()
+
+
+@pytest.fixture
 async def aside_store(tmp_path: Path) -> AsyncIterator[Aside]:
     aside = Aside(FolderStore(tmp_path / "store"))
     yield aside
     await aside.close()
 
 
-@pytest.fixture(params=["folder", "aside", pytest.param("s3", marks=pytest.mark.s3)])
+@pytest.fixture(params=["folder", "aside", *(pytest.param(name, marks=pytest.mark.s3) for name in ("s3", "https"))])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "folder":
         return FolderStore(tmp_path / "store")

@@ -46,4 +46,4 @@ class Overview:
         except (httpx.HTTPError, ValueError, KeyError) as error:
             return ServiceHealth(name, "away", type(error).__name__)
         missing = "; ".join(f"{check}: {state}" for check, state in checks.items() if state != "ok")
-        return ServiceHealth(name, "not ready" if missing else "ready", missing)
+        return ServiceHealth(name, "ready" if answer.is_success else "not ready", missing)

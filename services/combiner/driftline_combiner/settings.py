@@ -1,20 +1,36 @@
 """Settings of the combiner."""
 
-from pydantic import Field
+from collections.abc import Iterator
+from typing import Annotated
 
-from driftline.settings import Settings
+from pydantic import BeforeValidator, Field
+from pydantic_core import from_json
+from pydantic_settings import NoDecode
+
+from driftline.contradictions import of_url
+from driftline.settings import Port, Settings
+
+
+def _parsed(value: object) -> object:
+    """What stands in the environment is JSON. Raises ValueError."""
+    return from_json(value) if isinstance(value, str) else value
 
 
 class CombinerSettings(Settings):
     """The environment's DRIFTLINE_… variables that all services share."""
 
-    port: int = 8003
+    port: Port = 8003
     page_points: int = Field(1000, ge=0, le=10_000)
     """Blends of each series that the dashboard begins with, kept in memory; 0 does without the dashboard."""
-    page_services: dict[str, str] = Field(default_factory=dict)
+    page_services: Annotated[dict[str, str], NoDecode, BeforeValidator(_parsed)] = Field(default_factory=dict)
     """By name the URLs of the services whose health and models the dashboard shows, as JSON."""
     metrics_by_key: bool = False
     """Whether errors and weights of every series are told to Prometheus, too; for some dozens of them."""
-    trainer: str | None = Field(None, pattern="^https?://")
+    trainer: str | None = None
     """The trainer's URL, which is asked for a new speed model on drift and on negative skill; with `token`, if there is
     one."""
+
+    def contradictions(self) -> Iterator[str]:
+        yield from super().contradictions()
+        for name, url in [("trainer", self.trainer), *(("page_services", url) for url in self.page_services.values())]:
+            yield from of_url(name, url)

@@ -40,7 +40,8 @@ def create_app(
     """Forecasts from the records topic with the store's models. `models` may be given by who wants to steer them."""
     metrics = metrics or Metrics()
     store = TimedStore(store, metrics)
-    serving = models or Models(store, streams, metrics, settings.fetcher(), settings.open_cache(), settings.edge)
+    cache = settings.open_cache()
+    serving = models or Models(store, streams, metrics, settings.fetcher(), cache, settings.edge)
 
     def leave(stream: str, member: str, version: str, reason: str) -> None:
         serving.leave(stream, member, version, reason)
@@ -82,8 +83,10 @@ def create_app(
         await bus.close()
         await store.close()
 
-    # Without the store the edge goes on forecasting, so readiness asks for the bus alone.
-    checks = [Check("bus", bus.check)]
+    # Without store and cache the edge goes on forecasting, so readiness asks for the bus alone.
+    checks = [Check("bus", bus.check), Check("store", store.answered, needed=False)]
+    if cache is not None:
+        checks.append(Check("cache", cache.check, needed=False))
     app = create_service(
         "inference",
         "Forecasts every record with all members; serves the models that the store's pointers name.",
@@ -103,5 +106,5 @@ def create_app(
         )
     )
     app.include_router(webhook.routes(watch, settings.token))
-    app.include_router(v2.routes(serving, app.version, checks))
+    app.include_router(v2.routes(serving, app.version, [check for check in checks if check.needed]))
     return app

@@ -90,6 +90,8 @@ class Models:
         """
         async with self._reconciling:
             await self._restore()
+            if self._cache is not None and keys is None:
+                await self._cache.catch_up()
             for standing in self._standings.values():
                 if keys is None or manifests.pointer_key(*standing.name) in keys:
                     await self._follow(standing)

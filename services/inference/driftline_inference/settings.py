@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from driftline.folder import FolderStore
-from driftline.settings import Settings
+from driftline.settings import Port, Settings
 from driftline.signing import Trust, read
 from driftline_inference.cache import Cache
 from driftline_inference.versions import MODEL_LIMIT, Fetcher
@@ -15,7 +15,7 @@ from driftline_inference.versions import MODEL_LIMIT, Fetcher
 class InferenceSettings(Settings):
     """Whose models are believed, beside what all services share."""
 
-    port: int = 8002
+    port: Port = 8002
     trusted_keys: str = ""
     """Ed25519 public keys in base64, with commas between: a model must be signed by one of them."""
     trusted_keys_file: Path | None = None

@@ -71,7 +71,8 @@ def create_app(
         "Takes sensor records in, and archives training windows and results in the object store.",
         metrics=metrics,
         jobs=jobs,
-        checks=[Check("bus", bus.check)],
+        # The archive waits for the store; records are taken meanwhile.
+        checks=[Check("bus", bus.check), Check("store", store.answered, needed=False)],
         on_death=on_death,
         close=close,
     )

@@ -104,6 +104,15 @@ class MqttDoor:
 
     @stamina.retry(on=(aiomqtt.MqttError, BusUnavailable), attempts=None, timeout=None, wait_max=10.0)
     async def _follow(self) -> None:
+        try:
+            await self._session()
+        except aiomqtt.MqttError as error:
+            broker = f"{self._settings.mqtt_host}:{self._settings.mqtt_port}"
+            log.warning("the MQTT broker %s is away or does not let this door in: %s", broker, error)
+            raise
+
+    async def _session(self) -> None:
+        """Follows the topics until the broker is lost."""
         client = self._client()
         # An acknowledgement says that the bus has it, not that it has arrived here. aiomqtt has no name for this.
         client._client.manual_ack_set(True)  # noqa: SLF001

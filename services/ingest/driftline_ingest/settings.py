@@ -1,16 +1,18 @@
 """Settings of ingest."""
 
 import socket
+from collections.abc import Iterator
 
 from pydantic import Field, SecretStr
 
-from driftline.settings import Settings
+from driftline.contradictions import line, of_authority, variable
+from driftline.settings import Port, Settings, is_loopback
 
 
 class IngestSettings(Settings):
     """What the door takes at once, beside what all services share."""
 
-    port: int = 8001
+    port: Port = 8001
     body_limit: int = Field(8 * 1024 * 1024, ge=1)
     """Bytes of one request at most."""
     mqtt_host: str | None = None
@@ -26,3 +28,18 @@ class IngestSettings(Settings):
     """This replica's name at the broker, which keeps for it what comes while it is away."""
     refusals_listed: int = Field(100, ge=0)
     """Refused rows that an answer lists at most; it counts them all."""
+
+    def contradictions(self) -> Iterator[str]:
+        yield from super().contradictions()
+        names = ("mqtt_username", "mqtt_password", "mqtt_ca_file")
+        given = [name for name in names if getattr(self, name) is not None]
+        if given and self.mqtt_host is None:
+            yield line("mqtt_host", None, f"the broker's name, since {variable(given[0])} is set")
+        if self.mqtt_ca_file is not None and not self.mqtt_tls:
+            yield line("mqtt_tls", self.mqtt_tls, f"true, since {variable('mqtt_ca_file')} is set")
+        yield from of_authority(variable("mqtt_ca_file"), self.mqtt_ca_file)
+
+    def doubts(self) -> Iterator[str]:
+        yield from super().doubts()
+        if self.mqtt_password is not None and not self.mqtt_tls and not is_loopback(self.mqtt_host or ""):
+            yield f"DRIFTLINE_MQTT_PASSWORD goes to {self.mqtt_host} in the clear; DRIFTLINE_MQTT_TLS=true encrypts it"

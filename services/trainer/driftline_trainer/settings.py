@@ -1,19 +1,21 @@
 """Settings of the trainer."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from socket import gethostname
 
 from pydantic import Field, SecretStr
 
-from driftline.settings import Settings
+from driftline.contradictions import line, variable
+from driftline.settings import Port, Settings
 from driftline.signing import Signer, read
 
 
 class TrainerSettings(Settings):
     """What a job may read and how many are remembered, beside what all services share."""
 
-    port: int = 8004
+    port: Port = 8004
     data_dir: Path = Path("data")
     """Folder of history files that a job may name."""
     signing_key: SecretStr | None = None
@@ -35,6 +37,11 @@ class TrainerSettings(Settings):
     @property
     def holder(self) -> str:
         return self.trainer_name or f"{re.sub('[^A-Za-z0-9._-]', '-', gethostname())}-{self.port}"
+
+    def contradictions(self) -> Iterator[str]:
+        yield from super().contradictions()
+        if self.signing_key is not None and self.signing_key_file is not None:
+            yield line("signing_key_file", str(self.signing_key_file), f"none, since {variable('signing_key')} is set")
 
     def signer(self) -> Signer | None:
         """Raises InvalidInput for what is no key."""

@@ -1,0 +1,109 @@
+"""The MQTT door by TLS with a password, at a real mosquitto."""
+
+import asyncio
+import shutil
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiomqtt
+import pytest
+import stamina
+
+from driftline.definition import StreamDefinition, parse
+from driftline.folder import FolderStore
+from driftline.memory import MemoryBus
+from driftline.messages import RECORDS
+from driftline.settings import read_settings
+from driftline_cli.broker import free_port
+from driftline_ingest.app import create_app
+from driftline_ingest.settings import IngestSettings
+from tests.security.authority import Authority
+from tests.started import Started
+
+MOSQUITTO = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
+PATIENCE_S = 60
+USER, PASSWORD, WRONG = "me", "c0rrect-horse", "wr0ng-horse"
+DEFINITION = "name: tank\ntime: {column: when, period: 1s}\nkey: id\ntarget: y\nmqtt: {topic: 'plant/{key}/tank'}\n"
+TANK: StreamDefinition = parse(DEFINITION, "tank.yaml")
+
+
+@dataclass(frozen=True)
+class SecureBroker:
+    port: int
+    ca_file: Path
+
+
+@pytest.fixture
+async def broker(tmp_path: Path) -> AsyncIterator[SecureBroker]:
+    if MOSQUITTO is None:
+        pytest.skip("no mosquitto here: Debian's package mosquitto has it")
+    authority, port = Authority(tmp_path / "authority"), free_port()
+    certificate, key = authority.server()
+    passwords, config = tmp_path / "passwords", tmp_path / "mosquitto.conf"
+    command = ("mosquitto_passwd", "-b", "-c", str(passwords), USER, PASSWORD)
+    assert await (await asyncio.create_subprocess_exec(*command)).wait() == 0
+    config.write_text(
+        f"listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\nuser root\n"
+        f"certfile {certificate}\nkeyfile {key}\n"
+    )
+    process = await asyncio.create_subprocess_exec(MOSQUITTO, "-c", str(config), stderr=asyncio.subprocess.DEVNULL)
+    yield SecureBroker(port, authority.file)
+    process.terminate()
+    await process.wait()
+
+
+@asynccontextmanager
+async def ingest(broker: SecureBroker, bus: MemoryBus, folder: Path, **changes: object) -> AsyncIterator[None]:
+    right = {"mqtt_username": USER, "mqtt_password": PASSWORD, "mqtt_tls": True, "mqtt_ca_file": str(broker.ca_file)}
+    settings = read_settings(
+        IngestSettings, **{"mqtt_host": "127.0.0.1", "mqtt_port": broker.port, "mqtt_name": "one"} | right | changes
+    )
+    app = create_app(settings, bus, FolderStore(folder), streams={"tank": TANK}, on_death=lambda *_: None)
+    async with app.router.lifespan_context(app):
+        yield
+
+
+async def test_records_come_in_by_tls_with_a_password(broker: SecureBroker, tmp_path: Path):
+    bus = MemoryBus()
+    sensor = ssl.create_default_context(cafile=broker.ca_file)
+
+    @stamina.retry(on=(aiomqtt.MqttError, TimeoutError), attempts=None, timeout=PATIENCE_S)
+    async def sent_and_received() -> None:
+        """Again and again: what comes before the door has subscribed is nobody's."""
+        async with aiomqtt.Client(
+            "127.0.0.1", broker.port, username=USER, password=PASSWORD, tls_context=sensor
+        ) as client:
+            await client.publish("plant/north/tank", '{"y": 1.5, "when": "2026-01-01T00:00:00Z"}', qos=1)
+        async with asyncio.timeout(2):
+            async for page in bus.tail(RECORDS, earliest=True):
+                if page:
+                    assert page[0].value.values == {"y": 1.5}
+                    return
+
+    async with ingest(broker, bus, tmp_path / "store"):
+        await sent_and_received()
+
+
+@pytest.mark.parametrize(("wrong", "why"), [("password", "Not authorized"), ("authority", "CERTIFICATE_VERIFY_FAILED")])
+async def test_the_door_says_why_it_is_not_let_in(broker: SecureBroker, tmp_path: Path, wrong: str, why: str):
+    other = Authority(tmp_path / "other", "another").file
+    (tmp_path / "streams").mkdir()
+    (tmp_path / "streams" / "tank.yaml").write_text(DEFINITION)
+    environment = {
+        "DRIFTLINE_STREAMS": str(tmp_path / "streams"),
+        "DRIFTLINE_MQTT_HOST": "127.0.0.1",
+        "DRIFTLINE_MQTT_PORT": str(broker.port),
+        "DRIFTLINE_MQTT_USERNAME": USER,
+        "DRIFTLINE_MQTT_PASSWORD": WRONG if wrong == "password" else PASSWORD,
+        "DRIFTLINE_MQTT_TLS": "true",
+        "DRIFTLINE_MQTT_CA_FILE": str(other if wrong == "authority" else broker.ca_file),
+        "DRIFTLINE_LOG_LEVEL": "debug",
+    }
+    async with Started("ingest", tmp_path, environment) as service:
+        line = await service.says(f"the MQTT broker 127.0.0.1:{broker.port} is away or does not let this door in")
+        assert why in line
+    for secret in (PASSWORD, WRONG):
+        assert secret not in service.log
