@@ -1,7 +1,5 @@
 """The overlays render, are valid to the letter, and what runs in them may do no more than it must."""
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,8 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
+from driftline.errors import Unavailable
 from driftline_cli.stack import SERVICES
 from tests.conftest import ROOT
+from tests.golang import go_program
 
 KUSTOMIZE = "sigs.k8s.io/kustomize/kustomize/v5@v5.8.1"
 VERSION = "1.31"
@@ -24,20 +24,10 @@ OVERLAYS = {
 
 @pytest.fixture(scope="session")
 def kustomize() -> str:
-    """On the path, or built once by Go and kept."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "driftline" / "bin"
-    found = shutil.which("kustomize") or shutil.which("kustomize", path=str(cache))
-    if found is None:
-        if shutil.which("go") is None:
-            pytest.skip("neither kustomize nor go is here")
-        environment = os.environ | {"GOBIN": str(cache)}
-        built = subprocess.run(
-            ["go", "install", KUSTOMIZE], check=False, env=environment, capture_output=True, text=True
-        )
-        if built.returncode != 0:
-            pytest.skip(f"kustomize could not be built: {built.stderr[-200:]}")
-        found = str(cache / "kustomize")
-    return found
+    try:
+        return go_program("kustomize", KUSTOMIZE)
+    except Unavailable as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(params=OVERLAYS)
