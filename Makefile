@@ -8,7 +8,7 @@ BUILD_FLAGS ?=
 ENGINE ?=
 ENGINE_ENV = $(if $(ENGINE),eval "$$($(ENGINE) env)";)
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo check test kafka up down images compose-test bench bench-swap bench-keys accuracy clean
+.PHONY: help setup setup-dev demo check test kafka up down images compose-test bench bench-swap bench-keys bench-deployments accuracy clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -59,6 +59,9 @@ bench: setup-dev ## the chain against a bare relay, on one Kafka: writes docs/pe
 
 bench-keys: setup-dev ## 5,000 keys beside one: writes its figures into docs/scaling.md
 	$(RUN)/python -m tests.bench.keys
+
+bench-deployments: setup-dev ## the three deployments with a slow link: writes its figures into docs/deployments.md
+	$(RUN)/python -m tests.bench.deployments
 
 accuracy: setup ## every member on every stream, horizon and drift, in half an hour: writes docs/accuracy.md
 	@$(RUN)/driftline accuracy $(if $(PART),--part $(PART))
