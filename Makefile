@@ -22,11 +22,12 @@ setup-dev:
 demo: setup ## train, stream, retrain, blend: a table and pictures in demo-report/; KEEP=1 goes on serving
 	@$(RUN)/driftline demo $(if $(KEEP),--keep) $(if $(DRIFT),--drift $(DRIFT)) $(if $(STREAM),--stream $(STREAM))
 
-check: setup-dev ## format, lint, types, boundaries
+check: setup-dev ## format, lint, types, boundaries, Kubernetes manifests, alert rules and dashboards
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
 	$(RUN)/mypy core/driftline cli/driftline_cli services
 	$(RUN)/lint-imports
+	$(RUN)/python -m pytest -q tests/k8s tests/observe
 
 test: setup-dev ## all tests, with a real Kafka and a real S3 server; inference's on both TensorFlow Lite runtimes
 	$(RUN)/python -m pytest
