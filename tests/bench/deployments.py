@@ -16,6 +16,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
+from textwrap import fill
 from typing import Any
 
 import httpx
@@ -37,6 +38,7 @@ from tests.conftest import ROOT
 
 PAGE = ROOT / "docs" / "deployments.md"
 LINE = Line(delay_ms=40, mbit=20)
+PAGE_WIDTH = 120
 KEYS, WINDOW = 20, 50
 RECORDS_A_ROUND = KEYS * WINDOW
 """A window of every series, with the last of which a retraining is due."""
@@ -207,9 +209,9 @@ def render(found: Mapping[str, Figures], rate: float) -> str:
     head = (
         f"{LINE.delay_ms} ms each way and {LINE.mbit} Mbit/s for each connection, by Toxiproxy, all on one machine "
         f"({platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}); {KEYS} sensors, "
-        f"{rate:.0f} records/s in all, each in\na request of its own; windows of {WINDOW} records, a retraining every "
+        f"{rate:.0f} records/s in all, each in a request of its own; windows of {WINDOW} records, a retraining every "
         f"{RECORDS_A_ROUND:,}. Medians of {rounds} rounds of {RECORDS_A_ROUND:,} records; latencies without the first "
-        f"tenth of each round.\n\n"
+        f"tenth of each round."
     )
     rows = [["", *found], ["---"] * (len(found) + 1)]
     rows += [
@@ -230,7 +232,7 @@ def render(found: Mapping[str, Figures], rate: float) -> str:
         ]
         for place, step in enumerate(STEPS)
     ]
-    return head + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return f"{fill(head, PAGE_WIDTH)}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _both(latencies: Sequence[Latency]) -> str:
