@@ -8,7 +8,7 @@ BUILD_FLAGS ?=
 ENGINE ?=
 ENGINE_ENV = $(if $(ENGINE),eval "$$($(ENGINE) env)";)
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo check test kafka up down images compose-test bench bench-swap bench-keys accuracy clean
+.PHONY: help setup setup-dev demo check test kafka up down images compose-test bench bench-swap bench-keys bench-deployments accuracy clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -22,11 +22,12 @@ setup-dev:
 demo: setup ## train, stream, retrain, blend: a table and pictures in demo-report/; KEEP=1 goes on serving
 	@$(RUN)/driftline demo $(if $(KEEP),--keep) $(if $(DRIFT),--drift $(DRIFT)) $(if $(STREAM),--stream $(STREAM))
 
-check: setup-dev ## format, lint, types, boundaries
+check: setup-dev ## format, lint, types, boundaries, Kubernetes manifests, alert rules and dashboards
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
 	$(RUN)/mypy core/driftline cli/driftline_cli services
 	$(RUN)/lint-imports
+	$(RUN)/python -m pytest -q tests/k8s tests/observe
 
 test: setup-dev ## all tests, with a real Kafka and a real S3 server; inference's on both TensorFlow Lite runtimes
 	$(RUN)/python -m pytest
@@ -59,6 +60,9 @@ bench: setup-dev ## the chain against a bare relay, on one Kafka: writes docs/pe
 
 bench-keys: setup-dev ## 5,000 keys beside one: writes its figures into docs/scaling.md
 	$(RUN)/python -m tests.bench.keys
+
+bench-deployments: setup-dev ## the three deployments with a slow link: writes its figures into docs/deployments.md
+	$(RUN)/python -m tests.bench.deployments
 
 accuracy: setup ## every member on every stream, horizon and drift, in half an hour: writes docs/accuracy.md
 	@$(RUN)/driftline accuracy $(if $(PART),--part $(PART))

@@ -20,6 +20,18 @@ FLEET: list[Panel] = [
         "Until inference, the combiner and the archive had worked a record off.",
         [("driftline:record_latency_seconds:p99_5m", "{{group}}")],
     ),
+    (
+        "From the sensor's time, 99 %",
+        "s",
+        "Until inference, the combiner (the blend) and the archive had worked a record off.",
+        [("driftline:sensor_latency_seconds:p99_5m", "{{group}}")],
+    ),
+    (
+        "By stage, 99 %",
+        "s",
+        "From a message's arrival on its topic to what was made of it.",
+        [("driftline:stage_latency_seconds:p99_5m", "{{group}}")],
+    ),
     ("Lag", "short", "Messages after a group's last checkpoint.", [("driftline:lag_messages:sum", "{{group}}")]),
     (
         "Refused and dropped",
@@ -93,7 +105,10 @@ MODELS: list[Panel] = [
         "short",
         "In an hour.",
         [
-            ("sum by (stream, member) (increase(driftline_model_swaps_total[1h]))", "swapped {{stream}} {{member}}"),
+            (
+                "sum by (stream, member, reason) (increase(driftline_model_swaps_total[1h]))",
+                "swapped {{stream}} {{member}}: {{reason}}",
+            ),
             (
                 "sum by (stream, member, reason) (increase(driftline_models_refused_total[1h]))",
                 "refused {{stream}} {{member}}: {{reason}}",

@@ -33,6 +33,9 @@ class Ports:
         default_factory=lambda: dict(zip(SERVICES, (8001, 8002, 8003, 8004), strict=True))
     )
 
+    def url(self, service: str) -> str:
+        return f"http://127.0.0.1:{self.services[service]}"
+
     @classmethod
     def free(cls) -> "Ports":
         """Ports that nobody has now."""
@@ -40,7 +43,10 @@ class Ports:
 
 
 class Stack:
-    """Everything lies in `folder`: data, logs and process ids. `brokers`: a Kafka that runs already."""
+    """Everything lies in `folder`: data, logs and process ids. `brokers`: a Kafka that runs already.
+
+    `through`: by service the ports at which it reaches the store and the others, where a link stands between them.
+    """
 
     def __init__(
         self,
@@ -50,17 +56,19 @@ class Stack:
         ports: Ports | None = None,
         brokers: str | None = None,
         environment: Mapping[str, str] | None = None,
+        through: Mapping[str, Ports] | None = None,
     ) -> None:
         self.folder = folder
         self.ports = ports or Ports()
         self._streams = streams
         self._brokers = brokers
         self._environment = dict(environment or {})
+        self._through = dict(through or {})
         self._keys = folder.absolute() / "keys"
         self._queues: dict[str, str] = {}
 
     def url(self, service: str) -> str:
-        return f"http://127.0.0.1:{self.ports.services[service]}"
+        return self.ports.url(service)
 
     def start_kafka(self) -> None:
         if self._brokers is None and processes.running(self.folder / "kafka", "kafka") is None:
@@ -104,16 +112,17 @@ class Stack:
         os.kill(pid, number)
 
     def _settings(self, service: str) -> dict[str, str]:
+        seen = self._through.get(service, self.ports)
         return {
             **objects.credentials(self.folder),
             **SMALL,
             "DRIFTLINE_BROKERS": self._brokers or f"127.0.0.1:{self.ports.kafka}",
             "DRIFTLINE_STORE": f"s3://{BUCKET}",
-            "DRIFTLINE_STORE_ENDPOINT": f"http://127.0.0.1:{self.ports.s3}",
+            "DRIFTLINE_STORE_ENDPOINT": f"http://127.0.0.1:{seen.s3}",
             "DRIFTLINE_STORE_REGION": objects.REGION,
             "DRIFTLINE_STREAMS": str(self._streams.absolute()),
             "DRIFTLINE_PORT": str(self.ports.services[service]),
-            "DRIFTLINE_TRAINER": self.url("trainer"),
+            "DRIFTLINE_TRAINER": seen.url("trainer"),
             "DRIFTLINE_PAGE_SERVICES": json.dumps({name: self.url(name) for name in SERVICES}),
             **self._signing(service),
             "DRIFTLINE_CACHE": str(self.folder.absolute() / "cache"),

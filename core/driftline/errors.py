@@ -15,6 +15,28 @@ DriftlineError
 └── RefusedModel              a model version that the edge does not trust, with its reason
 """
 
+from typing import Final, Literal, get_args
+
+EdgeRefusal = Literal[
+    "pointer",
+    "manifest",
+    "quarantine",
+    "signature",
+    "size",
+    "sha256",
+    "stream",
+    "load",
+    "flex",
+    "shape",
+    "golden",
+    "finite",
+    "remembered",
+]
+"""Why an edge refuses a version; few, since they are labels of a metric."""
+TrainerRefusal = Literal["rows", "parent", "gate", "usage"]
+Refusal = EdgeRefusal | TrainerRefusal
+EDGE_REFUSALS: Final[tuple[EdgeRefusal, ...]] = get_args(EdgeRefusal)
+
 
 class DriftlineError(Exception):
     """Everything that Driftline raises on purpose."""
@@ -67,10 +89,10 @@ class TooManyDeadLetters(DriftlineError):
 class RefusedModel(DriftlineError):
     """A model version that must not be served.
 
-    `reason` is one word of a bounded set (a metric label); the text says what was found and expected.
+    `reason` is one of a bounded set (a metric label); the text says what was found and expected.
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: Refusal, detail: str) -> None:
         super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail

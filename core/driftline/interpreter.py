@@ -5,7 +5,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from driftline.errors import RefusedModel
+from driftline.errors import EdgeRefusal, RefusedModel
 from driftline.manifest import PARITY, Golden
 
 try:
@@ -37,7 +37,7 @@ class Interpreter:
             (self._input,) = self._runtime.get_input_details()
             (self._output,) = self._runtime.get_output_details()
         except (ValueError, RuntimeError) as error:
-            reason = "flex" if "Flex" in str(error) or "Select TensorFlow op" in str(error) else "load"
+            reason: EdgeRefusal = "flex" if "Flex" in str(error) or "Select TensorFlow op" in str(error) else "load"
             raise RefusedModel(reason, f"the runtime can't load it: {error}") from error
         self.input_shape = tuple(int(size) for size in self._input["shape_signature"])
         rows, *self._row = self.input_shape or (0,)

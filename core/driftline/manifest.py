@@ -17,7 +17,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from driftline.definition import StreamDefinition
-from driftline.errors import RefusedModel
+from driftline.errors import Refusal, RefusedModel
 
 
 class Pointer(msgspec.Struct, frozen=True):
@@ -189,7 +189,7 @@ def encode(value: Pointer | Manifest | Quarantine | Usage) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value), indent=1)
 
 
-def decode(payload: bytes, kind: type[T], reason: str) -> T:
+def decode(payload: bytes, kind: type[T], reason: Refusal) -> T:
     """The pointer or manifest in `payload`. Raises RefusedModel with `reason`."""
     try:
         return msgspec.json.decode(payload, type=kind)
@@ -204,7 +204,7 @@ def verify(
 
     width: how many features the stream has.
     """
-    checks = (
+    checks: tuple[tuple[Refusal, str, object, object], ...] = (
         ("manifest", "version", manifest.version, version),
         ("manifest", "member", manifest.member, member),
         ("stream", "stream", manifest.stream, stream.name),

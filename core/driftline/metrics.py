@@ -1,16 +1,53 @@
 """The catalogue of metrics: every name, help and label in one place, the same in all services."""
 
 import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily
 
 LATENCY_BUCKETS: Final = (
     *(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75),
     *(1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0),
 )
+SENSOR_BUCKETS: Final = (*LATENCY_BUCKETS, 300.0, 600.0, 1800.0, 3600.0, 21600.0, 86400.0)
+"""A sensor may send what it measured much later."""
 JOB_BUCKETS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A gauge that is worked out when Prometheus asks."""
+
+    name: str
+    text: str
+    labels: tuple[str, ...]
+
+    def family(self) -> GaugeMetricFamily:
+        return GaugeMetricFamily(f"driftline_{self.name}", self.text, labels=self.labels)
+
+
+KEYED: Final = ("stream", "key", "horizon")
+"""`key` is `all`; single ones are told only where the settings say so, since they may be thousands."""
+SERIES: Final = Told("series", "Series that are owned here.", ("stream",))
+RMSE: Final = Told("rmse", "RMSE over about the last 100 records, in the target's unit.", (*KEYED, "row"))
+SKILL: Final = Told(
+    "skill", "1 - RMSE / RMSE(persistence) over about the last 100 records, as a share.", (*KEYED, "row")
+)
+WEIGHT: Final = Told("weight", "What weighs how much now, as a share.", (*KEYED, "member"))
+COVERAGE: Final = Told("coverage", "Share of the last 500 or so truths in the 90 % interval.", KEYED)
+GUARDED: Final = Told("guarded", "Series whose blend is persistence.", KEYED)
+TOLD: Final = (SERIES, RMSE, SKILL, WEIGHT, COVERAGE, GUARDED)
+
+
+def from_zero(counter: Counter, *values: Iterable[str]) -> None:
+    """Shows every combination of a counter's labels at once: one that appears with its first event has no increase."""
+    for labels in product(*values):
+        counter.labels(*labels)
 
 
 class Metrics:
@@ -36,12 +73,15 @@ class Metrics:
         self.record_latency = self._histogram(
             "record_latency_seconds", "From ingest's door to here.", LATENCY_BUCKETS, "group"
         )
+        self.sensor_latency = self._histogram(
+            "sensor_latency_seconds", "From the time that the sensor gave to here.", SENSOR_BUCKETS, "group"
+        )
         self.checkpoint_seconds = self._histogram(
             "checkpoint_seconds", "Time to write a checkpoint.", LATENCY_BUCKETS, "group"
         )
         self.windows_archived = self._counter("windows_archived", "Windows written to the store.", "stream", "kind")
         self.model_info = self._gauge("model_info", "1 for the version that serves.", "stream", "member", "version")
-        self.model_swaps = self._counter("model_swaps", "Models swapped in.", "stream", "member")
+        self.model_swaps = self._counter("model_swaps", "Models swapped in.", "stream", "member", "reason")
         self.models_refused = self._counter("models_refused", "Model versions refused.", "stream", "member", "reason")
         self.alerts = self._counter(
             "alerts", "Alerts: drift, negative-skill, anomaly, stuck, missing, gap, rollback.", "stream", "kind"

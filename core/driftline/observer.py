@@ -17,6 +17,7 @@ class LoopMetrics:
         self._restarted = metrics.sessions_restarted.labels(group)
         self._stage = metrics.stage_latency.labels(group)
         self._record = metrics.record_latency.labels(group)
+        self._sensor = metrics.sensor_latency.labels(group)
         self._checkpoint = metrics.checkpoint_seconds.labels(group)
 
     def read(self, messages: int) -> None:
@@ -29,6 +30,7 @@ class LoopMetrics:
             # An alert has no record's way behind it.
             if (received := getattr(cause.value, "received", None)) is not None:
                 self._record.observe(now - received)
+                self._sensor.observe(now - cause.value.t / 1000)
 
     def dead_letter(self) -> None:
         self._dead.inc()

@@ -15,22 +15,23 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 import httpx
 import numpy as np
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from driftline.definition import StreamDefinition, load
+from driftline.definition import StreamDefinition
 from driftline.messages import BLENDS, FORECASTS, RECORDS, Blend, Forecast, Record
-from driftline.tables import Rows, encode, read_file
+from driftline.tables import Rows
 from driftline_cli import processes
 from driftline_cli.replay import NDJSON
 from driftline_cli.replay import encode as encode_lines
 from driftline_cli.stack import SERVICES, Ports, Stack
-from tests.bench.measure import Arrivals, Latency, Usage, cpu_seconds, latency, paced, usage
+from tests.bench.load import Clock, Sensors, labels
+from tests.bench.measure import Arrivals, Latency, Usage, cpu_seconds, label, latency, paced, usage
+from tests.bench.prepared import first_models, real_data, write_definition, write_history
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 KEYS = 100
 BULK = 20_000
 BODY = 500
@@ -54,45 +55,19 @@ class Side:
         return statistics.median(self.throughput)
 
 
-class Clock:
-    """Rows with times that were never used before, so that no record is dropped as a repeat."""
-
-    def __init__(self, stream: StreamDefinition, template: Rows) -> None:
-        self._stream = stream
-        self._template = template
-        self._n = 0
-
-    def rows(self, count: int) -> Rows:
-        """`count` records of KEYS series in turn, with real values."""
-        n = np.arange(self._n, self._n + count)
-        self._n += count
-        step = self._stream.time.period * 1000
-        keys = np.array([f"sensor-{key:03d}" for key in n % KEYS])
-        t = 1_420_070_400_000 + n // KEYS * step
-        place = (n // KEYS + n % KEYS * 97) % len(self._template)
-        return Rows(keys, t, self._template.values[place])
-
-
-def name(record: Record | Blend) -> str:
-    return f"{record.key}/{record.t}"
-
-
 async def main() -> None:
-    stream, history, template = _data()
+    stream, rows = real_data()
     with tempfile.TemporaryDirectory(prefix="driftline-bench-") as scratch:
         folder = Path(scratch)
-        (folder / "data").mkdir()
-        (folder / "data" / "history.parquet").write_bytes(encode(history, stream))
-        stack = Stack(
-            folder,
-            _streams(folder),
-            ports=Ports.free(),
-            environment={"DRIFTLINE_DATA_DIR": str(folder / "data"), "DRIFTLINE_TRAINER": ""},
-        )
+        # Never retrained: a training would take the cores that are measured.
+        write_definition(folder, {"retraining": {"every": 1_000_000_000}})
+        history = write_history(folder, rows.take(slice(0, 40_000)), stream)
+        environment = history | {"DRIFTLINE_TRAINER": ""}
+        stack = Stack(folder, folder / "streams", ports=Ports.free(), environment=environment)
         try:
             await stack.up()
-            await _train(stack, stream)
-            clock = Clock(stream, template)
+            await first_models(stack)
+            clock = Clock(stream, rows.by_key()["R80711"], KEYS)
             sizes = await _warm_up(stack, stream, clock)
             async with relays(stack, folder, sizes):
                 chain, relay, used = await _compare(stack, stream, clock, sizes)
@@ -103,37 +78,12 @@ async def main() -> None:
     print(page)  # noqa: T201
 
 
-def _data() -> tuple[StreamDefinition, Rows, Rows]:
-    stream = load(ROOT / "streams" / "outdoor-temperature.yaml")
-    rows = read_file(ROOT / "data" / "la-haute-borne.parquet", stream)
-    return stream, rows.take(slice(0, 40_000)), rows.by_key()["R80711"]
-
-
-def _streams(folder: Path) -> Path:
-    """The definition as it is, but never retrained: a training would take the cores that are measured."""
-    text = (ROOT / "streams" / "outdoor-temperature.yaml").read_text()
-    (folder / "streams").mkdir()
-    (folder / "streams" / "bench.yaml").write_text(text.replace("every: 1000 ", "every: 1000000000 "))
-    return folder / "streams"
-
-
-async def _train(stack: Stack, stream: StreamDefinition) -> None:
-    async with httpx.AsyncClient(timeout=30) as client, asyncio.timeout(300):
-        asked = {"stream": stream.name, "member": "batch", "history": "history.parquet"}
-        (await client.post(f"{stack.url('trainer')}/v1/jobs", json=asked)).raise_for_status()
-        serving = 0
-        while serving < 2:
-            models = (await client.get(f"{stack.url('inference')}/v1/models")).json()["models"]
-            serving = sum(model["state"] == "serving" for model in models)
-            await asyncio.sleep(0.2)
-
-
 def _brokers(stack: Stack) -> str:
     return f"127.0.0.1:{stack.ports.kafka}"
 
 
 def _blends(stack: Stack) -> Arrivals:
-    return Arrivals(_brokers(stack), BLENDS.name, lambda payload: name(BLENDS.decode(payload)))
+    return Arrivals(_brokers(stack), BLENDS.name, lambda payload: label(BLENDS.decode(payload)))
 
 
 async def _post(client: httpx.AsyncClient, stream: StreamDefinition, body: bytes) -> None:
@@ -141,16 +91,12 @@ async def _post(client: httpx.AsyncClient, stream: StreamDefinition, body: bytes
     (await client.post("/v1/records", params=parameters, content=body, headers=headers)).raise_for_status()
 
 
-def _ids(rows: Rows) -> list[str]:
-    return [f"{key}/{t}" for key, t in zip(rows.keys, rows.t, strict=True)]
-
-
 async def _warm_up(stack: Stack, stream: StreamDefinition, clock: Clock) -> list[int]:
     """Fills the series' lags; returns the usual bytes of a record, a forecast and a blend."""
     rows = clock.rows(KEYS * 20)
     async with _blends(stack) as arrivals:
         await _post_all(stack, stream, rows)
-        await arrivals.until(_ids(rows))
+        await arrivals.until(labels(rows))
     values = dict(zip(stream.columns, rows.values[0].tolist(), strict=True))
     record = Record(stream.name, "sensor-000", int(rows.t[0]), values, time.time())
     members = {member: [12.345678901234567] for member in ("persistence", "rls", "batch", "speed")}
@@ -236,28 +182,14 @@ async def _chain_throughput(stack: Stack, stream: StreamDefinition, rows: Rows) 
     async with _blends(stack) as arrivals:
         began = time.perf_counter()
         await _post_all(stack, stream, rows)
-        await arrivals.until(_ids(rows))
+        await arrivals.until(labels(rows))
         return len(rows) / (max(arrivals.seen.values()) - began)
 
 
 async def _chain_latency(stack: Stack, stream: StreamDefinition, rows: Rows, rate: float) -> Latency:
-    bodies = {name: encode_lines(rows.take(slice(n, n + 1)), stream) for n, name in enumerate(_ids(rows))}
-    async with (
-        _blends(stack) as arrivals,
-        aiohttp.ClientSession(stack.url("ingest"), headers={"Content-Type": NDJSON}) as client,
-    ):
-        turns: dict[str, asyncio.Lock] = {}
-
-        async def send(name: str) -> None:
-            # A sensor sends one after the other: its records must not overtake each other on the way.
-            turn = turns.setdefault(name.partition("/")[0], asyncio.Lock())
-            # A lighter client than httpx: on the same cores, the client's cost is measured with the chain's.
-            posting = client.post("/v1/records", params={"stream": stream.name}, data=bodies[name])
-            async with turn, posting as answer:
-                answer.raise_for_status()
-
-        sent = await paced(list(bodies), rate, send)
-        await arrivals.until(list(bodies))
+    async with _blends(stack) as arrivals, Sensors(stack.url("ingest"), stream, rows) as sensors:
+        sent = await paced(labels(rows), rate, sensors.send)
+        await arrivals.until(labels(rows))
         return latency(rate, sent, arrivals.seen)
 
 

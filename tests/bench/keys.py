@@ -3,7 +3,6 @@
 The same records go through inference's and combiner's own steps twice: as one key, and round-robin over many.
 """
 
-import re
 import statistics
 import time
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from driftline.definition import StreamDefinition, load
 from driftline.messages import Record
+from tests.bench.page import write_part
 from tests.conftest import ROOT
 from tests.e2e.lanes import Lanes
 
@@ -69,10 +69,7 @@ def main() -> None:
         f"{REPEATS}: {each[0]} and {each[1]} records/s). A key's state is {sizes[0]:.1f} kB in inference and "
         f"{sizes[1]:.1f} kB in the combiner, for {len(HORIZONS)} horizons; restored, it is\n{same}.\n"
     )
-    page = PAGE.read_text()
-    PAGE.write_text(
-        re.sub(r"(<!-- make bench-keys -->\n).*(<!-- end -->)", rf"\g<1>{text}\g<2>", page, flags=re.DOTALL)
-    )
+    write_part(PAGE, "bench-keys", text)
     print(text)  # noqa: T201
 
 

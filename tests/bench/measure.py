@@ -2,13 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from statistics import quantiles
 from typing import Self
 
+import msgspec
 import psutil
 from aiokafka import AIOKafkaConsumer
+
+from driftline.messages import Blend, Forecast, Record
 
 PATIENCE_S = 180
 PERCENT = 100
@@ -33,15 +38,44 @@ class Usage:
     pss: float
 
 
+def label(message: Record | Forecast | Blend) -> str:
+    """What a record is called, and what is made of it."""
+    return f"{message.key}/{message.t}"
+
+
+class Sightings:
+    """When what has an id was seen first."""
+
+    def __init__(self) -> None:
+        self.at: dict[str, float] = {}
+        self._changed = asyncio.Event()
+
+    def note(self, ids: Iterable[str]) -> None:
+        now = time.perf_counter()
+        for name in ids:
+            self.at.setdefault(name, now)
+        self._changed.set()
+
+    async def until(self, ids: Sequence[str]) -> None:
+        """Returns when all were seen."""
+        async with asyncio.timeout(PATIENCE_S):
+            while any(name not in self.at for name in ids):
+                self._changed.clear()
+                await self._changed.wait()
+
+
 class Arrivals:
     """When messages with an id arrive on a topic."""
 
     def __init__(self, brokers: str, topic: str, identify: Callable[[bytes], str]) -> None:
-        self.seen: dict[str, float] = {}
         self._consumer = AIOKafkaConsumer(topic, bootstrap_servers=brokers, group_id=None, auto_offset_reset="latest")
         self._identify = identify
-        self._changed = asyncio.Event()
+        self._sightings = Sightings()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def seen(self) -> dict[str, float]:
+        return self._sightings.at
 
     async def __aenter__(self) -> Self:
         await self._consumer.start()
@@ -58,17 +92,10 @@ class Arrivals:
     async def _read(self) -> None:
         while True:
             found = await self._consumer.getmany(timeout_ms=500)
-            now = time.perf_counter()
-            for messages in found.values():
-                for message in messages:
-                    self.seen.setdefault(self._identify(message.value), now)
-            self._changed.set()
+            self._sightings.note(self._identify(message.value) for messages in found.values() for message in messages)
 
     async def until(self, ids: Sequence[str]) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            while any(name not in self.seen for name in ids):
-                self._changed.clear()
-                await self._changed.wait()
+        await self._sightings.until(ids)
 
 
 async def paced(ids: Sequence[str], rate: float, send: Callable[[str], Awaitable[object]]) -> dict[str, float]:
@@ -102,3 +129,10 @@ def cpu_seconds(pid: int) -> float:
 def usage(pid: int, cpu_before: float) -> Usage:
     memory = psutil.Process(pid).memory_full_info()
     return Usage(cpu_seconds(pid) - cpu_before, memory.rss / 1e6, memory.pss / 1e6)
+
+
+def swaps(log: Path, member: str) -> dict[str, float]:
+    """By version of a member when inference swapped it in, in seconds since the epoch, as its log says."""
+    lines = [msgspec.json.decode(line) for line in log.read_text().splitlines() if '"model swapped in"' in line]
+    times = {line["version"]: line["time"] for line in lines if line["member"] == member}
+    return {version: datetime.fromisoformat(time).timestamp() for version, time in times.items()}

@@ -5,7 +5,6 @@ Prints the figures and writes them into docs/models.md.
 
 import asyncio
 import os
-import re
 import signal
 import statistics
 import sys
@@ -15,7 +14,6 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import count
 from math import isnan
 from pathlib import Path
@@ -28,13 +26,14 @@ import stamina
 
 from driftline.definition import StreamDefinition, load
 from driftline.kafka import KafkaBus, KafkaSettings
-from driftline.messages import FORECASTS, RECORDS, Forecast, Record
+from driftline.messages import FORECASTS, RECORDS, Record
 from driftline.signing import KEY_FILE
 from driftline.tables import Rows, read_file
 from driftline_cli import objects, processes
 from driftline_cli.stack import BUCKET, Ports, Stack
 from driftline_trainer.fit import Task, Trained, train
-from tests.bench.measure import PATIENCE_S, PERCENT
+from tests.bench.measure import PATIENCE_S, PERCENT, label, swaps
+from tests.bench.page import write_part
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "models.md"
@@ -84,10 +83,6 @@ class Figures:
     restarts: list[float]
 
 
-def label(message: Record | Forecast) -> str:
-    return f"{message.key}/{message.t}"
-
-
 async def main() -> None:
     stream = load(ROOT / "streams" / "outdoor-temperature.yaml")
     rows = read_file(ROOT / "data" / "la-haute-borne.parquet", stream)
@@ -103,10 +98,7 @@ async def main() -> None:
         finally:
             stack.down()
     text = render(figures)
-    page = PAGE.read_text()
-    PAGE.write_text(
-        re.sub(r"(<!-- make bench-swap -->\n).*(<!-- end -->)", rf"\g<1>{text}\g<2>", page, flags=re.DOTALL)
-    )
+    write_part(PAGE, "bench-swap", text)
     print(text)  # noqa: T201
 
 
@@ -124,7 +116,7 @@ async def _measure(stack: Stack, stream: StreamDefinition, rows: Rows, versions:
     tasks[0].cancel()
     await asyncio.wait(tasks)
     await bus.close()
-    swapped = _swaps(stack.folder / "inference.log")
+    swapped = swaps(stack.folder / "inference.log", "batch")
     first = min(seen.first_by.values())
     late = [record for record, version in seen.versions.items() if version is None and seen.arrived[record] > first + 1]
     events = [swapped[version] - at for version, at in written.items()]
@@ -140,12 +132,6 @@ async def _measure(stack: Stack, stream: StreamDefinition, rows: Rows, versions:
         without=_about([at + delay for at in calm.values()], sent, seen),
         restarts=[await _restart(stack) for _ in range(RESTARTS)],
     )
-
-
-def _swaps(log: Path) -> dict[str, float]:
-    """By version when inference swapped it in, as its log says."""
-    lines = [msgspec.json.decode(line) for line in log.read_text().splitlines() if '"model swapped in"' in line]
-    return {line["version"]: datetime.fromisoformat(line["time"]).timestamp() for line in lines}
 
 
 async def _publish(stack: Stack, prefix: str, count: int) -> dict[str, float]:

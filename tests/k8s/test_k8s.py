@@ -1,7 +1,5 @@
 """The overlays render, are valid to the letter, and what runs in them may do no more than it must."""
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,8 +7,13 @@ from typing import Any
 import pytest
 import yaml
 
+from driftline.errors import Unavailable
+from driftline.messages import FORECASTS, RECORDS
 from driftline_cli.stack import SERVICES
+from driftline_combiner.app import GROUP as COMBINER
+from driftline_inference.app import GROUP as INFERENCE
 from tests.conftest import ROOT
+from tests.golang import go_program
 
 KUSTOMIZE = "sigs.k8s.io/kustomize/kustomize/v5@v5.8.1"
 VERSION = "1.31"
@@ -20,38 +23,36 @@ OVERLAYS = {
     "edge": {"ingest", "inference", "combiner", "kafka"},
     "cloud": {"trainer", "store"},
 }
+OPENED = {"cloud": {"edges"}, "cloud-centric": {"keda"}}
+"""Policies that let others in, by overlay: the edges by an ingress, KEDA to Kafka."""
 
 
 @pytest.fixture(scope="session")
 def kustomize() -> str:
-    """On the path, or built once by Go and kept."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "driftline" / "bin"
-    found = shutil.which("kustomize") or shutil.which("kustomize", path=str(cache))
-    if found is None:
-        if shutil.which("go") is None:
-            pytest.skip("neither kustomize nor go is here")
-        environment = os.environ | {"GOBIN": str(cache)}
-        built = subprocess.run(
-            ["go", "install", KUSTOMIZE], check=False, env=environment, capture_output=True, text=True
-        )
-        if built.returncode != 0:
-            pytest.skip(f"kustomize could not be built: {built.stderr[-200:]}")
-        found = str(cache / "kustomize")
-    return found
+    try:
+        return go_program("kustomize", KUSTOMIZE)
+    except Unavailable as error:
+        pytest.skip(str(error))
 
 
-@pytest.fixture(params=OVERLAYS)
-def overlay(request, kustomize: str, tmp_path: Path) -> tuple[str, Path, list[dict[str, Any]]]:
+@pytest.fixture(scope="session", params=OVERLAYS)
+def overlay(
+    request, kustomize: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path, list[dict[str, Any]]]:
     rendered = subprocess.run(
         [kustomize, "build", str(ROOT / "k8s" / "overlays" / request.param)], capture_output=True, text=True, check=True
     ).stdout
-    path = tmp_path / "rendered.yaml"
+    path = tmp_path_factory.mktemp(request.param) / "rendered.yaml"
     path.write_text(rendered)
     return request.param, path, list(yaml.safe_load_all(rendered))
 
 
 def workloads(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {each["metadata"]["name"]: each for each in found if each["kind"] in {"Deployment", "StatefulSet"}}
+
+
+def of_kind(found: list[dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
+    return {each["metadata"]["name"]: each for each in found if each["kind"] == kind}
 
 
 def test_it_is_valid_and_has_its_parts(overlay):
@@ -71,16 +72,59 @@ def test_every_pod_is_restricted_bounded_and_probed(overlay):
         for container in pod["containers"]:
             context = container["securityContext"]
             assert (context["allowPrivilegeEscalation"], context["capabilities"]) == (False, {"drop": ["ALL"]})
+            assert {"cpu", "memory"} <= set(container["resources"]["requests"])
             assert "memory" in container["resources"]["limits"]
             assert {"livenessProbe", "readinessProbe"} <= set(container)
 
 
+def test_every_service_may_be_evicted_one_at_a_time(overlay):
+    name, _, found = overlay
+    assert set(of_kind(found, "PodDisruptionBudget")) == OVERLAYS[name] & set(SERVICES)
+    for budget in of_kind(found, "PodDisruptionBudget").values():
+        assert budget["spec"]["maxUnavailable"] == 1
+        assert budget["spec"]["selector"]["matchLabels"] == {"app.kubernetes.io/name": budget["metadata"]["name"]}
+
+
+def test_every_service_is_scaled_by_its_processor_and_by_one_autoscaler_alone(overlay):
+    """But for a trainer on the edge's one node, where there is no room for two."""
+    name, _, found = overlay
+    by_cpu = of_kind(found, "HorizontalPodAutoscaler")
+    by_lag = of_kind(found, "ScaledObject")
+    assert set(by_lag) == ({"inference", "combiner"} if name == "cloud-centric" else set())
+    assert not set(by_cpu) & set(by_lag)
+    assert set(by_cpu) | set(by_lag) == (OVERLAYS[name] & set(SERVICES)) - (
+        {"trainer"} if name[:4] == "edge" else set()
+    )
+    for each in (*by_cpu.values(), *by_lag.values()):
+        assert each["spec"]["scaleTargetRef"]["name"] == each["metadata"]["name"]
+    for each in by_cpu.values():
+        assert [metric["resource"]["name"] for metric in each["spec"]["metrics"]] == ["cpu"]
+
+
+def test_what_scales_by_lag_asks_for_the_groups_and_topics_that_there_are(overlay):
+    expected = {"inference": (INFERENCE, RECORDS.name), "combiner": (COMBINER, FORECASTS.name)}
+    (config,) = [each for name, each in of_kind(overlay[2], "ConfigMap").items() if name.startswith("driftline-")]
+    for name, each in of_kind(overlay[2], "ScaledObject").items():
+        triggers = {trigger["type"]: trigger["metadata"] for trigger in each["spec"]["triggers"]}
+        assert set(triggers) == {"kafka", "cpu"}
+        assert (triggers["kafka"]["consumerGroup"], triggers["kafka"]["topic"]) == expected[name]
+        assert each["spec"]["maxReplicaCount"] == int(config["data"]["DRIFTLINE_PARTITIONS"])
+
+
+def test_kafka_is_called_by_a_name_that_other_namespaces_know(overlay):
+    """What it advertises is what its clients go to, KEDA among them."""
+    kafka = workloads(overlay[2]).get("kafka")
+    if kafka is not None:
+        settings = {each["name"]: each["value"] for each in kafka["spec"]["template"]["spec"]["containers"][0]["env"]}
+        namespace = kafka["metadata"]["namespace"]
+        assert settings["KAFKA_ADVERTISED_LISTENERS"] == f"PLAINTEXT://kafka.{namespace}.svc:9092"
+
+
 def test_nothing_may_come_in_but_what_is_named(overlay):
     name, _, found = overlay
-    policies = {each["metadata"]["name"] for each in found if each["kind"] == "NetworkPolicy"}
-    assert OVERLAYS[name] <= policies
-    if name != "cloud":
-        assert "nothing-by-default" in policies
+    assert set(of_kind(found, "NetworkPolicy")) == OVERLAYS[name] | {"nothing-by-default"} | OPENED.get(name, set())
+    everyone = of_kind(found, "NetworkPolicy")["nothing-by-default"]["spec"]
+    assert everyone == {"podSelector": {}, "policyTypes": ["Ingress"]}
 
 
 def test_no_secret_is_in_what_is_applied(overlay):

@@ -4,11 +4,15 @@ import importlib.util
 import re
 import shutil
 import subprocess
+from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.metrics import MetricWrapperBase
 
-from driftline.metrics import Metrics
+from driftline.metrics import TOLD, Metrics
 from driftline_combiner.telling import LaneMetrics
 from tests.conftest import ROOT
 
@@ -16,14 +20,48 @@ PROMETHEUS = ROOT / "observe" / "prometheus"
 FOREIGN = {"up"}
 
 
-def catalogue() -> set[str]:
-    """Every name that a service can have at /metrics, and what is recorded."""
+BOUNDED = {
+    *("stream", "group", "topic", "partition", "member", "version", "reason", "kind", "operation", "outcome"),
+    *("horizon", "row", "key"),
+}
+"""Labels whose values are few: `version` is that of what serves, `key` is `all` unless single ones are configured."""
+UNITS = ("_seconds", "_bytes", "_messages", "_info", "_fds")
+UNITLESS = {"driftline_series", "driftline_skill", "driftline_weight", "driftline_coverage", "driftline_guarded"}
+ASKED_FOR = {
+    *("driftline_records", "driftline_records_refused", "driftline_dead_letters", "driftline_lag_messages"),
+    *("driftline_stage_latency_seconds", "driftline_sensor_latency_seconds", "driftline_model_info"),
+    *("driftline_model_swaps", "driftline_models_refused", "driftline_rmse", "driftline_weight", "driftline_skill"),
+    *("driftline_coverage", "driftline_alerts", "driftline_training_jobs", "driftline_training_seconds"),
+    *("driftline_store_seconds", "driftline_process_resident_memory_bytes"),
+}
+promtool = pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="promtool is not here: Debian's package prometheus has it"
+)
+
+
+def families() -> list[Metric]:
     metrics = Metrics()
     metrics.registry.register(LaneMetrics({}, by_key=False))
+    return list(metrics.registry.collect())
+
+
+def catalogue() -> set[str]:
+    """Every name that a service can have at /metrics, and what is recorded."""
     names = set()
-    for family in metrics.registry.collect():
+    for family in families():
         names |= {family.name, *(f"{family.name}{end}" for end in ("_total", "_bucket", "_count", "_sum"))}
     return names | {rule["record"] for rule in rules() if "record" in rule}
+
+
+def labels(metrics: Metrics) -> dict[str, set[str]]:
+    found = {
+        each._name: set(each._labelnames) for each in vars(metrics).values() if isinstance(each, MetricWrapperBase)
+    }
+    return found | {f"driftline_{told.name}": set(told.labels) for told in TOLD}
+
+
+def rule_tests() -> list[dict[str, Any]]:
+    return yaml.safe_load((PROMETHEUS / "rules.test.yaml").read_text())["tests"]
 
 
 def rules() -> list[dict[str, str]]:
@@ -40,6 +78,31 @@ def dashboards() -> dict[str, str]:
 
 def named(expression: str) -> set[str]:
     return set(re.findall(r"\b(?:driftline[_:][a-z0-9_:]+|up)\b", expression))
+
+
+def test_the_catalogue_has_all_that_is_asked_for():
+    assert {family.name for family in families()} >= ASKED_FOR
+
+
+def test_every_metric_says_what_it_is_and_in_which_unit():
+    for family in families():
+        assert family.documentation.endswith("."), family.name
+        if family.type in {"gauge", "histogram"} and family.name not in UNITLESS:
+            assert family.name.endswith(UNITS) or "unit" in family.documentation, family.name
+
+
+def test_labels_have_few_values():
+    for name, found in labels(Metrics()).items():
+        assert found <= BOUNDED, name
+
+
+@promtool
+def test_the_names_are_as_prometheus_wants_them():
+    metrics = Metrics()
+    metrics.registry.register(LaneMetrics({}, by_key=False))
+    text = generate_latest(metrics.registry).decode()
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_rules_name_only_metrics_that_there_are():
@@ -70,7 +133,19 @@ def test_every_alert_has_its_section_in_the_runbook():
     assert all(rule["annotations"]["runbook"] == f"docs/runbook.md#{rule['alert'].lower()}" for rule in alerts)
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not here: Debian's package prometheus has it")
+def test_every_alert_is_seen_to_fire_in_a_test():
+    checks = [check for test in rule_tests() for check in test.get("alert_rule_test", ())]
+    assert {check["alertname"] for check in checks if check.get("exp_alerts")} == {
+        rule["alert"] for rule in rules() if "alert" in rule
+    }
+
+
+def test_everything_recorded_has_a_test():
+    checks = [check for test in rule_tests() for check in test.get("promql_expr_test", ())]
+    assert {check["expr"] for check in checks} == {rule["record"] for rule in rules() if "record" in rule}
+
+
+@promtool
 def test_the_rules_do_what_their_own_tests_say():
     done = subprocess.run(
         ["promtool", "test", "rules", str(PROMETHEUS / "rules.test.yaml")], capture_output=True, text=True, check=False

@@ -11,7 +11,7 @@ from driftline.definition import StreamDefinition
 from driftline.lag import LagWatch
 from driftline.loop import Worker
 from driftline.messages import ALERTS, FORECASTS, Topic
-from driftline.metrics import Metrics
+from driftline.metrics import Metrics, from_zero
 from driftline.observer import LoopMetrics
 from driftline.service import Check, Job, create_service, end_process
 from driftline_combiner import dashboard
@@ -25,6 +25,8 @@ from driftline_combiner.telling import LaneMetrics
 
 GROUP = "combiner"
 COURIER = "combiner-courier"
+KINDS = ("drift", "anomaly", "negative-skill")
+"""Of the alerts that are raised here."""
 
 
 def create_app(
@@ -38,6 +40,7 @@ def create_app(
 ) -> FastAPI:
     """Blends what the forecasts topic brings. trainer: who is asked for models; otherwise whom the settings name."""
     metrics = metrics or Metrics()
+    from_zero(metrics.alerts, streams, KINDS)
     lanes = {
         name: BlendLane(stream, lambda s, kind: metrics.alerts.labels(s, kind).inc())
         for name, stream in streams.items()

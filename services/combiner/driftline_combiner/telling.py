@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from driftline.metrics import TOLD
 from driftline_combiner.ledger import PUBLISHED
 from driftline_combiner.step import BlendLane
 
-LABELS = ("stream", "key", "horizon")
 ALL = "all"
 """The label `key` of what is told of all series together."""
 
@@ -25,27 +25,18 @@ class LaneMetrics(Collector):
         self._by_key = by_key
 
     def collect(self) -> Iterator[Metric]:
-        series = GaugeMetricFamily("driftline_series", "Series that are owned here.", labels=["stream"])
-        rmse = GaugeMetricFamily("driftline_rmse", "RMSE over about the last 100 records.", labels=[*LABELS, "row"])
-        skill = GaugeMetricFamily(
-            "driftline_skill", "1 - RMSE / RMSE(persistence) over about the last 100 records.", labels=[*LABELS, "row"]
-        )
-        weight = GaugeMetricFamily("driftline_weight", "What weighs how much now.", labels=[*LABELS, "member"])
-        coverage = GaugeMetricFamily(
-            "driftline_coverage", "Share of the last 500 or so truths in the 90 % interval.", labels=LABELS
-        )
-        guarded = GaugeMetricFamily("driftline_guarded", "Series whose blend is persistence.", labels=LABELS)
+        series, *families = (told.family() for told in TOLD)
         for stream, lane in self._lanes.items():
             keys = lane.keys()
             series.add_metric([stream], len(keys))
             groups = [(ALL, keys), *((key, [key]) for key in keys if self._by_key)]
             for name, group in groups:
                 if group:
-                    self._tell(stream, name, lane, group, (rmse, skill, weight, coverage, guarded))
-        yield from (series, rmse, skill, weight, coverage, guarded)
+                    self._tell(stream, name, lane, group, families)
+        yield from (series, *families)
 
     def _tell(
-        self, stream: str, name: str, lane: BlendLane, keys: Sequence[str], families: tuple[GaugeMetricFamily, ...]
+        self, stream: str, name: str, lane: BlendLane, keys: Sequence[str], families: Sequence[GaugeMetricFamily]
     ) -> None:
         rmse, skill, weight, coverage, guarded = families
         standings = [lane.standing(key) for key in keys]

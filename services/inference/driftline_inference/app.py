@@ -11,7 +11,7 @@ from driftline.keyed import KeyedStep
 from driftline.lag import LagWatch
 from driftline.loop import Worker
 from driftline.messages import RECORDS
-from driftline.metrics import Metrics
+from driftline.metrics import Metrics, from_zero
 from driftline.observer import LoopMetrics
 from driftline.service import Check, Job, create_service, end_process
 from driftline.store import Store
@@ -25,6 +25,8 @@ from driftline_inference.status import routes
 from driftline_inference.step import ForecastLane, refuse
 
 GROUP = "inference"
+KINDS = ("drift", "gap", "missing", "stuck", "rollback")
+"""Of the alerts that are raised here."""
 
 
 def create_app(
@@ -39,6 +41,7 @@ def create_app(
 ) -> FastAPI:
     """Forecasts from the records topic with the store's models. `models` may be given by who wants to steer them."""
     metrics = metrics or Metrics()
+    from_zero(metrics.alerts, streams, KINDS)
     store = TimedStore(store, metrics)
     cache = settings.open_cache()
     serving = models or Models(store, streams, metrics, settings.fetcher(), cache, settings.edge)

@@ -13,15 +13,15 @@ from datetime import datetime
 
 from driftline import manifest as manifests
 from driftline.definition import StreamDefinition
-from driftline.errors import Conflict, InvalidInput, NotFound, RefusedModel
+from driftline.errors import EDGE_REFUSALS, Conflict, InvalidInput, NotFound, RefusedModel
 from driftline.hints import Keys
 from driftline.manifest import Pointer, Quarantine, Usage
 from driftline.members import MODELS
-from driftline.metrics import Metrics
+from driftline.metrics import Metrics, from_zero
 from driftline.store import Store
 from driftline_inference.cache import Cache
 from driftline_inference.marks import Marks
-from driftline_inference.standing import Name, Standing
+from driftline_inference.standing import CAUSES, Cause, Name, Standing
 from driftline_inference.step import Serving
 from driftline_inference.versions import Fetched, Fetcher, Live, LoadedModel
 
@@ -61,6 +61,8 @@ class Models:
         self._reconciling = asyncio.Lock()
         self.loaded: Mapping[Name, LoadedModel] = {}
         self._shadows: Mapping[Name, LoadedModel] = {}
+        from_zero(metrics.models_refused, streams, MODELS, EDGE_REFUSALS)
+        from_zero(metrics.model_swaps, streams, MODELS, CAUSES)
         if fetcher.trust.believes_nobody:
             log.warning("found no trusted keys: every model will be refused, the built-in members forecast alone")
 
@@ -118,7 +120,7 @@ class Models:
         standing.pinned = False
         self._refuse(standing, version, RefusedModel("quarantine", reason))
         self._left.append((standing.name, Quarantine(version, reason, self._clock())))
-        self._swap(standing, standing.former, f"{version} was left: {reason}")
+        self._swap(standing, standing.former, "rollback", f"{version} was left: {reason}")
         standing.former = None
         self._show()
 
@@ -138,7 +140,7 @@ class Models:
             standing = self.standing(stream, member)
             if version is not None and standing.version != version:
                 try:
-                    await self._adopt(standing, version, "pinned by hand")
+                    await self._adopt(standing, version, "pin", "pinned by hand")
                 except RefusedModel as error:
                     raise InvalidInput(f"version {version} may not serve: {error}") from error
             standing.pinned = version is not None
@@ -173,7 +175,7 @@ class Models:
         if not good:
             await cache.drop(*standing.name)
             return
-        self._swap(standing, good[0], "restored from this edge's disk")
+        self._swap(standing, good[0], "restart", "restored from this edge's disk")
         standing.former = good[1] if len(good) > 1 else None
 
     async def _follow(self, standing: Standing) -> None:
@@ -190,7 +192,7 @@ class Models:
             standing.named = version
             standing.compare(self._clock())
             if standing.version != version and not standing.pinned:
-                await self._adopt(standing, version, "named by the store's pointer")
+                await self._adopt(standing, version, "pointer", "named by the store's pointer")
         except RefusedModel as error:
             self._refuse(standing, version, error)
             if standing.serving is None:
@@ -201,14 +203,14 @@ class Models:
             return
         standing.etag = pointer.etag
 
-    async def _adopt(self, standing: Standing, version: str, why: str) -> None:
+    async def _adopt(self, standing: Standing, version: str, cause: Cause, why: str) -> None:
         """Swaps a version in. Raises RefusedModel, NotFound."""
         remembered = standing.refused.get(version)
         if remembered is not None:
             raise RefusedModel("remembered", remembered)
         await self._marks.check(*standing.name, version)
         fetched = await self._fetcher.fetch(self._store, standing.stream, standing.member, version)
-        self._swap(standing, fetched.model, why)
+        self._swap(standing, fetched.model, cause, why)
         await self._keep(standing, fetched)
 
     async def _keep(self, standing: Standing, fetched: Fetched) -> None:
@@ -220,7 +222,7 @@ class Models:
         older = sorted({version async for version in self._versions(standing) if version < named}, reverse=True)
         for version in older[:FALL_BACKS]:
             try:
-                await self._adopt(standing, version, f"the newest that may serve: {named} may not")
+                await self._adopt(standing, version, "fallback", f"the newest that may serve: {named} may not")
             except RefusedModel as error:
                 self._refuse(standing, version, error)
             except NotFound:
@@ -232,13 +234,13 @@ class Models:
         async for listed in self._store.list(f"{manifests.folder(*standing.name)}/v"):
             yield listed.key.split("/")[3]
 
-    def _swap(self, standing: Standing, model: LoadedModel, why: str) -> None:
+    def _swap(self, standing: Standing, model: LoadedModel, cause: Cause, why: str) -> None:
         if standing.version is not None:
             self._metrics.model_info.remove(*standing.name, standing.version)
         standing.swap(model, why, self._clock())
         self._show()
         self._changed.add(standing.name)
-        self._metrics.model_swaps.labels(*standing.name).inc()
+        self._metrics.model_swaps.labels(*standing.name, cause).inc()
         self._metrics.model_info.labels(*standing.name, model.version).set(1)
         created = datetime.fromisoformat(model.manifest.created).timestamp()
         self._metrics.model_created.labels(*standing.name).set(created)

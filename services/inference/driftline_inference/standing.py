@@ -2,11 +2,16 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Final, Literal, get_args
 
 from driftline.definition import StreamDefinition
 from driftline_inference.versions import LoadedModel
 
 SWAPS_REMEMBERED = 20
+
+Cause = Literal["pointer", "fallback", "pin", "rollback", "restart"]
+"""Why a version was swapped in, as a metric's label; `Swap.why` says it in words."""
+CAUSES: Final[tuple[Cause, ...]] = get_args(Cause)
 
 Name = tuple[str, str]
 """Stream and member."""

@@ -12,7 +12,7 @@ from driftline.keyed import Timed
 from driftline.lag import LagWatch
 from driftline.loop import Worker
 from driftline.messages import BLENDS, RECORDS, Blend, Topic
-from driftline.metrics import Metrics
+from driftline.metrics import Metrics, from_zero
 from driftline.observer import LoopMetrics
 from driftline.service import Check, Job, create_service, end_process
 from driftline.store import Store
@@ -40,6 +40,9 @@ def create_app(
 ) -> FastAPI:
     """Takes records in, and archives records and blends in the store."""
     metrics = metrics or Metrics()
+    from_zero(metrics.records, streams)
+    from_zero(metrics.records_refused, streams)
+    from_zero(metrics.windows_archived, streams, (RecordWindows.kind, BlendWindows.kind))
     store = TimedStore(store, metrics)
 
     def archive(topic: Topic[Timed], packing: Packing[Timed]) -> Worker[Timed]:

@@ -11,7 +11,7 @@ from driftline.definition import StreamDefinition
 from driftline.errors import Conflict, InvalidInput, NotFound, RefusedModel, StoreUnavailable
 from driftline.hints import Keys
 from driftline.members import MODELS
-from driftline.metrics import Metrics
+from driftline.metrics import Metrics, from_zero
 from driftline.store import Store
 from driftline_trainer import budget
 from driftline_trainer.claims import Claims
@@ -39,6 +39,7 @@ class Trainer:
         self._settings = settings
         self._streams = streams
         self._metrics = metrics
+        from_zero(metrics.training_jobs, streams, MODELS, sorted(ENDED))
         self._clock = clock
         self._holder = settings.holder
         self._claims = Claims(store, self._holder, clock, settings.trainer_lease)
