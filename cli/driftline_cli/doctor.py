@@ -135,7 +135,7 @@ async def _service(client: httpx.AsyncClient, name: str, url: str) -> list[Findi
     ready = Finding(name, missing or f"ready at {url}", "mend what it waits for" if missing else "")
     wrong = [Finding(f"{name}'s streams", reason, "mend the file, or take it away") for reason in refused.values()]
     wrong += [Finding(f"{name}'s streams", each["stream"], each["note"]) for each in known if each["note"]]
-    fine = Finding(f"{name}'s streams", ", ".join(each["stream"] for each in known))
+    fine = Finding(f"{name}'s streams", ", ".join(sorted(each["stream"] for each in known)))
     return [ready, *(wrong or [fine]), _version(name, described["version"]), *_clock(name, answer)]
 
 

@@ -35,6 +35,7 @@ def routes(streams: Streams) -> APIRouter:
 
     @router.get("/v1/streams", summary="Which streams it works on, and which definitions it refuses")
     async def list_streams() -> StreamList:
+        await streams.look()
         found = [
             StreamStatus(stream=name, description=streams[name].description, state=state, note=note)
             for name, state, note in streams.standings()
