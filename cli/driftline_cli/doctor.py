@@ -12,11 +12,17 @@ import httpx
 
 from driftline.definition import load_folder
 from driftline.errors import Conflict, DriftlineError, InvalidDefinition, Unavailable
-from driftline.kafka import KafkaBus
-from driftline.messages import ALERTS, BLENDS, DEAD_LETTERS, FORECASTS, RECORDS
+from driftline.kafka import KafkaBus, topic_config
+from driftline.messages import state_topic
 from driftline.store import Store
+from driftline.topics import OURS
 
-TOPICS = (RECORDS.name, FORECASTS.name, BLENDS.name, ALERTS.name, DEAD_LETTERS.name)
+STATES = tuple(
+    state_topic(group) for group in ("inference", "combiner", "combiner-courier", "ingest-windows", "ingest-results")
+)
+TOPICS = (*OURS, *STATES)
+RETENTION_S = 3600.0
+"""What is kept for less is lost when a service or the link is away for longer."""
 TIMEOUT_S = 5.0
 SKEW_S = 5.0
 """Clocks that differ by more make latencies wrong, and trainers' claims unsafe."""
@@ -43,26 +49,54 @@ def definitions(folder: Path) -> Finding:
 
 
 async def broker(bus: KafkaBus, *, fix: bool) -> list[Finding]:
-    """fix: topics that are missing are made."""
+    """fix: topics that are missing are made, and those that are kept in another way than they must are set."""
     expected = bus.settings.partitions
     try:
         await bus.check()
         if fix:
             await bus.make(TOPICS)
+            await _mend(bus)
         found = await bus.partitions(TOPICS)
+        kept = await bus.configs(found)
     except Unavailable as error:
         return [Finding("broker", str(error), "start it (`make up`), or set DRIFTLINE_BROKERS to where it is")]
-    topics = [_topic(name, found, expected) for name in TOPICS]
+    topics = [_topic(name, found, expected, kept.get(name, {})) for name in TOPICS]
     return [Finding("broker", f"answers at {bus.settings.brokers}"), *topics]
 
 
-def _topic(name: str, found: Mapping[str, int], expected: int) -> Finding:
+async def _mend(bus: KafkaBus) -> None:
+    for name, kept in (await bus.configs(TOPICS)).items():
+        if _otherwise(name, kept):
+            await bus.configure(name, topic_config(name))
+
+
+def _otherwise(name: str, kept: Mapping[str, str]) -> str:
+    """What is kept in another way than the topic needs."""
+    wrong = [
+        f"{key} is {kept.get(key)}, not {value}" for key, value in topic_config(name).items() if kept.get(key) != value
+    ]
+    return "; ".join(wrong)
+
+
+def _topic(name: str, found: Mapping[str, int], expected: int, kept: Mapping[str, str]) -> Finding:
     if name not in found:
         return Finding(name, "is not there", "`driftline doctor --fix` makes it; so does a service that starts")
     if found[name] != expected:
         remedy = f"set DRIFTLINE_PARTITIONS to {found[name]} everywhere: keys would move to other partitions"
         return Finding(name, f"{found[name]} partitions, the settings say {expected}", remedy)
-    return Finding(name, f"{found[name]} partitions")
+    if wrong := _otherwise(name, kept):
+        return Finding(name, wrong, "`driftline doctor --fix` sets it")
+    if name in STATES:
+        return Finding(name, f"{found[name]} partitions, compacted")
+    seconds = int(kept["retention.ms"]) / 1000
+    if 0 <= seconds < RETENTION_S:
+        remedy = "raise its retention.ms: what isn't read by then is lost"
+        return Finding(name, f"messages are kept for {seconds:.0f} s only", remedy)
+    return Finding(name, f"{found[name]} partitions, kept {_long(seconds)}")
+
+
+def _long(seconds: float) -> str:
+    return "for ever" if seconds < 0 else f"{seconds / 3600:.0f} h"
 
 
 async def store(opened: Store, where: str) -> list[Finding]:
@@ -93,11 +127,16 @@ async def _service(client: httpx.AsyncClient, name: str, url: str) -> list[Findi
         answer = await client.get(f"{url}/readyz")
         described = (await client.get(f"{url}/openapi.json")).json()["info"]
         checks: dict[str, str] = answer.json()["checks"]
+        streams = (await client.get(f"{url}/v1/streams")).json()
+        refused, known = streams["refused"], streams["streams"]
     except (httpx.HTTPError, ValueError, KeyError) as error:
         return [Finding(name, f"{url} does not answer: {type(error).__name__}", "start it; its log says why it ended")]
     missing = "; ".join(f"{check}: {state}" for check, state in checks.items() if state != "ok")
     ready = Finding(name, missing or f"ready at {url}", "mend what it waits for" if missing else "")
-    return [ready, _version(name, described["version"]), *_clock(name, answer)]
+    wrong = [Finding(f"{name}'s streams", reason, "mend the file, or take it away") for reason in refused.values()]
+    wrong += [Finding(f"{name}'s streams", each["stream"], each["note"]) for each in known if each["note"]]
+    fine = Finding(f"{name}'s streams", ", ".join(sorted(each["stream"] for each in known)))
+    return [ready, *(wrong or [fine]), _version(name, described["version"]), *_clock(name, answer)]
 
 
 def _version(name: str, found: str) -> Finding:

@@ -1,6 +1,6 @@
 """Progress bars for what takes long."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -28,3 +28,17 @@ def bars(console: Console) -> Iterator[backtest.Progress]:
             progress.update(progress.task_ids[list(tasks).index(what)], completed=done, total=total)
 
         yield tell
+
+
+@contextmanager
+def waiting(console: Console) -> Iterator[Callable[[str], None]]:
+    """A bar for work whose length nobody knows, and a function that says what is being done."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=None)
+
+        def tell(what: str) -> None:
+            progress.update(task, description=what)
+
+        yield tell
+        progress.update(task, total=1, completed=1)

@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import msgspec
 import stamina
 
 from driftline import signing
-from driftline.errors import Unavailable
+from driftline.errors import InvalidInput, Unavailable
 from driftline_cli import broker, objects, processes
 
 SERVICES = ("ingest", "inference", "combiner", "trainer")
 BUCKET = "driftline"
+PORTS_FILE = "ports.json"
 READY_S = 60.0
 SMALL = {"MALLOC_ARENA_MAX": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
 """Memory that was freed goes back, instead of staying with one arena for each thread."""
@@ -35,6 +37,14 @@ class Ports:
 
     def url(self, service: str) -> str:
         return f"http://127.0.0.1:{self.services[service]}"
+
+    @classmethod
+    def of(cls, folder: Path) -> "Ports":
+        """Those of the stack that was started in `folder`. Raises InvalidInput when there was none."""
+        try:
+            return msgspec.json.decode((folder / PORTS_FILE).read_bytes(), type=cls)
+        except OSError as error:
+            raise InvalidInput(f"{folder}: found no stack, expected one that `driftline local up` started") from error
 
     @classmethod
     def free(cls) -> "Ports":
@@ -77,6 +87,8 @@ class Stack:
     async def up(self, services: Sequence[str] = SERVICES) -> None:
         """Starts what does not run yet, and returns when `services` are ready. Raises Unavailable."""
         await asyncio.to_thread(self.start_kafka)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / PORTS_FILE).write_bytes(msgspec.json.encode(self.ports))
         if processes.running(self.folder, "s3") is None:
             await asyncio.to_thread(objects.start, self.folder, self.ports.s3)
         self._queues = await objects.prepare(self.folder, self.ports.s3, BUCKET)
@@ -111,18 +123,26 @@ class Stack:
             raise Unavailable(f"{name} does not run; its log is {self.folder / name}.log")
         os.kill(pid, number)
 
+    def environment(self) -> dict[str, str]:
+        """With which the command finds all of it."""
+        return {
+            **objects.credentials(self.folder),
+            "DRIFTLINE_BROKERS": self._brokers or f"127.0.0.1:{self.ports.kafka}",
+            "DRIFTLINE_STORE": f"s3://{BUCKET}",
+            "DRIFTLINE_STORE_ENDPOINT": f"http://127.0.0.1:{self.ports.s3}",
+            "DRIFTLINE_STORE_REGION": objects.REGION,
+            "DRIFTLINE_STREAMS": str(self._streams.absolute()),
+            **{f"DRIFTLINE_{service.upper()}": self.url(service) for service in SERVICES},
+        }
+
     def _settings(self, service: str) -> dict[str, str]:
         seen = self._through.get(service, self.ports)
         return {
-            **objects.credentials(self.folder),
+            **self.environment(),
             **SMALL,
-            "DRIFTLINE_BROKERS": self._brokers or f"127.0.0.1:{self.ports.kafka}",
-            "DRIFTLINE_STORE": f"s3://{BUCKET}",
             "DRIFTLINE_STORE_ENDPOINT": f"http://127.0.0.1:{seen.s3}",
-            "DRIFTLINE_STORE_REGION": objects.REGION,
-            "DRIFTLINE_STREAMS": str(self._streams.absolute()),
-            "DRIFTLINE_PORT": str(self.ports.services[service]),
             "DRIFTLINE_TRAINER": seen.url("trainer"),
+            "DRIFTLINE_PORT": str(self.ports.services[service]),
             "DRIFTLINE_PAGE_SERVICES": json.dumps({name: self.url(name) for name in SERVICES}),
             **self._signing(service),
             "DRIFTLINE_CACHE": str(self.folder.absolute() / "cache"),

@@ -1,66 +1,128 @@
-"""One look at the four services: health, models, skill."""
+"""One look at the four services: health, lag, streams, models, skill, jobs, alarms."""
 
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Group
 from rich.table import Table
 
 TIMEOUT_S = 5.0
+LAG = "driftline_lag_messages"
+ALARMS = 5
+JOBS = 5
+PATHS = {
+    "ingest": {},
+    "inference": {"models": "/v1/models"},
+    "combiner": {"scores": "/v1/scores", "alarms": f"/v1/alerts?limit={ALARMS}"},
+    "trainer": {"jobs": "/v1/jobs"},
+}
+"""What every service is asked beside its readiness, its lag and its streams."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a service said. `ready` is None when it did not answer."""
+    """What a service said. ready: None when it did not answer. lag: by consumer group, messages not worked off yet.
+    streams: as `GET /v1/streams` tells. body: by name of PATHS what it answered."""
 
     service: str
     url: str
     ready: bool | None
     detail: str
-    body: Any
+    lag: Mapping[str, int]
+    streams: Any
+    body: Mapping[str, Any]
 
 
-async def ask(client: httpx.AsyncClient, service: str, url: str, path: str) -> Found:
-    """Asks a service for its readiness, and for `path`."""
+async def look(urls: Mapping[str, str]) -> list[Found]:
+    """Asks all services at once."""
+    async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
+        return list(await asyncio.gather(*(_ask(client, name, url) for name, url in urls.items())))
+
+
+async def _ask(client: httpx.AsyncClient, service: str, url: str) -> Found:
     try:
         health = await client.get(f"{url}/readyz")
-        answer = await client.get(f"{url}{path}")
-        answer.raise_for_status()
         checks = health.json()["checks"]
-        body = answer.json()
-    except (httpx.HTTPError, ValueError, KeyError) as error:
-        return Found(service, url, None, f"no answer: {error}", None)
+        lag = _lag((await client.get(f"{url}/metrics")).text)
+        streams = await _read(client, f"{url}/v1/streams")
+        body = {name: await _read(client, f"{url}{path}") for name, path in PATHS[service].items()}
+    except httpx.HTTPError as error:
+        return Found(service, url, None, f"no answer: {str(error) or type(error).__name__}", {}, None, {})
+    except (ValueError, KeyError):
+        return Found(service, url, None, "what answers there is no Driftline", {}, None, {})
     wrong = "; ".join(f"{name}: {state}" for name, state in checks.items() if state != "ok")
-    return Found(service, url, health.is_success, wrong or "ok", body)
+    return Found(service, url, health.is_success, wrong or "ok", lag, streams, body)
 
 
-PATHS = {"ingest": "/livez", "inference": "/v1/models", "combiner": "/v1/scores", "trainer": "/v1/jobs"}
+async def _read(client: httpx.AsyncClient, url: str) -> Any:
+    """What it answers; None where the service has no such thing."""
+    answer = await client.get(url)
+    return answer.json() if answer.is_success else None
 
 
-async def look(urls: dict[str, str]) -> list[Found]:
-    """Asks all services."""
-    async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
-        return [await ask(client, name, url, PATHS[name]) for name, url in urls.items()]
+def _lag(text: str) -> dict[str, int]:
+    groups: dict[str, int] = defaultdict(int)
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == LAG:
+                groups[sample.labels["group"]] += int(sample.value)
+    return dict(groups)
 
 
-def health_table(found: list[Found]) -> Table:
-    table = Table("service", "address", "ready", "says", title="Services", title_justify="left")
+def render(found: list[Found]) -> Group:
+    """One screen."""
+    body = {name: part for service in found for name, part in service.body.items() if part is not None}
+    tables = [_services(found), *_streams(found)]
+    tables += [table(body[name]) for name, table in TABLES.items() if body.get(name)]
+    return Group(*(table for table in tables if table.row_count))
+
+
+def _table(title: str, *columns: str) -> Table:
+    return Table(*columns, title=title, title_justify="left", title_style="bold")
+
+
+def _services(found: list[Found]) -> Table:
+    table = _table("Services", "service", "address", "ready", "lag", "says")
     for service in found:
         ready = {True: "yes", False: "no", None: "down"}[service.ready]
-        table.add_row(service.service, service.url, ready, service.detail)
+        lag = f"{sum(service.lag.values()):,}" if service.lag else ""
+        table.add_row(service.service, service.url, ready, lag, service.detail, style="" if service.ready else "red")
     return table
 
 
-def models_table(body: Any) -> Table:
-    table = Table("stream", "member", "state", "version", "note", title="Models", title_justify="left")
+def _streams(found: list[Found]) -> Iterator[Table]:
+    """Only what is not as it should be: definitions that are refused, or that want a restart."""
+    wrong = [(service.service, *each) for service in found if service.streams for each in _wrong(service.streams)]
+    if wrong:
+        table = _table("Stream definitions", "service", "what", "says")
+        for row in wrong:
+            table.add_row(*row, style="red")
+        yield table
+
+
+def _wrong(streams: Any) -> Iterator[tuple[str, str]]:
+    yield from streams["refused"].items()
+    yield from ((each["stream"], each["note"]) for each in streams["streams"] if each["note"])
+
+
+def _models(body: Any) -> Table:
+    """The models; members that are computed on the edge stand in no version."""
+    table = _table("Models", "model", "state", "version", "note")
     for model in body["models"]:
-        table.add_row(model["stream"], model["member"], model["state"], model["version"] or "", model["note"])
+        if model["state"] != "built-in":
+            name = f"{model['stream']}.{model['member']}"
+            table.add_row(name, model["state"], model["version"] or "", model["note"])
     return table
 
 
-def skill_table(body: Any) -> Table:
-    table = Table("stream", "horizon", "forecast by", "records", "RMSE", "skill", title="Scores", title_justify="left")
+def _skill(body: Any) -> Table:
+    table = _table("Scores", "stream", "horizon", "forecast by", "records", "RMSE", "skill")
     for stream in body:
         for horizon in stream["horizons"]:
             for name, score in horizon["scores"].items():
@@ -71,22 +133,24 @@ def skill_table(body: Any) -> Table:
     return table
 
 
-def jobs_table(body: Any) -> Table:
-    table = Table("job", "stream", "member", "state", "version", "reason", title="Training jobs", title_justify="left")
-    for job in body[:5]:
-        cells = (job["id"], job["stream"], job["member"], job["state"], job["version"] or "", job["reason"] or "")
-        table.add_row(*cells)
+def _jobs(body: Any) -> Table:
+    table = _table("Training jobs", "since", "model", "state", "version or reason")
+    for job in body[:JOBS]:
+        name = f"{job['stream']}.{job['member']}"
+        table.add_row(_time(job["submitted"]), name, job["state"], job["version"] or job["reason"] or "")
     return table
 
 
-DETAILS = {"inference": models_table, "combiner": skill_table, "trainer": jobs_table}
+def _alarms(body: Any) -> Table:
+    table = _table("Latest alarms", "time of the record", "series", "kind", "says")
+    for alert in body:
+        series = f"{alert['stream']}/{alert['key']}"
+        table.add_row(_time(alert["t"] / 1000), series, alert["kind"], alert["detail"])
+    return table
 
 
-def render(found: list[Found]) -> Group:
-    """One screen."""
-    details = [
-        DETAILS[service.service](service.body)
-        for service in found
-        if service.body is not None and service.service in DETAILS
-    ]
-    return Group(health_table(found), *details)
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+TABLES = {"models": _models, "scores": _skill, "jobs": _jobs, "alarms": _alarms}

@@ -16,6 +16,7 @@ from typing import Any
 import stamina
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import (
     AuthenticationFailedError,
@@ -33,7 +34,7 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from driftline.bus import Checkpoint, Envelope, Output, Owner, Raw
 from driftline.errors import BusUnavailable, Fenced, PoisonMessage
-from driftline.messages import M, Topic, state_topic
+from driftline.messages import DEAD_LETTERS, M, Topic, state_topic
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,11 @@ FETCH_WAIT_S = 0.1
 GATHERED_BYTES = 256 * 1024
 """A feed that gathers reads when there is so much, or when its time is over."""
 STATE_CONFIG = {"cleanup.policy": "compact", "segment.ms": "600000", "min.cleanable.dirty.ratio": "0.1"}
+"""What a state topic needs: its newest states are kept for ever, older ones go soon."""
+TOPIC_CONFIG = 1
+"""Kafka's mark of a setting that was made for the topic alone."""
+PLAIN_CONFIG = {"cleanup.policy": "delete"}
+"""What any other needs; how long messages stay is the broker's to say."""
 KEYS_REMEMBERED = 100_000
 
 
@@ -214,6 +220,26 @@ class KafkaBus:
                 described = await _described(admin, there) if there else []
         return {topic["topic"]: len(topic["partitions"]) for topic in described}
 
+    async def configs(self, names: Iterable[str]) -> dict[str, dict[str, str]]:
+        """How topics that are there are kept: of each all settings. Raises BusUnavailable."""
+        async with self._admin() as admin:
+            with _answering():
+                wanted = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+                answers = await admin.describe_configs(wanted) if wanted else []
+        # (error, message, type, name, [(setting, value, …), …])
+        resources = [resource for answer in answers for resource in answer.resources]
+        return {name: {entry[0]: entry[1] for entry in entries} for _, _, _, name, entries in resources}
+
+    async def configure(self, name: str, settings: Mapping[str, str]) -> None:
+        """Sets how a topic is kept, and leaves its other settings as they are. Raises BusUnavailable."""
+        async with self._admin() as admin:
+            with _answering():
+                described = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+                ((_, _, _, _, entries),) = described[0].resources
+                # Kafka's call replaces all that was ever set on the topic.
+                own = {entry[0]: entry[1] for entry in entries if entry[3] == TOPIC_CONFIG}
+                await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, own | dict(settings))])
+
     async def _partitions_of(self, names: Iterable[str]) -> dict[str, int]:
         """How many partitions topics have; those that are missing are made."""
         wanted = set(names)
@@ -222,7 +248,9 @@ class KafkaBus:
             async with self._admin() as admin:
                 with _answering():
                     made = [
-                        NewTopic(name, self.settings.partitions, self.settings.replication, topic_configs=_config(name))
+                        NewTopic(
+                            name, self.settings.partitions, self.settings.replication, topic_configs=topic_config(name)
+                        )
                         for name in missing
                     ]
                     await admin.create_topics(made)
@@ -251,7 +279,7 @@ class KafkaBus:
     async def join(
         self, topic: Topic[Any], group: str, owner: Owner, *, gather: float = 0.0
     ) -> AsyncIterator["_KafkaFeed"]:
-        await self.ensure_topics([topic.name, state_topic(group)])
+        await self.ensure_topics([topic.name, state_topic(group), DEAD_LETTERS.name])
         feed = _KafkaFeed(self, topic.name, group, owner, gather)
         feed.consumer.subscribe([topic.name], listener=feed)
         try:
@@ -498,8 +526,9 @@ async def _stop(client: Any) -> None:
             await client.stop()
 
 
-def _config(name: str) -> dict[str, str]:
-    return STATE_CONFIG if name.endswith(".state.v1") else {}
+def topic_config(name: str) -> dict[str, str]:
+    """How the topic `name` must be kept."""
+    return STATE_CONFIG if name.endswith(".state.v1") else PLAIN_CONFIG
 
 
 def _offset(found: Any) -> int:

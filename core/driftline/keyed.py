@@ -57,6 +57,8 @@ class KeyedStep(Generic[Timed]):
         self._dropped = dropped
         self._owned: dict[int, set[Series]] = {}
         self._changed: dict[int, set[Series]] = {}
+        # States of streams that are not known here yet, or no more: they wait for their definition.
+        self._waiting: dict[int, dict[str, dict[str, bytes]]] = {}
 
     def step(self, batch: Sequence[Envelope[Timed]]) -> list[Output]:
         """What the new messages among `batch` cause, each on its own message's partition."""
@@ -64,6 +66,7 @@ class KeyedStep(Generic[Timed]):
         fresh: dict[str, list[Envelope[Timed]]] = {}
         newest: dict[Series, int] = {}
         lacking: set[tuple[Series, int]] = set()
+        self._restore_known()
         for envelope in batch:
             message = envelope.value
             series, lane = (message.stream, message.key), self._lanes[message.stream]
@@ -105,12 +108,20 @@ class KeyedStep(Generic[Timed]):
         return [Output(envelope.partition, topic, caused) for topic, caused in told]
 
     def restore(self, partition: int, states: Mapping[str, bytes]) -> None:
-        owned = self._owned[partition] = set()
+        self._owned[partition] = set()
+        waiting = self._waiting[partition] = {}
         for name, data in states.items():
             stream, key = name.split("/", 1)
-            if stream in self._lanes:
-                self._lanes[stream].restore(key, data)
-                owned.add((stream, key))
+            waiting.setdefault(stream, {})[key] = data
+        self._restore_known()
+
+    def _restore_known(self) -> None:
+        """Takes up the states of streams that are known by now."""
+        for partition, waiting in self._waiting.items():
+            for stream in [stream for stream in waiting if stream in self._lanes]:
+                for key, data in waiting.pop(stream).items():
+                    self._lanes[stream].restore(key, data)
+                    self._owned[partition].add((stream, key))
 
     def snapshot(self, partition: int) -> dict[str, bytes]:
         changed = self._changed.pop(partition, set())
@@ -122,6 +133,7 @@ class KeyedStep(Generic[Timed]):
         return consumed
 
     def release(self, partition: int) -> None:
+        self._waiting.pop(partition, None)
         series = self._owned.pop(partition, set()) | self._changed.pop(partition, set())
         for stream, key in series:
             if self._lanes[stream].last_t(key) is not None:

@@ -134,11 +134,16 @@ def _accept(_: Any) -> str | None:
     return None
 
 
+async def _nothing(_: Any) -> None:
+    """There is nothing to wait for."""
+
+
 class Worker(Generic[M]):
     """Runs one step as a member of the consumer group `group` on `topic`; see `driftline.service.Job`.
 
-    refuse: why a decoded message can't be used, or None. sink: where the step's outputs go instead of the bus; it
-    returns when they are safe. gather: see `driftline.bus.Bus.join`.
+    refuse: why a decoded message can't be used, or None. wait_for: awaited before a message is refused, since what it
+    lacks may be about to come. sink: where the step's outputs go instead of the bus; it returns when they are safe.
+    gather: see `driftline.bus.Bus.join`.
     """
 
     def __init__(
@@ -150,6 +155,7 @@ class Worker(Generic[M]):
         settings: LoopSettings,
         *,
         refuse: Callable[[M], str | None] = _accept,
+        wait_for: Callable[[M], Awaitable[None]] = _nothing,
         sink: Callable[[Sequence[Any]], Awaitable[None]] | None = None,
         gather: float = 0.0,
         observer: Observer | None = None,
@@ -161,6 +167,7 @@ class Worker(Generic[M]):
         self._step = step
         self._settings = settings
         self._refuse = refuse
+        self._wait_for = wait_for
         self._sink = sink
         self._gather = gather
         self._observer: Observer = observer or Unobserved()
@@ -285,6 +292,9 @@ class Worker(Generic[M]):
             try:
                 message = self._topic.decode(raw.payload)
                 reason = self._refuse(message)
+                if reason is not None:
+                    await self._wait_for(message)
+                    reason = self._refuse(message)
             except PoisonMessage as error:
                 reason = str(error)
             if reason is None:

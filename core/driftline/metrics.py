@@ -1,7 +1,7 @@
 """The catalogue of metrics: every name, help and label in one place, the same in all services."""
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -60,6 +60,8 @@ class Metrics:
         disk.set_function(lambda: shutil.disk_usage(Path.cwd()).free)
         disk = self._gauge("disk_size_bytes", "Size of the disk that this service works on.")
         disk.set_function(lambda: shutil.disk_usage(Path.cwd()).total)
+        self.streams = self._gauge("streams", "Streams that this service works on.")
+        self.streams_refused = self._gauge("streams_refused", "Files of stream definitions that can't be used.")
         self.records = self._counter("records", "Records taken in.", "stream")
         self.records_refused = self._counter("records_refused", "Records refused at the door.", "stream")
         self.records_dropped = self._counter("records_dropped", "Records dropped as already seen.", "stream", "reason")
@@ -99,6 +101,11 @@ class Metrics:
         self.training_seconds = self._histogram(
             "training_seconds", "Time of a training job.", JOB_BUCKETS, "stream", "member"
         )
+
+    def watch_streams(self, streams: Callable[[], int], refused: Callable[[], int]) -> None:
+        """Reads the two gauges when Prometheus asks."""
+        self.streams.set_function(streams)
+        self.streams_refused.set_function(refused)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"driftline_{name}", text, labels, registry=self.registry)

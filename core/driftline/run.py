@@ -3,16 +3,16 @@
 import gc
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeVar
 
 import uvicorn
 from fastapi import FastAPI
 
-from driftline.definition import StreamDefinition, load_folder
 from driftline.errors import InvalidInput
 from driftline.logs import configure
 from driftline.settings import Settings, read_settings
+from driftline.streams import Streams
 
 S = TypeVar("S", bound=Settings)
 
@@ -22,14 +22,14 @@ SHUTDOWN_S = 10
 """How long open requests may take to end after SIGTERM."""
 
 
-def run(name: str, kind: type[S], build: Callable[[S, Mapping[str, StreamDefinition]], FastAPI]) -> None:
+def run(name: str, kind: type[S], build: Callable[[S, Streams], FastAPI]) -> None:
     """Serves the app that `build` makes until SIGTERM or SIGINT."""
     try:
         settings = read_settings(kind)
         configure(name, settings.log_level)
         for doubt in settings.doubts():
             log.warning(doubt)
-        app = build(settings, load_folder(settings.streams))
+        app = build(settings, Streams.open(settings.streams))
         check_door(app, settings)
     except InvalidInput as error:
         sys.exit(str(error))

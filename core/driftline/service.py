@@ -19,9 +19,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from driftline import stream_list
 from driftline.errors import Conflict, InvalidInput, NotFound, Unavailable
 from driftline.metrics import Metrics
 from driftline.openapi import complete
+from driftline.streams import Streams, StreamsWatch
 
 log = logging.getLogger(__name__)
 
@@ -76,12 +78,16 @@ def create_service(
     description: str,
     *,
     metrics: Metrics,
+    streams: Streams | None = None,
     jobs: Sequence[Job] = (),
     checks: Sequence[Check] = (),
     on_death: Callable[[str, BaseException], None] = end_process,
     close: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> FastAPI:
-    """An app that runs `jobs` while it lives. `close` is awaited last, to give connections back."""
+    """An app that runs `jobs` while it lives, and looks for new `streams`. `close` is awaited last, to give connections
+    back."""
+    if streams is not None:
+        jobs = [*jobs, StreamsWatch(streams)]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -98,6 +104,9 @@ def create_service(
     app = FastAPI(title=f"Driftline {name}", description=description, version="0.1.0", lifespan=lifespan)
     _add_error_handlers(app)
     _add_probes(app, metrics, checks)
+    if streams is not None:
+        app.include_router(stream_list.routes(streams))
+        metrics.watch_streams(lambda: len(streams), lambda: len(streams.refused))
     complete(app)
     return app
 

@@ -40,7 +40,10 @@ class Settings(BaseSettings):
     )
 
     streams: Path = Path("streams")
-    """Folder of stream definitions."""
+    """Folder of stream definitions; a file that is put there is taken up while the services run."""
+    streams_patience: float = Field(5.0, ge=0, le=240)
+    """Seconds that messages of an unknown stream wait for its definition: as long as a new file may take to reach all
+    services."""
     brokers: str = "127.0.0.1:9092"
     """Kafka's bootstrap servers."""
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from driftline.kafka import KafkaBus, KafkaSettings
-from driftline.messages import ALERTS, Alert
+from driftline.messages import ALERTS, Alert, state_topic
 from driftline_cli.broker import free_port
 from tests.conftest import ROOT
 
@@ -61,3 +61,21 @@ async def test_tail_prints_what_is_there(brokers: str):
     assert plain.stdout.strip() == "2026-01-01T00:00:00Z tail-test/k drift y: y has moved"
     found = json.loads(driftline(*command, "--json", DRIFTLINE_BROKERS=brokers).stdout)
     assert found["kind"] == "drift"
+
+
+@pytest.mark.kafka
+async def test_a_topic_that_is_kept_in_another_way_is_told_and_set(brokers: str, tmp_path: Path):
+    places = {"DRIFTLINE_BROKERS": brokers, "DRIFTLINE_STORE": str(tmp_path / "store")}
+    states = state_topic("combiner")
+    bus = KafkaBus(KafkaSettings(brokers))
+    await bus.make([states, ALERTS.name])
+    await bus.configure(states, {"cleanup.policy": "delete"})
+    await bus.configure(ALERTS.name, {"retention.ms": "1000"})
+    told = driftline("doctor", *nobody(), **places).stdout
+    assert "cleanup.policy is delete, not compact" in told
+    assert "messages are kept for 1 s only" in told
+    assert "cleanup.policy is delete" not in driftline("doctor", "--fix", *nobody(), **places).stdout
+    assert (await bus.configs([states]))[states]["cleanup.policy"] == "compact"
+    assert (await bus.configs([states]))[states]["segment.ms"] == "600000", "what was set before stays"
+    await bus.configure(ALERTS.name, {"retention.ms": "604800000"})
+    await bus.close()

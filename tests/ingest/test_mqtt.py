@@ -1,11 +1,13 @@
 """The MQTT door behind a real mosquitto: what was acknowledged to a sensor reaches the bus, whatever restarts."""
 
 import asyncio
+import gc
 import os
 import shutil
 import signal
+import ssl
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from driftline.errors import InvalidDefinition
 from driftline.folder import FolderStore
 from driftline.memory import MemoryBus
 from driftline.messages import RECORDS, Record
+from driftline.streams import Streams
 from driftline_cli.broker import free_port
 from driftline_ingest.app import create_app
 from driftline_ingest.mqtt import Route
@@ -66,11 +69,12 @@ def test_a_mapping_that_makes_no_sense_is_refused(mqtt: str):
 class Broker:
     """A mosquitto that keeps its sessions on disk."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, access: str = "allow_anonymous true\n") -> None:
+        """access: lines of its configuration that say who may come."""
         self.port = free_port()
         self._config = folder / "mosquitto.conf"
         self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {folder}/\n"
+            f"listener {self.port} 127.0.0.1\n{access}persistence true\npersistence_location {folder}/\n"
             "autosave_interval 1\nmax_queued_messages 0\nmax_inflight_messages 1000\nuser root\n"
         )
         self._process: subprocess.Popen[bytes] | None = None
@@ -94,25 +98,31 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 
 @asynccontextmanager
-async def ingest(broker: Broker, bus: MemoryBus, folder: Path) -> AsyncIterator[None]:
-    settings = IngestSettings(mqtt_host="127.0.0.1", mqtt_port=broker.port, mqtt_name="one")
+async def ingest(
+    broker: Broker,
+    bus: MemoryBus,
+    folder: Path,
+    streams: Mapping[str, StreamDefinition] | None = None,
+    **changes: object,
+) -> AsyncIterator[None]:
+    settings = IngestSettings(**{"mqtt_host": "127.0.0.1", "mqtt_port": broker.port, "mqtt_name": "one"} | changes)
     store = FolderStore(folder)
-    app = create_app(settings, bus, store, streams={"tank": TANK}, on_death=lambda *_: None)
+    app = create_app(settings, bus, store, streams=streams or {"tank": TANK}, on_death=lambda *_: None)
     async with app.router.lifespan_context(app):
         yield
 
 
-async def publish(broker: Broker, first: int, last: int) -> None:
+async def publish(broker: Broker, first: int, last: int, place: str = "tank", **access: object) -> None:
     """QoS 1, again and again until the broker has acknowledged: as a sensor does."""
     pending = list(range(first, last))
     retrying = stamina.retry_context(on=aiomqtt.MqttError, attempts=None, timeout=PATIENCE_S, wait_max=0.5)
     async for attempt in retrying:
         with attempt:
-            async with aiomqtt.Client("127.0.0.1", broker.port, identifier=f"sensor-{os.getpid()}") as client:
+            async with aiomqtt.Client("127.0.0.1", broker.port, identifier=f"sensor-{os.getpid()}", **access) as client:
                 while pending:
                     n = pending[0]
                     payload = f'{{"y": {n}, "when": "{time(n)}"}}'
-                    await client.publish(f"plant/k{n % 7}/tank", payload, qos=1)
+                    await client.publish(f"plant/k{n % 7}/{place}", payload, qos=1)
                     pending.pop(0)
 
 
@@ -132,9 +142,9 @@ async def received(bus: MemoryBus, count: int) -> set[float]:
 
 
 @stamina.retry(on=TimeoutError, attempts=None, timeout=PATIENCE_S)
-async def until_followed(broker: Broker, bus: MemoryBus) -> None:
+async def until_followed(broker: Broker, bus: MemoryBus, place: str = "tank", **access: object) -> None:
     """What comes before anybody has subscribed is nobody's."""
-    await publish(broker, 0, 1)
+    await publish(broker, 0, 1, place, **access)
     async with asyncio.timeout(1):
         await received(bus, 1)
 
@@ -154,3 +164,102 @@ async def test_ten_thousand_messages_and_nothing_lost_through_restarts(broker: B
         broker.start()
         await sending
         assert await received(bus, 10_000) == {float(n) for n in range(10_000)}
+
+
+async def test_replicas_of_one_group_divide_the_messages(broker: Broker, tmp_path: Path):
+    buses = [MemoryBus(), MemoryBus()]
+    async with (
+        ingest(broker, buses[0], tmp_path / "a", mqtt_name="one"),
+        ingest(broker, buses[1], tmp_path / "b", mqtt_name="two"),
+    ):
+        for bus in buses:
+            await until_followed(broker, bus)
+        await publish(broker, 1, 1000)
+        found = await divided(buses, 1000)
+    assert all(len(part) > 100 for part in found), [len(part) for part in found]
+    assert found[0] & found[1] <= {0.0}, "the first may have been sent to both until both followed"
+
+
+@stamina.retry(on=AssertionError, attempts=None, timeout=PATIENCE_S, wait_initial=0.1, wait_max=0.5)
+async def divided(buses: list[MemoryBus], count: int) -> list[set[float]]:
+    """What each replica took, once it is all together."""
+    found = [await received(bus, sum((await bus.lag(RECORDS, "nobody")).values())) for bus in buses]
+    assert set.union(*found) == {float(n) for n in range(count)}
+    return found
+
+
+async def test_a_stream_that_is_added_is_followed_and_the_others_lose_nothing(broker: Broker, tmp_path: Path):
+    bus, folder = MemoryBus(), tmp_path / "streams"
+    folder.mkdir()
+    (folder / "tank.yaml").write_text(f"name: tank\n{BASE}mqtt: {{topic: 'plant/{{key}}/tank'}}\n")
+    async with ingest(broker, bus, tmp_path / "store", Streams.open(folder)):
+        await until_followed(broker, bus)
+        sending = asyncio.create_task(publish(broker, 1, 1000))
+        (folder / "boiler.yaml").write_text(f"name: boiler\n{BASE}mqtt: {{topic: 'plant/{{key}}/boiler'}}\n")
+        await until_of(broker, bus, "boiler")
+        await sending
+        assert await received(bus, 1000) == {float(n) for n in range(1000)}
+
+
+@stamina.retry(on=AssertionError, attempts=None, timeout=PATIENCE_S, wait_initial=0.2, wait_max=0.5)
+async def until_of(broker: Broker, bus: MemoryBus, stream: str) -> None:
+    async with aiomqtt.Client("127.0.0.1", broker.port, identifier=stream) as client:
+        await client.publish(f"plant/k/{stream}", f'{{"y": 0, "when": "{time(0)}"}}', qos=1)
+    async for page in bus.tail(RECORDS, earliest=True):
+        if page or not sum((await bus.lag(RECORDS, "nobody")).values()):
+            assert stream in {envelope.value.stream for envelope in page}
+            return
+
+
+def certificate(folder: Path) -> Path:
+    """A key and a certificate of 127.0.0.1 that vouches for itself."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here: Debian's package openssl has it")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(folder / "key.pem")]
+    subprocess.run([*command, "-out", str(folder / "cert.pem")], check=True, capture_output=True)
+    return folder / "cert.pem"
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Broker]:
+    """A mosquitto that speaks TLS only, and asks for a password."""
+    if MOSQUITTO is None:
+        pytest.skip("no mosquitto here: Debian's package mosquitto has it")
+    cert, users = certificate(tmp_path), tmp_path / "users"
+    subprocess.run(["mosquitto_passwd", "-b", "-c", str(users), "sensor", "hush"], check=True, capture_output=True)
+    access = f"certfile {cert}\nkeyfile {tmp_path}/key.pem\nallow_anonymous false\npassword_file {users}\n"
+    found = Broker(tmp_path, access)
+    found.start()
+    yield found
+    found.stop()
+
+
+async def test_tls_and_a_password_are_spoken(guarded: Broker, tmp_path: Path):
+    bus, cert = MemoryBus(), str(tmp_path / "cert.pem")
+    door = {"mqtt_tls": True, "mqtt_ca_file": cert, "mqtt_username": "sensor", "mqtt_password": "hush"}
+    sensor = {"username": "sensor", "password": "hush", "tls_context": ssl.create_default_context(cafile=cert)}
+    async with ingest(guarded, bus, tmp_path / "store", **door):
+        await until_followed(guarded, bus, **sensor)
+        await publish(guarded, 1, 100, **sensor)
+        assert await received(bus, 100) == {float(n) for n in range(100)}
+
+
+# The client library leaves the socket of a handshake that failed to the garbage collector.
+@pytest.mark.filterwarnings("ignore:unclosed <ssl:ResourceWarning")
+@pytest.mark.parametrize("wrong", [{"mqtt_password": "guessed"}, {"mqtt_ca_file": None}])
+async def test_a_door_with_a_wrong_password_or_no_trust_in_the_broker_takes_nothing(
+    guarded: Broker, tmp_path: Path, wrong: dict[str, object], caplog: pytest.LogCaptureFixture
+):
+    bus, cert = MemoryBus(), str(tmp_path / "cert.pem")
+    door = {"mqtt_tls": True, "mqtt_ca_file": cert, "mqtt_username": "sensor", "mqtt_password": "hush"}
+    async with ingest(guarded, bus, tmp_path / "store", **door | wrong):
+        await until_refused(caplog)
+    gc.collect()
+    assert sum((await bus.lag(RECORDS, "nobody")).values()) == 0
+
+
+@stamina.retry(on=AssertionError, attempts=None, timeout=PATIENCE_S, wait_initial=0.1, wait_max=0.5)
+async def until_refused(caplog: pytest.LogCaptureFixture) -> None:
+    """The door logs each try that failed."""
+    assert any("Mqtt" in str(vars(record)) for record in caplog.records if record.name == "stamina")

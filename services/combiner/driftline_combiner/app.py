@@ -14,6 +14,7 @@ from driftline.messages import ALERTS, FORECASTS, Topic
 from driftline.metrics import Metrics, from_zero
 from driftline.observer import LoopMetrics
 from driftline.service import Check, Job, create_service, end_process
+from driftline.streams import PerStream, Streams
 from driftline_combiner import dashboard
 from driftline_combiner.courier import CourierStep, TrainerSink, open_trainer
 from driftline_combiner.feed import PageFeed
@@ -39,12 +40,13 @@ def create_app(
     on_death: Callable[[str, BaseException], None] = end_process,
 ) -> FastAPI:
     """Blends what the forecasts topic brings. trainer: who is asked for models; otherwise whom the settings name."""
-    metrics = metrics or Metrics()
-    from_zero(metrics.alerts, streams, KINDS)
-    lanes = {
-        name: BlendLane(stream, lambda s, kind: metrics.alerts.labels(s, kind).inc())
-        for name, stream in streams.items()
-    }
+    metrics, streams = metrics or Metrics(), Streams.of(streams)
+    streams.each(lambda stream: from_zero(metrics.alerts, (stream.name,), KINDS))
+
+    def lane(stream: StreamDefinition) -> BlendLane:
+        return BlendLane(stream, lambda s, kind: metrics.alerts.labels(s, kind).inc())
+
+    lanes = PerStream(streams, lane)
     step = combiner_step(lanes, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc())
     worker = Worker(
         GROUP,
@@ -53,6 +55,7 @@ def create_app(
         step,
         settings.loop,
         refuse=lambda forecast: refuse(streams, forecast),
+        wait_for=lambda forecast: streams.expect(forecast.stream, settings.streams_patience),
         observer=LoopMetrics(metrics, GROUP, FORECASTS.name),
     )
     metrics.registry.register(LaneMetrics(lanes, by_key=settings.metrics_by_key))
@@ -88,6 +91,7 @@ def create_app(
         "combiner",
         "Scores every member, weighs them, publishes the blend and watches for drift.",
         metrics=metrics,
+        streams=streams,
         jobs=jobs,
         checks=[Check("bus", bus.check)],
         on_death=on_death,

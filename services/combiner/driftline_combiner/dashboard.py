@@ -12,7 +12,7 @@ from starlette.staticfiles import StaticFiles
 
 from driftline.definition import StreamDefinition
 from driftline.errors import NotFound
-from driftline_combiner.feed import PageFeed
+from driftline_combiner.feed import LATEST_ALERTS, PageFeed
 from driftline_combiner.overview import Overview
 
 PAGE = Path(__file__).with_name("page")
@@ -39,6 +39,17 @@ class Health(BaseModel):
 
     name: str
     state: str
+    detail: str
+
+
+class AlertAnswer(BaseModel):
+    """Something a person should look at; see the message of the alerts topic."""
+
+    stream: str
+    key: str
+    t: int = Field(description="milliseconds since the epoch, UTC")
+    kind: str = Field(examples=["drift"])
+    subject: str = Field(description="the member, column or model that it is about")
     detail: str
 
 
@@ -79,6 +90,12 @@ def routes(streams: Mapping[str, StreamDefinition], feed: PageFeed, overview: Ov
     async def look() -> OverviewAnswer:
         services = [Health(**msgspec.structs.asdict(found)) for found in await overview.services()]
         return OverviewAnswer(services=services, models=await overview.models())
+
+    @router.get("/v1/alerts", summary="The latest alerts of all series, the newest first")
+    async def alerts(
+        limit: Annotated[int, Query(ge=1, le=LATEST_ALERTS)] = LATEST_ALERTS,
+    ) -> list[AlertAnswer]:
+        return [AlertAnswer(**msgspec.structs.asdict(alert)) for alert in feed.alerts()[:limit]]
 
     @router.get(
         "/v1/live",

@@ -110,6 +110,10 @@ class PageFeed:
         """Of a stream the keys that have had a blend since this process runs."""
         return sorted(key for found, key in self._series if found == stream)
 
+    def alerts(self) -> list[Alert]:
+        """The newest LATEST_ALERTS since this process runs, the newest first."""
+        return list(reversed(self._alerts))
+
     async def watch(self, stream: str, key: str, after: int) -> AsyncIterator[bytes]:
         """Server-sent events of a series, of what came after time `after`, without end.
 

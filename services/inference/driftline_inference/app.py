@@ -16,6 +16,7 @@ from driftline.observer import LoopMetrics
 from driftline.service import Check, Job, create_service, end_process
 from driftline.store import Store
 from driftline.store_feed import StoreFeed
+from driftline.streams import PerStream, Streams
 from driftline.timed_store import TimedStore
 from driftline.watch import StoreWatch
 from driftline_inference import v2
@@ -40,8 +41,8 @@ def create_app(
     on_death: Callable[[str, BaseException], None] = end_process,
 ) -> FastAPI:
     """Forecasts from the records topic with the store's models. `models` may be given by who wants to steer them."""
-    metrics = metrics or Metrics()
-    from_zero(metrics.alerts, streams, KINDS)
+    metrics, streams = metrics or Metrics(), Streams.of(streams)
+    streams.each(lambda stream: from_zero(metrics.alerts, (stream.name,), KINDS))
     store = TimedStore(store, metrics)
     cache = settings.open_cache()
     serving = models or Models(store, streams, metrics, settings.fetcher(), cache, settings.edge)
@@ -53,10 +54,10 @@ def create_app(
     def alarmed(stream: str, kind: str) -> None:
         metrics.alerts.labels(stream, kind).inc()
 
-    lanes = {
-        name: ForecastLane(stream, serving.serving, shadows=serving.shadows, worse=leave, alarmed=alarmed)
-        for name, stream in streams.items()
-    }
+    def lane(stream: StreamDefinition) -> ForecastLane:
+        return ForecastLane(stream, serving.serving, shadows=serving.shadows, worse=leave, alarmed=alarmed)
+
+    lanes = PerStream(streams, lane)
     serving.probe_with(lambda stream: lanes[stream].live())
     step = KeyedStep(lanes, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc())
     worker = Worker(
@@ -66,6 +67,7 @@ def create_app(
         step,
         settings.loop,
         refuse=lambda record: refuse(streams, record),
+        wait_for=lambda record: streams.expect(record.stream, settings.streams_patience),
         observer=LoopMetrics(metrics, GROUP, RECORDS.name),
     )
     watch = StoreWatch(
@@ -77,6 +79,7 @@ def create_app(
         reconcile=serving.reconcile,
         base=settings.store_prefix,
     )
+    streams.on_new(lambda _: watch.wake())
 
     jobs: list[Job] = [worker, watch, LagWatch(bus, [(GROUP, RECORDS)], metrics)]
     if settings.store_topic is not None:
@@ -94,6 +97,7 @@ def create_app(
         "inference",
         "Forecasts every record with all members; serves the models that the store's pointers name.",
         metrics=metrics,
+        streams=streams,
         jobs=jobs,
         checks=checks,
         on_death=on_death,

@@ -19,6 +19,7 @@ from driftline.manifest import Pointer, Quarantine, Usage
 from driftline.members import MODELS
 from driftline.metrics import Metrics, from_zero
 from driftline.store import Store
+from driftline.streams import PerStream, Streams
 from driftline_inference.cache import Cache
 from driftline_inference.marks import Marks
 from driftline_inference.standing import CAUSES, Cause, Name, Standing
@@ -52,19 +53,20 @@ class Models:
         self._edge = edge
         self._clock = clock
         self._marks = Marks(store, cache.folder if cache else None)
-        self._standings = {
-            (name, member): Standing(stream, member) for name, stream in streams.items() for member in MODELS
-        }
-        self._restored = cache is None
+        self._standings = PerStream(streams, _standings_of)
+        self._restored: set[Name] = set()
         self._left: list[tuple[Name, Quarantine]] = []
         self._changed: set[Name] = set()
         self._reconciling = asyncio.Lock()
         self.loaded: Mapping[Name, LoadedModel] = {}
         self._shadows: Mapping[Name, LoadedModel] = {}
-        from_zero(metrics.models_refused, streams, MODELS, EDGE_REFUSALS)
-        from_zero(metrics.model_swaps, streams, MODELS, CAUSES)
+        Streams.of(streams).each(self._from_zero)
         if fetcher.trust.believes_nobody:
             log.warning("found no trusted keys: every model will be refused, the built-in members forecast alone")
+
+    def _from_zero(self, stream: StreamDefinition) -> None:
+        from_zero(self._metrics.models_refused, (stream.name,), MODELS, EDGE_REFUSALS)
+        from_zero(self._metrics.model_swaps, (stream.name,), MODELS, CAUSES)
 
     def probe_with(self, live: Live) -> None:
         """A new model must be able to forecast from what `live` gives."""
@@ -79,11 +81,13 @@ class Models:
 
     def standing(self, stream: str, member: str) -> Standing:
         """Raises NotFound."""
-        found = self._standings.get((stream, member))
-        if found is None:
-            known = sorted(".".join(name) for name in self._standings)
+        if stream not in self._standings or member not in MODELS:
+            known = sorted(".".join(standing.name) for standing in self._all())
             raise NotFound(f"found no model {stream}.{member}, expected one of {known}")
-        return found
+        return self._standings[stream][member]
+
+    def _all(self) -> list[Standing]:
+        return [standing for members in self._standings.values() for standing in members.values()]
 
     async def reconcile(self, keys: Keys = None) -> None:
         """Brings every model whose pointer is among `keys`, or every one, to the version that its pointer names.
@@ -94,7 +98,7 @@ class Models:
             await self._restore()
             if self._cache is not None and keys is None:
                 await self._cache.catch_up()
-            for standing in self._standings.values():
+            for standing in self._all():
                 if keys is None or manifests.pointer_key(*standing.name) in keys:
                     await self._follow(standing)
             await self._note()
@@ -151,11 +155,11 @@ class Models:
             await self._marks.catch_up()
 
     async def _restore(self) -> None:
-        """Once, before the store is asked: serves what served when this edge was last up."""
-        if self._cache is None or self._restored:
+        """Once each, before the store is asked: serves what served when this edge was last up."""
+        if self._cache is None:
             return
-        self._restored = True
-        for standing in self._standings.values():
+        for standing in [standing for standing in self._all() if standing.name not in self._restored]:
+            self._restored.add(standing.name)
             usage = await self._cache.usage(*standing.name)
             await self._restore_one(self._cache, standing, usage)
             standing.pinned = usage is not None and usage.version == standing.version and usage.pinned
@@ -249,10 +253,10 @@ class Models:
 
     def _show(self) -> None:
         """What the step reads, replaced by one assignment each."""
-        standings = self._standings.items()
-        self.loaded = {name: standing.serving for name, standing in standings if standing.serving}
+        standings = self._all()
+        self.loaded = {standing.name: standing.serving for standing in standings if standing.serving}
         self._shadows = {
-            name: standing.former for name, standing in standings if standing.former and not standing.pinned
+            standing.name: standing.former for standing in standings if standing.former and not standing.pinned
         }
 
     def _refuse(self, standing: Standing, version: str, error: RefusedModel) -> None:
@@ -268,7 +272,7 @@ class Models:
             name, mark = self._left.pop(0)
             await self._marks.quarantine(*name, mark)
         while self._changed:
-            standing = self._standings[self._changed.pop()]
+            standing = self.standing(*self._changed.pop())
             if standing.serving is not None:
                 await self._use(standing, standing.serving.version)
 
@@ -278,3 +282,7 @@ class Models:
         if self._cache is not None:
             await self._cache.use(*standing.name, usage)
         self._marks.use(*standing.name, usage)
+
+
+def _standings_of(stream: StreamDefinition) -> dict[str, Standing]:
+    return {member: Standing(stream, member) for member in MODELS}

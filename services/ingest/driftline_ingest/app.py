@@ -16,10 +16,11 @@ from driftline.metrics import Metrics, from_zero
 from driftline.observer import LoopMetrics
 from driftline.service import Check, Job, create_service, end_process
 from driftline.store import Store
+from driftline.streams import Streams
 from driftline.timed_store import TimedStore
 from driftline_ingest.archive import ArchiveStep, Packing
 from driftline_ingest.door import Door, routes
-from driftline_ingest.mqtt import MqttDoor, routes_of
+from driftline_ingest.mqtt import MqttDoor
 from driftline_ingest.settings import IngestSettings
 from driftline_ingest.sink import WindowSink
 from driftline_ingest.windows import BlendWindows, RecordWindows
@@ -39,10 +40,8 @@ def create_app(
     clock: Callable[[], float] = time.time,
 ) -> FastAPI:
     """Takes records in, and archives records and blends in the store."""
-    metrics = metrics or Metrics()
-    from_zero(metrics.records, streams)
-    from_zero(metrics.records_refused, streams)
-    from_zero(metrics.windows_archived, streams, (RecordWindows.kind, BlendWindows.kind))
+    metrics, streams = metrics or Metrics(), Streams.of(streams)
+    streams.each(lambda stream: _from_zero(metrics, stream.name))
     store = TimedStore(store, metrics)
 
     def archive(topic: Topic[Timed], packing: Packing[Timed]) -> Worker[Timed]:
@@ -54,6 +53,7 @@ def create_app(
             ArchiveStep(packing, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc()),
             settings.loop,
             refuse=lambda message: refuse(streams, message),
+            wait_for=lambda message: streams.expect(message.stream, settings.streams_patience),
             sink=WindowSink(store, packing, metrics),
             gather=GATHER_S,
             observer=LoopMetrics(metrics, group, topic.name),
@@ -68,11 +68,12 @@ def create_app(
     door = Door(settings, bus, streams, metrics, clock)
     jobs: list[Job] = [windows, results, LagWatch(bus, groups, metrics)]
     if settings.mqtt_host is not None:
-        jobs.append(MqttDoor(settings, door, routes_of(streams)))
+        jobs.append(MqttDoor(settings, door, streams))
     app = create_service(
         "ingest",
         "Takes sensor records in, and archives training windows and results in the object store.",
         metrics=metrics,
+        streams=streams,
         jobs=jobs,
         # The archive waits for the store; records are taken meanwhile.
         checks=[Check("bus", bus.check), Check("store", store.answered, needed=False)],
@@ -92,3 +93,9 @@ def refuse(streams: Mapping[str, StreamDefinition], message: Any) -> str | None:
         return None
     missing = [name for name in stream.columns if name not in message.values]
     return f"found no value for {missing[0]!r}, expected {list(stream.columns)}" if missing else None
+
+
+def _from_zero(metrics: Metrics, stream: str) -> None:
+    for counter in (metrics.records, metrics.records_refused):
+        from_zero(counter, (stream,))
+    from_zero(metrics.windows_archived, (stream,), (RecordWindows.kind, BlendWindows.kind))

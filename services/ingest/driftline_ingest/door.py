@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -12,11 +12,11 @@ from pydantic import BaseModel
 from driftline.auth import bearer
 from driftline.body import read_body
 from driftline.bus import Bus
-from driftline.definition import StreamDefinition
 from driftline.errors import InvalidInput
 from driftline.messages import RECORDS
 from driftline.metrics import Metrics
 from driftline.openapi import Problem
+from driftline.streams import PerStream, Streams
 from driftline_ingest.parsing import PARSERS, TEXT_ONLY, Malformed, UnknownType, parse
 from driftline_ingest.seen import Seen
 from driftline_ingest.settings import IngestSettings
@@ -99,23 +99,27 @@ class Door:
         self,
         settings: IngestSettings,
         bus: Bus,
-        streams: Mapping[str, StreamDefinition],
+        streams: Streams,
         metrics: Metrics,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._bus = bus
-        self._validators = {name: Validator(stream) for name, stream in streams.items()}
+        self._streams = streams
+        self._validators = PerStream(streams, Validator)
         self._seen = Seen(streams)
         self._metrics = metrics
         self._clock = clock
 
-    def stream(self, name: str | None) -> str:
-        """The stream that is meant; the only one there is may stay unnamed."""
-        known = sorted(self._validators)
+    async def stream(self, name: str | None) -> str:
+        """The stream that is meant; the only one there is may stay unnamed. Raises InvalidInput."""
+        if name is not None and name not in self._streams:
+            # Its definition may have been put there a moment ago.
+            await self._streams.look()
+        known = sorted(self._streams)
         if name is None and len(known) == 1:
             return known[0]
-        if name not in self._validators:
+        if name is None or name not in self._streams:
             raise InvalidInput(f"found stream {name!r}, expected ?stream= with one of {', '.join(known)}")
         return name
 
@@ -182,7 +186,7 @@ def routes(door: Door, settings: IngestSettings) -> APIRouter:
     )
     async def take(request: Request) -> Response:
         await authorised(request)
-        name = door.stream(request.query_params.get("stream"))
+        name = await door.stream(request.query_params.get("stream"))
         body = await read_body(request, settings.body_limit)
         try:
             receipt, taken = await door.take(name, request.headers.get("content-type", ""), body)

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import re
 import ssl
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +21,7 @@ from paho.mqtt.properties import Properties
 
 from driftline.definition import Mqtt, StreamDefinition
 from driftline.errors import BusUnavailable
+from driftline.streams import Streams
 from driftline_ingest.door import Door
 from driftline_ingest.settings import IngestSettings
 
@@ -77,28 +78,39 @@ class Route:
         return found
 
 
-def routes_of(streams: Mapping[str, StreamDefinition]) -> list[Route]:
-    return [Route.of(stream, stream.mqtt) for stream in streams.values() if stream.mqtt is not None]
-
-
 class MqttDoor:
-    """Follows all topics that definitions name; see `driftline.service.Job`."""
+    """Follows all topics that definitions name, also of streams that are added; see `driftline.service.Job`."""
 
     name = "mqtt door"
 
-    def __init__(self, settings: IngestSettings, door: Door, routes: Sequence[Route]) -> None:
+    def __init__(self, settings: IngestSettings, door: Door, streams: Streams) -> None:
         self._settings = settings
         self._door = door
-        self._routes = routes
+        self._routes: list[Route] = []
         self._following: asyncio.Task[None] | None = None
+        self._stopping = False
+        for stream in streams.values():
+            self._add(stream)
+        streams.on_new(self._add)
+
+    def _add(self, stream: StreamDefinition) -> None:
+        """Another subscription begins the connection anew; the session holds what comes meanwhile."""
+        if stream.mqtt is not None:
+            self._routes.append(Route.of(stream, stream.mqtt))
+            self._end()
 
     async def run(self) -> None:
-        self._following = asyncio.create_task(self._follow())
-        await asyncio.wait({self._following})
-        if not self._following.cancelled():
-            self._following.result()
+        while not self._stopping:
+            self._following = asyncio.create_task(self._follow())
+            await asyncio.wait({self._following})
+            if not self._following.cancelled():
+                self._following.result()
 
     async def stop(self) -> None:
+        self._stopping = True
+        self._end()
+
+    def _end(self) -> None:
         if self._following is not None:
             self._following.cancel()
 

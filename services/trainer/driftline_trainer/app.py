@@ -11,6 +11,7 @@ from driftline.metrics import Metrics
 from driftline.service import Check, Job, create_service, end_process
 from driftline.store import Store
 from driftline.store_feed import StoreFeed
+from driftline.streams import Streams
 from driftline.timed_store import TimedStore
 from driftline.watch import StoreWatch
 from driftline_trainer.rest import routes
@@ -30,7 +31,7 @@ def create_app(
 ) -> FastAPI:
     """Trains on demand, and retrains as windows arrive. `trainer` may be given by who wants to steer it.
     `events`: the bus that the store writes its events to, if it does."""
-    metrics = metrics or Metrics()
+    metrics, streams = metrics or Metrics(), Streams.of(streams)
     store = TimedStore(store, metrics)
     training = trainer or Trainer(settings, store, streams, metrics)
     watch = StoreWatch(
@@ -41,6 +42,7 @@ def create_app(
         reconcile=training.reconcile,
         base=settings.store_prefix,
     )
+    streams.on_new(lambda _: watch.wake())
     jobs: list[Job] = [training, watch]
     if events is not None and settings.store_topic is not None:
         jobs.append(StoreFeed(events, settings.store_topic, watch))
@@ -54,6 +56,7 @@ def create_app(
         "trainer",
         "Trains, checks and publishes models.",
         metrics=metrics,
+        streams=streams,
         jobs=jobs,
         checks=[Check("store", store.check)],
         on_death=on_death,

@@ -13,6 +13,7 @@ from driftline.hints import Keys
 from driftline.members import MODELS
 from driftline.metrics import Metrics, from_zero
 from driftline.store import Store
+from driftline.streams import Streams
 from driftline_trainer import budget
 from driftline_trainer.claims import Claims
 from driftline_trainer.jobs import ENDED, JobBook, JobState, Trigger, new_id
@@ -37,9 +38,9 @@ class Trainer:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
-        self._streams = streams
+        self._streams = Streams.of(streams)
         self._metrics = metrics
-        from_zero(metrics.training_jobs, streams, MODELS, sorted(ENDED))
+        self._streams.each(lambda stream: from_zero(metrics.training_jobs, (stream.name,), MODELS, sorted(ENDED)))
         self._clock = clock
         self._holder = settings.holder
         self._claims = Claims(store, self._holder, clock, settings.trainer_lease)
@@ -74,6 +75,9 @@ class Trainer:
     ) -> JobState:
         """Queues a job, or gives the one that is queued or running for the same model. What is answered was written
         down, except for what the records trigger: that comes again. Raises InvalidInput, StoreUnavailable."""
+        if stream not in self._streams:
+            # Its definition may have been put there a moment ago.
+            await self._streams.look()
         if stream not in self._streams:
             raise InvalidInput(f"found stream {stream!r}, expected one of {sorted(self._streams)}")
         if member not in MODELS:
@@ -124,10 +128,11 @@ class Trainer:
         async with self._reconciling:
             await self._book.catch_up()
             await self._book.look(self._claims.alive)
-            for stream in self._streams.values():
+            streams = list(self._streams.values())
+            for stream in streams:
                 self._fresh[stream.name] = await self._training.fresh(stream)
             self._wake.set()
-            for stream in self._streams.values():
+            for stream in streams:
                 due = self._fresh[stream.name] >= stream.retraining.every
                 if due and self._earliest(stream.name) <= self._clock():
                     await self.wait((await self.submit(stream.name, "speed", trigger="records")).id)

@@ -10,6 +10,7 @@ from driftline.definition import StreamDefinition
 from driftline.errors import Conflict, InvalidInput, NotFound, RefusedModel, StoreUnavailable
 from driftline.manifest import Manifest
 from driftline.store import Store
+from driftline.streams import PerStream
 from driftline.tables import Rows
 from driftline_trainer import fit
 from driftline_trainer.claims import Claims
@@ -46,7 +47,7 @@ class Training:
         self._streams = streams
         self._claims = claims
         self._clock = clock
-        self._archives = {name: Archive(store, stream) for name, stream in streams.items()}
+        self._archives = PerStream(streams, lambda stream: Archive(store, stream))
         # What a refused or failed job has tried is not tried again until more has come.
         self._tried: dict[str, dict[str, str]] = {}
         self._process = TrainingProcess()
@@ -81,6 +82,9 @@ class Training:
     async def train(self, job: JobState) -> Made:
         """Raises RefusedModel, Conflict when another trainer is at it, InvalidInput, NotFound, ProcessDied and
         StoreUnavailable."""
+        if job.stream not in self._streams:
+            # Another trainer took it in, which knew more.
+            raise InvalidInput(f"found stream {job.stream!r}, expected one of {sorted(self._streams)}")
         stream = self._streams[job.stream]
         try:
             return await (self._train_batch(stream, job) if job.member == "batch" else self._train_speed(stream, job))

@@ -11,18 +11,18 @@ from typing import Annotated, Any, Literal, TypeVar
 import httpx
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from driftline import definition
 from driftline import manifest as manifests
-from driftline.errors import DriftlineError, InvalidInput, NotFound, Unavailable
+from driftline.errors import InvalidInput, NotFound, Unavailable
 from driftline.manifest import ColumnScaling, Manifest, Pointer, Quarantine, Usage
 from driftline.members import MODELS
 from driftline.ports import open_store
 from driftline.settings import Settings, read_settings
 from driftline.signing import Sealed, unseal
 from driftline.store import Store
+from driftline_cli.commands.plainly import console, plainly
 from driftline_inference.settings import InferenceSettings
 from driftline_inference.versions import read
 from driftline_trainer.importing import Meaning, import_model
@@ -34,8 +34,6 @@ TIMEOUT_S = 30.0
 BYTES = 1024
 
 app = typer.Typer(help="Models: what serves, what lies in the store, and how both are steered.", no_args_is_help=True)
-console = Console()
-
 Model = Annotated[str, typer.Argument(help="STREAM.MEMBER, such as outdoor-temperature.batch.", metavar="MODEL")]
 Inference = Annotated[str, typer.Option(help="Address of inference.", envvar="DRIFTLINE_INFERENCE")]
 Token = Annotated[str | None, typer.Option(envvar="DRIFTLINE_TOKEN", help="Inference's bearer token.")]
@@ -47,7 +45,10 @@ EDGE = "http://127.0.0.1:8002"
 
 @app.command("list")
 def list_models(inference: Inference = EDGE, json: AS_JSON = False) -> None:  # noqa: FBT002
-    """Shows which models serve on an edge, which wait, and which were refused and why."""
+    """Shows which models serve on an edge, which wait, and which were refused and why.
+
+    Example: driftline models list --json
+    """
     body = _run(_ask(inference, "GET", "/v1/models"))
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(body)).decode())
@@ -80,7 +81,10 @@ def rollback(
     inference: Inference = EDGE,
     token: Token = None,
 ) -> None:
-    """Goes back to the version before, and keeps every edge from serving the one that is left."""
+    """Goes back to the version before, and keeps every edge from serving the one that is left.
+
+    Example: driftline models rollback outdoor-temperature.speed --version v000042-0123456789ab --reason "too noisy"
+    """
     asked = {"version": version, "reason": reason}
     answer = _run(_ask(inference, "POST", f"/v1/models/{model}/rollback", token=token, json=asked))
     console.print(f"{model}: {answer['version']} serves", markup=False)
@@ -114,6 +118,8 @@ def show(
     """Shows the versions of a model in the store and who runs them; with --version its manifest.
 
     Credentials of S3 and the other settings come from the environment, as the services read them.
+
+    Example: driftline models show outdoor-temperature.batch --store s3://driftline
     """
     found = _run(_look(store, *_parts(model), version))
     if json or version is not None:
@@ -141,7 +147,9 @@ def import_file(
     """Wraps a model that was made elsewhere in a manifest, publishes and points at it.
 
     A row holds the newest records, the oldest first (lags), or Driftline's own features. It is signed with the key of
-    DRIFTLINE_SIGNING_KEY_FILE. Example: driftline models import lstm.tflite --stream streams/outdoor-temperature.yaml
+    DRIFTLINE_SIGNING_KEY_FILE.
+
+    Example: driftline models import lstm.tflite --stream streams/outdoor-temperature.yaml
     """
     wanted = tuple(filter(None, (name.strip() for name in columns.split(","))))
     meaning = Meaning(inputs, wanted, output, _scaling(scaling) if scaling else "inside")
@@ -151,7 +159,10 @@ def import_file(
 
 @app.command()
 def verify(model: Model, version: Version = None, store: StoreUrl = None) -> None:
-    """Checks a version in the store as an edge would before serving it: signature, content, shapes, golden outputs."""
+    """Checks a version in the store as an edge would before serving it: signature, content, shapes, golden outputs.
+
+    Example: driftline models verify outdoor-temperature.batch --version v000042-0123456789ab
+    """
     console.print(_run(_verify(*_parts(model), version, store)), markup=False, soft_wrap=True)
 
 
@@ -166,11 +177,8 @@ class Found:
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
     """Says what is wrong in one sentence instead of a stack trace."""
-    try:
+    with plainly():
         return asyncio.run(work)
-    except (DriftlineError, httpx.HTTPError) as error:
-        Console(stderr=True).print(f"driftline: {error}", style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from error
 
 
 async def _ask(url: str, method: str, path: str, *, token: str | None = None, json: Any = None) -> Any:

@@ -1,0 +1,67 @@
+"""`driftline local`: the services as processes of this machine."""
+
+import asyncio
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from driftline_cli.commands.plainly import console, plainly
+from driftline_cli.stack import SERVICES, Ports, Stack
+
+app = typer.Typer(
+    help="The services as processes of this machine, on a real Kafka, without Docker.", no_args_is_help=True
+)
+Folder = Annotated[Path, typer.Option(help="Where data, logs and process ids lie.")]
+Streams = Annotated[Path, typer.Option(help="Folder of stream definitions.")]
+RUN = Path(".run")
+STREAMS = Path("streams")
+
+
+@app.command()
+def kafka(folder: Folder = RUN, streams: Streams = STREAMS) -> None:
+    """Starts Apache Kafka alone.
+
+    Example: driftline local kafka --folder /tmp/kafka
+    """
+    with plainly():
+        stack = Stack(folder, streams)
+        stack.start_kafka()
+        console.print(f"Kafka: 127.0.0.1:{stack.ports.kafka}")
+
+
+@app.command()
+def up(folder: Folder = RUN, streams: Streams = STREAMS) -> None:
+    """Starts Kafka, a local S3 server and the four services, and returns when all are ready.
+
+    Example: driftline local up --streams streams
+    """
+    with plainly():
+        stack = Stack(folder, streams)
+        with console.status("starting Kafka, the object store and four services"):
+            asyncio.run(stack.up())
+        for service in SERVICES:
+            console.print(f"{service}: {stack.url(service)}/docs")
+        console.print(f"logs: {folder}")
+
+
+@app.command()
+def env(folder: Folder = RUN, streams: Streams = STREAMS) -> None:
+    """Prints the variables with which `driftline` finds what `up` started.
+
+    Example: eval "$(driftline local env)" && driftline doctor
+    """
+    with plainly():
+        for name, value in Stack(folder, streams, ports=Ports.of(folder)).environment().items():
+            typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+@app.command()
+def down(folder: Folder = RUN, streams: Streams = STREAMS) -> None:
+    """Ends what `up` or `kafka` started; the data stay.
+
+    Example: driftline local down
+    """
+    with plainly():
+        Stack(folder, streams).down()

@@ -1,0 +1,104 @@
+"""`driftline status` and `doctor`: how everything is, and what to mend."""
+
+import asyncio
+import time
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.live import Live
+from rich.table import Table
+
+from driftline.ports import open_bus, open_store
+from driftline.settings import Settings, read_settings
+from driftline_cli import doctor as doctors
+from driftline_cli import status as statuses
+from driftline_cli.commands.options import (
+    COMBINER,
+    INFERENCE,
+    INGEST,
+    TRAINER,
+    AsJson,
+    Combiner,
+    Inference,
+    Ingest,
+    TrainerAt,
+)
+from driftline_cli.commands.plainly import WRONG, console, plainly
+
+WATCH_S = 2.0
+
+
+def status(
+    ingest: Ingest = INGEST,
+    inference: Inference = INFERENCE,
+    combiner: Combiner = COMBINER,
+    trainer: TrainerAt = TRAINER,
+    json: AsJson = False,  # noqa: FBT002
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds.")] = False,  # noqa: FBT002
+) -> None:
+    """Shows on one screen the services and their lag, the streams, the models, the skill and the latest alarms.
+
+    The exit code is 1 unless all four services are ready.
+
+    Example: driftline status --watch
+
+    Example: driftline status --json | jq '.[] | select(.ready | not) | .service'
+    """
+    urls = {"ingest": ingest, "inference": inference, "combiner": combiner, "trainer": trainer}
+    with plainly():
+        if watch:
+            _watch(urls)
+        found = asyncio.run(statuses.look(urls))
+        if json:
+            typer.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+        else:
+            console.print(statuses.render(found))
+        if not all(service.ready for service in found):
+            raise typer.Exit(WRONG)
+
+
+def _watch(urls: dict[str, str]) -> None:
+    """Until it is interrupted."""
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        while True:
+            live.update(statuses.render(asyncio.run(statuses.look(urls))), refresh=True)
+            time.sleep(WATCH_S)
+
+
+def doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="Make topics, and set how they are kept.")] = False,  # noqa: FBT002
+    ingest: Ingest = INGEST,
+    inference: Inference = INFERENCE,
+    combiner: Combiner = COMBINER,
+    trainer: TrainerAt = TRAINER,
+) -> None:
+    """Checks definitions, broker, topics, store, services, versions and clocks, and says what to mend.
+
+    Broker and store are those of the DRIFTLINE_… variables. The exit code is 1 when something is wrong.
+
+    Example: driftline doctor --fix
+    """
+    urls = {"ingest": ingest, "inference": inference, "combiner": combiner, "trainer": trainer}
+    with plainly():
+        found = asyncio.run(_examine(read_settings(Settings), urls, fix=fix))
+        table = Table("what", "found", "remedy", title="Examined", title_justify="left")
+        for finding in found:
+            table.add_row(finding.what, finding.found, finding.remedy, style="" if finding.fine else "red")
+        console.print(table)
+        if not all(finding.fine for finding in found):
+            raise typer.Exit(WRONG)
+
+
+async def _examine(settings: Settings, urls: dict[str, str], *, fix: bool) -> list[doctors.Finding]:
+    bus, store = open_bus(settings), open_store(settings)
+    try:
+        return [
+            doctors.definitions(settings.streams),
+            *await doctors.broker(bus, fix=fix),
+            *await doctors.store(store, settings.store_endpoint or settings.store),
+            *await doctors.services(urls),
+        ]
+    finally:
+        await bus.close()
+        await store.close()

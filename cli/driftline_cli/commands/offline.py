@@ -1,0 +1,87 @@
+"""`driftline demo`, `backtest` and `accuracy`: the services' own code in one process, over files."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from driftline import definition, tables
+from driftline_cli import accuracy as accuracies
+from driftline_cli import backtest as backtests
+from driftline_cli import demo as demos
+from driftline_cli import drifts
+from driftline_cli.commands.options import DataFile, Seed, StreamFile
+from driftline_cli.commands.plainly import console, plainly
+from driftline_cli.progress import bars
+from driftline_cli.report import render
+
+BEGIN = int(datetime(2015, 1, 1, tzinfo=UTC).timestamp() * 1000)
+"""What is before is learned from, what is after is streamed; milliseconds since the epoch."""
+
+
+def demo(
+    stream: StreamFile = Path("streams/outdoor-temperature.yaml"),
+    data: DataFile = Path("data/la-haute-borne.parquet"),
+    drift: Annotated[drifts.Kind, typer.Option(help="What happens to the data on the way.")] = "step",
+    records: Annotated[int, typer.Option(help="Records to stream.", min=1)] = 30_000,
+    seed: Seed = 0,
+    report: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("demo-report"),
+    keep: Annotated[bool, typer.Option("--keep", help="Go on serving afterwards.")] = False,  # noqa: FBT002
+) -> None:
+    """Trains on 2014, streams 2015 through all four services, and shows how well they did.
+
+    Example: driftline demo --drift gradual --records 10000
+    """
+    with plainly():
+        defined = definition.load(stream)
+        rows = tables.read_file(data, defined)
+        plan = demos.plan(defined, rows, begin=BEGIN, records=records, drift=drift, seed=seed, report=report)
+        asyncio.run(demos.run(plan, console, keep=keep))
+
+
+def backtest(
+    stream: StreamFile,
+    train: DataFile,
+    test: DataFile,
+    drift: Annotated[drifts.Kind, typer.Option(help="What happens to the test data.")] = "none",
+    seed: Seed = 0,
+    magnitude: Annotated[float | None, typer.Option(help="Size of the drift, in the target's units.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the scores here.")] = None,
+) -> None:
+    """Trains on one file, streams another through the services' own code, and scores every member and strategy.
+
+    Example: driftline backtest --stream streams/outdoor-temperature.yaml --train 2014.parquet --test 2015.csv
+    """
+    with plainly():
+        defined = definition.load(stream)
+        history, rows = tables.read_file(train, defined), tables.read_file(test, defined)
+        with bars(console) as progress:
+            done = asyncio.run(
+                backtests.backtest(
+                    defined, history, rows, drift=drift, magnitude=magnitude, seed=seed, progress=progress
+                )
+            )
+        console.print(render(done, defined.target))
+        if json is not None:
+            json.write_bytes(msgspec.json.format(msgspec.json.encode(done.report), indent=2))
+
+
+def accuracy(
+    streams: Annotated[Path, typer.Option(help="Folder of stream definitions.")] = Path("streams"),
+    data: DataFile = Path("data/la-haute-borne.parquet"),
+    part: Annotated[int, typer.Option(help="Records to stream with each drift.", min=3000)] = 50_000,
+    to: Annotated[Path, typer.Option(help="The page that is written.")] = Path("docs/accuracy.md"),
+) -> None:
+    """Scores every member and strategy on every stream, horizon and drift, and writes the tables: half an hour.
+
+    Example: driftline accuracy --part 5000 --to /tmp/accuracy.md
+    """
+    with plainly():
+        plan = accuracies.read_plan(list(definition.load_folder(streams).values()), data, BEGIN, part)
+        with bars(console) as progress:
+            text = accuracies.render(accuracies.run(plan, progress), plan)
+        to.write_text(text, encoding="utf-8")
+        console.print(text, markup=False)

@@ -1,0 +1,22 @@
+"""Options that several subcommands take."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+StreamFile = Annotated[Path, typer.Option(help="The stream definition.", exists=True, dir_okay=False)]
+DataFile = Annotated[
+    Path, typer.Option(help="A CSV or Parquet file with the definition's columns.", exists=True, dir_okay=False)
+]
+Seed = Annotated[int, typer.Option(help="Seed of the drift.")]
+Ingest = Annotated[str, typer.Option(envvar="DRIFTLINE_INGEST", help="Address of ingest.")]
+Inference = Annotated[str, typer.Option(envvar="DRIFTLINE_INFERENCE", help="Address of inference.")]
+Combiner = Annotated[str, typer.Option(envvar="DRIFTLINE_COMBINER", help="Address of the combiner.")]
+TrainerAt = Annotated[str, typer.Option(envvar="DRIFTLINE_TRAINER", help="Address of the trainer.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For scripts.")]
+
+INGEST = "http://127.0.0.1:8001"
+INFERENCE = "http://127.0.0.1:8002"
+COMBINER = "http://127.0.0.1:8003"
+TRAINER = "http://127.0.0.1:8004"
