@@ -20,7 +20,6 @@ class Block:
     """What a reader is told to type."""
 
     text: str
-    line: int
 
     @property
     def name(self) -> str:
@@ -34,7 +33,7 @@ def tokens(page: Path) -> list[Token]:
 def blocks(page: Path) -> list[Block]:
     """The command blocks of a page, in order."""
     return [
-        Block(token.content, token.map[0] + 1)
+        Block(token.content)
         for token in tokens(page)
         if token.type == "code_block" or (token.type == "fence" and token.info.strip() in SHELLS)
     ]

@@ -28,7 +28,9 @@ function marks(events) {
         ctx.lineWidth = devicePixelRatio;
         ctx.font = `600 ${10 * devicePixelRatio}px system-ui, sans-serif`;
         ctx.textAlign = "center"; ctx.textBaseline = "middle";
-        for (const event of events()) {
+        // Swaps are many and lie below what is rare.
+        const rarest = events().toSorted((a, b) => (b.kind === "swap") - (a.kind === "swap"));
+        for (const event of rarest) {
           const x = chart.valToPos(event.t / 1000, "x", true);
           if (!MARKS[event.kind] || x < bbox.left || x > bbox.left + bbox.width) continue;
           const colour = ink(event.kind === "swap" ? "accent" : "bad");
@@ -104,7 +106,7 @@ export function drawSkills(axis, skills, names, events) {
   const share = (value) => (value == null ? "–" : `${Math.round(100 * value)} %`);
   draw("skills", [axis, ...names.map((name) => skills[name])], names.map((name) => ({ ...line(name), value: (_, value) => share(value) })), events, {
     // One hour in which persistence was perfect must not flatten all the others.
-    scales: { y: { range: (_, low, high) => [Math.min(0, Math.max(low ?? 0, -1)), Math.max(high ?? 0, 0.1)] } },
+    scales: { y: { range: (_, low, high) => [1.1 * Math.min(0, Math.max(low ?? 0, -1)), 1.1 * Math.max(high ?? 0, 0.1)] } },
     values: (_, ticks) => ticks.map(share),
   });
 }
