@@ -8,7 +8,7 @@ BUILD_FLAGS ?=
 ENGINE ?=
 ENGINE_ENV = $(if $(ENGINE),eval "$$($(ENGINE) env)";)
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo check test kafka up down images compose-test bench bench-swap bench-keys bench-deployments accuracy clean
+.PHONY: help setup setup-dev demo check test docs kafka up down images compose-test bench bench-swap bench-keys bench-deployments accuracy clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -33,6 +33,9 @@ test: setup-dev ## all tests, with a real Kafka and a real S3 server; inference'
 	$(RUN)/python -m pytest
 	@$(PYTHON) scripts/bootstrap.py requirements-tflite-runtime.txt .venv-tflite-runtime constraints-tflite-runtime.txt
 	.venv-tflite-runtime/bin/python -m pytest tests/inference -o pythonpath=". services/trainer cli"
+
+docs: setup ## the reference: writes docs/reference/ from the definitions themselves
+	$(RUN)/python -m scripts.reference
 
 kafka: setup-dev ## Apache Kafka on 127.0.0.1:9092, without Docker
 	@$(RUN)/driftline local kafka

@@ -11,7 +11,16 @@ from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from driftline.errors import InvalidDefinition
 
@@ -19,6 +28,7 @@ Strategy = Literal["static", "window", "online"]
 STRATEGIES: tuple[Strategy, ...] = ("static", "window", "online")
 UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 DAY_S = 86400
+LENGTH_OF_TIME = {"type": "string", "pattern": r"\d+ *(s|min|h|d)"}
 SINGLE_KEY = "all"
 """The key of a stream that is one series and has no key column."""
 INPUTS = 3
@@ -58,10 +68,11 @@ class Time(_Section):
     """Where a record's time stands, and how far records are apart."""
 
     column: str = Field(min_length=1)
+    """The column that holds the time."""
     zone: Annotated[str, AfterValidator(_zone)] = "required"
     """`required`: a time without a zone is refused; otherwise the zone that such a time is in."""
-    period: Annotated[int, BeforeValidator(_seconds)]
-    """Seconds from one record of a key to its next."""
+    period: Annotated[int, BeforeValidator(_seconds), WithJsonSchema(LENGTH_OF_TIME)]
+    """From one record of a key to its next, such as `10min`; seconds in memory."""
 
 
 class Mqtt(_Section):
@@ -72,7 +83,9 @@ class Mqtt(_Section):
     payload: Literal["json", "number", "csv"] = "json"
     """A JSON object of columns; the target's plain number; or a line of `columns`. A time that is missing is now."""
     columns: tuple[str, ...] = ()
+    """The columns of a `csv` line, in their order."""
     separator: str = Field(",", min_length=1, max_length=1)
+    """What parts the columns of a `csv` line."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -85,18 +98,25 @@ class Training(_Section):
     """How the batch model is made."""
 
     architecture: Literal["mlp", "lstm", "gru"] = "mlp"
+    """The kind of network: dense layers, or a recurrent one over the lags."""
     units: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = (128, 64)
+    """Units of each layer."""
     networks: int = Field(4, ge=1, le=16)
     """So many are trained from different beginnings and averaged in one model."""
     dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of the units that sit out in each step of training."""
     loss: Literal["huber", "mse"] = "huber"
+    """What is made small; `huber` minds far-off values less."""
     epochs: int = Field(10, ge=1, le=1000)
     """At most; the rate's decay is spread over them."""
     patience: int = Field(3, ge=1)
     """Epochs without a better hold-out after which it stops; the best epoch's weights stay."""
     batch_size: int = Field(512, ge=1)
+    """Rows of one step of training."""
     learning_rate: float = Field(2e-3, gt=0)
+    """Adam's rate at the beginning."""
     seed: int = 0
+    """Of all that is random in training."""
 
 
 class Retraining(_Section):
@@ -109,7 +129,9 @@ class Retraining(_Section):
     replay: int = Field(500, ge=0)
     """... with so many rows of what was learned from before."""
     epochs: int = Field(3, ge=1)
+    """How often it sees them."""
     learning_rate: float = Field(3e-5, gt=0)
+    """Adam's rate; far smaller than the batch model's, so that little is forgotten."""
     seconds: float = Field(30.0, gt=0)
     """Time for fine-tuning; no epoch begins after it."""
 
@@ -118,13 +140,16 @@ class Gate(_Section):
     """How much worse a candidate's RMSE on the hold-out may be, as a share, beside what chance may do."""
 
     parent: float = Field(0.02, ge=0)
+    """Than that of the version that is current."""
     persistence: float = Field(0.05, ge=0)
+    """Than that of repeating the last value."""
 
 
 class Weighting(_Section):
     """How the combiner weighs the members. Every strategy is evaluated; the active one is published."""
 
     active: Strategy = "online"
+    """The strategy that is published."""
     window: int = Field(250, ge=2, le=100_000)
     """Scored records that the strategy `window` fits its weights on."""
     static: dict[str, Annotated[float, Field(ge=0)]] = {}
@@ -135,6 +160,7 @@ class Drift(_Section):
     """How drift is found."""
 
     detector: Literal["adwin", "page-hinkley"] = "adwin"
+    """What looks for changes; ADWIN finds its own memory."""
     delta: float = Field(0.05, gt=0, lt=1)
     """ADWIN's confidence; smaller is calmer."""
     threshold: float = Field(3.0, gt=0)
@@ -148,11 +174,14 @@ class StreamDefinition(_Section):
     """A kind of data: its columns, its horizon, and how it is learned and weighed."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    """What the stream is called in topics, paths, addresses and metrics."""
     description: str = ""
+    """A sentence for people."""
     time: Time
     key: str | None = None
     """The column that names the series; without it the stream is one series."""
     target: str = Field(min_length=1)
+    """The column that is forecast."""
     features: dict[str, Literal["level", "angle"]] = Field(default_factory=dict)
     """Columns that are learned from beside the target; an `angle` is in degrees and wraps."""
     lags: int = Field(12, ge=2, le=1000)

@@ -20,6 +20,7 @@ class Record(msgspec.Struct, frozen=True):
     key: str
     t: int
     values: dict[str, float | None]
+    """By column of the stream's definition."""
     received: float
     """Seconds since the epoch when ingest took it in; carried along to measure latency, never to compute with."""
 
@@ -33,6 +34,7 @@ class Forecast(msgspec.Struct, frozen=True):
     observed: float | None
     """The target's value at t: the truth for what was forecast `horizon` records ago."""
     horizon: list[int]
+    """Steps ahead; lists of values are in this order."""
     members: dict[str, list[float | None]]
     """Per member one value a horizon; a member that sits out is absent or null."""
     versions: dict[str, str]
@@ -52,6 +54,7 @@ class Blend(msgspec.Struct, frozen=True):
     observed: float | None
     horizon: list[int]
     value: list[float | None]
+    """What is published, one a horizon; null where no member took part."""
     strategy: str
     """The active weighting strategy, the one behind `value`."""
     strategies: dict[str, list[float | None]]
@@ -59,11 +62,14 @@ class Blend(msgspec.Struct, frozen=True):
     weights: dict[str, list[float]]
     """Per member the active strategy's weight, one a horizon; they sum to 1 over the members that took part."""
     members: dict[str, list[float | None]]
+    """As in the forecast."""
     versions: dict[str, str]
+    """As in the forecast."""
     received: float
     lower: list[float | None] = []
     """Lower end of the 90 % prediction interval, one a horizon."""
     upper: list[float | None] = []
+    """Its upper end."""
     guarded: list[bool] = []
     """Per horizon whether the guard publishes persistence, since the strategy has fallen behind it."""
 
@@ -75,9 +81,11 @@ class Alert(msgspec.Struct, frozen=True):
     key: str
     t: int
     kind: str
+    """`drift`, `anomaly`, `negative-skill`, `rollback`, `stuck`, `missing` or `gap`."""
     subject: str
     """The member, column or model that it is about."""
     detail: str
+    """What was found, in a sentence."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -87,6 +95,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     partition: int
     offset: int
     service: str
+    """Who could not use it."""
     reason: str
     payload: bytes
 

@@ -47,13 +47,19 @@ class Settings(BaseSettings):
     brokers: str = "127.0.0.1:9092"
     """Kafka's bootstrap servers."""
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """How Kafka is spoken to: `SSL` encrypts, `SASL` asks for a name and a password."""
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    """How the password is shown to Kafka."""
     kafka_sasl_username: str | None = None
+    """Name at Kafka, where it asks for one."""
     kafka_sasl_password: SecretStr | None = None
+    """Password at Kafka, where it asks for one."""
     kafka_ca_file: Path | None = None
+    """Certificates in PEM of who vouches for Kafka; the system's own where it is not said."""
     partitions: int = Field(4, ge=1)
     """Partitions of every topic, all alike: the unit of scale."""
     replication: int = Field(1, ge=1)
+    """Brokers that hold a copy of each topic that is made."""
     session_timeout: float = Field(6.0, gt=0)
     """Seconds without a sign of life after which a worker's partitions go to others."""
     delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
@@ -67,6 +73,7 @@ class Settings(BaseSettings):
     store_endpoint: str | None = None
     """URL of an S3 server other than AWS's."""
     store_region: str = "us-east-1"
+    """Region of the bucket and of the queue."""
     store_queue: str | None = None
     """URL of the SQS queue that brings this service's store events."""
     store_topic: str | None = None
@@ -78,8 +85,11 @@ class Settings(BaseSettings):
     allow_anonymous: bool = False
     """Whether a service without a token may listen beyond its own machine, for whoever comes to change something."""
     host: str = "127.0.0.1"
+    """Address to listen on; `0.0.0.0` for all of the machine's."""
     port: Port = 8000
+    """Port to listen on; 0 takes one that is free."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is logged at least."""
 
     @property
     def store_prefix(self) -> str:

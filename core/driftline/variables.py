@@ -5,8 +5,10 @@ from difflib import get_close_matches
 
 from driftline.contradictions import PREFIX, variable
 
-OTHERS = frozenset({"DRIFTLINE_SECRETS", "DRIFTLINE_SERVICE", "DRIFTLINE_INFERENCE"})
-"""No settings: the folder of secrets, the service of an image, and where the command finds inference."""
+OTHERS = frozenset(
+    map(variable, ("secrets", "service", "ingest", "inference", "combiner")),
+)
+"""No settings: the folder of secrets, the service of an image, and where the command finds the services."""
 OF_SERVICES = frozenset(
     map(
         variable,

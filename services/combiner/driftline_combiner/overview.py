@@ -43,7 +43,9 @@ class Overview:
         try:
             answer = await self._client.get(f"{url}/readyz", timeout=TIMEOUT_S)
             checks: dict[str, str] = answer.json()["checks"]
-        except (httpx.HTTPError, ValueError, KeyError) as error:
-            return ServiceHealth(name, "away", type(error).__name__)
+        except httpx.HTTPError:
+            return ServiceHealth(name, "away", f"no answer at {url}")
+        except (ValueError, KeyError):
+            return ServiceHealth(name, "away", f"what answers at {url} is no service of ours")
         missing = "; ".join(f"{check}: {state}" for check, state in checks.items() if state != "ok")
         return ServiceHealth(name, "ready" if answer.is_success else "not ready", missing)

@@ -18,10 +18,15 @@ class IngestSettings(Settings):
     mqtt_host: str | None = None
     """The MQTT broker whose topics definitions name; without it there is no MQTT door."""
     mqtt_port: int = Field(1883, ge=1, le=65535)
+    """The broker's port; with TLS most often 8883."""
     mqtt_username: str | None = None
+    """Name at the broker, where it asks for one."""
     mqtt_password: SecretStr | None = None
+    """Password at the broker, where it asks for one."""
     mqtt_tls: bool = False
+    """Whether the broker is spoken to by TLS."""
     mqtt_ca_file: str | None = None
+    """Certificates in PEM of who vouches for the broker; the system's own where it is not said."""
     mqtt_group: str = Field("driftline", pattern=r"^[A-Za-z0-9._-]+$")
     """Replicas of one group divide the messages."""
     mqtt_name: str = Field(default_factory=socket.gethostname)

@@ -25,6 +25,7 @@ class TrainerSettings(Settings):
     versions_kept: int = Field(10, ge=2)
     """Versions of each model that stay in the store, beside those that are in use or pinned somewhere."""
     jobs_remembered: int = Field(1000, ge=1)
+    """Jobs that are over which `GET /v1/jobs` still tells of."""
     retrain_interval: float = Field(60.0, ge=0)
     """Seconds that pass at least between two retrainings of a stream that nobody asked for."""
     retrains_per_day: int = Field(500, ge=1)

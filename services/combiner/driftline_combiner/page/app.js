@@ -1,14 +1,13 @@
-// The dashboard: history first, then live by server-sent events; the browser reconnects by itself with the last event's id.
+// The dashboard: history first, then live by server-sent events, which go on after a lost connection from the last event's id.
 
-const POINTS = 10000;
-const ROLLING = 50;
-const MEMBERS = ["persistence", "seasonal", "rls", "stack", "batch", "speed"];
-const COLOURS = {
-  truth: "#7a8790", blend: getComputedStyle(document.documentElement).getPropertyValue("--accent").trim(), persistence: "#8d6e63", seasonal: "#9e9d24", rls: "#00897b", stack: "#c2571a",
-  batch: "#7b4fc9", speed: "#c2185b",
-};
+import { drawErrors, drawForecast, drawSkills, drawWeights, fit, forget, ink } from "./charts.js";
+import { aligned, covered, newest, present, rolling, skill } from "./series.js";
+import { MARKS, MEMBERS, age, best, drift, moment, number, percent, trust, versions } from "./words.js";
+
+const POINTS = 10000, EVENTS = 200, LISTED = 50;
+const POLL_MS = 5000, PAINT_MS = 250;
 const $ = (id) => document.getElementById(id);
-const state = { streams: [], blends: [], events: [], source: null, charts: {}, shown: new Set(), dirty: false, opened: false };
+const state = { streams: [], blends: [], events: [], models: [], source: null, shown: new Set(), dirty: false, next: 0, picture: null, lost: null };
 
 async function getJson(path) {
   const answer = await fetch(path);
@@ -16,19 +15,27 @@ async function getJson(path) {
   return answer.json();
 }
 
-function say(text) {
-  $("message").hidden = !text;
-  $("message").textContent = text;
+function element(kind, text, className = "") {
+  const made = document.createElement(kind);
+  made.textContent = text; made.className = className;
+  return made;
 }
 
-function options(select, values, chosen) {
-  const before = [...select.options].map((option) => option.value).join("\n");
-  if (before === values.join("\n")) return;
-  select.replaceChildren(...values.map((value) => new Option(value, value, false, value === chosen)));
+// parts: text, and commands as [text].
+function say(kind, ...parts) {
+  const box = $("message"), said = parts.map((part) => (Array.isArray(part) ? part[0] : part)).join("");
+  if (box.textContent === said && !box.hidden) return;
+  box.hidden = !said; box.className = `message ${kind}`;
+  box.replaceChildren(...parts.map((part) => (Array.isArray(part) ? element("code", part[0]) : part)));
+}
+
+function options(select, values, chosen, name = String) {
+  if ([...select.options].map((option) => option.value).join("\n") === values.join("\n")) return;
+  select.replaceChildren(...values.map((value) => new Option(name(value), value, false, String(value) === String(chosen))));
 }
 
 const current = () => state.streams.find((found) => found.stream === $("stream").value);
-const ahead = () => Number($("horizon").value || 0);
+const ahead = () => Number($("horizon").value || current().horizon[0]);
 const step = () => current().horizon.indexOf(ahead());
 
 async function loadSeries() {
@@ -37,32 +44,46 @@ async function loadSeries() {
   const withKeys = state.streams.find((found) => found.keys.length) ?? state.streams[0];
   options($("stream"), state.streams.map((found) => found.stream), $("stream").value || wanted.get("stream") || withKeys?.stream);
   const stream = current();
-  options($("key"), stream.keys, $("key").value || wanted.get("key"));
-  options($("horizon"), stream.horizon.map(String), $("horizon").value);
-  if (!stream.keys.length) say(`No blend of ${stream.stream} yet. Send records to ingest: driftline replay --help shows how.`);
-  return stream.keys.length > 0;
+  if (!stream) return say("", "No stream is defined. Put a definition into the folder that ", ["DRIFTLINE_STREAMS"], " names.");
+  options($("horizon"), stream.horizon, $("horizon").value, (h) => `${h} (${age(h * stream.period)})`);
+  if (stream.keys.length || !state.blends.length) options($("key"), stream.keys, $("key").value || wanted.get("key"));
+  document.body.classList.toggle("empty", !$("key").value);
+  if (!$("key").value) {
+    $("connection").textContent = "waiting for records";
+    say("", `No blend of ${stream.stream} yet. What ingest takes appears here by itself; this sends a file: `,
+      [`driftline replay --stream streams/${stream.stream}.yaml --data YOUR.csv`]);
+  }
 }
 
 function follow() {
+  Object.assign(state, { blends: [], events: [], picture: null });
+  $("events").replaceChildren();
+  forget();
+  listen();
+}
+
+function listen() {
   state.source?.close();
-  Object.assign(state, { blends: [], events: [], opened: false });
-  for (const chart of Object.values(state.charts)) chart.destroy();
-  state.charts = {};
   const stream = $("stream").value, key = $("key").value;
   if (!key) return;
-  location.hash = new URLSearchParams({ stream, key });
-  const source = new EventSource(`v1/live?${new URLSearchParams({ stream, key })}`);
+  history.replaceState(null, "", `#${new URLSearchParams({ stream, key })}`);
+  const after = state.blends.at(-1)?.t ?? -1;
+  const source = new EventSource(`v1/live?${new URLSearchParams({ stream, key, after })}`);
   state.source = source;
-  source.onopen = () => { connected(true); };
-  source.onerror = () => { connected(false); };
+  source.onopen = () => connected(true);
+  source.onerror = () => connected(false);
   source.addEventListener("blend", (event) => takeBlend(JSON.parse(event.data)));
   source.addEventListener("alert", (event) => takeAlert(JSON.parse(event.data)));
 }
 
 function connected(is) {
-  $("connection").textContent = is ? "live" : "the combiner does not answer; trying again …";
+  if (is && state.source) say("", "");
+  state.lost = is ? null : (state.lost ?? Date.now());
+  $("connection").textContent = is ? "live" : "the combiner does not answer";
   $("connection").className = is ? "ready" : "lost";
-  if (is) say("");
+  if (!is)
+    say("wrong", `The combiner does not answer since ${moment(state.lost)}. What is shown is from before; it goes on by itself. `,
+      ["driftline status"], " says which service is away.");
 }
 
 function takeBlend(blend) {
@@ -77,200 +98,144 @@ function takeBlend(blend) {
 }
 
 function takeAlert(alert) {
-  happened({ t: alert.t, kind: alert.kind, text: `${alert.subject}: ${alert.detail}` });
+  happened({ t: alert.t, kind: alert.kind, text: alert.detail.startsWith(alert.subject) ? alert.detail : `${alert.subject}: ${alert.detail}` });
 }
 
 function happened(event) {
   if (state.events.some((known) => known.t === event.t && known.kind === event.kind && known.text === event.text)) return;
-  state.events.push(event);
-  state.events = state.events.slice(-200);
+  state.events = [...state.events, event].sort((a, b) => a.t - b.t).slice(-EVENTS);
+  $("events").replaceChildren(...state.events.slice(-LISTED).reverse().map((each) => {
+    const item = element("li", "");
+    item.append(element("b", MARKS[each.kind] ?? "!", `mark ${each.kind}`), element("time", moment(each.t)), element("span", `${each.kind}: ${each.text}`));
+    return item;
+  }));
   state.dirty = true;
 }
 
-// What was forecast for each time, beside what came: forecasts are moved to the time that they are for.
-function series() {
-  const h = step(), shift = ahead() * current().period;
-  const times = state.blends.map((blend) => blend.t / 1000);
-  const truth = state.blends.map((blend) => blend.observed);
-  const places = new Map(times.map((time, place) => [time, place]));
-  const future = times.slice(-ahead()).map((time) => time + shift);
-  const axis = [...times, ...future];
-  const row = (pick) => {
-    const values = new Array(axis.length).fill(null);
-    for (const [place, blend] of state.blends.entries()) {
-      const time = times[place] + shift;
-      const target = places.get(time) ?? (place >= times.length - future.length ? place + future.length : undefined);
-      const value = pick(blend)?.[h];
-      if (target !== undefined && value !== undefined) values[target] = value;
-    }
-    return values;
-  };
-  return { axis, truth: [...truth, ...future.map(() => null)], row, count: times.length };
-}
-
-function rolling(forecast, truth) {
-  const out = [], recent = [];
-  let sum = 0;
-  for (let n = 0; n < truth.length; n++) {
-    if (forecast[n] != null && truth[n] != null) {
-      const square = (forecast[n] - truth[n]) ** 2;
-      recent.push(square); sum += square;
-      if (recent.length > ROLLING) sum -= recent.shift();
-    }
-    out.push(recent.length >= 10 && truth[n] != null ? Math.sqrt(Math.max(sum, 0) / recent.length) : null);
-  }
-  return out;
-}
-
-const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const marks = {
-  hooks: {
-    draw: (chart) => {
-      const { ctx, bbox } = chart;
-      ctx.save();
-      ctx.lineWidth = devicePixelRatio;
-      for (const event of state.events) {
-        if (!["swap", "drift", "rollback", "negative-skill"].includes(event.kind)) continue;
-        const x = chart.valToPos(event.t / 1000, "x", true);
-        if (x < bbox.left || x > bbox.left + bbox.width) continue;
-        ctx.strokeStyle = event.kind === "swap" ? COLOURS.speed : ink("--bad");
-        ctx.setLineDash(event.kind === "swap" ? [2, 4] : []);
-        ctx.beginPath(); ctx.moveTo(x, bbox.top); ctx.lineTo(x, bbox.top + bbox.height); ctx.stroke();
-      }
-      ctx.restore();
-    },
-  },
-};
-
-function draw(id, data, lines, more = {}) {
-  const signature = lines.map((line) => line.label).join();
-  const chart = state.charts[id];
-  if (chart && chart.signature === signature) return chart.setData(data);
-  chart?.destroy();
-  const axis = { stroke: ink("--quiet"), grid: { stroke: ink("--line") }, ticks: { stroke: ink("--line") } };
-  const made = new uPlot({
-    width: $(id).clientWidth, height: 260, plugins: [marks], cursor: { sync: { key: "driftline" } },
-    axes: [axis, { ...axis, size: 60 }], scales: more.scales ?? {}, bands: more.bands ?? [],
-    series: [{}, ...lines.map((line) => ({ spanGaps: false, width: 1.5, points: { show: false }, ...line }))],
-  }, data, $(id));
-  made.signature = signature;
-  state.charts[id] = made;
-}
-
-function drawForecast(found, members) {
-  const lines = [
-    { label: "truth", stroke: COLOURS.truth, width: 2 },
-    { label: "blend", stroke: COLOURS.blend, width: 2 },
-    { label: "upper", stroke: "transparent" }, { label: "lower", stroke: "transparent" },
-    ...members.filter((name) => state.shown.has(name)).map((name) => ({ label: name, stroke: COLOURS[name], width: 1 })),
-  ];
-  const rows = [found.truth, found.row((blend) => blend.value), found.row((blend) => blend.upper), found.row((blend) => blend.lower),
-    ...members.filter((name) => state.shown.has(name)).map((name) => found.row((blend) => blend.members[name]))];
-  draw("forecast", [found.axis, ...rows], lines, { bands: [{ series: [3, 4], fill: "rgba(11, 98, 196, 0.18)" }] });
-}
-
-function drawWeights(members) {
-  const times = state.blends.map((blend) => blend.t / 1000), h = step();
-  const sums = times.map(() => 0);
-  const rows = members.map((name) => state.blends.map((blend, place) => (sums[place] += blend.weights[name]?.[h] ?? 0)));
-  const lines = members.map((name) => ({ label: name, stroke: COLOURS[name], fill: COLOURS[name] }));
-  draw("weights", [times, ...rows.reverse()], lines.reverse(), { scales: { y: { range: [0, 1] } } });
-}
-
-function drawErrors(found, members) {
-  const rows = { blend: rolling(found.row((blend) => blend.value), found.truth) };
-  for (const name of members) rows[name] = rolling(found.row((blend) => blend.members[name]), found.truth);
-  const last = Object.fromEntries(Object.entries(rows).map(([name, row]) => [name, row.findLast((value) => value != null)]));
-  const best = members.filter((name) => last[name] != null).sort((a, b) => last[a] - last[b])[0];
-  const shown = [...new Set(["blend", "persistence", best].filter((name) => rows[name]))];
-  draw("errors", [found.axis, ...shown.map((name) => rows[name])], shown.map((name) => ({ label: name, stroke: COLOURS[name] })));
-  return { best, last };
-}
-
-function answer({ best, last }) {
-  const number = (value) => (value == null ? "–" : value.toPrecision(3));
-  $("best").textContent = best ? `${best}: RMSE ${number(last[best])} over the last ${ROLLING}` : "–";
-  const skill = last.persistence ? 100 * (1 - last.blend / last.persistence) : null;
-  $("skill").textContent = skill == null ? "–" : `RMSE ${number(last.blend)}, ${Math.abs(skill).toFixed(1)} % ${skill >= 0 ? "better" : "worse"} than persistence`;
-  const drift = state.events.findLast((event) => event.kind === "drift");
-  $("drift").textContent = drift ? `${new Date(drift.t).toLocaleString()}: ${drift.text}` : "none in what is shown";
-  const versions = Object.entries(state.blends.at(-1)?.versions ?? {});
-  $("versions").textContent = versions.map(([member, version]) => `${member} ${version.split("-")[0]}`).join(", ") || "built-in members only";
-  $("events").replaceChildren(...state.events.toSorted((a, b) => b.t - a.t).slice(0, 50).map((event) => {
-    const item = document.createElement("li");
-    item.textContent = `${new Date(event.t).toLocaleString()} ${event.kind}: ${event.text}`;
-    return item;
-  }));
+function answer(id, [what, rest, feeling = ""]) {
+  if ($(id).textContent === `${what} ${rest}`) return;
+  $(id).replaceChildren(element("b", what, feeling), ` ${rest}`);
 }
 
 function chooseMembers(members) {
-  if ($("members").querySelectorAll("input").length === members.length) return;
+  const there = [...$("members").querySelectorAll("input")].map((box) => box.value);
+  if (there.join() === members.join()) return;
   $("members").replaceChildren($("members").querySelector("legend"), ...members.map((name) => {
-    const label = document.createElement("label"), box = document.createElement("input");
+    const label = element("label", ""), box = element("input", "");
     box.type = "checkbox"; box.value = name; box.checked = state.shown.has(name);
     box.onchange = () => { box.checked ? state.shown.add(name) : state.shown.delete(name); state.dirty = true; };
-    label.append(box, ` ${name}`);
+    label.append(box, swatch(name), name);
     return label;
   }));
 }
 
-function paint() {
-  requestAnimationFrame(paint);
-  if (!state.dirty || !state.blends.length || document.hidden) return;
-  const now = performance.now();
-  if (now - (state.painted ?? 0) < 250) return;
-  Object.assign(state, { dirty: false, painted: now });
-  const present = new Set(state.blends.slice(-200).flatMap((blend) => Object.keys(blend.members)));
-  const members = MEMBERS.filter((name) => present.has(name));
+function swatch(name) {
+  const made = element("span", "", "swatch");
+  made.style.color = ink(name);
+  return made;
+}
+
+function who(members, errors, skills, h) {
+  const weights = state.blends.at(-1).weights;
+  const rows = members.toSorted((a, b) => (errors[a] ?? Infinity) - (errors[b] ?? Infinity)).map((name) => {
+    const row = element("tr", ""), head = element("th", "");
+    head.scope = "row"; head.append(swatch(name), name, element("small", MEMBERS[name]));
+    row.append(head, ...[percent(weights[name]?.[h] ?? 0), number(errors[name]),
+      name === "persistence" ? "–" : percent(skills[name])].map((text) => element("td", text, "number")));
+    return row;
+  });
+  $("who").tBodies[0].replaceChildren(...rows);
+}
+
+// One picture of what is there, in steps of which each fits into a frame.
+function* show() {
+  const h = step(), blends = state.blends.slice(-Number($("range").value)), events = () => state.events;
+  const members = present(blends, Object.keys(MEMBERS));
   chooseMembers(members);
-  const found = series();
-  drawForecast(found, members);
-  drawWeights(members);
-  answer(drawErrors(found, members));
+  const found = aligned(blends, h, ahead(), current().period);
+  const shown = members.filter((name) => state.shown.has(name));
+  yield;
+  drawForecast(found, shown, events);
+  yield;
+  drawWeights(blends, h, members, events);
+  yield;
+  const errors = { blend: rolling(found.row((blend) => blend.value), found.truth) };
+  for (const name of members) errors[name] = rolling(found.row((blend) => blend.members[name]), found.truth);
+  yield;
+  const skills = mapped(errors, (error) => skill(error, errors.persistence));
+  const lately = mapped(errors, newest), skilled = mapped(skills, newest);
+  const said = best(members, lately, skilled);
+  const lines = [...new Set(["persistence", said[0], ...shown, "blend"])].filter((name) => errors[name]);
+  drawErrors(found.axis, errors, lines, events);
+  yield;
+  drawSkills(found.axis, skills, lines.filter((name) => name !== "persistence"), events);
+  yield;
+  const last = state.blends.at(-1);
+  answer("best", said);
+  answer("skill", trust(lately, skilled, last.guarded?.[h], covered(found.row((blend) => blend.lower), found.row((blend) => blend.upper), found.truth)));
+  answer("drift", drift(state.events, state.blends));
+  tellVersions();
+  who(members, lately, skilled, h);
+  $("forecast-said").textContent = `Truth, blend and its 90 % interval over time. Newest truth ${number(newest(found.truth))}; newest blend ${number(last.value[h])}.`;
+}
+
+const mapped = (rows, change) => Object.fromEntries(Object.entries(rows).map(([name, row]) => [name, change(row)]));
+
+function tellVersions() {
+  answer("versions", versions(state.models.filter((model) => model.stream === $("stream").value), state.blends.at(-1), Date.now()));
+}
+
+function paint(now) {
+  requestAnimationFrame(paint);
+  if (!state.picture && state.dirty && state.blends.length && !document.hidden && now >= state.next)
+    Object.assign(state, { picture: show(), dirty: false, next: now + PAINT_MS });
+  if (state.picture?.next().done) state.picture = null;
 }
 
 async function overview() {
   try {
     const { services, models } = await getJson("v1/overview");
-    $("services").replaceChildren(...services.map((service) => {
-      const item = document.createElement("li");
-      item.className = service.state === "ready" ? "ready" : "away";
-      item.textContent = `${service.name}: ${service.state}${service.detail ? ` (${service.detail})` : ""}`;
-      return item;
-    }));
+    state.models = models;
+    if (state.blends.length) tellVersions();
+    $("services").replaceChildren(...services.map((service) =>
+      element("li", `${service.name}: ${service.state}${service.detail ? ` (${service.detail})` : ""}`, service.state === "ready" ? "ready" : "away")));
     const rows = models.filter((model) => model.version).map((model) => {
-      const row = document.createElement("tr"), minutes = Math.max(0, Date.now() / 1000 - model.swapped) / 60;
-      const age = minutes < 120 ? `${minutes.toFixed(0)} min` : `${(minutes / 60).toFixed(1)} h`;
-      for (const text of [model.stream, model.member, model.version, model.pinned ? "pinned" : model.state, age]) row.insertCell().textContent = text;
+      const row = element("tr", "");
+      const until = model.trained_to ? moment(model.trained_to) : "–";
+      const texts = [model.stream, model.member, model.version, model.pinned ? "pinned" : model.state, age(Date.now() / 1000 - model.swapped), until];
+      row.append(...texts.map((text) => element("td", text)));
       return row;
     });
-    if (!rows.length) {
-      const row = document.createElement("tr"), cell = row.insertCell();
-      cell.colSpan = 5; cell.textContent = models.length
-        ? "No trained model serves yet; the built-in members do."
-        : "Inference does not answer, so its models are not known here.";
-      rows.push(row);
-    }
-    $("models").tBodies[0].replaceChildren(...rows);
+    $("models").tBodies[0].replaceChildren(...(rows.length ? rows : [noModels(models)]));
   } catch { /* the connection's own state says it */ }
+}
+
+function noModels(models) {
+  const row = element("tr", ""), cell = element("td", models.length
+    ? "No trained model serves yet; the built-in members do. `driftline train` makes one."
+    : "Inference does not answer, so its models are not known here.");
+  cell.colSpan = 6;
+  row.append(cell);
+  return row;
 }
 
 async function begin() {
   try {
-    const found = await loadSeries();
-    if (found && !state.source) follow();
+    await loadSeries();
+    if (!state.source) listen();
+    else if (state.source.readyState === EventSource.CLOSED) listen(); // a proxy's error page ends it for good
   } catch {
     connected(false);
-    say("The combiner does not answer. Is it running? `driftline status` tells.");
   }
 }
 
-$("stream").onchange = async () => { $("key").replaceChildren(); await loadSeries(); follow(); };
+$("stream").onchange = async () => { state.blends = []; $("key").replaceChildren(); $("horizon").replaceChildren(); await begin(); follow(); };
 $("key").onchange = follow;
-$("horizon").onchange = () => { state.dirty = true; };
-addEventListener("resize", () => { for (const [id, chart] of Object.entries(state.charts)) chart.setSize({ width: $(id).clientWidth, height: 260 }); });
+for (const id of ["horizon", "range"]) $(id).onchange = () => { state.dirty = true; };
+addEventListener("resize", fit);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { forget(); $("members").querySelectorAll("label").forEach((label) => label.remove()); state.dirty = true; });
 await begin();
 await overview();
-setInterval(begin, 5000);
-setInterval(overview, 5000);
-paint();
+setInterval(begin, POLL_MS);
+setInterval(overview, POLL_MS);
+requestAnimationFrame(paint);

@@ -1,0 +1,1 @@
+"""The pages of docs/reference/, made from the definitions themselves: `make docs` writes them, a test compares."""

@@ -1,0 +1,48 @@
+"""Every metric, from the catalogue and from what the combiner tells of its lanes."""
+
+from collections.abc import Iterable
+
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from driftline.metrics import Metrics
+from driftline_combiner.telling import LaneMetrics
+from scripts.reference.markdown import page, sentence, table
+
+HEAD = ("Metric", "Type", "Labels", "What it says")
+SUFFIXES = {"counter": "_total"}
+INTRODUCTION = """\
+`GET /metrics` of every service, for Prometheus. Names end in their unit. `observe/prometheus/rules.yaml` has the
+alerts made of them, explained in the [runbook](../runbook.md); `observe/grafana/` has dashboards ([how
+to](../grafana.md))."""
+COMBINER = """\
+By stream, horizon and `key`, which is `all` for all series together; every series by itself only with
+`DRIFTLINE_METRICS_BY_KEY=true`."""
+
+
+def render() -> str:
+    catalogue = Metrics().registry._collector_to_names  # noqa: SLF001 - labels can't be had in another way
+    return page(
+        "Metrics",
+        INTRODUCTION,
+        "## All services",
+        table(HEAD, _rows(catalogue)),
+        "## Combiner",
+        COMBINER,
+        table(HEAD, _rows([LaneMetrics({}, by_key=False)])),
+    )
+
+
+def _rows(collectors: Iterable[Collector]) -> list[tuple[str, str, str, str]]:
+    return [_row(collector, family) for collector in collectors for family in _families(collector)]
+
+
+def _families(collector: Collector) -> Iterable[Metric]:
+    describe = getattr(collector, "describe", None)
+    return (describe and list(describe())) or collector.collect()
+
+
+def _row(collector: Collector, family: Metric) -> tuple[str, str, str, str]:
+    labels = getattr(family, "_labelnames", ()) or getattr(collector, "_labelnames", ())
+    name = f"`{family.name}{SUFFIXES.get(family.type, '')}`"
+    return name, family.type, ", ".join(f"`{label}`" for label in labels), sentence(family.documentation)

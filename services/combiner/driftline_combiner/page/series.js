@@ -1,0 +1,55 @@
+// What the charts are made of, computed from blends. Pure: no page, no clock.
+
+export const ROLLING = 50;
+const ENOUGH = 10;
+
+// What was forecast for each time, beside what came: forecasts are moved to the time that they are for.
+export function aligned(blends, h, ahead, period) {
+  const shift = ahead * period;
+  const times = blends.map((blend) => blend.t / 1000);
+  const places = new Map(times.map((time, place) => [time, place]));
+  const future = times.slice(-ahead).map((time) => time + shift);
+  const targets = times.map((time, place) =>
+    places.get(time + shift) ?? (place >= times.length - future.length ? place + future.length : -1));
+  const row = (pick) => {
+    const values = new Array(times.length + future.length).fill(null);
+    for (const [place, blend] of blends.entries()) {
+      const value = pick(blend)?.[h];
+      if (targets[place] >= 0 && value !== undefined) values[targets[place]] = value;
+    }
+    return values;
+  };
+  return { axis: [...times, ...future], truth: [...blends.map((blend) => blend.observed), ...future.map(() => null)], row };
+}
+
+// Root mean square error over the newest ROLLING truths, at each of them.
+export function rolling(forecast, truth) {
+  const out = new Array(truth.length).fill(null), squares = [];
+  let sum = 0;
+  for (let n = 0; n < truth.length; n++) {
+    if (forecast[n] == null || truth[n] == null) continue;
+    squares.push((forecast[n] - truth[n]) ** 2);
+    sum += squares.at(-1) - (squares.length > ROLLING ? squares[squares.length - 1 - ROLLING] : 0);
+    if (squares.length >= ENOUGH) out[n] = Math.sqrt(Math.max(sum, 0) / Math.min(squares.length, ROLLING));
+  }
+  return out;
+}
+
+// 1 - error / error of persistence, where both are known.
+export const skill = (error, naive) =>
+  error.map((value, n) => (value == null || !naive?.[n] ? null : 1 - value / naive[n]));
+
+// The share of the newest truths that lay between the forecast's ends.
+export function covered(lower, upper, truth, count = 500) {
+  const judged = truth.map((value, n) => (value == null || lower[n] == null || upper[n] == null ? null : lower[n] <= value && value <= upper[n]))
+    .filter((held) => held != null).slice(-count);
+  return judged.length < ROLLING ? null : judged.filter(Boolean).length / judged.length;
+}
+
+export const newest = (row) => row.findLast((value) => value != null) ?? null;
+
+// The members that took part of late, in their order.
+export function present(blends, order) {
+  const found = new Set(blends.slice(-200).flatMap((blend) => Object.keys(blend.members)));
+  return order.filter((name) => found.has(name));
+}

@@ -1,0 +1,180 @@
+"""What pages tell people to type is typed, in order, in a fresh copy of this tree; what can't be has its reason."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+import pytest
+
+from driftline.errors import Unavailable
+from driftline_cli import broker
+from driftline_cli.stack import Ports
+from tests.conftest import ROOT
+from tests.docs.markdown import Block, blocks
+
+pytestmark = pytest.mark.e2e
+REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
+SERVICES = "services"
+"""What a block may need: the services, up."""
+EXPORTED = ".exported"
+FILES = "files"
+"""What a block may need: a definition and two files of the reader's own."""
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A block that is run. `says`: what its output must hold. `seconds`: its bound."""
+
+    says: str
+    seconds: float
+    needs: str = ""
+
+
+@dataclass(frozen=True)
+class NotTyped:
+    """A block that is not run, and why."""
+
+    why: str
+
+
+README: dict[str, Typed | NotTyped] = {
+    "EDGE (Raspberry Pi)                                              CLOUD (EC2)": NotTyped("it is a picture"),
+    "make demo": Typed("demo-report/rolling-error.png", 900),
+    "make test": NotTyped("it would run itself"),
+    "make up": Typed("accepted", 600, SERVICES),
+    "curl -X POST localhost:8004/v1/jobs -H 'Content-Type: application/json' \\": Typed('"id"', 60, SERVICES),
+    "cp compose/.env.example compose/.env && make images": NotTyped(
+        "it needs a container engine; `make compose-test` runs it"
+    ),
+    ".venv/bin/driftline backtest --stream streams/yours.yaml --train history.csv --test later.csv --drift none": Typed(
+        "persistence", 600, FILES
+    ),
+}
+BY_HAND: dict[str, Typed | NotTyped] = {
+    "export DRIFTLINE_STORE=s3://driftline DRIFTLINE_STORE_ENDPOINT=http://127.0.0.1:4566": Typed("", 10, SERVICES),
+    ".venv/bin/driftline train --stream streams/outdoor-temperature.yaml --history data/la-haute-borne.parquet": Typed(
+        "published", 900, SERVICES
+    ),
+    ".venv/bin/driftline models import lstm.tflite --stream streams/outdoor-temperature.yaml \\": NotTyped(
+        "it needs a model of the reader's own; tests/cli/test_models.py imports one"
+    ),
+    ".venv/bin/driftline models verify outdoor-temperature.batch": Typed("outdoor-temperature.batch", 120, SERVICES),
+    ".venv/bin/driftline models pin outdoor-temperature.batch v000002-0123456789ab": NotTyped(
+        "it names a version that is the reader's own; tests/inference/test_pin.py pins one"
+    ),
+}
+PAGES = {"README.md": README, "docs/model-by-hand.md": BY_HAND}
+BLOCKS = [(page, block) for page in PAGES for block in blocks(ROOT / page)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_is_typed_or_has_its_reason(page: str):
+    found = [block.name for block in blocks(ROOT / page)]
+    assert found == list(PAGES[page]), "say in this file what is to be done with each block"
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """This tree as somebody who just cloned it has it, but for the packages, which are installed already."""
+    found = tmp_path_factory.mktemp("clone")
+    listed = ["git", "ls-files", "-z", "-co", "--exclude-standard"]
+    told = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=False)
+    if told.returncode:
+        pytest.skip("this tree is no git checkout, so what belongs to it is not known")
+    for name in filter(None, told.stdout.split("\0")):
+        if (ROOT / name).exists():
+            (found / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, found / name)
+    _lend_packages(found)
+    yield found
+    run("make down", found, 120)
+
+
+def _lend_packages(tree: Path) -> None:
+    """Links to this run's packages, with stamps that say that they are what the copy asks for."""
+    own = Path(sys.prefix)
+    (tree / ".venv").mkdir()
+    for part in ("bin", "include", "lib", "lib64", "pyvenv.cfg"):
+        if (own / part).exists():
+            (tree / ".venv" / part).symlink_to(own / part)
+    code = "import bootstrap as b; (b.VENV / f'{b.REQUIREMENTS.name}.stamp').write_text(b.fingerprint())"
+    for name in REQUIREMENTS:
+        command = [sys.executable, "-c", f"import sys; sys.argv = ['', '{name}']; {code}"]
+        subprocess.run(command, cwd=tree / "scripts", check=True)
+
+
+def run(text: str, tree: Path, seconds: float) -> tuple[int, str]:
+    """Types `text` into a shell that knows what the ones before have exported; returns the exit code and all that was
+    said."""
+    own = [tree / "core", tree / "cli", *sorted((tree / "services").iterdir())]
+    environment = {**os.environ, "PYTHONPATH": ":".join(map(str, own)), "PYTHON": sys.executable, "COLUMNS": "120"}
+    process = subprocess.Popen(
+        ["sh", "-euc", f"[ ! -e {EXPORTED} ] || . ./{EXPORTED}\n{text}\nexport -p > {EXPORTED}"],
+        cwd=tree,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        said, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        said, _ = process.communicate()
+        pytest.fail(f"not over after {seconds:.0f} s:\n{said}")
+    return process.returncode, said
+
+
+def _bring_services(tree: Path) -> None:
+    try:
+        broker.jars()
+    except Unavailable as error:
+        pytest.skip(str(error))
+    if not (tree / ".run").exists() and (taken := _taken()):
+        pytest.skip(f"the ports that README names are taken here: {taken}")
+    code, said = run("make up", tree, 300)
+    assert code == 0, said
+
+
+def _taken() -> list[int]:
+    ports = Ports()
+    return [port for port in (ports.kafka, ports.s3, *ports.services.values()) if not _is_free(port)]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def _bring_files(tree: Path) -> None:
+    """What a reader has: a definition that was copied, and two files of their own."""
+    example = (tree / "streams" / "outdoor-temperature.yaml").read_text()
+    (tree / "streams" / "yours.yaml").write_text(example.replace("name: outdoor-temperature", "name: yours"))
+    table = pq.read_table(tree / "data" / "la-haute-borne.parquet").slice(0, 7_000)
+    for name, part in (("history.csv", table.slice(0, 5_000)), ("later.csv", table.slice(5_000))):
+        pc.write_csv(part, tree / name)
+
+
+BRING = {SERVICES: _bring_services, FILES: _bring_files}
+
+
+@pytest.mark.parametrize(("page", "block"), BLOCKS, ids=lambda part: getattr(part, "name", part))
+def test_a_block_does_what_it_says(page: str, block: Block, tree: Path):
+    plan = PAGES[page][block.name]
+    if isinstance(plan, NotTyped):
+        pytest.skip(plan.why)
+    if plan.needs:
+        BRING[plan.needs](tree)
+    code, said = run(block.text, tree, plan.seconds)
+    assert code == 0, said
+    assert plan.says in said
