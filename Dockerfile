@@ -30,6 +30,10 @@ LABEL org.opencontainers.image.title="driftline-${SERVICE}" \
       org.opencontainers.image.description="Driftline's ${SERVICE}: forecasts of sensor streams that stay right while the data drift" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="0.1.0"
+# Whatever comes with the base to install things with: nothing is to be installed here.
+RUN find /usr -type d -path '*/python3*' \( -name pip -o -name 'pip-*' -o -name setuptools -o -name 'setuptools-*' \
+      -o -name wheel -o -name 'wheel-*' -o -name pkg_resources -o -name ensurepip \) -prune -exec rm -rf {} + \
+ && rm -rf /usr/bin/pip* /usr/local/bin/pip* /usr/local/bin/wheel /usr/share/python-wheels
 RUN groupadd --gid 10001 driftline \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/driftline --shell /usr/sbin/nologin driftline \
  && install -d -o driftline -g driftline /var/lib/driftline

@@ -9,10 +9,9 @@ import re
 import subprocess
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
-from tests.compose.stack import NAME, PORTS, Data, Missing, Stack, eventually
+from tests.compose.stack import NAME, Data, Missing, Stack, eventually
 from tests.conftest import ROOT
 from tests.observe.test_observe import dashboards
 
@@ -36,18 +35,13 @@ def stack(tmp_path_factory, data: Data) -> Iterator[Stack]:
         running.up()
         yield running
     finally:
-        running.compose("down", "-v", "--timeout", "5")
+        running.down()
 
 
 def test_from_nothing_to_blends_a_retraining_and_a_swap(stack: Stack, data: Data):
     token = stack.token()
-    refused = httpx.post(f"http://127.0.0.1:{PORTS['ingest']}/v1/records?stream={NAME}", json=[])
-    assert refused.status_code == 401
-    url, headers = f"http://127.0.0.1:{PORTS['trainer']}/v1/jobs", {"Authorization": f"Bearer {token}"}
-    stack.train(
-        lambda asked: httpx.post(url, json=asked, headers=headers), lambda job: stack.get("trainer", f"/v1/jobs/{job}")
-    )
-    eventually(lambda: stack.version("batch"))
+    assert stack.post("ingest", f"/v1/records?stream={NAME}", [], "another").status_code == 401
+    stack.train(token)
     stack.send(data.stream, data.next(stack, RECORDS), token)
     stack.all_scored(4)
     stack.swapped_since("v000001")

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.compose.stack import Data, Stack, eventually
+from tests.compose.stack import NAME, Data, Stack, eventually, wait_for
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.skipif("DRIFTLINE_COMPOSE" not in os.environ, reason="needs an engine: make compose-test")
@@ -46,7 +46,7 @@ def cloud(tmp_path_factory, data: Data) -> Iterator[Stack]:
         running.up()
         yield running
     finally:
-        running.compose("down", "-v", "--timeout", "5")
+        running.down()
         docker("network", "rm", "driftline-link")
 
 
@@ -70,7 +70,7 @@ def edge(cloud: Stack, secrets: Path) -> Iterator[Stack]:
         running.up()
         yield running
     finally:
-        running.compose("down", "-v", "--timeout", "5")
+        running.down()
 
 
 def test_windows_go_up_and_models_come_down_over_https(cloud: Stack, edge: Stack, secrets: Path, data: Data):
@@ -85,9 +85,9 @@ def test_windows_go_up_and_models_come_down_over_https(cloud: Stack, edge: Stack
             built = client.build_request(method, path, json=asked, extensions={"sni_hostname": CLOUD})
             return client.send(built)
 
-        edge.train(
-            lambda asked: request("POST", "/v1/jobs", asked), lambda job: request("GET", f"/v1/jobs/{job}").json()
-        )
+        asked = {"stream": NAME, "member": "batch", "history": "history.parquet"}
+        job = request("POST", "/v1/jobs", asked).raise_for_status().json()["id"]
+        wait_for(lambda: request("GET", f"/v1/jobs/{job}").json())
     eventually(lambda: edge.version("batch"))
     edge.send(data.stream, data.next(edge, 3000), token)
     edge.all_scored(4)
