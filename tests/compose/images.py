@@ -21,6 +21,13 @@ EDGE = ("ingest", "inference", "combiner")
 STANDINS = Path(__file__).with_name("standins")
 PYTHON = "python:3.11-slim-bookworm"
 PYTHON_PACKAGES = "python3.11,python3-pip,python3-venv,ca-certificates"
+INSTALLED = ("--variant=minbase", f"--include={PYTHON_PACKAGES}")
+UNPACKED = (
+    "--variant=extract",
+    "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+    f"--include={PYTHON_PACKAGES},base-files,base-passwd,bash,coreutils,dash,findutils,grep,passwd,sed",
+)
+"""What Python needs is in its packages; to install them would mean to run them, by emulation for minutes."""
 OFFICIAL = {
     "kafka": "apache/kafka:4.1.0",
     "versitygw": "versity/versitygw:v1.8.0",
@@ -67,9 +74,10 @@ def stand_in_python(tag: str, architecture: str) -> None:
         folder = Path(scratch)
         shutil.copytree(STANDINS / "python", folder, dirs_exist_ok=True)
         shutil.copy("/etc/ssl/certs/ca-certificates.crt", folder)
-        choice = (f"--arch={architecture}", "--variant=minbase", f"--include={PYTHON_PACKAGES}")
+        choice = INSTALLED if architecture == HERE else UNPACKED
         print(f"compose-test: gathers {tag} from Debian's packages", flush=True)  # noqa: T201
-        run("mmdebstrap", "--quiet", *choice, "bookworm", str(folder / "root.tar"), mirror())
+        root = str(folder / "root.tar")
+        run("mmdebstrap", "--quiet", f"--arch={architecture}", *choice, "bookworm", root, mirror())
         build(tag, folder, f"--platform=linux/{architecture}")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import httpx
+import numpy as np
 import stamina
 
 from driftline import tables
@@ -106,7 +107,32 @@ class Stack:
     def states(self) -> dict[str, str]:
         """By service what `docker compose ps` says of its health, or else of its state."""
         lines = self.compose("ps", "--all", "--format", "json").splitlines()
-        return {found["Service"]: found["Health"] or found["State"] for found in map(json.loads, lines)}
+        found = {container["Service"]: container for container in map(json.loads, lines)}
+        return {
+            service: container["Health"] if container["State"] == "running" else container["State"]
+            for service, container in found.items()
+        }
+
+    def all_in(self, wanted: Mapping[str, str]) -> None:
+        """Raises Missing as long as a service is in another state than that."""
+        states = self.states()
+        if {service: states[service] for service in wanted} != wanted:
+            raise Missing(str(states))
+
+    def why_unhealthy(self, service: str) -> str:
+        """What its health check said last."""
+        container = self.compose("ps", "--quiet", service).strip()
+        command = ["docker", "inspect", "--format={{json .State.Health.Log}}", container]
+        said = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        return said[-1]["Output"]
+
+    def inferred(self, member: str) -> list[float]:
+        """What a model makes of some inputs, always the same."""
+        (wanted,) = self.get("inference", f"/v2/models/{NAME}.{member}")["inputs"]
+        values = np.random.default_rng(1).normal(size=(20, wanted["shape"][-1])).round(3)
+        asked = {"inputs": [wanted | {"shape": list(values.shape), "data": values.ravel().tolist()}]}
+        answer = self.client.post(self.url("inference", f"/v2/models/{NAME}.{member}/infer"), json=asked)
+        return answer.raise_for_status().json()["outputs"][0]["data"]
 
     def send(self, stream: StreamDefinition, rows: Rows, token: str) -> None:
         """Until ingest has taken everything: what it did not acknowledge is sent again, as a sensor would."""

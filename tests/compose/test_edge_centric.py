@@ -8,9 +8,11 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.compose import images
 from tests.compose.stack import NAME, Data, Missing, Stack, eventually
 from tests.conftest import ROOT
 from tests.observe.test_observe import dashboards
@@ -19,6 +21,12 @@ pytestmark = pytest.mark.skipif("DRIFTLINE_COMPOSE" not in os.environ, reason="n
 
 PARTS = ("kafka", "store", "ingest", "inference", "combiner", "trainer", "prometheus", "alertmanager")
 RECORDS = 5000
+
+
+def on_volume(volume: str, *command: str) -> None:
+    """As root of the machine would."""
+    mounted = ("--rm", "--user=0", "--network=none", f"--volume={volume}:/volume")
+    subprocess.run(["docker", "run", *mounted, "driftline/ingest:0.1.0", *command], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +106,36 @@ def test_no_secret_is_in_logs_or_in_what_inspect_shows(stack: Stack):
     for secret in secrets:
         assert secret not in shown
         assert secret not in logs
+
+
+def test_a_broker_and_a_store_that_are_away_are_told_of_and_everything_heals(stack: Stack, data: Data):
+    """The broker may no longer write its volume, and the store is stopped; both are mended by whoever reads of it."""
+    stack.compose("stop", "kafka", "store")
+    on_volume("driftline_kafka", "chmod", "0", "/volume")
+    stack.compose("start", "kafka")
+    in_need = {"kafka": "restarting", "ingest": "unhealthy", "inference": "unhealthy", "combiner": "unhealthy"}
+    eventually(lambda: stack.all_in(in_need | {"trainer": "unhealthy"}))
+    assert re.search("permission|denied|not writable", stack.compose("logs", "--tail=50", "kafka"), re.IGNORECASE)
+    assert "broker" in stack.why_unhealthy("ingest")
+    assert "store" in stack.why_unhealthy("trainer")
+    on_volume("driftline_kafka", "chmod", "755", "/volume")
+    stack.compose("start", "store")
+    eventually(lambda: stack.all_in(dict.fromkeys(PARTS, "healthy")), 300)
+    stack.send(data.stream, data.next(stack, 200), stack.token())
+    stack.all_scored(4)
+
+
+def test_on_arm64_the_edge_goes_on_with_the_same_forecasts(stack: Stack, data: Data):
+    if not images.there("driftline/inference:0.1.0-arm64"):
+        pytest.skip("this machine does not run what is made for arm64: install qemu-user-static and binfmt-support")
+    here = {member: stack.inferred(member) for member in ("batch", "speed")}
+    compose = ROOT / "compose"
+    emulated = Stack(compose / "everything.yaml", compose / "rest.yaml", Path(__file__).with_name("arm64.yaml"))
+    emulated.compose("up", "-d", "--wait", "--wait-timeout", "240", "--no-deps", "ingest", "inference", "combiner")
+    machine = emulated.compose("exec", "-T", "inference", "python", "-c", "import platform; print(platform.machine())")
+    assert machine.strip() == "aarch64"
+    for member, forecasts in here.items():
+        there = eventually(lambda member=member: stack.inferred(member))
+        assert there == pytest.approx(forecasts, rel=1e-5, abs=1e-5)
+    stack.send(data.stream, data.next(stack, 400), stack.token())
+    stack.all_scored(4)
