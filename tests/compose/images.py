@@ -20,7 +20,7 @@ EXTRAS = {"ingest": "[tables]", "inference": "[litert]", "combiner": "", "traine
 EDGE = ("ingest", "inference", "combiner")
 STANDINS = Path(__file__).with_name("standins")
 PYTHON = "python:3.11-slim-bookworm"
-PYTHON_PACKAGES = "python3.11,python3-pip,python3-venv,ca-certificates"
+PYTHON_PACKAGES = "python3.11,python3-pip,python3-venv,ca-certificates,binutils"
 INSTALLED = ("--variant=minbase", f"--include={PYTHON_PACKAGES}")
 UNPACKED = (
     "--variant=extract",

@@ -67,6 +67,7 @@ class Stack:
 
     def trust(self, authority: str) -> None:
         """From now on HTTPS is spoken with whom this certificate authority, as PEM, vouches for, and nobody else."""
+        self.client.close()
         self.client = httpx.Client(timeout=30, verify=ssl.create_default_context(cadata=authority))
 
     def compose(self, *command: str) -> str:
@@ -102,6 +103,7 @@ class Stack:
 
     def down(self) -> None:
         """With its volumes."""
+        self.client.close()
         self.compose("down", "--volumes", "--timeout", "5")
 
     def states(self) -> dict[str, str]:

@@ -139,3 +139,4 @@ def test_on_arm64_the_edge_goes_on_with_the_same_forecasts(stack: Stack, data: D
         assert there == pytest.approx(forecasts, rel=1e-5, abs=1e-5)
     stack.send(data.stream, data.next(stack, 400), stack.token())
     stack.all_scored(4)
+    emulated.client.close()

@@ -18,7 +18,6 @@ pytestmark = pytest.mark.skipif("DRIFTLINE_COMPOSE" not in os.environ, reason="n
 
 COMPOSE, HERE = ROOT / "compose", ROOT / "tests" / "compose"
 CLOUD = "cloud.test"
-SERVICE_USER = 10001
 
 
 def docker(*command: str) -> bytes:
@@ -55,9 +54,8 @@ def secrets(tmp_path_factory, cloud: Stack) -> Path:
     """What the cloud gives the edge to take along."""
     folder = tmp_path_factory.mktemp("secrets")
     with tarfile.open(fileobj=io.BytesIO(cloud.compose_bytes("run", "-T", "--rm", "bundle"))) as bundle:
-        bundle.extractall(folder, filter="data")
-    for path in [folder, *folder.iterdir()]:
-        os.chown(path, SERVICE_USER, SERVICE_USER)
+        # As root's tar does: with the owners that are written in it.
+        bundle.extractall(folder, filter="tar")
     return folder
 
 
