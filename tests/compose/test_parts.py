@@ -84,6 +84,21 @@ def test_a_part_stands_in_one_place():
         assert not re.findall(r"^ +(?:image|deploy|healthcheck|logging|cap_drop|user|restart):", text, re.MULTILINE)
 
 
+def test_what_the_example_says_of_aws_reaches_the_services(tmp_path: Path):
+    example = (COMPOSE / ".env.example").read_text()
+    filled = tmp_path / "env"
+    filled.write_text(re.sub(r"^#(?=[A-Z_]+=)", "", example, flags=re.MULTILINE))
+    for name in ("edge-centric", "edge"):
+        command = ["docker", "compose", "--env-file", filled, "-f", COMPOSE / f"{name}.yaml", "config", "--format=json"]
+        services = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["services"]
+        environment = services["inference"]["environment"]
+        assert environment["DRIFTLINE_STORE"] == "s3://my-bucket"
+        assert environment["DRIFTLINE_STORE_ENDPOINT"] == ""
+        assert environment["DRIFTLINE_STORE_QUEUE"].endswith("driftline-device")
+        assert environment["AWS_SHARED_CREDENTIALS_FILE"] == "/dev/null"
+        assert environment.get("AWS_CA_BUNDLE", "/etc/ssl/certs/ca-certificates.crt").startswith("/etc/ssl")
+
+
 def test_an_edge_without_a_cloud_is_told_so_before_anything_starts(tmp_path: Path):
     environment = {name: value for name, value in os.environ.items() if name != "DRIFTLINE_CLOUD"}
     empty = tmp_path / "env"
