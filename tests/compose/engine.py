@@ -20,7 +20,16 @@ import stamina
 
 from tests.conftest import ROOT
 
-PACKAGES = ("docker.io", "iptables", "iproute2", "mmdebstrap", "arch-test", "qemu-user-static", "binfmt-support")
+PACKAGES = (
+    "docker.io",
+    "iptables",
+    "iproute2",
+    "mmdebstrap",
+    "arch-test",
+    "qemu-user-static",
+    "binfmt-support",
+    "curl",
+)
 NEEDED_BYTES = 15 * 2**30
 ENDS_WITHIN, ANSWERS_WITHIN = 60, 60
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import ssl
 import subprocess
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from tests.conftest import ROOT
 PORTS = {"ingest": 8001, "inference": 8002, "combiner": 8003, "trainer": 8004, "prometheus": 9090}
 PLAIN = {service: f"http://127.0.0.1:{port}" for service, port in PORTS.items()}
 """Where a deployment on one machine answers."""
+SAMPLE = ROOT / "data" / "la-haute-borne.parquet"
 HISTORY, BATCH = 12_000, 500
 NAME = "outdoor-temperature"
 
@@ -203,18 +205,19 @@ class Data:
 
     def __init__(self) -> None:
         self.stream = load(ROOT / "streams" / f"{NAME}.yaml")
-        found = tables.read_file(ROOT / "data" / "la-haute-borne.parquet", self.stream)
+        found = tables.read_file(SAMPLE, self.stream)
         known = found.take(found.values[:, 0] == found.values[:, 0])
         rows = tables.concatenate([series.take(slice(0, 6000)) for series in known.by_key().values()])
         ordered = rows.take(rows.t.argsort(kind="stable"))
         self._history, self._later = ordered.take(slice(0, HISTORY)), ordered.take(slice(HISTORY, None))
 
     def write(self, folder: Path) -> None:
-        """history.parquet, for a trainer that is somebody else."""
+        """history.parquet beside the sample data, for a trainer that is somebody else."""
         folder.chmod(0o755)
         path = folder / "history.parquet"
         path.write_bytes(tables.encode(self._history, self.stream))
         path.chmod(0o644)
+        shutil.copy(SAMPLE, folder)
 
     def next(self, stack: Stack, count: int) -> Rows:
         """What has not been sent to it yet."""

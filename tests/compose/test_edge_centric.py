@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,6 +124,20 @@ def test_a_broker_and_a_store_that_are_away_are_told_of_and_everything_heals(sta
     eventually(lambda: stack.all_in(dict.fromkeys(PARTS, "healthy")), 300)
     stack.send(data.stream, data.next(stack, 200), stack.token())
     stack.all_scored(4)
+
+
+def test_the_page_for_a_raspberry_pi_can_be_followed(stack: Stack, tmp_path: Path):
+    """Its last step, as it stands there: some of the sample data as CSV, sent with curl."""
+    page = (ROOT / "docs" / "raspberry-pi.md").read_text()
+    blocks = [textwrap.dedent(found) for found in re.findall(r"(?:^ {8}.*\n)+", page, re.MULTILINE)]
+    (token,) = [line for block in blocks for line in block.splitlines() if line.startswith("TOKEN=")]
+    (tmp_path / "compose").symlink_to(ROOT / "compose")
+    script = "\n".join([token, blocks[-1]])
+    done = subprocess.run(["sh", "-ec", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    receipt = json.loads(done.stdout)
+    # The stack has had later ones by now.
+    assert receipt["accepted"] + receipt["repeated"] + receipt["out_of_order"] == 5000, done.stdout + done.stderr
+    assert not receipt["refused"]
 
 
 def test_on_arm64_the_edge_goes_on_with_the_same_forecasts(stack: Stack, data: Data):
