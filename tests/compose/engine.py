@@ -110,6 +110,9 @@ class Started:
     def building(self) -> Iterator[None]:
         with self._dockerd([], "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"):
             yield
+            # What no image needs any more; of the steps that were kept, what was used last.
+            for forgotten in (("image", "prune", "--force"), ("builder", "prune", "--force", "--keep-storage=15GB")):
+                subprocess.run(["docker", *forgotten], capture_output=True, check=False)
 
     @contextmanager
     def running(self) -> Iterator[list[str]]:

@@ -7,10 +7,13 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import stamina
 
 from driftline_cli import broker
 from tests.compose.engine import install, mirror, unpack_from_next_release
@@ -40,8 +43,13 @@ EMULATED = "arm64"
 HERE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
+@stamina.retry(on=subprocess.CalledProcessError, attempts=3, timeout=None, wait_initial=5)
 def run(*command: str, env: Mapping[str, str] | None = None) -> None:
-    subprocess.run(command, check=True, env=env, stdout=subprocess.DEVNULL)
+    """Again when it fails: whatever is fetched on the way may be had a little later."""
+    done = subprocess.run(command, check=False, env=env, capture_output=True, text=True)
+    if done.returncode:
+        print(done.stderr[-4000:], file=sys.stderr, flush=True)
+    done.check_returncode()
 
 
 def build(tag: str, folder: Path, *options: str) -> None:
