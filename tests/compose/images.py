@@ -48,7 +48,7 @@ def run(*command: str, env: Mapping[str, str] | None = None) -> None:
     """Again when it fails: whatever is fetched on the way may be had a little later."""
     done = subprocess.run(command, check=False, env=env, capture_output=True, text=True)
     if done.returncode:
-        print(done.stderr[-4000:], file=sys.stderr, flush=True)
+        print(done.stderr[-4000:], file=sys.stderr, flush=True)  # noqa: T201
     done.check_returncode()
 
 

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from tests.compose.images import EXTRAS, PYTHON
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.skipif("DRIFTLINE_COMPOSE" not in os.environ, reason="needs an engine: make compose-test")
 
@@ -26,6 +27,15 @@ def inside(service: str, *command: str) -> subprocess.CompletedProcess[str]:
     options = ("--rm", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--network=none")
     whole = ["docker", "run", *options, f"driftline/{service}:0.1.0", *command]
     return subprocess.run(whole, capture_output=True, text=True, check=False)
+
+
+def test_the_bake_file_makes_these_images_for_both_architectures():
+    printed = subprocess.run(["docker", "buildx", "bake", "--print"], cwd=ROOT, check=True, capture_output=True).stdout
+    targets = json.loads(printed)["target"]
+    assert {name: target["args"].get("EXTRAS", "") for name, target in targets.items()} == EXTRAS
+    for name, target in targets.items():
+        assert target["platforms"] == ["linux/amd64", "linux/arm64"]
+        assert target["tags"] == [f"driftline/{name}:0.1.0"]
 
 
 @pytest.mark.parametrize("service", EXTRAS)
