@@ -60,28 +60,35 @@ class Found:
         yield []
 
 
+def fit() -> None:
+    """Raises Unfit where no engine can be started."""
+    if os.geteuid() != 0:
+        raise Unfit("found no engine, and only root can start one")
+    if not Path("/etc/debian_version").exists():
+        raise Unfit("found no engine, and one can be started on Debian only")
+    if subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode:
+        raise Unfit("found no engine, and one can't be started where network namespaces are forbidden")
+
+
 class Started:
     """Debian's engine, ours for the time of the test. Raises Unfit where the machine does not allow that."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
+        fit()
         home.mkdir(parents=True, exist_ok=True)
         self._lock = (home / "lock").open("w")
         # Another checkout may be testing with it.
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self._fit()
+        self._room()
         install(*PACKAGES)
         self._plugins()
-        os.environ |= {"DOCKER_HOST": f"unix://{home}/docker.sock", "DOCKER_CONFIG": str(home / "client")}
+        # Debian 12's own client takes the former way of building where it isn't told otherwise.
+        client = {"DOCKER_CONFIG": str(home / "client"), "DOCKER_BUILDKIT": "1"}
+        os.environ |= {"DOCKER_HOST": f"unix://{home}/docker.sock"} | client
         self._end_former()
 
-    def _fit(self) -> None:
-        if os.geteuid() != 0:
-            raise Unfit("found no engine, and only root can start one")
-        if not Path("/etc/debian_version").exists():
-            raise Unfit("found no engine, and one can be started on Debian only")
-        if subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode:
-            raise Unfit("found no engine, and one can't be started where network namespaces are forbidden")
+    def _room(self) -> None:
         free = shutil.disk_usage(self._home).free
         if free < NEEDED_BYTES and not (self._home / "data").exists():
             raise Unfit(f"found {free >> 30} GB free in {self._home}, expected {NEEDED_BYTES >> 30} for the images")
