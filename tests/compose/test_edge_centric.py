@@ -142,7 +142,9 @@ def test_the_page_for_a_raspberry_pi_can_be_followed(stack: Stack, tmp_path: Pat
 
 def test_on_arm64_the_edge_goes_on_with_the_same_forecasts(stack: Stack, data: Data):
     if not images.there("driftline/inference:0.1.0-arm64"):
-        pytest.skip("this machine does not run what is made for arm64: install qemu-user-static and binfmt-support")
+        pytest.skip(
+            "no images for arm64 here: no time to build them, or no qemu-user-static and binfmt-support to do it"
+        )
     here = {member: stack.inferred(member) for member in ("batch", "speed")}
     compose = ROOT / "compose"
     emulated = Stack(compose / "everything.yaml", compose / "rest.yaml", Path(__file__).with_name("arm64.yaml"))
