@@ -120,6 +120,7 @@ def test_a_broker_and_a_store_that_are_away_are_told_of_and_everything_heals(sta
     assert "broker" in stack.why_unhealthy("ingest")
     assert "store" in stack.why_unhealthy("trainer")
     on_volume("driftline_kafka", "chmod", "755", "/volume")
+    eventually(lambda: stack.all_in({"kafka": "healthy"}), 300)
     stack.compose("start", "store")
     eventually(lambda: stack.all_in(dict.fromkeys(PARTS, "healthy")), 300)
     stack.send(data.stream, data.next(stack, 200), stack.token())
@@ -148,7 +149,7 @@ def test_on_arm64_the_edge_goes_on_with_the_same_forecasts(stack: Stack, data: D
     here = {member: stack.inferred(member) for member in ("batch", "speed")}
     compose = ROOT / "compose"
     emulated = Stack(compose / "everything.yaml", compose / "rest.yaml", Path(__file__).with_name("arm64.yaml"))
-    emulated.compose("up", "-d", "--wait", "--wait-timeout", "240", "--no-deps", "ingest", "inference", "combiner")
+    emulated.compose("up", "-d", "--wait", "--wait-timeout", "280", "--no-deps", "ingest", "inference", "combiner")
     machine = emulated.compose("exec", "-T", "inference", "python", "-c", "import platform; print(platform.machine())")
     assert machine.strip() == "aarch64"
     for member, forecasts in here.items():
