@@ -25,9 +25,6 @@ PACKAGES = (
     "iptables",
     "iproute2",
     "mmdebstrap",
-    "arch-test",
-    "qemu-user-static",
-    "binfmt-support",
     "curl",
 )
 NEEDED_BYTES = 15 * 2**30

@@ -1,7 +1,4 @@
-"""Builds what the compose files run: our four images, and stand-ins for the official ones that can't be pulled.
-
-Our edge images are built for arm64, too, where the machine can run what is made for it.
-"""
+"""Builds what the compose files run: our four images, and stand-ins for the official ones that can't be pulled."""
 
 import os
 import platform
@@ -9,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,17 +17,9 @@ from tests.compose.engine import install, mirror, unpack_from_next_release
 from tests.conftest import ROOT
 
 EXTRAS = {"ingest": "[tables]", "inference": "[litert]", "combiner": "", "trainer": "[tables,litert]"}
-EDGE = ("ingest", "inference", "combiner")
 STANDINS = Path(__file__).with_name("standins")
 PYTHON = "python:3.11-slim-bookworm"
 PYTHON_PACKAGES = "python3.11,python3-pip,python3-venv,ca-certificates,binutils"
-INSTALLED = ("--variant=minbase", f"--include={PYTHON_PACKAGES}")
-UNPACKED = (
-    "--variant=extract",
-    "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
-    f"--include={PYTHON_PACKAGES},base-files,base-passwd,bash,coreutils,dash,findutils,grep,passwd,sed",
-)
-"""What Python needs is in its packages; to install them would mean to run them, by emulation for minutes."""
 OFFICIAL = {
     "kafka": "apache/kafka:4.1.0",
     "versitygw": "versity/versitygw:v1.8.0",
@@ -40,9 +28,6 @@ OFFICIAL = {
     "caddy": "caddy:2.10",
 }
 VERSITYGW = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
-EMULATED = "arm64"
-ENOUGH_S = 720
-"""Where building what the machine itself runs takes longer, there is no time left to build by emulation."""
 HERE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
@@ -68,24 +53,13 @@ def pulled(tag: str) -> bool:
     return subprocess.run(["docker", "pull", "-q", tag], capture_output=True, check=False, timeout=600).returncode == 0
 
 
-def emulation() -> bool:
-    """Whether the kernel runs what is made for arm64, after it was asked to."""
-    known = Path("/proc/sys/fs/binfmt_misc")
-    if not (known / "register").exists():
-        subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", known], capture_output=True, check=False)
-    handler = known / "qemu-aarch64"
-    if not handler.exists() and shutil.which("update-binfmts"):
-        subprocess.run(["update-binfmts", "--enable", "qemu-aarch64"], capture_output=True, check=False)
-    return handler.exists()
-
-
 def stand_in_python(tag: str, architecture: str) -> None:
-    install("mmdebstrap", "arch-test")
+    install("mmdebstrap")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         shutil.copytree(STANDINS / "python", folder, dirs_exist_ok=True)
         shutil.copy("/etc/ssl/certs/ca-certificates.crt", folder)
-        choice = INSTALLED if architecture == HERE else UNPACKED
+        choice = ("--variant=minbase", f"--include={PYTHON_PACKAGES}")
         print(f"compose-test: gathers {tag} from Debian's packages", flush=True)  # noqa: T201
         root = str(folder / "root.tar")
         run("mmdebstrap", "--quiet", f"--arch={architecture}", *choice, "bookworm", root, mirror())
@@ -125,15 +99,8 @@ def ours() -> None:
         list(pool.map(lambda name: service(name, "0.1.0"), EXTRAS))
 
 
-def ours_emulated(python: str) -> None:
-    options = (f"--platform=linux/{EMULATED}", f"--build-arg=PYTHON={python}")
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda name: service(name, f"0.1.0-{EMULATED}", *options), EDGE))
-
-
 def everything() -> None:
     """Raises Unfit where foreign images can neither be pulled nor be made."""
-    began = time.monotonic()
     registry = pulled(PYTHON)
     if not there(PYTHON):
         stand_in_python(PYTHON, HERE)
@@ -141,12 +108,3 @@ def everything() -> None:
     absent = [name for name, tag in OFFICIAL.items() if not there(tag) and not (registry and pulled(tag))]
     if absent:
         standins(absent)
-    if HERE == EMULATED or not emulation():
-        return
-    if time.monotonic() - began > ENOUGH_S and not all(there(f"driftline/{name}:0.1.0-{EMULATED}") for name in EDGE):
-        print(f"compose-test: leaves out {EMULATED}, the others took long enough", flush=True)  # noqa: T201
-        return
-    python = PYTHON if registry else f"{PYTHON}-{EMULATED}"
-    if not registry and not there(python):
-        stand_in_python(python, EMULATED)
-    ours_emulated(python)
