@@ -16,13 +16,21 @@ RUN python3 requirements_of.py "core${EXTRAS}" "services/${SERVICE}" > wanted.tx
  && python3 -m pip --python /opt/driftline/bin/python install -c constraints.txt -r wanted.txt
 COPY core core
 COPY services/${SERVICE} services/${SERVICE}
+# The combiner takes ADWIN of river, which needs neither of these two.
+RUN [ "${SERVICE}" != combiner ] || python3 -m pip --python /opt/driftline/bin/python uninstall -qy scipy narwhals
 RUN python3 -m pip --python /opt/driftline/bin/python install -c constraints.txt --no-deps ./core "./services/${SERVICE}" \
- && python3 -m pip --python /opt/driftline/bin/python inspect | python3 sbom.py > /opt/driftline/sbom.json \
- && find /opt/driftline -name tests -type d -path '*/site-packages/*' -prune -exec rm -rf {} + \
- && find /opt/driftline \( -name '*.pyx' -o -name '*.pxd' -o -name '*.h' \) -delete
-# Of AWS's three hundred services ours use three.
-RUN cd /opt/driftline/lib/python3*/site-packages \
- && find botocore/data -mindepth 1 -maxdepth 1 -type d ! -name s3 ! -name sqs ! -name sts -exec rm -rf {} +
+ && python3 -m pip --python /opt/driftline/bin/python inspect | python3 sbom.py > /opt/driftline/sbom.json
+WORKDIR /opt/driftline/lib
+# What nothing of ours reads: tests, sources, what is in a wheel twice, S3 and RPC of Arrow's own, and of AWS's three
+# hundred services all but three.
+RUN find . -name tests -type d -path '*/site-packages/*' -prune -exec rm -rf {} + \
+ && find . \( -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.h' -o -name '*.a' \) -delete \
+ && find . -path '*/pyarrow/*' \( -name '*flight*' -o -name '*s3*' -o -name 'libarrow_python*.so' \
+      -o -name 'libarrow_python*.so.*.*' \) -delete \
+ && find . -path '*/botocore/data/*' -prune -type d ! -name s3 ! -name sqs ! -name sts -exec rm -rf {} +
+# Symbols for debuggers are a sixth of all. NumPy's libraries were moved about in their files and would not bear it.
+RUN command -v strip >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends binutils; } >/dev/null
+RUN find . -name '*.so*' -type f ! -path '*/*.libs/*' ! -path '*/tensorflow/*' -exec strip --strip-unneeded {} +
 
 FROM ${PYTHON}
 ARG SERVICE
@@ -30,6 +38,10 @@ LABEL org.opencontainers.image.title="driftline-${SERVICE}" \
       org.opencontainers.image.description="Driftline's ${SERVICE}: forecasts of sensor streams that stay right while the data drift" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="0.1.0"
+# Whatever comes with the base to install things with: nothing is to be installed here.
+RUN find /usr -type d -path '*/python3*' \( -name pip -o -name 'pip-*' -o -name setuptools -o -name 'setuptools-*' \
+      -o -name wheel -o -name 'wheel-*' -o -name pkg_resources -o -name ensurepip \) -prune -exec rm -rf {} + \
+ && rm -rf /usr/bin/pip* /usr/local/bin/pip* /usr/local/bin/wheel /usr/share/python-wheels
 RUN groupadd --gid 10001 driftline \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/driftline --shell /usr/sbin/nologin driftline \
  && install -d -o driftline -g driftline /var/lib/driftline

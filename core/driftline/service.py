@@ -28,6 +28,8 @@ from driftline.streams import Streams, StreamsWatch
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 2
+ANSWER_S = 3
+"""How long a condition of readiness may take to be known: less than whoever asks for it waits."""
 GRACE_S = 8
 """How long workers may take to finish what they hold when the service stops."""
 
@@ -197,7 +199,10 @@ def _add_probes(app: FastAPI, metrics: Metrics, checks: Sequence[Check]) -> None
 
 async def _probe(check: Check) -> str:
     try:
-        await check.probe()
+        async with asyncio.timeout(ANSWER_S):
+            await check.probe()
     except Unavailable as error:
         return str(error)
+    except TimeoutError:
+        return f"no answer within {ANSWER_S} s"
     return "ok"

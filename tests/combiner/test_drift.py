@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from river import drift
 
 from driftline.definition import Drift
-from driftline_combiner.drift import DriftDetector
+from driftline_combiner.drift import GRACE, INSENSITIVITY, DriftDetector, PageHinkley
 
 BOTH = pytest.mark.parametrize("detector", ["adwin", "page-hinkley"])
 
@@ -17,6 +18,17 @@ def noise(seed: int, count: int, mean: float = 0.15) -> np.ndarray:
 
 def alarms(detector: DriftDetector, values: np.ndarray) -> list[int]:
     return [n for n, value in enumerate(values.tolist()) if detector.update(value) is not None]
+
+
+def test_page_hinkley_finds_what_rivers_own_finds():
+    theirs, ours = drift.PageHinkley(min_instances=GRACE, delta=INSENSITIVITY, threshold=3, mode="up"), PageHinkley(3)
+    values = np.concatenate([noise(seed, 300, mean) for seed, mean in enumerate((0.1, 0.4, 0.2, 0.8, 0.1, 0.9))])
+    found = []
+    for value in values.tolist():
+        theirs.update(value)
+        found.append(theirs.drift_detected)
+        assert ours.update(value) == theirs.drift_detected
+    assert sum(found) > 2
 
 
 @BOTH

@@ -1,20 +1,25 @@
-"""Builds what the compose files run: our four images, and stand-ins for the official ones that can't be pulled.
-
-python -m tests.compose.images
-"""
+"""Builds what the compose files run: our four images, and stand-ins for the official ones that can't be pulled."""
 
 import os
+import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import stamina
+
 from driftline_cli import broker
+from tests.compose.engine import install, mirror, unpack_from_next_release
 from tests.conftest import ROOT
 
 EXTRAS = {"ingest": "[tables]", "inference": "[litert]", "combiner": "", "trainer": "[tables,litert]"}
 STANDINS = Path(__file__).with_name("standins")
+PYTHON = "python:3.11-slim-bookworm"
+PYTHON_PACKAGES = "python3.11,python3-pip,python3-venv,ca-certificates,binutils"
 OFFICIAL = {
     "kafka": "apache/kafka:4.1.0",
     "versitygw": "versity/versitygw:v1.8.0",
@@ -23,41 +28,83 @@ OFFICIAL = {
     "caddy": "caddy:2.10",
 }
 VERSITYGW = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
+HERE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
+@stamina.retry(on=subprocess.CalledProcessError, attempts=3, timeout=None, wait_initial=5)
 def run(*command: str, env: Mapping[str, str] | None = None) -> None:
-    subprocess.run(command, check=True, env=env)
+    """Again when it fails: whatever is fetched on the way may be had a little later."""
+    done = subprocess.run(command, check=False, env=env, capture_output=True, text=True)
+    if done.returncode:
+        print(done.stderr[-4000:], file=sys.stderr, flush=True)  # noqa: T201
+    done.check_returncode()
 
 
 def build(tag: str, folder: Path, *options: str) -> None:
-    run("docker", "build", "-q", "--network=host", "-t", tag, *options, str(folder))
+    print(f"compose-test: builds {tag}", flush=True)  # noqa: T201
+    run("docker", "build", "--quiet", "--network=host", f"--tag={tag}", *options, str(folder))
 
 
-def missing(tag: str) -> bool:
-    if subprocess.run(["docker", "image", "inspect", tag], capture_output=True, check=False).returncode == 0:
-        return False
-    return subprocess.run(["docker", "pull", "-q", tag], capture_output=True, check=False, timeout=600).returncode != 0
+def there(tag: str) -> bool:
+    return subprocess.run(["docker", "image", "inspect", tag], capture_output=True, check=False).returncode == 0
+
+
+def pulled(tag: str) -> bool:
+    return subprocess.run(["docker", "pull", "-q", tag], capture_output=True, check=False, timeout=600).returncode == 0
+
+
+def stand_in_python(tag: str, architecture: str) -> None:
+    install("mmdebstrap")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        shutil.copytree(STANDINS / "python", folder, dirs_exist_ok=True)
+        shutil.copy("/etc/ssl/certs/ca-certificates.crt", folder)
+        choice = ("--variant=minbase", f"--include={PYTHON_PACKAGES}")
+        print(f"compose-test: gathers {tag} from Debian's packages", flush=True)  # noqa: T201
+        root = str(folder / "root.tar")
+        run("mmdebstrap", "--quiet", f"--arch={architecture}", *choice, "bookworm", root, mirror())
+        build(tag, folder, f"--platform=linux/{architecture}")
+
+
+def go(folder: Path) -> Path:
+    """The machine's Go, or that of Debian's next release, since this one's is too old."""
+    found = shutil.which("go")
+    if found:
+        return Path(found)
+    if not folder.exists():
+        unpack_from_next_release(folder, "golang-1.24-go", "golang-1.24-src")
+    return folder / "usr" / "lib" / "go-1.24" / "bin" / "go"
 
 
 def standins(names: list[str]) -> None:
+    install("openjdk-17-jre-headless", "maven")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         shutil.copytree(STANDINS, folder, dirs_exist_ok=True)
         shutil.copytree(broker.jars(), folder / "libs")
         environment = os.environ | {"GOBIN": scratch, "CGO_ENABLED": "0"}
-        run("go", "install", VERSITYGW, env=environment)
+        run(str(go(broker.cache().with_name("go"))), "install", VERSITYGW, env=environment)
         for name in names:
-            build(OFFICIAL[name], folder, "--target", name)
+            build(OFFICIAL[name], folder, f"--target={name}")
 
 
-def main() -> None:
-    for service, extras in EXTRAS.items():
-        arguments = ("--build-arg", f"SERVICE={service}", "--build-arg", f"EXTRAS={extras}")
-        build(f"driftline/{service}:0.1.0", ROOT, *arguments)
-    absent = [name for name, tag in OFFICIAL.items() if missing(tag)]
+def service(name: str, tag: str, *options: str) -> None:
+    arguments = (f"--build-arg=SERVICE={name}", f"--build-arg=EXTRAS={EXTRAS[name]}")
+    build(f"driftline/{name}:{tag}", ROOT, *arguments, *options)
+
+
+def ours() -> None:
+    # Two at a time: one loads while the other unpacks.
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda name: service(name, "0.1.0"), EXTRAS))
+
+
+def everything() -> None:
+    """Raises Unfit where foreign images can neither be pulled nor be made."""
+    registry = pulled(PYTHON)
+    if not there(PYTHON):
+        stand_in_python(PYTHON, HERE)
+    ours()
+    absent = [name for name, tag in OFFICIAL.items() if not there(tag) and not (registry and pulled(tag))]
     if absent:
         standins(absent)
-
-
-if __name__ == "__main__":
-    main()

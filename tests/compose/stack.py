@@ -1,10 +1,14 @@
 """A deployment as its user handles it: docker compose, published ports, and patience."""
 
+import json
 import os
+import shutil
+import ssl
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import stamina
@@ -16,15 +20,21 @@ from driftline_cli.replay import chunks
 from tests.conftest import ROOT
 
 PORTS = {"ingest": 8001, "inference": 8002, "combiner": 8003, "trainer": 8004, "prometheus": 9090}
+PLAIN = {service: f"http://127.0.0.1:{port}" for service, port in PORTS.items()}
+"""Where a deployment on one machine answers."""
+SAMPLE = ROOT / "data" / "la-haute-borne.parquet"
 HISTORY, BATCH = 12_000, 500
 NAME = "outdoor-temperature"
+
+
+T = TypeVar("T")
 
 
 class Missing(Exception):
     """What is waited for is not there yet."""
 
 
-def eventually(check: Callable[[], object], seconds: float = 120) -> object:
+def eventually(check: Callable[[], T], seconds: float = 180) -> T:
     for attempt in stamina.retry_context(
         on=(Missing, httpx.HTTPError), attempts=None, timeout=seconds, wait_initial=0.2, wait_max=1.0
     ):
@@ -33,13 +43,33 @@ def eventually(check: Callable[[], object], seconds: float = 120) -> object:
     raise AssertionError
 
 
-class Stack:
-    """The deployment, as its user handles it."""
+def wait_for(look: Callable[[], dict]) -> None:
+    """Until the job that `look` gives has ended, as it should."""
 
-    def __init__(self, *files: Path, **environment: str) -> None:
+    def ended() -> dict:
+        found = look()
+        if found["state"] in {"queued", "running"}:
+            raise Missing
+        return found
+
+    found = eventually(ended, 300)
+    assert found["state"] == "published", found["reason"]
+
+
+class Stack:
+    """The deployment, as its user handles it. doors: by service where it answers."""
+
+    def __init__(self, *files: Path, doors: Mapping[str, str] = PLAIN, **environment: str) -> None:
         self._files = [option for file in files for option in ("-f", str(file))]
         self._environment = os.environ | {"COMPOSE_PROFILES": ""} | environment
+        self._doors = doors
+        self.client = httpx.Client(timeout=30)
         self.sent = 0
+
+    def trust(self, authority: str) -> None:
+        """From now on HTTPS is spoken with whom this certificate authority, as PEM, vouches for, and nobody else."""
+        self.client.close()
+        self.client = httpx.Client(timeout=30, verify=ssl.create_default_context(cadata=authority))
 
     def compose(self, *command: str) -> str:
         return self.compose_bytes(*command).decode()
@@ -62,9 +92,42 @@ class Stack:
         return self.compose("exec", "-T", "ingest", "cat", "/run/driftline/driftline_token").strip()
 
     def get(self, service: str, path: str, **parameters: str) -> dict:
-        answer = httpx.get(f"http://127.0.0.1:{PORTS[service]}{path}", timeout=10, params=parameters)
+        answer = self.client.get(self.url(service, path), params=parameters)
         answer.raise_for_status()
         return answer.json()
+
+    def post(self, service: str, path: str, body: object, token: str) -> httpx.Response:
+        return self.client.post(self.url(service, path), json=body, headers={"Authorization": f"Bearer {token}"})
+
+    def url(self, service: str, path: str) -> str:
+        return f"{self._doors[service]}{path}"
+
+    def down(self) -> None:
+        """With its volumes."""
+        self.client.close()
+        self.compose("down", "--volumes", "--timeout", "5")
+
+    def states(self) -> dict[str, str]:
+        """By service what `docker compose ps` says of its health, or else of its state."""
+        lines = self.compose("ps", "--all", "--format", "json").splitlines()
+        found = {container["Service"]: container for container in map(json.loads, lines)}
+        return {
+            service: container["Health"] if container["State"] == "running" else container["State"]
+            for service, container in found.items()
+        }
+
+    def all_in(self, wanted: Mapping[str, str]) -> None:
+        """Raises Missing as long as a service is in another state than that."""
+        states = self.states()
+        if {service: states[service] for service in wanted} != wanted:
+            raise Missing(str(states))
+
+    def why_unhealthy(self, service: str) -> str:
+        """What its health check said last."""
+        container = self.compose("ps", "--quiet", service).strip()
+        command = ["docker", "inspect", "--format={{json .State.Health.Log}}", container]
+        said = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        return said[-1]["Output"]
 
     def send(self, stream: StreamDefinition, rows: Rows, token: str) -> None:
         """Until ingest has taken everything: what it did not acknowledge is sent again, as a sensor would."""
@@ -73,19 +136,12 @@ class Stack:
             eventually(lambda lines=lines: self._post(lines, token))
             self.sent += len(part)
 
-    def train(self, post: Callable[[dict], httpx.Response], look: Callable[[str], dict]) -> None:
-        """Has a batch model made of `history.parquet`, and waits for it. post, look: how the trainer is reached."""
+    def train(self, token: str) -> None:
+        """Has a batch model made of `history.parquet`, and waits until it serves."""
         asked = {"stream": NAME, "member": "batch", "history": "history.parquet"}
-        job = post(asked).raise_for_status().json()["id"]
-
-        def ended() -> dict:
-            found = look(job)
-            if found["state"] in {"queued", "running"}:
-                raise Missing
-            return found
-
-        found = eventually(ended, 240)
-        assert found["state"] == "published", found["reason"]
+        job = self.post("trainer", "/v1/jobs", asked, token).raise_for_status().json()["id"]
+        wait_for(lambda: self.get("trainer", f"/v1/jobs/{job}"))
+        eventually(lambda: self.version("batch"))
 
     def swapped_since(self, version: str) -> str:
         """The speed model's version, once it is newer."""
@@ -99,9 +155,7 @@ class Stack:
         return eventually(newer, 180)
 
     def _post(self, lines: list[dict], token: str) -> None:
-        headers = {"Authorization": f"Bearer {token}"}
-        url = f"http://127.0.0.1:{PORTS['ingest']}/v1/records?stream={NAME}"
-        answer = httpx.post(url, json=lines, headers=headers, timeout=30)
+        answer = self.post("ingest", f"/v1/records?stream={NAME}", lines, token)
         if answer.status_code != 202:
             raise Missing(answer.text)
 
@@ -142,18 +196,19 @@ class Data:
 
     def __init__(self) -> None:
         self.stream = load(ROOT / "streams" / f"{NAME}.yaml")
-        found = tables.read_file(ROOT / "data" / "la-haute-borne.parquet", self.stream)
+        found = tables.read_file(SAMPLE, self.stream)
         known = found.take(found.values[:, 0] == found.values[:, 0])
         rows = tables.concatenate([series.take(slice(0, 6000)) for series in known.by_key().values()])
         ordered = rows.take(rows.t.argsort(kind="stable"))
         self._history, self._later = ordered.take(slice(0, HISTORY)), ordered.take(slice(HISTORY, None))
 
     def write(self, folder: Path) -> None:
-        """history.parquet, for a trainer that is somebody else."""
+        """history.parquet beside the sample data, for a trainer that is somebody else."""
         folder.chmod(0o755)
         path = folder / "history.parquet"
         path.write_bytes(tables.encode(self._history, self.stream))
         path.chmod(0o644)
+        shutil.copy(SAMPLE, folder)
 
     def next(self, stack: Stack, count: int) -> Rows:
         """What has not been sent to it yet."""

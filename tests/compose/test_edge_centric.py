@@ -7,12 +7,13 @@ import json
 import os
 import re
 import subprocess
+import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 
-import httpx
 import pytest
 
-from tests.compose.stack import NAME, PORTS, Data, Missing, Stack, eventually
+from tests.compose.stack import NAME, Data, Missing, Stack, eventually
 from tests.conftest import ROOT
 from tests.observe.test_observe import dashboards
 
@@ -20,6 +21,12 @@ pytestmark = pytest.mark.skipif("DRIFTLINE_COMPOSE" not in os.environ, reason="n
 
 PARTS = ("kafka", "store", "ingest", "inference", "combiner", "trainer", "prometheus", "alertmanager")
 RECORDS = 5000
+
+
+def on_volume(volume: str, *command: str) -> None:
+    """As root of the machine would."""
+    mounted = ("--rm", "--user=0", "--network=none", f"--volume={volume}:/volume")
+    subprocess.run(["docker", "run", *mounted, "driftline/ingest:0.1.0", *command], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
@@ -36,18 +43,13 @@ def stack(tmp_path_factory, data: Data) -> Iterator[Stack]:
         running.up()
         yield running
     finally:
-        running.compose("down", "-v", "--timeout", "5")
+        running.down()
 
 
 def test_from_nothing_to_blends_a_retraining_and_a_swap(stack: Stack, data: Data):
     token = stack.token()
-    refused = httpx.post(f"http://127.0.0.1:{PORTS['ingest']}/v1/records?stream={NAME}", json=[])
-    assert refused.status_code == 401
-    url, headers = f"http://127.0.0.1:{PORTS['trainer']}/v1/jobs", {"Authorization": f"Bearer {token}"}
-    stack.train(
-        lambda asked: httpx.post(url, json=asked, headers=headers), lambda job: stack.get("trainer", f"/v1/jobs/{job}")
-    )
-    eventually(lambda: stack.version("batch"))
+    assert stack.post("ingest", f"/v1/records?stream={NAME}", [], "another").status_code == 401
+    stack.train(token)
     stack.send(data.stream, data.next(stack, RECORDS), token)
     stack.all_scored(4)
     stack.swapped_since("v000001")
@@ -104,3 +106,35 @@ def test_no_secret_is_in_logs_or_in_what_inspect_shows(stack: Stack):
     for secret in secrets:
         assert secret not in shown
         assert secret not in logs
+
+
+def test_a_broker_and_a_store_that_are_away_are_told_of_and_everything_heals(stack: Stack, data: Data):
+    """The broker may no longer write its volume, and the store is stopped; both are mended by whoever reads of it."""
+    stack.compose("stop", "kafka", "store")
+    on_volume("driftline_kafka", "chmod", "0", "/volume")
+    stack.compose("start", "kafka")
+    in_need = {"kafka": "restarting", "ingest": "unhealthy", "inference": "unhealthy", "combiner": "unhealthy"}
+    eventually(lambda: stack.all_in(in_need | {"trainer": "unhealthy"}))
+    assert re.search("permission|denied|not writable", stack.compose("logs", "--tail=50", "kafka"), re.IGNORECASE)
+    assert '"bus"' in stack.why_unhealthy("ingest")
+    assert '"store"' in stack.why_unhealthy("trainer")
+    on_volume("driftline_kafka", "chmod", "755", "/volume")
+    eventually(lambda: stack.all_in({"kafka": "healthy"}), 300)
+    stack.compose("start", "store")
+    eventually(lambda: stack.all_in(dict.fromkeys(PARTS, "healthy")), 300)
+    stack.send(data.stream, data.next(stack, 200), stack.token())
+    stack.all_scored(4)
+
+
+def test_the_page_for_a_raspberry_pi_can_be_followed(stack: Stack, tmp_path: Path):
+    """Its last step, as it stands there: some of the sample data as CSV, sent with curl."""
+    page = (ROOT / "docs" / "raspberry-pi.md").read_text()
+    blocks = [textwrap.dedent(found) for found in re.findall(r"(?:^ {8}.*\n)+", page, re.MULTILINE)]
+    (token,) = [line for block in blocks for line in block.splitlines() if line.startswith("TOKEN=")]
+    (tmp_path / "compose").symlink_to(ROOT / "compose")
+    script = "\n".join([token, blocks[-1]])
+    done = subprocess.run(["sh", "-ec", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    receipt = json.loads(done.stdout)
+    # The stack has had later ones by now.
+    assert receipt["accepted"] + receipt["repeated"] + receipt["out_of_order"] == 5000, done.stdout + done.stderr
+    assert not receipt["refused"]

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import httpx
 from fastapi import FastAPI
 
+from driftline import service
 from driftline.errors import InvalidInput, NotFound, StoreUnavailable, Unavailable
 from driftline.metrics import Metrics
 from driftline.service import Check, create_service
@@ -73,6 +74,17 @@ async def test_readiness_says_what_is_missing():
         away.clear()
         assert (await asking.get("/readyz")).json() == {"ready": True, "checks": {"store": "ok"}}
         assert (await asking.get("/livez")).json() == {"status": "ok"}
+
+
+async def test_readiness_does_not_wait_for_what_does_not_answer(monkeypatch):
+    monkeypatch.setattr(service, "ANSWER_S", 0.05)
+
+    async def probe() -> None:
+        await asyncio.Event().wait()
+
+    async with client(create_service("x", "x", metrics=Metrics(), checks=[Check("store", probe)])) as asking:
+        answer = await asking.get("/readyz")
+    assert (answer.status_code, answer.json()["checks"]) == (503, {"store": "no answer within 0.05 s"})
 
 
 async def test_errors_have_one_shape_and_no_stack_trace():

@@ -1,4 +1,4 @@
-"""The drift alarm: river's ADWIN or Page-Hinkley on numbers in [0, 1], and what is asked of a change to be told.
+"""The drift alarm: ADWIN or Page-Hinkley on numbers in [0, 1], and what is asked of a change to be told.
 
 Bifet and Gavalda, "Learning from time-changing data with adaptive windowing", SDM 2007; Page, "Continuous inspection
 schemes", Biometrika 1954. Both find that a mean has changed; whether the change is large enough for a person, and
@@ -17,6 +17,8 @@ CLOCK, MAX_BUCKETS, MIN_WINDOW, GRACE = 4, 5, 5, 30
 """ADWIN looks for a change every 4th number, and not before the 30th."""
 INSENSITIVITY = 0.005
 """Changes of the mean that Page-Hinkley does not add up."""
+FADING = 0.9999
+"""Its memory of what was added up."""
 RECENT = 0.1
 """Memory of the mean after a change: about the last 10 numbers."""
 PATIENCE = 50
@@ -35,7 +37,7 @@ class Change(NamedTuple):
 
 
 class Core(Protocol):
-    """What finds changes; ours are river's."""
+    """What finds changes."""
 
     def update(self, value: float) -> bool: ...
 
@@ -75,37 +77,43 @@ class Adwin:
         self._adwin.__setstate__(data)
 
 
-class PageHinkley:
-    """river's, with its sums saved by name."""
+class Sums(msgspec.Struct, array_like=True):
+    """What Page-Hinkley knows: the mean of n numbers, the fading sum of how far they were above it, its least."""
 
-    SUMS = ("_sum_increase", "_sum_decrease", "_min_increase", "_max_decrease")
+    n: int = 0
+    mean: float = 0.0
+    above: float = 0.0
+    least: float = math.inf
+    detected: bool = False
+
+
+class PageHinkley:
+    """Whether a mean has grown, as river's own tells it, whose import would bring SciPy, too."""
 
     def __init__(self, threshold: float) -> None:
-        # Only who configures it pays for its import.
-        from river import drift, stats  # noqa: PLC0415
-
-        self._stats = stats
-        self._test = drift.PageHinkley(min_instances=GRACE, delta=INSENSITIVITY, threshold=threshold, mode="up")
+        self._threshold = threshold
+        self._sums = Sums()
 
     def update(self, value: float) -> bool:
-        self._test.update(value)  # type: ignore[no-untyped-call]
-        return bool(self._test.drift_detected)
+        if self._sums.detected:
+            self._sums = Sums()
+        sums = self._sums
+        sums.n += 1
+        sums.mean += (value - sums.mean) / sums.n
+        sums.above = FADING * sums.above + value - sums.mean - INSENSITIVITY
+        sums.least = min(sums.least, sums.above)
+        sums.detected = sums.n >= GRACE and sums.above - sums.least > self._threshold
+        return sums.detected
 
     @property
     def mean(self) -> float:
-        return float(self._test._x_mean.get())  # noqa: SLF001 - it has no public name
+        return self._sums.mean
 
     def dump(self) -> bytes:
-        mean = self._test._x_mean  # noqa: SLF001
-        sums = [float(getattr(self._test, name)) for name in self.SUMS]
-        return msgspec.msgpack.encode([float(mean.n), float(mean.get()), *sums, float(self._test.drift_detected)])
+        return msgspec.msgpack.encode(self._sums)
 
     def load(self, data: bytes) -> None:
-        n, mean, *sums, detected = msgspec.msgpack.decode(data, type=list[float])
-        self._test._x_mean = self._stats.Mean._from_state(n=n, mean=mean)  # noqa: SLF001
-        for name, value in zip(self.SUMS, sums, strict=True):
-            setattr(self._test, name, value)
-        self._test._drift_detected = bool(detected)  # noqa: SLF001
+        self._sums = msgspec.msgpack.decode(data, type=Sums)
 
 
 class Saved(msgspec.Struct, frozen=True, array_like=True):
