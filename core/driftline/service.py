@@ -84,15 +84,18 @@ def create_service(
     jobs: Sequence[Job] = (),
     checks: Sequence[Check] = (),
     on_death: Callable[[str, BaseException], None] = end_process,
+    first: Callable[[], Awaitable[None]] | None = None,
     close: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> FastAPI:
-    """An app that runs `jobs` while it lives, and looks for new `streams`. `close` is awaited last, to give connections
-    back."""
+    """An app that runs `jobs` while it lives, and looks for new `streams`. `first` is awaited before they start, `close`
+    last, to give connections back."""
     if streams is not None:
         jobs = [*jobs, StreamsWatch(streams)]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if first is not None:
+            await first()
         tasks = [_start(job, on_death) for job in jobs]
         try:
             yield

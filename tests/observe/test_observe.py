@@ -26,7 +26,10 @@ BOUNDED = {
 }
 """Labels whose values are few: `version` is that of what serves, `key` is `all` unless single ones are configured."""
 UNITS = ("_seconds", "_bytes", "_messages", "_info", "_fds")
-UNITLESS = {"driftline_series", "driftline_skill", "driftline_weight", "driftline_coverage", "driftline_guarded"}
+UNITLESS = {
+    *("driftline_series", "driftline_skill", "driftline_weight", "driftline_coverage", "driftline_guarded"),
+    *("driftline_streams", "driftline_streams_refused"),
+}
 ASKED_FOR = {
     *("driftline_records", "driftline_records_refused", "driftline_dead_letters", "driftline_lag_messages"),
     *("driftline_stage_latency_seconds", "driftline_sensor_latency_seconds", "driftline_model_info"),

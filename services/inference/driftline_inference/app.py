@@ -101,6 +101,7 @@ def create_app(
         jobs=jobs,
         checks=checks,
         on_death=on_death,
+        first=serving.restore,
         close=close,
     )
     app.include_router(

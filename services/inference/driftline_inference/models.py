@@ -89,6 +89,15 @@ class Models:
     def _all(self) -> list[Standing]:
         return [standing for members in self._standings.values() for standing in members.values()]
 
+    async def restore(self) -> None:
+        """Serves what served when this edge was last up, as far as its disk has it: needed before the first record is
+        forecast, so that who was killed goes on as if nothing had been."""
+        try:
+            async with self._reconciling:
+                await self._restore()
+        except StoreUnavailable as error:
+            log.warning("nothing restored from this edge's disk: %s", error)
+
     async def reconcile(self, keys: Keys = None) -> None:
         """Brings every model whose pointer is among `keys`, or every one, to the version that its pointer names.
 
@@ -155,7 +164,7 @@ class Models:
             await self._marks.catch_up()
 
     async def _restore(self) -> None:
-        """Once each, before the store is asked: serves what served when this edge was last up."""
+        """Once each, before the store is asked."""
         if self._cache is None:
             return
         for standing in [standing for standing in self._all() if standing.name not in self._restored]:
