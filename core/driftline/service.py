@@ -87,8 +87,9 @@ def create_service(
     first: Callable[[], Awaitable[None]] | None = None,
     close: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> FastAPI:
-    """An app that runs `jobs` while it lives, and looks for new `streams`. `first` is awaited before they start, `close`
-    last, to give connections back."""
+    """An app that runs `jobs` while it lives, and looks for new `streams`.
+
+    `first` is awaited before they start, `close` last, to give connections back."""
     if streams is not None:
         jobs = [*jobs, StreamsWatch(streams)]
 

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from driftline import manifest as manifests
 from driftline.definition import StreamDefinition
-from driftline.errors import EDGE_REFUSALS, Conflict, InvalidInput, NotFound, RefusedModel
+from driftline.errors import EDGE_REFUSALS, Conflict, InvalidInput, NotFound, RefusedModel, StoreUnavailable
 from driftline.hints import Keys
 from driftline.manifest import Pointer, Quarantine, Usage
 from driftline.members import MODELS
