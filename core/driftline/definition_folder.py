@@ -1,6 +1,7 @@
 """A folder of stream definitions, looked at again and again: which files are new, and which of them can be used.
 
-It is looked at, not listened to: inotify says nothing of other mounts, and a look at some files costs 50 microseconds.
+It is looked at, not listened to: inotify says nothing of other mounts, and a look at some files costs well under a
+millisecond.
 """
 
 from collections.abc import Mapping
