@@ -146,7 +146,7 @@ async def test_without_the_token_it_says_so(command: Command, edge: str, names: 
 async def test_without_an_edge_it_says_so(command: Command):
     command.environment["DRIFTLINE_INFERENCE"] = "http://127.0.0.1:9"
     said = await command("list")
-    assert (said.code, said.err.count("\n"), "Traceback" in said.err) == (1, 1, False)
+    assert (said.code, said.err.count("\n"), "Traceback" in said.err) == (3, 1, False)
 
 
 async def test_verify_believes_what_is_whole_and_nothing_else(command: Command, stream, names: list[str]):

@@ -186,7 +186,9 @@ async def _ask(url: str, method: str, path: str, *, token: str | None = None, js
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT_S) as client:
         answer = await client.request(method, path, json=json)
     if answer.is_error:
-        raise Unavailable(f"inference says {answer.status_code}: {answer.json().get('detail', answer.text)}")
+        # Only what is away may succeed later.
+        kind = Unavailable if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else InvalidInput
+        raise kind(f"inference says {answer.status_code}: {answer.json().get('detail', answer.text)}")
     return answer.json()
 
 
