@@ -14,6 +14,7 @@ import stamina
 
 from driftline import manifest as manifests
 from driftline.definition import StreamDefinition
+from driftline.errors import Conflict
 from driftline.folder import FolderStore
 from driftline.manifest import Pointer
 from driftline.memory import MemoryBus
@@ -30,7 +31,7 @@ from driftline_inference.models import Models
 from driftline_inference.settings import InferenceSettings
 from driftline_inference.versions import Fetcher
 from driftline_trainer.fit import Task, Trained, train
-from driftline_trainer.publish import current, publish
+from driftline_trainer.publish import Current, current, publish
 from tests.conftest import ROOT
 from tests.faults.link import Link, linked
 from tests.s3_server import S3Server
@@ -91,9 +92,19 @@ class Edge:
     cache: Path
     sent: Log[Record]
 
-    async def publish(self, number: int, *, point: bool = True) -> str:
-        """A version in the store; its name."""
-        before = await current(self.store, self.stream.name, "batch")
+    async def publish(self, number: int) -> str:
+        """A version in the store, which the pointer names; its name."""
+        return await self._release(number, await current(self.store, self.stream.name, "batch"))
+
+    async def publish_aside(self, number: int) -> str:
+        """A whole version that the pointer never named: whoever thinks to be the first loses the pointer."""
+        with pytest.raises(Conflict):
+            await self._release(number, None)
+        folder = f"{manifests.folder(self.stream.name, 'batch')}/"
+        keys = [listed.key.removeprefix(folder) async for listed in self.store.list(f"{folder}v")]
+        return max(keys).split("/")[0]
+
+    async def _release(self, number: int, before: Current | None) -> str:
         made = await publish(
             self.store,
             self.stream,
@@ -105,8 +116,6 @@ class Edge:
             windows={},
             now=0.0,
         )
-        if not point and before is not None:
-            await self.point(before.version)
         return made.version
 
     async def publish_after_a_hole(self, number: int) -> str:

@@ -46,7 +46,7 @@ async def test_link_cut_in_mid_download(edge: Edge):
 
 async def test_truncated_object(edge: Edge):
     good = (await edge.status())["version"]
-    bad = await edge.publish(1, point=False)
+    bad = await edge.publish_aside(1)
     body = edge.versions[1].model
     await edge.store.put(edge.model_key(bad), body[:-10])
     await edge.point(bad)
@@ -59,7 +59,7 @@ async def test_every_one_of_200_single_bit_flips(edge: Edge):
     """Of models, manifests and pointers. Each is refused, and the version that serves goes on."""
     good = (await edge.status())["version"]
     random, refused = Random(0), 0
-    bad = await edge.publish(1, point=False)
+    bad = await edge.publish_aside(1)
     whole = {key: (await edge.store.get(key)).body for key in (edge.model_key(bad), edge.manifest_key(bad))}
     standing = edge.models.standing(edge.stream.name, "batch")
     for key, flips in zip(whole, (140, 40), strict=True):
@@ -127,7 +127,7 @@ async def test_pointer_to_a_missing_version(edge: Edge):
 
 async def test_manifest_of_another_stream(edge: Edge):
     good = (await edge.status())["version"]
-    bad = await edge.publish(1, point=False)
+    bad = await edge.publish_aside(1)
     manifest = unseal((await edge.store.get(edge.manifest_key(bad))).body)
     foreign = seal(msgspec.structs.replace(manifest, stream="another"), SIGNER)
     await edge.store.put(edge.manifest_key(bad), foreign)
