@@ -12,14 +12,14 @@ from driftline_cli.evaluate import PUBLISHED, outcome, scores
 from tests.conftest import ROOT
 from tests.e2e.lanes import Lanes, records
 
-HELD_OUT = "R80790"
+HELD_OUT = ("R80736", "R80790")
 COUNT = 25_000
 
 
-@pytest.fixture(scope="module")
-def turbine(temperature: StreamDefinition) -> Rows:
+@pytest.fixture(scope="module", params=HELD_OUT)
+def turbine(request, temperature: StreamDefinition) -> Rows:
     rows = read_file(ROOT / "data" / "la-haute-borne.parquet", temperature)
-    return rows.by_key()[HELD_OUT].take(slice(-COUNT, None))
+    return rows.by_key()[request.param].take(slice(-COUNT, None))
 
 
 def defined(name: str, target: str, period: str, features: str = "", lags: int = 12) -> StreamDefinition:
