@@ -190,10 +190,18 @@ async def until_worked_off(bus: MemoryBus) -> None:
     assert (await bus.lag(RECORDS, "counting"))[0] == 0
 
 
-async def worked_off(streams: Streams, stream: str, patience: float) -> tuple[int, int]:
+async def worked_off(
+    streams: Streams, stream: str, patience: float, waiting: asyncio.Event | None = None
+) -> tuple[int, int]:
     """How many of one record of `stream` were worked off, and how many became dead letters."""
     bus = MemoryBus(1)
     lanes = PerStream(streams, lambda _: Counting())
+
+    async def wait_for(message: Record) -> None:
+        if waiting is not None:
+            waiting.set()
+        await streams.expect(message.stream, patience)
+
     worker = Worker(
         "counting",
         bus,
@@ -201,7 +209,7 @@ async def worked_off(streams: Streams, stream: str, patience: float) -> tuple[in
         KeyedStep(lanes, lambda *_: None),
         LoopSettings(checkpoint_every=0.05),
         refuse=lambda message: None if message.stream in streams else "unknown",
-        wait_for=lambda message: streams.expect(message.stream, patience),
+        wait_for=wait_for,
     )
     await bus.publish(RECORDS, [record(stream, 1)])
     running = asyncio.create_task(worker.run())
@@ -213,13 +221,13 @@ async def worked_off(streams: Streams, stream: str, patience: float) -> tuple[in
 
 
 async def test_a_record_that_is_ahead_of_its_definition_waits_for_it(folder: Path):
-    streams = Streams.open(folder)
+    streams, waiting = Streams.open(folder), asyncio.Event()
 
     async def put() -> None:
-        await asyncio.sleep(0.5)
+        await waiting.wait()
         (folder / "b.yaml").write_text(text("b"))
 
-    (counted, letters), _ = await asyncio.gather(worked_off(streams, "b", PATIENCE_S), put())
+    (counted, letters), _ = await asyncio.gather(worked_off(streams, "b", PATIENCE_S, waiting), put())
     assert (counted, letters) == (1, 0)
 
 
