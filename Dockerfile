@@ -1,24 +1,37 @@
 # One recipe for the four images: SERVICE is ingest, inference, combiner or trainer. docker-bake.hcl builds them all.
 ARG PYTHON=python:3.11-slim-bookworm
+# What the image is made on, where that has another name for the platform that it is for.
+ARG BASE=${PYTHON}
 
-FROM ${PYTHON} AS build
+# On the machine that builds, whatever it builds for: packages are chosen and unpacked, not run, and to emulate that takes
+# a quarter of an hour.
+FROM --platform=$BUILDPLATFORM ${PYTHON} AS build
 ARG SERVICE
+ARG TARGETARCH
 # What a service needs of the core, beyond what all need.
 ARG EXTRAS=""
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-RUN python3 -m venv --without-pip /opt/driftline
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
+    UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_HTTP_TIMEOUT=180 UV_SYSTEM_CERTS=1
 WORKDIR /src
+# Debian's and Python's name of the architecture.
+RUN case ${TARGETARCH} in amd64) echo x86_64 ;; arm64) echo aarch64 ;; *) exit 1 ;; esac > machine
+RUN strip="$(cat machine)-linux-gnu-strip"; command -v $strip >/dev/null || { apt-get update -qq \
+ && apt-get install -y -qq --no-install-recommends "binutils-$(tr _ - < machine)-linux-gnu" >/dev/null; }
 # Dependencies before code: they change seldom, and are most of an image.
 COPY constraints.txt scripts/requirements_of.py scripts/sbom.py ./
+RUN python3 -m pip install -q -c constraints.txt uv && python3 -m venv --without-pip /opt/driftline
 COPY core/pyproject.toml core/
 COPY services/${SERVICE}/pyproject.toml services/${SERVICE}/
-RUN python3 requirements_of.py "core${EXTRAS}" "services/${SERVICE}" > wanted.txt \
- && python3 -m pip --python /opt/driftline/bin/python install -c constraints.txt -r wanted.txt
+RUN --mount=type=cache,target=/root/.cache/uv \
+    python3 requirements_of.py "core${EXTRAS}" "services/${SERVICE}" > wanted.txt \
+ && python3 -m uv pip install -q --python /opt/driftline/bin/python --python-platform "$(cat machine)-manylinux_2_36" \
+      --no-build -c constraints.txt -r wanted.txt
 COPY core core
 COPY services/${SERVICE} services/${SERVICE}
 # The combiner takes ADWIN of river, which needs neither of these two.
-RUN [ "${SERVICE}" != combiner ] || python3 -m pip --python /opt/driftline/bin/python uninstall -qy scipy narwhals
-RUN python3 -m pip --python /opt/driftline/bin/python install -c constraints.txt --no-deps ./core "./services/${SERVICE}" \
+RUN [ "${SERVICE}" != combiner ] || python3 -m uv pip uninstall -q --python /opt/driftline/bin/python scipy narwhals
+RUN --mount=type=cache,target=/root/.cache/uv \
+    python3 -m uv pip install -q --python /opt/driftline/bin/python --no-deps ./core "./services/${SERVICE}" \
  && python3 -m pip --python /opt/driftline/bin/python inspect | python3 sbom.py > /opt/driftline/sbom.json
 WORKDIR /opt/driftline/lib
 # What nothing of ours reads: tests, sources, what is in a wheel twice, S3 and RPC of Arrow's own, and of AWS's three
@@ -29,10 +42,9 @@ RUN find . -name tests -type d -path '*/site-packages/*' -prune -exec rm -rf {} 
       -o -name 'libarrow_python*.so.*.*' \) -delete \
  && find . -path '*/botocore/data/*' -prune -type d ! -name s3 ! -name sqs ! -name sts -exec rm -rf {} +
 # Symbols for debuggers are a sixth of all. NumPy's libraries were moved about in their files and would not bear it.
-RUN command -v strip >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends binutils; } >/dev/null
-RUN find . -name '*.so*' -type f ! -path '*/*.libs/*' ! -path '*/tensorflow/*' -exec strip --strip-unneeded {} +
+RUN find . -name '*.so*' -type f ! -path '*/*.libs/*' ! -path '*/tensorflow/*' -exec "$(cat /src/machine)-linux-gnu-strip" --strip-unneeded {} +
 
-FROM ${PYTHON}
+FROM ${BASE}
 ARG SERVICE
 LABEL org.opencontainers.image.title="driftline-${SERVICE}" \
       org.opencontainers.image.description="Driftline's ${SERVICE}: forecasts of sensor streams that stay right while the data drift" \

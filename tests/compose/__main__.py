@@ -12,7 +12,8 @@ import sys
 import stamina
 
 from tests.compose import images
-from tests.compose.engine import Unfit, engine
+from tests.compose.engine import engine
+from tests.compose.unfit import Unfit
 
 
 def tests(inside: list[str], chosen: list[str]) -> int:
@@ -25,10 +26,11 @@ def main() -> int:
     stamina.instrumentation.set_on_retry_hooks([])
     try:
         found = engine()
-        with found.building():
-            images.everything()
-        with found.running() as inside:
-            return tests(inside, sys.argv[1:])
+        with found.emulating() as emulating:
+            with found.building():
+                images.everything(emulating=emulating)
+            with found.running() as inside:
+                return tests(inside, sys.argv[1:])
     except Unfit as reason:
         print(f"compose-test: not run here: {reason}", flush=True)  # noqa: T201
         return 0 if os.environ.get("CI") else 1

@@ -11,14 +11,15 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import stamina
 
-from tests.conftest import ROOT
+from tests.compose.debian import install, unpack_from_next_release
+from tests.compose.emulation import emulation
+from tests.compose.unfit import Unfit
 
 PACKAGES = (
     "docker.io",
@@ -29,10 +30,6 @@ PACKAGES = (
 )
 NEEDED_BYTES = 15 * 2**30
 ENDS_WITHIN, ANSWERS_WITHIN = 60, 60
-
-
-class Unfit(Exception):
-    """No engine answers here, and none can be started; the text says why."""
 
 
 def answers() -> bool:
@@ -47,6 +44,12 @@ class Found:
     def __init__(self) -> None:
         if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode:
             raise Unfit("the engine here has no docker compose, expected its plugin of version 2")
+
+    @contextmanager
+    def emulating(self) -> Iterator[bool]:
+        """Gives whether images for arm64 can be made and run."""
+        about = subprocess.run(["docker", "buildx", "inspect"], capture_output=True, text=True, check=False).stdout
+        yield "linux/arm64" in about
 
     @contextmanager
     def building(self) -> Iterator[None]:
@@ -111,6 +114,12 @@ class Started:
             return
 
     @contextmanager
+    def emulating(self) -> Iterator[bool]:
+        """Gives whether images for arm64 can be made and run. Around the others: an engine asks as it starts."""
+        with emulation(self._home) as possible:
+            yield possible
+
+    @contextmanager
     def building(self) -> Iterator[None]:
         with self._dockerd([], "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"):
             yield
@@ -172,50 +181,6 @@ class Started:
 def gone(pid: int) -> None:
     if Path(f"/proc/{pid}").exists():
         raise TimeoutError
-
-
-def install(*packages: str) -> None:
-    done = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "packages.py", *packages], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise Unfit(done.stderr.strip())
-
-
-def mirror() -> str:
-    """Where this machine gets Debian's packages from."""
-    listed = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(SUITE) $(REPO_URI)", "Created-By: Packages", "Origin: Debian"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    return listed[0].split()[1].rstrip("/")
-
-
-def unpack_from_next_release(folder: Path, *packages: str) -> None:
-    """Into a folder of ours, never into the machine. Raises Unfit when they can't be had."""
-    scratch = folder.with_name(f"{folder.name}.download")
-    for needed in ("lists/partial", "cache/archives/partial", "root"):
-        (scratch / needed).mkdir(parents=True, exist_ok=True)
-    sources = scratch / "sources.list"
-    sources.write_text(f"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {mirror()} trixie main\n")
-    places = {
-        "Dir::Etc::sourcelist": sources,
-        "Dir::Etc::sourceparts": "/dev/null",
-        "Dir::State::Lists": scratch / "lists",
-        "Dir::Cache": scratch / "cache",
-        "APT::Sandbox::User": "root",
-    }
-    apt = ["apt-get", "-qq", *(part for name, value in places.items() for part in ("-o", f"{name}={value}"))]
-    for command in (["update"], ["download", *packages]):
-        done = subprocess.run([*apt, *command], cwd=scratch, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Unfit(f"{' and '.join(packages)} can't be had from Debian's next release: {done.stderr.strip()}")
-    for package in scratch.glob("*.deb"):
-        subprocess.run(["dpkg-deb", "-x", package, scratch / "root"], check=True)
-    (scratch / "root").rename(folder)
-    shutil.rmtree(scratch)
 
 
 def engine() -> Found | Started:

@@ -1,4 +1,7 @@
-"""Builds what the compose files run: our four images, and stand-ins for the official ones that can't be pulled."""
+"""Builds what the compose files run: our four images, and stand-ins for the official ones that can't be pulled.
+
+The edge's images are built for arm64, too, where the machine can run what is made for it.
+"""
 
 import os
 import platform
@@ -13,13 +16,23 @@ from pathlib import Path
 import stamina
 
 from driftline_cli import broker
-from tests.compose.engine import install, mirror, unpack_from_next_release
+from tests.compose.debian import install, mirror, unpack_from_next_release
 from tests.conftest import ROOT
 
 EXTRAS = {"ingest": "[tables]", "inference": "[litert]", "combiner": "", "trainer": "[tables,litert]"}
+EDGE = ("ingest", "inference", "combiner")
 STANDINS = Path(__file__).with_name("standins")
 PYTHON = "python:3.11-slim-bookworm"
-PYTHON_PACKAGES = "python3.11,python3-pip,python3-venv,ca-certificates,binutils"
+BUILDING = (
+    "--variant=minbase",
+    "--include=python3.11,python3-pip,python3-venv,ca-certificates,binutils,binutils-aarch64-linux-gnu",
+)
+EMULATED = (
+    "--variant=extract",
+    "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+    "--include=python3.11,ca-certificates,base-files,base-passwd,bash,coreutils,dash,findutils,grep,libstdc++6,passwd,sed",
+)
+"""What our images need of their base; to install it properly would mean to run it, by emulation for minutes."""
 OFFICIAL = {
     "kafka": "apache/kafka:4.1.0",
     "versitygw": "versity/versitygw:v1.8.0",
@@ -29,6 +42,7 @@ OFFICIAL = {
 }
 VERSITYGW = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
 HERE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+PI = "arm64"
 
 
 @stamina.retry(on=subprocess.CalledProcessError, attempts=3, timeout=None, wait_initial=5)
@@ -54,12 +68,12 @@ def pulled(tag: str) -> bool:
 
 
 def stand_in_python(tag: str, architecture: str) -> None:
-    install("mmdebstrap")
+    install("mmdebstrap", "arch-test")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         shutil.copytree(STANDINS / "python", folder, dirs_exist_ok=True)
         shutil.copy("/etc/ssl/certs/ca-certificates.crt", folder)
-        choice = ("--variant=minbase", f"--include={PYTHON_PACKAGES}")
+        choice = BUILDING if architecture == HERE else EMULATED
         print(f"compose-test: gathers {tag} from Debian's packages", flush=True)  # noqa: T201
         root = str(folder / "root.tar")
         run("mmdebstrap", "--quiet", f"--arch={architecture}", *choice, "bookworm", root, mirror())
@@ -93,18 +107,28 @@ def service(name: str, tag: str, *options: str) -> None:
     build(f"driftline/{name}:{tag}", ROOT, *arguments, *options)
 
 
-def ours() -> None:
+def ours(base_of_pi: str | None) -> None:
+    """base_of_pi: the tag of what images for a Pi are made on, if they are to be made."""
+    tasks = [(name, "0.1.0") for name in EXTRAS]
+    if base_of_pi:
+        options = (f"--platform=linux/{PI}", f"--build-arg=BASE={base_of_pi}")
+        tasks += [(name, f"0.1.0-{PI}", *options) for name in EDGE]
     # Two at a time: one loads while the other unpacks.
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda name: service(name, "0.1.0"), EXTRAS))
+        list(pool.map(lambda task: service(*task), tasks))
 
 
-def everything() -> None:
+def everything(*, emulating: bool) -> None:
     """Raises Unfit where foreign images can neither be pulled nor be made."""
     registry = pulled(PYTHON)
     if not there(PYTHON):
         stand_in_python(PYTHON, HERE)
-    ours()
+    base_of_pi = None
+    if emulating and HERE != PI:
+        base_of_pi = PYTHON if registry else f"{PYTHON}-{PI}"
+        if not registry and not there(base_of_pi):
+            stand_in_python(base_of_pi, PI)
+    ours(base_of_pi)
     absent = [name for name, tag in OFFICIAL.items() if not there(tag) and not (registry and pulled(tag))]
     if absent:
         standins(absent)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import httpx
+import numpy as np
 import stamina
 
 from driftline import tables
@@ -128,6 +129,14 @@ class Stack:
         command = ["docker", "inspect", "--format={{json .State.Health.Log}}", container]
         said = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
         return said[-1]["Output"]
+
+    def inferred(self, member: str) -> list[float]:
+        """What a model makes of some inputs, always the same."""
+        (wanted,) = self.get("inference", f"/v2/models/{NAME}.{member}")["inputs"]
+        values = np.random.default_rng(1).normal(size=(20, wanted["shape"][-1])).round(3)
+        asked = {"inputs": [wanted | {"shape": list(values.shape), "data": values.ravel().tolist()}]}
+        answer = self.client.post(self.url("inference", f"/v2/models/{NAME}.{member}/infer"), json=asked)
+        return answer.raise_for_status().json()["outputs"][0]["data"]
 
     def send(self, stream: StreamDefinition, rows: Rows, token: str) -> None:
         """Until ingest has taken everything: what it did not acknowledge is sent again, as a sensor would."""

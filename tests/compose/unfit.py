@@ -1,0 +1,2 @@
+class Unfit(Exception):
+    """No engine answers here, and none can be started; the text says why."""
