@@ -46,7 +46,7 @@ down: setup-dev ## end them; the data stay in .run/
 images: ## the four container images, for this machine; `docker buildx bake` makes them for amd64 and arm64
 	@set -e; for each in 'ingest:[tables]' 'inference:[litert]' 'combiner:' 'trainer:[tables,litert]'; do \
 	  service=$${each%%:*}; \
-	  docker build -q $(BUILD_FLAGS) --build-arg SERVICE=$$service --build-arg EXTRAS="$${each#*:}" -t driftline/$$service:0.1.0 .; \
+	  DOCKER_BUILDKIT=1 docker build -q $(BUILD_FLAGS) --build-arg SERVICE=$$service --build-arg EXTRAS="$${each#*:}" -t driftline/$$service:0.1.0 .; \
 	done
 
 compose-test: setup-dev ## the compose deployments on the machine's container engine, or on one that is started for it (root, Debian)
