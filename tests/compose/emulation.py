@@ -10,6 +10,7 @@ from pathlib import Path
 from subprocess import run
 
 from tests.compose.debian import unpack_from_next_release
+from tests.compose.unfit import Unfit
 
 KNOWN = Path("/proc/sys/fs/binfmt_misc")
 NAME = "driftline-aarch64"
@@ -22,15 +23,15 @@ MASK = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xf
 def emulation(home: Path) -> Iterator[bool]:
     """home: where QEMU is kept. Gives whether the kernel took it; what it was told before is as it was afterwards."""
     folder = home / "qemu"
-    if not folder.exists():
-        unpack_from_next_release(folder, "qemu-user")
     if not (KNOWN / "register").exists():
         run(["mount", "-t", "binfmt_misc", "binfmt_misc", KNOWN], capture_output=True, check=False)
     try:
+        if not folder.exists():
+            unpack_from_next_release(folder, "qemu-user")
         _forget()
         # F: opened now, so that containers, which have no such file, run with it, too.
         (KNOWN / "register").write_text(f":{NAME}:M::{MAGIC}:{MASK}:{folder}/usr/bin/qemu-aarch64:F")
-    except OSError:
+    except (OSError, Unfit):
         yield False
         return
     try:
