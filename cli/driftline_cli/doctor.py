@@ -54,10 +54,10 @@ async def broker(bus: KafkaBus, *, fix: bool) -> list[Finding]:
     try:
         await bus.check()
         if fix:
-            await bus.make(TOPICS)
+            await bus.topics.make(TOPICS)
             await _mend(bus)
-        found = await bus.partitions(TOPICS)
-        kept = await bus.configs(found)
+        found = await bus.topics.partitions(TOPICS)
+        kept = await bus.topics.configs(found)
     except Unavailable as error:
         return [Finding("broker", str(error), "start it (`make up`), or set DRIFTLINE_BROKERS to where it is")]
     topics = [_topic(name, found, expected, kept.get(name, {})) for name in TOPICS]
@@ -65,9 +65,9 @@ async def broker(bus: KafkaBus, *, fix: bool) -> list[Finding]:
 
 
 async def _mend(bus: KafkaBus) -> None:
-    for name, kept in (await bus.configs(TOPICS)).items():
+    for name, kept in (await bus.topics.configs(TOPICS)).items():
         if _otherwise(name, kept):
-            await bus.configure(name, topic_config(name))
+            await bus.topics.configure(name, topic_config(name))
 
 
 def _otherwise(name: str, kept: Mapping[str, str]) -> str:

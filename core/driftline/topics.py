@@ -23,7 +23,7 @@ async def make(settings: Settings, names: list[str]) -> None:
     try:
         async for attempt in stamina.retry_context(on=BusUnavailable, attempts=None, timeout=PATIENCE_S, wait_max=2.0):
             with attempt:
-                await bus.make([*OURS, *names])
+                await bus.topics.make([*OURS, *names])
     finally:
         await bus.close()
 

@@ -68,14 +68,14 @@ async def test_a_topic_that_is_kept_in_another_way_is_told_and_set(brokers: str,
     places = {"DRIFTLINE_BROKERS": brokers, "DRIFTLINE_STORE": str(tmp_path / "store")}
     states = state_topic("combiner")
     bus = KafkaBus(KafkaSettings(brokers))
-    await bus.make([states, ALERTS.name])
-    await bus.configure(states, {"cleanup.policy": "delete"})
-    await bus.configure(ALERTS.name, {"retention.ms": "1000"})
+    await bus.topics.make([states, ALERTS.name])
+    await bus.topics.configure(states, {"cleanup.policy": "delete"})
+    await bus.topics.configure(ALERTS.name, {"retention.ms": "1000"})
     told = driftline("doctor", *nobody(), **places).stdout
     assert "cleanup.policy is delete, not compact" in told
     assert "messages are kept for 1 s only" in told
     assert "cleanup.policy is delete" not in driftline("doctor", "--fix", *nobody(), **places).stdout
-    assert (await bus.configs([states]))[states]["cleanup.policy"] == "compact"
-    assert (await bus.configs([states]))[states]["segment.ms"] == "600000", "what was set before stays"
-    await bus.configure(ALERTS.name, {"retention.ms": "604800000"})
+    assert (await bus.topics.configs([states]))[states]["cleanup.policy"] == "compact"
+    assert (await bus.topics.configs([states]))[states]["segment.ms"] == "600000", "what was set before stays"
+    await bus.topics.configure(ALERTS.name, {"retention.ms": "604800000"})
     await bus.close()

@@ -46,7 +46,7 @@ async def refused(bus: KafkaBus) -> str:
     with pytest.raises(BusUnavailable) as checking:
         await bus.check()
     with pytest.raises(BusUnavailable) as making:
-        await bus.make(["driftline.records.v1"])
+        await bus.topics.make(["driftline.records.v1"])
     await bus.close()
     assert str(making.value) == str(checking.value)
     return str(checking.value)

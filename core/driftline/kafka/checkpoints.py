@@ -1,0 +1,87 @@
+"""Checkpoints are Kafka transactions on the compacted state topic.
+
+The transactional id belongs to the input partition, so whoever takes a partition over fences its former owner, restores
+what that checkpointed, and reads on from there.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+
+from driftline.bus import Checkpoint
+from driftline.kafka.connection import KafkaSettings, answering, reader, start, stop
+from driftline.kafka.sending import producer, send_all
+from driftline.messages import state_topic
+
+POSITION = b"@"
+"""The key of a partition's position on the state topic; series are named stream/key, so it is free."""
+RESTORE_S = 60.0
+TRANSACTION_TIMEOUT_MS = 10_000
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What the last checkpoint of a partition holds; no position where there is none."""
+
+    position: int | None
+    states: dict[str, bytes]
+
+
+class Checkpoints:
+    """The checkpoints of one partition, as long as it is ours."""
+
+    def __init__(self, settings: KafkaSettings, group: str, partition: int) -> None:
+        self._settings = settings
+        self._place = TopicPartition(state_topic(group), partition)
+        self._producer: AIOKafkaProducer = producer(
+            settings,
+            transactional_id=f"driftline-{group}-{partition}",
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+        )
+
+    async def take_over(self) -> Restored:
+        """Fences the partition's former owner. Raises BusUnavailable and Fenced."""
+        await start(self._producer, self._settings)
+        try:
+            return await self._restore()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def write(self, checkpoint: Checkpoint) -> None:
+        """All of it or nothing. Raises Fenced when the partition is another worker's by now, and BusUnavailable."""
+        producer, (topic, partition) = self._producer, self._place
+        written = [(name.encode(), value) for name, value in checkpoint.states.items()]
+        written.append((POSITION, str(checkpoint.position).encode()))
+        with answering():
+            async with asyncio.timeout(self._settings.send_timeout), producer.transaction():
+                # Every send is awaited before the commit: a commit that overtakes one costs 100 ms.
+                await send_all(producer, checkpoint.outputs)
+                sent = [await producer.send(topic, value, key=key, partition=partition) for key, value in written]
+                await asyncio.gather(*sent)
+
+    async def stop(self) -> None:
+        await stop(self._producer)
+
+    async def _restore(self) -> Restored:
+        """Reads the partition of the state topic to its end."""
+        position: int | None = None
+        states: dict[str, bytes] = {}
+        consumer = reader(self._settings)
+        await start(consumer, self._settings)
+        try:
+            with answering():
+                async with asyncio.timeout(RESTORE_S):
+                    consumer.assign([self._place])
+                    end = (await consumer.end_offsets([self._place]))[self._place]
+                    await consumer.seek_to_beginning(self._place)
+                    while await consumer.position(self._place) < end:
+                        for message in (await consumer.getmany(self._place, timeout_ms=200)).get(self._place, ()):
+                            if message.key == POSITION:
+                                position = int(message.value)
+                            else:
+                                states[message.key.decode()] = message.value
+        finally:
+            await stop(consumer)
+        return Restored(position, states)

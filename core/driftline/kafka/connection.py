@@ -1,0 +1,145 @@
+"""Where the broker is, how clients of it are begun and ended, and its errors as ours."""
+
+import asyncio
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    InvalidProducerEpoch,
+    KafkaConnectionError,
+    KafkaError,
+    ProducerFenced,
+    SaslAuthenticationFailed,
+    TransactionCoordinatorFenced,
+    UnsupportedSaslMechanismError,
+)
+from aiokafka.helpers import create_ssl_context
+
+from driftline.errors import BusUnavailable, Fenced
+
+STOP_S = 3.0
+"""A fenced producer's stop can hang."""
+FETCH_BYTES = 512 * 1024
+"""Fetched of a partition at once: with the partitions' number this bounds memory, whatever the lag."""
+FETCH_WAIT_S = 0.1
+
+
+@dataclass(frozen=True)
+class KafkaSettings:
+    """Where the broker is and how it is talked to. Times in seconds."""
+
+    brokers: str
+    partitions: int = 4
+    replication: int = 1
+    session_timeout: float = 6.0
+    """Without a sign of life for so long, a worker's partitions go to others."""
+    send_timeout: float = 5.0
+    """Unacknowledged for so long, a message was not taken."""
+    security_protocol: str = "PLAINTEXT"
+    sasl_mechanism: str = "PLAIN"
+    sasl_username: str | None = None
+    sasl_password: str | None = field(default=None, repr=False)
+    ca_file: str | None = None
+
+    def client(self) -> dict[str, Any]:
+        """Arguments that every aiokafka client takes."""
+        found: dict[str, Any] = {"bootstrap_servers": self.brokers, "security_protocol": self.security_protocol}
+        if "SSL" in self.security_protocol:
+            found["ssl_context"] = create_ssl_context(cafile=self.ca_file)
+        if "SASL" in self.security_protocol:
+            found |= {
+                "sasl_mechanism": self.sasl_mechanism,
+                "sasl_plain_username": self.sasl_username,
+                "sasl_plain_password": self.sasl_password,
+            }
+        return found
+
+    def request_timeout_ms(self) -> int:
+        return int(self.send_timeout * 1000)
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Kafka's errors as ours: raises Fenced and BusUnavailable."""
+    try:
+        yield
+    except (ProducerFenced, InvalidProducerEpoch, TransactionCoordinatorFenced) as error:
+        raise Fenced(f"another worker took the partition over: {error!r}") from error
+    except (KafkaError, TimeoutError, OSError) as error:
+        raise BusUnavailable(f"the broker does not answer: {error!r}") from error
+
+
+def reader(settings: KafkaSettings) -> AIOKafkaConsumer:
+    """A consumer outside any group, not yet started."""
+    return AIOKafkaConsumer(
+        **settings.client(),
+        group_id=None,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=int(FETCH_WAIT_S * 1000),
+        max_partition_fetch_bytes=FETCH_BYTES,
+    )
+
+
+async def start(client: Any, settings: KafkaSettings) -> None:
+    """Starts any client of aiokafka's. Raises BusUnavailable, with the reason where the broker lets nobody in."""
+    try:
+        with answering():
+            async with asyncio.timeout(settings.send_timeout):
+                await client.start()
+    except BusUnavailable as error:
+        await stop(client)
+        await _explain(error, settings)
+        raise
+    except BaseException:  # also a cancellation: half-started clients hold connections
+        await stop(client)
+        raise
+
+
+async def stop(client: Any) -> None:
+    """Stops a client, whatever state it is in."""
+    end = client.close if isinstance(client, AIOKafkaAdminClient) else client.stop
+    with suppress(KafkaError, TimeoutError, OSError):
+        async with asyncio.timeout(STOP_S):
+            await end()
+
+
+async def _explain(error: BusUnavailable, settings: KafkaSettings) -> None:
+    """Raises a BusUnavailable with the reason, where the broker lets nobody in: aiokafka's own error has none."""
+    if not isinstance(error.__cause__, KafkaConnectionError) or settings.security_protocol == "PLAINTEXT":
+        return
+    arguments = settings.client()
+    for host, port, _ in collect_hosts(arguments.pop("bootstrap_servers")):
+        with _let_in(f"{host}:{port}", settings):
+            connection = await create_conn(host, port, request_timeout_ms=settings.request_timeout_ms(), **arguments)
+            connection.close()
+
+
+@contextmanager
+def _let_in(broker: str, settings: KafkaSettings) -> Iterator[None]:
+    """Why a broker and a client don't trust each other, as a sentence; whatever else is wrong passes."""
+    try:
+        yield
+    except ssl.SSLCertVerificationError as error:
+        authorities = settings.ca_file or "the system's list"
+        raise BusUnavailable(
+            f"the broker {broker} is not trusted: its certificate was not made by an authority of {authorities} "
+            f"(DRIFTLINE_KAFKA_CA_FILE): {error.verify_message}"
+        ) from error
+    except ssl.SSLError as error:
+        raise BusUnavailable(f"the broker {broker} does not speak TLS as this client does: {error.reason}") from error
+    except (AuthenticationFailedError, SaslAuthenticationFailed, UnsupportedSaslMechanismError) as error:
+        raise BusUnavailable(
+            f"the broker {broker} refused the user {settings.sasl_username!r} (DRIFTLINE_KAFKA_SASL_USERNAME, "
+            f"DRIFTLINE_KAFKA_SASL_PASSWORD): {'; '.join(map(str, error.args))}"
+        ) from error
+    except (KafkaError, TimeoutError, OSError):
+        return
