@@ -130,13 +130,18 @@ class Stack:
         said = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
         return said[-1]["Output"]
 
-    def inferred(self, member: str) -> list[float]:
-        """What a model makes of some inputs, always the same."""
-        (wanted,) = self.get("inference", f"/v2/models/{NAME}.{member}")["inputs"]
+    def pin(self, member: str, version: str | None, token: str) -> None:
+        """version: None to follow the store again."""
+        self.post("inference", f"/v1/models/{NAME}.{member}/pin", {"version": version}, token).raise_for_status()
+
+    def inferred(self, member: str, version: str) -> list[float]:
+        """What a model makes of some inputs, always the same. Raises httpx.HTTPStatusError while it does not serve."""
+        path = f"/v2/models/{NAME}.{member}/versions/{version}"
+        (wanted,) = self.get("inference", path)["inputs"]
         values = np.random.default_rng(1).normal(size=(20, wanted["shape"][-1])).round(3)
         asked = {"inputs": [wanted | {"shape": list(values.shape), "data": values.ravel().tolist()}]}
-        answer = self.client.post(self.url("inference", f"/v2/models/{NAME}.{member}/infer"), json=asked)
-        return answer.raise_for_status().json()["outputs"][0]["data"]
+        answer = self.client.post(self.url("inference", f"{path}/infer"), json=asked).raise_for_status()
+        return answer.json()["outputs"][0]["data"]
 
     def send(self, stream: StreamDefinition, rows: Rows, token: str) -> None:
         """Until ingest has taken everything: what it did not acknowledge is sent again, as a sensor would."""
