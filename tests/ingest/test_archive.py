@@ -151,6 +151,33 @@ async def test_a_store_that_is_away_is_waited_for(tmp_path: Path):
     assert [listed.key async for listed in store.list("windows/")] == [windows[0].name]
 
 
+class SlowStore(FolderStore):
+    """A real store whose first puts end when as many are under way as are expected at once."""
+
+    def __init__(self, root: Path, expected: int) -> None:
+        super().__init__(root)
+        self.together = asyncio.Barrier(expected)
+        self.begun: list[str] = []
+
+    async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        self.begun.append(key)
+        if len(self.begun) <= self.together.parties:
+            await self.together.wait()
+        return await super().put(key, body, if_absent=if_absent, if_match=if_match)
+
+
+async def test_windows_of_several_series_are_written_at_once_and_those_of_one_in_order(tmp_path: Path):
+    windows = step().step(envelopes(["k", "m"] * 15))
+    store = SlowStore(tmp_path, expected=2)
+    async with asyncio.timeout(60):
+        await WindowSink(store, RecordWindows(STREAMS), Metrics())(windows)
+    assert sorted(store.begun) == sorted(window.name for window in windows)
+    for key in ("k", "m"):
+        of_one = [name for name in store.begun if f"/{key}/" in name]
+        assert of_one == sorted(of_one)
+        assert len(of_one) == 3
+
+
 def completed(n: int, offset: int, value: float | None) -> Envelope[Record]:
     return Envelope(0, offset, 0.0, Record("a", "k", n * 3_600_000, {"y": value, "x": 1.0}, 0.0))
 
