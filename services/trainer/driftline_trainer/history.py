@@ -12,6 +12,8 @@ from driftline.tables import Rows, concatenate, decode, read_file
 from driftline_trainer.dataset import WARM_UP
 from driftline_trainer.publish import read
 
+AT_ONCE = 8
+"""Windows that are on their way from the store."""
 DAYS = 7
 """What the memory of the time of day needs to be filled."""
 
@@ -66,13 +68,17 @@ class Archive:
         return await self._read([name for names in self._listed.values() for name in names])
 
     async def _read(self, names: list[str]) -> list[Rows]:
-        parts = []
-        for name in names:
-            # Old windows may be removed at any time.
-            with suppress(NotFound):
-                body = await read(self._store, name)
-                parts.append(await asyncio.to_thread(decode, body, self._stream, name))
-        return parts
+        parts: list[Rows | None] = []
+        for first in range(0, len(names), AT_ONCE):
+            parts += await asyncio.gather(*map(self._window, names[first : first + AT_ONCE]))
+        return [part for part in parts if part is not None]
+
+    async def _window(self, name: str) -> Rows | None:
+        """Old windows may be removed at any time."""
+        with suppress(NotFound):
+            body = await read(self._store, name)
+            return await asyncio.to_thread(decode, body, self._stream, name)
+        return None
 
 
 async def named(store: Store, data_dir: Path, stream: StreamDefinition, name: str) -> Rows:
