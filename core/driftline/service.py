@@ -97,10 +97,12 @@ def create_service(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         if first is not None:
             await first()
-        tasks = [_start(job, on_death) for job in jobs]
+        stopping = asyncio.Event()
+        tasks = [_start(job, on_death, stopping) for job in jobs]
         try:
             yield
         finally:
+            stopping.set()
             await asyncio.gather(*(job.stop() for job in jobs))
             # What waits for a store or a broker that is away is not waited for: it is done again after the restart.
             await _finish(tasks)
@@ -126,14 +128,26 @@ async def _finish(tasks: Sequence[asyncio.Task[None]]) -> None:
         await asyncio.gather(*late, return_exceptions=True)
 
 
-def _start(job: Job, on_death: Callable[[str, BaseException], None]) -> asyncio.Task[None]:
+def _start(job: Job, on_death: Callable[[str, BaseException], None], stopping: asyncio.Event) -> asyncio.Task[None]:
     def done(task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            on_death(job.name, error)
+        error = _end(task)
+        if isinstance(error, Exception) or not stopping.is_set():
+            on_death(job.name, error or RuntimeError("it ended although nobody stopped it"))
 
     task = asyncio.create_task(job.run(), name=job.name)
     task.add_done_callback(done)
     return task
+
+
+def _end(task: asyncio.Task[None]) -> BaseException | None:
+    """What ended it. That may be a cancellation that nobody asked for: of a future that a client of ours gave up."""
+    if not task.cancelled():
+        return task.exception()
+    try:
+        task.result()
+    except asyncio.CancelledError as error:
+        return error
+    return None
 
 
 def problem(status: int, detail: str, **more: Any) -> JSONResponse:

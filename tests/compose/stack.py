@@ -35,6 +35,10 @@ class Missing(Exception):
     """What is waited for is not there yet."""
 
 
+class ComposeError(Exception):
+    """What `docker compose` says when it can't do what it was told."""
+
+
 def eventually(check: Callable[[], T], seconds: float = 180) -> T:
     for attempt in stamina.retry_context(
         on=(Missing, httpx.HTTPError), attempts=None, timeout=seconds, wait_initial=0.2, wait_max=1.0
@@ -83,11 +87,13 @@ class Stack:
             check=False,
             timeout=300,
         )
-        assert done.returncode == 0, done.stderr.decode()[-3000:]
+        if done.returncode:
+            raise ComposeError(done.stderr.decode()[-3000:])
         return done.stdout
 
-    def up(self) -> None:
-        self.compose("up", "-d", "--wait", "--wait-timeout", "240")
+    def up(self, *services: str) -> None:
+        """services: these and what they need; none for all."""
+        self.compose("up", "-d", "--wait", "--wait-timeout", "240", *services)
 
     def token(self) -> str:
         return self.compose("exec", "-T", "ingest", "cat", "/run/driftline/driftline_token").strip()
@@ -146,9 +152,15 @@ class Stack:
     def send(self, stream: StreamDefinition, rows: Rows, token: str) -> None:
         """Until ingest has taken everything: what it did not acknowledge is sent again, as a sensor would."""
         for part in chunks(rows, BATCH):
-            lines = [row(stream, part, n) for n in range(len(part))]
-            eventually(lambda lines=lines: self._post(lines, token))
-            self.sent += len(part)
+            eventually(lambda part=part: self.offer(stream, part, token))
+
+    def offer(self, stream: StreamDefinition, rows: Rows, token: str) -> None:
+        """Raises Missing or httpx.HTTPError when ingest does not take them."""
+        lines = [row(stream, rows, n) for n in range(len(rows))]
+        answer = self.post("ingest", f"/v1/records?stream={NAME}", lines, token)
+        if answer.status_code != 202:
+            raise Missing(answer.text)
+        self.sent += len(rows)
 
     def train(self, token: str) -> None:
         """Has a batch model made of `history.parquet`, and waits until it serves."""
@@ -167,11 +179,6 @@ class Stack:
             return found
 
         return eventually(newer, 180)
-
-    def _post(self, lines: list[dict], token: str) -> None:
-        answer = self.post("ingest", f"/v1/records?stream={NAME}", lines, token)
-        if answer.status_code != 202:
-            raise Missing(answer.text)
 
     def scored(self) -> int:
         """Truths that persistence was scored on, one step ahead."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import httpx
+import pytest
 from fastapi import FastAPI
 
 from driftline import service
@@ -21,7 +22,7 @@ class Working:
 
     def __init__(self) -> None:
         self.ending = asyncio.Event()
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.finished = False
 
     async def run(self) -> None:
@@ -47,6 +48,18 @@ async def test_a_job_that_dies_ends_the_process():
         job.error = ValueError("poisoned")
         job.ending.set()
         assert await died == ("working", "poisoned")
+
+
+@pytest.mark.parametrize(("error", "told"), [(asyncio.CancelledError(), asyncio.CancelledError), (None, RuntimeError)])
+async def test_a_job_that_was_cancelled_from_within_or_returned_early_ends_the_process(error, told):
+    job, died = Working(), asyncio.get_running_loop().create_future()
+    app = create_service("x", "x", metrics=Metrics(), jobs=[job], on_death=lambda *said: died.set_result(said))
+    async with app.router.lifespan_context(app), asyncio.timeout(PATIENCE_S):
+        job.error = error
+        job.ending.set()
+        name, why = await died
+    assert name == "working"
+    assert isinstance(why, told)
 
 
 async def test_jobs_finish_before_the_service_does_and_what_it_holds_is_closed_last():

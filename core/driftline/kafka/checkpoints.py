@@ -54,8 +54,10 @@ class Checkpoints:
         producer, (topic, partition) = self._producer, self._place
         written = [(name.encode(), value) for name, value in checkpoint.states.items()]
         written.append((POSITION, str(checkpoint.position).encode()))
+        patience = self._settings.send_timeout
         with answering():
-            async with asyncio.timeout(self._settings.send_timeout), producer.transaction():
+            # Whoever gives a transaction up waits for the broker, too: hence a limit on that as well.
+            async with asyncio.timeout(2 * patience), asyncio.timeout(patience), producer.transaction():
                 # Every send is awaited before the commit: a commit that overtakes one costs 100 ms.
                 await send_all(producer, checkpoint.outputs)
                 sent = [await producer.send(topic, value, key=key, partition=partition) for key, value in written]

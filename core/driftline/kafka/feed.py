@@ -10,9 +10,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from driftline.bus import Checkpoint, Output, Owner, Raw
-from driftline.errors import BusUnavailable, Fenced
+from driftline.errors import Fenced
 from driftline.kafka.checkpoints import Checkpoints
-from driftline.kafka.connection import FETCH_BYTES, FETCH_WAIT_S, KafkaSettings, answering, start, stop
+from driftline.kafka.connection import FETCH_BYTES, FETCH_WAIT_S, STOP_S, KafkaSettings, answering, start, stop
 from driftline.kafka.sending import Sender
 from driftline.kafka.topics import KafkaTopics
 
@@ -53,16 +53,15 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
         await start(self._consumer, self._settings)
 
     async def stop(self) -> None:
-        # A consumer that is stopped while it commits leaves a connection open.
-        await asyncio.wait([self._showing])
+        await self._shown()
         await stop(self._consumer)
         await asyncio.gather(*(checkpoints.stop() for checkpoints in self._checkpoints.values()))
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Aiokafka logs and forgets what a listener raises, so it is kept for the next poll."""
+        """Aiokafka logs and forgets what a listener raises, so it is kept for the next poll, whatever it is."""
         try:
             await asyncio.gather(*(self._assigned(place) for place in assigned))
-        except (Fenced, BusUnavailable) as error:
+        except Exception as error:  # noqa: BLE001
             self._failure = error
 
     async def _assigned(self, place: TopicPartition) -> None:
@@ -88,7 +87,7 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         for place in revoked:
             await self._owner.revoked(place.partition)
-            await asyncio.wait([self._showing])
+            await self._shown()
             checkpoints = self._checkpoints.pop(place.partition, None)
             if checkpoints is not None:
                 await checkpoints.stop()
@@ -113,6 +112,12 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
         self._committed[TopicPartition(self._topic, checkpoint.partition)] = checkpoint.position
         if self._showing.done():
             self._showing = asyncio.create_task(self._show())
+
+    async def _shown(self) -> None:
+        """A consumer that is stopped while it commits leaves a connection open. Without a broker it would commit for
+        ever."""
+        await asyncio.wait([self._showing], timeout=STOP_S)
+        self._showing.cancel()
 
     async def _show(self) -> None:
         """Commits positions to the group too: only so that any tool can show the lag. Nothing reads on from them."""
