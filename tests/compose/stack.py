@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import httpx
 import numpy as np
+import pytest
 import stamina
 
 from driftline import tables
@@ -24,6 +25,7 @@ PORTS = {"ingest": 8001, "inference": 8002, "combiner": 8003, "trainer": 8004, "
 PLAIN = {service: f"http://127.0.0.1:{port}" for service, port in PORTS.items()}
 """Where a deployment on one machine answers."""
 SAMPLE = ROOT / "data" / "la-haute-borne.parquet"
+NEEDS_ENGINE = pytest.mark.skipif("DRIFTLINE_COMPOSE" not in os.environ, reason="needs an engine: make compose-test")
 HISTORY, BATCH = 12_000, 500
 NAME = "outdoor-temperature"
 

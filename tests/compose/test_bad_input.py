@@ -1,13 +1,13 @@
 """What an image says of settings and folders that it can't work with: one line, at once."""
 
-import os
 import subprocess
 
 import pytest
 
 from tests.compose.images import EXTRAS
+from tests.compose.stack import NEEDS_ENGINE
 
-pytestmark = pytest.mark.skipif("DRIFTLINE_COMPOSE" not in os.environ, reason="needs an engine: make compose-test")
+pytestmark = NEEDS_ENGINE
 
 
 def started(service: str, *options: str) -> subprocess.CompletedProcess[str]:

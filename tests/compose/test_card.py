@@ -9,22 +9,17 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.compose.stack import PORTS, ComposeError, Data, Missing, Stack, eventually
+from tests.compose.stack import NEEDS_ENGINE, PORTS, ComposeError, Data, Missing, Stack, eventually
 from tests.conftest import ROOT
 
 pytestmark = [
-    pytest.mark.skipif("DRIFTLINE_COMPOSE" not in os.environ, reason="needs an engine: make compose-test"),
+    NEEDS_ENGINE,
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small card"),
 ]
 
 VOLUMES = ("kafka", "store", "models")
 EDGE = ("ingest", "inference", "combiner")
 SIZE = "256m"
-
-
-@pytest.fixture(scope="module")
-def data() -> Data:
-    return Data()
 
 
 @pytest.fixture(scope="module")

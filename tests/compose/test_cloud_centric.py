@@ -1,16 +1,16 @@
 """Everything in the cloud: records come over HTTPS with a token, and nothing else is open to the network."""
 
 import json
-import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.compose.stack import NAME, PLAIN, Data, Stack, eventually
+from tests.compose.stack import NAME, NEEDS_ENGINE, PLAIN, Data, Stack, eventually
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.skipif("DRIFTLINE_COMPOSE" not in os.environ, reason="needs an engine: make compose-test")
+pytestmark = NEEDS_ENGINE
 
 DOOR = "https://localhost:8443"
 DOORS = {"ingest": DOOR, "inference": DOOR, "combiner": DOOR, "trainer": DOOR, "prometheus": PLAIN["prometheus"]}
@@ -18,15 +18,8 @@ OWN_AUTHORITY = "/data/caddy/pki/authorities/local/root.crt"
 
 
 @pytest.fixture(scope="module")
-def data() -> Data:
-    return Data()
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory, data: Data) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("data")
-    data.write(folder)
-    running = Stack(ROOT / "compose" / "cloud-centric.yaml", doors=DOORS, DRIFTLINE_DATA=str(folder))
+def stack(data_folder: Path) -> Iterator[Stack]:
+    running = Stack(ROOT / "compose" / "cloud-centric.yaml", doors=DOORS, DRIFTLINE_DATA=str(data_folder))
     try:
         running.up()
         running.trust(running.compose("exec", "-T", "caddy", "cat", OWN_AUTHORITY))

@@ -4,7 +4,6 @@ Run by `make compose-test`; published ports are those of 127.0.0.1.
 """
 
 import json
-import os
 import re
 import subprocess
 import textwrap
@@ -15,11 +14,11 @@ import pytest
 
 from driftline.members import MODELS
 from tests.compose import images
-from tests.compose.stack import NAME, Data, Missing, Stack, eventually
+from tests.compose.stack import NAME, NEEDS_ENGINE, Data, Missing, Stack, eventually
 from tests.conftest import ROOT
 from tests.observe.test_observe import dashboards
 
-pytestmark = pytest.mark.skipif("DRIFTLINE_COMPOSE" not in os.environ, reason="needs an engine: make compose-test")
+pytestmark = NEEDS_ENGINE
 
 PARTS = ("kafka", "store", "ingest", "inference", "combiner", "trainer", "prometheus", "alertmanager")
 RECORDS = 5000
@@ -32,15 +31,8 @@ def on_volume(volume: str, *command: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def data() -> Data:
-    return Data()
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory, data: Data) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("data")
-    data.write(folder)
-    running = Stack(ROOT / "compose" / "edge-centric.yaml", DRIFTLINE_DATA=str(folder))
+def stack(data_folder: Path) -> Iterator[Stack]:
+    running = Stack(ROOT / "compose" / "edge-centric.yaml", DRIFTLINE_DATA=str(data_folder))
     try:
         running.up()
         yield running

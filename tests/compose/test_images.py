@@ -1,15 +1,15 @@
 """The four images: small, with nothing to build or install with, non-root, and telling what they hold."""
 
 import json
-import os
 import subprocess
 
 import pytest
 
 from tests.compose.images import EXTRAS, PYTHON
+from tests.compose.stack import NEEDS_ENGINE
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.skipif("DRIFTLINE_COMPOSE" not in os.environ, reason="needs an engine: make compose-test")
+pytestmark = NEEDS_ENGINE
 
 MB = 1_000_000
 LARGEST = {"ingest": 200 * MB, "combiner": 200 * MB, "inference": 250 * MB, "trainer": 2500 * MB}

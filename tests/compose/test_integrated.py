@@ -1,7 +1,6 @@
 """Edge and cloud on networks of their own, only HTTPS between them, and a link that is cut for a while."""
 
 import io
-import os
 import ssl
 import subprocess
 import tarfile
@@ -11,10 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.compose.stack import NAME, Data, Stack, eventually, wait_for
+from tests.compose.stack import NAME, NEEDS_ENGINE, Data, Stack, eventually, wait_for
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.skipif("DRIFTLINE_COMPOSE" not in os.environ, reason="needs an engine: make compose-test")
+pytestmark = NEEDS_ENGINE
 
 COMPOSE, HERE = ROOT / "compose", ROOT / "tests" / "compose"
 CLOUD = "cloud.test"
@@ -25,19 +24,12 @@ def docker(*command: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def data() -> Data:
-    return Data()
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory, data: Data) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("data")
-    data.write(folder)
+def cloud(data_folder: Path) -> Iterator[Stack]:
     docker("network", "create", "--internal", "driftline-link")
     running = Stack(
         COMPOSE / "cloud.yaml",
         HERE / "link-cloud.yaml",
-        DRIFTLINE_DATA=str(folder),
+        DRIFTLINE_DATA=str(data_folder),
         DRIFTLINE_CLOUD=CLOUD,
         DRIFTLINE_BIND="127.0.0.2",
     )

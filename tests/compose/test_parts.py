@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.compose.stack import NEEDS_ENGINE
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.skipif("DRIFTLINE_COMPOSE" not in os.environ, reason="needs an engine: make compose-test")
+pytestmark = NEEDS_ENGINE
 
 COMPOSE = ROOT / "compose"
 FILES = ("edge-centric", "cloud-centric", "edge", "cloud")
