@@ -6,6 +6,7 @@ Pure: `parse` takes text. Errors name the file, the line, the key, what was foun
 import hashlib
 import json
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -170,6 +171,12 @@ class Drift(_Section):
     ones."""
 
 
+@lru_cache(maxsize=1000)
+def _columns(target: str, features: tuple[str, ...]) -> tuple[str, ...]:
+    """Kept, since every record asks for it several times."""
+    return (target, *(name for name in features if name != target))
+
+
 class StreamDefinition(_Section):
     """A kind of data: its columns, its horizon, and how it is learned and weighed."""
 
@@ -214,7 +221,7 @@ class StreamDefinition(_Section):
     @property
     def columns(self) -> tuple[str, ...]:
         """The measured columns, the target first."""
-        return (self.target, *(name for name in self.features if name != self.target))
+        return _columns(self.target, tuple(self.features))
 
     @property
     def angles(self) -> tuple[bool, ...]:

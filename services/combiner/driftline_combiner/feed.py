@@ -18,19 +18,15 @@ from driftline.messages import ALERTS, BLENDS, Alert, Blend
 
 SERIES = 100
 """Series that are remembered; the one that was silent longest is forgotten first."""
+BLENDS_REMEMBERED = 20_000
+"""Of all series together, when there are many: some 14 MB."""
 LATEST_ALERTS = 200
 QUIET_S = 15.0
 """After so long without news a watcher hears that the connection is alive."""
 
 Name = tuple[str, str]
-
-
-@dataclass
-class Series:
-    """One series' newest blends by time, as JSON."""
-
-    blends: deque[tuple[int, bytes]]
-    latest: Blend | None = None
+Blends = deque[tuple[int, bytes]]
+"""A series' newest blends by time, as JSON."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +44,14 @@ class Event:
 
 
 class PageFeed:
-    """Remembers `points` blends of each series; see `driftline.service.Job`."""
+    """Remembers `points` blends of each series, fewer where there are many; see `driftline.service.Job`."""
 
     name = "page feed"
 
     def __init__(self, bus: Bus, points: int) -> None:
         self._bus = bus
         self._points = points
-        self._series: OrderedDict[Name, Series] = OrderedDict()
+        self._series: OrderedDict[Name, Blends] = OrderedDict()
         self._alerts: deque[Alert] = deque(maxlen=LATEST_ALERTS)
         self._encoder = msgspec.json.Encoder()
         self._reading: asyncio.Task[None] | None = None
@@ -90,16 +86,17 @@ class PageFeed:
 
     def _take(self, blend: Blend) -> None:
         name = (blend.stream, blend.key)
-        series = self._series.get(name)
-        if series is None:
-            series = self._series[name] = Series(deque(maxlen=self._points))
+        blends = self._series.get(name)
+        if blends is None:
+            blends = self._series[name] = deque()
             while len(self._series) > SERIES:
                 self._series.popitem(last=False)
-        if series.blends and blend.t <= series.blends[-1][0]:
+        if blends and blend.t <= blends[-1][0]:
             return  # sent again after a crash
         self._series.move_to_end(name)
-        series.blends.append((blend.t, self._encoder.encode(blend)))
-        series.latest = blend
+        blends.append((blend.t, self._encoder.encode(blend)))
+        while len(blends) > min(self._points, BLENDS_REMEMBERED // len(self._series)):
+            blends.popleft()
 
     def _wake(self) -> None:
         """Whoever waits looks again; who comes later waits for the next news."""
@@ -137,6 +134,5 @@ class PageFeed:
 
     def _after(self, name: Name, after: int) -> list[Event]:
         """In order of time; found from the newest end, since most often there is little."""
-        series = self._series.get(name)
-        newer = takewhile(lambda blend: blend[0] > after, reversed(series.blends)) if series else []
+        newer = takewhile(lambda blend: blend[0] > after, reversed(self._series.get(name, ())))
         return [Event("blend", data, t) for t, data in newer][::-1]

@@ -21,7 +21,8 @@ class CombinerSettings(Settings):
 
     port: Port = 8003
     page_points: int = Field(1000, ge=0, le=10_000)
-    """Blends of each series that the dashboard begins with, kept in memory; 0 does without the dashboard."""
+    """Blends of each series that the dashboard begins with, kept in memory; with more than twenty series fewer of each.
+    0 does without the dashboard."""
     page_services: Annotated[dict[str, str], NoDecode, BeforeValidator(_parsed)] = Field(default_factory=dict)
     """By name the URLs of the services whose health and models the dashboard shows, as JSON."""
     metrics_by_key: bool = False

@@ -198,10 +198,11 @@ class ForecastLane:
         turns: list[Turn] = []
         parts: list[Inputs] = []
         conditions: list[Condition] = []
+        columns = self.stream.columns
         for places in rounds([record.key for record in records]):
             part = [records[place] for place in places]
             slots = np.array([self._slot(record.key) for record in part])
-            values = np.array([[r.values[name] for name in self.stream.columns] for r in part], dtype=np.float64)
+            values = np.array([[r.values[name] for name in columns] for r in part], dtype=np.float64)
             t = np.array([record.t for record in part])
             parts.append(observe(self._tables.history, self._layout, slots, t, values))
             late.expect(self._tables.awaited, slots, t, np.isnan(values[:, 0]))
