@@ -51,27 +51,63 @@ class Checkpoint:
     partition: int
     position: int
     """Offset of the next input message to read."""
-    states: Mapping[str, bytes]
-    """Per series ("stream/key") its whole state, opaque to the bus."""
+    states: Mapping[str, bytes | None]
+    """Per series ("stream/key") its whole state, opaque to the bus; None for a series that is forgotten."""
     outputs: Sequence[Output] = ()
     """Sent in the same transaction as the checkpoint; only with exactly-once delivery."""
 
 
-class Owner(Protocol):
-    """Who is told which input partitions it owns. Both calls finish before a message of the partition is fetched."""
+@dataclass(frozen=True)
+class Assignment:
+    """A partition that is ours from now on, and where reading begins."""
 
-    async def assigned(self, partition: int, position: int, states: Mapping[str, bytes]) -> None:
-        """The partition is ours from now on: former owners are fenced, `states` is what they checkpointed last."""
+    partition: int
+    position: int
+    """Offset of the first message that a poll will bring."""
+    lost: int = 0
+    """Messages behind the saved position that retention dropped before they were read."""
+    rewound: bool = False
+    """The saved position lay beyond the topic's end, which was made anew or cut: reading begins at its beginning."""
+
+
+@dataclass(frozen=True)
+class Hole:
+    """Offsets that no poll has brought, as the bus explains them."""
+
+    lost: int
+    """Messages that were dropped before they were read."""
+    held: int | None
+    """Offset of a message that is still there to be read, so that it was passed over; None where there is none."""
+
+
+class Owner(Protocol):
+    """Who is told which input partitions it owns: first `restore`, any number of times, then `assigned` from inside a
+    poll, then polls bring its messages. So what a poll brought never meets a later assignment."""
+
+    async def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
+        """Takes up a part of what was checkpointed; later parts win over earlier ones, None forgets a series."""
+
+    def assigned(self, assignment: Assignment) -> None:
+        """The partition is ours, former owners are fenced, and everything is restored."""
 
     async def revoked(self, partition: int) -> None:
-        """The partition goes to somebody else: checkpoint it now; afterwards it is no longer ours."""
+        """The partition goes to somebody else, even if it was not restored yet: checkpoint it now; afterwards it is no
+        longer ours."""
 
 
 class Feed(Protocol):
     """One worker's membership in a consumer group: messages in, outputs and checkpoints out."""
 
     async def poll(self, limit: int, timeout: float) -> Sequence[Raw]:
-        """At most `limit` messages of the owned partitions, in order within each; waits at most `timeout` seconds."""
+        """At most `limit` messages of the assigned partitions, in order within each and without a hole from the
+        assignment's position on, but for what `hole` explains; waits at most `timeout` seconds. Raises BusUnavailable
+        and Fenced."""
+
+    def is_restoring(self) -> bool:
+        """Whether partitions are ours of which no poll brings anything yet."""
+
+    async def hole(self, partition: int, missing: range) -> Hole:
+        """What became of the messages with these offsets. Raises BusUnavailable."""
 
     async def send(self, outputs: Sequence[Output]) -> None:
         """Returns when all are acknowledged. Raises BusUnavailable."""

@@ -7,10 +7,12 @@ DriftlineError
 │   └── PoisonMessage         bytes on a topic that no reader can use
 ├── Unavailable               recoverable: the same call may succeed later
 │   ├── BusUnavailable        the broker is away or did not acknowledge
-│   └── StoreUnavailable      the object store is away
+│   ├── StoreUnavailable      the object store is away
+│   └── Standstill            a worker is not working off its input
 ├── NotFound                  no object under that key
 ├── Conflict                  a conditional put lost: somebody else was there first
 ├── Fenced                    recoverable: another worker took this partition over
+├── PassedOver                recoverable: messages did not reach the step although the bus still holds them
 ├── TooManyDeadLetters        a worker stops itself: its input is mostly garbage
 └── RefusedModel              a model version that the edge does not trust, with its reason
 """
@@ -70,6 +72,10 @@ class StoreUnavailable(Unavailable):
     """The object store is away."""
 
 
+class Standstill(Unavailable):
+    """A worker is not working off its input."""
+
+
 class NotFound(DriftlineError):
     """No object under that key."""
 
@@ -80,6 +86,11 @@ class Conflict(DriftlineError):
 
 class Fenced(DriftlineError):
     """Another worker took this partition over; what it held must be restored before going on."""
+
+
+class PassedOver(DriftlineError):
+    """Messages did not reach the step although the bus still holds them; they must be read again from the last
+    checkpoint on."""
 
 
 class TooManyDeadLetters(DriftlineError):

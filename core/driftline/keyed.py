@@ -107,12 +107,13 @@ class KeyedStep(Generic[Timed]):
         told = self._lanes[message.stream].complete(message)
         return [Output(envelope.partition, topic, caused) for topic, caused in told]
 
-    def restore(self, partition: int, states: Mapping[str, bytes]) -> None:
-        self._owned[partition] = set()
-        waiting = self._waiting[partition] = {}
+    def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
+        self._owned.setdefault(partition, set())
+        waiting = self._waiting.setdefault(partition, {})
         for name, data in states.items():
             stream, key = name.split("/", 1)
-            waiting.setdefault(stream, {})[key] = data
+            if data is not None:
+                waiting.setdefault(stream, {})[key] = data
         self._restore_known()
 
     def _restore_known(self) -> None:
@@ -123,7 +124,7 @@ class KeyedStep(Generic[Timed]):
                     self._lanes[stream].restore(key, data)
                     self._owned[partition].add((stream, key))
 
-    def snapshot(self, partition: int) -> dict[str, bytes]:
+    def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:  # noqa: ARG002
         changed = self._changed.pop(partition, set())
         self._owned.setdefault(partition, set()).update(changed)
         return {f"{stream}/{key}": self._lanes[stream].save(key) for stream, key in changed}

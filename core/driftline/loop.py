@@ -2,21 +2,25 @@
 
 Outputs are acknowledged before the position moves; once a second the changed states and the position are written in
 one transaction. What is done twice after a crash has the same name, so readers see it once.
+
+Nothing is passed over: the messages of a partition must begin where its position is. Where they begin later, the bus
+says why; if it still holds what is missing, the session begins anew from the last checkpoint.
 """
 
 import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 import stamina
 
-from driftline.bus import Bus, Checkpoint, Envelope, Feed, Output, Raw
-from driftline.errors import BusUnavailable, Fenced, PoisonMessage, TooManyDeadLetters
+from driftline.bus import Assignment, Bus, Checkpoint, Envelope, Feed, Output, Raw
+from driftline.errors import BusUnavailable, Fenced, PassedOver, PoisonMessage, Standstill, TooManyDeadLetters
 from driftline.messages import DEAD_LETTERS, DeadLetter, M, Topic
 
 log = logging.getLogger(__name__)
@@ -25,6 +29,10 @@ POLL_S = 0.2
 REMEMBERED = 1000
 """Messages over which the share of dead letters is taken."""
 REASON_LENGTH = 500
+SERIES_AT_ONCE = 50
+"""States that are restored or saved before other tasks get a turn: heartbeats must go on meanwhile."""
+STANDSTILL_S = 10.0
+"""A worker that has not come round for so long stands still."""
 
 M_contra = TypeVar("M_contra", bound=msgspec.Struct, contravariant=True)
 
@@ -32,20 +40,22 @@ M_contra = TypeVar("M_contra", bound=msgspec.Struct, contravariant=True)
 class Step(Protocol[M_contra]):
     """The pure part of a worker, for all the partitions that it owns at the moment."""
 
-    def restore(self, partition: int, states: Mapping[str, bytes]) -> None:
-        """Takes a partition over with the states that were checkpointed last."""
+    def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
+        """Takes up a part of the states that were checkpointed last, at least once for each partition that is taken
+        over, before its first message. Later parts win over earlier ones; None forgets a series."""
 
     def step(self, batch: Sequence[Envelope[M_contra]]) -> Sequence[Any]:
         """Works off messages of any owned partitions, in order within each. What it returns goes to the sink."""
 
-    def snapshot(self, partition: int) -> Mapping[str, bytes]:
-        """The states that changed since the last snapshot."""
+    def snapshot(self, partition: int, limit: int | None = None) -> Mapping[str, bytes | None]:
+        """At most `limit` of the states that changed since they were last given; None for a series that is forgotten.
+        Called until it gives nothing; no step runs in between."""
 
     def resume_at(self, partition: int, consumed: int) -> int:
         """Where a restart must read on, when everything before `consumed` was worked off."""
 
     def release(self, partition: int) -> None:
-        """Forgets a partition that somebody else owns now."""
+        """Drops a partition that somebody else owns now, also one that was not restored to its end."""
 
 
 class Observer(Protocol):
@@ -62,6 +72,15 @@ class Observer(Protocol):
 
     def restarted(self) -> None: ...
 
+    def lost(self, messages: int) -> None:
+        """Retention dropped so many before they were read."""
+
+    def passed_over(self) -> None:
+        """Messages did not reach the step although they are there; the session begins anew."""
+
+    def rewound(self) -> None:
+        """The topic was made anew; reading begins at its beginning."""
+
 
 class Unobserved:
     """Nobody looks."""
@@ -75,6 +94,12 @@ class Unobserved:
     def checkpointed(self, seconds: float) -> None: ...
 
     def restarted(self) -> None: ...
+
+    def lost(self, messages: int) -> None: ...
+
+    def passed_over(self) -> None: ...
+
+    def rewound(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -130,6 +155,20 @@ class _Owned:
     held: list[Output] = field(default_factory=list)
 
 
+def _firsts(batch: Iterable[Raw]) -> dict[int, int]:
+    """By partition the first offset."""
+    firsts: dict[int, int] = {}
+    for raw in batch:
+        firsts.setdefault(raw.partition, raw.offset)
+    return firsts
+
+
+def _parts(states: Mapping[str, bytes | None], size: int) -> Iterator[dict[str, bytes | None]]:
+    items = iter(states.items())
+    while part := dict(islice(items, size)):
+        yield part
+
+
 def _accept(_: Any) -> str | None:
     return None
 
@@ -143,7 +182,7 @@ class Worker(Generic[M]):
 
     refuse: why a decoded message can't be used, or None. wait_for: awaited before a message is refused, since what it
     lacks may be about to come. sink: where the step's outputs go instead of the bus; it returns when they are safe.
-    gather: see `driftline.bus.Bus.join`.
+    gather: see `driftline.bus.Bus.join`. clock: the time of day, for latencies; timers go by `monotonic`.
     """
 
     def __init__(
@@ -160,6 +199,7 @@ class Worker(Generic[M]):
         gather: float = 0.0,
         observer: Observer | None = None,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = group
         self._bus = bus
@@ -172,18 +212,22 @@ class Worker(Generic[M]):
         self._gather = gather
         self._observer: Observer = observer or Unobserved()
         self._clock = clock
+        self._monotonic = monotonic
         self._gauge = DeadLetterGauge(settings.dead_letter_share, settings.dead_letter_minimum)
         self._owned: dict[int, _Owned] = {}
+        self._restoring: set[int] = set()
         self._feed: Feed | None = None
+        self._came_round = monotonic()
         self._writing: asyncio.Task[None] | None = None
-        # Kafka tells of assignments from another task: a batch and its checkpoint must not be cut by one.
+        # Kafka takes partitions away from another task: a batch and its checkpoint must not be cut by that.
         self._lock = asyncio.Lock()
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
-        """Works until `stop`. A session that lost its partition or its broker is begun anew from the checkpoint."""
+        """Works until `stop`. A session that lost its partition, its broker or a message is begun anew from the
+        checkpoint."""
         retrying = stamina.retry_context(
-            on=(Fenced, BusUnavailable), attempts=None, timeout=None, wait_initial=0.1, wait_max=5.0
+            on=(Fenced, BusUnavailable, PassedOver), attempts=None, timeout=None, wait_initial=0.1, wait_max=5.0
         )
         async for attempt in retrying:
             if self._stopping.is_set():
@@ -196,19 +240,41 @@ class Worker(Generic[M]):
     async def stop(self) -> None:
         self._stopping.set()
 
-    async def assigned(self, partition: int, position: int, states: Mapping[str, bytes]) -> None:
-        async with self._lock:
-            self._step.restore(partition, states)
-            self._owned[partition] = _Owned(position, position)
+    async def check(self) -> None:
+        """Raises Standstill while nothing is worked off: no session, a partition not restored yet, a turn without
+        end."""
+        feed, still = self._feed, self._monotonic() - self._came_round
+        if feed is None:
+            raise Standstill(f"{self.name} has not joined its group")
+        if feed.is_restoring():
+            raise Standstill(f"{self.name} is restoring the states of its series")
+        if still > STANDSTILL_S:
+            raise Standstill(f"{self.name} has been standing still for {still:.0f} s")
+
+    async def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
+        self._restoring.add(partition)
+        for part in _parts(states, SERIES_AT_ONCE):
+            self._step.restore(partition, part)
+            await asyncio.sleep(0)
+
+    def assigned(self, assignment: Assignment) -> None:
+        partition, position = assignment.partition, assignment.position
+        place = {"topic": self._topic.name, "partition": partition, "position": position}
+        if assignment.lost:
+            self._observer.lost(assignment.lost)
+            log.warning("%d messages were dropped by retention before they were read", assignment.lost, extra=place)
+        if assignment.rewound:
+            self._rewound(place)
+        self._restoring.discard(partition)
+        self._step.restore(partition, {})
+        self._owned[partition] = _Owned(position, position)
 
     async def revoked(self, partition: int) -> None:
         async with self._lock:
             owned = self._owned.get(partition)
-            if owned is None:
-                return
             try:
                 await self._written()
-                await self._write(self._checkpoints({partition: owned}))
+                await self._write(await self._checkpoints({partition: owned} if owned else {}))
             except (Fenced, BusUnavailable) as error:
                 # Whoever owns it now restores the former checkpoint and does the rest again.
                 log.warning("partition left without a last checkpoint: %s", error, extra={"partition": partition})
@@ -220,28 +286,33 @@ class Worker(Generic[M]):
                 self._feed = feed
                 try:
                     await self._work(feed)
+                except PassedOver as error:
+                    self._observer.passed_over()
+                    log.error("beginning anew from the last checkpoint: %s", error)  # noqa: TRY400 - it says it all
+                    raise
                 finally:
                     await self._abandon()
         finally:
             self._feed = None
-            for partition in list(self._owned):
+            for partition in [*self._owned, *self._restoring]:
                 self._drop(partition)
 
     async def _work(self, feed: Feed) -> None:
-        due = self._clock() + self._settings.interval
+        due = self._monotonic() + self._settings.interval
         while not self._stopping.is_set():
-            batch = await feed.poll(self._settings.batch_limit, max(0.0, min(POLL_S, due - self._clock())))
+            self._came_round = self._monotonic()
+            batch = await feed.poll(self._settings.batch_limit, max(0.0, min(POLL_S, due - self._monotonic())))
             async with self._lock:
                 if batch:
                     await self._advance(feed, batch)
-                if self._clock() >= due or self._holds_enough():
+                if self._monotonic() >= due or self._holds_enough():
                     # Written while the next messages are worked off: only the one before must be safe.
                     await self._written()
-                    self._writing = asyncio.create_task(self._write(self._checkpoints(self._owned)))
-                    due = self._clock() + self._settings.interval
+                    self._writing = asyncio.create_task(self._write(await self._checkpoints(self._owned)))
+                    due = self._monotonic() + self._settings.interval
         async with self._lock:
             await self._written()
-            await self._write(self._checkpoints(self._owned))
+            await self._write(await self._checkpoints(self._owned))
 
     async def _abandon(self) -> None:
         """Ends a checkpoint that is still under way: whoever goes on from the one before does the rest again."""
@@ -254,14 +325,45 @@ class Worker(Generic[M]):
         return sum(len(owned.held) for owned in self._owned.values()) >= self._settings.held_limit
 
     def _drop(self, partition: int) -> None:
-        del self._owned[partition]
+        self._owned.pop(partition, None)
+        self._restoring.discard(partition)
         self._step.release(partition)
+
+    async def _follow_on(self, feed: Feed, batch: Sequence[Raw]) -> None:
+        """Each partition's messages must begin where its position is. Raises PassedOver where the bus still holds what
+        lies between."""
+        for partition, first in _firsts(batch).items():
+            owned = self._owned[partition]
+            place = {"topic": self._topic.name, "partition": partition, "position": owned.position, "first": first}
+            if first > owned.position:
+                await self._account_for(feed, partition, range(owned.position, first), place)
+            elif first < owned.position:
+                # Since its assignment a partition is read on without a break, so the log itself was made anew.
+                self._rewound(place)
+                owned.position = first
+
+    async def _account_for(self, feed: Feed, partition: int, missing: range, place: Mapping[str, Any]) -> None:
+        hole = await feed.hole(partition, missing)
+        if hole.held is not None:
+            raise PassedOver(
+                f"found message {missing.stop} of {self._topic.name}, partition {partition}, expected {missing.start}, "
+                f"since message {hole.held} is still there"
+            )
+        # Transactions leave marks and what was aborted between their messages: nothing is lost with those.
+        lost = hole.lost if self._settings.exactly_once else len(missing)
+        if lost:
+            self._observer.lost(lost)
+            log.warning("%d messages were dropped from the topic before they were read", lost, extra=place)
+
+    def _rewound(self, place: Mapping[str, Any]) -> None:
+        self._observer.rewound()
+        log.error("the topic ends before the saved position: it was made anew or cut, and is read again", extra=place)
 
     async def _advance(self, feed: Feed, batch: Sequence[Raw]) -> None:
         """Works a batch off: its outputs are safe before the position moves."""
-        fresh = [
-            raw for raw in batch if raw.partition in self._owned and raw.offset >= self._owned[raw.partition].position
-        ]
+        # A partition may have been taken away since the poll, but never given back: that happens inside of polls.
+        fresh = [raw for raw in batch if raw.partition in self._owned]
+        await self._follow_on(feed, fresh)
         envelopes = await self._decode(fresh)
         try:
             outputs = self._step.step(envelopes)
@@ -319,21 +421,29 @@ class Worker(Generic[M]):
             payload=raw.payload,
         )
 
-    def _checkpoints(self, partitions: Mapping[int, _Owned]) -> list[Checkpoint]:
-        """What has changed of these partitions since their last checkpoints."""
+    async def _checkpoints(self, partitions: Mapping[int, _Owned]) -> list[Checkpoint]:
+        """What has changed of these partitions since their last checkpoints. The lock is held, so nothing is worked off
+        meanwhile."""
         found = []
-        for partition, owned in partitions.items():
+        for partition, owned in list(partitions.items()):
             if owned.position != owned.committed:
                 position = self._step.resume_at(partition, owned.position)
-                found.append(Checkpoint(partition, position, self._step.snapshot(partition), owned.held))
+                found.append(Checkpoint(partition, position, await self._snapshot(partition), owned.held))
                 owned.committed, owned.held = owned.position, []
         return found
 
+    async def _snapshot(self, partition: int) -> dict[str, bytes | None]:
+        states: dict[str, bytes | None] = {}
+        while part := self._step.snapshot(partition, SERIES_AT_ONCE):
+            states |= part
+            await asyncio.sleep(0)
+        return states
+
     async def _write(self, checkpoints: Sequence[Checkpoint]) -> None:
         if checkpoints and self._feed is not None:
-            began = self._clock()
+            began = self._monotonic()
             await asyncio.gather(*(self._feed.commit(checkpoint) for checkpoint in checkpoints))
-            self._observer.checkpointed(self._clock() - began)
+            self._observer.checkpointed(self._monotonic() - began)
 
     async def _written(self) -> None:
         """Returns when the checkpoint that is under way is safe. Raises what went wrong with it."""

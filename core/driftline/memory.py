@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from driftline.bus import Checkpoint, Envelope, Output, Owner, Raw
+from driftline.bus import Assignment, Checkpoint, Envelope, Hole, Output, Owner, Raw
 from driftline.errors import Fenced, PoisonMessage
 from driftline.messages import M, Topic
 
@@ -111,7 +111,7 @@ class MemoryBus:
     def _is_full(self, name: str) -> bool:
         logs = self._log(name)
         return any(
-            logs[partition].end - feed.positions[partition] > self._capacity
+            logs[partition].end - feed.positions.get(partition, group.saved[partition].position) > self._capacity
             for (topic, _), group in self._groups.items()
             if topic == name
             for partition, feed in group.owners.items()
@@ -153,14 +153,15 @@ class MemoryBus:
         feed = _MemoryFeed(self, topic.name, found, owner)
         found.members.append(feed)
         try:
-            await self._rebalance(found, topic.name)
+            await self._rebalance(found)
             yield feed
         finally:
             found.members.remove(feed)
-            await self._rebalance(found, topic.name)
+            await self._rebalance(found)
 
-    async def _rebalance(self, group: _Group, name: str) -> None:
-        """Deals the partitions out to the members in turn: first the losers let go, then the winners take over."""
+    async def _rebalance(self, group: _Group) -> None:
+        """Deals the partitions out to the members in turn: first the losers let go, then the winners take over, with
+        their next poll."""
         async with group.rebalancing:
             for partition in range(self.partitions):
                 former = group.owners.get(partition)
@@ -169,17 +170,11 @@ class MemoryBus:
                     continue
                 if former is not None:
                     if former in group.members:
-                        await former.owner.revoked(partition)
+                        await former.let_go(partition)
                     group.owners.pop(partition, None)
                 if owner is not None:
-                    await self._hand_over(group, partition, owner, name)
+                    group.owners[partition] = owner
             self.announce()
-
-    async def _hand_over(self, group: _Group, partition: int, feed: "_MemoryFeed", name: str) -> None:
-        saved = group.saved[partition]
-        group.owners[partition] = feed
-        feed.positions[partition] = max(saved.position, self._log(name)[partition].first)
-        await feed.owner.assigned(partition, feed.positions[partition], dict(saved.states))
 
     async def tail(self, topic: Topic[M], *, earliest: bool = False) -> AsyncGenerator[Sequence[Envelope[M]]]:
         logs = self._log(topic.name)
@@ -222,13 +217,41 @@ class _MemoryFeed:
         self._name = name
         self._group = group
 
-    def _mine(self) -> list[int]:
-        return [partition for partition, feed in self._group.owners.items() if feed is self]
+    def _logs(self) -> list[_Log]:
+        return self._bus._log(self._name)  # noqa: SLF001 - bus and feed are one implementation
+
+    def _mine(self) -> set[int]:
+        return {partition for partition, feed in self._group.owners.items() if feed is self}
+
+    async def _take_over(self) -> None:
+        """What has become ours since the last poll."""
+        for partition in sorted(self._mine() - self.positions.keys()):
+            saved, log = self._group.saved[partition], self._logs()[partition]
+            await self.owner.restore(partition, dict(saved.states))
+            if partition not in self._mine():
+                continue  # it went to somebody else meanwhile
+            rewound = saved.position > log.end
+            position = log.first if rewound else max(saved.position, log.first)
+            self.positions[partition] = position
+            lost = 0 if rewound else position - saved.position
+            self.owner.assigned(Assignment(partition, position, lost, rewound))
+
+    async def let_go(self, partition: int) -> None:
+        self.positions.pop(partition, None)
+        await self.owner.revoked(partition)
+
+    def is_restoring(self) -> bool:
+        return not self._mine() <= self.positions.keys()
+
+    async def hole(self, partition: int, missing: range) -> Hole:
+        first = self._logs()[partition].first
+        held = max(first, missing.start)
+        return Hole(min(max(0, first - missing.start), len(missing)), held if held in missing else None)
 
     def _read(self, limit: int) -> list[Raw]:
         found: list[Raw] = []
-        logs = self._bus._log(self._name)  # noqa: SLF001 - bus and feed are one implementation
-        for partition in self._mine():
+        logs = self._logs()
+        for partition in sorted(self._mine() & self.positions.keys()):
             part = logs[partition].read(self.positions[partition], limit - len(found))
             if part:
                 self.positions[partition] = part[-1].offset + 1
@@ -236,6 +259,7 @@ class _MemoryFeed:
         return found
 
     async def poll(self, limit: int, timeout: float) -> Sequence[Raw]:
+        await self._take_over()
         found = self._read(limit)
         if not found and timeout > 0:
             await self._bus.wait_for_change(timeout)
@@ -254,6 +278,10 @@ class _MemoryFeed:
             raise Fenced(f"partition {checkpoint.partition} of {self._name} belongs to another worker now")
         saved = self._group.saved[checkpoint.partition]
         saved.position = checkpoint.position
-        saved.states.update(checkpoint.states)
+        for series, state in checkpoint.states.items():
+            if state is None:
+                saved.states.pop(series, None)
+            else:
+                saved.states[series] = state
         if checkpoint.outputs:
             await self.send(checkpoint.outputs)

@@ -69,6 +69,21 @@ class Metrics:
         self.messages_read = self._counter("messages_read", "Messages read from a topic.", "group", "topic")
         self.messages_sent = self._counter("messages_sent", "Messages put out and acknowledged.", "group")
         self.sessions_restarted = self._counter("sessions_restarted", "Times a worker joined its group anew.", "group")
+        self.messages_lost = self._counter(
+            "messages_lost", "Messages that retention or compaction dropped before they were read.", "group", "topic"
+        )
+        self.messages_passed_over = self._counter(
+            "messages_passed_over",
+            "Times messages did not reach a worker although they are there; it begins anew from its checkpoint.",
+            "group",
+            "topic",
+        )
+        self.topics_rewound = self._counter(
+            "topics_rewound",
+            "Times a topic ended before the saved position and was read from its beginning.",
+            "group",
+            "topic",
+        )
         self.stage_latency = self._histogram(
             "stage_latency_seconds", "From a message's arrival on the topic to its output.", LATENCY_BUCKETS, "group"
         )

@@ -15,6 +15,9 @@ class LoopMetrics:
         self._sent = metrics.messages_sent.labels(group)
         self._dead = metrics.dead_letters.labels(group, topic)
         self._restarted = metrics.sessions_restarted.labels(group)
+        self._lost = metrics.messages_lost.labels(group, topic)
+        self._passed_over = metrics.messages_passed_over.labels(group, topic)
+        self._rewound = metrics.topics_rewound.labels(group, topic)
         self._stage = metrics.stage_latency.labels(group)
         self._record = metrics.record_latency.labels(group)
         self._sensor = metrics.sensor_latency.labels(group)
@@ -40,3 +43,12 @@ class LoopMetrics:
 
     def restarted(self) -> None:
         self._restarted.inc()
+
+    def lost(self, messages: int) -> None:
+        self._lost.inc(messages)
+
+    def passed_over(self) -> None:
+        self._passed_over.inc()
+
+    def rewound(self) -> None:
+        self._rewound.inc()

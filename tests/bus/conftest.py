@@ -59,13 +59,15 @@ class HashStep:
             outputs.append(Output(envelope.partition, self.out, Folded(tick.key, tick.t, folded)))
         return outputs
 
-    def restore(self, partition: int, states: Mapping[str, bytes]) -> None:
+    def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
         for key, data in states.items():
             self.states[key] = msgspec.json.decode(data, type=tuple[int, int])
-        self.owned[partition] = set(states)
+        self.owned.setdefault(partition, set()).update(states)
 
-    def snapshot(self, partition: int) -> dict[str, bytes]:
-        return {key: msgspec.json.encode(self.states[key]) for key in self.changed.pop(partition, set())}
+    def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:
+        changed = self.changed.get(partition, set())
+        given = [changed.pop() for _ in range(min(limit or len(changed), len(changed)))]
+        return {key: msgspec.json.encode(self.states[key]) for key in given}
 
     def resume_at(self, partition: int, consumed: int) -> int:
         return consumed

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import stamina
 
+from driftline.bus import Assignment
 from driftline.errors import BusUnavailable, Unavailable
 from driftline.kafka import KafkaBus, KafkaSettings
 from driftline.loop import LoopSettings, Worker
@@ -82,7 +83,10 @@ class Owner:
     def __init__(self) -> None:
         self.here = asyncio.Event()
 
-    async def assigned(self, partition: int, position: int, states: Mapping[str, bytes]) -> None:
+    async def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
+        """Nothing is saved of it."""
+
+    def assigned(self, assignment: Assignment) -> None:
         self.here.set()
 
     async def revoked(self, partition: int) -> None:

@@ -6,7 +6,7 @@ from contextlib import aclosing, suppress
 
 import pytest
 
-from driftline.bus import Bus, Checkpoint, Output
+from driftline.bus import Assignment, Bus, Checkpoint, Feed, Output, Raw
 from driftline.errors import Fenced, TooManyDeadLetters
 from driftline.loop import LoopSettings, Worker
 from driftline.messages import DEAD_LETTERS, DeadLetter
@@ -114,40 +114,48 @@ class Holder:
     """An owner that notes what it is given."""
 
     def __init__(self) -> None:
-        self.given: dict[int, tuple[int, dict[str, bytes]]] = {}
-        self.changed = asyncio.Event()
+        self.states: dict[int, dict[str, bytes]] = defaultdict(dict)
+        self.given: dict[int, Assignment] = {}
 
-    async def assigned(self, partition: int, position: int, states) -> None:
-        self.given[partition] = (position, dict(states))
-        self.changed.set()
+    async def restore(self, partition: int, states) -> None:
+        for key, state in states.items():
+            if state is None:
+                self.states[partition].pop(key, None)
+            else:
+                self.states[partition][key] = state
+
+    def assigned(self, assignment: Assignment) -> None:
+        self.given[assignment.partition] = assignment
 
     async def revoked(self, partition: int) -> None:
         self.given.pop(partition, None)
-        self.changed.set()
+        self.states.pop(partition, None)
 
-    async def holds(self, count: int) -> None:
+    async def holds(self, count: int, feed: Feed) -> list[Raw]:
+        """What was polled until `count` partitions are ours."""
+        polled: list[Raw] = []
         async with asyncio.timeout(PATIENCE_S):
             while len(self.given) != count:
-                self.changed.clear()
-                await self.changed.wait()
+                polled += await feed.poll(1000, 0.1)
+        return polled
 
 
 async def test_a_checkpoint_is_found_again(world: World):
     await world.bus.publish(world.ticks, sample())
     async with world.bus.join(world.ticks, world.group, holder := Holder()) as feed:
-        await holder.holds(2)
-        await feed.commit(Checkpoint(1, 7, {"a": b"one", "b": b"two"}))
-        await feed.commit(Checkpoint(1, 9, {"a": b"three"}))
-    async with world.bus.join(world.ticks, world.group, again := Holder()):
-        await again.holds(2)
-        assert again.given[1] == (9, {"a": b"three", "b": b"two"})
-        assert again.given[0][1] == {}
+        await holder.holds(2, feed)
+        await feed.commit(Checkpoint(1, 7, {"a": b"one", "b": b"two", "c": b"three"}))
+        await feed.commit(Checkpoint(1, 9, {"a": b"four", "c": None}))
+    async with world.bus.join(world.ticks, world.group, again := Holder()) as feed:
+        await again.holds(2, feed)
+        assert again.given[1] == Assignment(1, 9)
+        assert again.states == {1: {"a": b"four", "b": b"two"}}
 
 
 async def test_who_lost_a_partition_can_not_commit_for_it(world: World):
     await world.bus.publish(world.ticks, sample())
     async with world.bus.join(world.ticks, world.group, first := Holder()) as zombie:
-        await first.holds(2)
+        await first.holds(2, zombie)
         async with world.another.join(world.ticks, world.group, second := Holder()) as feed:
 
             async def polling() -> None:
@@ -155,7 +163,7 @@ async def test_who_lost_a_partition_can_not_commit_for_it(world: World):
                     await zombie.poll(1, 0.1)
 
             task = asyncio.create_task(polling())
-            await second.holds(1)
+            await second.holds(1, feed)
             task.cancel()
             (lost,) = second.given
             with pytest.raises(Fenced):

@@ -5,7 +5,7 @@ what that checkpointed, and reads on from there.
 """
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
@@ -16,16 +16,12 @@ from driftline.messages import state_topic
 
 POSITION = b"@"
 """The key of a partition's position on the state topic; series are named stream/key, so it is free."""
-RESTORE_S = 60.0
+STUCK_S = 60.0
+"""So long without a state while states are read is too long. How long all of them take depends on their number."""
 TRANSACTION_TIMEOUT_MS = 10_000
 
-
-@dataclass(frozen=True)
-class Restored:
-    """What the last checkpoint of a partition holds; no position where there is none."""
-
-    position: int | None
-    states: dict[str, bytes]
+Restore = Callable[[Mapping[str, bytes | None]], Awaitable[None]]
+"""Takes up a part of the states; see `driftline.bus.Owner`."""
 
 
 class Checkpoints:
@@ -40,11 +36,12 @@ class Checkpoints:
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
         )
 
-    async def take_over(self) -> Restored:
-        """Fences the partition's former owner. Raises BusUnavailable and Fenced."""
+    async def take_over(self, restore: Restore) -> int | None:
+        """Fences the partition's former owner and restores its states; returns its position, None where there was no
+        owner before. Raises BusUnavailable and Fenced."""
         await start(self._producer, self._settings)
         try:
-            return await self._restore()
+            return await self._read(restore)
         except BaseException:
             await self.stop()
             raise
@@ -66,24 +63,24 @@ class Checkpoints:
     async def stop(self) -> None:
         await stop(self._producer)
 
-    async def _restore(self) -> Restored:
-        """Reads the partition of the state topic to its end."""
-        position: int | None = None
-        states: dict[str, bytes] = {}
+    async def _read(self, restore: Restore) -> int | None:
+        """Reads the partition of the state topic to its end, in parts: all states at once may not fit into memory."""
+        saved: bytes | None = None
         consumer = reader(self._settings)
         await start(consumer, self._settings)
         try:
             with answering():
-                async with asyncio.timeout(RESTORE_S):
-                    consumer.assign([self._place])
-                    end = (await consumer.end_offsets([self._place]))[self._place]
-                    await consumer.seek_to_beginning(self._place)
+                consumer.assign([self._place])
+                end = (await consumer.end_offsets([self._place]))[self._place]
+                await consumer.seek_to_beginning(self._place)
+                async with asyncio.timeout(STUCK_S) as patience:
                     while await consumer.position(self._place) < end:
-                        for message in (await consumer.getmany(self._place, timeout_ms=200)).get(self._place, ()):
-                            if message.key == POSITION:
-                                position = int(message.value)
-                            else:
-                                states[message.key.decode()] = message.value
+                        found = await consumer.getmany(self._place, timeout_ms=200)
+                        part = {message.key: message.value for message in found.get(self._place, ())}
+                        saved = part.pop(POSITION, saved)
+                        if part:
+                            await restore({key.decode(): state for key, state in part.items()})
+                            patience.reschedule(asyncio.get_running_loop().time() + STUCK_S)
         finally:
             await stop(consumer)
-        return Restored(position, states)
+        return int(saved) if saved is not None else None

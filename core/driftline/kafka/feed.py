@@ -1,18 +1,25 @@
-"""A member of a consumer group, with the checkpoints of the partitions that it owns."""
+"""A member of a consumer group, with the checkpoints of the partitions that it owns.
+
+Aiokafka fetches and hands out messages of a partition from the moment when it is assigned, from wherever it thinks
+best. So an assigned partition is paused, restored aside, and taken over inside of a poll: only what was fetched after
+that seek is ever handed out.
+"""
 
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
-from driftline.bus import Checkpoint, Output, Owner, Raw
+from driftline.bus import Assignment, Checkpoint, Hole, Output, Owner, Raw
 from driftline.errors import Fenced
 from driftline.kafka.checkpoints import Checkpoints
-from driftline.kafka.connection import FETCH_BYTES, FETCH_WAIT_S, STOP_S, KafkaSettings, answering, start, stop
+from driftline.kafka.connection import FETCH_BYTES, FETCH_WAIT_S, STOP_S, KafkaSettings, answering, reader, start, stop
 from driftline.kafka.sending import Sender
 from driftline.kafka.topics import KafkaTopics
 
@@ -20,6 +27,16 @@ log = logging.getLogger(__name__)
 
 GATHERED_BYTES = 256 * 1024
 """A feed that gathers reads when there is so much, or when its time is over."""
+LOOK_S = 5.0
+"""How long a message that must be there may take to be found."""
+
+
+@dataclass(frozen=True)
+class _Restored:
+    """A partition whose former owner is fenced and whose states are restored."""
+
+    checkpoints: Checkpoints
+    assignment: Assignment
 
 
 class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -42,6 +59,7 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
         self._group = group
         self._owner = owner
         self._consumer = _member(settings, group, gather)
+        self._restoring: dict[int, asyncio.Task[_Restored]] = {}
         self._checkpoints: dict[int, Checkpoints] = {}
         self._failure: Exception | None = None
         self._committed: dict[TopicPartition, int] = {}
@@ -55,49 +73,97 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
     async def stop(self) -> None:
         await self._shown()
         await stop(self._consumer)
+        await asyncio.gather(*(self._give_up(partition) for partition in list(self._restoring)))
         await asyncio.gather(*(checkpoints.stop() for checkpoints in self._checkpoints.values()))
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Returns at once: while a listener is awaited aiokafka sends no heartbeats."""
+        self._consumer.pause(*assigned)
+        for place in assigned:
+            self._restoring[place.partition] = asyncio.create_task(self._restore(place))
+
+    async def _restore(self, place: TopicPartition) -> _Restored:
+        checkpoints = Checkpoints(self._settings, self._group, place.partition)
+        saved = await checkpoints.take_over(partial(self._owner.restore, place.partition))
+        try:
+            with answering():
+                first = (await self._consumer.beginning_offsets([place]))[place]
+                end = (await self._consumer.end_offsets([place]))[place]
+        except BaseException:
+            await checkpoints.stop()
+            raise
+        return _Restored(checkpoints, _assignment(place.partition, saved, first, end))
+
+    def _take_over(self) -> None:
+        """Has what is restored by now read on from its position."""
+        for partition in [partition for partition, task in self._restoring.items() if task.done()]:
+            restored = self._restoring.pop(partition).result()
+            self._checkpoints[partition] = restored.checkpoints
+            self._owner.assigned(restored.assignment)
+            place = TopicPartition(self._topic, partition)
+            with answering():
+                self._consumer.seek(place, restored.assignment.position)
+                self._consumer.resume(place)
+
+    async def _give_up(self, partition: int) -> None:
+        """Ends a restore, whether it is done or not."""
+        task = self._restoring.pop(partition)
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled() and task.exception() is None:
+            await task.result().checkpoints.stop()
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Aiokafka logs and forgets what a listener raises, so it is kept for the next poll, whatever it is."""
         try:
-            await asyncio.gather(*(self._assigned(place) for place in assigned))
+            for place in revoked:
+                await self._let_go(place.partition)
         except Exception as error:  # noqa: BLE001
             self._failure = error
 
-    async def _assigned(self, place: TopicPartition) -> None:
-        checkpoints = Checkpoints(self._settings, self._group, place.partition)
-        restored = await checkpoints.take_over()
-        self._checkpoints[place.partition] = checkpoints
-        with answering():
-            first = (await self._consumer.beginning_offsets([place]))[place]
-        if restored.position is not None and restored.position < first:
-            log.warning(
-                "records were dropped by retention before they were read",
-                extra={
-                    "topic": self._topic,
-                    "partition": place.partition,
-                    "position": restored.position,
-                    "first": first,
-                },
-            )
-        begin = max(first, restored.position or 0)
-        await self._owner.assigned(place.partition, begin, restored.states)
-        self._consumer.seek(place, begin)
-
-    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        for place in revoked:
-            await self._owner.revoked(place.partition)
-            await self._shown()
-            checkpoints = self._checkpoints.pop(place.partition, None)
-            if checkpoints is not None:
-                await checkpoints.stop()
+    async def _let_go(self, partition: int) -> None:
+        if partition in self._restoring:
+            await self._give_up(partition)
+        await self._owner.revoked(partition)
+        await self._shown()
+        checkpoints = self._checkpoints.pop(partition, None)
+        if checkpoints is not None:
+            await checkpoints.stop()
 
     async def poll(self, limit: int, timeout: float) -> Sequence[Raw]:
         if self._failure is not None:
             raise self._failure
+        self._take_over()
+        wanted = [TopicPartition(self._topic, partition) for partition in self._checkpoints]
+        if self._restoring and not wanted:
+            await asyncio.wait(self._restoring.values(), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            return []
         with answering():
-            found = await self._consumer.getmany(timeout_ms=int(timeout * 1000), max_records=limit)
-        return [raw(message) for messages in found.values() for message in messages]
+            found = await self._consumer.getmany(*wanted, timeout_ms=int(timeout * 1000), max_records=limit)
+        # Without a partition to ask for, aiokafka gives what it has of any.
+        return [raw(message) for place, messages in found.items() if place in wanted for message in messages]
+
+    def is_restoring(self) -> bool:
+        return bool(self._restoring) or self._consumer.assignment() != {
+            TopicPartition(self._topic, partition) for partition in self._checkpoints
+        }
+
+    async def hole(self, partition: int, missing: range) -> Hole:
+        place = TopicPartition(self._topic, partition)
+        looking = reader(self._settings)
+        await start(looking, self._settings)
+        try:
+            with answering():
+                looking.assign([place])
+                first = (await looking.beginning_offsets([place]))[place]
+                looking.seek(place, max(first, missing.start))
+                # Behind the hole there is a message, so that this need not wait for one.
+                found = await looking.getmany(place, timeout_ms=int(LOOK_S * 1000), max_records=1)
+        finally:
+            await stop(looking)
+        lost = min(max(0, first - missing.start), len(missing))
+        held = next((message.offset for messages in found.values() for message in messages), missing.stop)
+        return Hole(lost, held if held in missing else None)
 
     async def send(self, outputs: Sequence[Output]) -> None:
         await self._topics.ensure({output.topic.name for output in outputs})
@@ -125,6 +191,15 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
             shown, self._committed = self._committed, {}
             with suppress(KafkaError):
                 await self._consumer.commit(shown)
+
+
+def _assignment(partition: int, saved: int | None, first: int, end: int) -> Assignment:
+    """saved: where the last checkpoint says to read on; first and end: what the topic holds."""
+    if saved is None:
+        return Assignment(partition, first)
+    if saved > end:
+        return Assignment(partition, first, rewound=True)
+    return Assignment(partition, max(first, saved), lost=max(0, first - saved))
 
 
 def _member(settings: KafkaSettings, group: str, gather: float) -> AIOKafkaConsumer:

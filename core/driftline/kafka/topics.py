@@ -12,9 +12,12 @@ from aiokafka.errors import LeaderNotAvailableError
 from driftline.errors import BusUnavailable
 from driftline.kafka.connection import KafkaSettings, answering, start, stop
 
-STATE_CONFIG = {"cleanup.policy": "compact", "segment.ms": "600000", "min.cleanable.dirty.ratio": "0.1"}
+BY_ARRIVAL = {"message.timestamp.type": "LogAppendTime"}
+"""Ages are counted from the arrival: by the time of a client whose clock is wrong a segment would be kept for ever, or
+dropped at once."""
+STATE_CONFIG = {"cleanup.policy": "compact", "segment.ms": "600000", "min.cleanable.dirty.ratio": "0.1"} | BY_ARRIVAL
 """What a state topic needs: its newest states are kept for ever, older ones go soon."""
-PLAIN_CONFIG = {"cleanup.policy": "delete"}
+PLAIN_CONFIG = {"cleanup.policy": "delete"} | BY_ARRIVAL
 """What any other needs; how long messages stay is the broker's to say."""
 TOPIC_CONFIG = 1
 """Kafka's mark of a setting that was made for the topic alone."""

@@ -39,10 +39,10 @@ class CourierStep:
         alerts = [envelope.value for envelope in batch]
         return list(dict.fromkeys(Request(alert.stream, alert.kind) for alert in alerts if alert.kind in TRIGGERS))
 
-    def restore(self, partition: int, states: Mapping[str, bytes]) -> None:
+    def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
         """There is no state beside the position."""
 
-    def snapshot(self, partition: int) -> dict[str, bytes]:  # noqa: ARG002
+    def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:  # noqa: ARG002
         return {}
 
     def resume_at(self, partition: int, consumed: int) -> int:  # noqa: ARG002

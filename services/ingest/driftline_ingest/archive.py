@@ -171,14 +171,14 @@ class ArchiveStep(Generic[Timed]):
         partition.changed.add(series)
         return Window(self._packing.kind, *series, pending.first, pending.last, pending.rows)
 
-    def restore(self, partition: int, states: Mapping[str, bytes]) -> None:
-        progress: dict[Series, Progress] = {}
+    def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
+        progress = self._partitions.setdefault(partition, _Partition()).progress
         for name, data in states.items():
             stream, key = name.split("/", 1)
-            progress[stream, key] = msgspec.msgpack.decode(data, type=Progress)
-        self._partitions[partition] = _Partition(progress)
+            if data is not None:
+                progress[stream, key] = msgspec.msgpack.decode(data, type=Progress)
 
-    def snapshot(self, partition: int) -> dict[str, bytes]:
+    def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:  # noqa: ARG002
         owned = self._partitions[partition]
         changed, owned.changed = owned.changed, set()
         return {f"{stream}/{key}": msgspec.msgpack.encode(owned.progress[stream, key]) for stream, key in changed}
