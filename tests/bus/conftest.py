@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from driftline.bus import Bus, Envelope, Output
 from driftline.kafka import KafkaBus, KafkaSettings
@@ -99,6 +101,16 @@ class World:
         self.ticks = ticks(f"ticks-{name}")
         self.folds = folds(f"folds-{name}")
 
+    async def drop(self, partition: int, before: int) -> None:
+        """What retention does with the ticks of a partition before an offset."""
+        if isinstance(self.bus, MemoryBus):
+            self.bus._log(self.ticks.name)[partition].drop_before(before)
+            return
+        admin = AIOKafkaAdminClient(**self.bus.settings.client())
+        await admin.start()
+        await admin.delete_records({TopicPartition(self.ticks.name, partition): RecordsToDelete(before)})
+        await admin.close()
+
 
 def kafka_settings(request: pytest.FixtureRequest) -> KafkaSettings:
     if request.param == "kafka":
@@ -128,3 +140,25 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     yield World(bus, another)
     await bus.close()
     await another.close()
+
+
+class CopyStep:
+    """Puts out what comes; it has no state."""
+
+    def __init__(self, out: Topic[Folded]) -> None:
+        self._out = out
+
+    def step(self, batch: Sequence[Envelope[Folded]]) -> list[Output]:
+        return [Output(envelope.partition, self._out, envelope.value) for envelope in batch]
+
+    def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
+        """There is no state beside the position."""
+
+    def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:
+        return {}
+
+    def resume_at(self, partition: int, consumed: int) -> int:
+        return consumed
+
+    def release(self, partition: int) -> None:
+        """There is no state beside the position."""

@@ -61,6 +61,7 @@ def create_app(
     metrics.registry.register(LaneMetrics(lanes, by_key=settings.metrics_by_key))
     groups: list[tuple[str, Topic[Any]]] = [(GROUP, FORECASTS)]
     jobs: list[Job] = [worker]
+    checks = [Check("bus", bus.check), Check("blends", worker.check)]
     if trainer is None and settings.trainer is not None:
         trainer = open_trainer(settings.trainer, settings.token.get_secret_value() if settings.token else None)
     if trainer is not None:
@@ -75,6 +76,7 @@ def create_app(
         )
         jobs.append(courier)
         groups.append((COURIER, ALERTS))
+        checks.append(Check("retraining requests", courier.check, needed=False))
     jobs.append(LagWatch(bus, groups, metrics))
     feed = PageFeed(bus, settings.page_points)
     if settings.page_points:
@@ -93,7 +95,7 @@ def create_app(
         metrics=metrics,
         streams=streams,
         jobs=jobs,
-        checks=[Check("bus", bus.check)],
+        checks=checks,
         on_death=on_death,
         close=close,
     )

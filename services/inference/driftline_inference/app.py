@@ -90,7 +90,11 @@ def create_app(
         await store.close()
 
     # Without store and cache the edge goes on forecasting, so readiness asks for the bus alone.
-    checks = [Check("bus", bus.check), Check("store", store.answered, needed=False)]
+    checks = [
+        Check("bus", bus.check),
+        Check("forecasts", worker.check),
+        Check("store", store.answered, needed=False),
+    ]
     if cache is not None:
         checks.append(Check("cache", cache.check, needed=False))
     app = create_service(

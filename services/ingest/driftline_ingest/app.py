@@ -76,7 +76,12 @@ def create_app(
         streams=streams,
         jobs=jobs,
         # The archive waits for the store; records are taken meanwhile.
-        checks=[Check("bus", bus.check), Check("store", store.answered, needed=False)],
+        checks=[
+            Check("bus", bus.check),
+            Check("windows", windows.check, needed=False),
+            Check("results", results.check, needed=False),
+            Check("store", store.answered, needed=False),
+        ],
         on_death=on_death,
         close=close,
     )

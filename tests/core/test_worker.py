@@ -1,0 +1,271 @@
+"""The step-and-commit loop on a scripted bus: what it does when polls, commits and assignments meet."""
+
+import asyncio
+from collections import defaultdict
+from contextlib import suppress
+
+import pytest
+
+from driftline.bus import Checkpoint, Hole
+from driftline.errors import BusUnavailable, Fenced, Standstill
+from driftline.loop import STANDSTILL_S, LoopSettings, Unobserved, Worker
+from tests.core.scripted import NUMBERS, Act, Batch, Collecting, Number, ScriptedBus, ScriptedFeed, raw
+
+NEVER = LoopSettings(checkpoint_every=3600.0)
+ALWAYS = LoopSettings(checkpoint_every=0.0)
+
+
+class Counted(Unobserved):
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = defaultdict(int)
+
+    def restarted(self) -> None:
+        self.counts["restarted"] += 1
+
+    def lost(self, messages: int) -> None:
+        self.counts["lost"] += messages
+
+    def passed_over(self) -> None:
+        self.counts["passed over"] += 1
+
+    def rewound(self) -> None:
+        self.counts["rewound"] += 1
+
+
+def at(position: int, *offsets: int, partition: int = 0):
+    """A poll that begins with an assignment."""
+
+    def act(feed: ScriptedFeed) -> Batch:
+        feed.assign(partition, position)
+        return [raw(offset, partition) for offset in offsets]
+
+    return act
+
+
+def bringing(*offsets: int, partition: int = 0):
+    return lambda _: [raw(offset, partition) for offset in offsets]
+
+
+def revoking(partition: int, *offsets: int):
+    async def act(feed: ScriptedFeed) -> Batch:
+        # As Kafka does, while the loop still holds what this poll brings.
+        await feed.owner.revoked(partition)
+        return [raw(offset, partition) for offset in offsets]
+
+    return act
+
+
+class Scene:
+    def __init__(self, *acts: Act, settings: LoopSettings = NEVER) -> None:
+        self.bus = ScriptedBus(*acts)
+        self.step = Collecting()
+        self.counted = Counted()
+        self.now = 0.0
+        self.worker = Worker(
+            "numbers",
+            self.bus,
+            NUMBERS,
+            self.step,
+            settings,
+            observer=self.counted,
+            monotonic=lambda: self.now,
+        )
+
+    async def play(self) -> None:
+        """Until the script is over, then stops the worker in peace."""
+        task = asyncio.create_task(self.worker.run())
+        async with asyncio.timeout(20):
+            over = asyncio.create_task(self.bus.over.wait())
+            await asyncio.wait({task, over}, return_when=asyncio.FIRST_COMPLETED)
+            await self.worker.stop()
+            await task
+            over.cancel()
+
+
+async def test_messages_that_follow_on_are_worked_off_and_nobody_is_asked():
+    scene = Scene(at(3, 3, 4), bringing(5, 6))
+    await scene.play()
+    assert scene.step.worked == [(0, 3), (0, 4), (0, 5), (0, 6)]
+    assert scene.bus.asked == []
+    assert scene.bus.committed == [Checkpoint(0, 7, {"newest": b"6"}, [])]
+
+
+async def test_a_message_that_was_passed_over_begins_the_session_anew_from_the_checkpoint():
+    scene = Scene(at(3, 3, 4), bringing(7, 8), at(3, 3, 4, 5, 6, 7, 8))
+    scene.bus.hole = Hole(lost=0, held=5)
+    await scene.play()
+    assert scene.bus.asked == [(0, range(5, 7))]
+    assert scene.step.worked == [(0, n) for n in (3, 4, 3, 4, 5, 6, 7, 8)]
+    assert scene.counted.counts == {"passed over": 1, "restarted": 1}
+    assert scene.bus.joined == 2
+    assert [checkpoint.position for checkpoint in scene.bus.committed] == [9]
+
+
+async def test_what_retention_dropped_is_counted_and_the_work_goes_on():
+    scene = Scene(at(0, 0), bringing(10, 11))
+    scene.bus.hole = Hole(lost=9, held=None)
+    await scene.play()
+    assert scene.step.worked == [(0, 0), (0, 10), (0, 11)]
+    assert scene.counted.counts == {"lost": 9}
+
+
+async def test_the_marks_of_transactions_are_no_loss_where_outputs_travel_in_transactions():
+    scene = Scene(at(0, 0), bringing(2, 3), settings=LoopSettings(exactly_once=True, exactly_once_every=3600.0))
+    await scene.play()
+    assert scene.counted.counts == {}
+    assert scene.step.worked == [(0, 0), (0, 2), (0, 3)]
+
+
+async def test_a_log_that_begins_again_is_worked_off_from_there():
+    scene = Scene(at(100, 100, 101), bringing(0, 1))
+    await scene.play()
+    assert scene.step.worked == [(0, 100), (0, 101), (0, 0), (0, 1)]
+    assert scene.counted.counts == {"rewound": 1}
+    assert scene.bus.committed[-1].position == 2
+
+
+async def test_every_partition_is_checked_for_itself():
+    scene = Scene(at(0, 0, 1), at(50, 50, partition=1), lambda _: [raw(2), raw(51, 1), raw(3)])
+    await scene.play()
+    assert scene.bus.asked == []
+    assert {c.partition: c.position for c in scene.bus.committed} == {0: 4, 1: 52}
+
+
+async def test_what_a_poll_brought_of_a_partition_that_was_taken_away_meanwhile_is_left_to_its_new_owner():
+    scene = Scene(at(0, 0, 1), revoking(0, 2, 3), bringing())
+    await scene.play()
+    assert scene.step.worked == [(0, 0), (0, 1)]
+    assert scene.bus.committed == [Checkpoint(0, 2, {"newest": b"1"}, [])]
+    assert scene.step.released == [0]
+
+
+async def test_a_partition_that_is_taken_away_while_it_is_restored_is_released():
+    async def restoring(feed: ScriptedFeed) -> Batch:
+        await feed.owner.restore(0, {"a": b"1"})
+        await feed.owner.revoked(0)
+        return []
+
+    scene = Scene(restoring)
+    await scene.play()
+    assert scene.step.restored == [(0, {"a": b"1"})]
+    assert scene.step.released == [0]
+    assert scene.bus.committed == []
+
+
+async def test_a_session_that_ends_while_a_partition_is_restored_releases_it():
+    async def failing(feed: ScriptedFeed) -> Batch:
+        await feed.owner.restore(0, {"a": b"1"})
+        raise BusUnavailable("the broker is away")
+
+    scene = Scene(failing, at(0, 0))
+    await scene.play()
+    # Once as it failed, once in the end.
+    assert scene.step.released == [0, 0]
+    assert scene.step.restored == [(0, {"a": b"1"}), (0, {})]
+
+
+async def test_many_states_are_restored_in_parts_and_others_get_a_turn_between():
+    turns = 0
+
+    async def counting() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def restoring(feed: ScriptedFeed) -> Batch:
+        await feed.owner.restore(0, {f"k{n}": b"1" for n in range(1000)})
+        return at(0, 0)(feed)
+
+    other = asyncio.create_task(counting())
+    scene = Scene(restoring)
+    await scene.play()
+    other.cancel()
+    parts = [states for _, states in scene.step.restored]
+    assert len(set().union(*parts)) == 1000
+    assert max(map(len, parts)) <= 50
+    assert turns >= 20
+
+
+async def test_a_fenced_checkpoint_begins_the_session_anew():
+    scene = Scene(at(0, 0), bringing(1), at(0, 0, 1), settings=ALWAYS)
+    failing = [True]
+
+    async def committing(_: Checkpoint) -> None:
+        if failing.pop() if failing else False:
+            raise Fenced("another worker took the partition over")
+
+    scene.bus.committing = committing
+    await scene.play()
+    assert scene.counted.counts["restarted"] == 1
+    assert scene.bus.committed[-1].position == 2
+
+
+async def test_a_checkpoint_under_way_holds_up_the_next_one_but_not_the_work():
+    scene = Scene(at(0, 0), bringing(1), bringing(2), settings=ALWAYS)
+    under_way: list[int] = []
+
+    async def committing(checkpoint: Checkpoint) -> None:
+        under_way.append(checkpoint.position)
+        assert under_way == [checkpoint.position]
+        # What comes next is sent although this is not written yet.
+        await scene.bus.until(sent=min(checkpoint.position + 1, 3))
+        under_way.remove(checkpoint.position)
+
+    scene.bus.committing = committing
+    await scene.play()
+    assert [checkpoint.position for checkpoint in scene.bus.committed] == [1, 2, 3]
+
+
+async def test_a_clock_of_the_day_that_is_set_back_stops_no_checkpoint():
+    """Timers go by a clock that is never set; the other is for latencies alone."""
+    scene = Scene(at(0, 0), bringing(1), settings=LoopSettings(checkpoint_every=1.0))
+    of_the_day = iter([1e9, *([1e9 - 3600] * 1000)])
+    scene.worker._clock = lambda: next(of_the_day)
+
+    async def two_seconds_later(_: ScriptedFeed) -> Batch:
+        scene.now += 2.0
+        return [raw(2)]
+
+    async def until_written(_: ScriptedFeed) -> Batch:
+        await scene.bus.until(committed=1)
+        return []
+
+    scene.bus.acts += [two_seconds_later, until_written]
+    await scene.play()
+    assert scene.bus.committed[0].position == 3
+
+
+async def test_a_worker_that_stands_still_says_so():
+    scene = Scene(at(0, 0))
+    with pytest.raises(Standstill, match="numbers has not joined its group"):
+        await scene.worker.check()
+    blocked, go = asyncio.Event(), asyncio.Event()
+
+    async def blocking(_: ScriptedFeed) -> Batch:
+        blocked.set()
+        await go.wait()
+        return []
+
+    scene.bus.acts.append(blocking)
+    task = asyncio.create_task(scene.play())
+    await blocked.wait()
+    await scene.worker.check()
+    scene.now += STANDSTILL_S + 1
+    with pytest.raises(Standstill, match="numbers has been standing still for 11 s"):
+        await scene.worker.check()
+    scene.bus.restoring = True
+    with pytest.raises(Standstill, match="numbers is restoring"):
+        await scene.worker.check()
+    go.set()
+    with suppress(Standstill):
+        await task
+
+
+async def test_dead_letters_are_published_before_the_position_moves():
+    scene = Scene(at(0, 0, 1))
+    scene.worker._refuse = lambda number: "odd" if number.n % 2 else None
+    await scene.play()
+    assert [letter.reason for letter in scene.bus.published] == ["odd"]
+    assert scene.bus.committed[-1].position == 2
+    assert [output.message for output in scene.bus.sent] == [Number(0)]
