@@ -4,9 +4,15 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
+import pytest
+import stamina
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError
+
 from driftline.bus import Assignment, Checkpoint, Feed, Hole
+from driftline.errors import BusUnavailable
 from driftline.loop import LoopSettings, Unobserved, Worker
-from tests.bus.conftest import PARTITIONS, CopyStep, HashStep, World, expected, folds
+from tests.bus.conftest import PARTITIONS, CopyStep, HashStep, Tick, World, expected, folds
 from tests.bus.test_contract import FAST, PATIENCE_S, Holder, by_name, collect, only, sample
 
 SAVED = 100
@@ -145,3 +151,37 @@ async def test_the_marks_of_transactions_are_no_lost_messages(world: World):
         await working.stop()
         await task
     assert counted.counts == {}
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("world", ["kafka"], indirect=True)
+async def test_a_topic_that_is_made_anew_under_a_running_worker_is_worked_off(world: World):
+    first, later = sample(times=50), [Tick(tick.key, tick.t + 50) for tick in sample(times=30)]
+    await world.bus.publish(world.ticks, first)
+    counted = Counted()
+    working = Worker(world.group, world.bus, world.ticks, HashStep(world.folds), FAST, observer=counted)
+    task = asyncio.create_task(working.run())
+    await collect(world, len(first))
+    admin = AIOKafkaAdminClient(**world.bus.settings.client())
+    await admin.start()
+    await admin.delete_topics([world.ticks.name])
+    await made(admin, world.ticks.name)
+    await admin.close()
+    await published(world, later)
+    assert by_name(await collect(world, len(first) + len(later))) == only(expected([*first, *later]))
+    await working.stop()
+    await task
+    assert counted.counts["rewound"] >= 1
+
+
+@stamina.retry(on=TopicAlreadyExistsError, attempts=None, timeout=PATIENCE_S, wait_max=0.2)
+async def made(admin: AIOKafkaAdminClient, topic: str) -> None:
+    """The old one may still be going."""
+    (result,) = (await admin.create_topics([NewTopic(topic, PARTITIONS, 1)])).topic_errors
+    if result[1]:
+        raise TopicAlreadyExistsError
+
+
+@stamina.retry(on=BusUnavailable, attempts=None, timeout=PATIENCE_S, wait_max=0.5)
+async def published(world: World, sent: list[Tick]) -> None:
+    await world.bus.publish(world.ticks, sent)

@@ -9,7 +9,7 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from driftline.bus import Envelope, Output, Owner, Raw
 from driftline.errors import PoisonMessage
-from driftline.kafka.connection import KafkaSettings, answering, reader, start, stop
+from driftline.kafka.connection import KafkaSettings, answering, fetch, reader, start, stop
 from driftline.kafka.feed import KafkaFeed, raw
 from driftline.kafka.sending import Sender
 from driftline.kafka.topics import KafkaTopics
@@ -65,7 +65,7 @@ class KafkaBus:
                 await (consumer.seek_to_beginning(*every) if earliest else consumer.seek_to_end(*every))
                 yield []
                 while True:
-                    found = await consumer.getmany(timeout_ms=1000)
+                    found = await fetch(consumer, timeout=1.0)
                     page = [_decoded(topic, raw(message)) for messages in found.values() for message in messages]
                     if page:
                         yield [envelope for envelope in page if envelope is not None]

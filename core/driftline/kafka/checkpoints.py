@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from driftline.bus import Checkpoint
-from driftline.kafka.connection import KafkaSettings, answering, reader, start, stop
+from driftline.kafka.connection import KafkaSettings, answering, fetch, reader, start, stop
 from driftline.kafka.sending import producer, send_all
 from driftline.messages import state_topic
 
@@ -75,7 +75,7 @@ class Checkpoints:
                 await consumer.seek_to_beginning(self._place)
                 async with asyncio.timeout(STUCK_S) as patience:
                     while await consumer.position(self._place) < end:
-                        found = await consumer.getmany(self._place, timeout_ms=200)
+                        found = await fetch(consumer, self._place, timeout=0.2)
                         part = {message.key: message.value for message in found.get(self._place, ())}
                         saved = part.pop(POSITION, saved)
                         if part:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import (
@@ -99,6 +99,17 @@ def reader(settings: KafkaSettings) -> AIOKafkaConsumer:
         fetch_max_wait_ms=int(FETCH_WAIT_S * 1000),
         max_partition_fetch_bytes=FETCH_BYTES,
     )
+
+
+async def fetch(consumer: AIOKafkaConsumer, *places: TopicPartition, timeout: float, limit: int | None = None) -> Any:
+    """By partition the messages that have come of `places`, of all for none; waits at most `timeout` seconds. Raises
+    BusUnavailable and Fenced."""
+    with answering():
+        found = await consumer.getmany(*places, timeout_ms=int(timeout * 1000), max_records=limit)
+    if not found and consumer._fetcher.error_future.done():  # noqa: SLF001
+        # Aiokafka's own task for it has failed. Whoever waits for messages is not told, and would wait for ever.
+        raise BusUnavailable("the broker does not answer: the client has stopped to fetch")
+    return found
 
 
 async def start(client: Any, settings: KafkaSettings) -> None:

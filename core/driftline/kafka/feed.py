@@ -19,7 +19,17 @@ from aiokafka.errors import KafkaError
 from driftline.bus import Assignment, Checkpoint, Hole, Output, Owner, Raw
 from driftline.errors import Fenced
 from driftline.kafka.checkpoints import Checkpoints
-from driftline.kafka.connection import FETCH_BYTES, FETCH_WAIT_S, STOP_S, KafkaSettings, answering, reader, start, stop
+from driftline.kafka.connection import (
+    FETCH_BYTES,
+    FETCH_WAIT_S,
+    STOP_S,
+    KafkaSettings,
+    answering,
+    fetch,
+    reader,
+    start,
+    stop,
+)
 from driftline.kafka.sending import Sender
 from driftline.kafka.topics import KafkaTopics
 
@@ -27,6 +37,8 @@ log = logging.getLogger(__name__)
 
 GATHERED_BYTES = 256 * 1024
 """A feed that gathers reads when there is so much, or when its time is over."""
+METADATA_S = 10.0
+"""How old may be what is known of the topic: one that is made anew is found only when this is over."""
 LOOK_S = 5.0
 """How long a message that must be there may take to be found."""
 
@@ -138,8 +150,7 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._restoring and not wanted:
             await asyncio.wait(self._restoring.values(), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             return []
-        with answering():
-            found = await self._consumer.getmany(*wanted, timeout_ms=int(timeout * 1000), max_records=limit)
+        found = await fetch(self._consumer, *wanted, timeout=timeout, limit=limit)
         # Without a partition to ask for, aiokafka gives what it has of any.
         return [raw(message) for place, messages in found.items() if place in wanted for message in messages]
 
@@ -158,7 +169,7 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
                 first = (await looking.beginning_offsets([place]))[place]
                 looking.seek(place, max(first, missing.start))
                 # Behind the hole there is a message, so that this need not wait for one.
-                found = await looking.getmany(place, timeout_ms=int(LOOK_S * 1000), max_records=1)
+                found = await fetch(looking, place, timeout=LOOK_S, limit=1)
         finally:
             await stop(looking)
         lost = min(max(0, first - missing.start), len(missing))
@@ -214,6 +225,7 @@ def _member(settings: KafkaSettings, group: str, gather: float) -> AIOKafkaConsu
         fetch_max_wait_ms=int(max(FETCH_WAIT_S, gather) * 1000),
         fetch_min_bytes=GATHERED_BYTES if gather else 1,
         max_partition_fetch_bytes=FETCH_BYTES,
+        metadata_max_age_ms=int(METADATA_S * 1000),
     )
 
 

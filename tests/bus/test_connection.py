@@ -1,0 +1,70 @@
+"""What clients of the broker raise, as errors of ours."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import uvloop
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.protocol.fetch import FetchRequest
+
+from driftline.errors import BusUnavailable
+from driftline.kafka.connection import answering
+from tests.bus.conftest import World, expected
+from tests.bus.test_contract import by_name, collect, only, sample, worker
+
+
+async def write_to_what_was_closed() -> None:
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    async with server:
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.transport.abort()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        with answering():
+            writer.write(b"a request")
+
+
+def test_a_connection_that_was_lost_a_moment_ago_is_an_outage_on_uvloop_too():
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, pytest.raises(BusUnavailable, match="closed"):
+        runner.run(write_to_what_was_closed())
+
+
+def test_any_other_error_of_the_program_stays_one():
+    with pytest.raises(RuntimeError, match="a bug"), answering():
+        raise RuntimeError("a bug")
+
+
+LOST = "unable to perform operation on <TCPTransport closed=True reading=False 0x5618346cf1b0>; the handler is closed"
+
+
+@pytest.fixture
+def losing_a_fetch(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Set, the next fetch meets a connection that uvloop has closed: aiokafka's task for fetching fails."""
+    armed, send = asyncio.Event(), AIOKafkaConnection.send
+
+    def losing(connection: AIOKafkaConnection, request: Any, **how: Any) -> Any:
+        if armed.is_set() and isinstance(request, FetchRequest):
+            armed.clear()
+            raise RuntimeError(LOST)
+        return send(connection, request, **how)
+
+    monkeypatch.setattr(AIOKafkaConnection, "send", losing)
+    return armed
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("world", ["kafka"], indirect=True)
+async def test_a_worker_whose_client_has_stopped_to_fetch_begins_anew(world: World, losing_a_fetch: asyncio.Event):
+    sent = sample(times=20)
+    await world.bus.publish(world.ticks, sent[:60])
+    running = worker(world, world.bus)
+    work = asyncio.create_task(running.run())
+    await collect(world, 60)
+    losing_a_fetch.set()
+    await world.bus.publish(world.ticks, sent[60:])
+    assert by_name(await collect(world, len(sent))) == only(expected(sent))
+    assert not losing_a_fetch.is_set()
+    await running.stop()
+    await work
