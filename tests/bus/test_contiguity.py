@@ -153,6 +153,37 @@ async def test_the_marks_of_transactions_are_no_lost_messages(world: World):
     assert counted.counts == {}
 
 
+class LongHolder(Holder):
+    """Restores for longer than the session timeout, whatever it is, and counts how often it had to begin anew."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self.revoked_partitions: list[int] = []
+
+    async def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
+        await asyncio.sleep(self._seconds)
+        await super().restore(partition, states)
+
+    async def revoked(self, partition: int) -> None:
+        self.revoked_partitions.append(partition)
+        await super().revoked(partition)
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("world", ["kafka"], indirect=True)
+async def test_a_restore_that_takes_longer_than_the_session_timeout_keeps_its_partitions(world: World):
+    sent = sample()
+    await world.bus.publish(world.ticks, sent)
+    await saved(world, lambda _: 0)
+    async with world.bus.join(
+        world.ticks, world.group, holder := LongHolder(1.5 * world.bus.settings.session_timeout)
+    ) as feed:
+        found = await polled(feed, holder, len(sent))
+        assert holder.revoked_partitions == []
+    assert all(offsets == list(range(len(offsets))) for offsets in found.values())
+
+
 @pytest.mark.kafka
 @pytest.mark.parametrize("world", ["kafka"], indirect=True)
 async def test_a_topic_that_is_made_anew_under_a_running_worker_is_worked_off(world: World):

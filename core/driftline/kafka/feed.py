@@ -39,6 +39,9 @@ GATHERED_BYTES = 256 * 1024
 """A feed that gathers reads when there is so much, or when its time is over."""
 METADATA_S = 10.0
 """How old may be what is known of the topic: one that is made anew is found only when this is over."""
+MARKS_S = 10.0
+"""Every transaction leaves a mark between messages. Where nothing else was found, so long the next are taken for marks,
+as long as the client has read on without a break."""
 LOOK_S = 5.0
 """How long a message that must be there may take to be found."""
 
@@ -73,6 +76,9 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer = _member(settings, group, gather)
         self._restoring: dict[int, asyncio.Task[_Restored]] = {}
         self._checkpoints: dict[int, Checkpoints] = {}
+        self._next: dict[int, int] = {}
+        self._skipped: dict[int, range] = {}
+        self._marked: dict[int, float] = {}
         self._failure: Exception | None = None
         self._committed: dict[TopicPartition, int] = {}
         self._showing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -111,6 +117,7 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
         for partition in [partition for partition, task in self._restoring.items() if task.done()]:
             restored = self._restoring.pop(partition).result()
             self._checkpoints[partition] = restored.checkpoints
+            self._next[partition] = restored.assignment.position
             self._owner.assigned(restored.assignment)
             place = TopicPartition(self._topic, partition)
             with answering():
@@ -152,7 +159,11 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
             return []
         found = await fetch(self._consumer, *wanted, timeout=timeout, limit=limit)
         # Without a partition to ask for, aiokafka gives what it has of any.
-        return [raw(message) for place, messages in found.items() if place in wanted for message in messages]
+        for place in wanted:
+            if messages := found.get(place):
+                self._skipped[place.partition] = range(self._next[place.partition], messages[0].offset)
+                self._next[place.partition] = messages[-1].offset + 1
+        return [raw(message) for place in wanted for message in found.get(place, ())]
 
     def is_restoring(self) -> bool:
         return bool(self._restoring) or self._consumer.assignment() != {
@@ -160,6 +171,15 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
         }
 
     async def hole(self, partition: int, missing: range) -> Hole:
+        now = asyncio.get_running_loop().time()
+        if missing == self._skipped.get(partition) and now < self._marked.get(partition, now):
+            return Hole(lost=0, held=None)
+        hole = await self._look(partition, missing)
+        if hole == Hole(lost=0, held=None):
+            self._marked[partition] = now + MARKS_S
+        return hole
+
+    async def _look(self, partition: int, missing: range) -> Hole:
         place = TopicPartition(self._topic, partition)
         looking = reader(self._settings)
         await start(looking, self._settings)
