@@ -39,9 +39,10 @@ GATHERED_BYTES = 256 * 1024
 """A feed that gathers reads when there is so much, or when its time is over."""
 METADATA_S = 10.0
 """How old may be what is known of the topic: one that is made anew is found only when this is over."""
+MARKS = 4
 MARKS_S = 10.0
-"""Every transaction leaves a mark between messages. Where nothing else was found, so long the next are taken for marks,
-as long as the client has read on without a break."""
+"""Every transaction leaves a mark between messages. Where nothing else was found, so long the next few at once are taken
+for marks, too, as long as the client has read on without a break."""
 LOOK_S = 5.0
 """How long a message that must be there may take to be found."""
 
@@ -172,7 +173,8 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def hole(self, partition: int, missing: range) -> Hole:
         now = asyncio.get_running_loop().time()
-        if missing == self._skipped.get(partition) and now < self._marked.get(partition, now):
+        unbroken = missing == self._skipped.get(partition) and len(missing) <= MARKS
+        if unbroken and now < self._marked.get(partition, now):
             return Hole(lost=0, held=None)
         hole = await self._look(partition, missing)
         if hole == Hole(lost=0, held=None):
