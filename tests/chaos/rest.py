@@ -4,7 +4,7 @@ import asyncio
 import io
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any
 
@@ -36,7 +36,7 @@ class StillLacking(Exception):
 
 
 @asynccontextmanager
-async def _bus(brokers: str) -> Any:
+async def bus_at(brokers: str) -> AsyncIterator[KafkaBus]:
     bus = KafkaBus(KafkaSettings(brokers))
     try:
         yield bus
@@ -69,7 +69,7 @@ async def _read(
 
 
 async def _follow(brokers: str, topic: Topic[Any], found: Published, acknowledged: np.ndarray, until: float) -> None:
-    async with _bus(brokers) as bus, aclosing(bus.tail(topic, earliest=True)) as pages:
+    async with bus_at(brokers) as bus, aclosing(bus.tail(topic, earliest=True)) as pages:
         while (patience := min(_patience(found, acknowledged), until - time.monotonic())) > 0:
             try:
                 async with asyncio.timeout(patience):
@@ -87,7 +87,7 @@ def _patience(found: Published, acknowledged: np.ndarray) -> float:
 async def places(brokers: str, scene: Scene, missing: set[tuple[int, int]]) -> dict[tuple[int, int], str]:
     """Where records lie on their topic, of those that are there: partition and offset."""
     found: dict[tuple[int, int], str] = {}
-    async with _bus(brokers) as bus, aclosing(bus.tail(RECORDS, earliest=True)) as pages:
+    async with bus_at(brokers) as bus, aclosing(bus.tail(RECORDS, earliest=True)) as pages:
         while len(found) < len(missing):
             try:
                 async with asyncio.timeout(DONE_S * 2):
