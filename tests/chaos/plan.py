@@ -16,6 +16,8 @@ LONG_S = (7.0, 12.0)
 """Pauses longer than the session timeout (6 s): the paused one loses its partitions meanwhile."""
 BROKER = "kafka"
 BROKER_PAUSE_S = (0.2, 7.0)
+BROKER_SHARE = 0.4
+"""How often it has its turn, beside the others: while it is away nothing else can happen."""
 LONG_SHARE = 0.5
 KILL_SHARE = 0.55
 TRAIN_EVERY_S = (8.0, 30.0)
@@ -50,6 +52,8 @@ def _disturbances(chance: random.Random, seconds: float, targets: Sequence[str])
     now = FIRST_S
     while now < seconds:
         for target in chance.sample(list(targets), len(targets)):
+            if target == BROKER and chance.random() > BROKER_SHARE:
+                continue
             act = _disturbance(chance, max(now, free_at[target]), target)
             free_at[target] = act.end + SETTLE_S
             now += chance.uniform(*BETWEEN_S)
