@@ -50,10 +50,17 @@ class Killed:
     def __str__(self) -> str:
         lost = self.forecasts.lacks(self.acknowledged), self.blends.lacks(self.acknowledged)
         first = ", ".join(f"{self.forecasts.scene.name(key)}/{tick}: {at}" for (key, tick), at in self.places.items())
+        repeats = self.forecasts.messages - self.forecasts.names
         return (
-            f"{int(self.acknowledged.sum()):,} acknowledged, {lost[0]:,} without a forecast, {lost[1]:,} without a "
-            f"blend; {self.forecasts.messages - self.forecasts.names:,} repeats; {first}"
+            f"{int(self.acknowledged.sum()):,} acknowledged; {lost[0]:,} without a forecast, after {self.stretches} "
+            f"restarts; {lost[1]:,} without a blend; {repeats:,} repeats; {first}"
         )
+
+    @property
+    def stretches(self) -> int:
+        """How many separate stretches of time are missing: so many restarts lost something."""
+        ticks = sorted({tick for _, tick in self.forecasts.missing(self.acknowledged)})
+        return sum(tick - 1 not in ticks for tick in ticks)
 
 
 async def killed(folder: Path, *, kills: int, seed: int = 0, keys: int = KEYS) -> Killed:
