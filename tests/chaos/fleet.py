@@ -8,10 +8,11 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -62,6 +63,7 @@ class Fleet:
         self._told: dict[str, str] = {}
         self._up: set[str] = set()
         self._paused: set[str] = set()
+        self._begun: set[asyncio.Task[None]] = set()
         self._began = time.monotonic()
 
     @property
@@ -85,15 +87,17 @@ class Fleet:
     async def up(self, **told: str) -> None:
         """Starts all, and returns when all are ready. told: settings of all services, until the next `turn`."""
         self._told = told
-        await self._stack.up(())
+        await self._unbroken(self._stack.up(()))
         self._up |= {KAFKA, STORE}
         for name in self.services:
             await self.start(name)
-        await self.ready()
+        if unready := await self.unready():
+            raise NotReady("; ".join(unready))
 
-    async def ready(self, within: float = READY_S) -> None:
-        """Returns when every service says that it can work. Raises NotReady naming the first that doesn't."""
-        await asyncio.gather(*(self._ready(name, within) for name in self.services))
+    async def unready(self, within: float = READY_S) -> list[str]:
+        """Returns when every service says that it can work, or after so many seconds, with those that don't."""
+        found = await asyncio.gather(*(self._ready(name, within) for name in self.services), return_exceptions=True)
+        return [f"{name}: {error!r}" for name, error in zip(self.services, found, strict=True) if error is not None]
 
     async def _ready(self, name: str, within: float) -> None:
         async with httpx.AsyncClient(base_url=self.url(name), timeout=5) as client:
@@ -107,14 +111,27 @@ class Fleet:
 
     async def start(self, name: str) -> None:
         if name == KAFKA:
-            await asyncio.to_thread(broker.start, self._folder(KAFKA), self._ports.kafka)
+            await self._unbroken(self._start_kafka())
         elif name == STORE:
-            await asyncio.to_thread(objects.start, self._folder(STORE), self._ports.s3)
-            # Its queues live in memory alone, unlike those of a store that is rented.
-            await objects.prepare(self.folder, self._ports.s3, BUCKET)
+            await self._unbroken(self._start_store())
         else:
             self._start_service(name)
         self._up.add(name)
+
+    async def _unbroken(self, starting: Coroutine[Any, Any, None]) -> None:
+        """What has begun to start is there in a moment, whoever is cancelled meanwhile: `down` waits for it."""
+        task = asyncio.create_task(starting)
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+        await asyncio.shield(task)
+
+    async def _start_kafka(self) -> None:
+        await asyncio.to_thread(broker.start, self._folder(KAFKA), self._ports.kafka)
+
+    async def _start_store(self) -> None:
+        await asyncio.to_thread(objects.start, self._folder(STORE), self._ports.s3)
+        # Its queues live in memory alone, unlike those of a store that is rented.
+        await objects.prepare(self.folder, self._ports.s3, BUCKET)
 
     def _start_service(self, name: str) -> None:
         service, _, _ = name.partition(SECOND)
@@ -186,8 +203,9 @@ class Fleet:
         if pid is not None:
             os.kill(pid, signal.SIGCONT)
 
-    def down(self) -> None:
+    async def down(self) -> None:
         """Ends everything by its id, at once: nothing here is needed again. What a trainer has begun ends with it."""
+        await asyncio.gather(*self._begun, return_exceptions=True)
         for name in (*self.services, STORE, KAFKA):
             if (pid := self._pid(name)) is not None:
                 os.kill(pid, signal.SIGKILL)

@@ -28,6 +28,8 @@ KEYS = 300
 HORIZON = (1, 10, 60)
 DOWN_S = 4.0
 BUSY = 3
+BUSY_S = 900
+LOOP = f"import time\nend = time.monotonic() + {BUSY_S}\nwhile time.monotonic() < end: pass"
 WARM_UP_TICKS = 12
 """Ticks until the states are as large as they get while this lasts."""
 CLOSE_TICKS = 2
@@ -80,7 +82,7 @@ async def killed(folder: Path, *, kills: int, seed: int = 0, keys: int = KEYS) -
             watching.cancel()
         return await _judged(scene, fleet, loader)
     finally:
-        fleet.down()
+        await fleet.down()
 
 
 async def _kill(fleet: Fleet, loader: Loader, kills: int) -> None:
@@ -105,7 +107,7 @@ async def _caught_up(fleet: Fleet, loader: Loader, ticks: int) -> None:
 
 @asynccontextmanager
 async def _busy() -> AsyncIterator[None]:
-    loops = [await asyncio.create_subprocess_exec(sys.executable, "-c", "while True: pass") for _ in range(BUSY)]
+    loops = [await asyncio.create_subprocess_exec(sys.executable, "-c", LOOP) for _ in range(BUSY)]
     try:
         yield
     finally:

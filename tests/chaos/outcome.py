@@ -115,5 +115,5 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, str]]:
     yield "restarts nobody caused", ", ".join(f"{name} {count}" for name, count in sorted(ended.items())) or "none"
     still = max((watch.longest for watch in outcome.watches.values()), default=0.0)
     yield "longest standstill while green", f"{still:.0f} s"
-    yield "longest recovery", f"{blends.waited:.1f} s from the door to the blend"
+    yield "longest recovery", f"{blends.waited:.1f} s from the door to the blend of {blends.slowest}"
     yield "verdict", "passed" if outcome.passed else "FAILED"

@@ -47,6 +47,8 @@ class Published:
     """[keys, ticks, width]: what it was when it came first."""
     waited: float = 0.0
     """The longest that a record waited for what is made of it, from the door to the topic; in seconds."""
+    slowest: str = ""
+    """Its name."""
     strange: list[str] = field(default_factory=list)
     """Names that nobody sent."""
     differing: set[str] = field(default_factory=set)
@@ -66,8 +68,8 @@ class Published:
             return None
         self._reach(place[1])
         self.times[place] += 1
-        if self.times[place] == 1:
-            self.waited = max(self.waited, waited)
+        if self.times[place] == 1 and waited > self.waited:
+            self.waited, self.slowest = waited, f"{key}/{t}"
         return place
 
     def _reach(self, tick: int) -> None:

@@ -46,7 +46,7 @@ async def chaos(settings: ChaosSettings, folder: Path) -> Outcome:
         with rest.environment(objects.credentials(folder)):
             return await _run(settings, scene, fleet)
     finally:
-        fleet.down()
+        await fleet.down()
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -133,11 +133,7 @@ async def _judge(
     settings: ChaosSettings,
     exactly_once_from: int | None,
 ) -> Outcome:
-    acknowledged, unready = loader.acknowledged, []
-    try:
-        await fleet.ready()
-    except (NotReady, httpx.HTTPError) as error:
-        unready.append(f"{type(error).__name__}: {error}")
+    acknowledged, unready = loader.acknowledged, await fleet.unready()
     forecasts, blends = await rest.published(fleet.brokers, scene, acknowledged)
     windows, results = await rest.archived(fleet.endpoint, scene, acknowledged)
     missing = outcomes.first_missing((forecasts, blends), acknowledged)
