@@ -15,6 +15,7 @@ from pathlib import Path
 import stamina
 from rich.console import Console
 
+from tests.chaos.fleet import NotReady
 from tests.chaos.outcome import Outcome, table
 from tests.chaos.run import chaos
 from tests.chaos.settings import ChaosSettings, read
@@ -50,6 +51,9 @@ def main() -> int:
     console.print(f"seed {settings.seed}, {settings.seconds:g} s, logs in {folder}", markup=False, soft_wrap=True)
     try:
         outcome = asyncio.run(_run(settings, folder))
+    except NotReady as error:
+        console.print(f"chaos could not begin: {error}\nlogs: {folder}", markup=False, soft_wrap=True)
+        return 1
     except (KeyboardInterrupt, asyncio.CancelledError):
         return INTERRUPTED
     report(outcome, folder)

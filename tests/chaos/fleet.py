@@ -97,7 +97,8 @@ class Fleet:
     async def unready(self, within: float = READY_S) -> list[str]:
         """Returns when every service says that it can work, or after so many seconds, with those that don't."""
         found = await asyncio.gather(*(self._ready(name, within) for name in self.services), return_exceptions=True)
-        return [f"{name}: {error!r}" for name, error in zip(self.services, found, strict=True) if error is not None]
+        failed = [(name, error) for name, error in zip(self.services, found, strict=True) if error is not None]
+        return [f"{name}: {error!r}; its log ends: {self._last_words(name)}" for name, error in failed]
 
     async def _ready(self, name: str, within: float) -> None:
         async with httpx.AsyncClient(base_url=self.url(name), timeout=5) as client:

@@ -135,8 +135,10 @@ async def _judge(
 ) -> Outcome:
     acknowledged, unready = loader.acknowledged, await fleet.unready()
     forecasts, blends = await rest.published(fleet.brokers, scene, acknowledged)
-    windows, results = await rest.archived(fleet.endpoint, scene, acknowledged)
     missing = outcomes.first_missing((forecasts, blends), acknowledged)
+    # A result of what is missing is not waited for.
+    patience = rest.QUIET_S if missing else rest.REST_S
+    windows, results = await rest.archived(fleet.endpoint, scene, acknowledged, patience)
     return Outcome(
         seed=settings.seed,
         phases=settings.phases,
