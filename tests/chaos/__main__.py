@@ -38,7 +38,7 @@ def report(outcome: Outcome, folder: Path) -> None:
         console.print(str(restart), markup=False, soft_wrap=True)
     for complaint in outcome.complaints():
         console.print(complaint, markup=False, soft_wrap=True)
-    if not outcome.passed:
+    if not outcome.passed or outcome.restarts:
         console.print(f"logs: {folder}; again: CHAOS_SEED={outcome.seed} make chaos", markup=False, soft_wrap=True)
 
 
@@ -57,7 +57,7 @@ def main() -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):
         return INTERRUPTED
     report(outcome, folder)
-    if outcome.passed:
+    if outcome.passed and not outcome.restarts:
         shutil.rmtree(folder, ignore_errors=True)
     return 0 if outcome.passed else 1
 

@@ -57,6 +57,8 @@ class Fleet:
         self.done: Counter[tuple[str, str]] = Counter()
         """Acts, by name and kind."""
         self.services = tuple(services)
+        self.began_in = 0.0
+        """Seconds that all services took until they were ready, when nothing disturbed them."""
         self._ports = Ports.free()
         self._own = {name: broker.free_port() for name in services if name not in SERVICES}
         self._stack = Stack(folder, folder / "streams", ports=self._ports, environment=environment)
@@ -89,10 +91,12 @@ class Fleet:
         self._told = told
         await self._unbroken(self._stack.up(()))
         self._up |= {KAFKA, STORE}
+        began = time.monotonic()
         for name in self.services:
             await self.start(name)
         if unready := await self.unready():
             raise NotReady("; ".join(unready))
+        self.began_in = time.monotonic() - began
 
     async def unready(self, within: float = READY_S) -> list[str]:
         """Returns when every service says that it can work, or after so many seconds, with those that don't."""

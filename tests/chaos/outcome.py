@@ -22,6 +22,8 @@ class Outcome:
     seed: int
     phases: Sequence[tuple[str, float]]
     """Delivery and seconds of each."""
+    pace: float
+    """See `tests.chaos.plan.draw`."""
     acknowledged: np.ndarray
     forecasts: Forecasts
     blends: Blends
@@ -95,7 +97,7 @@ def table(outcome: Outcome) -> Table:
 def _rows(outcome: Outcome) -> Iterator[tuple[str, str]]:
     forecasts, blends, acknowledged = outcome.forecasts, outcome.blends, outcome.acknowledged
     yield "seed", str(outcome.seed)
-    yield "seconds", f"{sum(seconds for _, seconds in outcome.phases):g}"
+    yield "seconds", f"{sum(seconds for _, seconds in outcome.phases):g}, {outcome.pace:.1f} times as long between acts"
     yield "delivery", ", ".join(f"{delivery} {seconds:g} s" for delivery, seconds in outcome.phases)
     for name in DISTURBED:
         done = {kind: count for (who, kind), count in sorted(outcome.acts.items()) if who == name}

@@ -39,15 +39,18 @@ class Act:
         return self.at + self.seconds
 
 
-def draw(seed: str, seconds: float, targets: Sequence[str]) -> list[Act]:
-    """All acts of a phase, in order; each is over when the phase is. Every target has its turn about equally often."""
-    chance = random.Random(seed)
-    acts = [act for act in _disturbances(chance, seconds, targets) if act.end <= seconds]
-    acts += _trainings(chance, seconds)
+def draw(seed: str, seconds: float, targets: Sequence[str], pace: float = 1.0) -> list[Act]:
+    """All acts of a phase, in order; each is over when the phase is. Every target has its turn about equally often.
+
+    pace: so many times longer is the time between acts, on a machine where everything takes longer to begin.
+    """
+    disturbances = _disturbances(random.Random(seed), seconds, targets, pace)
+    acts = [act for act in disturbances if act.end <= seconds]
+    acts += _trainings(random.Random(f"{seed} trainings"), seconds, pace)
     return sorted(acts, key=lambda act: act.at)
 
 
-def _disturbances(chance: random.Random, seconds: float, targets: Sequence[str]) -> Iterator[Act]:
+def _disturbances(chance: random.Random, seconds: float, targets: Sequence[str], pace: float) -> Iterator[Act]:
     free_at = dict.fromkeys(targets, FIRST_S)
     now = FIRST_S
     while now < seconds:
@@ -55,8 +58,8 @@ def _disturbances(chance: random.Random, seconds: float, targets: Sequence[str])
             if target == BROKER and chance.random() > BROKER_SHARE:
                 continue
             act = _disturbance(chance, max(now, free_at[target]), target)
-            free_at[target] = act.end + SETTLE_S
-            now += chance.uniform(*BETWEEN_S)
+            free_at[target] = act.end + SETTLE_S * pace
+            now += chance.uniform(*BETWEEN_S) * pace
             yield act
 
 
@@ -68,9 +71,9 @@ def _disturbance(chance: random.Random, at: float, target: str) -> Act:
     return Act(at, target, "pause", chance.uniform(*(LONG_S if chance.random() < LONG_SHARE else SHORT_S)))
 
 
-def _trainings(chance: random.Random, seconds: float) -> Iterator[Act]:
+def _trainings(chance: random.Random, seconds: float, pace: float) -> Iterator[Act]:
     """A new batch model is asked for: what the archived windows cause are speed models."""
     at = chance.uniform(0, TRAIN_EVERY_S[0])
     while at < seconds:
         yield Act(at, "trainer", "train")
-        at += chance.uniform(*TRAIN_EVERY_S)
+        at += chance.uniform(*TRAIN_EVERY_S) * pace

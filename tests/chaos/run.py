@@ -26,6 +26,8 @@ WINDOW = 12
 RETRAIN_EVERY = 480
 SERVICES = tuple(name for name in DISTURBED if name not in {KAFKA, STORE})
 MODELS_S = 240.0
+QUICK_S = 12.0
+"""Where the services need longer to begin, there is more time between the acts: else nothing is ever at work."""
 WARM_UP_S = 3.0
 """Records flow before the first act."""
 
@@ -60,10 +62,11 @@ def _environment(folder: Path) -> dict[str, str]:
 
 async def _run(settings: ChaosSettings, scene: Scene, fleet: Fleet) -> Outcome:
     phases = settings.phases
-    plans = [draw(f"{settings.seed} {delivery}", seconds, DISTURBED) for delivery, seconds in phases]
     loader, sampler, exactly_once_from = Loader(scene, fleet.url("ingest")), Sampler(fleet), None
     await fleet.up(DRIFTLINE_DELIVERY=phases[0][0])
     await first_models(fleet, scene)
+    pace = max(1.0, fleet.began_in / QUICK_S)
+    plans = [draw(f"{settings.seed} {delivery}", seconds, DISTURBED, pace) for delivery, seconds in phases]
     async with asyncio.TaskGroup() as group:
         background = [group.create_task(job) for job in (fleet.supervise(), sampler.run())]
         loading = group.create_task(loader.run())
@@ -75,7 +78,7 @@ async def _run(settings: ChaosSettings, scene: Scene, fleet: Fleet) -> Outcome:
             await _disturb(fleet, scene, plan, seconds)
         loader.stop()
         await loading
-        found = await _judge(scene, fleet, loader, sampler, settings, exactly_once_from)
+        found = await _judge(scene, fleet, loader, sampler, settings, exactly_once_from, pace)
         for task in background:
             task.cancel()
     return found
@@ -132,6 +135,7 @@ async def _judge(
     sampler: Sampler,
     settings: ChaosSettings,
     exactly_once_from: int | None,
+    pace: float,
 ) -> Outcome:
     acknowledged, unready = loader.acknowledged, await fleet.unready()
     forecasts, blends = await rest.published(fleet.brokers, scene, acknowledged)
@@ -142,6 +146,7 @@ async def _judge(
     return Outcome(
         seed=settings.seed,
         phases=settings.phases,
+        pace=pace,
         acknowledged=acknowledged,
         forecasts=forecasts,
         blends=blends,

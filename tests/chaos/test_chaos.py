@@ -21,4 +21,4 @@ async def test_a_minute_of_chaos_loses_nothing(tmp_path: Path):
     assert list(outcome.complaints()) == []
     assert outcome.swaps > 2
     assert outcome.windows.files > 0
-    assert sum(outcome.acts.values()) > 20
+    assert sum(outcome.acts.values()) >= 4

@@ -63,6 +63,7 @@ def outcome(scene: Scene) -> Outcome:
     return Outcome(
         seed=1,
         phases=[("at_least_once", 30.0)],
+        pace=1.0,
         acknowledged=np.full(KEYS, TICKS),
         forecasts=forecasts,
         blends=blends,

@@ -27,6 +27,13 @@ def test_every_target_has_its_turns_none_twice_at_once_and_all_are_over_at_the_e
         assert all(after.at >= before.end + SETTLE_S for before, after in pairwise(mine))
 
 
+def test_on_a_slow_machine_the_same_acts_come_more_slowly():
+    quick, slow = draw("1", 300, DISTURBED), draw("1", 300, DISTURBED, pace=3.0)
+    assert 2 * len(slow) < len(quick)
+    first = [[(act.target, act.kind, act.seconds) for act in acts if act.kind != "train"][:5] for acts in (quick, slow)]
+    assert sorted(first[0]) == sorted(first[1])
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_half_a_minute_is_enough_to_disturb_nearly_everything(seed: int):
     assert len(Counter(act.target for act in draw(str(seed), 30, DISTURBED))) >= len(DISTURBED) - 2
