@@ -97,7 +97,8 @@ def table(outcome: Outcome) -> Table:
 def _rows(outcome: Outcome) -> Iterator[tuple[str, str]]:
     forecasts, blends, acknowledged = outcome.forecasts, outcome.blends, outcome.acknowledged
     yield "seed", str(outcome.seed)
-    yield "seconds", f"{sum(seconds for _, seconds in outcome.phases):g}, {outcome.pace:.1f} times as long between acts"
+    yield "seconds", f"{sum(seconds for _, seconds in outcome.phases):g}"
+    yield "time between acts", f"{outcome.pace:.1f} times the usual"
     yield "delivery", ", ".join(f"{delivery} {seconds:g} s" for delivery, seconds in outcome.phases)
     for name in DISTURBED:
         done = {kind: count for (who, kind), count in sorted(outcome.acts.items()) if who == name}
