@@ -5,7 +5,7 @@ RUN := .venv/bin
 # For `make images`, such as --network=host.
 BUILD_FLAGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo check test docs kafka up down images compose-test bench bench-swap bench-keys bench-deployments accuracy clean
+.PHONY: help setup setup-dev demo check test docs kafka up down images compose-test bench bench-swap bench-keys bench-deployments accuracy chaos clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -30,6 +30,9 @@ test: setup-dev ## all tests, with a real Kafka and a real S3 server; inference'
 	$(RUN)/python -m pytest
 	@$(PYTHON) scripts/bootstrap.py requirements-tflite-runtime.txt .venv-tflite-runtime constraints-tflite-runtime.txt
 	.venv-tflite-runtime/bin/python -m pytest tests/inference -o pythonpath=". services/trainer cli"
+
+chaos: setup-dev ## kill and pause everything under load for CHAOS_S=300 s, and judge that nothing was lost; CHAOS_SEED=N again
+	@$(RUN)/python -m tests.chaos
 
 docs: setup ## the reference: writes docs/reference/ from the definitions themselves
 	$(RUN)/python -m scripts.reference

@@ -108,12 +108,17 @@ class Stack:
         if self._brokers is None:
             processes.stop(self.folder / "kafka", "kafka")
 
-    def start(self, service: str, replica: str = "", port: int | None = None) -> str:
-        """Starts one service, or another replica of it; returns the name of its log and pid file."""
+    def start(
+        self, service: str, replica: str = "", port: int | None = None, environment: Mapping[str, str] | None = None
+    ) -> str:
+        """Starts one service, or another replica of it; returns the name of its log and pid file.
+
+        environment: what this process alone is told.
+        """
         name = service + replica
         command = [sys.executable, "-m", f"driftline_{service}"]
-        environment = self._settings(service) | ({} if port is None else {"DRIFTLINE_PORT": str(port)})
-        processes.start(self.folder, name, command, environment)
+        own = ({} if port is None else {"DRIFTLINE_PORT": str(port)}) | dict(environment or {})
+        processes.start(self.folder, name, command, self._settings(service) | own)
         return name
 
     def signal(self, name: str, number: signal.Signals) -> None:
