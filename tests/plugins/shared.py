@@ -27,7 +27,7 @@ def shared(request: pytest.FixtureRequest) -> Shared:
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Fetches Kafka's jars before workers do so side by side."""
     config = session.config
-    if not hasattr(config, WORKER) and not config.option.collectonly and config.option.markexpr != "unit":
+    if getattr(config.option, "numprocesses", None) and config.option.markexpr != "unit":
         with suppress(Unavailable):
             broker.jars()
 

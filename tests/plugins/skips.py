@@ -9,7 +9,7 @@ import pytest
 ALLOWED = {
     r"needs an engine: make compose-test": "CI runs one deployment, by make compose-smoke",
     r"it is a picture": "a block of README that nobody types",
-    r"it would run itself": "README names make test, and this is it",
+    r"it would run itself": "README names make unit and make test, and this is one of them",
     r"it needs a container engine; .*": "make compose-smoke does what the block says",
     r"it needs a model of the reader's own; .*": "tests/cli/test_models.py imports one",
     r"it names a version that is the reader's own; .*": "tests/inference/test_pin.py pins one",
