@@ -23,6 +23,7 @@ FOLDERS = {
     "k8s": "process",
     "observe": "process",
     "page": "browser",
+    "plugins": "process",
     "rest": "process",
     "security": "process",
     "trainer": "training",
@@ -84,8 +85,8 @@ class Guard:
 _guard = Guard()
 
 
-def folder(item: pytest.Item) -> str:
-    return item.path.relative_to(TESTS).parts[0]
+def folder(item: pytest.Item) -> str | None:
+    return item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else None
 
 
 def costs(item: pytest.Item) -> str | None:
@@ -96,7 +97,7 @@ def costs(item: pytest.Item) -> str | None:
     by_fixture = [FIXTURES[name] for name in getattr(item, "fixturenames", ()) if name in FIXTURES]
     if by_fixture:
         return by_fixture[0]
-    return None if item.get_closest_marker("unit") else FOLDERS.get(folder(item))
+    return None if item.get_closest_marker("unit") else FOLDERS.get(folder(item) or "")
 
 
 @pytest.hookimpl(tryfirst=True)
