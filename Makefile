@@ -2,10 +2,12 @@
 SHELL := /bin/sh
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RUN := .venv/bin
+# How many tests run beside each other: most of them wait for a broker, a store or a service.
+WORKERS ?= 4
 # For `make images`, such as --network=host.
 BUILD_FLAGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo check test docs kafka up down images compose-test bench bench-swap bench-keys bench-deployments accuracy chaos clean
+.PHONY: help setup setup-dev demo check unit test docs kafka up down images compose-smoke compose-test bench bench-swap bench-keys bench-deployments accuracy chaos clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -26,10 +28,13 @@ check: setup-dev ## format, lint, types, boundaries, Kubernetes manifests, alert
 	$(RUN)/lint-imports
 	$(RUN)/python -m pytest -q tests/k8s tests/observe
 
+unit: setup-dev ## what needs no Java, no training and no browser, in a minute
+	$(RUN)/python -m pytest -n 2 -m unit
+
 test: setup-dev ## all tests, with a real Kafka and a real S3 server; inference's on both TensorFlow Lite runtimes
-	$(RUN)/python -m pytest
+	$(RUN)/python -m pytest -n $(WORKERS)
 	@$(PYTHON) scripts/bootstrap.py requirements-tflite-runtime.txt .venv-tflite-runtime constraints-tflite-runtime.txt
-	.venv-tflite-runtime/bin/python -m pytest tests/inference -o pythonpath=". services/trainer cli"
+	.venv-tflite-runtime/bin/python -m pytest -n 2 tests/inference -o pythonpath=". services/trainer cli"
 
 chaos: setup-dev ## kill and pause everything under load for CHAOS_S=300 s, and judge that nothing was lost; CHAOS_SEED=N again
 	@$(RUN)/python -m tests.chaos
@@ -51,6 +56,9 @@ images: ## the four container images, for this machine; `docker buildx bake` mak
 	  service=$${each%%:*}; \
 	  DOCKER_BUILDKIT=1 docker build -q $(BUILD_FLAGS) --build-arg SERVICE=$$service --build-arg EXTRAS="$${each#*:}" -t driftline/$$service:0.1.0 .; \
 	done
+
+compose-smoke: setup-dev ## one of them, everything on one machine, from nothing to a swapped model
+	@$(RUN)/python -m tests.compose --smoke
 
 compose-test: setup-dev ## the compose deployments on the machine's container engine, or on one that is started for it (root, Debian)
 	@$(RUN)/python -m tests.compose

@@ -24,6 +24,7 @@ REQUIREMENTS, VENV, CONSTRAINTS = (
 )
 PYTHON = VENV / "bin" / "python"
 DEBIAN_WHEELS = Path("/usr/share/python-wheels")
+PIP_INSTALL: list[str | Path] = [PYTHON, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -39,10 +40,22 @@ def main() -> None:
     if run([PYTHON, "-m", "pip", "--version"], quiet=True):
         install_pip()
     say(f"installing {REQUIREMENTS.name}; the first time it takes some minutes")
-    command = [PYTHON, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    if run([*command, "-c", CONSTRAINTS, "-r", REQUIREMENTS]):
+    packages = ["-c", CONSTRAINTS, "-r", REQUIREMENTS]
+    if not by_uv(packages) and run([*PIP_INSTALL, *packages]):
         sys.exit("pip could not install the packages; what it says stands above")
     stamp.write_text(wanted)
+
+
+def by_uv(packages: list[str | Path]) -> bool:
+    """With uv, which takes a tenth of pip's time. Not where pip is told of an index of somebody's own: uv reads other
+    settings."""
+    told = subprocess.run([PYTHON, "-m", "pip", "config", "list"], check=False, capture_output=True, text=True)  # noqa: S603
+    if any(setting in told.stdout for setting in ("index", "proxy")):
+        return False
+    if run([*PIP_INSTALL, "-c", ROOT / "constraints.txt", "uv"], quiet=True):
+        return False
+    settings = {"UV_HTTP_TIMEOUT": "180"} | ({"UV_SYSTEM_CERTS": "1"} if CERTIFICATES.exists() else {})
+    return not run([PYTHON, "-m", "uv", "pip", "install", "-q", "--python", PYTHON, *packages], **settings)
 
 
 def fingerprint() -> str:

@@ -15,6 +15,7 @@ from driftline_cli.__main__ import app
 from driftline_cli.broker import free_port
 from tests.cli.test_doctor import driftline, nobody
 
+pytestmark = pytest.mark.process
 PATIENCE_S = 120
 DEFINITION = "name: a\ntime: {column: t, period: 1s}\ntarget: y\n"
 

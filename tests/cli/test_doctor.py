@@ -13,6 +13,8 @@ from driftline.messages import ALERTS, Alert, state_topic
 from driftline_cli.broker import free_port
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.process
+
 
 def driftline(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

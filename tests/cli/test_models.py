@@ -21,11 +21,14 @@ from driftline_inference.app import create_app
 from driftline_inference.models import Models
 from driftline_inference.settings import InferenceSettings
 from driftline_inference.versions import Fetcher
-from driftline_trainer.fit import Task, Trained, train
+from driftline_trainer.fit import Task, Trained
 from driftline_trainer.publish import current, publish
 from tests.conftest import ROOT
 from tests.serving import served
+from tests.shared import Shared
+from tests.trained import trained_once
 
+pytestmark = pytest.mark.process
 MODEL = "outdoor-temperature.batch"
 TOKEN = "hush"  # noqa: S105 - a test's
 
@@ -69,9 +72,10 @@ def stream() -> StreamDefinition:
 
 
 @pytest.fixture(scope="module")
-def trained(stream: StreamDefinition) -> Trained:
+def trained(shared: Shared, stream: StreamDefinition) -> Trained:
     quick = stream.model_copy(update={"training": stream.training.model_copy(update={"epochs": 1, "units": (8,)})})
-    return train(Task(quick, read_file(ROOT / "data" / "la-haute-borne.parquet", stream).take(slice(0, 2000))))
+    rows = read_file(ROOT / "data" / "la-haute-borne.parquet", stream).take(slice(0, 2000))
+    return trained_once(shared, Task(quick, rows))
 
 
 @pytest.fixture

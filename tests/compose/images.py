@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -118,17 +118,38 @@ def ours(base_of_pi: str | None) -> None:
         list(pool.map(lambda task: service(*task), tasks))
 
 
-def everything(*, emulating: bool) -> None:
-    """Raises Unfit where foreign images can neither be pulled nor be made."""
+def of_edge_centric() -> None:
+    """What that deployment runs, for this machine. Raises Unfit where foreign images can neither be had nor be made."""
+    registry = base()
+    # The stand-ins wait for Debian and Go, ours for Python's packages.
+    with ThreadPoolExecutor(1) as beside:
+        made = beside.submit(official, [name for name in OFFICIAL if name != "caddy"], registry=registry)
+        ours(None)
+        made.result()
+
+
+def base() -> bool:
+    """Gets or makes what our images are made on; returns whether an image registry can be reached."""
     registry = pulled(PYTHON)
     if not there(PYTHON):
         stand_in_python(PYTHON, HERE)
+    return registry
+
+
+def official(names: Iterable[str], *, registry: bool) -> None:
+    """Gets these images, or makes stand-ins for them."""
+    absent = [name for name in names if not there(OFFICIAL[name]) and not (registry and pulled(OFFICIAL[name]))]
+    if absent:
+        standins(absent)
+
+
+def everything(*, emulating: bool) -> None:
+    """Raises Unfit where foreign images can neither be pulled nor be made."""
+    registry = base()
     base_of_pi = None
     if emulating and HERE != PI:
         base_of_pi = PYTHON if registry else f"{PYTHON}-{PI}"
         if not registry and not there(base_of_pi):
             stand_in_python(base_of_pi, PI)
     ours(base_of_pi)
-    absent = [name for name, tag in OFFICIAL.items() if not there(tag) and not (registry and pulled(tag))]
-    if absent:
-        standins(absent)
+    official(OFFICIAL, registry=registry)

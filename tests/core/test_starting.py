@@ -12,6 +12,7 @@ from driftline_cli.broker import free_port
 from tests.conftest import ROOT
 from tests.started import Started
 
+pytestmark = pytest.mark.process
 EVERYWHERE = {"DRIFTLINE_HOST": "0.0.0.0"}  # noqa: S104 - what an image's services listen on
 SERVICES = ("ingest", "inference", "combiner", "trainer")
 

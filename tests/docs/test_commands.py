@@ -48,7 +48,7 @@ class NotTyped:
 README: dict[str, Typed | NotTyped] = {
     "EDGE (Raspberry Pi)                                              CLOUD (EC2)": NotTyped("it is a picture"),
     "make demo": Typed("demo-report/rolling-error.png", 900),
-    "make test": NotTyped("it would run itself"),
+    "make unit": NotTyped("it would run itself"),
     "make up": Typed("accepted", 600, SERVICES),
     "curl -X POST localhost:8004/v1/jobs -H 'Content-Type: application/json' \\": Typed('"id"', 60, SERVICES),
     "cp compose/.env.example compose/.env && make images": NotTyped(
@@ -85,17 +85,24 @@ def test_every_block_is_typed_or_has_its_reason(page: str):
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """This tree as somebody who just cloned it has it, but for the packages, which are installed already."""
     found = tmp_path_factory.mktemp("clone")
-    listed = ["git", "ls-files", "-z", "-co", "--exclude-standard"]
-    told = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=False)
-    if told.returncode:
-        pytest.skip("this tree is no git checkout, so what belongs to it is not known")
-    for name in filter(None, told.stdout.split("\0")):
+    for name in _files():
         if (ROOT / name).exists():
             (found / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, found / name)
     _lend_packages(found)
     yield found
     run("make down", found, 120)
+
+
+def _files() -> list[str]:
+    """What belongs to this tree: as git has it, or, where it is no checkout, all that is not hidden."""
+    listed = ["git", "ls-files", "-z", "-co", "--exclude-standard"]
+    told = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=False)
+    if not told.returncode:
+        return [name for name in told.stdout.split("\0") if name]
+    places = [path for path in ROOT.iterdir() if not path.name.startswith(".") and path.name != "demo-report"]
+    files = [inner for place in places for inner in (place.rglob("*") if place.is_dir() else [place])]
+    return [path.relative_to(ROOT).as_posix() for path in files if path.is_file() and "__pycache__" not in path.parts]
 
 
 def _lend_packages(tree: Path) -> None:

@@ -30,11 +30,13 @@ from driftline_inference.cache import Cache
 from driftline_inference.models import Models
 from driftline_inference.settings import InferenceSettings
 from driftline_inference.versions import Fetcher
-from driftline_trainer.fit import Task, Trained, train
+from driftline_trainer.fit import Task, Trained
 from driftline_trainer.publish import Current, current, publish
 from tests.conftest import ROOT
 from tests.faults.link import Link, linked
 from tests.s3_server import S3Server
+from tests.shared import Shared
+from tests.trained import trained_once
 
 T = TypeVar("T")
 POLL_S = 0.2
@@ -56,8 +58,8 @@ def rows(stream: StreamDefinition) -> Rows:
 
 
 @pytest.fixture(scope="session")
-def versions(stream: StreamDefinition, rows: Rows) -> list[Trained]:
-    return [train(Task(stream, rows.take(slice(0, count)))) for count in (2000, 2400)]
+def versions(shared: Shared, stream: StreamDefinition, rows: Rows) -> list[Trained]:
+    return [trained_once(shared, Task(stream, rows.take(slice(0, count)))) for count in (2000, 2400)]
 
 
 class Log(Generic[T]):

@@ -18,9 +18,11 @@ from driftline.tables import Rows, read_file
 from driftline_inference.cache import Cache
 from driftline_inference.models import Models
 from driftline_inference.versions import Fetcher
-from driftline_trainer.fit import Task, Trained, train
+from driftline_trainer.fit import Task, Trained
 from driftline_trainer.publish import current, publish
 from tests.conftest import ROOT
+from tests.shared import Shared
+from tests.trained import trained_once
 
 SIGNER = Signer(new_key())
 STRANGER = Signer(new_key())
@@ -32,11 +34,16 @@ KEPT = ROOT / ".test-models"
 """Models of the last run that had TensorFlow, for the run with the other runtime, which has none."""
 
 
-def kept(name: str, make: Callable[[], T], kind: type[T]) -> T:
+def kept(shared: Shared, name: str, make: Callable[[], T], kind: type[T]) -> T:
+    """What `make` gives, which needs TensorFlow: once a run, or as the last run that had it has left it."""
     place = KEPT / f"{name}.msgpack"
-    if importlib.util.find_spec("tensorflow") is not None:
-        place.parent.mkdir(exist_ok=True)
+
+    def keep(_: Path) -> None:
+        KEPT.mkdir(exist_ok=True)
         place.write_bytes(msgspec.msgpack.encode(make()))
+
+    if importlib.util.find_spec("tensorflow") is not None:
+        shared.once(f"kept-{name}", keep)
     return msgspec.msgpack.decode(place.read_bytes(), type=kind)
 
 
@@ -48,10 +55,12 @@ def stream(temperature: StreamDefinition) -> StreamDefinition:
 
 
 @pytest.fixture(scope="module")
-def versions(stream: StreamDefinition) -> list[Trained]:
+def versions(shared: Shared, stream: StreamDefinition) -> list[Trained]:
     rows: Rows = read_file(ROOT / "data" / "la-haute-borne.parquet", stream)
     parts = [rows.take(slice(0, count)) for count in (2000, 2400)]
-    return [kept(f"mlp-{len(part)}", partial(train, Task(stream, part)), Trained) for part in parts]
+    return [
+        kept(shared, f"mlp-{len(part)}", partial(trained_once, shared, Task(stream, part)), Trained) for part in parts
+    ]
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from driftline_inference.models import Models
 from driftline_inference.step import ForecastLane
 from driftline_trainer.importing import Meaning, import_model
 from tests.inference.conftest import SIGNER, kept, new_models
+from tests.shared import Shared
 
 LAGS, COLUMNS = 3, ("y", "x")
 SCALING = ColumnScaling(offset=[10.0, 0.0], scale=[4.0, 2.0], target_offset=10.0, target_scale=4.0)
@@ -50,8 +51,8 @@ def make_while_lstm() -> Foreign:
 
 
 @pytest.fixture(scope="module")
-def foreign() -> Foreign:
-    return kept("while-lstm", make_while_lstm, Foreign)
+def foreign(shared: Shared) -> Foreign:
+    return kept(shared, "while-lstm", make_while_lstm, Foreign)
 
 
 def test_a_model_for_one_row_gives_every_row_its_own_output(foreign: Foreign):

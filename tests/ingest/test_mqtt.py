@@ -149,6 +149,7 @@ async def until_followed(broker: Broker, bus: MemoryBus, place: str = "tank", **
         await received(bus, 1)
 
 
+@pytest.mark.process
 async def test_ten_thousand_messages_and_nothing_lost_through_restarts(broker: Broker, tmp_path: Path):
     bus, store = MemoryBus(capacity=20_000), tmp_path / "store"
     async with ingest(broker, bus, store):
@@ -166,6 +167,7 @@ async def test_ten_thousand_messages_and_nothing_lost_through_restarts(broker: B
         assert await received(bus, 10_000) == {float(n) for n in range(10_000)}
 
 
+@pytest.mark.process
 async def test_replicas_of_one_group_divide_the_messages(broker: Broker, tmp_path: Path):
     buses = [MemoryBus(), MemoryBus()]
     async with (
@@ -188,6 +190,7 @@ async def divided(buses: list[MemoryBus], count: int) -> list[set[float]]:
     return found
 
 
+@pytest.mark.process
 async def test_a_stream_that_is_added_is_followed_and_the_others_lose_nothing(broker: Broker, tmp_path: Path):
     bus, folder = MemoryBus(), tmp_path / "streams"
     folder.mkdir()
@@ -235,6 +238,7 @@ def guarded(tmp_path: Path) -> Iterator[Broker]:
     found.stop()
 
 
+@pytest.mark.process
 async def test_tls_and_a_password_are_spoken(guarded: Broker, tmp_path: Path):
     bus, cert = MemoryBus(), str(tmp_path / "cert.pem")
     door = {"mqtt_tls": True, "mqtt_ca_file": cert, "mqtt_username": "sensor", "mqtt_password": "hush"}
@@ -247,6 +251,7 @@ async def test_tls_and_a_password_are_spoken(guarded: Broker, tmp_path: Path):
 
 # The client library leaves the socket of a handshake that failed to the garbage collector.
 @pytest.mark.filterwarnings("ignore:unclosed <ssl:ResourceWarning")
+@pytest.mark.process
 @pytest.mark.parametrize("wrong", [{"mqtt_password": "guessed"}, {"mqtt_ca_file": None}])
 async def test_a_door_with_a_wrong_password_or_no_trust_in_the_broker_takes_nothing(
     guarded: Broker, tmp_path: Path, wrong: dict[str, object], caplog: pytest.LogCaptureFixture

@@ -1,11 +1,14 @@
 """What trains is what serves: the same code, record by record."""
 
 import numpy as np
+import pytest
 
 from driftline.definition import StreamDefinition
 from driftline.features import History, Layout, observe
 from driftline.tables import Rows
 from driftline_trainer import dataset
+
+pytestmark = pytest.mark.unit
 
 
 def series(rows: Rows, key: str, count: int) -> Rows:

@@ -19,10 +19,17 @@ def trained(quick: StreamDefinition, rows: Rows) -> Trained:
     return train(Task(quick, rows.take(slice(0, 12_000))))
 
 
+@pytest.fixture(scope="module")
+def tuned(trained: Trained, quick: StreamDefinition, rows: Rows) -> Trained:
+    """What was learned on goes on with newer rows, scored beside its parent."""
+    return train(Task(quick, rows.take(slice(12_000, 16_000)), trained.weights, trained.model))
+
+
 @pytest.mark.parametrize("architecture", ["mlp", "lstm", "gru"])
 def test_every_architecture_runs_on_the_edge_and_several_horizons_at_once(quick, rows: Rows, architecture: str):
     training = quick.training.model_copy(update={"architecture": architecture, "epochs": 1})
-    stream = quick.model_copy(update={"training": training, "horizon": (1, 6)})
+    # What has a memory is unrolled: few lags, since the converter takes seconds for each.
+    stream = quick.model_copy(update={"training": training, "horizon": (1, 6), "lags": 4})
     found = train(Task(stream, rows.take(slice(0, 3000))))
     interpreter = Interpreter(found.model)
     assert interpreter.outputs == 2
@@ -41,16 +48,14 @@ def test_made_again_it_is_the_same(trained: Trained, quick: StreamDefinition, ro
     assert again.weights == trained.weights
 
 
-def test_fine_tuning_goes_on_from_the_parent_and_is_scored_beside_it(trained: Trained, quick, rows: Rows):
-    tuned = train(Task(quick, rows.take(slice(12_000, 16_000)), trained.weights, trained.model))
+def test_fine_tuning_goes_on_from_the_parent_and_is_scored_beside_it(trained: Trained, tuned: Trained, quick):
     assert tuned.metrics["parent_rmse"] != tuned.metrics["rmse"]
     assert tuned.metrics["parent_rmse"] == pytest.approx(tuned.metrics["rmse"], rel=0.2)
     assert tuned.weights != trained.weights
     assert tuned.rows == quick.retraining.records
 
 
-def test_a_sample_of_what_was_learned_goes_along_and_is_renewed_a_tenth(trained: Trained, quick, rows: Rows):
-    tuned = train(Task(quick, rows.take(slice(12_000, 16_000)), trained.weights, trained.model))
+def test_a_sample_of_what_was_learned_goes_along_and_is_renewed_a_tenth(trained: Trained, tuned: Trained, quick):
     before, after = (unpack(found.weights)[2] for found in (trained, tuned))
     assert before.inputs.shape == after.inputs.shape == (quick.retraining.replay, before.inputs.shape[1])
     new = (before.inputs != after.inputs).any(axis=1).mean()

@@ -6,6 +6,8 @@ import pytest
 from driftline.definition import Gate
 from driftline_trainer.gate import judge
 
+pytestmark = pytest.mark.unit
+
 HORIZON = (1, 6)
 
 

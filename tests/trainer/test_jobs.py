@@ -18,6 +18,7 @@ from driftline_trainer.settings import TrainerSettings
 from driftline_trainer.trainer import Trainer
 from tests.trainer.test_trainer import HISTORY, PATIENCE_S, archive, working
 
+pytestmark = pytest.mark.usefixtures("lent")
 LEASE_S = 60.0
 
 

@@ -10,14 +10,16 @@ from driftline.definition import StreamDefinition
 from driftline.folder import FolderStore
 from driftline.manifest import Usage
 from driftline.tables import Rows
-from driftline_trainer.fit import Task, Trained, train
+from driftline_trainer.fit import Task, Trained
 from driftline_trainer.prune import prune
 from driftline_trainer.publish import current, publish
+from tests.shared import Shared
+from tests.trained import trained_once
 
 
 @pytest.fixture(scope="module")
-def made(quick: StreamDefinition, rows: Rows) -> Trained:
-    return train(Task(quick, rows.take(slice(0, 2000))))
+def made(shared: Shared, quick: StreamDefinition, rows: Rows) -> Trained:
+    return trained_once(shared, Task(quick, rows.take(slice(0, 2000))))
 
 
 @pytest.fixture

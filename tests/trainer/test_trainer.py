@@ -21,6 +21,8 @@ from driftline.manifest import Manifest, Pointer
 from driftline.metrics import Metrics
 from driftline.tables import Rows
 from driftline_trainer.app import create_app
+from driftline_trainer.fit import Task
+from driftline_trainer.process import TrainingProcess
 from driftline_trainer.publish import current, publish
 from driftline_trainer.settings import TrainerSettings
 from driftline_trainer.trainer import Trainer
@@ -40,7 +42,20 @@ class Running:
 
 
 @pytest.fixture
-async def running(tmp_path: Path, quick: StreamDefinition, rows: Rows) -> AsyncIterator[Running]:
+async def running(lent: None, tmp_path: Path, quick: StreamDefinition, rows: Rows) -> AsyncIterator[Running]:
+    async with run(tmp_path, quick, rows) as found:
+        yield found
+
+
+@pytest.fixture
+async def running_apart(tmp_path: Path, quick: StreamDefinition, rows: Rows) -> AsyncIterator[Running]:
+    """With a training process of its own."""
+    async with run(tmp_path, quick, rows) as found:
+        yield found
+
+
+@asynccontextmanager
+async def run(tmp_path: Path, quick: StreamDefinition, rows: Rows) -> AsyncIterator[Running]:
     store = FolderStore(tmp_path / "store")
     await store.put(HISTORY, tables.encode(rows.take(slice(0, 8000)), quick))
     (tmp_path / "data").mkdir()
@@ -88,10 +103,10 @@ async def test_a_batch_job_publishes_and_the_speed_model_begins_with_it(running:
     assert told["metrics"]["skill"] > 0
 
 
-async def test_training_never_blocks_the_event_loop(running: Running, quick: StreamDefinition):
-    job = await running.trainer.submit(quick.name, "batch", "local.parquet")
+async def test_training_never_blocks_the_event_loop(running_apart: Running, quick: StreamDefinition):
+    job = await running_apart.trainer.submit(quick.name, "batch", "local.parquet")
     beats = 0
-    waiting = asyncio.create_task(running.trainer.wait(job.id))
+    waiting = asyncio.create_task(running_apart.trainer.wait(job.id))
     while not waiting.done():
         await asyncio.wait({waiting}, timeout=0.01)
         beats += 1
@@ -204,14 +219,16 @@ async def test_a_history_that_can_not_be_had_fails_the_job_with_its_reason(runni
     assert "history" in ended.reason
 
 
-async def test_a_training_process_that_dies_fails_its_job_and_the_next_one_works(running: Running, quick):
-    job = await running.trainer.submit(quick.name, "batch", "local.parquet")
+async def test_a_training_process_that_dies_fails_its_job_and_the_next_one_works(running_apart: Running, quick):
+    job = await running_apart.trainer.submit(quick.name, "batch", "local.parquet")
     async for attempt in stamina.retry_context(on=LookupError, attempts=None, timeout=30, wait_max=0.1):
         with attempt:
-            os.kill(_training_process(running.trainer), signal.SIGKILL)
-    ended = await running.trainer.wait(job.id)
+            os.kill(_training_process(running_apart.trainer), signal.SIGKILL)
+    ended = await running_apart.trainer.wait(job.id)
     assert (ended.state, ended.reason) == ("failed", "the training process died; the next job gets a new one")
-    again = await running.trainer.wait((await running.trainer.submit(quick.name, "batch", "local.parquet")).id)
+    again = await running_apart.trainer.wait(
+        (await running_apart.trainer.submit(quick.name, "batch", "local.parquet")).id
+    )
     assert again.state == "published"
     assert again.submitted <= again.started <= again.ended
 
@@ -258,11 +275,11 @@ async def test_what_is_asked_wrongly_is_said_so(running: Running, quick: StreamD
     assert (await running.client.get("/v1/jobs/none")).status_code == 404
 
 
-async def test_of_two_trainers_that_publish_at_once_one_sees_that_it_lost(tmp_path, quick, rows: Rows):
-    from driftline_trainer.fit import Task, train  # noqa: PLC0415
-
+async def test_of_two_trainers_that_publish_at_once_one_sees_that_it_lost(
+    training_process: TrainingProcess, tmp_path: Path, quick: StreamDefinition, rows: Rows
+):
     store = FolderStore(tmp_path)
-    one, two = (train(Task(quick, rows.take(slice(0, n)))) for n in (3000, 3500))
+    one, two = [await training_process.train(Task(quick, rows.take(slice(0, n)))) for n in (3000, 3500)]
 
     async def put(trained) -> Manifest:
         return await publish(store, quick, "batch", trained, signer=None, before=None, parent=None, windows={}, now=0.0)
@@ -275,6 +292,7 @@ async def test_of_two_trainers_that_publish_at_once_one_sees_that_it_lost(tmp_pa
     assert manifests.decode(pointer.body, Pointer, "pointer").version == winners[0].version
 
 
+@pytest.mark.usefixtures("lent")
 async def test_a_candidate_that_the_gate_refuses_is_kept_with_its_report(tmp_path: Path, quick, rows: Rows):
     """A network that learns with a wild rate is worse than persistence."""
     training = quick.training.model_copy(update={"learning_rate": 30.0, "patience": 2})

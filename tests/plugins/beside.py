@@ -1,0 +1,44 @@
+"""How tests run beside each other in several workers: a module stays together, since its tests share fixtures.
+
+What takes longest begins first: a run is no shorter than its longest part.
+"""
+
+from collections.abc import Sequence
+
+import pytest
+
+LONGEST = ("tests/docs/test_commands.py", "tests/trainer/test_trainer.py", "tests/e2e", "tests/trainer", "tests/faults")
+"""Modules and folders, longest first; the others follow in the order of their paths."""
+APART = ("tests/e2e/test_other_streams.py", "tests/rest", "tests/k8s")
+"""Modules and folders whose tests share nothing dear, so that each may run anywhere."""
+
+
+def is_in(nodeid: str, places: Sequence[str]) -> bool:
+    return any(nodeid.startswith((f"{place}/", f"{place}::")) for place in places)
+
+
+def unit_of_work(nodeid: str) -> str:
+    """What the tests of one unit have in common; a unit is run by one worker, in order."""
+    return nodeid if is_in(nodeid, APART) else nodeid.split("::", maxsplit=1)[0]
+
+
+def rank(nodeid: str) -> int:
+    return next((place for place, name in enumerate(LONGEST) if is_in(nodeid, (name,))), len(LONGEST))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: rank(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Of pytest-xdist, where a run has several workers."""
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - a run with one worker does without
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return unit_of_work(nodeid)
+
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
