@@ -9,6 +9,7 @@ DriftlineError
 │   ├── BusUnavailable        the broker is away or did not acknowledge
 │   └── StoreUnavailable      the object store is away
 ├── NotFound                  no object under that key
+├── Unstorable                the object store will never take this object: no retry mends it
 ├── Conflict                  a conditional put lost: somebody else was there first
 ├── Fenced                    recoverable: another worker took this partition over
 ├── TooManyDeadLetters        a worker stops itself: its input is mostly garbage
@@ -72,6 +73,10 @@ class StoreUnavailable(Unavailable):
 
 class NotFound(DriftlineError):
     """No object under that key."""
+
+
+class Unstorable(DriftlineError):
+    """The object store will never take this object: its name or its size is beyond what that can hold."""
 
 
 class Conflict(DriftlineError):
