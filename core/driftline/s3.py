@@ -29,7 +29,7 @@ NEVER = {
     *("KeyTooLongError", "KeyTooLong", "InvalidURI", "InvalidObjectName", "EntityTooLarge"),
     *("XMinioInvalidObjectName", "XMinioInvalidResourceName"),
 }
-"""What servers answer to an object that they will never take. Other refusals may be of a clock, a password or a link."""
+"""What servers answer to an object that they will never take; other refusals may be of a clock, a password, a link."""
 LONG_POLL_S = 10
 
 
