@@ -279,6 +279,56 @@ def test_where_a_restart_cuts_a_late_target_makes_no_difference(cut: int, after:
     assert named(written) == named(whole)
 
 
+SENT = st.lists(st.tuples(st.sampled_from("km"), st.integers(-6, 2), st.booleans()), max_size=40)
+"""Of each message its key, how far it is from the newest of that key, and whether it brings the target."""
+IMPATIENT = STREAM.model_copy(update={"patience": 2})
+
+
+def as_sent(sent: list[tuple[str, int, bool]]) -> list[Envelope[Record]]:
+    newest: dict[str, int] = {}
+    found = []
+    for offset, (key, ahead, there) in enumerate(sent):
+        t = max(0, newest.get(key, 0) + ahead)
+        newest[key] = max(t, newest.get(key, 0))
+        found.append(
+            Envelope(0, offset, 0.0, Record("a", key, t, {"y": float(offset) if there else None, "x": 0.0}, 0))
+        )
+    return found
+
+
+def impatient(span: int) -> ArchiveStep[Record]:
+    return ArchiveStep(RecordWindows({"a": IMPATIENT}), lambda _stream, _reason: None, longest_span=span)
+
+
+@given(SENT, st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=3), st.sampled_from([4, 9, 50_000]))
+@settings(deadline=None, max_examples=300)
+def test_late_repeated_and_missing_records_make_the_same_windows_whatever_is_killed(
+    sent: list[tuple[str, int, bool]], restarts: list[tuple[int, int]], span: int
+):
+    messages = as_sent(sent)
+    whole = impatient(span).step(messages)
+    names = [window.name(EDGE) for window in whole]
+    assert len(names) == len(set(names)), "each has a name of its own"
+    archive, position, found = impatient(span), 0, list[Window]()
+    archive.restore(0, {})
+    states: dict[str, bytes] = {}
+    for checkpoint, killed in restarts:
+        found += archive.step(messages[position : max(position, checkpoint)])
+        states |= archive.snapshot(0)
+        saved = archive.resume_at(0, max(position, min(checkpoint, len(messages))))
+        found += archive.step(messages[max(position, checkpoint) : max(position, checkpoint, killed)])
+        archive, position = impatient(span), saved
+        archive.restore(0, states)
+    found += archive.step(messages[position:])
+    contents: dict[str, bytes] = {}
+    for window in found:
+        assert contents.setdefault(window.name(EDGE), content(window)) == content(window)
+    assert contents == named(whole)
+    for key in "km":
+        of_one = [name for name in names if f"/{key}/" in name]
+        assert of_one == sorted(of_one)
+
+
 def rarely(truths: list[int]) -> list[Envelope[Record]]:
     """Single records of a series, an hour apart and each without its target, then truths for some of them; so rarely
     that each is a window of its own."""
