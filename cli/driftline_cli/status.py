@@ -113,7 +113,9 @@ def _wrong(streams: Any) -> Iterator[tuple[str, str]]:
 
 def _models(body: Any) -> Table:
     """The models; members that are computed on the edge stand in no version."""
-    table = _table("Models", "model", "state", "version", "note")
+    edge = body["edge"]
+    title = f"Models on {edge['name']} ({edge['id'] or 'no id yet'})"
+    table = _table(title, "model", "state", "version", "note")
     for model in body["models"]:
         if model["state"] != "built-in":
             name = f"{model['stream']}.{model['member']}"

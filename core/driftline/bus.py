@@ -136,6 +136,10 @@ class Bus(Protocol):
 
         The first page is empty: it says that nothing is missed any more. Raises BusUnavailable."""
 
+    async def read(self, topic: Topic[M]) -> Sequence[Envelope[M]]:
+        """All that lies on a small topic by now, partition by partition; makes it where it is missing. Unreadable
+        messages are skipped. Raises BusUnavailable."""
+
     async def lag(self, topic: Topic[Any], group: str) -> Mapping[int, int]:
         """Per partition the messages after the group's last checkpoint. Raises BusUnavailable."""
 

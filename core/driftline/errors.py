@@ -10,6 +10,7 @@ DriftlineError
 │   ├── StoreUnavailable      the object store is away
 │   └── Standstill            a worker is not working off its input
 ├── NotFound                  no object under that key
+├── Unstorable                the object store will never take this object: no retry mends it
 ├── Conflict                  a conditional put lost: somebody else was there first
 ├── Fenced                    recoverable: another worker took this partition over
 ├── PassedOver                recoverable: messages did not reach the step although the bus still holds them
@@ -78,6 +79,10 @@ class Standstill(Unavailable):
 
 class NotFound(DriftlineError):
     """No object under that key."""
+
+
+class Unstorable(DriftlineError):
+    """The object store will never take this object: its name or its size is beyond what that can hold."""
 
 
 class Conflict(DriftlineError):

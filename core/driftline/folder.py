@@ -1,6 +1,7 @@
 """The object store in a folder: atomic, conditional across processes, watched by the file system's own events."""
 
 import asyncio
+import errno
 import fcntl
 import hashlib
 import os
@@ -8,17 +9,20 @@ import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import watchfiles
 
-from driftline.errors import Conflict, NotFound, StoreUnavailable
+from driftline import object_names
+from driftline.errors import Conflict, NotFound, StoreUnavailable, Unstorable
 from driftline.hints import Hints, Keys, between, hinted
 from driftline.store import Listed, Stored
 
 HIDDEN = "."
 """Names that begin so are ours: the lock, and files that are still being written."""
 PAGE = 500
+NEVER = {errno.ENAMETOOLONG, errno.EILSEQ}
+"""What a file system answers to a name that it will never take."""
 
 
 def etag_of(body: bytes) -> str:
@@ -37,6 +41,8 @@ class FolderStore:
         return None if etag == unless else Stored(body, etag)
 
     async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        if (reason := _refusal(key)) is not None:
+            raise Unstorable(reason)
         await asyncio.to_thread(self._write, self._path(key), body, if_absent, if_match)
         return etag_of(body)
 
@@ -67,10 +73,9 @@ class FolderStore:
         """It holds nothing that must be given back."""
 
     def _path(self, key: str) -> Path:
-        parts = PurePosixPath(key).parts
-        if not parts or any(part in {"/", ".."} or part.startswith(HIDDEN) for part in parts):
-            raise NotFound(f"found key {key!r}, expected a path such as models/stream/member/current.json")
-        return self.root.joinpath(*parts)
+        if (reason := _refusal(key)) is not None:
+            raise NotFound(reason)
+        return self.root / key
 
     def _read(self, path: Path) -> bytes:
         try:
@@ -78,6 +83,8 @@ class FolderStore:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise NotFound(f"no object {path.relative_to(self.root).as_posix()}") from error
         except OSError as error:
+            if error.errno in NEVER:
+                raise NotFound(f"no object {path.relative_to(self.root).as_posix()}") from error
             raise StoreUnavailable(f"{path}: {error.strerror}") from error
 
     def _write(self, path: Path, body: bytes, if_absent: bool, if_match: str | None) -> None:  # noqa: FBT001
@@ -125,12 +132,23 @@ class FolderStore:
             hints.add(between(keys, prefix, suffix))
 
 
+def _refusal(key: str) -> str | None:
+    """Why no object can lie under `key` here, or None."""
+    if any(part.startswith(HIDDEN) for part in key.split("/")):
+        return f"found key {key!r}, expected a path such as models/stream/member/current.json, without hidden names"
+    return object_names.refusal(key)
+
+
 @contextmanager
 def _answering(root: Path) -> Iterator[None]:
-    """A disk that is full, read-only or gone is a store that is away."""
+    """A disk that is full, read-only or gone is a store that is away; a name that no disk takes is none."""
     try:
         yield
     except OSError as error:
+        if error.errno in NEVER:
+            raise Unstorable(
+                f"{error.filename or root}: {error.strerror}, expected a name that the disk takes"
+            ) from error
         raise StoreUnavailable(f"{error.filename or root}: {error.strerror}") from error
 
 

@@ -4,7 +4,7 @@ models/<stream>/<member>/v000042-<sha256 first 12>/model.tflite
 models/<stream>/<member>/v000042-<sha256 first 12>/manifest.json
 models/<stream>/<member>/current.json
 models/<stream>/<member>/quarantine/v000042-<sha256 first 12>.json
-models/<stream>/<member>/edges/<edge>.json
+models/<stream>/<member>/edges/<edge's id>.json
 models/<stream>/<member>/refused/<sha256 first 12>/model.tflite
 models/<stream>/<member>/refused/<sha256 first 12>/report.json
 """
@@ -38,12 +38,15 @@ class Usage(msgspec.Struct, frozen=True):
     """What one edge runs of a model: nothing in use is ever pruned. `since`: seconds since the epoch."""
 
     edge: str
+    """Its id; its name in notes of an edge that knew none yet, which say no `name`."""
     version: str
     former: str | None
     """What a rollback would go back to."""
     pinned: bool
     """Whether it stays on `version` wherever the pointer goes."""
     since: float
+    name: str = ""
+    """What people call the edge."""
 
     @property
     def versions(self) -> set[str]:

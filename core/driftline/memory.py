@@ -189,6 +189,10 @@ class MemoryBus:
             else:
                 await self.wait_for_change()
 
+    async def read(self, topic: Topic[M]) -> Sequence[Envelope[M]]:
+        raws = [raw for log in self._log(topic.name) for raw in log.messages]
+        return [envelope for raw in raws if (envelope := _decoded(topic, raw)) is not None]
+
     async def lag(self, topic: Topic[Any], group: str) -> Mapping[int, int]:
         saved = self._group(topic.name, group).saved
         return {p: log.end - saved[p].position for p, log in enumerate(self._log(topic.name))}

@@ -6,7 +6,7 @@ is null on the wire and NaN or None in memory. A new optional field is compatibl
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
@@ -109,6 +109,12 @@ class StoreEvent(msgspec.Struct, frozen=True):
     """An event in another's envelope."""
 
 
+class EdgeId(msgspec.Struct, frozen=True):
+    """Which edge the bus belongs to: the first on the topic is its id."""
+
+    id: Annotated[str, msgspec.Meta(pattern="^[a-z0-9]{1,64}$")]
+
+
 M = TypeVar("M", bound=msgspec.Struct)
 
 
@@ -148,6 +154,7 @@ RECORDS = Topic("driftline.records.v1", Record, _series)
 FORECASTS = Topic("driftline.forecasts.v1", Forecast, _series)
 BLENDS = Topic("driftline.blends.v1", Blend, _series)
 ALERTS = Topic("driftline.alerts.v1", Alert, _series)
+EDGE = Topic("driftline.edge.v1", EdgeId, lambda _: "edge")
 DEAD_LETTERS = Topic("driftline.dead-letters.v1", DeadLetter, _origin)
 
 

@@ -97,6 +97,11 @@ class Metrics:
             "checkpoint_seconds", "Time to write a checkpoint.", LATENCY_BUCKETS, "group"
         )
         self.windows_archived = self._counter("windows_archived", "Windows written to the store.", "stream", "kind")
+        self.windows_left_out = self._counter(
+            "windows_left_out",
+            "Windows not written to the store: repeated (it has one of that name), never (it will never take it).",
+            *("stream", "kind", "reason"),
+        )
         self.model_info = self._gauge("model_info", "1 for the version that serves.", "stream", "member", "version")
         self.model_swaps = self._counter("model_swaps", "Models swapped in.", "stream", "member", "reason")
         self.models_refused = self._counter("models_refused", "Model versions refused.", "stream", "member", "reason")

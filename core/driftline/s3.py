@@ -15,8 +15,8 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError, SSLError
 
-from driftline import s3_events
-from driftline.errors import Conflict, NotFound, StoreUnavailable
+from driftline import object_names, s3_events
+from driftline.errors import Conflict, NotFound, StoreUnavailable, Unstorable
 from driftline.hints import Hints, Keys, hinted
 from driftline.store import Listed, Stored
 
@@ -25,6 +25,11 @@ log = logging.getLogger(__name__)
 NOT_MODIFIED = 304
 MISSING = {"NoSuchKey", "404", "NotFound"}
 LOST = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
+NEVER = {
+    *("KeyTooLongError", "KeyTooLong", "InvalidURI", "InvalidObjectName", "EntityTooLarge"),
+    *("XMinioInvalidObjectName", "XMinioInvalidResourceName"),
+}
+"""What servers answer to an object that they will never take; other refusals may be of a clock, a password, a link."""
 LONG_POLL_S = 10
 
 
@@ -61,9 +66,13 @@ class S3Store:
                     return Stored(await body.read(), _etag(found))
         except _NotModifiedError:
             return None
+        except Unstorable as error:
+            raise NotFound(f"no object {key}") from error
 
     async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         condition = {"IfNoneMatch": "*"} if if_absent else {"IfMatch": f'"{if_match}"'} if if_match else {}
+        if (reason := object_names.refusal(self._settings.prefix + key)) is not None:
+            raise Unstorable(reason)
         s3 = await self._client("s3")
         try:
             with self._answering(key):
@@ -154,6 +163,10 @@ class S3Store:
                 raise _NotModifiedError from error
             if code in MISSING:
                 raise NotFound(f"no object {key}") from error
+            if code in NEVER:
+                raise Unstorable(
+                    f"{key}: the store answered {status} {code}, expected it to take such a name"
+                ) from error
             if code in LOST:
                 raise Conflict(f"{key}: another one was there first") from error
             raise StoreUnavailable(f"{key}: the store answered {status} {code}") from error

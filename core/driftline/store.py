@@ -34,7 +34,7 @@ class Store(Protocol):
 
     async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         """Writes whole or not at all and returns the new etag. Raises Conflict when `if_absent` finds an object, or
-        when the object's etag is not `if_match`."""
+        when the object's etag is not `if_match`, and Unstorable for what it will never take."""
 
     async def delete(self, key: str) -> None:
         """Removes the object; nothing happens when there is none."""

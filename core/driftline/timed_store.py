@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
 
-from driftline.errors import Conflict, NotFound, StoreUnavailable
+from driftline.errors import Conflict, NotFound, StoreUnavailable, Unstorable
 from driftline.hints import Keys
 from driftline.metrics import Metrics
 from driftline.store import Listed, Store, Stored
@@ -31,7 +31,7 @@ class TimedStore:
         except StoreUnavailable as error:
             outcome, self._trouble = "unavailable", error
             raise
-        except (NotFound, Conflict):
+        except (NotFound, Conflict, Unstorable):
             self._trouble = None
             raise
         else:

@@ -9,11 +9,11 @@ import sys
 import stamina
 
 from driftline.errors import BusUnavailable, InvalidInput
-from driftline.messages import ALERTS, BLENDS, DEAD_LETTERS, FORECASTS, RECORDS
+from driftline.messages import ALERTS, BLENDS, DEAD_LETTERS, EDGE, FORECASTS, RECORDS
 from driftline.ports import open_bus
 from driftline.settings import Settings, read_settings
 
-OURS = (RECORDS.name, FORECASTS.name, BLENDS.name, ALERTS.name, DEAD_LETTERS.name)
+OURS = (RECORDS.name, FORECASTS.name, BLENDS.name, ALERTS.name, DEAD_LETTERS.name, EDGE.name)
 PATIENCE_S = 60.0
 
 

@@ -261,3 +261,16 @@ async def test_lag_is_what_lies_behind_the_last_checkpoint(world: World):
     await working.stop()
     await task
     assert sum((await world.bus.lag(world.ticks, world.group)).values()) == 0
+
+
+async def test_a_small_topic_is_read_to_its_end(world: World):
+    assert await world.bus.read(world.ticks) == []
+    sent = sample(times=20)
+    await world.bus.publish(world.ticks, sent)
+    broken = type(world.ticks)(world.ticks.name, Broken, lambda _: "k0")
+    await world.bus.publish(broken, [Broken("k0")])
+    await world.bus.publish(world.ticks, [Tick("k0", 20)])
+    found = [envelope.value for envelope in await world.another.read(world.ticks)]
+    for key in {tick.key for tick in sent}:
+        assert [tick.t for tick in found if tick.key == key] == [*range(20), *([20] if key == "k0" else [])]
+    assert len(found) == len(sent) + 1

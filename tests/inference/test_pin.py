@@ -109,8 +109,22 @@ async def test_a_model_that_is_not_there_is_not_found(client):
     assert (await client.post("/v1/models/a.batch/pin", json={"version": None})).status_code == 404
 
 
-async def test_the_store_is_told_what_this_edge_runs(client, store, stream, names: list[str]):
+async def test_the_store_is_told_what_this_edge_runs(client, store, stream, models: Models, names: list[str]):
+    models.identify_by(lambda: "4f2a91")
     await client.post(f"{PLACE}/pin", json={"version": names[0]})
-    noted = await store.get(manifests.usage_key(stream.name, "batch", "edge"))
+    told = (await client.get("/v1/models")).json()["edge"]
+    noted = await store.get(manifests.usage_key(stream.name, "batch", told["id"]))
     usage = decode(noted.body, Usage, "usage")
     assert (usage.version, usage.former, usage.pinned) == (names[0], names[2], True)
+    assert (usage.edge, usage.name) == (told["id"], told["name"]) == ("4f2a91", "edge")
+
+
+async def test_it_is_told_once_the_edge_has_an_id(store, stream, names: list[str]):
+    models, ids = new_models(store, stream), list[str]()
+    models.identify_by(lambda: ids[0] if ids else None)
+    await models.reconcile()
+    assert [listed.key async for listed in store.list(manifests.usage_prefix(stream.name, "batch"))] == []
+    ids.append("4f2a91")
+    await models.reconcile()
+    noted = await store.get(manifests.usage_key(stream.name, "batch", "4f2a91"))
+    assert decode(noted.body, Usage, "usage").edge == "4f2a91"

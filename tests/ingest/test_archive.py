@@ -1,10 +1,11 @@
-"""Windows depend on offsets alone: whatever is cut, killed or replayed, the same names and the same bytes."""
+"""Windows depend on the topic alone: whatever is cut, killed or replayed, the same names and the same bytes."""
 
 import asyncio
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 from hypothesis import given, settings
@@ -13,11 +14,12 @@ from hypothesis import strategies as st
 from driftline import tables
 from driftline.bus import Envelope
 from driftline.definition import parse
-from driftline.errors import StoreUnavailable
+from driftline.errors import StoreUnavailable, Unstorable
 from driftline.folder import FolderStore
 from driftline.messages import Blend, Record
 from driftline.metrics import Metrics
-from driftline_ingest.archive import ArchiveStep, Window
+from driftline.windows import parse as parse_name
+from driftline_ingest.archive import ArchiveStep, Progress, Window
 from driftline_ingest.sink import WindowSink
 from driftline_ingest.windows import BlendWindows, RecordWindows
 
@@ -25,6 +27,12 @@ STREAM = parse(
     "name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\nfeatures: {x: level}\nwindow: 5\n", "a.yaml"
 )
 STREAMS = {"a": STREAM}
+EDGE = "4f2a91"
+HOUR_MS = 3_600_000
+
+
+async def edge() -> str:
+    return EDGE
 
 
 def envelopes(keys: list[str]) -> list[Envelope[Record]]:
@@ -43,15 +51,15 @@ def content(window: Window) -> bytes:
 
 
 def named(windows: list[Window]) -> Mapping[str, bytes]:
-    return {window.name: content(window) for window in windows}
+    return {window.name(EDGE): content(window) for window in windows}
 
 
-KEYS = st.lists(st.sampled_from(["k", "m", "odd/key ü"]), max_size=60)
+KEYS = st.lists(st.sampled_from(["k", "m", "odd/key ü", ".."]), max_size=60)
 
 
-def test_a_window_is_named_by_its_series_and_offsets():
+def test_a_window_is_named_by_its_series_its_times_and_its_edge():
     (window,) = step().step(envelopes(["k/1", "m", "k/1", "k/1", "k/1", "k/1"]))
-    assert window.name == "windows/a/k%2F1/000000000000-000000000005.parquet"
+    assert window.name(EDGE) == "windows/a/k%2F1/000000000000000-000000018000000-4f2a91.parquet"
 
 
 @given(KEYS, st.lists(st.integers(0, 60), max_size=5), st.sampled_from([7, 50_000]))
@@ -82,14 +90,66 @@ def test_killed_and_restored_it_writes_the_same_windows(keys: list[str], checkpo
     found += second.step(messages[position:])
     again: dict[str, bytes] = {}
     for window in found:
-        assert again.setdefault(window.name, content(window)) == content(window)
+        assert again.setdefault(window.name(EDGE), content(window)) == content(window)
     assert again == whole
+
+
+@given(KEYS, st.integers(0, 60), st.integers(1, 3), st.sampled_from([7, 50_000]))
+@settings(deadline=None)
+def test_states_may_be_written_and_read_in_parts(keys: list[str], checkpoint: int, limit: int, span: int):
+    messages = envelopes(keys)
+    first = step(span)
+    first.restore(0, {})
+    found = first.step(messages[:checkpoint])
+    position, second = first.resume_at(0, checkpoint), step(span)
+    second.restore(0, {})
+    while part := first.snapshot(0, limit):
+        assert len(part) <= limit
+        second.restore(0, part)
+    assert first.snapshot(0) == {}
+    found += second.step(messages[position:])
+    assert named(found) == named(step(span).step(messages))
+
+
+def test_a_later_part_of_the_states_wins_and_nothing_forgets_a_series():
+    archive = step()
+    states = [{"a/k": msgspec.msgpack.encode(Progress(0, t))} for t in (3 * HOUR_MS, HOUR_MS)]
+    for part in (*states, {"a/m": msgspec.msgpack.encode(Progress(0, 99 * HOUR_MS))}, {"a/m": None}):
+        archive.restore(0, part)
+    windows = archive.step(envelopes(["k"] * 7 + ["m"] * 5))
+    assert [(window.key, window.first) for window in windows] == [("k", 2 * HOUR_MS), ("m", 7 * HOUR_MS)]
+
+
+@given(KEYS, st.integers(0, 60))
+@settings(deadline=None)
+def test_a_topic_that_was_made_anew_is_archived_from_its_beginning(keys: list[str], lost: int):
+    messages = envelopes(keys)
+    archive = step()
+    archive.restore(0, {})
+    before = archive.step(messages[:lost])
+    states = archive.snapshot(0)
+    again = [Envelope(0, offset, 0.0, each.value) for offset, each in enumerate(messages[lost:])]
+    fresh = step()
+    fresh.restore(0, states)
+    after = fresh.step(again)
+    assert named(after) == named(step().step(again))
+    assert not named(after).keys() & named(before).keys()
+
+
+def test_what_was_archived_by_offsets_is_known_and_goes_on_by_time():
+    archive = step()
+    archive.restore(0, {"a/k": msgspec.msgpack.encode([3, 2 * HOUR_MS, [HOUR_MS]])})
+    messages = envelopes(["k"] * 8)
+    (window,) = archive.step(messages)
+    # Record 1 is the truth that was missing.
+    assert [row[1] for row in window.rows] == [1, 3, 4, 5, 6]
+    assert (window.first, window.last) == (3 * HOUR_MS, 6 * HOUR_MS)
 
 
 def test_a_series_that_went_silent_is_written_and_frees_the_position():
     archive = step(longest_span=10)
     windows = archive.step(envelopes(["quiet"] + ["k"] * 12))
-    assert "windows/a/quiet/000000000000-000000000000.parquet" in named(windows)
+    assert "windows/a/quiet/000000000000000-000000000000000-4f2a91.parquet" in named(windows)
     assert archive.resume_at(0, 13) == 11
 
 
@@ -146,9 +206,9 @@ class AwayStore(FolderStore):
 async def test_a_store_that_is_away_is_waited_for(tmp_path: Path):
     store = AwayStore(tmp_path)
     windows = step().step(envelopes(["k"] * 5))
-    await WindowSink(store, RecordWindows(STREAMS), Metrics())(windows)
+    await WindowSink(store, RecordWindows(STREAMS), Metrics(), edge)(windows)
     assert store.refused == 1
-    assert [listed.key async for listed in store.list("windows/")] == [windows[0].name]
+    assert [listed.key async for listed in store.list("windows/")] == [windows[0].name(EDGE)]
 
 
 class SlowStore(FolderStore):
@@ -170,8 +230,8 @@ async def test_windows_of_several_series_are_written_at_once_and_those_of_one_in
     windows = step().step(envelopes(["k", "m"] * 15))
     store = SlowStore(tmp_path, expected=2)
     async with asyncio.timeout(60):
-        await WindowSink(store, RecordWindows(STREAMS), Metrics())(windows)
-    assert sorted(store.begun) == sorted(window.name for window in windows)
+        await WindowSink(store, RecordWindows(STREAMS), Metrics(), edge)(windows)
+    assert sorted(store.begun) == sorted(window.name(EDGE) for window in windows)
     for key in ("k", "m"):
         of_one = [name for name in store.begun if f"/{key}/" in name]
         assert of_one == sorted(of_one)
@@ -191,7 +251,7 @@ def late(lacking: int, after: int) -> list[Envelope[Record]]:
 
 def rows_of(windows: list[Window]) -> tables.Rows:
     packing = RecordWindows(STREAMS)
-    parts = [tables.decode(packing.encode(w.stream, w.key, w.rows), STREAM, w.name) for w in windows]
+    parts = [tables.decode(packing.encode(w.stream, w.key, w.rows), STREAM, w.name(EDGE)) for w in windows]
     return tables.concatenate(parts).by_key()["k"]
 
 
@@ -217,3 +277,126 @@ def test_where_a_restart_cuts_a_late_target_makes_no_difference(cut: int, after:
     second.restore(0, states)
     written += second.step(messages[position:])
     assert named(written) == named(whole)
+
+
+SENT = st.lists(st.tuples(st.sampled_from("km"), st.integers(-6, 2), st.booleans()), max_size=40)
+"""Of each message its key, how far it is from the newest of that key, and whether it brings the target."""
+IMPATIENT = STREAM.model_copy(update={"patience": 2})
+
+
+def as_sent(sent: list[tuple[str, int, bool]]) -> list[Envelope[Record]]:
+    newest: dict[str, int] = {}
+    found = []
+    for offset, (key, ahead, there) in enumerate(sent):
+        t = max(0, newest.get(key, 0) + ahead)
+        newest[key] = max(t, newest.get(key, 0))
+        found.append(
+            Envelope(0, offset, 0.0, Record("a", key, t, {"y": float(offset) if there else None, "x": 0.0}, 0))
+        )
+    return found
+
+
+def impatient(span: int) -> ArchiveStep[Record]:
+    return ArchiveStep(RecordWindows({"a": IMPATIENT}), lambda _stream, _reason: None, longest_span=span)
+
+
+@given(SENT, st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=3), st.sampled_from([4, 9, 50_000]))
+@settings(deadline=None, max_examples=300)
+def test_late_repeated_and_missing_records_make_the_same_windows_whatever_is_killed(
+    sent: list[tuple[str, int, bool]], restarts: list[tuple[int, int]], span: int
+):
+    messages = as_sent(sent)
+    whole = impatient(span).step(messages)
+    names = [window.name(EDGE) for window in whole]
+    assert len(names) == len(set(names)), "each has a name of its own"
+    archive, position, found = impatient(span), 0, list[Window]()
+    archive.restore(0, {})
+    states: dict[str, bytes] = {}
+    for checkpoint, killed in restarts:
+        found += archive.step(messages[position : max(position, checkpoint)])
+        states |= archive.snapshot(0)
+        saved = archive.resume_at(0, max(position, min(checkpoint, len(messages))))
+        found += archive.step(messages[max(position, checkpoint) : max(position, checkpoint, killed)])
+        archive, position = impatient(span), saved
+        archive.restore(0, states)
+    found += archive.step(messages[position:])
+    contents: dict[str, bytes] = {}
+    for window in found:
+        assert contents.setdefault(window.name(EDGE), content(window)) == content(window)
+    assert contents == named(whole)
+    for key in "km":
+        of_one = [name for name in names if f"/{key}/" in name]
+        assert of_one == sorted(of_one)
+
+
+def rarely(truths: list[int]) -> list[Envelope[Record]]:
+    """Single records of a series, an hour apart and each without its target, then truths for some of them; so rarely
+    that each is a window of its own."""
+    sent = [(0, None), (1, None), (2, None), *((n, float(n)) for n in truths), (3, 3.0)]
+    return [completed(n, 100 * place, value) for place, (n, value) in enumerate(sent)]
+
+
+def others(messages: list[Envelope[Record]]) -> list[Envelope[Record]]:
+    """With a record of another series after each, by which it is overdue."""
+    pairs = ((each, Envelope(0, each.offset + 50, 0.0, Record("a", "m", each.offset, each.value.values, 0.0)))
+             for each in messages)  # fmt: skip
+    return [each for pair in pairs for each in pair]
+
+
+@given(st.permutations([0, 1, 2]).map(list), st.integers(0, 14))
+@settings(deadline=None)
+def test_windows_of_late_truths_alone_have_names_of_their_own_in_their_order(truths: list[int], cut: int):
+    messages = others(rarely(truths))
+    whole = [window for window in step(10).step(messages) if window.key == "k"]
+    names = [window.name(EDGE) for window in whole]
+    assert len(names) == len(set(names)) == 7
+    assert names == sorted(names)
+    assert [parse_name(name.rpartition("/")[2]) for name in names].count(None) == 0
+    assert rows_of(whole).values[:, 0].tolist() == [0.0, 1.0, 2.0, 3.0]
+    first = step(10)
+    first.restore(0, {})
+    written = first.step(messages[:cut])
+    position = next((n for n, m in enumerate(messages) if m.offset >= first.resume_at(0, 50 * cut)), len(messages))
+    second = step(10)
+    second.restore(0, first.snapshot(0))
+    written += second.step(messages[position:])
+    assert [w.name(EDGE) for w in written if w.key == "k"] == names
+
+
+class FullStore(FolderStore):
+    """A real store that takes no name with more characters than it says."""
+
+    def __init__(self, root: Path, longest: int) -> None:
+        super().__init__(root)
+        self._longest = longest
+
+    async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        if len(key) > self._longest:
+            raise Unstorable(f"found a key of {len(key)} characters, expected at most {self._longest}")
+        return await super().put(key, body, if_absent=if_absent, if_match=if_match)
+
+
+async def test_what_the_store_will_never_take_is_left_out_and_the_rest_goes_on(tmp_path: Path, caplog):
+    windows = step().step(envelopes(["k", "a key that is too long for this store"] * 10))
+    metrics, store = Metrics(), FullStore(tmp_path, longest=80)
+    await WindowSink(store, RecordWindows(STREAMS), metrics, edge)(windows)
+    assert len([listed async for listed in store.list("windows/a/k/")]) == 2
+    assert counted(metrics, "windows_left_out", reason="never") == 2
+    assert counted(metrics, "windows_archived") == 2
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+    assert "expected at most 80" in caplog.text
+
+
+async def test_what_lies_there_under_a_window_s_name_stays(tmp_path: Path):
+    (window,) = step().step(envelopes(["k"] * 5))
+    metrics, store = Metrics(), FolderStore(tmp_path)
+    await store.put(window.name(EDGE), b"from before the restart")
+    await WindowSink(store, RecordWindows(STREAMS), metrics, edge)([window])
+    assert (await store.get(window.name(EDGE))).body == b"from before the restart"
+    assert counted(metrics, "windows_left_out", reason="repeated") == 1
+    assert counted(metrics, "windows_archived") == 0
+
+
+def counted(metrics: Metrics, name: str, reason: str | None = None) -> float:
+    labels = {"stream": "a", "kind": "windows"} | ({"reason": reason} if reason else {})
+    return metrics.registry.get_sample_value(f"driftline_{name}_total", labels) or 0.0

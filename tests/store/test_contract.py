@@ -5,7 +5,8 @@ from contextlib import aclosing
 
 import pytest
 
-from driftline.errors import Conflict, NotFound
+from driftline.errors import Conflict, NotFound, Unstorable
+from driftline.object_names import folder_of
 from driftline.store import Store
 
 LONG_S = 600.0
@@ -88,6 +89,27 @@ async def test_odd_keys_are_kept(store: Store, key: str):
     await store.put(key, b"one")
     assert (await store.get(key)).body == b"one"
     assert await keys(store, "a/") == [key]
+
+
+ODD = [
+    *(".hidden", ".", "..", "...", "a/b", "../../x", "a", "A", " a", "a ", "a\u200bb", "100%", "%2E", "-", "~", "a=b"),
+    *("0", "é", "e\u0301", "風" * 60, "/" * 200, "\U0001f300" * 200, "x" * 200, "CON", "a\\b", "a:b*?<>|", "\ud800"),
+]
+
+
+async def test_every_key_has_a_folder_of_its_own_inside_its_stream_s(store: Store):
+    for number, key in enumerate(ODD):
+        await store.put(f"windows/s/{folder_of(key)}/w", str(number).encode(), if_absent=True)
+    for number, key in enumerate(ODD):
+        assert (await store.get(f"windows/s/{folder_of(key)}/w")).body == str(number).encode()
+    assert len(await keys(store, "windows/s/")) == len(await keys(store)) == len(ODD)
+
+
+@pytest.mark.parametrize("key", ["", "a/../b", "a/./b", "a//b", "/a", "a/", "x/" * 600 + "x", "a/\ud800", "a/\0"])
+async def test_what_it_will_never_take_is_told_apart_from_being_away(store: Store, key: str):
+    with pytest.raises(Unstorable, match=r"found .*expected"):
+        await store.put(key, b"one", if_absent=True)
+    assert await keys(store) == []
 
 
 async def test_large_objects_are_kept(store: Store):

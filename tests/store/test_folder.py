@@ -6,16 +6,28 @@ from pathlib import Path
 
 import pytest
 
-from driftline.errors import NotFound, StoreUnavailable
+from driftline.errors import NotFound, StoreUnavailable, Unstorable
 from driftline.folder import FolderStore
 
 PATIENCE_S = 30
 
 
-@pytest.mark.parametrize("key", ["../a", "/a", "a/../../b", ".lock", "", "a/.hidden"])
+@pytest.mark.parametrize("key", ["../a", "/a", "a/../../b", "a/./b", ".lock", "", "a/.hidden"])
 async def test_no_key_leaves_the_folder_or_touches_what_is_ours(tmp_path: Path, key: str):
-    with pytest.raises(NotFound, match="expected a path such as"):
-        await FolderStore(tmp_path / "store").put(key, b"x")
+    store = FolderStore(tmp_path / "store")
+    with pytest.raises(Unstorable, match="expected a path such as"):
+        await store.put(key, b"x")
+    with pytest.raises(NotFound):
+        await store.get(key)
+    assert [listed.key async for listed in FolderStore(tmp_path).list("")] == []
+
+
+async def test_a_name_that_no_disk_takes_is_told_apart_from_a_store_that_is_away(tmp_path: Path):
+    store = FolderStore(tmp_path / "store")
+    with pytest.raises(Unstorable, match="File name too long"):
+        await store.put(f"windows/{'k' * 256}/a", b"x")
+    with pytest.raises(NotFound):
+        await store.get(f"windows/{'k' * 256}/a")
 
 
 async def test_a_watch_wakes_by_the_file_systems_event_long_before_the_poll(tmp_path: Path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from driftline.errors import StoreUnavailable
+from driftline.errors import StoreUnavailable, Unstorable
 from driftline.s3 import S3Settings, S3Store
 from driftline_cli import objects
 from tests.s3_server import S3Server
@@ -38,6 +38,46 @@ async def test_a_watch_wakes_by_event_long_before_the_poll(s3_server: S3Server):
         await store.put("models/s/batch/current.json", b"{}")
         await waking
     await store.close()
+
+
+async def answering(code: str, status: int) -> tuple[asyncio.Server, str]:
+    """A server that refuses whatever it is asked; its address."""
+    body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+    head = f"HTTP/1.1 {status} no\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n"
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"{head}Connection: close\r\n\r\n".encode() + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    return server, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "expected"),
+    [
+        ("KeyTooLongError", 400, Unstorable),
+        ("XMinioInvalidObjectName", 400, Unstorable),
+        ("EntityTooLarge", 400, Unstorable),
+        ("RequestTimeout", 400, StoreUnavailable),
+        ("ExpiredToken", 400, StoreUnavailable),
+        ("AccessDenied", 403, StoreUnavailable),
+        ("SlowDown", 503, StoreUnavailable),
+    ],
+)
+async def test_what_no_retry_mends_is_told_apart_from_what_one_may(
+    s3_server: S3Server, code: str, status: int, expected: type[Exception]
+):
+    server, address = await answering(code, status)
+    store = S3Store(S3Settings("bucket", endpoint=address, timeout=2.0))
+    try:
+        with pytest.raises(expected, match=code):
+            await store.put("windows/s/k/w", b"one", if_absent=True)
+    finally:
+        await store.close()
+        server.close()
 
 
 async def test_a_server_that_is_away_is_said_to_be_and_found_again(own_server: S3Server):

@@ -67,6 +67,26 @@ async def test_what_an_edge_runs_would_go_back_to_or_has_pinned_stays(store, qui
     assert await versions(store, quick.name) == [2, 4, 7, 8]
 
 
+async def test_a_note_under_a_name_counts_until_its_edge_has_written_under_its_id(store, quick):
+    one, two, four = [await name_of(store, quick.name, number) for number in (1, 2, 4)]
+    older = Usage("pi-7", one, two, pinned=False, since=5.0)
+    await store.put(manifests.usage_key(quick.name, "batch", "pi-7"), manifests.encode(older))
+    for name, since in (("another", 6.0), ("pi-7", 4.0)):
+        note = Usage("4f2a91", four, None, pinned=False, since=since, name=name)
+        await store.put(manifests.usage_key(quick.name, "batch", "4f2a91"), manifests.encode(note))
+        assert not {1, 2, 4} & set(await pruned(store, quick.name, 2))
+    note = Usage("4f2a91", four, None, pinned=False, since=6.0, name="pi-7")
+    await store.put(manifests.usage_key(quick.name, "batch", "4f2a91"), manifests.encode(note))
+    assert await pruned(store, quick.name, 2) == [1, 2]
+
+
+async def test_two_edges_of_one_name_both_keep_what_they_run(store, quick):
+    for number, edge in ((2, "4f2a91"), (4, "77b0c3")):
+        note = Usage(edge, await name_of(store, quick.name, number), None, pinned=False, since=0.0, name="edge")
+        await store.put(manifests.usage_key(quick.name, "batch", edge), manifests.encode(note))
+    assert await pruned(store, quick.name, 2) == [1, 3, 5, 6]
+
+
 async def test_the_current_version_and_its_parent_stay_however_old(store, quick):
     three = await name_of(store, quick.name, 3)
     pointer = manifests.encode(manifests.Pointer(three))

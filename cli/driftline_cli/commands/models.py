@@ -249,8 +249,13 @@ async def _notes(store: Store, stream: str, member: str) -> dict[str, list[str]]
         notes.setdefault(mark.version, []).append(f"quarantined: {mark.reason}")
     async for listed in store.list(manifests.usage_prefix(stream, member)):
         usage = manifests.decode(await read(store, listed.key), Usage, "usage")
-        notes.setdefault(usage.version, []).append(f"{'pinned on' if usage.pinned else 'serves on'} {usage.edge}")
+        notes.setdefault(usage.version, []).append(f"{'pinned on' if usage.pinned else 'serves on'} {_edge(usage)}")
     return notes
+
+
+def _edge(usage: Usage) -> str:
+    """Its name, which may be another edge's, too, and its id."""
+    return f"{usage.name} ({usage.edge})" if usage.name else usage.edge
 
 
 def _scaling(path: Path) -> ColumnScaling:

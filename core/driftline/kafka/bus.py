@@ -1,10 +1,11 @@
 """What a service does with the bus, done with Kafka."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.partitioner import DefaultPartitioner
 
 from driftline.bus import Envelope, Output, Owner, Raw
@@ -16,6 +17,8 @@ from driftline.kafka.topics import KafkaTopics
 from driftline.messages import DEAD_LETTERS, M, Topic, state_topic
 
 KEYS_REMEMBERED = 100_000
+READ_S = 30.0
+"""How long a small topic may take to be read."""
 
 
 class KafkaBus:
@@ -72,6 +75,18 @@ class KafkaBus:
         finally:
             await stop(consumer)
 
+    async def read(self, topic: Topic[M]) -> Sequence[Envelope[M]]:
+        partitions = (await self.topics.make([topic.name]))[topic.name]
+        consumer = reader(self.settings)
+        await start(consumer, self.settings)
+        try:
+            with answering():
+                async with asyncio.timeout(READ_S):
+                    raws = await _to_the_end(consumer, [TopicPartition(topic.name, p) for p in range(partitions)])
+        finally:
+            await stop(consumer)
+        return [envelope for each in raws if (envelope := _decoded(topic, each)) is not None]
+
     async def lag(self, topic: Topic[Any], group: str) -> Mapping[int, int]:
         every = [TopicPartition(topic.name, p) for p in range(self.settings.partitions)]
         committed = await self.topics.committed(group)
@@ -89,6 +104,19 @@ class KafkaBus:
 
     async def close(self) -> None:
         await self._sender.close()
+
+
+async def _to_the_end(consumer: AIOKafkaConsumer, every: Sequence[TopicPartition]) -> list[Raw]:
+    """What lies on the partitions by now, in their order."""
+    consumer.assign(every)
+    ends = await consumer.end_offsets(every)
+    await consumer.seek_to_beginning(*every)
+    found: list[Raw] = []
+    for place in every:
+        while await consumer.position(place) < ends[place]:
+            pages = await consumer.getmany(place, timeout_ms=200)
+            found += [raw(message) for message in pages.get(place, ())]
+    return found
 
 
 def _decoded(topic: Topic[M], raw: Raw) -> Envelope[M] | None:

@@ -11,6 +11,7 @@ from aiokafka.errors import LeaderNotAvailableError
 
 from driftline.errors import BusUnavailable
 from driftline.kafka.connection import KafkaSettings, answering, start, stop
+from driftline.messages import EDGE
 
 BY_ARRIVAL = {"message.timestamp.type": "LogAppendTime"}
 """Ages are counted from the arrival: by the time of a client whose clock is wrong a segment would be kept for ever, or
@@ -19,12 +20,16 @@ STATE_CONFIG = {"cleanup.policy": "compact", "segment.ms": "600000", "min.cleana
 """What a state topic needs: its newest states are kept for ever, older ones go soon."""
 PLAIN_CONFIG = {"cleanup.policy": "delete"} | BY_ARRIVAL
 """What any other needs; how long messages stay is the broker's to say."""
+EDGE_CONFIG = {**PLAIN_CONFIG, "retention.ms": "-1", "retention.bytes": "-1"}
+"""What the topic of the edge's id needs: it is kept for ever."""
 TOPIC_CONFIG = 1
 """Kafka's mark of a setting that was made for the topic alone."""
 
 
 def topic_config(name: str) -> dict[str, str]:
     """How the topic `name` must be kept."""
+    if name == EDGE.name:
+        return EDGE_CONFIG
     return STATE_CONFIG if name.endswith(".state.v1") else PLAIN_CONFIG
 
 

@@ -1,7 +1,6 @@
 """The pure step of the combiner: forecasts in; blends and drift alerts out. First score, then weigh."""
 
 import json
-from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -28,14 +27,11 @@ from driftline_combiner.ledger import (
     score,
     weigh,
 )
-from driftline_combiner.totals import Sums, Totals
 from driftline_combiner.watch import Watch
 from driftline_combiner.weights import Mask
 
 OUT: Topic[Any] = BLENDS
 ALARM: Topic[Any] = ALERTS
-TAKEN_UP = 256
-"""Restored series that are put into the sums over all series at once: far cheaper than one by one."""
 
 
 class SavedState(msgspec.Struct, frozen=True, array_like=True):
@@ -94,11 +90,6 @@ class BlendLane:
         self._rules = Rules.of(stream)
         self._slots = Slots()
         self._tables = self._blank(0)
-        self._totals = Totals(len(stream.horizon))
-        self._keys: list[str] = []
-        """In order, so that a page of them costs no look at all of them."""
-        self._restored: set[int] = set()
-        """Slots of series that are not in the sums yet."""
         self._watch = Watch(stream, alarmed)
         self._latest: dict[str, Blend] = {}
         self._last_t: dict[str, int] = {}
@@ -117,7 +108,6 @@ class BlendLane:
 
     def _round(self, part: Sequence[Forecast]) -> list[list[Told]]:
         slots = np.array([self._slot(message.key) for message in part])
-        self._take_up()
         count = self._tables.ledger.count[slots]
         alerts = self._score(part, slots, count)
         forecasts = self._forecasts(part)
@@ -126,7 +116,6 @@ class BlendLane:
         made = self._blends(part, weights, blends, half, self._tables.ledger.guarded[slots])
         missing = np.array([message.observed is None for message in part])
         late.expect(self._tables.awaited, slots, np.array([message.t for message in part]), missing)
-        self._totals.take(slots, Sums.of(self._tables.ledger, self._tables.intervals, slots, weights[:, :, -1]))
         return [[(OUT, blend), *found] for blend, found in zip(made, alerts, strict=True)]
 
     def _score(self, part: Sequence[Forecast], slots: Ints, number: Ints, *, late: bool = False) -> list[list[Told]]:
@@ -158,9 +147,7 @@ class BlendLane:
         number = late.number(self._tables.awaited, slot, message.t)
         assert number is not None, "see awaits"  # noqa: S101
         late.settle(self._tables.awaited, slot, message.t)
-        told = self._score([message], np.array([slot]), np.array([number]), late=True)[0]
-        self._totals.take(np.array([slot]), self._sums(np.array([slot])))
-        return told
+        return self._score([message], np.array([slot]), np.array([number]), late=True)[0]
 
     def _forecasts(self, part: Sequence[Forecast]) -> Floats:
         """[n, horizons, members]."""
@@ -213,12 +200,10 @@ class BlendLane:
         if key in self._slots:
             return self._slots[key]
         slot = self._slots.add(key)
-        insort(self._keys, key)
         self._watch.add(key)
         if self._slots.capacity > len(self._tables.ledger.count):
             blank = self._blank(self._slots.capacity)
             self._tables = Tables._make(tables.grow(old, new) for old, new in zip(self._tables, blank, strict=True))
-            self._totals.grow(self._slots.capacity)
         return slot
 
     def last_t(self, key: str) -> int | None:
@@ -234,13 +219,9 @@ class BlendLane:
             tables.load(saved.arrays, self._slot(key), *self._tables)
             self._watch.load(key, saved.detectors)
             self._last_t[key] = saved.t
-            self._restored.add(self._slots[key])
 
     def forget(self, key: str) -> None:
         slot = self._slots[key]
-        self._restored.discard(slot)
-        self._totals.drop(slot)
-        del self._keys[bisect_left(self._keys, key)]
         for table, blank in zip(self._tables, self._blank(1), strict=True):
             tables.reset(table, slot, blank)
         self._slots.remove(key)
@@ -249,72 +230,55 @@ class BlendLane:
         self._latest.pop(key, None)
 
     def keys(self) -> list[str]:
-        """The series that are owned here, in order."""
-        return list(self._keys)
-
-    @property
-    def series(self) -> int:
-        """How many they are."""
-        return len(self._keys)
-
-    def page(self, after: str | None, limit: int) -> list[str]:
-        """The next `limit` of them behind the key `after`, which need not be there; None begins."""
-        begin = 0 if after is None else bisect_right(self._keys, after)
-        return self._keys[begin : begin + limit]
-
-    def owns(self, key: str) -> bool:
-        return key in self._slots
+        """The series that are owned here."""
+        return sorted(self._slots)
 
     def latest(self, key: str) -> Blend | None:
         """The newest blend of a series, since this process owns it."""
         return self._latest.get(key)
 
-    def totals(self) -> Sums:
-        """The sums over all series; what that costs does not depend on how many they are."""
-        while self._restored:
-            self._take_up_some()
-        return self._totals.sums
+    def scores(self, keys: Sequence[str]) -> list[dict[str, RowScore]]:
+        """Per horizon and row, over all records of `keys`."""
+        slots = np.array([self._slots[key] for key in keys], dtype=np.int64)
+        ledger = self._tables.ledger
+        sums = [table[slots].sum(axis=0) for table in (ledger.scored, ledger.squared, ledger.absolute, ledger.naive)]
+        moving = ledger.recent[slots]
+        known = np.isfinite(moving)
+        total = np.where(known, moving, 0.0).sum(axis=0)
+        recent = np.sqrt(np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan))
+        return [
+            {name: _row_score([part[h, row] for part in sums], recent[h, row]) for row, name in enumerate(ROWS)}
+            for h in range(len(self.stream.horizon))
+        ]
 
-    def sums(self, key: str) -> Sums:
-        """Those of one series."""
-        return self._sums(np.array([self._slots[key]])).one()
+    def coverage(self, keys: Sequence[str]) -> list[Coverage]:
+        """Per horizon, over all truths of `keys` that met an interval."""
+        slots = np.array([self._slots[key] for key in keys], dtype=np.int64)
+        intervals = self._tables.intervals
+        scored, covered = (table[slots].sum(axis=0) for table in (intervals.scored, intervals.covered))
+        met = intervals.scored[slots] > 0
+        recent = np.where(met, intervals.recent[slots], 0.0).sum(axis=0) / np.maximum(met.sum(axis=0), 1)
+        return [
+            Coverage(int(n), float(c / n) if n else np.nan, float(r) if n else np.nan)
+            for n, c, r in zip(scored, covered, recent, strict=True)
+        ]
 
     def standing(self, key: str) -> list[Standing]:
         """Per horizon who weighs what now, as if all that forecast last took part again."""
-        slot = np.array([self._slots[key]])
-        weights, present = self._current(slot)
-        ledger = self._tables.ledger
+        ledger, slot = self._tables.ledger, np.array([self._slots[key]])
+        now = (ledger.count[slot] - 1) % ledger.members.shape[1]
+        present = np.isfinite(ledger.members[slot, now])
+        weights = current_weights(ledger, self._rules, slot, present)[0]
         rivals = np.sqrt(ledger.rivals[slot[0]])
         return [
             Standing(
-                weights={row: _by_member(weights[0, h, s]) for s, row in enumerate(ROWS[M:])},
+                weights={row: _by_member(weights[h, s]) for s, row in enumerate(ROWS[M:])},
                 present=frozenset(name for name, there in zip(MEMBERS, present[0, h], strict=True) if there),
                 guarded=bool(ledger.guarded[slot[0], h]),
                 rivals=(float(rivals[h, 0]), float(rivals[h, 1])),
             )
             for h in range(len(self.stream.horizon))
         ]
-
-    def _take_up(self) -> None:
-        if len(self._restored) >= TAKEN_UP:
-            self._take_up_some()
-
-    def _take_up_some(self) -> None:
-        slots = np.array([self._restored.pop() for _ in range(min(TAKEN_UP, len(self._restored)))])
-        self._totals.take(slots, self._sums(slots))
-
-    def _sums(self, slots: Ints) -> Sums:
-        """[n, ...]"""
-        weights, _ = self._current(slots)
-        return Sums.of(self._tables.ledger, self._tables.intervals, slots, weights[:, :, -1])
-
-    def _current(self, slots: Ints) -> tuple[Floats, Mask]:
-        """The weights of n series, [n, horizons, strategies + 1, members], and who forecast last, [n, horizons,
-        members]."""
-        ledger = self._tables.ledger
-        now = (ledger.count[slots] - 1) % ledger.members.shape[1]
-        present = np.isfinite(ledger.members[slots, now])
-        return current_weights(ledger, self._rules, slots, present), present
 
 
 def _by_member(weights: Floats) -> dict[str, float]:

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from driftline import webhook
 from driftline.bus import Bus
 from driftline.definition import StreamDefinition
+from driftline.edge import Edge
 from driftline.keyed import KeyedStep
 from driftline.lag import LagWatch
 from driftline.loop import Worker
@@ -80,8 +81,10 @@ def create_app(
         base=settings.store_prefix,
     )
     streams.on_new(lambda _: watch.wake())
+    edge = Edge(bus, watch.wake)
+    serving.identify_by(edge.known)
 
-    jobs: list[Job] = [worker, watch, LagWatch(bus, [(GROUP, RECORDS)], metrics)]
+    jobs: list[Job] = [edge, worker, watch, LagWatch(bus, [(GROUP, RECORDS)], metrics)]
     if settings.store_topic is not None:
         jobs.append(StoreFeed(bus, settings.store_topic, watch))
 

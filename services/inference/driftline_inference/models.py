@@ -45,14 +45,15 @@ class Models:
         edge: str = "edge",
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """edge: the name under which this edge notes what it runs."""
+        """edge: what people call the edge that notes what it runs."""
         self._store = store
         self._metrics = metrics
         self._fetcher = fetcher
         self._cache = cache
-        self._edge = edge
+        self.edge = edge
+        self._id: Callable[[], str | None] = lambda: None
         self._clock = clock
-        self._marks = Marks(store, cache.folder if cache else None)
+        self._marks = Marks(store, cache.folder if cache else None, self.edge_id)
         self._standings = PerStream(streams, _standings_of)
         self._restored: set[Name] = set()
         self._left: list[tuple[Name, Quarantine]] = []
@@ -71,6 +72,14 @@ class Models:
     def probe_with(self, live: Live) -> None:
         """A new model must be able to forecast from what `live` gives."""
         self._fetcher = replace(self._fetcher, live=live)
+
+    def identify_by(self, edge_id: Callable[[], str | None]) -> None:
+        """What this edge runs is noted under the id that it gives, once there is one."""
+        self._id = edge_id
+
+    def edge_id(self) -> str | None:
+        """None as long as it is not known."""
+        return self._id()
 
     def serving(self) -> Serving:
         return self.loaded
@@ -287,7 +296,7 @@ class Models:
 
     async def _use(self, standing: Standing, version: str) -> None:
         former = standing.former.version if standing.former else None
-        usage = Usage(self._edge, version, former, standing.pinned, self._clock())
+        usage = Usage(self.edge_id() or "", version, former, standing.pinned, self._clock(), self.edge)
         if self._cache is not None:
             await self._cache.use(*standing.name, usage)
         self._marks.use(*standing.name, usage)

@@ -25,7 +25,7 @@ class InferenceSettings(Settings):
     model_limit: int = Field(MODEL_LIMIT, ge=1)
     """Bytes of a model at most."""
     edge: str = Field(default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
-    """Under this name the store is told which versions run here, so that they are not pruned."""
+    """What people call this edge; what identifies it is an id that is made at its first start."""
     cache: Path | None = Path("cache")
     """Folder of the last good versions, served after a restart while the store is away; empty for none."""
 

@@ -78,9 +78,17 @@ class ModelStatus(BaseModel):
     """By version, why it was refused."""
 
 
-class ModelList(BaseModel):
-    """All models of all streams."""
+class EdgeStatus(BaseModel):
+    """Which edge this is."""
 
+    id: str | None = Field(description="made at the first start; none as long as the broker has not answered")
+    name: str = Field(description="what people call it", examples=["pi-7"])
+
+
+class ModelList(BaseModel):
+    """All models of all streams, and the edge that serves them."""
+
+    edge: EdgeStatus
     models: list[ModelStatus]
 
 
@@ -115,7 +123,7 @@ def routes(
     async def list_models() -> ModelList:
         found = [_built_in(stream, member) for stream in streams for member in BUILT_IN]
         found += [describe(stream, member) for stream in streams for member in MODELS]
-        return ModelList(models=found)
+        return ModelList(edge=EdgeStatus(id=models.edge_id(), name=models.edge), models=found)
 
     @router.get("/v1/models/{stream}.{member}", summary="How one model stands", responses={404: {}})
     async def show_model(stream: Stream, member: Member) -> ModelStatus:

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from driftline.bus import Bus
 from driftline.definition import StreamDefinition
+from driftline.edge import Edge
 from driftline.keyed import Timed
 from driftline.lag import LagWatch
 from driftline.loop import Worker
@@ -22,7 +23,7 @@ from driftline_ingest.archive import ArchiveStep, Packing
 from driftline_ingest.door import Door, routes
 from driftline_ingest.mqtt import MqttDoor
 from driftline_ingest.settings import IngestSettings
-from driftline_ingest.sink import WindowSink
+from driftline_ingest.sink import REASONS, WindowSink
 from driftline_ingest.windows import BlendWindows, RecordWindows
 
 GATHER_S = 0.5
@@ -43,6 +44,7 @@ def create_app(
     metrics, streams = metrics or Metrics(), Streams.of(streams)
     streams.each(lambda stream: _from_zero(metrics, stream.name))
     store = TimedStore(store, metrics)
+    edge = Edge(bus)
 
     def archive(topic: Topic[Timed], packing: Packing[Timed]) -> Worker[Timed]:
         group = f"ingest-{packing.kind}"
@@ -54,7 +56,7 @@ def create_app(
             settings.loop,
             refuse=lambda message: refuse(streams, message),
             wait_for=lambda message: streams.expect(message.stream, settings.streams_patience),
-            sink=WindowSink(store, packing, metrics),
+            sink=WindowSink(store, packing, metrics, edge.id),
             gather=GATHER_S,
             observer=LoopMetrics(metrics, group, topic.name),
         )
@@ -66,7 +68,7 @@ def create_app(
     windows, results = archive(RECORDS, RecordWindows(streams)), archive(BLENDS, BlendWindows(streams))
     groups: list[tuple[str, Topic[Any]]] = [(windows.name, RECORDS), (results.name, BLENDS)]
     door = Door(settings, bus, streams, metrics, clock)
-    jobs: list[Job] = [windows, results, LagWatch(bus, groups, metrics)]
+    jobs: list[Job] = [edge, windows, results, LagWatch(bus, groups, metrics)]
     if settings.mqtt_host is not None:
         jobs.append(MqttDoor(settings, door, streams))
     app = create_service(
@@ -103,4 +105,6 @@ def refuse(streams: Mapping[str, StreamDefinition], message: Any) -> str | None:
 def _from_zero(metrics: Metrics, stream: str) -> None:
     for counter in (metrics.records, metrics.records_refused):
         from_zero(counter, (stream,))
-    from_zero(metrics.windows_archived, (stream,), (RecordWindows.kind, BlendWindows.kind))
+    kinds = (RecordWindows.kind, BlendWindows.kind)
+    from_zero(metrics.windows_archived, (stream,), kinds)
+    from_zero(metrics.windows_left_out, (stream,), kinds, REASONS)

@@ -1,7 +1,8 @@
-"""The pure step of the archive: messages in, windows of a series out, named by their offsets alone.
+"""The pure step of the archive: messages in, windows of a series out, named by their times.
 
-A window begins and ends at offsets that depend on the topic's content only, never on where a batch was cut, so what is
-done again after a crash writes the same object under the same name.
+A window begins and ends where the topic's content alone says, never where a batch was cut, so what is done again after
+a crash is the same window under the same name. What is archived is known by time, not by offset: a topic that was made
+anew counts from 0 again.
 """
 
 from __future__ import annotations  # array[float] is a type for checkers only
@@ -10,13 +11,15 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Generic, Protocol
-from urllib.parse import quote
 
 import msgspec
 
 from driftline.bus import Envelope
 from driftline.keyed import Series, Timed, Timed_contra
+from driftline.object_names import folder_of
+from driftline.windows import WindowName
 
 LONGEST_SPAN = 50_000
 """Messages of a partition after which a window is written although it isn't full: a series that went silent must not
@@ -47,7 +50,9 @@ class Packing(Protocol[Timed_contra]):
 
 @dataclass(frozen=True)
 class Window:
-    """Messages of one series, from offset `first` to `last`."""
+    """Messages of one series. first, last: times of those that no window had before, milliseconds since the epoch. A
+    window of late truths alone begins where the one before ended, and ends as many milliseconds later as there were
+    such windows since."""
 
     kind: str
     stream: str
@@ -56,27 +61,34 @@ class Window:
     last: int
     rows: Sequence[array[float]]
 
-    @property
-    def name(self) -> str:
-        return f"{self.kind}/{self.stream}/{quote(self.key, safe='')}/{self.first:012d}-{self.last:012d}.parquet"
+    def name(self, edge: str) -> str:
+        """Its key in the store. edge: the id of who archives it."""
+        return f"{self.kind}/{self.stream}/{folder_of(self.key)}/{WindowName(self.first, self.last, edge).format()}"
 
 
 class Progress(msgspec.Struct, frozen=True, array_like=True):
-    """The checkpoint of one series: everything before offset `next` is archived, up to time `t`. `awaited`: times of
-    archived messages without their truth."""
+    """The checkpoint of one series: everything up to time `t` is archived."""
 
     next: int
+    """Offset after the last archived message. What lies before it and is read again is no news to anybody."""
     t: int
     awaited: tuple[int, ...] = ()
+    """Times of archived messages without their truth."""
+    truths: int = 0
+    """Windows since then that held nothing but truths for what was archived before."""
 
 
 @dataclass
 class _Pending:
     """The window that is being filled."""
 
-    first: int
+    offset: int
+    """Of its first message."""
     last: int
+    """Offset of its newest message."""
     t: int
+    first_t: int | None = None
+    """Time of the first message that no window has yet; None while there are only truths for what is archived."""
     rows: list[array[float]] = field(default_factory=list)
     lacking: dict[int, int] = field(default_factory=dict)
     """By time the places of rows without their truth."""
@@ -121,13 +133,12 @@ class ArchiveStep(Generic[Timed]):
         message = envelope.value
         series = (message.stream, message.key)
         progress = partition.progress.get(series)
-        if progress is not None and envelope.offset < progress.next:
-            return []
         pending = partition.pending.get(series)
         last_t = pending.t if pending else progress.t if progress else None
         if last_t is not None and message.t <= last_t:
             if not self._completes(partition, series, message):
-                self._dropped(message.stream, "repeated" if message.t == last_t else "out_of_order")
+                if progress is None or envelope.offset >= progress.next:
+                    self._dropped(message.stream, "repeated" if message.t == last_t else "out_of_order")
                 return []
             if pending is not None and message.t in pending.lacking:
                 pending.rows[pending.lacking.pop(message.t)] = self._packing.pack(message)
@@ -148,8 +159,10 @@ class ArchiveStep(Generic[Timed]):
         if progress is not None and message.t <= progress.t:
             pending.brought.add(message.t)
             pending.t = max(pending.t, progress.t)
-        elif self._packing.lacks(message):
-            pending.lacking[message.t] = len(pending.rows)
+        else:
+            pending.first_t = message.t if pending.first_t is None else pending.first_t
+            if self._packing.lacks(message):
+                pending.lacking[message.t] = len(pending.rows)
         pending.last, pending.t = envelope.offset, max(pending.t, message.t)
         pending.rows.append(self._packing.pack(message))
         full = len(pending.rows) >= self._packing.size(message.stream)
@@ -159,34 +172,41 @@ class ArchiveStep(Generic[Timed]):
         windows = []
         while partition.pending:
             series, oldest = next(iter(partition.pending.items()))
-            if offset - oldest.first <= self._longest_span:
+            if offset - oldest.offset <= self._longest_span:
                 break
             windows.append(self._close(partition, series))
         return windows
 
     def _close(self, partition: _Partition, series: Series) -> Window:
-        pending = partition.pending.pop(series)
-        awaited = pending.awaited(partition.progress.get(series))[-self._packing.patience(series[0]) :]
-        partition.progress[series] = Progress(pending.last + 1, pending.t, awaited)
+        pending, before = partition.pending.pop(series), partition.progress.get(series)
+        awaited = pending.awaited(before)[-self._packing.patience(series[0]) :]
+        truths = 1 + (before.truths if before else 0) if pending.first_t is None else 0
+        partition.progress[series] = Progress(pending.last + 1, pending.t, awaited, truths)
         partition.changed.add(series)
-        return Window(self._packing.kind, *series, pending.first, pending.last, pending.rows)
+        first = pending.t if pending.first_t is None else pending.first_t
+        return Window(self._packing.kind, *series, first, pending.t + truths, pending.rows)
 
     def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
-        progress = self._partitions.setdefault(partition, _Partition()).progress
+        """Takes in a part of what was checkpointed; None forgets a series."""
+        owned = self._partitions.setdefault(partition, _Partition())
         for name, data in states.items():
             stream, key = name.split("/", 1)
-            if data is not None:
-                progress[stream, key] = msgspec.msgpack.decode(data, type=Progress)
+            if data is None:
+                owned.progress.pop((stream, key), None)
+            else:
+                owned.progress[stream, key] = msgspec.msgpack.decode(data, type=Progress)
 
-    def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:  # noqa: ARG002
+    def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:
+        """What changed since the last time, `limit` series at most: the next call gives more."""
         owned = self._partitions[partition]
-        changed, owned.changed = owned.changed, set()
-        return {f"{stream}/{key}": msgspec.msgpack.encode(owned.progress[stream, key]) for stream, key in changed}
+        told = list(islice(owned.changed, limit))
+        owned.changed.difference_update(told)
+        return {f"{stream}/{key}": msgspec.msgpack.encode(owned.progress[stream, key]) for stream, key in told}
 
     def resume_at(self, partition: int, consumed: int) -> int:
         """A restart reads again what is not in a window yet."""
         pending = self._partitions[partition].pending
-        return next(iter(pending.values())).first if pending else consumed
+        return next(iter(pending.values())).offset if pending else consumed
 
     def release(self, partition: int) -> None:
         self._partitions.pop(partition, None)

@@ -2,6 +2,7 @@
 
 import logging
 from collections import defaultdict
+from collections.abc import Sequence
 
 from driftline import manifest as manifests
 from driftline.errors import RefusedModel
@@ -31,10 +32,15 @@ async def prune(store: Store, stream: str, member: str, current: Current, *, kee
 
 
 async def _in_use(store: Store, stream: str, member: str) -> set[str]:
-    found: set[str] = set()
+    notes: list[Usage] = []
     async for listed in store.list(manifests.usage_prefix(stream, member)):
         try:
-            found |= manifests.decode(await read(store, listed.key), Usage, "usage").versions
+            notes.append(manifests.decode(await read(store, listed.key), Usage, "usage"))
         except RefusedModel as error:
             log.warning("an edge's note is not readable: %s", error, extra={"key": listed.key})
-    return found
+    return set().union(*(note.versions for note in notes if not _superseded(note, notes)))
+
+
+def _superseded(note: Usage, notes: Sequence[Usage]) -> bool:
+    """Whether an edge that had no id yet, and wrote under its name, has written under its id since."""
+    return not note.name and any(note.edge == other.name and note.since <= other.since for other in notes)
