@@ -6,10 +6,11 @@ from contextlib import aclosing
 
 import pytest
 
-from driftline.errors import StoreUnavailable
+from driftline.errors import StoreUnavailable, TooLarge
 from driftline.s3 import S3Settings, S3Store
 from driftline_cli import objects
 from tests.s3_server import S3Server
+from tests.store.endless import endless
 
 pytestmark = pytest.mark.s3
 PATIENCE_S = 60
@@ -42,3 +43,18 @@ async def test_a_server_that_is_away_is_said_to_be_and_found_again(s3_server: S3
         s3_server.start()
     assert (await store.get("a/b")).body == b"kept"
     await store.close()
+
+
+@pytest.mark.parametrize("head", [b"Content-Length: 1099511627776", b"Transfer-Encoding: chunked"])
+async def test_of_an_object_that_never_ends_no_more_is_fetched_than_its_reader_takes(head: bytes, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    async with asyncio.timeout(PATIENCE_S), endless(head) as server:
+        store = S3Store(S3Settings("bucket", endpoint=server.endpoint))
+        for _ in range(3):
+            with pytest.raises(TooLarge, match="windows/x: found .*, expected at most 4096 bytes"):
+                await store.get("windows/x", limit=4096)
+        while server.ended < 3:
+            await asyncio.sleep(0.01)
+        await store.close()
+    assert server.sent < 3 * 16 * 1024 * 1024
