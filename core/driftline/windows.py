@@ -27,7 +27,7 @@ class WindowName:
     @property
     def order(self) -> tuple[bool, int, int, str]:
         """Sorts windows by time: those by offsets are older than all that are named by times."""
-        return (self.edge is not None, self.first, self.last, self.edge or "")
+        return (self.edge is not None, self.last, self.first, self.edge or "")
 
     def format(self) -> str:
         """The last part of an object's key."""
