@@ -5,7 +5,6 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from urllib.parse import unquote
 
 from driftline.definition import StreamDefinition
 from driftline.errors import InvalidInput, NotFound, TooLarge
@@ -171,7 +170,7 @@ class Archive:
     async def _rows(self, window: Window) -> Rows | None:
         try:
             body = await read(self._store, window.key, self._limit)
-            return await self._reading.rows(body, self._stream, window.key, unquote(window.key.split("/")[2]))
+            return await self._reading.rows(body, self._stream, window.key, window.key.split("/")[2])
         except NotFound:
             # Old windows may be removed at any time.
             self._known.pop(window.key, None)

@@ -8,7 +8,8 @@ from driftline.definition import StreamDefinition
 from driftline.errors import InvalidInput
 from driftline.tables import Rows
 from driftline_trainer.child import ChildProcess, ProcessDied
-from driftline_trainer.unpacking import Means, Packed, begin, ready, too_much, unpack
+from driftline_trainer.limits import begin
+from driftline_trainer.unpacking import Means, Packed, prove, too_much, unpack
 
 TRIES = 2
 """A child that was killed from outside says nothing of the file; one that dies of the same file again does."""
@@ -20,6 +21,7 @@ class Reading:
     def __init__(self, means: Means) -> None:
         self._means = means
         self._one = asyncio.Lock()
+        self._proven: int | None = None
         self._child = ChildProcess("unpacking", partial(begin, means.memory))
 
     @property
@@ -31,14 +33,25 @@ class Reading:
         """Ends the child, and gives back what it has."""
         self._child.close()
 
-    async def rows(self, body: bytes, stream: StreamDefinition, source: str, key: str | None = None) -> Rows:
-        """What a file holds. key: whose rows it may hold alone. Raises InvalidInput, and ProcessDied
+    async def rows(self, body: bytes, stream: StreamDefinition, source: str, folder: str | None = None) -> Rows:
+        """What a file holds. folder: of the series whose rows it may hold alone. Raises InvalidInput, and ProcessDied
         when no child can be had at all."""
-        packed = Packed(body, stream, source, key)
+        packed = Packed(body, stream, source, folder)
         # One at a time: who dies must die of its own file.
         async with self._one:
             for _ in range(TRIES):
-                await self._child.run(ready)
+                await self._prove()
                 with suppress(ProcessDied):
                     return await self._child.run(unpack, packed, self._means)
         raise InvalidInput(too_much(source, self._means))
+
+    async def _prove(self) -> None:
+        """Once for every child. Raises ProcessDied."""
+        if self._proven is not None and self._proven == self._child.pid:
+            return
+        try:
+            await self._child.run(prove)
+        except MemoryError as error:
+            memory = self._means.memory
+            raise ProcessDied(f"found no room in {memory} bytes to unpack the smallest file, expected some") from error
+        self._proven = self._child.pid

@@ -1,30 +1,32 @@
 """Unpacks a file that comes from outside, within bounds of memory and processor time; runs in a child of its own."""
 
-import resource
+import io
 from dataclasses import dataclass
-from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from driftline.bounds import Bounds
 from driftline.definition import StreamDefinition
 from driftline.errors import InvalidInput
+from driftline.object_names import folder_of
 from driftline.tables import Rows, decode
+from driftline_trainer.limits import for_seconds
 
-STATUS = Path("/proc/self/status")
 LARGEST = 1e30
 """No sensor measures more; ingest's door takes no larger number either."""
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A file as it lies in the store. `key`: the series whose rows it may hold alone; None for any."""
+    """A file as it lies in the store. `folder`: of the series whose rows it may hold alone; None for any."""
 
     body: bytes
     stream: StreamDefinition
     source: str
-    key: str | None = None
+    folder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,32 +38,16 @@ class Means:
     seconds: int
 
 
-def ready() -> None:
-    """Says nothing: who hears it knows that this process has begun."""
-
-
-def begin(memory: int) -> None:
-    """Bounds the memory of this process, whatever a file says of itself."""
-    # Others keep what was freed, and take more at once than is asked for.
-    pa.set_memory_pool(pa.system_memory_pool())
-    bound = _taken() + memory
-    resource.setrlimit(resource.RLIMIT_DATA, (bound, bound))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _taken() -> int:
-    """Bytes that count for the limit already."""
-    if not STATUS.exists():
-        return 0
-    said = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
-    return int(said["VmData"].split()[0]) * 1024
+def prove() -> None:
+    """Unpacks the smallest of files, so that no file is blamed for limits that leave no room. Raises MemoryError."""
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"a": [1.0]}), sink)
+    pq.ParquetFile(pa.BufferReader(sink.getvalue())).read(use_threads=False)
 
 
 def unpack(packed: Packed, means: Means) -> Rows:
     """The rows, all of them such as can be learned from. Raises InvalidInput."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    spent = int(used.ru_utime + used.ru_stime) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (spent + means.seconds, resource.RLIM_INFINITY))
+    for_seconds(means.seconds)
     try:
         rows = decode(packed.body, packed.stream, packed.source, means.bounds)
         check(rows, packed)
@@ -86,6 +72,16 @@ def check(rows: Rows, packed: Packed) -> None:
         where = f"{packed.source}: column {packed.stream.columns[column]!r}"
         found = f"found {rows.values[row, column]} in row {row + 1}"
         raise InvalidInput(f"{where}: {found}, expected numbers between -{LARGEST:g} and {LARGEST:g}")
-    strangers = [] if packed.key is None else sorted(set(rows.keys.tolist()) - {packed.key})
+    if packed.folder is not None:
+        _check_key(rows, packed, packed.folder)
+
+
+def _check_key(rows: Rows, packed: Packed, folder: str) -> None:
+    """Raises InvalidInput unless all rows are of the series that the folder is named after."""
+    keys = np.unique(rows.keys).tolist()
+    # Folders were once quoted a little differently.
+    strangers = [key for key in keys if folder not in {folder_of(key), quote(key, safe="")}]
     if strangers:
-        raise InvalidInput(f"{packed.source}: found key {strangers[0]!r}, expected {packed.key!r} alone")
+        raise InvalidInput(f"{packed.source}: found key {strangers[0]!r}, expected that of folder {folder!r} alone")
+    if len(keys) > 1:
+        raise InvalidInput(f"{packed.source}: found keys {keys}, expected one")
