@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 PIECE = bytes(64 * 1024)
 
@@ -15,8 +15,8 @@ class Endless:
     head: bytes
     endpoint: str = ""
     sent: int = 0
-    ended: int = 0
-    """Connections that the client has closed."""
+    left: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    """Is released for each connection that the client has closed."""
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -28,7 +28,7 @@ class Endless:
                 await writer.drain()
                 self.sent += len(chunk)
         except ConnectionError:
-            self.ended += 1
+            self.left.release()
             writer.transport.abort()
 
 
