@@ -30,8 +30,8 @@ class Aside:
         self._thread.start()
         sys.setswitchinterval(SWITCH_S)
 
-    async def get(self, key: str, *, unless: str | None = None) -> Stored | None:
-        return await self._there(self._store.get(key, unless=unless))
+    async def get(self, key: str, *, unless: str | None = None, limit: int | None = None) -> Stored | None:
+        return await self._there(self._store.get(key, unless=unless, limit=limit))
 
     async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         return await self._there(self._store.put(key, body, if_absent=if_absent, if_match=if_match))

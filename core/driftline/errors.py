@@ -4,7 +4,8 @@ DriftlineError
 ├── InvalidInput              what somebody sent or wrote is wrong; the message says what was found and expected
 │   ├── InvalidDefinition     a stream definition file
 │   ├── InvalidRecord         a row at ingest's door
-│   └── PoisonMessage         bytes on a topic that no reader can use
+│   ├── PoisonMessage         bytes on a topic that no reader can use
+│   └── TooLarge              an object in the store that is larger than its reader takes
 ├── Unavailable               recoverable: the same call may succeed later
 │   ├── BusUnavailable        the broker is away or did not acknowledge
 │   ├── StoreUnavailable      the object store is away
@@ -59,6 +60,19 @@ class InvalidRecord(InvalidInput):
 
 class PoisonMessage(InvalidInput):
     """Bytes on a topic that no reader can use."""
+
+
+class TooLarge(InvalidInput):
+    """An object in the store that is larger than its reader takes."""
+
+    def __init__(self, key: str, size: int | None, limit: int) -> None:
+        """size: bytes, None where it is not known."""
+        super().__init__(key, size, limit)
+        self.key, self.size, self.limit = key, size, limit
+
+    def __str__(self) -> str:
+        found = "more" if self.size is None else f"{self.size} bytes"
+        return f"{self.key}: found {found}, expected at most {self.limit} bytes"
 
 
 class Unavailable(DriftlineError):

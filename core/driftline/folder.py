@@ -14,7 +14,7 @@ from pathlib import Path
 import watchfiles
 
 from driftline import object_names
-from driftline.errors import Conflict, NotFound, StoreUnavailable, Unstorable
+from driftline.errors import Conflict, NotFound, StoreUnavailable, TooLarge, Unstorable
 from driftline.hints import Hints, Keys, between, hinted
 from driftline.store import Listed, Stored
 
@@ -35,8 +35,8 @@ class FolderStore:
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
 
-    async def get(self, key: str, *, unless: str | None = None) -> Stored | None:
-        body = await asyncio.to_thread(self._read, self._path(key))
+    async def get(self, key: str, *, unless: str | None = None, limit: int | None = None) -> Stored | None:
+        body = await asyncio.to_thread(self._read, self._path(key), limit)
         etag = etag_of(body)
         return None if etag == unless else Stored(body, etag)
 
@@ -77,9 +77,13 @@ class FolderStore:
             raise NotFound(reason)
         return self.root / key
 
-    def _read(self, path: Path) -> bytes:
+    def _read(self, path: Path, limit: int | None) -> bytes:
         try:
-            return path.read_bytes()
+            with path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if limit is not None and size > limit:
+                    raise TooLarge(path.relative_to(self.root).as_posix(), size, limit)
+                return file.read()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise NotFound(f"no object {path.relative_to(self.root).as_posix()}") from error
         except OSError as error:

@@ -121,6 +121,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+VERSION = re.compile(r"v([0-9]{6,12})-[0-9a-f]{12}")
+SHOWN = 100
+"""Characters of a name that a refusal repeats."""
 IMPORTED = "imported"
 """The architecture of a model that was made elsewhere: it can't be fine-tuned."""
 PARITY = 1e-4
@@ -180,12 +183,22 @@ def version_name(number: int, model: bytes) -> str:
     return f"v{number:06d}-{digest(model)[:12]}"
 
 
+def is_version(name: str) -> bool:
+    """Whether it is a version's name."""
+    return VERSION.fullmatch(name) is not None
+
+
 def version_number(version: str) -> int:
     """Raises RefusedModel for what is no version's name."""
-    match = re.fullmatch(r"v(\d{6,})-[0-9a-f]{12}", version)
+    match = VERSION.fullmatch(version)
     if match is None:
-        raise RefusedModel("pointer", f"found version {version!r}, expected a name like v000042-0123456789ab")
+        raise RefusedModel("pointer", f"found version {shown(version)!r}, expected a name like v000042-0123456789ab")
     return int(match[1])
+
+
+def shown(name: str) -> str:
+    """A name as far as a refusal repeats it."""
+    return name if len(name) <= SHOWN else f"{name[:SHOWN]}…"
 
 
 def encode(value: Pointer | Manifest | Quarantine | Usage) -> bytes:

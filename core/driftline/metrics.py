@@ -118,6 +118,12 @@ class Metrics:
             "store_seconds", "Time of a call to the object store.", LATENCY_BUCKETS, "operation", "outcome"
         )
         self.training_jobs = self._counter("training_jobs", "Training jobs ended.", "stream", "member", "outcome")
+        self.files_set_aside = self._counter(
+            "files_set_aside", "Windows and history files that can't be used.", "stream", "kind"
+        )
+        self.windows_foreign = self._gauge(
+            "windows_foreign", "Objects among the windows that no archive named.", "stream"
+        )
         self.training_seconds = self._histogram(
             "training_seconds", "Time of a training job.", JOB_BUCKETS, "stream", "member"
         )

@@ -16,7 +16,7 @@ from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError, SSLError
 
 from driftline import object_names, s3_events
-from driftline.errors import Conflict, NotFound, StoreUnavailable, Unstorable
+from driftline.errors import Conflict, NotFound, StoreUnavailable, TooLarge, Unstorable
 from driftline.hints import Hints, Keys, hinted
 from driftline.store import Listed, Stored
 
@@ -56,14 +56,14 @@ class S3Store:
         self._open = AsyncExitStack()
         self._opening = asyncio.Lock()
 
-    async def get(self, key: str, *, unless: str | None = None) -> Stored | None:
+    async def get(self, key: str, *, unless: str | None = None, limit: int | None = None) -> Stored | None:
         condition = {"IfNoneMatch": f'"{unless}"'} if unless else {}
         s3 = await self._client("s3")
         try:
             with self._answering(key):
                 found = await s3.get_object(**self._place(key), **condition)
                 async with found["Body"] as body:
-                    return Stored(await body.read(), _etag(found))
+                    return Stored(await _whole(body, key, found.get("ContentLength"), limit), _etag(found))
         except _NotModifiedError:
             return None
         except Unstorable as error:
@@ -194,6 +194,20 @@ def _distrust(settings: S3Settings, error: Exception) -> str:
             )
         cause = cause.__cause__ or cause.__context__
     return f"{settings.endpoint or 'AWS'} does not speak TLS as this client does"
+
+
+async def _whole(body: Any, key: str, size: int | None, limit: int | None) -> bytes:
+    """The body, or TooLarge. Who leaves without reading closes the connection, and the rest is never sent."""
+    if limit is None:
+        return bytes(await body.read())
+    if size is not None and size > limit:
+        raise TooLarge(key, size, limit)
+    found = bytearray()
+    while piece := await body.read(limit + 1 - len(found)):
+        found += piece
+        if len(found) > limit:
+            raise TooLarge(key, size, limit)
+    return bytes(found)
 
 
 def _etag(answer: Any) -> str:

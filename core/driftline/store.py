@@ -29,8 +29,9 @@ class Listed:
 class Store(Protocol):
     """Objects under keys like `models/<stream>/<member>/current.json`. Every call may raise StoreUnavailable."""
 
-    async def get(self, key: str, *, unless: str | None = None) -> Stored | None:
-        """The object, or None while its etag still equals `unless`. Raises NotFound."""
+    async def get(self, key: str, *, unless: str | None = None, limit: int | None = None) -> Stored | None:
+        """The object, or None while its etag still equals `unless`. Raises NotFound, and TooLarge when the object has
+        more than `limit` bytes: then it is not fetched."""
 
     async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         """Writes whole or not at all and returns the new etag. Raises Conflict when `if_absent` finds an object, or
@@ -55,3 +56,10 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Gives connections back."""
+
+
+async def read(store: Store, key: str, limit: int) -> bytes:
+    """An object's body, of `limit` bytes at most. Raises NotFound, TooLarge, StoreUnavailable."""
+    stored = await store.get(key, limit=limit)
+    assert stored is not None, "only a conditional get may answer with nothing"  # noqa: S101
+    return stored.body

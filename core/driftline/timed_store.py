@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
 
-from driftline.errors import Conflict, NotFound, StoreUnavailable, Unstorable
+from driftline.errors import Conflict, NotFound, StoreUnavailable, TooLarge, Unstorable
 from driftline.hints import Keys
 from driftline.metrics import Metrics
 from driftline.store import Listed, Store, Stored
@@ -31,7 +31,7 @@ class TimedStore:
         except StoreUnavailable as error:
             outcome, self._trouble = "unavailable", error
             raise
-        except (NotFound, Conflict, Unstorable):
+        except (NotFound, Conflict, TooLarge, Unstorable):
             self._trouble = None
             raise
         else:
@@ -39,9 +39,9 @@ class TimedStore:
         finally:
             self._metrics.store_seconds.labels(operation, outcome).observe(time.perf_counter() - began)
 
-    async def get(self, key: str, *, unless: str | None = None) -> Stored | None:
+    async def get(self, key: str, *, unless: str | None = None, limit: int | None = None) -> Stored | None:
         with self._timed("get"):
-            return await self._store.get(key, unless=unless)
+            return await self._store.get(key, unless=unless, limit=limit)
 
     async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         with self._timed("put"):

@@ -5,9 +5,9 @@ from contextlib import aclosing
 
 import pytest
 
-from driftline.errors import Conflict, NotFound, Unstorable
+from driftline.errors import Conflict, NotFound, TooLarge, Unstorable
 from driftline.object_names import folder_of
-from driftline.store import Store
+from driftline.store import Store, read
 
 LONG_S = 600.0
 PATIENCE_S = 30
@@ -116,6 +116,14 @@ async def test_large_objects_are_kept(store: Store):
     body = bytes(range(256)) * 32_768
     await store.put("a/b", body)
     assert (await store.get("a/b")).body == body
+
+
+async def test_an_object_over_the_limit_is_refused_with_both_sizes_and_one_at_it_is_got(store: Store):
+    etag = await store.put("a/b", b"12345")
+    assert await read(store, "a/b", 5) == b"12345"
+    with pytest.raises(TooLarge, match="a/b: found 5 bytes, expected at most 4 bytes"):
+        await store.get("a/b", limit=4)
+    assert await store.get("a/b", unless=etag, limit=5) is None
 
 
 async def test_a_watch_wakes_at_once_and_at_every_poll(store: Store):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from driftline.errors import NotFound, StoreUnavailable, Unstorable
+from driftline.errors import NotFound, StoreUnavailable, TooLarge, Unstorable
 from driftline.folder import FolderStore
 
 PATIENCE_S = 30
@@ -55,3 +55,11 @@ async def test_nothing_but_whole_objects_is_listed(tmp_path: Path):
     await store.put("a/b", b"x")
     (tmp_path / "a" / ".half-written").write_bytes(b"ha")
     assert [listed.key async for listed in store.list("")] == ["a/b"]
+
+
+async def test_an_object_of_a_terabyte_is_refused_at_once(tmp_path: Path):
+    (tmp_path / "models").mkdir()
+    with (tmp_path / "models" / "huge").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(TooLarge, match="models/huge: found 1099511627776 bytes, expected at most 4096 bytes"):
+        await FolderStore(tmp_path).get("models/huge", limit=4096)

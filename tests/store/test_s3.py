@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from driftline.errors import StoreUnavailable, Unstorable
+from driftline.errors import StoreUnavailable, TooLarge, Unstorable
 from driftline.s3 import S3Settings, S3Store
 from driftline_cli import objects
 from tests.s3_server import S3Server
+from tests.store.endless import endless
 
 pytestmark = pytest.mark.s3
 PATIENCE_S = 60
@@ -95,3 +96,17 @@ async def test_a_server_that_is_away_is_said_to_be_and_found_again(own_server: S
         own_server.start()
     assert (await store.get("a/b")).body == b"kept"
     await store.close()
+
+
+@pytest.mark.parametrize("head", [b"Content-Length: 1099511627776", b"Transfer-Encoding: chunked"])
+async def test_of_an_object_that_never_ends_no_more_is_fetched_than_its_reader_takes(head: bytes, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    async with asyncio.timeout(PATIENCE_S), endless(head) as server:
+        store = S3Store(S3Settings("bucket", endpoint=server.endpoint))
+        for _ in range(3):
+            with pytest.raises(TooLarge, match=r"windows/x: found .*, expected at most 4096 bytes"):
+                await store.get("windows/x", limit=4096)
+        await server.left.acquire()
+        await store.close()
+    assert server.sent < 3 * 16 * 1024 * 1024

@@ -22,9 +22,9 @@ from driftline.ports import open_store
 from driftline.settings import Settings, read_settings
 from driftline.signing import Sealed, unseal
 from driftline.store import Store
+from driftline.version_files import MANIFEST_LIMIT, file_of, find
 from driftline_cli.commands.plainly import console, plainly
 from driftline_inference.settings import InferenceSettings
-from driftline_inference.versions import read
 from driftline_trainer.importing import Meaning, import_model
 from driftline_trainer.settings import TrainerSettings
 
@@ -214,7 +214,7 @@ async def _opened(settings: Settings) -> AsyncIterator[Store]:
 
 async def _current(store: Store, stream: str, member: str) -> str | None:
     try:
-        return manifests.decode(await read(store, manifests.pointer_key(stream, member)), Pointer, "pointer").version
+        return (await find(store, manifests.pointer_key(stream, member), Pointer, "pointer")).version
     except NotFound:
         return None
 
@@ -234,8 +234,8 @@ async def _look(url: str | None, stream: str, member: str, version: str | None) 
 
 
 async def _found(store: Store, stream: str, member: str, version: str, notes: dict[str, list[str]]) -> Found:
-    body = await read(store, manifests.manifest_key(stream, member, version))
-    return Found(unseal(body), manifests.decode(body, Sealed, "manifest").key, notes.get(version, []))
+    described = await file_of(store, manifests.manifest_key(stream, member, version), MANIFEST_LIMIT, "manifest")
+    return Found(unseal(described), manifests.decode(described, Sealed, "manifest").key, notes.get(version, []))
 
 
 async def _notes(store: Store, stream: str, member: str) -> dict[str, list[str]]:
@@ -245,10 +245,10 @@ async def _notes(store: Store, stream: str, member: str) -> dict[str, list[str]]
     if pointed is not None:
         notes.setdefault(pointed, []).append("current")
     async for listed in store.list(manifests.quarantine_key(stream, member, "")[: -len(".json")]):
-        mark = manifests.decode(await read(store, listed.key), Quarantine, "quarantine")
+        mark = await find(store, listed.key, Quarantine, "quarantine")
         notes.setdefault(mark.version, []).append(f"quarantined: {mark.reason}")
     async for listed in store.list(manifests.usage_prefix(stream, member)):
-        usage = manifests.decode(await read(store, listed.key), Usage, "usage")
+        usage = await find(store, listed.key, Usage, "usage")
         notes.setdefault(usage.version, []).append(f"{'pinned on' if usage.pinned else 'serves on'} {_edge(usage)}")
     return notes
 

@@ -41,8 +41,8 @@ METADATA_S = 10.0
 """How old may be what is known of the topic: one that is made anew is found only when this is over."""
 MARKS = 4
 MARKS_S = 10.0
-"""Every transaction leaves a mark between messages. Where nothing else was found, so long the next few at once are taken
-for marks, too, as long as the client has read on without a break."""
+"""Every transaction leaves a mark between messages. Where nothing else was found, so long the next few at once are
+taken for marks, too, as long as the client has read on without a break."""
 LOOK_S = 5.0
 """How long a message that must be there may take to be found."""
 

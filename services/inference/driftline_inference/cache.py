@@ -11,7 +11,8 @@ from driftline import manifest as manifests
 from driftline.errors import NotFound, RefusedModel, StoreUnavailable
 from driftline.folder import FolderStore
 from driftline.manifest import Usage
-from driftline_inference.versions import Fetched, read
+from driftline.version_files import find
+from driftline_inference.versions import Fetched
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class Cache:
     async def usage(self, stream: str, member: str) -> Usage | None:
         """What served when this edge was last up; None when it can't be said."""
         try:
-            return manifests.decode(await read(self.folder, manifests.pointer_key(stream, member)), Usage, "pointer")
+            return await find(self.folder, manifests.pointer_key(stream, member), Usage, "pointer")
         except NotFound:
             return None
         except RefusedModel as error:

@@ -9,7 +9,7 @@ from driftline import manifest as manifests
 from driftline.errors import Conflict, NotFound, RefusedModel, StoreUnavailable
 from driftline.manifest import Quarantine, Usage
 from driftline.store import Store
-from driftline_inference.versions import read
+from driftline.version_files import find
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Marks:
         key = manifests.quarantine_key(stream, member, version)
         for place in filter(None, (self._cache, self._store if store else None)):
             try:
-                mark = manifests.decode(await read(place, key), Quarantine, "quarantine")
+                mark = await find(place, key, Quarantine, "quarantine")
             except NotFound:
                 continue
             if place is self._cache:

@@ -13,13 +13,14 @@ from datetime import datetime
 
 from driftline import manifest as manifests
 from driftline.definition import StreamDefinition
-from driftline.errors import EDGE_REFUSALS, Conflict, InvalidInput, NotFound, RefusedModel, StoreUnavailable
+from driftline.errors import EDGE_REFUSALS, Conflict, InvalidInput, NotFound, RefusedModel, StoreUnavailable, TooLarge
 from driftline.hints import Keys
 from driftline.manifest import Pointer, Quarantine, Usage
 from driftline.members import MODELS
 from driftline.metrics import Metrics, from_zero
 from driftline.store import Store
 from driftline.streams import PerStream, Streams
+from driftline.version_files import POINTER_LIMIT
 from driftline_inference.cache import Cache
 from driftline_inference.marks import Marks
 from driftline_inference.standing import CAUSES, Cause, Name, Standing
@@ -28,6 +29,8 @@ from driftline_inference.versions import Fetched, Fetcher, Live, LoadedModel
 
 log = logging.getLogger(__name__)
 
+UNKNOWN = "unknown"
+"""What a pointer names that can't be read."""
 FALL_BACKS = 5
 """Older versions that are tried at most where nothing serves and the pointer's version may not."""
 
@@ -136,7 +139,8 @@ class Models:
         if version in standing.refused:
             return
         if standing.version != version:
-            raise InvalidInput(f"found version {version!r}, expected the serving one, {standing.version!r}")
+            found = manifests.shown(version)
+            raise InvalidInput(f"found version {found!r}, expected the serving one, {standing.version!r}")
         if standing.former is None:
             raise Conflict(f"found no former version of {stream}.{member}, expected one to go back to")
         standing.pinned = False
@@ -164,7 +168,7 @@ class Models:
                 try:
                     await self._adopt(standing, version, "pin", "pinned by hand")
                 except RefusedModel as error:
-                    raise InvalidInput(f"version {version} may not serve: {error}") from error
+                    raise InvalidInput(f"version {manifests.shown(version)} may not serve: {error}") from error
             standing.pinned = version is not None
             standing.etag = None
             self._show()
@@ -202,12 +206,17 @@ class Models:
 
     async def _follow(self, standing: Standing) -> None:
         try:
-            pointer = await self._store.get(manifests.pointer_key(*standing.name), unless=standing.etag)
+            key = manifests.pointer_key(*standing.name)
+            pointer = await self._store.get(key, unless=standing.etag, limit=POINTER_LIMIT)
         except NotFound:
+            return
+        except TooLarge as error:
+            # Every look finds it anew, which costs an answer without a body.
+            await self._refuse_named(standing, UNKNOWN, RefusedModel("pointer", str(error)))
             return
         if pointer is None:
             return
-        version = "unknown"
+        version = UNKNOWN
         try:
             version = manifests.decode(pointer.body, Pointer, "pointer").version
             manifests.version_number(version)
@@ -216,17 +225,22 @@ class Models:
             if standing.version != version and not standing.pinned:
                 await self._adopt(standing, version, "pointer", "named by the store's pointer")
         except RefusedModel as error:
-            self._refuse(standing, version, error)
-            if standing.serving is None:
-                await self._fall_back(standing, version)
+            await self._refuse_named(standing, version, error)
         except NotFound as error:
             # The pointer may be seen before what it points at: the next wake looks again.
             log.warning("model not there yet: %s", error, extra={"stream": standing.stream.name, "version": version})
             return
         standing.etag = pointer.etag
 
+    async def _refuse_named(self, standing: Standing, version: str, error: RefusedModel) -> None:
+        """What the pointer names may not serve."""
+        self._refuse(standing, version, error)
+        if standing.serving is None:
+            await self._fall_back(standing, version)
+
     async def _adopt(self, standing: Standing, version: str, cause: Cause, why: str) -> None:
         """Swaps a version in. Raises RefusedModel, NotFound."""
+        manifests.version_number(version)
         remembered = standing.refused.get(version)
         if remembered is not None:
             raise RefusedModel("remembered", remembered)
@@ -241,7 +255,8 @@ class Models:
 
     async def _fall_back(self, standing: Standing, named: str) -> None:
         """Where nothing serves, an older version that may is better than none."""
-        older = sorted({version async for version in self._versions(standing) if version < named}, reverse=True)
+        found = {version async for version in self._versions(standing)}
+        older = sorted((version for version in found if version < named), reverse=True)
         for version in older[:FALL_BACKS]:
             try:
                 await self._adopt(standing, version, "fallback", f"the newest that may serve: {named} may not")
@@ -254,7 +269,9 @@ class Models:
 
     async def _versions(self, standing: Standing) -> AsyncIterator[str]:
         async for listed in self._store.list(f"{manifests.folder(*standing.name)}/v"):
-            yield listed.key.split("/")[3]
+            version = listed.key.split("/")[3]
+            if manifests.is_version(version):
+                yield version
 
     def _swap(self, standing: Standing, model: LoadedModel, cause: Cause, why: str) -> None:
         if standing.version is not None:
@@ -278,8 +295,8 @@ class Models:
         }
 
     def _refuse(self, standing: Standing, version: str, error: RefusedModel) -> None:
-        if version not in standing.refused:
-            standing.refused[version] = str(error)
+        version = manifests.shown(version)
+        if standing.remember(version, str(error)):
             self._metrics.models_refused.labels(*standing.name, error.reason).inc()
             extra = {"stream": standing.stream.name, "member": standing.member, "version": version}
             log.warning("model refused", extra=extra, exc_info=error)

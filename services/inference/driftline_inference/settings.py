@@ -8,8 +8,9 @@ from pydantic import Field, field_validator
 from driftline.folder import FolderStore
 from driftline.settings import Port, Settings
 from driftline.signing import Trust, read
+from driftline.version_files import MODEL_LIMIT
 from driftline_inference.cache import Cache
-from driftline_inference.versions import MODEL_LIMIT, Fetcher
+from driftline_inference.versions import Fetcher
 
 
 class InferenceSettings(Settings):

@@ -8,6 +8,9 @@ from driftline.definition import StreamDefinition
 from driftline_inference.versions import LoadedModel
 
 SWAPS_REMEMBERED = 20
+REFUSED_REMEMBERED = 100
+REASON_SHOWN = 1000
+"""Characters of a refusal's reason that are remembered."""
 
 Cause = Literal["pointer", "fallback", "pin", "rollback", "restart"]
 """Why a version was swapped in, as a metric's label; `Swap.why` says it in words."""
@@ -44,7 +47,7 @@ class Standing:
     etag: str | None = None
     """Of the pointer that was dealt with last."""
     refused: dict[str, str] = field(default_factory=dict)
-    """By version the reason."""
+    """By version the reason; the latest of them."""
     swaps: int = 0
     latest: deque[Swap] = field(default_factory=lambda: deque(maxlen=SWAPS_REMEMBERED))
 
@@ -55,6 +58,15 @@ class Standing:
     @property
     def version(self) -> str | None:
         return self.serving.version if self.serving else None
+
+    def remember(self, version: str, reason: str) -> bool:
+        """Notes why a version was refused; whether that is new. The oldest is forgotten for the newest."""
+        if version in self.refused:
+            return False
+        while len(self.refused) >= REFUSED_REMEMBERED:
+            self.refused.pop(next(iter(self.refused)))
+        self.refused[version] = reason[:REASON_SHOWN]
+        return True
 
     def swap(self, model: LoadedModel, why: str, now: float) -> None:
         self.former, self.serving = self.serving, model

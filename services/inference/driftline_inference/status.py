@@ -95,14 +95,14 @@ class ModelList(BaseModel):
 class RollbackRequest(BaseModel):
     """Which version is left, and why."""
 
-    version: str = Field(examples=["v000042-0123456789ab"])
-    reason: str = "rolled back by hand"
+    version: str = Field(max_length=100, examples=["v000042-0123456789ab"])
+    reason: str = Field("rolled back by hand", max_length=1000)
 
 
 class PinRequest(BaseModel):
     """Which version stays; none to follow the store's pointer again."""
 
-    version: str | None = Field(examples=["v000042-0123456789ab"])
+    version: str | None = Field(max_length=100, examples=["v000042-0123456789ab"])
 
 
 def routes(

@@ -16,11 +16,9 @@ from driftline.interpreter import Batch, Interpreter, check_golden
 from driftline.manifest import ColumnScaling, Manifest
 from driftline.signing import Trust, unseal
 from driftline.store import Store
+from driftline.version_files import MANIFEST_LIMIT, MODEL_LIMIT, file_of
 
 log = logging.getLogger(__name__)
-
-MODEL_LIMIT = 64 * 1024 * 1024
-"""Bytes of a model at most: with two versions each it bounds the cache."""
 
 Live = Callable[[str], Inputs | None]
 """By stream, what the newest records of all its series are forecast from."""
@@ -95,22 +93,16 @@ class Fetcher:
 
     async def fetch(self, store: Store, stream: StreamDefinition, member: str, version: str) -> Fetched:
         """A version that may serve. Raises RefusedModel, NotFound, StoreUnavailable."""
-        described = await read(store, manifests.manifest_key(stream.name, member, version))
+        key = manifests.manifest_key(stream.name, member, version)
+        described = await file_of(store, key, MANIFEST_LIMIT, "manifest")
         manifest = unseal(described, self.trust)
         if manifest.size > self.limit:
             raise RefusedModel("size", f"found {manifest.size} bytes, expected at most {self.limit}")
-        body = await read(store, manifests.model_key(stream.name, member, version))
+        body = await file_of(store, manifests.model_key(stream.name, member, version), self.limit, "size")
         width = Layout.of(stream).net_width
         manifests.verify(manifest, body, stream=stream, member=member, version=version, width=width)
         live = self.live(stream.name) if self.live else None
         return Fetched(await asyncio.to_thread(_load, body, manifest, stream, live), described, body)
-
-
-async def read(store: Store, key: str) -> bytes:
-    """An object's body. Raises NotFound, StoreUnavailable."""
-    stored = await store.get(key)
-    assert stored is not None, "only a conditional get may answer with nothing"  # noqa: S101
-    return stored.body
 
 
 def _load(body: bytes, manifest: Manifest, stream: StreamDefinition, live: Inputs | None) -> LoadedModel:

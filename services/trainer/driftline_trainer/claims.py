@@ -3,13 +3,23 @@
 A claim holds as long as its holder is alive, and a holder says that it is in the store while it has work.
 """
 
+import logging
+import re
 from collections.abc import Callable
 
 import msgspec
 
-from driftline.errors import Conflict, NotFound
-from driftline.store import Store
-from driftline_trainer.publish import read
+from driftline.errors import Conflict, NotFound, TooLarge
+from driftline.store import Store, read
+from driftline.version_files import MANIFEST_LIMIT
+
+log = logging.getLogger(__name__)
+
+PRESENCE_LIMIT = 1024
+"""Bytes of a sign of life at most."""
+CLAIM_LIMIT = MANIFEST_LIMIT
+"""Bytes of a claim at most: like a manifest it names the newest window of every series."""
+HOLDER = re.compile(r"[A-Za-z0-9._-]{1,300}")
 
 
 class Presence(msgspec.Struct, frozen=True):
@@ -45,9 +55,12 @@ class Claims:
 
     async def alive(self, holder: str) -> bool:
         """Whether a trainer lives, as far as one can know. Raises StoreUnavailable."""
+        if HOLDER.fullmatch(holder) is None:
+            return False
         try:
-            presence = msgspec.json.decode(await read(self._store, _presence_key(holder)), type=Presence)
-        except (NotFound, msgspec.DecodeError):
+            body = await read(self._store, _presence_key(holder), PRESENCE_LIMIT)
+            presence = msgspec.json.decode(body, type=Presence)
+        except (NotFound, TooLarge, msgspec.DecodeError, UnicodeDecodeError):
             return False
         return presence.until > self._clock()
 
@@ -58,15 +71,21 @@ class Claims:
         try:
             await self._store.put(key, claim, if_absent=True)
         except Conflict:
-            await self._store.put(key, claim, if_match=await self._free(key, windows, again=again))
+            try:
+                await self._store.put(key, claim, if_match=await self._free(key, windows, again=again))
+            except TooLarge as error:
+                # No trainer wrote that, and nobody could ever replace it by its etag.
+                log.warning("claim removed: %s", error)
+                await self._store.delete(key)
+                await self._store.put(key, claim, if_absent=True)
 
     async def _free(self, key: str, windows: dict[str, str], *, again: bool) -> str:
         """The etag of a claim that may be replaced."""
-        found = await self._store.get(key)
+        found = await self._store.get(key, limit=CLAIM_LIMIT)
         assert found is not None, "only a conditional get may answer with nothing"  # noqa: S101
         try:
             other = msgspec.json.decode(found.body, type=Claim)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return found.etag
         if other.done and other.windows == windows and not again:
             raise Conflict(f"{other.holder} has learned from these windows already")

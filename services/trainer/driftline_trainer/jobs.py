@@ -5,13 +5,14 @@ jobs/<id>.json holds each; ids sort by time. A job belongs to the trainer that t
 
 import asyncio
 import logging
+import re
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
 import msgspec
 
-from driftline.errors import Conflict, NotFound, StoreUnavailable
+from driftline.errors import Conflict, InvalidInput, NotFound, StoreUnavailable
 from driftline.store import Store
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,11 @@ State = Literal["queued", "running", "published", "refused", "failed"]
 Trigger = Literal["demand", "records", "drift", "negative-skill"]
 ENDED: frozenset[State] = frozenset({"published", "refused", "failed"})
 PREFIX = "jobs/"
+FORM = re.compile(PREFIX + r"\d{16}-[0-9a-f]{8}\.json")
+LIMIT = 128 * 1024
+"""Bytes of a job at most; the metrics of a thousand horizons are less."""
+REASON_SHOWN = 2000
+"""Characters of a job's reason that are told."""
 
 
 class JobState(msgspec.Struct, frozen=True):
@@ -57,6 +63,8 @@ class JobBook:
         self._jobs: dict[str, JobState] = {}
         self._etags: dict[str, str] = {}
         self._unwritten: set[str] = set()
+        # No jobs, though they are called so: each is said once.
+        self._unusable: set[str] = set()
         # A job's etag is that of its last writing: one at a time.
         self._writing = asyncio.Lock()
 
@@ -120,21 +128,21 @@ class JobBook:
     async def look(self, alive: Callable[[str], Awaitable[bool]]) -> None:
         """Reads what other trainers noted, and takes over what lost its trainer; also what this one had before it was
         restarted. Raises StoreUnavailable."""
-        listed = [listed.key async for listed in self._store.list(PREFIX)]
-        for key in listed[-self._remembered :]:
-            known = self._jobs.get(key.removeprefix(PREFIX).removesuffix(".json"))
+        listed = [listed.key async for listed in self._store.list(PREFIX) if FORM.fullmatch(listed.key)]
+        for key in [key for key in listed if key not in self._unusable][-self._remembered :]:
+            known = self._jobs.get(_id(key))
             if known is None or (known.state not in ENDED and known.holder != self._holder):
                 await self._read(key, alive)
 
     async def _read(self, key: str, alive: Callable[[str], Awaitable[bool]]) -> None:
         try:
-            body = await self._store.get(key)
+            body = await self._store.get(key, limit=LIMIT)
+            assert body is not None, "only a conditional get may answer with nothing"  # noqa: S101
+            job = _decode(key, body.body)
         except NotFound:
             return
-        assert body is not None, "only a conditional get may answer with nothing"  # noqa: S101
-        try:
-            job = msgspec.json.decode(body.body, type=JobState)
-        except msgspec.DecodeError as error:
+        except (InvalidInput, msgspec.DecodeError, UnicodeDecodeError) as error:
+            self._unusable.add(key)
             log.warning("found no job: %s", error, extra={"key": key})
             return
         self._jobs[job.id], self._etags[job.id] = job, body.etag
@@ -150,6 +158,18 @@ class JobBook:
             return
         self._jobs[job.id] = again
         log.info("job taken up again", extra={"job": job.id, "before": job.holder})
+
+
+def _decode(key: str, body: bytes) -> JobState:
+    """Raises InvalidInput, and what msgspec raises, for what is not the job that its key names."""
+    job = msgspec.json.decode(body, type=JobState)
+    if job.id != _id(key):
+        raise InvalidInput(f"{key}: found a job of another name, expected {_id(key)}")
+    return job
+
+
+def _id(key: str) -> str:
+    return key.removeprefix(PREFIX).removesuffix(".json")
 
 
 def _key(job: str) -> str:

@@ -8,7 +8,8 @@ from driftline import manifest as manifests
 from driftline.errors import RefusedModel
 from driftline.manifest import Usage
 from driftline.store import Store
-from driftline_trainer.publish import Current, read
+from driftline.version_files import find
+from driftline_trainer.publish import Current
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +21,9 @@ async def prune(store: Store, stream: str, member: str, current: Current, *, kee
     """
     objects: dict[str, list[str]] = defaultdict(list)
     async for listed in store.list(f"{manifests.folder(stream, member)}/v"):
-        objects[listed.key.split("/")[3]].append(listed.key)
+        version = listed.key.split("/")[3]
+        if manifests.is_version(version):
+            objects[version].append(listed.key)
     needed = {current.version, current.manifest.parent} | await _in_use(store, stream, member)
     old = [version for version in sorted(objects)[:-keep] if version not in needed]
     for version in old:
@@ -35,7 +38,7 @@ async def _in_use(store: Store, stream: str, member: str) -> set[str]:
     notes: list[Usage] = []
     async for listed in store.list(manifests.usage_prefix(stream, member)):
         try:
-            notes.append(manifests.decode(await read(store, listed.key), Usage, "usage"))
+            notes.append(await find(store, listed.key, Usage, "usage"))
         except RefusedModel as error:
             log.warning("an edge's note is not readable: %s", error, extra={"key": listed.key})
     return set().union(*(note.versions for note in notes if not _superseded(note, notes)))

@@ -1,16 +1,16 @@
 """Puts a version into the store and moves the pointer to it, so that of two trainers one wins and the other sees it."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from driftline import manifest as manifests
 from driftline.definition import StreamDefinition
-from driftline.errors import NotFound
+from driftline.errors import NotFound, RefusedModel, TooLarge
 from driftline.manifest import Manifest, Pointer
 from driftline.signing import Signer, seal, unseal
 from driftline.store import Store
+from driftline.version_files import MANIFEST_LIMIT, POINTER_LIMIT, file_of
 from driftline_trainer.fit import Trained
 
 
@@ -26,23 +26,19 @@ class Current:
         return self.manifest.version
 
 
-async def read(store: Store, key: str) -> bytes:
-    """An object's body. Raises NotFound."""
-    stored = await store.get(key)
-    assert stored is not None, "only a conditional get may answer with nothing"  # noqa: S101
-    return stored.body
-
-
 async def current(store: Store, stream: str, member: str) -> Current | None:
     """The version that the edge should run, or None before the first. Raises RefusedModel for a broken one."""
     try:
-        stored = await store.get(manifests.pointer_key(stream, member))
+        stored = await store.get(manifests.pointer_key(stream, member), limit=POINTER_LIMIT)
     except NotFound:
         return None
+    except TooLarge as error:
+        raise RefusedModel("pointer", str(error)) from error
     assert stored is not None, "only a conditional get may answer with nothing"  # noqa: S101
     version = manifests.decode(stored.body, Pointer, "pointer").version
-    body = await read(store, manifests.manifest_key(stream, member, version))
-    return Current(unseal(body), stored.etag)
+    manifests.version_number(version)
+    described = await file_of(store, manifests.manifest_key(stream, member, version), MANIFEST_LIMIT, "manifest")
+    return Current(unseal(described), stored.etag)
 
 
 async def publish(
@@ -102,8 +98,8 @@ async def release(
 async def _next_number(store: Store, stream: str, member: str) -> int:
     """One more than any that was ever begun, published or not."""
     prefix = f"{manifests.folder(stream, member)}/v"
-    found = [re.match(r"\d+", listed.key[len(prefix) :]) async for listed in store.list(prefix)]
-    return 1 + max((int(match[0]) for match in found if match), default=0)
+    found = [listed.key.split("/")[3] async for listed in store.list(prefix)]
+    return 1 + max((manifests.version_number(name) for name in found if manifests.is_version(name)), default=0)
 
 
 def _describe(

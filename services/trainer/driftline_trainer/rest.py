@@ -21,6 +21,7 @@ class JobRequest(BaseModel):
     member: Literal["batch", "speed"] = Field(examples=["batch"])
     history: str | None = Field(
         None,
+        max_length=1024,
         description="A file of the data folder, or a store key under history/. Without it, a batch model learns from "
         "all history and windows in the store. A speed model takes none.",
         examples=["la-haute-borne.parquet"],

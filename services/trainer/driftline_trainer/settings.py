@@ -7,9 +7,11 @@ from socket import gethostname
 
 from pydantic import Field, SecretStr
 
+from driftline.bounds import MEBIBYTE, Bounds
 from driftline.contradictions import line, variable
 from driftline.settings import Port, Settings
 from driftline.signing import Signer, read
+from driftline_trainer.unpacking import Means
 
 
 class TrainerSettings(Settings):
@@ -34,6 +36,45 @@ class TrainerSettings(Settings):
     """What this trainer is called among others on the same store; host name and port where it is not said."""
     trainer_lease: float = Field(60.0, gt=0)
     """Seconds without a sign of life after which another trainer takes over what this one had to do."""
+
+    window_bytes: int = Field(16 * MEBIBYTE, ge=1)
+    """Bytes of an archived window at most; a larger one is set aside."""
+    history_bytes: int = Field(128 * MEBIBYTE, ge=1)
+    """Bytes of a history file at most; a larger one is refused, or set aside where no job names it."""
+    file_rows: int = Field(Bounds.rows, ge=1)
+    """Rows of a window or history file at most."""
+    file_row_groups: int = Field(Bounds.row_groups, ge=1)
+    """Row groups of a Parquet file at most."""
+    file_columns: int = Field(Bounds.columns, ge=1)
+    """Columns of a window or history file at most, those included that the stream has no use for."""
+    file_unpacked: int = Field(Bounds.unpacked, ge=1)
+    """Bytes at most that the rows of a file take in memory."""
+    file_keys: int = Field(Bounds.keys, ge=1)
+    """Series in a window or history file at most."""
+    file_key_length: int = Field(Bounds.key_length, ge=1)
+    """Characters of a key at most."""
+    file_line: int = Field(Bounds.line, ge=1)
+    """Bytes of a line of CSV at most."""
+    unpacking_memory: int = Field(1024 * MEBIBYTE, ge=64 * MEBIBYTE)
+    """Bytes at most that unpacking a file takes, whatever it says of itself."""
+    unpacking_seconds: int = Field(60, ge=1)
+    """Seconds of a processor at most that unpacking a file takes."""
+    training_rows: int = Field(2_000_000, ge=1000)
+    """Rows after which a batch model that learns from all there is takes in no older windows."""
+
+    @property
+    def means(self) -> Means:
+        """What unpacking a file may take."""
+        bounds = Bounds(
+            rows=self.file_rows,
+            row_groups=self.file_row_groups,
+            columns=self.file_columns,
+            unpacked=self.file_unpacked,
+            keys=self.file_keys,
+            key_length=self.file_key_length,
+            line=self.file_line,
+        )
+        return Means(bounds, self.unpacking_memory, self.unpacking_seconds)
 
     @property
     def holder(self) -> str:

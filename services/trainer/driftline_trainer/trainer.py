@@ -45,7 +45,7 @@ class Trainer:
         self._holder = settings.holder
         self._claims = Claims(store, self._holder, clock, settings.trainer_lease)
         self._book = JobBook(store, self._holder, settings.jobs_remembered)
-        self._training = Training(settings, store, streams, self._claims, clock)
+        self._training = Training(settings, store, streams, self._claims, clock, metrics)
         self._ended: dict[str, asyncio.Event] = {}
         self._fresh: dict[str, int] = {}
         self._stopping = False

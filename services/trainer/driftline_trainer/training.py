@@ -7,18 +7,23 @@ import msgspec
 
 from driftline import manifest as manifests
 from driftline.definition import StreamDefinition
-from driftline.errors import Conflict, InvalidInput, NotFound, RefusedModel, StoreUnavailable
+from driftline.errors import Conflict, InvalidInput, NotFound, RefusedModel, StoreUnavailable, TooLarge
 from driftline.manifest import Manifest
+from driftline.metrics import Metrics
 from driftline.store import Store
 from driftline.streams import PerStream
 from driftline.tables import Rows
+from driftline.version_files import MARK_LIMIT, MODEL_LIMIT, WEIGHTS_LIMIT, file_of
 from driftline_trainer import fit
+from driftline_trainer.archive import Archive, later
 from driftline_trainer.claims import Claims
-from driftline_trainer.history import Archive, everything, named
+from driftline_trainer.history import HistoryFiles
 from driftline_trainer.jobs import JobState
 from driftline_trainer.process import TrainingProcess
 from driftline_trainer.prune import prune
-from driftline_trainer.publish import Current, current, publish, read
+from driftline_trainer.publish import Current, current, publish
+from driftline_trainer.reading import Reading
+from driftline_trainer.set_aside import SetAside
 from driftline_trainer.settings import TrainerSettings
 
 log = logging.getLogger(__name__)
@@ -41,19 +46,27 @@ class Training:
         streams: Mapping[str, StreamDefinition],
         claims: Claims,
         clock: Callable[[], float],
+        metrics: Metrics,
     ) -> None:
         self._settings = settings
         self._store = store
         self._streams = streams
         self._claims = claims
         self._clock = clock
-        self._archives = PerStream(streams, lambda stream: Archive(store, stream))
+        self._reading = Reading(settings.means)
+        self._history = HistoryFiles(store, settings.data_dir, self._reading, limit=settings.history_bytes)
+        self._aside = PerStream(streams, lambda stream: SetAside(store, stream.name, metrics, clock))
+        self._archives = PerStream(streams, lambda stream: self._archive(stream, metrics))
         # What a refused or failed job has tried is not tried again until more has come.
         self._tried: dict[str, dict[str, str]] = {}
         self._process = TrainingProcess()
         self._signer = settings.signer()
         if self._signer is None:
             log.warning("found no signing key: what is published here is unsigned, and the edge refuses it by default")
+
+    def _archive(self, stream: StreamDefinition, metrics: Metrics) -> Archive:
+        limit = self._settings.window_bytes
+        return Archive(self._store, stream, self._aside[stream.name], self._reading, metrics, limit=limit)
 
     @property
     def pid(self) -> int | None:
@@ -63,6 +76,7 @@ class Training:
     def close(self) -> None:
         """Ends what is under way."""
         self._process.close()
+        self._reading.close()
 
     async def fresh(self, stream: StreamDefinition) -> int:
         """Archived records that the speed model could learn from and has not; 0 where there is nothing to fine-tune."""
@@ -76,8 +90,8 @@ class Training:
             return 0
         if not (_fits(speed, stream) or _fits(batch, stream)):
             return 0
-        learned = _later(self._tried.get(stream.name, {}), speed.manifest.windows if speed else {})
-        return archive.since(learned).count * stream.window
+        learned = later(self._tried.get(stream.name, {}), speed.manifest.windows if speed else {})
+        return archive.fresh(learned) * stream.window
 
     async def train(self, job: JobState) -> Made:
         """Raises RefusedModel, Conflict when another trainer is at it, InvalidInput, NotFound, ProcessDied and
@@ -97,7 +111,7 @@ class Training:
         await self._claims.take(stream.name, "batch", {}, again=True)
         before = await current(self._store, stream.name, "batch")
         speed = await current(self._store, stream.name, "speed")
-        rows = await self._history(stream, job)
+        rows = await self._rows(stream, job)
         trained = await self._process.train(fit.Task(stream, rows, parent=await self._model(stream, before)))
         await self._pass_gate(stream, "batch", trained)
         made = await self._publish(stream, "batch", trained, before, before.version if before else None, {})
@@ -107,11 +121,16 @@ class Training:
             await self._begin_speed(stream, trained, speed, made.version)
         return Made(made, trained.report.beaten)
 
-    async def _history(self, stream: StreamDefinition, job: JobState) -> Rows:
-        if job.history is not None:
-            return await named(self._store, self._settings.data_dir, stream, job.history)
-        await self._archives[stream.name].refresh()
-        return await everything(self._store, stream, self._archives[stream.name])
+    async def _rows(self, stream: StreamDefinition, job: JobState) -> Rows:
+        try:
+            if job.history is not None:
+                return await self._history.named(stream, job.history)
+            archive, aside = self._archives[stream.name], self._aside[stream.name]
+            await archive.refresh()
+            return await self._history.everything(stream, archive, aside, self._settings.training_rows)
+        finally:
+            # Whatever it took to unpack them is given back.
+            self._reading.close()
 
     async def _begin_speed(
         self, stream: StreamDefinition, trained: fit.Trained, before: Current | None, parent: str
@@ -124,26 +143,39 @@ class Training:
     async def _train_speed(self, stream: StreamDefinition, job: JobState) -> Made:
         archive = self._archives[stream.name]
         await archive.refresh()
-        newest = archive.since({}).newest
+        newest = archive.newest()
         if not newest:
             raise InvalidInput(f"found no archived window of {stream.name}, expected some to learn from")
         self._tried[stream.name] = newest
         await self._claims.take(stream.name, "speed", newest, again=job.trigger == "demand")
         try:
-            made = await self._tune(stream, newest)
+            made = await self._tune(stream, job)
         except (RefusedModel, InvalidInput):
             # Whoever tried them next would find the same.
-            await self._claims.finish(stream.name, "speed", newest)
+            await self._claims.finish(stream.name, "speed", self._try(stream, archive))
             raise
-        await self._claims.finish(stream.name, "speed", newest)
+        await self._claims.finish(stream.name, "speed", self._try(stream, archive))
         return made
 
-    async def _tune(self, stream: StreamDefinition, newest: dict[str, str]) -> Made:
+    def _try(self, stream: StreamDefinition, archive: Archive) -> dict[str, str]:
+        """What was tried, without what was set aside meanwhile: no window that can't be used may hide others."""
+        self._tried[stream.name] = archive.newest()
+        return self._tried[stream.name]
+
+    async def _tune(self, stream: StreamDefinition, job: JobState) -> Made:
         before = await current(self._store, stream.name, "speed")
         parent = await self._parent(stream, before)
-        weights = await read(self._store, manifests.weights_key(stream.name, parent.manifest.member, parent.version))
+        key = manifests.weights_key(stream.name, parent.manifest.member, parent.version)
+        weights = await file_of(self._store, key, WEIGHTS_LIMIT, "parent")
         model = await self._model(stream, parent)
-        rows = await self._archives[stream.name].newest_rows()
+        archive = self._archives[stream.name]
+        try:
+            rows = await archive.newest_rows()
+        finally:
+            self._reading.close()
+        if job.trigger == "records" and before is not None and not archive.fresh(before.manifest.windows):
+            raise RefusedModel("rows", "found no new window that can be used, expected some")
+        newest = archive.newest()
         trained = await self._process.train(fit.Task(stream, rows, weights, model))
         await self._pass_gate(stream, "speed", trained)
         return Made(
@@ -162,10 +194,13 @@ class Training:
     async def _is_good(self, stream: StreamDefinition, version: Current | None) -> bool:
         if version is None or not _fits(version, stream):
             return False
+        key = manifests.quarantine_key(stream.name, version.manifest.member, version.version)
         try:
-            await read(self._store, manifests.quarantine_key(stream.name, version.manifest.member, version.version))
+            await self._store.get(key, limit=MARK_LIMIT)
         except NotFound:
             return True
+        except TooLarge:
+            return False
         return False
 
     async def _pass_gate(self, stream: StreamDefinition, member: str, trained: fit.Trained) -> None:
@@ -183,7 +218,8 @@ class Training:
         """The model behind a version, when it can be scored beside a new one."""
         if version is None or not _fits(version, stream):
             return None
-        return await read(self._store, manifests.model_key(stream.name, version.manifest.member, version.version))
+        key = manifests.model_key(stream.name, version.manifest.member, version.version)
+        return await file_of(self._store, key, MODEL_LIMIT, "parent")
 
     async def _publish(
         self,
@@ -223,11 +259,6 @@ def _fits(version: Current | None, stream: StreamDefinition) -> bool:
     if version is None or version.manifest.architecture == manifests.IMPORTED:
         return False
     return version.manifest.definition == stream.fingerprint
-
-
-def _later(one: dict[str, str], other: dict[str, str]) -> dict[str, str]:
-    """Per series the newer of two windows."""
-    return {series: max(one.get(series, ""), other.get(series, "")) for series in one.keys() | other.keys()}
 
 
 def _newer(speed: Current | None, batch: Current | None) -> Current | None:

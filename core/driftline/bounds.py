@@ -1,0 +1,26 @@
+"""What a table that comes from outside may be at most. Pure."""
+
+from dataclasses import dataclass
+
+MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Held against what a file says of itself before it is unpacked, and against what is found in it."""
+
+    rows: int = 5_000_000
+    row_groups: int = 10_000
+    columns: int = 1_000
+    unpacked: int = 256 * MEBIBYTE
+    """Bytes of all rows in memory."""
+    keys: int = 10_000
+    """Series."""
+    key_length: int = 200
+    """Characters of a key, as at ingest's door."""
+    line: int = 64 * 1024
+    """Bytes of a line of CSV."""
+
+
+NONE = Bounds(*[2**63 - 1] * 7)
+"""For files that a person reads for himself."""

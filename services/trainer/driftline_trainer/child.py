@@ -1,0 +1,90 @@
+"""A child process that does one thing after the other, replaced when it dies, and gone when we are gone."""
+
+import asyncio
+import multiprocessing
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
+from typing import ParamSpec, TypeVar
+
+from driftline.errors import DriftlineError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class ProcessDied(DriftlineError):
+    """The child ended in the middle of its work: killed, or out of memory."""
+
+
+class ChildProcess:
+    """Starts with the first work. `begin` is what it does ahead of that, `what` what an error calls it."""
+
+    def __init__(self, what: str, begin: Callable[[], None]) -> None:
+        self._what = what
+        self._begin = begin
+        self._pool: ProcessPoolExecutor | None = None
+        self._leash: Connection | None = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id, while there is one."""
+        return next(iter(self._pool._processes), None) if self._pool else None  # noqa: SLF001 - it has no public name
+
+    async def run(self, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        """What `work` returns or raises there. Raises ProcessDied."""
+        try:
+            return await asyncio.wrap_future(self._submit(work, *given, **named))
+        except BrokenProcessPool as error:
+            self.close()
+            raise ProcessDied(f"the {self._what} process died; the next job gets a new one") from error
+
+    def close(self) -> None:
+        """Ends the child, also in the middle of its work."""
+        if self._leash is not None:
+            self._leash.close()
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._scratch is not None:
+            self._scratch.cleanup()
+        self._pool = self._leash = self._scratch = None
+
+    def _submit(self, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> "Future[T]":
+        # Who died with nothing to do is replaced, and nothing is lost; the pool itself notices only a moment later.
+        if self._dead():
+            self.close()
+        return self._started().submit(work, *given, **named)
+
+    def _dead(self) -> bool:
+        return self._pool is not None and not all(child.is_alive() for child in self._pool._processes.values())  # noqa: SLF001
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            held, self._leash = context.Pipe(duplex=False)
+            # TensorFlow leaves generated sources behind when it is not asked to end in peace.
+            self._scratch = tempfile.TemporaryDirectory(prefix="driftline-trainer-", ignore_cleanup_errors=True)
+            given = (held, self._scratch.name, self._begin)
+            self._pool = ProcessPoolExecutor(1, context, initializer=_begin, initargs=given)
+        return self._pool
+
+
+def _begin(leash: Connection, scratch: str, begin: Callable[[], None]) -> None:
+    """In the child: dies with its parent however that ends."""
+    tempfile.tempdir = scratch
+    threading.Thread(target=_end_with, args=(leash, scratch), name="leash", daemon=True).start()
+    begin()
+
+
+def _end_with(leash: Connection, scratch: str) -> None:
+    try:
+        leash.recv_bytes()
+    except (EOFError, OSError):
+        shutil.rmtree(scratch, ignore_errors=True)
+        os._exit(1)

@@ -1,0 +1,33 @@
+"""What the unpacking child is held to by the system; imports Arrow as late as its allocator has to be chosen."""
+
+import os
+import resource
+from pathlib import Path
+
+STATUS = Path("/proc/self/status")
+
+
+def begin(memory: int) -> None:
+    """In the child: bounds its memory to `memory` bytes beyond what its libraries take."""
+    # Arrow's own allocators reserve a gibibyte at once.
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
+    from driftline_trainer import unpacking  # noqa: F401, PLC0415 - after the choice, and before the limit
+
+    bound = _taken() + memory
+    resource.setrlimit(resource.RLIMIT_DATA, (bound, bound))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def for_seconds(seconds: int) -> None:
+    """Bounds the processor time of what comes next; who goes on after it is killed."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    spent = int(used.ru_utime + used.ru_stime) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (spent + seconds, resource.RLIM_INFINITY))
+
+
+def _taken() -> int:
+    """Bytes that count for the limit already."""
+    if not STATUS.exists():
+        return 0
+    said = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
+    return int(said["VmData"].split()[0]) * 1024

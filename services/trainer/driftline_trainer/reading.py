@@ -1,0 +1,57 @@
+"""Reads files that come from outside in a child process of its own, so that none can take this one's memory."""
+
+import asyncio
+from contextlib import suppress
+from functools import partial
+
+from driftline.definition import StreamDefinition
+from driftline.errors import InvalidInput
+from driftline.tables import Rows
+from driftline_trainer.child import ChildProcess, ProcessDied
+from driftline_trainer.limits import begin
+from driftline_trainer.unpacking import Means, Packed, prove, too_much, unpack
+
+TRIES = 2
+"""A child that was killed from outside says nothing of the file; one that dies of the same file again does."""
+
+
+class Reading:
+    """A child that unpacks one file after the other; it has no TensorFlow, and begins with the first file."""
+
+    def __init__(self, means: Means) -> None:
+        self._means = means
+        self._one = asyncio.Lock()
+        self._proven: int | None = None
+        self._child = ChildProcess("unpacking", partial(begin, means.memory))
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id, while there is one."""
+        return self._child.pid
+
+    def close(self) -> None:
+        """Ends the child, and gives back what it has."""
+        self._child.close()
+
+    async def rows(self, body: bytes, stream: StreamDefinition, source: str, folder: str | None = None) -> Rows:
+        """What a file holds. folder: of the series whose rows it may hold alone. Raises InvalidInput, and ProcessDied
+        when no child can be had at all."""
+        packed = Packed(body, stream, source, folder)
+        # One at a time: who dies must die of its own file.
+        async with self._one:
+            for _ in range(TRIES):
+                await self._prove()
+                with suppress(ProcessDied):
+                    return await self._child.run(unpack, packed, self._means)
+        raise InvalidInput(too_much(source, self._means))
+
+    async def _prove(self) -> None:
+        """Once for every child. Raises ProcessDied."""
+        if self._proven is not None and self._proven == self._child.pid:
+            return
+        try:
+            await self._child.run(prove)
+        except MemoryError as error:
+            memory = self._means.memory
+            raise ProcessDied(f"found no room in {memory} bytes to unpack the smallest file, expected some") from error
+        self._proven = self._child.pid

@@ -1,0 +1,87 @@
+"""Unpacks a file that comes from outside, within bounds of memory and processor time; runs in a child of its own."""
+
+import io
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from driftline.bounds import Bounds
+from driftline.definition import StreamDefinition
+from driftline.errors import InvalidInput
+from driftline.object_names import folder_of
+from driftline.tables import Rows, decode
+from driftline_trainer.limits import for_seconds
+
+LARGEST = 1e30
+"""No sensor measures more; ingest's door takes no larger number either."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A file as it lies in the store. `folder`: of the series whose rows it may hold alone; None for any."""
+
+    body: bytes
+    stream: StreamDefinition
+    source: str
+    folder: str | None = None
+
+
+@dataclass(frozen=True)
+class Means:
+    """What unpacking a file may take. memory: bytes beyond what the child has before it. seconds: of a processor."""
+
+    bounds: Bounds
+    memory: int
+    seconds: int
+
+
+def prove() -> None:
+    """Unpacks the smallest of files, so that no file is blamed for limits that leave no room. Raises MemoryError."""
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"a": [1.0]}), sink)
+    pq.ParquetFile(pa.BufferReader(sink.getvalue())).read(use_threads=False)
+
+
+def unpack(packed: Packed, means: Means) -> Rows:
+    """The rows, all of them such as can be learned from. Raises InvalidInput."""
+    for_seconds(means.seconds)
+    try:
+        rows = decode(packed.body, packed.stream, packed.source, means.bounds)
+        check(rows, packed)
+    except MemoryError as error:
+        raise InvalidInput(too_much(packed.source, means)) from error
+    return rows
+
+
+def too_much(source: str, means: Means) -> str:
+    """What is said of a file that does not keep what its footer promised."""
+    expected = f"{means.memory} bytes of memory and {means.seconds} s of a processor"
+    return f"{source}: found a file that takes more to be unpacked, expected at most {expected}"
+
+
+def check(rows: Rows, packed: Packed) -> None:
+    """Raises InvalidInput for rows that nobody could learn from."""
+    if not len(rows):
+        raise InvalidInput(f"{packed.source}: found no rows, expected some")
+    wild = np.argwhere(np.abs(rows.values) > LARGEST)
+    if len(wild):
+        row, column = wild[0]
+        where = f"{packed.source}: column {packed.stream.columns[column]!r}"
+        found = f"found {rows.values[row, column]} in row {row + 1}"
+        raise InvalidInput(f"{where}: {found}, expected numbers between -{LARGEST:g} and {LARGEST:g}")
+    if packed.folder is not None:
+        _check_key(rows, packed, packed.folder)
+
+
+def _check_key(rows: Rows, packed: Packed, folder: str) -> None:
+    """Raises InvalidInput unless all rows are of the series that the folder is named after."""
+    keys = np.unique(rows.keys).tolist()
+    # Folders were once quoted a little differently.
+    strangers = [key for key in keys if folder not in {folder_of(key), quote(key, safe="")}]
+    if strangers:
+        raise InvalidInput(f"{packed.source}: found key {strangers[0]!r}, expected that of folder {folder!r} alone")
+    if len(keys) > 1:
+        raise InvalidInput(f"{packed.source}: found keys {keys}, expected one")

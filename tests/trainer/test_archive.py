@@ -1,0 +1,213 @@
+"""What can't be used is set aside, once and for good; the rest is learned from, whatever it is called."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from driftline import manifest as manifests
+from driftline import tables
+from driftline.definition import StreamDefinition
+from driftline.errors import InvalidInput, NotFound
+from driftline.folder import FolderStore
+from driftline.metrics import Metrics
+from driftline.tables import Rows
+from driftline.windows import WindowName
+from driftline_trainer.archive import Archive, later
+from driftline_trainer.publish import current
+from driftline_trainer.reading import Reading
+from driftline_trainer.set_aside import SetAside
+from driftline_trainer.settings import TrainerSettings
+from driftline_trainer.trainer import Trainer
+from tests.trainer import bombs
+from tests.trainer.bombs import parquet, table
+from tests.trainer.test_trainer import HISTORY, PATIENCE_S, archive, working
+
+KEY = "R80711"
+
+
+class Kept:
+    """A store with its archive as one trainer sees it; `again` is the next trainer."""
+
+    def __init__(self, store: FolderStore, stream: StreamDefinition, reading: Reading) -> None:
+        self.store = store
+        self.stream = stream
+        self.reading = reading
+        self.metrics = Metrics()
+        self.aside = SetAside(store, stream.name, self.metrics, lambda: 0.0)
+        self.archive = Archive(store, stream, self.aside, reading, self.metrics, limit=1_000_000)
+
+    def again(self) -> "Kept":
+        return Kept(self.store, self.stream, self.reading)
+
+    async def put(self, name: str, body: bytes | None = None) -> str:
+        key = f"windows/{self.stream.name}/{KEY}/{name}"
+        await self.store.put(key, parquet(table(self.stream, 100)) if body is None else body)
+        return key
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        return self.metrics.registry.get_sample_value(f"driftline_{name}", {"stream": self.stream.name, **labels})
+
+
+@pytest.fixture
+def reading() -> Iterator[Reading]:
+    made = Reading(TrainerSettings().means)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def kept(tmp_path: Path, quick: StreamDefinition, reading: Reading) -> Kept:
+    return Kept(FolderStore(tmp_path), quick, reading)
+
+
+def by_offset(first: int) -> str:
+    return WindowName(first, first + 99, None).format()
+
+
+def by_time(first: int, edge: str) -> str:
+    return WindowName(first, first + 99, edge).format()
+
+
+async def test_a_window_that_can_not_be_used_is_set_aside_once_and_the_rest_is_read(kept: Kept, quick):
+    bad = [b"", b"PAR1 and nothing", parquet(table(quick, 0)), parquet(table(quick, 9).drop([quick.target]))]
+    bad += [parquet(table(quick, 9, **{quick.target: pa.array(["x"] * 9)})), bytes(2_000_000)]
+    for n in range(10):
+        await kept.put(by_offset(100 * n))
+    for n, body in enumerate(bad, 10):
+        await kept.put(by_offset(100 * n), body)
+    await kept.archive.refresh()
+    assert kept.archive.fresh({}) == 16
+    assert len(await kept.archive.newest_rows()) == 1000
+    assert kept.archive.fresh({}) == 10
+    assert kept.archive.newest() == {f"windows/{quick.name}/{KEY}": f"windows/{quick.name}/{KEY}/{by_offset(900)}"}
+    assert kept.metric("files_set_aside_total", kind="windows") == len(bad)
+    marks = [listed async for listed in kept.store.list("aside/")]
+    assert len(marks) == len(bad)
+    assert all(mark.size < 2000 for mark in marks)
+    restarted = kept.again()
+    await restarted.archive.refresh()
+    assert restarted.archive.fresh({}) == 10
+    assert len(await restarted.archive.newest_rows()) == 1000
+    assert restarted.metric("files_set_aside_total", kind="windows") == 0
+
+
+async def test_a_removed_mark_or_another_file_of_that_name_is_tried_again(kept: Kept, quick: StreamDefinition):
+    key = await kept.put(by_offset(0), b"bad")
+    await kept.archive.refresh()
+    with pytest.raises(InvalidInput, match="found no window of outdoor-temperature that can be used"):
+        await kept.archive.newest_rows()
+    await kept.store.put(key, parquet(table(quick, 100)))
+    await kept.archive.refresh()
+    assert len(await kept.archive.newest_rows()) == 100
+
+
+async def test_names_of_nobody_blind_nobody_and_are_said_once(kept: Kept, quick: StreamDefinition, caplog):
+    await kept.put(by_offset(0))
+    await kept.put("zzz.parquet")
+    await kept.store.put(f"windows/{quick.name}/zzz", b"x")
+    await kept.archive.refresh()
+    await kept.put(by_offset(100))
+    await kept.archive.refresh()
+    assert kept.archive.fresh({}) == 2
+    assert kept.metric("windows_foreign") == 2
+    assert sum("that no archive named" in record.message for record in caplog.records) == 1
+    assert kept.archive.newest()[f"windows/{quick.name}/{KEY}"].endswith(by_offset(100))
+
+
+async def test_what_a_manifest_learned_by_a_name_of_nobody_hides_nothing(kept: Kept, quick: StreamDefinition):
+    series = f"windows/{quick.name}/{KEY}"
+    await kept.put(by_offset(0))
+    await kept.archive.refresh()
+    assert kept.archive.fresh({series: f"{series}/zzz.parquet"}) == 1
+    assert kept.archive.fresh({series: f"{series}/{by_offset(0)}"}) == 0
+    assert later({series: f"{series}/zzz.parquet"}, {series: f"{series}/{by_offset(0)}"})[series].endswith(by_offset(0))
+
+
+async def test_windows_of_a_second_edge_count_though_they_are_earlier(kept: Kept, quick: StreamDefinition):
+    series = f"windows/{quick.name}/{KEY}"
+    await kept.put(by_offset(500))
+    await kept.put(by_time(bombs.T0 + 1000, "aa"))
+    await kept.archive.refresh()
+    learned = kept.archive.newest()
+    assert learned.keys() == {series, f"{series}/aa"}
+    assert kept.archive.fresh(learned) == 0
+    await kept.put(by_time(bombs.T0, "bb"))
+    await kept.put(by_time(bombs.T0 + 2000, "aa"))
+    await kept.archive.refresh()
+    assert kept.archive.fresh(learned) == 2
+
+
+async def test_rows_of_two_edges_are_united_by_time(kept: Kept, quick: StreamDefinition):
+    await kept.put(by_time(bombs.T0, "aa"))
+    await kept.put(by_time(bombs.T0, "bb"))
+    await kept.archive.refresh()
+    rows = await kept.archive.newest_rows()
+    assert (len(rows), len(rows.by_key()[KEY])) == (200, 100)
+
+
+async def test_of_thousands_of_windows_some_bad_ones_are_left_out(kept: Kept, quick: StreamDefinition):
+    good = parquet(table(quick, 100))
+    for n in range(3000):
+        await kept.put(by_offset(100 * n), b"bad" if n % 500 == 7 else good)
+    await kept.archive.refresh()
+    parts = await kept.archive.all_rows(1_000_000)
+    assert (len(parts), kept.archive.fresh({})) == (2994, 2994)
+    assert 2000 <= sum(map(len, await kept.archive.all_rows(2000))) <= 2800
+
+
+async def test_one_bad_window_stops_neither_retraining_nor_batch_training(tmp_path, quick, rows: Rows):
+    store = FolderStore(tmp_path / "store")
+    await store.put(HISTORY, tables.encode(rows.take(slice(0, 8000)), quick))
+    await store.put("history/outdoor-temperature/bad.parquet", b"bad")
+    settings = TrainerSettings(store=str(tmp_path), data_dir=tmp_path, store_poll=3600, retrain_interval=0)
+    trainer = Trainer(settings, store, {quick.name: quick}, Metrics())
+    async with working(trainer), asyncio.timeout(PATIENCE_S):
+        batch = await trainer.wait((await trainer.submit(quick.name, "batch")).id)
+        assert (batch.state, batch.reason) == ("published", None)
+        await archive(store, quick, rows.take(slice(8000, 9700)))
+        bad = f"windows/{quick.name}/{KEY}/{by_offset(999_999)}"
+        await store.put(bad, b"bad")
+        await store.put(f"windows/{quick.name}/{KEY}/zzz.parquet", b"bad")
+        await trainer.reconcile()
+        speed = await current(store, quick.name, "speed")
+        assert manifests.version_number(speed.version) == 2
+        assert bad not in speed.manifest.windows.values()
+        await archive(store, quick, rows.take(slice(9700, 11400)), begin=1000)
+        await trainer.reconcile()
+        assert manifests.version_number((await current(store, quick.name, "speed")).version) == 3
+        refused = await trainer.wait(
+            (await trainer.submit(quick.name, "batch", "history/outdoor-temperature/bad.parquet")).id
+        )
+        assert (refused.state, "neither Parquet nor CSV" in refused.reason) == ("failed", True)
+    assert len([listed async for listed in store.list("aside/")]) == 2
+    assert (await store.get(bad)).body == b"bad"
+
+
+async def test_nothing_but_bad_windows_is_refused_and_not_tried_again(tmp_path, quick, rows: Rows):
+    store = FolderStore(tmp_path / "store")
+    await store.put(HISTORY, tables.encode(rows.take(slice(0, 4000)), quick))
+    settings = TrainerSettings(store=str(tmp_path), data_dir=tmp_path, store_poll=3600, retrain_interval=0)
+    trainer = Trainer(settings, store, {quick.name: quick}, Metrics())
+    async with working(trainer), asyncio.timeout(PATIENCE_S):
+        await trainer.wait((await trainer.submit(quick.name, "batch", HISTORY)).id)
+        for n in range(12):
+            await store.put(f"windows/{quick.name}/{KEY}/{by_offset(100 * n)}", b"bad")
+        await trainer.reconcile()
+        assert (trainer.jobs()[0].member, trainer.jobs()[0].state) == ("speed", "failed")
+        tried = len(trainer.jobs())
+        await trainer.reconcile()
+        assert len(trainer.jobs()) == tried
+
+
+async def test_a_window_that_is_removed_while_it_is_read_is_forgotten(kept: Kept, quick: StreamDefinition):
+    key = await kept.put(by_offset(0))
+    await kept.put(by_offset(100))
+    await kept.archive.refresh()
+    await kept.store.delete(key)
+    with pytest.raises(NotFound):
+        await kept.store.get(key)
+    assert len(await kept.archive.newest_rows()) == 100
+    assert kept.archive.fresh({}) == 1
