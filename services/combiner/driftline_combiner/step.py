@@ -194,10 +194,11 @@ class BlendLane:
         slot = self._slots.add(key)
         insort(self._keys, key)
         self._watch.add(key)
-        if self._slots.capacity > len(self._tables.ledger.count):
-            blank = self._blank(self._slots.capacity)
-            self._tables = Tables._make(tables.grow(old, new) for old, new in zip(self._tables, blank, strict=True))
-            self._totals.grow(self._slots.capacity)
+        more = self._slots.capacity - len(self._tables.ledger.count)
+        if more:
+            for table, new in zip(self._tables, self._blank(more), strict=True):
+                tables.grow(table, new)
+            self._totals.grow(more)
         return slot
 
     def last_t(self, key: str) -> int | None:

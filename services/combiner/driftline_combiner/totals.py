@@ -104,10 +104,8 @@ class Totals:
         return Sums.unflattened(np.maximum(self._sums, 0.0), self._horizons)
 
     def grow(self, slots: int) -> None:
-        """Makes room for so many series."""
-        rows = np.zeros((slots, self._width))
-        rows[: len(self._rows)] = self._rows
-        self._rows = rows
+        """Makes room for so many more series; see `driftline.slots.grow`."""
+        self._rows.resize((len(self._rows) + slots, self._width), refcheck=False)
 
     def take(self, slots: Ints, sums: Sums) -> None:
         """Takes n different series as they are now in the place of what they were."""

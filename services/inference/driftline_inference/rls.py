@@ -6,6 +6,7 @@ glitch moves a filter only a little. Pure NumPy over many series at once.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
@@ -91,7 +92,8 @@ class Filters:
     weights: Floats
     """[slots, horizons, terms]."""
     variance: Floats
-    """[slots, horizons, terms, terms]: the inverse of the discounted correlation of the terms."""
+    """[slots, horizons, terms (terms + 1) / 2]: the inverse of the discounted correlation of the terms, which is
+    symmetric: its upper half, row by row."""
     noise: Floats
     """[slots, horizons]: moving mean square of the cut innovations."""
 
@@ -107,7 +109,7 @@ class Filters:
             weights[:, :, trusted] = 1.0
         return cls(
             weights=weights,
-            variance=np.tile(first[:, None, None] * np.eye(terms), (slots, 1, 1, 1)),
+            variance=np.repeat((first[:, None] * _upper_half(np.eye(terms)))[None], slots, axis=0),
             noise=np.ones((slots, len(horizon))),
         )
 
@@ -120,7 +122,9 @@ def learn(filters: Filters, slots: Ints, lesson: Lesson) -> None:
     if not known.any():
         return
     x = np.where(known[..., None], x, 0.0)
-    weights, variance, noise = filters.weights[slots], filters.variance[slots], filters.noise[slots]
+    weights, noise = filters.weights[slots], filters.noise[slots]
+    half = filters.variance[slots]
+    variance = _whole(half, x.shape[2])
     innovation = np.where(known, lesson.target, 0.0) - (weights * x).sum(axis=2)
     limit = CUT * np.sqrt(noise)
     cut = np.minimum(np.maximum(innovation, -limit), limit)
@@ -128,13 +132,13 @@ def learn(filters: Filters, slots: Ints, lesson: Lesson) -> None:
     certainty = FORGETTING + (x * spread).sum(axis=2)
     gain = spread / certainty[..., None]
     learned = weights + gain * cut[..., None]
-    # A product of the same two factors on both sides of the diagonal: symmetric to the last bit, so half can be saved.
+    # A product of the same two factors on both sides of the diagonal: symmetric to the last bit, so half is kept.
     explained = spread[..., None] * spread[..., None, :] / certainty[..., None, None]
     shrunk = (variance - explained) / FORGETTING
     trace = np.trace(shrunk, axis1=2, axis2=3)
     shrunk *= np.minimum(1.0, TRACE_CAP * x.shape[2] / trace)[..., None, None]
     filters.weights[slots] = np.where(known[..., None], learned, weights)
-    filters.variance[slots] = np.where(known[..., None, None], shrunk, variance)
+    filters.variance[slots] = np.where(known[..., None], _upper_half(shrunk), half)
     moved = np.maximum(noise + NOISE_MEMORY * (cut * cut - noise), NOISE_FLOOR)
     filters.noise[slots] = np.where(known, moved, noise)
 
@@ -147,23 +151,38 @@ def forecast(filters: Filters, slots: Ints, terms: Floats, last: Floats, scale: 
     return last[:, None] + known[:, None] * steps
 
 
+@lru_cache
+def _places(terms: int) -> tuple[Ints, Ints]:
+    """Where in a flat symmetric matrix its upper half is, and where in the upper half each number of the matrix is."""
+    rows, columns = np.triu_indices(terms)
+    whole = np.zeros((terms, terms), dtype=np.int64)
+    whole[rows, columns] = whole[columns, rows] = np.arange(len(rows))
+    return rows * terms + columns, whole.ravel()
+
+
+def _upper_half(matrices: Floats) -> Floats:
+    """[..., terms, terms] -> [..., terms (terms + 1) / 2]."""
+    terms = matrices.shape[-1]
+    half: Floats = np.take(matrices.reshape(*matrices.shape[:-2], terms * terms), _places(terms)[0], axis=-1)
+    return half
+
+
+def _whole(half: Floats, terms: int) -> Floats:
+    """[..., terms (terms + 1) / 2] -> [..., terms, terms]."""
+    return np.take(half, _places(terms)[1], axis=-1).reshape(*half.shape[:-1], terms, terms)
+
+
 def dump(slot: int, filters: Filters) -> bytes:
-    """The whole state of a series: of the symmetric variance the upper half."""
-    upper = np.triu_indices(filters.variance.shape[-1])
-    half = filters.variance[slot][:, upper[0], upper[1]]
-    return b"".join(part.tobytes() for part in (filters.weights[slot], half, filters.noise[slot]))
+    """The whole state of a series."""
+    return b"".join(part[slot].tobytes() for part in (filters.weights, filters.variance, filters.noise))
 
 
 def load(data: bytes, slot: int, filters: Filters) -> None:
     """Sets the slot to what `dump` gave. Raises ValueError when the size is another."""
-    horizons, terms = filters.weights.shape[1:]
-    rows, columns = np.triu_indices(terms)
-    sizes = np.cumsum([horizons * terms, horizons * len(rows), horizons])
+    parts = [table[slot] for table in (filters.weights, filters.variance, filters.noise)]
+    ends = np.cumsum([part.size for part in parts])
     found = np.frombuffer(data)
-    if len(found) != sizes[-1]:
-        raise ValueError(f"found a state of {len(found)} numbers, expected {sizes[-1]}")
-    weights, half, noise = np.split(found, sizes[:-1])
-    filters.weights[slot] = weights.reshape(horizons, terms)
-    filters.variance[slot][:, rows, columns] = half.reshape(horizons, -1)
-    filters.variance[slot][:, columns, rows] = half.reshape(horizons, -1)
-    filters.noise[slot] = noise
+    if len(found) != ends[-1]:
+        raise ValueError(f"found a state of {len(found)} numbers, expected {ends[-1]}")
+    for part, numbers in zip(parts, np.split(found, ends[:-1]), strict=True):
+        part[...] = numbers.reshape(part.shape)
