@@ -34,6 +34,7 @@ from driftline_combiner.weights import Mask
 
 OUT: Topic[Any] = BLENDS
 ALARM: Topic[Any] = ALERTS
+PACK, UNPACK = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(Blend)
 TAKEN_UP = 256
 """Restored series that are put into the sums over all series at once: far cheaper than one by one."""
 
@@ -80,7 +81,8 @@ class BlendLane:
         self._restored: set[int] = set()
         """Slots of series that are not in the sums yet."""
         self._watch = Watch(stream, alarmed)
-        self._latest: dict[str, Blend] = {}
+        self._latest: dict[str, bytes] = {}
+        """As MessagePack, a sixth of the objects."""
         self._last_t: dict[str, int] = {}
         settings = [stream.weighting.window, stream.drift.model_dump(), stream.patience, ROWS]
         self._signature = f"{stream.fingerprint}-{json.dumps(settings)}"
@@ -175,7 +177,7 @@ class BlendLane:
                 upper=upper,
                 guarded=held,
             )
-            self._latest[message.key] = made
+            self._latest[message.key] = PACK.encode(made)
             found.append(made)
         return found
 
@@ -249,7 +251,8 @@ class BlendLane:
 
     def latest(self, key: str) -> Blend | None:
         """The newest blend of a series, since this process owns it."""
-        return self._latest.get(key)
+        found = self._latest.get(key)
+        return None if found is None else UNPACK.decode(found)
 
     def sums(self, key: str | None = None) -> Sums:
         """Those of one series, or of all; what all cost does not depend on how many they are."""

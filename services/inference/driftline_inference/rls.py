@@ -54,6 +54,28 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class Places:
+    """Where what is in the upper half of a symmetric matrix."""
+
+    rows: Ints
+    """[half]: of each of its numbers the row ..."""
+    columns: Ints
+    """[half]: ... and the column."""
+    diagonal: Ints
+    """[terms]: the places of the diagonal's numbers in the half."""
+    whole: Ints
+    """[terms, terms]: the place in the half of each of the matrix's numbers."""
+
+    @classmethod
+    @lru_cache
+    def of(cls, terms: int) -> Self:
+        rows, columns = np.triu_indices(terms)
+        whole = np.zeros((terms, terms), dtype=np.int64)
+        whole[rows, columns] = whole[columns, rows] = np.arange(len(rows))
+        return cls(rows, columns, np.diagonal(whole).copy(), whole)
+
+
+@dataclass(frozen=True)
 class Lesson:
     """What n series have to learn now. terms: [n, horizons, terms], NaN where a term was not there; target: [n,
     horizons] in usual steps, NaN where nothing is known."""
@@ -109,7 +131,7 @@ class Filters:
             weights[:, :, trusted] = 1.0
         return cls(
             weights=weights,
-            variance=np.repeat((first[:, None] * _upper_half(np.eye(terms)))[None], slots, axis=0),
+            variance=np.repeat((first[:, None] * np.eye(terms)[np.triu_indices(terms)])[None], slots, axis=0),
             noise=np.ones((slots, len(horizon))),
         )
 
@@ -122,23 +144,23 @@ def learn(filters: Filters, slots: Ints, lesson: Lesson) -> None:
     if not known.any():
         return
     x = np.where(known[..., None], x, 0.0)
-    weights, noise = filters.weights[slots], filters.noise[slots]
-    half = filters.variance[slots]
-    variance = _whole(half, x.shape[2])
+    weights, variance, noise = filters.weights[slots], filters.variance[slots], filters.noise[slots]
     innovation = np.where(known, lesson.target, 0.0) - (weights * x).sum(axis=2)
     limit = CUT * np.sqrt(noise)
     cut = np.minimum(np.maximum(innovation, -limit), limit)
-    spread = np.matmul(variance, x[..., None])[..., 0]
+    places = Places.of(x.shape[2])
+    spread = np.matmul(np.take(variance, places.whole, axis=2), x[..., None])[..., 0]
     certainty = FORGETTING + (x * spread).sum(axis=2)
     gain = spread / certainty[..., None]
     learned = weights + gain * cut[..., None]
-    # A product of the same two factors on both sides of the diagonal: symmetric to the last bit, so half is kept.
-    explained = spread[..., None] * spread[..., None, :] / certainty[..., None, None]
+    # A product of the same two factors on both sides of the diagonal: symmetric to the last bit, so half is enough.
+    explained = np.take(spread, places.rows, axis=2) * np.take(spread, places.columns, axis=2)
+    explained /= certainty[..., None]
     shrunk = (variance - explained) / FORGETTING
-    trace = np.trace(shrunk, axis1=2, axis2=3)
-    shrunk *= np.minimum(1.0, TRACE_CAP * x.shape[2] / trace)[..., None, None]
+    trace = np.take(shrunk, places.diagonal, axis=2).sum(axis=2)
+    shrunk *= np.minimum(1.0, TRACE_CAP * x.shape[2] / trace)[..., None]
     filters.weights[slots] = np.where(known[..., None], learned, weights)
-    filters.variance[slots] = np.where(known[..., None], _upper_half(shrunk), half)
+    filters.variance[slots] = np.where(known[..., None], shrunk, variance)
     moved = np.maximum(noise + NOISE_MEMORY * (cut * cut - noise), NOISE_FLOOR)
     filters.noise[slots] = np.where(known, moved, noise)
 
@@ -149,27 +171,6 @@ def forecast(filters: Filters, slots: Ints, terms: Floats, last: Floats, scale: 
     known = np.where(np.isnan(scale), 0.0, scale)
     steps: Floats = (filters.weights[slots] * terms[:, :, : filters.weights.shape[2]]).sum(axis=2)
     return last[:, None] + known[:, None] * steps
-
-
-@lru_cache
-def _places(terms: int) -> tuple[Ints, Ints]:
-    """Where in a flat symmetric matrix its upper half is, and where in the upper half each number of the matrix is."""
-    rows, columns = np.triu_indices(terms)
-    whole = np.zeros((terms, terms), dtype=np.int64)
-    whole[rows, columns] = whole[columns, rows] = np.arange(len(rows))
-    return rows * terms + columns, whole.ravel()
-
-
-def _upper_half(matrices: Floats) -> Floats:
-    """[..., terms, terms] -> [..., terms (terms + 1) / 2]."""
-    terms = matrices.shape[-1]
-    half: Floats = np.take(matrices.reshape(*matrices.shape[:-2], terms * terms), _places(terms)[0], axis=-1)
-    return half
-
-
-def _whole(half: Floats, terms: int) -> Floats:
-    """[..., terms (terms + 1) / 2] -> [..., terms, terms]."""
-    return np.take(half, _places(terms)[1], axis=-1).reshape(*half.shape[:-1], terms, terms)
 
 
 def dump(slot: int, filters: Filters) -> bytes:
