@@ -30,8 +30,8 @@ OUT: Topic[Any] = FORECASTS
 ALARM: Topic[Any] = ALERTS
 STATE = 3
 """Counted up when what is saved of a series changes its shape."""
-LIVE_LIMIT = 10_000
-"""Series that a new model is tried on at most."""
+LIVE_LIMIT = 2000
+"""Series that a new model is tried on at most: looking at 10,000 holds the loop up for 50 ms."""
 
 
 class Model(Protocol):
