@@ -17,6 +17,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import stamina
 
 from driftline.definition import StreamDefinition, load
 from driftline.messages import BLENDS, Record
@@ -44,6 +45,7 @@ BODY = 500
 POSTERS = 4
 ASKED = 200
 """Keys whose records are sent into the restart: when all of them are forecast, it is over."""
+PATIENCE_S = 60.0
 AT_REST_S = 10.0
 LIVEZ_S, METRICS_S = 0.02, 1.0
 SERVICES = ("ingest", "inference", "combiner")
@@ -172,13 +174,15 @@ async def _load(stack: Stack, stream: StreamDefinition, clock: Clock, times: int
 async def _post(stack: Stack, stream: StreamDefinition, rows: Rows) -> None:
     """A few clients, each with one body under way. A key stays with one client."""
     async with httpx.AsyncClient(base_url=stack.url("ingest"), timeout=60) as client:
+        # A machine that is busy with other things may be too slow for the door: it says 503, and is asked again.
+        @stamina.retry(on=httpx.HTTPError, attempts=None, timeout=PATIENCE_S, wait_max=2.0)
+        async def send(content: bytes) -> None:
+            asked, headers = {"stream": stream.name}, {"Content-Type": NDJSON}
+            (await client.post("/v1/records", params=asked, content=content, headers=headers)).raise_for_status()
 
         async def client_of(mine: Rows) -> None:
             for start in range(0, len(mine), BODY):
-                content = encode_lines(mine.take(slice(start, start + BODY)), stream)
-                asked, headers = {"stream": stream.name}, {"Content-Type": NDJSON}
-                answer = await client.post("/v1/records", params=asked, content=content, headers=headers)
-                answer.raise_for_status()
+                await send(encode_lines(mine.take(slice(start, start + BODY)), stream))
 
         part = -(-len(rows) // POSTERS)
         await asyncio.gather(*(client_of(rows.take(slice(n * part, (n + 1) * part))) for n in range(POSTERS)))

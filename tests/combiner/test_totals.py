@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from driftline.definition import parse
 from driftline.messages import Forecast
 from driftline_combiner.ledger import PUBLISHED
+from driftline_combiner.rest import stream_scores
 from driftline_combiner.scores import scores
 from driftline_combiner.step import BlendLane
 from driftline_combiner.telling import KEYS_TOLD, LaneMetrics
@@ -176,6 +177,11 @@ def test_what_prometheus_is_told_costs_the_same_however_many_series_there_are(la
     few, many = (
         costs(lambda lane=lane: list(LaneMetrics({"a": lane}, by_key=False).collect())) for lane in lanes.values()
     )
+    assert_alike(few, many)
+
+
+def test_scores_cost_the_same_however_many_series_there_are(lanes: dict[int, BlendLane]):
+    few, many = (costs(lambda lane=lane: stream_scores("a", lane)) for lane in lanes.values())
     assert_alike(few, many)
 
 

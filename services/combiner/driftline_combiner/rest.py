@@ -118,7 +118,7 @@ def routes(lanes: Mapping[str, BlendLane]) -> APIRouter:
 
     @router.get("/v1/scores", summary="How well every member and strategy did")
     async def scores() -> list[StreamScores]:
-        return [_stream_scores(name, lane) for name, lane in lanes.items()]
+        return [stream_scores(name, lane) for name, lane in lanes.items()]
 
     @router.get(
         "/v1/weights",
@@ -202,7 +202,8 @@ def _coverage(found: Coverage) -> IntervalCoverage:
     return IntervalCoverage(n=found.n, share=_finite(found.share), recent=_finite(found.recent))
 
 
-def _stream_scores(name: str, lane: BlendLane) -> StreamScores:
+def stream_scores(name: str, lane: BlendLane) -> StreamScores:
+    """Over all series of a stream."""
     found = lane.sums()
     parts = zip(lane.stream.horizon, sums.scores(found), sums.coverage(found), strict=True)
     horizons = [
