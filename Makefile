@@ -66,7 +66,7 @@ compose-test: setup-dev ## the compose deployments on the machine's container en
 bench: setup-dev ## the chain against a bare relay, on one Kafka: writes docs/performance.md
 	$(RUN)/python -m tests.bench
 
-bench-keys: setup-dev ## 5,000 keys beside one: writes its figures into docs/scaling.md
+bench-keys: setup-dev ## 10,000 keys: start, memory, /metrics and /livez: writes its figures into docs/scaling.md
 	$(RUN)/python -m tests.bench.keys
 
 bench-deployments: setup-dev ## the three deployments with a slow link: writes its figures into docs/deployments.md

@@ -1,14 +1,15 @@
 """The catalogue of metrics: every name, help and label in one place, the same in all services."""
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 LATENCY_BUCKETS: Final = (
     *(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75),
@@ -31,8 +32,18 @@ class Told:
         return GaugeMetricFamily(f"driftline_{self.name}", self.text, labels=self.labels)
 
 
+class Collected(Collector):
+    """What was collected already."""
+
+    def __init__(self, families: Sequence[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Sequence[Metric]:
+        return self._families
+
+
 KEYED: Final = ("stream", "key", "horizon")
-"""`key` is `all`; single ones are told only where the settings say so, since they may be thousands."""
+"""`key` is `all`; single ones are told only where the settings say so, and few, since they may be thousands."""
 SERIES: Final = Told("series", "Series that are owned here.", ("stream",))
 RMSE: Final = Told("rmse", "RMSE over about the last 100 records, in the target's unit.", (*KEYED, "row"))
 SKILL: Final = Told(

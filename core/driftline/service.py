@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 
 from driftline import stream_list
 from driftline.errors import Conflict, InvalidInput, NotFound, Unavailable
-from driftline.metrics import Metrics
+from driftline.metrics import Collected, Metrics
 from driftline.openapi import complete
 from driftline.streams import Streams, StreamsWatch
 
@@ -212,7 +212,9 @@ def _add_probes(app: FastAPI, metrics: Metrics, checks: Sequence[Check]) -> None
 
     @app.get("/metrics", tags=["health"], summary="Metrics for Prometheus", response_class=PlainTextResponse)
     async def read_metrics() -> Response:
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        # Collected here, where nobody changes meanwhile what is told; written elsewhere, since that takes longest.
+        told = Collected(list(metrics.registry.collect()))
+        return Response(await asyncio.to_thread(generate_latest, told), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _probe(check: Check) -> str:

@@ -1,7 +1,7 @@
-"""State of many series in arrays: one row ("slot") each, grown by doubling, dumped and loaded bit by bit."""
+"""State of many series in arrays: one row ("slot") each, grown in place, dumped and loaded bit by bit."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from itertools import zip_longest
 from typing import Any, TypeVar
 
@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 T = TypeVar("T")
 FIRST_SLOTS = 8
+LARGEST_STEP = 256
+"""Slots that are made at once at most: what a step costs, and what it makes in vain, has a bound."""
 
 
 class Slots:
@@ -32,7 +34,7 @@ class Slots:
     def add(self, series: str) -> int:
         """Gives `series` a slot; when `capacity` has grown, the tables must grow to it before the slot is used."""
         if not self._free:
-            grown = max(FIRST_SLOTS, 2 * self.capacity)
+            grown = self.capacity + min(max(FIRST_SLOTS, self.capacity), LARGEST_STEP)
             self._free = list(range(grown - 1, self.capacity - 1, -1))
             self.capacity = grown
         self._slots[series] = slot = self._free.pop()
@@ -46,11 +48,16 @@ def _arrays(table: Any) -> Iterator[npt.NDArray[Any]]:
     return (getattr(table, field.name) for field in fields(table))
 
 
-def grow(table: T, blank: T) -> T:
-    """`table` with as many slots as `blank`, a table of the same dataclass; new slots are as in `blank`."""
-    for old, new in zip(_arrays(table), _arrays(blank), strict=True):
-        new[: len(old)] = old
-    return replace(blank)  # type: ignore[type-var]
+def grow(table: T, new: T) -> None:
+    """Puts the slots of `new`, a table of the same dataclass, behind those of `table`, in place.
+
+    Arrays of some size are moved by the system without a copy. There must be no view of them, which would look at
+    memory that is gone; a look at some slots by an array of them is a copy.
+    """
+    for array, more in zip(_arrays(table), _arrays(new), strict=True):
+        slots = len(array)
+        array.resize((slots + len(more), *array.shape[1:]), refcheck=False)
+        array[slots:] = more
 
 
 def reset(table: Any, slot: int, blank: Any) -> None:

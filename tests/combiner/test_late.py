@@ -6,6 +6,7 @@ import pytest
 from driftline.bus import Envelope
 from driftline.definition import parse
 from driftline.messages import Alert, Blend, Forecast
+from driftline_combiner.scores import scores
 from driftline_combiner.step import BlendLane, combiner_step
 
 STREAM = parse(
@@ -37,7 +38,7 @@ def run(sent: list[Forecast], cut: int = 1000) -> tuple[BlendLane, list[object],
 
 
 def scored(lane: BlendLane) -> list[int]:
-    return [rows["persistence"].n for rows in lane.scores(["k"])]
+    return [rows["persistence"].n for rows in scores(lane.sums("k"))]
 
 
 @pytest.mark.parametrize("late", [0, 1, 3])
@@ -47,7 +48,7 @@ def test_it_is_scored_as_if_it_had_come_in_time(late: int):
     in_time, _, _ = run(whole)
     at_last, told, dropped = run([*holey[: 31 + late], truth(whole[30]), *holey[31 + late :]])
     assert scored(at_last) == scored(in_time)
-    expected, found = in_time.scores(["k"]), at_last.scores(["k"])
+    expected, found = scores(in_time.sums("k")), scores(at_last.sums("k"))
     for h in range(2):
         for row in ("persistence", "rls"):
             assert found[h][row].rmse == pytest.approx(expected[h][row].rmse)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from driftline.bus import Envelope
 from driftline.definition import StreamDefinition, parse
 from driftline.messages import Alert, Blend, Forecast
+from driftline_combiner.scores import scores
 from driftline_combiner.step import BlendLane, combiner_step, refuse
 
 STREAM = parse(
@@ -51,7 +52,7 @@ def test_each_horizon_is_scored_when_its_own_truth_comes():
     lane, step = new_step()
     step.step(envelopes([forecast(0, 10.0, persistence=[10.0, 10.0], rls=[11.0, 13.0])]))
     step.step(envelopes([forecast(n, 10.0 + n, persistence=[10.0 + n] * 2) for n in (1, 2, 3)]))
-    one, three = lane.scores(["k"])
+    one, three = scores(lane.sums("k"))
     assert (one["rls"].n, one["rls"].rmse) == (1, 0.0)
     assert (three["rls"].n, three["rls"].rmse) == (1, 0.0)
     assert (one["persistence"].n, one["persistence"].rmse) == (3, 1.0)
@@ -62,7 +63,7 @@ def test_each_horizon_is_scored_when_its_own_truth_comes():
 def test_a_truth_that_is_missing_scores_nothing_and_breaks_nothing():
     lane, step = new_step()
     found = blends(step, [forecast(n, None if n == 2 else 1.0, persistence=[1.0, 1.0]) for n in range(6)])
-    assert lane.scores(["k"])[0]["persistence"].n == 4
+    assert scores(lane.sums("k"))[0]["persistence"].n == 4
     assert all(blend.value == [1.0, 1.0] for blend in found)
 
 

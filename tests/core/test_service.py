@@ -1,11 +1,15 @@
 """The shell of a service: probes, errors without stack traces, and no healthy page before a dead worker."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Iterator
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from driftline import service
 from driftline.errors import InvalidInput, NotFound, StoreUnavailable, Unavailable
@@ -134,3 +138,40 @@ async def test_two_services_in_one_process_have_metrics_of_their_own():
     ):
         assert 'driftline_records_total{stream="a"} 1.0' in (await first.get("/metrics")).text
         assert 'stream="a"' not in (await second.get("/metrics")).text
+
+
+class Looked(list[Sample]):
+    """Samples that remember by which threads they were looked at."""
+
+    def __init__(self, samples: list[Sample]) -> None:
+        super().__init__(samples)
+        self.threads: set[int] = set()
+
+    def __iter__(self) -> Iterator[Sample]:
+        self.threads.add(threading.get_ident())
+        return super().__iter__()
+
+
+class Probe(Collector):
+    """One gauge; remembers by which threads it was collected."""
+
+    def __init__(self) -> None:
+        self.threads: set[int] = set()
+        self.family = GaugeMetricFamily("probe", "x", value=7)
+        self.family.samples = Looked(self.family.samples)
+
+    def collect(self) -> Iterator[Metric]:
+        self.threads.add(threading.get_ident())
+        yield self.family
+
+
+async def test_metrics_are_collected_between_two_steps_and_written_while_the_loop_goes_on():
+    metrics, probe = Metrics(), Probe()
+    metrics.registry.register(probe)
+    probe.family.samples.threads.clear()
+    async with client(create_service("x", "x", metrics=metrics)) as asking:
+        assert "probe 7.0" in (await asking.get("/metrics")).text
+    here = threading.get_ident()
+    assert probe.threads == {here}
+    assert probe.family.samples.threads
+    assert here not in probe.family.samples.threads

@@ -1,6 +1,7 @@
 """State in arrays: dumped and loaded bit by bit."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline import slots as tables
-from driftline.slots import Slots, rounds
+from driftline.slots import LARGEST_STEP, Slots, rounds
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,21 @@ def test_a_state_of_another_size_is_refused():
 def test_growing_keeps_what_is_there_and_begins_the_rest_anew():
     table = pair(2)
     table.a[:] = [1, 2]
-    grown = tables.grow(table, pair(4))
-    assert grown.a.tolist() == [1, 2, 0, 0]
-    assert np.isnan(grown.b[2:]).all()
+    tables.grow(table, pair(2))
+    assert table.a.tolist() == [1, 2, 0, 0]
+    assert np.isnan(table.b).all()
+    assert len(table.b) == 4
+
+
+def test_a_step_is_bounded_and_no_slot_is_given_twice():
+    slots = Slots()
+    given, capacities = [], [0]
+    for n in range(3000):
+        given.append(slots.add(str(n)))
+        capacities += [slots.capacity] if slots.capacity != capacities[-1] else []
+    assert sorted(given) == list(range(3000))
+    assert capacities[:6] == [0, 8, 16, 32, 64, 128]
+    assert max(b - a for a, b in pairwise(capacities)) == LARGEST_STEP
 
 
 def test_a_free_slot_is_given_again():

@@ -52,6 +52,8 @@ class Core(Protocol):
 class Adwin:
     """river's core; `river.drift.ADWIN`, which wraps it, would bring SciPy and forty data sets: 90 MB resident."""
 
+    __slots__ = ("_adwin", "_delta")
+
     def __init__(self, delta: float) -> None:
         self._delta = delta
         self._adwin = self._fresh()
@@ -89,6 +91,8 @@ class Sums(msgspec.Struct, array_like=True):
 
 class PageHinkley:
     """Whether a mean has grown, as river's own tells it, whose import would bring SciPy, too."""
+
+    __slots__ = ("_sums", "_threshold")
 
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
@@ -128,6 +132,8 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
 
 class DriftDetector:
     """Looks at one series of numbers in [0, 1]. asked: how far its mean must rise to be told."""
+
+    __slots__ = ("_asked", "_before", "_core", "_least", "_left", "_recent")
 
     def __init__(self, settings: definition.Drift, asked: float) -> None:
         self._least = asked

@@ -1,16 +1,27 @@
 """What REST tells about weights, blends and scores."""
 
+import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, Field
 
 from driftline.errors import NotFound
 from driftline.messages import Blend
-from driftline_combiner.step import BlendLane, Coverage, RowScore
+from driftline_combiner import scores as sums
+from driftline_combiner.scores import Coverage, RowScore
+from driftline_combiner.step import BlendLane
 from driftline_combiner.why import explain
+
+PAGE = 100
+"""Series of one answer, unless more are asked for."""
+LARGEST_PAGE = 1000
+AT_ONCE = 10
+"""Series that are written before others get a turn."""
 
 
 class Score(BaseModel):
@@ -86,6 +97,13 @@ class BlendAnswer(BaseModel):
     guarded: list[bool] = Field(description="per horizon whether persistence is published instead of the strategy")
 
 
+NEXT = {
+    "description": '`<...>; rel="next"`: the same question for the series behind these. Missing on the last page.',
+    "required": False,
+    "schema": {"type": "string"},
+    "example": '</v1/weights?limit=100&after=outdoor-temperature%2FR80711>; rel="next"',
+}
+
 Stream = Annotated[str, Path(description="a stream's name", examples=["outdoor-temperature"])]
 Key = Annotated[str, Path(description="a series of it", examples=["R80711"])]
 
@@ -100,17 +118,28 @@ def routes(lanes: Mapping[str, BlendLane]) -> APIRouter:
 
     @router.get("/v1/scores", summary="How well every member and strategy did")
     async def scores() -> list[StreamScores]:
-        return [_stream_scores(name, lane) for name, lane in lanes.items()]
+        return [stream_scores(name, lane) for name, lane in lanes.items()]
 
-    @router.get("/v1/weights", summary="Who has which weight, and why", responses={404: {}})
-    async def weights(stream: str | None = None, key: str | None = None) -> list[SeriesWeights]:
+    @router.get(
+        "/v1/weights",
+        summary="Who has which weight, and why",
+        description="In order of stream and key, a page at a time: `Link` names the next page, as in RFC 8288.",
+        response_model=list[SeriesWeights],
+        responses={200: {"headers": {"Link": NEXT}}, 404: {}},
+    )
+    async def weights(
+        stream: Annotated[str | None, Query(description="of this stream alone")] = None,
+        key: Annotated[str | None, Query(description="of series of this key alone")] = None,
+        limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="series at most")] = PAGE,
+        after: Annotated[
+            str | None, Query(description="the stream and key behind which the page begins", examples=["a/k1"])
+        ] = None,
+    ) -> Response:
         wanted = {stream: lane_of(stream)} if stream else lanes
-        return [
-            _series_weights(name, lane, found)
-            for name, lane in wanted.items()
-            for found in lane.keys()  # noqa: SIM118 - a lane is no mapping
-            if key in {None, found}
-        ]
+        found = list(islice(_series(wanted, key, after), limit + 1))
+        page = found[:limit]
+        headers = {"Link": _next(stream, key, limit, page[-1])} if len(found) > limit else {}
+        return Response(await _written(lanes, page), media_type="application/json", headers=headers)
 
     @router.get("/v1/blends/{stream}/{key}", summary="The newest blend of a series", responses={404: {}})
     async def latest(stream: Stream, key: Key) -> BlendAnswer:
@@ -120,6 +149,39 @@ def routes(lanes: Mapping[str, BlendLane]) -> APIRouter:
         return _blend_answer(blend)
 
     return router
+
+
+Series = tuple[str, str]
+
+
+def _series(lanes: Mapping[str, BlendLane], key: str | None, after: str | None) -> Iterator[Series]:
+    """Stream and key of what is wanted, in order, behind the series `after`."""
+    begin, _, behind = (after or "").partition("/")
+    for name in sorted(name for name in lanes if name >= begin):
+        previous = behind if after is not None and name == begin else None
+        if key is None:
+            yield from ((name, found) for found in lanes[name].behind(previous))
+        elif lanes[name].owns(key) and (previous is None or key > previous):
+            yield name, key
+
+
+def _next(stream: str | None, key: str | None, limit: int, last: Series) -> str:
+    asked = {"stream": stream, "key": key, "limit": limit, "after": "/".join(last)}
+    return f'</v1/weights?{urlencode({name: value for name, value in asked.items() if value is not None})}>; rel="next"'
+
+
+async def _written(lanes: Mapping[str, BlendLane], page: list[Series]) -> bytes:
+    """As JSON, in slices between which others get a turn; a series that is given away meanwhile is left out."""
+    written: list[str] = []
+    for start in range(0, len(page), AT_ONCE):
+        part = page[start : start + AT_ONCE]
+        written += [
+            _series_weights(stream, key, lanes[stream]).model_dump_json()
+            for stream, key in part
+            if lanes[stream].owns(key)
+        ]
+        await asyncio.sleep(0)
+    return f"[{','.join(written)}]".encode()
 
 
 def _finite(value: float | None) -> float | None:
@@ -140,21 +202,22 @@ def _coverage(found: Coverage) -> IntervalCoverage:
     return IntervalCoverage(n=found.n, share=_finite(found.share), recent=_finite(found.recent))
 
 
-def _stream_scores(name: str, lane: BlendLane) -> StreamScores:
-    keys = lane.keys()
-    parts = zip(lane.stream.horizon, lane.scores(keys), lane.coverage(keys), strict=True)
+def stream_scores(name: str, lane: BlendLane) -> StreamScores:
+    """Over all series of a stream."""
+    found = lane.sums()
+    parts = zip(lane.stream.horizon, sums.scores(found), sums.coverage(found), strict=True)
     horizons = [
         HorizonScores(
             horizon=h, scores={row: _score(score) for row, score in scores.items()}, coverage=_coverage(covered)
         )
         for h, scores, covered in parts
     ]
-    return StreamScores(stream=name, active=lane.stream.weighting.active, series=len(keys), horizons=horizons)
+    return StreamScores(stream=name, active=lane.stream.weighting.active, series=lane.series, horizons=horizons)
 
 
-def _series_weights(name: str, lane: BlendLane, key: str) -> SeriesWeights:
+def _series_weights(name: str, key: str, lane: BlendLane) -> SeriesWeights:
     active = lane.stream.weighting.active
-    parts = zip(lane.stream.horizon, lane.standing(key), lane.scores([key]), strict=True)
+    parts = zip(lane.stream.horizon, lane.standing(key), sums.scores(lane.sums(key)), strict=True)
     horizons = [
         HorizonWeights(
             horizon=h,

@@ -1,7 +1,8 @@
 """The pure step of the combiner: forecasts in; blends and drift alerts out. First score, then weigh."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -27,11 +28,15 @@ from driftline_combiner.ledger import (
     score,
     weigh,
 )
+from driftline_combiner.totals import Sums, Totals
 from driftline_combiner.watch import Watch
 from driftline_combiner.weights import Mask
 
 OUT: Topic[Any] = BLENDS
 ALARM: Topic[Any] = ALERTS
+PACK, UNPACK = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(Blend)
+TAKEN_UP = 256
+"""Restored series that are put into the sums over all series at once: far cheaper than one by one."""
 
 
 class SavedState(msgspec.Struct, frozen=True, array_like=True):
@@ -41,26 +46,6 @@ class SavedState(msgspec.Struct, frozen=True, array_like=True):
     t: int
     arrays: bytes
     detectors: list[bytes]
-
-
-@dataclass(frozen=True)
-class RowScore:
-    """How a member or strategy did. Errors in the target's units; NaN before anything was scored."""
-
-    n: int
-    rmse: float
-    mae: float
-    skill: float
-    recent_rmse: float
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """Share of the truths that fell into the 90 % interval: of all `n`, and of about the last 500."""
-
-    n: int
-    share: float
-    recent: float
 
 
 @dataclass(frozen=True)
@@ -90,8 +75,14 @@ class BlendLane:
         self._rules = Rules.of(stream)
         self._slots = Slots()
         self._tables = self._blank(0)
+        self._totals = Totals(len(stream.horizon))
+        self._keys: list[str] = []
+        """In order, so that a page of them costs no look at all of them."""
+        self._restored: set[int] = set()
+        """Slots of series that are not in the sums yet."""
         self._watch = Watch(stream, alarmed)
-        self._latest: dict[str, Blend] = {}
+        self._latest: dict[str, bytes] = {}
+        """As MessagePack, a sixth of the objects."""
         self._last_t: dict[str, int] = {}
         settings = [stream.weighting.window, stream.drift.model_dump(), stream.patience, ROWS]
         self._signature = f"{stream.fingerprint}-{json.dumps(settings)}"
@@ -116,6 +107,7 @@ class BlendLane:
         made = self._blends(part, weights, blends, half, self._tables.ledger.guarded[slots])
         missing = np.array([message.observed is None for message in part])
         late.expect(self._tables.awaited, slots, np.array([message.t for message in part]), missing)
+        self._totals.take(slots, Sums.of(self._tables.ledger, self._tables.intervals, slots, weights[:, :, -1]))
         return [[(OUT, blend), *found] for blend, found in zip(made, alerts, strict=True)]
 
     def _score(self, part: Sequence[Forecast], slots: Ints, number: Ints, *, late: bool = False) -> list[list[Told]]:
@@ -147,7 +139,9 @@ class BlendLane:
         number = late.number(self._tables.awaited, slot, message.t)
         assert number is not None, "see awaits"  # noqa: S101
         late.settle(self._tables.awaited, slot, message.t)
-        return self._score([message], np.array([slot]), np.array([number]), late=True)[0]
+        told = self._score([message], np.array([slot]), np.array([number]), late=True)[0]
+        self._totals.take(np.array([slot]), self._sums(np.array([slot])))
+        return told
 
     def _forecasts(self, part: Sequence[Forecast]) -> Floats:
         """[n, horizons, members]."""
@@ -183,7 +177,7 @@ class BlendLane:
                 upper=upper,
                 guarded=held,
             )
-            self._latest[message.key] = made
+            self._latest[message.key] = PACK.encode(made)
             found.append(made)
         return found
 
@@ -200,10 +194,13 @@ class BlendLane:
         if key in self._slots:
             return self._slots[key]
         slot = self._slots.add(key)
+        insort(self._keys, key)
         self._watch.add(key)
-        if self._slots.capacity > len(self._tables.ledger.count):
-            blank = self._blank(self._slots.capacity)
-            self._tables = Tables._make(tables.grow(old, new) for old, new in zip(self._tables, blank, strict=True))
+        more = self._slots.capacity - len(self._tables.ledger.count)
+        if more:
+            for table, new in zip(self._tables, self._blank(more), strict=True):
+                tables.grow(table, new)
+            self._totals.grow(more)
         return slot
 
     def last_t(self, key: str) -> int | None:
@@ -219,9 +216,15 @@ class BlendLane:
             tables.load(saved.arrays, self._slot(key), *self._tables)
             self._watch.load(key, saved.detectors)
             self._last_t[key] = saved.t
+            self._restored.add(self._slots[key])
+            if len(self._restored) >= TAKEN_UP:
+                self._take_up()
 
     def forget(self, key: str) -> None:
         slot = self._slots[key]
+        self._restored.discard(slot)
+        self._totals.drop(slot)
+        del self._keys[bisect_left(self._keys, key)]
         for table, blank in zip(self._tables, self._blank(1), strict=True):
             tables.reset(table, slot, blank)
         self._slots.remove(key)
@@ -230,49 +233,44 @@ class BlendLane:
         self._latest.pop(key, None)
 
     def keys(self) -> list[str]:
-        """The series that are owned here."""
-        return sorted(self._slots)
+        """The series that are owned here, in order."""
+        return list(self._keys)
+
+    @property
+    def series(self) -> int:
+        """How many they are."""
+        return len(self._keys)
+
+    def behind(self, key: str | None) -> Iterator[str]:
+        """The series behind a key, which need not be there, in order; all of them where it is None."""
+        begin = 0 if key is None else bisect_right(self._keys, key)
+        return (self._keys[place] for place in range(begin, len(self._keys)))
+
+    def owns(self, key: str) -> bool:
+        return key in self._slots
 
     def latest(self, key: str) -> Blend | None:
         """The newest blend of a series, since this process owns it."""
-        return self._latest.get(key)
+        found = self._latest.get(key)
+        return None if found is None else UNPACK.decode(found)
 
-    def scores(self, keys: Sequence[str]) -> list[dict[str, RowScore]]:
-        """Per horizon and row, over all records of `keys`."""
-        slots = np.array([self._slots[key] for key in keys], dtype=np.int64)
-        ledger = self._tables.ledger
-        sums = [table[slots].sum(axis=0) for table in (ledger.scored, ledger.squared, ledger.absolute, ledger.naive)]
-        moving = ledger.recent[slots]
-        known = np.isfinite(moving)
-        total = np.where(known, moving, 0.0).sum(axis=0)
-        recent = np.sqrt(np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan))
-        return [
-            {name: _row_score([part[h, row] for part in sums], recent[h, row]) for row, name in enumerate(ROWS)}
-            for h in range(len(self.stream.horizon))
-        ]
-
-    def coverage(self, keys: Sequence[str]) -> list[Coverage]:
-        """Per horizon, over all truths of `keys` that met an interval."""
-        slots = np.array([self._slots[key] for key in keys], dtype=np.int64)
-        intervals = self._tables.intervals
-        scored, covered = (table[slots].sum(axis=0) for table in (intervals.scored, intervals.covered))
-        met = intervals.scored[slots] > 0
-        recent = np.where(met, intervals.recent[slots], 0.0).sum(axis=0) / np.maximum(met.sum(axis=0), 1)
-        return [
-            Coverage(int(n), float(c / n) if n else np.nan, float(r) if n else np.nan)
-            for n, c, r in zip(scored, covered, recent, strict=True)
-        ]
+    def sums(self, key: str | None = None) -> Sums:
+        """Those of one series, or of all; what all cost does not depend on how many they are."""
+        if key is not None:
+            return self._sums(np.array([self._slots[key]])).of_one()
+        if self._restored:
+            self._take_up()
+        return self._totals.sums
 
     def standing(self, key: str) -> list[Standing]:
         """Per horizon who weighs what now, as if all that forecast last took part again."""
-        ledger, slot = self._tables.ledger, np.array([self._slots[key]])
-        now = (ledger.count[slot] - 1) % ledger.members.shape[1]
-        present = np.isfinite(ledger.members[slot, now])
-        weights = current_weights(ledger, self._rules, slot, present)[0]
+        slot = np.array([self._slots[key]])
+        weights, present = self._current(slot)
+        ledger = self._tables.ledger
         rivals = np.sqrt(ledger.rivals[slot[0]])
         return [
             Standing(
-                weights={row: _by_member(weights[h, s]) for s, row in enumerate(ROWS[M:])},
+                weights={row: _by_member(weights[0, h, s]) for s, row in enumerate(ROWS[M:])},
                 present=frozenset(name for name, there in zip(MEMBERS, present[0, h], strict=True) if there),
                 guarded=bool(ledger.guarded[slot[0], h]),
                 rivals=(float(rivals[h, 0]), float(rivals[h, 1])),
@@ -280,17 +278,27 @@ class BlendLane:
             for h in range(len(self.stream.horizon))
         ]
 
+    def _take_up(self) -> None:
+        slots = np.array(sorted(self._restored))
+        self._restored.clear()
+        self._totals.take(slots, self._sums(slots))
+
+    def _sums(self, slots: Ints) -> Sums:
+        """Of n series, each."""
+        weights, _ = self._current(slots)
+        return Sums.of(self._tables.ledger, self._tables.intervals, slots, weights[:, :, -1])
+
+    def _current(self, slots: Ints) -> tuple[Floats, Mask]:
+        """The weights of n series, [n, horizons, strategies + 1, members], and who forecast last, [n, horizons,
+        members]."""
+        ledger = self._tables.ledger
+        now = (ledger.count[slots] - 1) % ledger.members.shape[1]
+        present = np.isfinite(ledger.members[slots, now])
+        return current_weights(ledger, self._rules, slots, present), present
+
 
 def _by_member(weights: Floats) -> dict[str, float]:
     return dict(zip(MEMBERS, weights.tolist(), strict=True))
-
-
-def _row_score(sums: Sequence[float], recent: float) -> RowScore:
-    n, squared, absolute, naive = (float(value) for value in sums)
-    if not n:
-        return RowScore(0, np.nan, np.nan, np.nan, np.nan)
-    skill = 1 - (squared / naive) ** 0.5 if naive else 0.0
-    return RowScore(int(n), (squared / n) ** 0.5, absolute / n, skill, float(recent))
 
 
 def combiner_step(lanes: Mapping[str, BlendLane], dropped: Callable[[str, str], None]) -> KeyedStep[Forecast]:

@@ -1,24 +1,29 @@
 """What the combiner knows, as metrics: read from the lanes when Prometheus asks, so nothing is kept twice.
 
-By stream, horizon and row; by key only when the settings say so, since keys may be thousands.
+By stream, horizon and row; by key only when the settings say so, and then of few, since keys may be thousands.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from driftline.members import MEMBERS
 from driftline.metrics import TOLD
-from driftline_combiner.ledger import PUBLISHED
+from driftline_combiner.scores import coverage, scores
 from driftline_combiner.step import BlendLane
+from driftline_combiner.totals import Sums
 
 ALL = "all"
 """The label `key` of what is told of all series together."""
+KEYS_TOLD = 100
+"""Series of a stream that are told of by themselves at most: the first in order."""
 
 
 class LaneMetrics(Collector):
-    """See above. by_key: whether every series is told of, too."""
+    """See above. by_key: whether KEYS_TOLD series are told of, too."""
 
     def __init__(self, lanes: Mapping[str, BlendLane], *, by_key: bool) -> None:
         self._lanes = lanes
@@ -27,33 +32,31 @@ class LaneMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         series, *families = (told.family() for told in TOLD)
         for stream, lane in self._lanes.items():
-            keys = lane.keys()
-            series.add_metric([stream], len(keys))
-            groups = [(ALL, keys), *((key, [key]) for key in keys if self._by_key)]
-            for name, group in groups:
-                if group:
-                    self._tell(stream, name, lane, group, families)
+            series.add_metric([stream], lane.series)
+            if lane.series:
+                _tell([stream, ALL], lane.stream.horizon, lane.sums(), lane.series, families)
+            for key in islice(lane.behind(None), KEYS_TOLD if self._by_key else 0):
+                _tell([stream, key], lane.stream.horizon, lane.sums(key), 1, families)
         yield from (series, *families)
 
-    def _tell(
-        self, stream: str, name: str, lane: BlendLane, keys: Sequence[str], families: Sequence[GaugeMetricFamily]
-    ) -> None:
-        rmse, skill, weight, coverage, guarded = families
-        standings = [lane.standing(key) for key in keys]
-        for index, (h, scores, covered) in enumerate(
-            zip(lane.stream.horizon, lane.scores(keys), lane.coverage(keys), strict=True)
-        ):
-            labels = [stream, name, str(h)]
-            naive = scores["persistence"].recent_rmse
-            for row, score in scores.items():
-                if math.isfinite(score.recent_rmse):
-                    rmse.add_metric([*labels, row], score.recent_rmse)
-                    if naive > 0:
-                        skill.add_metric([*labels, row], 1 - score.recent_rmse / naive)
-            if math.isfinite(covered.recent):
-                coverage.add_metric(labels, covered.recent)
-            here = [standing[index] for standing in standings]
-            guarded.add_metric(labels, sum(standing.guarded for standing in here))
-            for member in here[0].weights[PUBLISHED]:
-                mean = sum(standing.weights[PUBLISHED][member] for standing in here) / len(here)
-                weight.add_metric([*labels, member], mean)
+
+def _tell(
+    whose: list[str], steps: Sequence[int], sums: Sums, series: int, families: Sequence[GaugeMetricFamily]
+) -> None:
+    rmse, skill, weight, coverages, guarded = families
+    means = (sums.weights / series).tolist()
+    for h, rows, covered, held, mean in zip(
+        steps, scores(sums), coverage(sums), sums.guarded.tolist(), means, strict=True
+    ):
+        labels = [*whose, str(h)]
+        naive = rows["persistence"].recent_rmse
+        for row, score in rows.items():
+            if math.isfinite(score.recent_rmse):
+                rmse.add_metric([*labels, row], score.recent_rmse)
+                if naive > 0:
+                    skill.add_metric([*labels, row], 1 - score.recent_rmse / naive)
+        if math.isfinite(covered.recent):
+            coverages.add_metric(labels, covered.recent)
+        guarded.add_metric(labels, held)
+        for member, share in zip(MEMBERS, mean, strict=True):
+            weight.add_metric([*labels, member], share)

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from driftline.members import MEMBERS, PERSISTENCE
 from driftline_combiner.ledger import GUARD_MARGIN, PUBLISHED
-from driftline_combiner.step import RowScore, Standing
+from driftline_combiner.scores import RowScore
+from driftline_combiner.step import Standing
 
 
 def explain(standing: Standing, scores: Mapping[str, RowScore], active: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ glitch moves a filter only a little. Pure NumPy over many series at once.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
@@ -53,6 +54,28 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class Places:
+    """Where what is in the upper half of a symmetric matrix."""
+
+    rows: Ints
+    """[half]: of each of its numbers the row ..."""
+    columns: Ints
+    """[half]: ... and the column."""
+    diagonal: Ints
+    """[terms]: the places of the diagonal's numbers in the half."""
+    whole: Ints
+    """[terms, terms]: the place in the half of each of the matrix's numbers."""
+
+    @classmethod
+    @lru_cache
+    def of(cls, terms: int) -> Self:
+        rows, columns = np.triu_indices(terms)
+        whole = np.zeros((terms, terms), dtype=np.int64)
+        whole[rows, columns] = whole[columns, rows] = np.arange(len(rows))
+        return cls(rows, columns, np.diagonal(whole).copy(), whole)
+
+
+@dataclass(frozen=True)
 class Lesson:
     """What n series have to learn now. terms: [n, horizons, terms], NaN where a term was not there; target: [n,
     horizons] in usual steps, NaN where nothing is known."""
@@ -91,7 +114,8 @@ class Filters:
     weights: Floats
     """[slots, horizons, terms]."""
     variance: Floats
-    """[slots, horizons, terms, terms]: the inverse of the discounted correlation of the terms."""
+    """[slots, horizons, terms (terms + 1) / 2]: the inverse of the discounted correlation of the terms, which is
+    symmetric: its upper half, row by row."""
     noise: Floats
     """[slots, horizons]: moving mean square of the cut innovations."""
 
@@ -107,7 +131,7 @@ class Filters:
             weights[:, :, trusted] = 1.0
         return cls(
             weights=weights,
-            variance=np.tile(first[:, None, None] * np.eye(terms), (slots, 1, 1, 1)),
+            variance=np.repeat((first[:, None] * np.eye(terms)[np.triu_indices(terms)])[None], slots, axis=0),
             noise=np.ones((slots, len(horizon))),
         )
 
@@ -124,17 +148,19 @@ def learn(filters: Filters, slots: Ints, lesson: Lesson) -> None:
     innovation = np.where(known, lesson.target, 0.0) - (weights * x).sum(axis=2)
     limit = CUT * np.sqrt(noise)
     cut = np.minimum(np.maximum(innovation, -limit), limit)
-    spread = np.matmul(variance, x[..., None])[..., 0]
+    places = Places.of(x.shape[2])
+    spread = np.matmul(np.take(variance, places.whole, axis=2), x[..., None])[..., 0]
     certainty = FORGETTING + (x * spread).sum(axis=2)
     gain = spread / certainty[..., None]
     learned = weights + gain * cut[..., None]
-    # A product of the same two factors on both sides of the diagonal: symmetric to the last bit, so half can be saved.
-    explained = spread[..., None] * spread[..., None, :] / certainty[..., None, None]
+    # A product of the same two factors on both sides of the diagonal: symmetric to the last bit, so half is enough.
+    explained = np.take(spread, places.rows, axis=2) * np.take(spread, places.columns, axis=2)
+    explained /= certainty[..., None]
     shrunk = (variance - explained) / FORGETTING
-    trace = np.trace(shrunk, axis1=2, axis2=3)
-    shrunk *= np.minimum(1.0, TRACE_CAP * x.shape[2] / trace)[..., None, None]
+    trace = np.take(shrunk, places.diagonal, axis=2).sum(axis=2)
+    shrunk *= np.minimum(1.0, TRACE_CAP * x.shape[2] / trace)[..., None]
     filters.weights[slots] = np.where(known[..., None], learned, weights)
-    filters.variance[slots] = np.where(known[..., None, None], shrunk, variance)
+    filters.variance[slots] = np.where(known[..., None], shrunk, variance)
     moved = np.maximum(noise + NOISE_MEMORY * (cut * cut - noise), NOISE_FLOOR)
     filters.noise[slots] = np.where(known, moved, noise)
 
@@ -148,22 +174,16 @@ def forecast(filters: Filters, slots: Ints, terms: Floats, last: Floats, scale: 
 
 
 def dump(slot: int, filters: Filters) -> bytes:
-    """The whole state of a series: of the symmetric variance the upper half."""
-    upper = np.triu_indices(filters.variance.shape[-1])
-    half = filters.variance[slot][:, upper[0], upper[1]]
-    return b"".join(part.tobytes() for part in (filters.weights[slot], half, filters.noise[slot]))
+    """The whole state of a series."""
+    return b"".join(part[slot].tobytes() for part in (filters.weights, filters.variance, filters.noise))
 
 
 def load(data: bytes, slot: int, filters: Filters) -> None:
     """Sets the slot to what `dump` gave. Raises ValueError when the size is another."""
-    horizons, terms = filters.weights.shape[1:]
-    rows, columns = np.triu_indices(terms)
-    sizes = np.cumsum([horizons * terms, horizons * len(rows), horizons])
+    parts = [table[slot] for table in (filters.weights, filters.variance, filters.noise)]
+    ends = np.cumsum([part.size for part in parts])
     found = np.frombuffer(data)
-    if len(found) != sizes[-1]:
-        raise ValueError(f"found a state of {len(found)} numbers, expected {sizes[-1]}")
-    weights, half, noise = np.split(found, sizes[:-1])
-    filters.weights[slot] = weights.reshape(horizons, terms)
-    filters.variance[slot][:, rows, columns] = half.reshape(horizons, -1)
-    filters.variance[slot][:, columns, rows] = half.reshape(horizons, -1)
-    filters.noise[slot] = noise
+    if len(found) != ends[-1]:
+        raise ValueError(f"found a state of {len(found)} numbers, expected {ends[-1]}")
+    for part, numbers in zip(parts, np.split(found, ends[:-1]), strict=True):
+        part[...] = numbers.reshape(part.shape)

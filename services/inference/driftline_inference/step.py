@@ -30,8 +30,8 @@ OUT: Topic[Any] = FORECASTS
 ALARM: Topic[Any] = ALERTS
 STATE = 3
 """Counted up when what is saved of a series changes its shape."""
-LIVE_LIMIT = 10_000
-"""Series that a new model is tried on at most."""
+LIVE_LIMIT = 2000
+"""Series that a new model is tried on at most: looking at 10,000 holds the loop up for 50 ms."""
 
 
 class Model(Protocol):
@@ -295,9 +295,10 @@ class ForecastLane:
         if key in self._slots:
             return self._slots[key]
         slot = self._slots.add(key)
-        if self._slots.capacity > len(self._tables.history.count):
-            blank = self._blank(self._slots.capacity)
-            self._tables = Tables._make(tables.grow(old, new) for old, new in zip(self._tables, blank, strict=True))
+        more = self._slots.capacity - len(self._tables.history.count)
+        if more:
+            for table, new in zip(self._tables, self._blank(more), strict=True):
+                tables.grow(table, new)
         return slot
 
     def last_t(self, key: str) -> int | None:

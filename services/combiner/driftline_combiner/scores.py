@@ -1,0 +1,50 @@
+"""How members and strategies did, from the sums over one series or over all of them. Pure."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from driftline_combiner.ledger import ROWS
+from driftline_combiner.totals import Sums
+
+
+@dataclass(frozen=True)
+class RowScore:
+    """How a member or strategy did. Errors in the target's units; NaN before anything was scored."""
+
+    n: int
+    rmse: float
+    mae: float
+    skill: float
+    recent_rmse: float
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Share of the truths that fell into the 90 % interval: of all `n`, and of about the last 500."""
+
+    n: int
+    share: float
+    recent: float
+
+
+def scores(sums: Sums) -> list[dict[str, RowScore]]:
+    """Per horizon and row."""
+    known = sums.recently > 0
+    recent = np.sqrt(np.where(known, sums.recent / np.maximum(sums.recently, 1), np.nan))
+    rows = np.stack([sums.scored, sums.squared, sums.absolute, sums.naive, recent], axis=2).tolist()
+    return [{name: _row(*row) for name, row in zip(ROWS, horizon, strict=True)} for horizon in rows]
+
+
+def _row(n: float, squared: float, absolute: float, naive: float, recent: float) -> RowScore:
+    if not n:
+        return RowScore(0, np.nan, np.nan, np.nan, np.nan)
+    skill = 1 - (squared / naive) ** 0.5 if naive else 0.0
+    return RowScore(int(n), (squared / n) ** 0.5, absolute / n, skill, recent)
+
+
+def coverage(sums: Sums) -> list[Coverage]:
+    """Per horizon, over all truths that met an interval."""
+    recent = sums.share / np.maximum(sums.judged, 1)
+    found = zip(sums.met.tolist(), sums.covered.tolist(), recent.tolist(), strict=True)
+    return [Coverage(int(n), c / n, r) if n else Coverage(0, np.nan, np.nan) for n, c, r in found]

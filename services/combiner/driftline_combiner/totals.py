@@ -1,0 +1,132 @@
+"""What is told of all series of a stream together: sums over them that are kept as the series change. Pure.
+
+So what a look costs does not depend on how many series there are. Sums of whole numbers are exact; sums of errors are
+summed up anew little by little, so that no rounding stays, and no infinity behind the series that it came from.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+
+from driftline.features import Floats, Ints
+from driftline_combiner.intervals import Intervals
+from driftline_combiner.ledger import ROWS, Ledger, M
+
+ANEW = 64
+"""Series that are summed up anew at every change."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Over some series, or over all of them; [n, ...] are those of n series each."""
+
+    scored: Floats
+    """[horizons, rows]: records on which the row and persistence were scored."""
+    squared: Floats
+    """[horizons, rows]: squared errors on them."""
+    absolute: Floats
+    """[horizons, rows]: absolute errors on them."""
+    naive: Floats
+    """[horizons, rows]: persistence's squared errors on the same records."""
+    recent: Floats
+    """[horizons, rows]: moving mean square errors."""
+    recently: Floats
+    """[horizons, rows]: series that have one."""
+    weights: Floats
+    """[horizons, members]: published weights as they stand."""
+    guarded: Floats
+    """[horizons]: series whose blend is persistence."""
+    met: Floats
+    """[horizons]: truths that met an interval."""
+    covered: Floats
+    """[horizons]: those of them that fell into it."""
+    share: Floats
+    """[horizons]: moving shares of them."""
+    judged: Floats
+    """[horizons]: series that have one."""
+
+    @classmethod
+    def of(cls, ledger: Ledger, intervals: Intervals, slots: Ints, weights: Floats) -> Self:
+        """Those of n series each. weights: [n, horizons, members]."""
+        recent = ledger.recent[slots]
+        known = np.isfinite(recent)
+        met = intervals.scored[slots]
+        return cls(
+            scored=ledger.scored[slots],
+            squared=ledger.squared[slots],
+            absolute=ledger.absolute[slots],
+            naive=ledger.naive[slots],
+            recent=np.where(known, recent, 0.0),
+            recently=known.astype(np.float64),
+            weights=weights,
+            guarded=ledger.guarded[slots].astype(np.float64),
+            met=met,
+            covered=intervals.covered[slots],
+            share=np.where(met > 0, intervals.recent[slots], 0.0),
+            judged=(met > 0).astype(np.float64),
+        )
+
+    @classmethod
+    def unflattened(cls, flat: Floats, horizons: int) -> Self:
+        """From a row of what `flat` gave."""
+        rows = len(ROWS)
+        shapes = [(horizons, rows)] * 6 + [(horizons, M)] + [(horizons,)] * 5
+        ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+        parts = np.split(flat, ends[:-1])
+        return cls(*(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)))
+
+    def of_one(self) -> Self:
+        """Of the only series that they are of."""
+        return type(self)(*(getattr(self, field.name)[0] for field in fields(self)))
+
+    def flat(self) -> Floats:
+        """[n, numbers]."""
+        parts = [getattr(self, field.name) for field in fields(self)]
+        return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+
+
+class Totals:
+    """The sums over all series, each of which has a row ("slot"), and what each of them adds."""
+
+    def __init__(self, horizons: int) -> None:
+        self._horizons = horizons
+        self._width = horizons * (6 * len(ROWS) + M + 5)
+        self._rows = np.zeros((0, self._width))
+        self._sums = np.zeros(self._width)
+        # Of the first `_place` slots, summed up anew: when it has been through all of them, it takes the sums' place.
+        self._anew = np.zeros(self._width)
+        self._place = 0
+
+    @property
+    def sums(self) -> Sums:
+        # What rounding has left of errors that are gone may be below nothing.
+        return Sums.unflattened(np.maximum(self._sums, 0.0), self._horizons)
+
+    def grow(self, slots: int) -> None:
+        """Makes room for so many more series; see `driftline.slots.grow`."""
+        self._rows.resize((len(self._rows) + slots, self._width), refcheck=False)
+
+    def take(self, slots: Ints, sums: Sums) -> None:
+        """Takes n different series as they are now in the place of what they were."""
+        self._replace(slots, sums.flat())
+
+    def drop(self, slot: int) -> None:
+        """There is no such series any more."""
+        self._replace(np.array([slot]), np.zeros((1, self._width)))
+
+    def _replace(self, slots: Ints, rows: Floats) -> None:
+        # An error beyond all bounds leaves NaN in the sums until they are summed up anew.
+        with np.errstate(invalid="ignore", over="ignore"):
+            changed = rows - self._rows[slots]
+            self._rows[slots] = rows
+            self._sums += changed.sum(axis=0)
+            self._anew += changed[slots < self._place].sum(axis=0)
+            self._sum_anew()
+
+    def _sum_anew(self) -> None:
+        end = min(self._place + ANEW, len(self._rows))
+        self._anew += self._rows[self._place : end].sum(axis=0)
+        self._place = end
+        if end == len(self._rows):
+            self._sums, self._anew, self._place = self._anew, np.zeros(self._width), 0
