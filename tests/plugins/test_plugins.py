@@ -12,6 +12,7 @@ from tests.plugins.beside import rank, unit_of_work
 from tests.plugins.skips import is_allowed
 
 PLUGINS = ("lanes", "skips", "shared", "beside")
+ALONE = ("-p", "no:cacheprovider", "-p", "no:warnings", "-rA")
 
 
 def pytest_on(folder: Path, *options: str, **environment: str) -> str:
@@ -19,18 +20,7 @@ def pytest_on(folder: Path, *options: str, **environment: str) -> str:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CI", "PYTEST"))}
     plugins = [part for name in PLUGINS for part in ("-p", f"tests.plugins.{name}")]
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            *plugins,
-            "-p",
-            "no:cacheprovider",
-            "-rA",
-            f"--rootdir={folder}",
-            *options,
-            ".",
-        ],
+        [sys.executable, "-m", "pytest", *plugins, *ALONE, f"--rootdir={folder}", *options, "."],
         cwd=folder,
         env=inherited | {"PYTHONPATH": str(ROOT)} | environment,
         capture_output=True,

@@ -9,7 +9,7 @@ from driftline.errors import Conflict, NotFound
 from driftline.store import Store
 
 LONG_S = 600.0
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 
 async def keys(store: Store, prefix: str = "", after: str = "") -> list[str]:

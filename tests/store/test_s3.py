@@ -14,7 +14,7 @@ from driftline_cli import objects
 from tests.s3_server import S3Server
 
 pytestmark = pytest.mark.s3
-PATIENCE_S = 60
+PATIENCE_S = 120
 
 
 @pytest.fixture
