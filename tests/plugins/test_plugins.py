@@ -155,5 +155,6 @@ def test_what_is_shared_is_made_once_a_run_and_ended_with_it(tmp_path: Path, wor
 def test_a_module_stays_together_and_the_longest_begin():
     tests = ["tests/core/test_a.py::test_x[a::b]", "tests/e2e/test_b.py::test_y", "tests/docs/test_commands.py::test_z"]
     assert unit_of_work(tests[0]) == "tests/core/test_a.py"
+    assert unit_of_work("tests/core/test_starting.py::test_x") == unit_of_work("tests/cli/test_doctor.py::test_y")
     assert unit_of_work("tests/rest/test_openapi.py::test_x[ingest]") == "tests/rest/test_openapi.py::test_x[ingest]"
     assert sorted(tests, key=rank) == [tests[2], tests[1], tests[0]]
