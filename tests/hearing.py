@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PATIENCE_S = 60
+PATIENCE_S = 120
 
 
 class Heard(logging.Handler):

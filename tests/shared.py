@@ -28,7 +28,8 @@ class Shared:
         with (self._folder / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not kept.exists():
-                place.mkdir()
+                # It may be there: of a worker that died in the middle.
+                place.mkdir(exist_ok=True)
                 kept.write_bytes(pickle.dumps(_made(make, place)))
         found = pickle.loads(kept.read_bytes())  # noqa: S301 - this run wrote it
         if isinstance(found, Unavailable):

@@ -12,7 +12,7 @@ import stamina
 from driftline_cli.broker import free_port
 from tests.conftest import ROOT
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120
 
 
 class Started:

@@ -19,7 +19,7 @@ from tests.bus.conftest import HashStep, Tick, World, expected, ticks
 from tests.bus.test_contract import by_name, collect, only
 
 pytestmark = pytest.mark.kafka
-PATIENCE_S = 60
+PATIENCE_S = 120
 PARTITIONS = 2
 
 

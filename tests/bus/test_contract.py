@@ -13,7 +13,7 @@ from driftline.messages import DEAD_LETTERS, DeadLetter
 from tests.bus.conftest import Folded, HashStep, Tick, World, expected
 
 FAST = LoopSettings(checkpoint_every=0.05)
-PATIENCE_S = 60
+PATIENCE_S = 120
 
 
 def worker(world: World, bus: Bus, settings: LoopSettings = FAST) -> Worker[Tick]:

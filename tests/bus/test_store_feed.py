@@ -17,7 +17,7 @@ from driftline.store_feed import StoreFeed
 from driftline.watch import StoreWatch
 from tests.bus.conftest import PARTITIONS
 
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 
 class Looks:

@@ -20,7 +20,7 @@ from driftline_trainer.app import create_app as create_trainer
 from driftline_trainer.settings import TrainerSettings
 from driftline_trainer.trainer import Trainer
 
-PATIENCE_S = 30
+PATIENCE_S = 120
 NAME = "outdoor-temperature"
 
 

@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.kafka, pytest.mark.s3, pytest.mark.e2e]
 PAGE = ROOT / "docs" / "your-own-stream.md"
-LIMIT_S = 400
+LIMIT_S = 900
 
 
 def blocks(page: Path) -> list[str]:

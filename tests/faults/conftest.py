@@ -41,7 +41,7 @@ from tests.trained import trained_once
 T = TypeVar("T")
 POLL_S = 0.2
 EVERY_S = 0.005
-PATIENCE_S = 60.0
+PATIENCE_S = 120
 SIGNER = Signer(new_key())
 
 

@@ -132,7 +132,7 @@ async def marked(page: Page, chart: str, colour: str) -> bool:
     )
 
 
-@stamina.retry(on=AssertionError, attempts=None, timeout=20, wait_initial=0.1, wait_max=0.5, wait_jitter=0.1)
+@stamina.retry(on=AssertionError, attempts=None, timeout=60, wait_initial=0.1, wait_max=0.5, wait_jitter=0.1)
 async def expect_mark(page: Page, chart: str, colour: str) -> None:
     assert await marked(page, chart, colour)
 

@@ -11,6 +11,8 @@ LONGEST = ("tests/docs/test_commands.py", "tests/trainer/test_trainer.py", "test
 """Modules and folders, longest first; the others follow in the order of their paths."""
 APART = ("tests/e2e/test_other_streams.py", "tests/rest", "tests/k8s")
 """Modules and folders whose tests share nothing dear, so that each may run anywhere."""
+TOGETHER = ("tests/cli/test_doctor.py", "tests/core/test_starting.py")
+"""Modules that use the topics of the shared broker by their default names: one after the other."""
 
 
 def is_in(nodeid: str, places: Sequence[str]) -> bool:
@@ -19,6 +21,8 @@ def is_in(nodeid: str, places: Sequence[str]) -> bool:
 
 def unit_of_work(nodeid: str) -> str:
     """What the tests of one unit have in common; a unit is run by one worker, in order."""
+    if is_in(nodeid, TOGETHER):
+        return "default topics"
     return nodeid if is_in(nodeid, APART) else nodeid.split("::", maxsplit=1)[0]
 
 

@@ -12,6 +12,7 @@ from tests.plugins.beside import rank, unit_of_work
 from tests.plugins.skips import is_allowed
 
 PLUGINS = ("lanes", "skips", "shared", "beside")
+ALONE = ("-p", "no:cacheprovider", "-p", "no:warnings", "-rA")
 
 
 def pytest_on(folder: Path, *options: str, **environment: str) -> str:
@@ -19,18 +20,7 @@ def pytest_on(folder: Path, *options: str, **environment: str) -> str:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CI", "PYTEST"))}
     plugins = [part for name in PLUGINS for part in ("-p", f"tests.plugins.{name}")]
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            *plugins,
-            "-p",
-            "no:cacheprovider",
-            "-rA",
-            f"--rootdir={folder}",
-            *options,
-            ".",
-        ],
+        [sys.executable, "-m", "pytest", *plugins, *ALONE, f"--rootdir={folder}", *options, "."],
         cwd=folder,
         env=inherited | {"PYTHONPATH": str(ROOT)} | environment,
         capture_output=True,
@@ -165,5 +155,6 @@ def test_what_is_shared_is_made_once_a_run_and_ended_with_it(tmp_path: Path, wor
 def test_a_module_stays_together_and_the_longest_begin():
     tests = ["tests/core/test_a.py::test_x[a::b]", "tests/e2e/test_b.py::test_y", "tests/docs/test_commands.py::test_z"]
     assert unit_of_work(tests[0]) == "tests/core/test_a.py"
+    assert unit_of_work("tests/core/test_starting.py::test_x") == unit_of_work("tests/cli/test_doctor.py::test_y")
     assert unit_of_work("tests/rest/test_openapi.py::test_x[ingest]") == "tests/rest/test_openapi.py::test_x[ingest]"
     assert sorted(tests, key=rank) == [tests[2], tests[1], tests[0]]

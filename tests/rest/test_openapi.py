@@ -123,7 +123,7 @@ async def test_a_blend_is_as_described(temperature: StreamDefinition):
                 0.0,
             )
             await bus.publish(FORECASTS, [forecast])
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 lines = live.aiter_lines()
                 assert [await anext(lines), await anext(lines)] == ["id: 1420070400000", "event: blend"]
         answer = await client.get(f"/v1/blends/{temperature.name}/R80711")

@@ -18,7 +18,7 @@ from driftline_cli.broker import free_port
 from tests.conftest import ROOT
 
 CADDY = shutil.which("caddy")
-PATIENCE_S = 60
+PATIENCE_S = 120
 HOST = "localhost"
 
 

@@ -34,7 +34,7 @@ from tests.serving import served
 
 TOKEN = SecretStr("hush-hush")
 HEADER = {"Authorization": f"Bearer {TOKEN.get_secret_value()}"}
-PATIENCE_S = 60
+PATIENCE_S = 120
 STORE, REST = 7443, 8443
 NAME = "outdoor-temperature"
 

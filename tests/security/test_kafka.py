@@ -16,7 +16,7 @@ from tests.security.kafka_server import PASSWORD, SecureKafka
 from tests.started import Started
 
 pytestmark = pytest.mark.kafka
-PATIENCE_S = 60
+PATIENCE_S = 120
 WRONG = "wr0ng-horse"
 
 

@@ -24,7 +24,7 @@ from tests.security.authority import Authority
 from tests.started import Started
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
-PATIENCE_S = 60
+PATIENCE_S = 120
 USER, PASSWORD, WRONG = "me", "c0rrect-horse", "wr0ng-horse"
 DEFINITION = "name: tank\ntime: {column: when, period: 1s}\nkey: id\ntarget: y\nmqtt: {topic: 'plant/{key}/tank'}\n"
 TANK: StreamDefinition = parse(DEFINITION, "tank.yaml")

@@ -18,7 +18,7 @@ from tests.s3_server import S3Server
 async def s3_store(s3_server: S3Server) -> AsyncIterator[S3Store]:
     bucket = f"test-{uuid.uuid4().hex[:8]}"
     queues = await objects.prepare(s3_server.folder, s3_server.port, bucket)
-    settings = S3Settings(bucket, prefix="edge/", endpoint=s3_server.endpoint, timeout=2.0)
+    settings = S3Settings(bucket, prefix="edge/", endpoint=s3_server.endpoint, timeout=10.0)
     plain = S3Store(settings)
     yield plain
     await plain.close()
@@ -29,7 +29,7 @@ async def s3_store(s3_server: S3Server) -> AsyncIterator[S3Store]:
 async def https_store(secure_s3_server: S3Server) -> AsyncIterator[S3Store]:
     bucket = f"test-{uuid.uuid4().hex[:8]}"
     await objects.prepare(secure_s3_server.folder, secure_s3_server.port, bucket, secure_s3_server.scheme)
-    found = S3Store(S3Settings(bucket, prefix="edge/", endpoint=secure_s3_server.endpoint, timeout=5.0))
+    found = S3Store(S3Settings(bucket, prefix="edge/", endpoint=secure_s3_server.endpoint, timeout=10.0))
     yield found
     await found.close()
 

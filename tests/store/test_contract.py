@@ -10,7 +10,7 @@ from driftline.object_names import folder_of
 from driftline.store import Store, read
 
 LONG_S = 600.0
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 
 async def keys(store: Store, prefix: str = "", after: str = "") -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from driftline.errors import NotFound, StoreUnavailable, TooLarge, Unstorable
 from driftline.folder import FolderStore
 
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 
 @pytest.mark.parametrize("key", ["../a", "/a", "a/../../b", "a/./b", ".lock", "", "a/.hidden"])

@@ -15,7 +15,7 @@ from tests.s3_server import S3Server
 from tests.store.endless import endless
 
 pytestmark = pytest.mark.s3
-PATIENCE_S = 60
+PATIENCE_S = 120
 
 
 @pytest.fixture

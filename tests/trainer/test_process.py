@@ -15,7 +15,7 @@ from driftline.tables import Rows
 from driftline_trainer.fit import Task
 from driftline_trainer.process import ProcessDied, TrainingProcess
 
-PATIENCE_S = 60
+PATIENCE_S = 120
 
 ENDLESS = """
 import asyncio, sys
