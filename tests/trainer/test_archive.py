@@ -36,7 +36,7 @@ class Kept:
         self.stream = stream
         self.reading = reading
         self.metrics = Metrics()
-        self.aside = SetAside(store, stream.name, self.metrics, lambda: 0.0)
+        self.aside = SetAside(store, stream, self.metrics, lambda: 0.0)
         self.archive = Archive(store, stream, self.aside, reading, self.metrics, limit=1_000_000)
 
     def again(self) -> "Kept":

@@ -1,7 +1,8 @@
 """What of a stream's files can't be used, and why: marks in the store, so that nothing is tried again and again.
 
-aside/<stream>/<digest of the file's key and size>.json says it of one file, which stays where it is. Who removes the
-mark, or puts a file of another size in its place, has it tried again.
+aside/<stream>/<digest>.json says it of one file, which stays where it is. The digest is of its key and size and of the
+columns that are expected: who removes the mark, puts a file of another size in its place or changes the stream's
+columns has it tried again.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from driftline.definition import StreamDefinition
 from driftline.errors import Conflict
 from driftline.metrics import Metrics, from_zero
 from driftline.store import Listed, Store
@@ -34,16 +36,18 @@ class Mark(msgspec.Struct, frozen=True):
 class SetAside:
     """The files of one stream that are set aside, as they were listed."""
 
-    def __init__(self, store: Store, stream: str, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, stream: StreamDefinition, metrics: Metrics, clock: Callable[[], float]) -> None:
         self._store = store
-        self._stream = stream
+        self._stream = stream.name
+        # Of another definition's columns other files can be used.
+        self._shape = [stream.time.column, stream.time.zone, stream.key, stream.columns]
         self._metrics = metrics
         self._clock = clock
         self._marks: set[str] = set()
-        from_zero(metrics.files_set_aside, (stream,), KINDS)
+        from_zero(metrics.files_set_aside, (stream.name,), KINDS)
 
     def __contains__(self, file: Listed) -> bool:
-        return _mark_key(self._stream, file) in self._marks
+        return bool(self._marks) and self._mark_key(file) in self._marks
 
     async def refresh(self) -> None:
         """Raises StoreUnavailable."""
@@ -51,19 +55,23 @@ class SetAside:
 
     async def add(self, file: Listed, reason: str) -> None:
         """Raises StoreUnavailable."""
-        key = _mark_key(self._stream, file)
-        mark = Mark(file.key, file.size, reason[:REASON_SHOWN], self._clock())
+        key = self._mark_key(file)
+        mark = Mark(_text(file.key), file.size, _text(reason)[:REASON_SHOWN], self._clock())
         try:
             await self._store.put(key, msgspec.json.format(msgspec.json.encode(mark), indent=1), if_absent=True)
         except Conflict:
             # Another trainer was first to find out.
-            log.info("set aside by another trainer", extra={"key": file.key})
+            log.info("set aside by another trainer", extra={"key": mark.key})
         else:
             self._metrics.files_set_aside.labels(self._stream, file.key.partition("/")[0]).inc()
-            log.error("set aside: %s", reason, extra={"stream": self._stream, "key": file.key, "mark": key})
+            log.error("set aside: %s", mark.reason, extra={"stream": self._stream, "key": mark.key, "mark": key})
         self._marks.add(key)
 
+    def _mark_key(self, file: Listed) -> str:
+        named = repr([self._shape, file.size, file.key])
+        return f"aside/{self._stream}/{hashlib.sha256(named.encode()).hexdigest()[:32]}.json"
 
-def _mark_key(stream: str, file: Listed) -> str:
-    digest = hashlib.sha256(f"{file.size} {file.key}".encode(errors="surrogatepass")).hexdigest()
-    return f"aside/{stream}/{digest[:32]}.json"
+
+def _text(found: str) -> str:
+    """A file's name need not be text; what is written and logged must be."""
+    return found.encode(errors="replace").decode()
