@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from driftline.definition import StreamDefinition
-from driftline.errors import Conflict
+from driftline.errors import Conflict, StoreUnavailable
 from driftline.metrics import Metrics, from_zero
 from driftline.store import Listed, Store
 
@@ -44,6 +44,7 @@ class SetAside:
         self._metrics = metrics
         self._clock = clock
         self._marks: set[str] = set()
+        self._unwritten: dict[str, Mark] = {}
         from_zero(metrics.files_set_aside, (stream.name,), KINDS)
 
     def __contains__(self, file: Listed) -> bool:
@@ -51,21 +52,32 @@ class SetAside:
 
     async def refresh(self) -> None:
         """Raises StoreUnavailable."""
-        self._marks = {listed.key async for listed in self._store.list(f"aside/{self._stream}/")}
+        for key, mark in list(self._unwritten.items()):
+            await self._write(key, mark)
+        listed = {listed.key async for listed in self._store.list(f"aside/{self._stream}/")}
+        self._marks = listed | self._unwritten.keys()
 
     async def add(self, file: Listed, reason: str) -> None:
-        """Raises StoreUnavailable."""
+        """A mark that can't be written now is written later: no file that can't be used stops the others."""
         key = self._mark_key(file)
+        if key in self._marks:
+            return
         mark = Mark(_text(file.key), file.size, _text(reason)[:REASON_SHOWN], self._clock())
+        self._marks.add(key)
+        self._metrics.files_set_aside.labels(self._stream, file.key.partition("/")[0]).inc()
+        log.error("set aside: %s", mark.reason, extra={"stream": self._stream, "key": mark.key, "mark": key})
+        await self._write(key, mark)
+
+    async def _write(self, key: str, mark: Mark) -> None:
+        self._unwritten[key] = mark
         try:
             await self._store.put(key, msgspec.json.format(msgspec.json.encode(mark), indent=1), if_absent=True)
         except Conflict:
-            # Another trainer was first to find out.
-            log.info("set aside by another trainer", extra={"key": mark.key})
-        else:
-            self._metrics.files_set_aside.labels(self._stream, file.key.partition("/")[0]).inc()
-            log.error("set aside: %s", mark.reason, extra={"stream": self._stream, "key": mark.key, "mark": key})
-        self._marks.add(key)
+            log.info("set aside by another trainer, too", extra={"key": mark.key})
+        except StoreUnavailable as error:
+            log.warning("mark not written: %s", error, extra={"key": mark.key})
+            return
+        self._unwritten.pop(key, None)
 
     def _mark_key(self, file: Listed) -> str:
         named = repr([self._shape, file.size, file.key])
