@@ -5,6 +5,7 @@ import resource
 from pathlib import Path
 
 STATUS = Path("/proc/self/status")
+OOM_SCORE = Path("/proc/self/oom_score_adj")
 
 
 def begin(memory: int) -> None:
@@ -14,6 +15,9 @@ def begin(memory: int) -> None:
     from driftline_trainer import unpacking  # noqa: F401, PLC0415 - after the choice, and before the limit
 
     _at_most(resource.RLIMIT_DATA, _taken() + memory)
+    if OOM_SCORE.exists():
+        # Where the machine has less than that, this process goes, and not the one that it works for.
+        OOM_SCORE.write_text("1000")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
