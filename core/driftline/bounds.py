@@ -12,7 +12,7 @@ class Bounds:
     rows: int = 5_000_000
     row_groups: int = 10_000
     columns: int = 1_000
-    unpacked: int = 256 * MEBIBYTE
+    unpacked: int = 128 * MEBIBYTE
     """Bytes of all rows in memory."""
     keys: int = 10_000
     """Series."""

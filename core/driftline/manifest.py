@@ -100,7 +100,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     trained_to: int
     rows: int
     windows: dict[str, str] = {}
-    """Per series' folder the newest archived window that a speed model has learned from: the next one goes on there."""
+    """The newest archived windows that a speed model has learned from: the next one goes on there. By windows/<stream>/
+    <key> where they are named by offsets, and by windows/<stream>/<key>/<edge> where by times."""
     metrics: dict[str, float]
     """On the hold-out: rmse, mae, skill and persistence_rmse over all horizons, rmse_<h> and skill_<h> for each;
     parent_rmse where it has one; parity, the largest difference to Keras relative to the target's scale."""

@@ -36,7 +36,7 @@ class Kept:
         self.stream = stream
         self.reading = reading
         self.metrics = Metrics()
-        self.aside = SetAside(store, stream.name, self.metrics, lambda: 0.0)
+        self.aside = SetAside(store, stream, self.metrics, lambda: 0.0)
         self.archive = Archive(store, stream, self.aside, reading, self.metrics, limit=1_000_000)
 
     def again(self) -> "Kept":
@@ -92,6 +92,31 @@ async def test_a_window_that_can_not_be_used_is_set_aside_once_and_the_rest_is_r
     assert restarted.archive.fresh({}) == 10
     assert len(await restarted.archive.newest_rows()) == 1000
     assert restarted.metric("files_set_aside_total", kind="windows") == 0
+
+
+async def test_a_mark_that_can_not_be_written_stops_nothing_and_is_written_later(kept: Kept, quick: StreamDefinition):
+    await kept.put(by_offset(0))
+    await kept.put(by_offset(100), b"bad")
+    await kept.store.put("aside", b"a file where the folder of marks should be")
+    await kept.archive.refresh()
+    assert len(await kept.archive.newest_rows()) == 100
+    await kept.archive.refresh()
+    assert kept.archive.fresh({}) == 1
+    await kept.store.delete("aside")
+    await kept.archive.refresh()
+    assert len([listed async for listed in kept.store.list("aside/")]) == 1
+    assert kept.metric("files_set_aside_total", kind="windows") == 1
+
+
+async def test_another_definition_tries_again_what_was_set_aside(kept: Kept, quick: StreamDefinition):
+    await kept.put(by_offset(0), parquet(table(quick, 100).drop(["P_avg"])))
+    await kept.archive.refresh()
+    with pytest.raises(InvalidInput):
+        await kept.archive.newest_rows()
+    fewer = quick.model_copy(update={"features": {}})
+    other = Kept(kept.store, fewer, kept.reading)
+    await other.archive.refresh()
+    assert len(await other.archive.newest_rows()) == 100
 
 
 async def test_a_removed_mark_or_another_file_of_that_name_is_tried_again(kept: Kept, quick: StreamDefinition):

@@ -105,3 +105,9 @@ async def test_a_name_is_not_used_again_after_it_was_pruned(store, quick, made: 
     before = await current(store, quick.name, "batch")
     again = await publish(store, quick, "batch", made, signer=None, before=before, parent=None, windows={}, now=0.0)
     assert manifests.version_number(again.version) == 9
+
+
+async def test_folders_that_are_no_versions_take_no_versions_place(store, quick):
+    for number in range(20):
+        await store.put(f"{manifests.folder(quick.name, 'batch')}/vz{number}/manifest.json", b"x")
+    assert await pruned(store, quick.name, 3) == [1, 2, 3, 4, 5]

@@ -164,6 +164,8 @@ class Models:
         """
         async with self._reconciling:
             standing = self.standing(stream, member)
+            if version is not None and not manifests.is_version(version):
+                raise NotFound(f"found no version {manifests.shown(version)!r} of {stream}.{member}, expected one")
             if version is not None and standing.version != version:
                 try:
                     await self._adopt(standing, version, "pin", "pinned by hand")

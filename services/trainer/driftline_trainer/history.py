@@ -1,6 +1,7 @@
 """Finds what a job learns from: a history file that it names, or all of them and the archive's windows."""
 
 import asyncio
+import logging
 from pathlib import Path
 
 from driftline.definition import StreamDefinition
@@ -10,6 +11,8 @@ from driftline.tables import Rows, concatenate
 from driftline_trainer.archive import Archive
 from driftline_trainer.reading import Reading
 from driftline_trainer.set_aside import SetAside
+
+log = logging.getLogger(__name__)
 
 
 class HistoryFiles:
@@ -39,15 +42,20 @@ class HistoryFiles:
         What can't be used is set aside. Raises InvalidInput when nothing is left.
         """
         listed = [file async for file in self._store.list(f"history/{stream.name}/") if file not in aside]
-        found = [await self._found(stream, file, aside) for file in listed]
-        parts = [rows for rows in found if rows is not None]
-        parts += await archive.all_rows(most_rows - sum(map(len, parts)))
+        parts: list[Rows] = []
+        for file in listed:
+            if (rows := await self._found(stream, file, aside, most_rows - _count(parts))) is not None:
+                parts.append(rows)
+        parts += await archive.all_rows(most_rows - _count(parts))
         if not parts:
             expected = f"files under history/{stream.name}/ or windows that can be used"
             raise InvalidInput(f"found no history of {stream.name}, expected {expected}")
         return concatenate(parts)
 
-    async def _found(self, stream: StreamDefinition, file: Listed, aside: SetAside) -> Rows | None:
+    async def _found(self, stream: StreamDefinition, file: Listed, aside: SetAside, room: int) -> Rows | None:
+        if room <= 0:
+            log.warning("history file left out: there are rows enough", extra={"key": file.key})
+            return None
         try:
             return await self._reading.rows(await read(self._store, file.key, self._limit), stream, file.key)
         except NotFound:
@@ -55,6 +63,10 @@ class HistoryFiles:
         except (TooLarge, InvalidInput) as error:
             await aside.add(file, str(error))
             return None
+
+
+def _count(parts: list[Rows]) -> int:
+    return sum(map(len, parts))
 
 
 def _local(data_dir: Path, name: str, limit: int) -> bytes:

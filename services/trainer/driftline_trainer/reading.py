@@ -31,6 +31,7 @@ class Reading:
 
     def close(self) -> None:
         """Ends the child, and gives back what it has."""
+        self._proven = None
         self._child.close()
 
     async def rows(self, body: bytes, stream: StreamDefinition, source: str, folder: str | None = None) -> Rows:

@@ -1,7 +1,8 @@
 """What of a stream's files can't be used, and why: marks in the store, so that nothing is tried again and again.
 
-aside/<stream>/<digest of the file's key and size>.json says it of one file, which stays where it is. Who removes the
-mark, or puts a file of another size in its place, has it tried again.
+aside/<stream>/<digest>.json says it of one file, which stays where it is. The digest is of its key and size and of the
+columns that are expected: who removes the mark, puts a file of another size in its place or changes the stream's
+columns has it tried again.
 """
 
 import hashlib
@@ -11,7 +12,8 @@ from typing import Literal
 
 import msgspec
 
-from driftline.errors import Conflict
+from driftline.definition import StreamDefinition
+from driftline.errors import Conflict, StoreUnavailable
 from driftline.metrics import Metrics, from_zero
 from driftline.store import Listed, Store
 
@@ -34,36 +36,54 @@ class Mark(msgspec.Struct, frozen=True):
 class SetAside:
     """The files of one stream that are set aside, as they were listed."""
 
-    def __init__(self, store: Store, stream: str, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, stream: StreamDefinition, metrics: Metrics, clock: Callable[[], float]) -> None:
         self._store = store
-        self._stream = stream
+        self._stream = stream.name
+        # Of another definition's columns other files can be used.
+        self._shape = [stream.time.column, stream.time.zone, stream.key, stream.columns]
         self._metrics = metrics
         self._clock = clock
         self._marks: set[str] = set()
-        from_zero(metrics.files_set_aside, (stream,), KINDS)
+        self._unwritten: dict[str, Mark] = {}
+        from_zero(metrics.files_set_aside, (stream.name,), KINDS)
 
     def __contains__(self, file: Listed) -> bool:
-        return _mark_key(self._stream, file) in self._marks
+        return bool(self._marks) and self._mark_key(file) in self._marks
 
     async def refresh(self) -> None:
         """Raises StoreUnavailable."""
-        self._marks = {listed.key async for listed in self._store.list(f"aside/{self._stream}/")}
+        for key, mark in list(self._unwritten.items()):
+            await self._write(key, mark)
+        listed = {listed.key async for listed in self._store.list(f"aside/{self._stream}/")}
+        self._marks = listed | self._unwritten.keys()
 
     async def add(self, file: Listed, reason: str) -> None:
-        """Raises StoreUnavailable."""
-        key = _mark_key(self._stream, file)
-        mark = Mark(file.key, file.size, reason[:REASON_SHOWN], self._clock())
+        """A mark that can't be written now is written later: no file that can't be used stops the others."""
+        key = self._mark_key(file)
+        if key in self._marks:
+            return
+        mark = Mark(_text(file.key), file.size, _text(reason)[:REASON_SHOWN], self._clock())
+        self._marks.add(key)
+        self._metrics.files_set_aside.labels(self._stream, file.key.partition("/")[0]).inc()
+        log.error("set aside: %s", mark.reason, extra={"stream": self._stream, "key": mark.key, "mark": key})
+        await self._write(key, mark)
+
+    async def _write(self, key: str, mark: Mark) -> None:
+        self._unwritten[key] = mark
         try:
             await self._store.put(key, msgspec.json.format(msgspec.json.encode(mark), indent=1), if_absent=True)
         except Conflict:
-            # Another trainer was first to find out.
-            log.info("set aside by another trainer", extra={"key": file.key})
-        else:
-            self._metrics.files_set_aside.labels(self._stream, file.key.partition("/")[0]).inc()
-            log.error("set aside: %s", reason, extra={"stream": self._stream, "key": file.key, "mark": key})
-        self._marks.add(key)
+            log.info("set aside by another trainer, too", extra={"key": mark.key})
+        except StoreUnavailable as error:
+            log.warning("mark not written: %s", error, extra={"key": mark.key})
+            return
+        self._unwritten.pop(key, None)
+
+    def _mark_key(self, file: Listed) -> str:
+        named = repr([self._shape, file.size, file.key])
+        return f"aside/{self._stream}/{hashlib.sha256(named.encode()).hexdigest()[:32]}.json"
 
 
-def _mark_key(stream: str, file: Listed) -> str:
-    digest = hashlib.sha256(f"{file.size} {file.key}".encode(errors="surrogatepass")).hexdigest()
-    return f"aside/{stream}/{digest[:32]}.json"
+def _text(found: str) -> str:
+    """A file's name need not be text; what is written and logged must be."""
+    return found.encode(errors="replace").decode()

@@ -55,7 +55,7 @@ class TrainerSettings(Settings):
     """Characters of a key at most."""
     file_line: int = Field(Bounds.line, ge=1)
     """Bytes of a line of CSV at most."""
-    unpacking_memory: int = Field(1024 * MEBIBYTE, ge=64 * MEBIBYTE)
+    unpacking_memory: int = Field(512 * MEBIBYTE, ge=64 * MEBIBYTE)
     """Bytes at most that unpacking a file takes, whatever it says of itself."""
     unpacking_seconds: int = Field(60, ge=1)
     """Seconds of a processor at most that unpacking a file takes."""

@@ -55,7 +55,7 @@ class Training:
         self._clock = clock
         self._reading = Reading(settings.means)
         self._history = HistoryFiles(store, settings.data_dir, self._reading, limit=settings.history_bytes)
-        self._aside = PerStream(streams, lambda stream: SetAside(store, stream.name, metrics, clock))
+        self._aside = PerStream(streams, lambda stream: SetAside(store, stream, metrics, clock))
         self._archives = PerStream(streams, lambda stream: self._archive(stream, metrics))
         # What a refused or failed job has tried is not tried again until more has come.
         self._tried: dict[str, dict[str, str]] = {}

@@ -15,6 +15,8 @@ from driftline.object_names import folder_of
 from driftline.tables import Rows, decode
 from driftline_trainer.limits import for_seconds
 
+SHOWN = 300
+"""Characters of an error that are repeated."""
 LARGEST = 1e30
 """No sensor measures more; ingest's door takes no larger number either."""
 
@@ -51,8 +53,14 @@ def unpack(packed: Packed, means: Means) -> Rows:
     try:
         rows = decode(packed.body, packed.stream, packed.source, means.bounds)
         check(rows, packed)
+    except InvalidInput:
+        raise
     except MemoryError as error:
         raise InvalidInput(too_much(packed.source, means)) from error
+    except Exception as error:
+        # Whatever a reader stumbles over in a file from outside: it must not stop the others.
+        found = f"{type(error).__name__}: {str(error)[:SHOWN]}"
+        raise InvalidInput(f"{packed.source}: found what Arrow can't read: {found}") from error
     return rows
 
 
