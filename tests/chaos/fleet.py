@@ -66,6 +66,8 @@ class Fleet:
         self._up: set[str] = set()
         self._paused: set[str] = set()
         self._begun: set[asyncio.Task[None]] = set()
+        # A service is not mended while all are ended for a turn: it would be there twice.
+        self._turning = asyncio.Lock()
         self._began = time.monotonic()
 
     @property
@@ -158,10 +160,11 @@ class Fleet:
 
     async def turn(self, **told: str) -> None:
         """Ends all services as an update does, and starts them with other settings."""
-        await asyncio.gather(*(self._end(name) for name in self.services))
-        self._told = told
-        for name in self.services:
-            await self.start(name)
+        async with self._turning:
+            await asyncio.gather(*(self._end(name) for name in self.services))
+            self._told = told
+            for name in self.services:
+                await self.start(name)
 
     async def _end(self, name: str) -> None:
         self._up.discard(name)
@@ -171,11 +174,14 @@ class Fleet:
         """Starts again what ended by itself; until cancelled."""
         while True:
             for name in sorted(self._up):
-                if self._pid(name) is None:
+                async with self._turning:
                     await self._mend(name)
             await asyncio.sleep(LOOK_S)
 
     async def _mend(self, name: str) -> None:
+        """Unless it runs, or is not meant to."""
+        if name not in self._up or self._pid(name) is not None:
+            return
         self._up.discard(name)
         self.restarts.append(Restart(name, time.monotonic() - self._began, self._last_words(name)))
         await asyncio.sleep(BACK_S)

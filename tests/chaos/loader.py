@@ -6,6 +6,7 @@ The series are shared out among lanes. A lane sends its series' next tick only w
 
 import asyncio
 import time
+from contextlib import suppress
 from itertools import count, pairwise
 
 import httpx
@@ -33,6 +34,7 @@ class Loader:
         self._lanes = [range(*part) for part in _parts(scene.keys, LANES)]
         self._ticks = dict.fromkeys(self._lanes, 0)
         self._stopping = asyncio.Event()
+        self._grown = asyncio.Event()
         self.repeats = 0
         """Requests that were sent again."""
 
@@ -55,6 +57,14 @@ class Loader:
             for lane in self._lanes:
                 group.create_task(self._send_all(client, lane, began))
 
+    async def reach(self, ticks: int, within: float) -> None:
+        """Returns when so many ticks of every series were acknowledged, or after so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while min(self._ticks.values()) < ticks:
+                    self._grown.clear()
+                    await self._grown.wait()
+
     def stop(self) -> None:
         self._stopping.set()
 
@@ -64,6 +74,7 @@ class Loader:
             if self._stopping.is_set() or not await self._send(client, lane, tick):
                 return
             self._ticks[lane] = tick + 1
+            self._grown.set()
 
     async def _send(self, client: httpx.AsyncClient, lane: range, tick: int) -> bool:
         """Whether it was acknowledged; it may also be given up after `stop`, and then nobody knows."""

@@ -24,6 +24,9 @@ from tests.chaos.settings import ChaosSettings
 HORIZON = (1, 6)
 WINDOW = 12
 RETRAIN_EVERY = 480
+LEAST_TICKS = 3 * WINDOW
+LEAST_S = 180.0
+"""So much is sent at least, and so long is it tried once nothing is disturbed any more."""
 SERVICES = tuple(name for name in DISTURBED if name not in {KAFKA, STORE})
 MODELS_S = 240.0
 QUICK_S = 12.0
@@ -76,6 +79,8 @@ async def _run(settings: ChaosSettings, scene: Scene, fleet: Fleet) -> Outcome:
             if delivery == "exactly_once":
                 exactly_once_from = int(loader.acknowledged.max()) + 1
             await _disturb(fleet, scene, plan, seconds)
+        # Where a machine was too busy to take much in meanwhile, there is something to judge all the same.
+        await loader.reach(LEAST_TICKS, LEAST_S)
         loader.stop()
         await loading
         found = await _judge(scene, fleet, loader, sampler, settings, exactly_once_from, pace)
