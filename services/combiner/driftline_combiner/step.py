@@ -12,7 +12,7 @@ from driftline import late
 from driftline import slots as tables
 from driftline.definition import STRATEGIES, StreamDefinition
 from driftline.features import Floats, Ints
-from driftline.keyed import KeyedStep, Told
+from driftline.keyed import Age, KeyedStep, Told
 from driftline.late import Awaited
 from driftline.members import MEMBERS
 from driftline.messages import ALERTS, BLENDS, Blend, Forecast, Topic
@@ -41,6 +41,7 @@ class SavedState(msgspec.Struct, frozen=True, array_like=True):
     t: int
     arrays: bytes
     detectors: list[bytes]
+    heard: int | None = None
 
 
 @dataclass(frozen=True)
@@ -206,27 +207,38 @@ class BlendLane:
             self._tables = Tables._make(tables.grow(old, new) for old, new in zip(self._tables, blank, strict=True))
         return slot
 
+    @property
+    def longest_silence(self) -> int:
+        return self.stream.longest_silence
+
     def last_t(self, key: str) -> int | None:
         return self._last_t.get(key)
 
-    def save(self, key: str) -> bytes:
+    def save(self, key: str, heard: int | None = None) -> bytes:
         arrays = tables.dump(self._slots[key], *self._tables)
-        return msgspec.msgpack.encode(SavedState(self._signature, self._last_t[key], arrays, self._watch.dump(key)))
+        saved = SavedState(self._signature, self._last_t[key], arrays, self._watch.dump(key), heard)
+        return msgspec.msgpack.encode(saved)
 
-    def restore(self, key: str, data: bytes) -> None:
+    def restore(self, key: str, data: bytes) -> Age:
         saved = msgspec.msgpack.decode(data, type=SavedState)
         if saved.definition == self._signature:
             tables.load(saved.arrays, self._slot(key), *self._tables)
             self._watch.load(key, saved.detectors)
             self._last_t[key] = saved.t
+        else:
+            # A part before this one may have fitted.
+            self.forget(key)
+        return Age(saved.t, saved.heard)
 
     def forget(self, key: str) -> None:
+        if key not in self._slots:
+            return
         slot = self._slots[key]
         for table, blank in zip(self._tables, self._blank(1), strict=True):
             tables.reset(table, slot, blank)
         self._slots.remove(key)
         self._watch.remove(key)
-        del self._last_t[key]
+        self._last_t.pop(key, None)
         self._latest.pop(key, None)
 
     def keys(self) -> list[str]:
