@@ -202,8 +202,8 @@ class StreamDefinition(_Section):
     keys: int = Field(10_000, ge=1)
     """Keys that the stream may have; ingest refuses records of further ones."""
     forget: Annotated[int, BeforeValidator(_seconds), WithJsonSchema(LENGTH_OF_TIME)] = 30 * DAY_S
-    """A key that was silent for so long, by the time of the stream's records, such as `30d`, is forgotten and makes room
-    for another; seconds in memory. It is never less than what a forecast looks back on and ahead."""
+    """A key that was silent for so long, by the time of the stream's records, such as `30d`, is forgotten and makes
+    room for another; seconds in memory. It is never less than what a forecast looks back on and ahead."""
     mqtt: Mqtt | None = None
     training: Training = Training()
     retraining: Retraining = Retraining()
