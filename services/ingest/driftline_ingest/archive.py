@@ -127,6 +127,8 @@ class _Partition:
     changed: set[Series] = field(default_factory=set)
     heard: dict[str, Heard] = field(default_factory=lambda: defaultdict(Heard))
     """By stream."""
+    behind: int = 0
+    """Offset before which messages are read again after a restart: until then nobody is known to be silent."""
 
 
 class ArchiveStep(Generic[Timed]):
@@ -187,6 +189,8 @@ class ArchiveStep(Generic[Timed]):
         """Writes what there is of silent series, and forgets them: SILENT_AT_ONCE at most with each message."""
         windows: list[Window] = []
         stream, heard = envelope.value.stream, partition.heard[envelope.value.stream]
+        if envelope.offset < partition.behind:
+            return windows
         heard.advance(envelope.value.t)
         for _ in range(SILENT_AT_ONCE):
             key = heard.first_silent(self._packing.longest_silence(stream))
@@ -258,6 +262,7 @@ class ArchiveStep(Generic[Timed]):
             else:
                 progress = owned.progress[stream, key] = msgspec.msgpack.decode(data, type=Progress)
                 owned.heard[stream].restore(key, progress.heard, progress.t)
+                owned.behind = max(owned.behind, progress.next)
                 self._census.add((stream, key), partition)
 
     def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:

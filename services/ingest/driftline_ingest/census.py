@@ -1,11 +1,11 @@
 """Which series there are, so that the door can refuse the first record of one too many. Pure.
 
 The archive of the same process tells what it has restored, met and forgotten, of the partitions that it owns; the door
-tells what it has acknowledged, whose partition may be another replica's.
+tells what it has let in, whose partition may be another replica's.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from driftline.definition import StreamDefinition
 from driftline.keyed import Series
@@ -19,7 +19,7 @@ class Census:
     def __init__(self, streams: Mapping[str, StreamDefinition]) -> None:
         self._streams = streams
         self._archived: dict[int, set[Series]] = defaultdict(set)
-        self._acknowledged: dict[str, Heard] = defaultdict(Heard)
+        self._admitted: dict[str, Heard] = defaultdict(Heard)
         # By stream and key how many of the above know it.
         self._known: dict[str, dict[str, int]] = defaultdict(dict)
 
@@ -41,10 +41,10 @@ class Census:
         for series in self._archived.pop(partition, ()):
             self._count(series, -1)
 
-    def acknowledge(self, records: Iterable[Record]) -> None:
-        """They are on the bus."""
+    def admit(self, records: Iterable[Record]) -> None:
+        """The door lets them in: they are on the bus, or about to be."""
         for record in records:
-            heard = self._acknowledged[record.stream]
+            heard = self._admitted[record.stream]
             if record.key not in heard:
                 self._count((record.stream, record.key), 1)
             heard.hear(record.key, record.t)
@@ -56,7 +56,7 @@ class Census:
         """How many keys of a stream are known."""
         return len(self._known[stream])
 
-    def too_many(self, stream: str, records: Sequence[Record]) -> set[str]:
+    def too_many(self, stream: str, records: Iterable[Record]) -> set[str]:
         """The keys among `records` that are new and beyond what the stream may have; earlier ones come first."""
         known = self._known[stream]
         new = dict.fromkeys(record.key for record in records if record.key not in known)
@@ -65,8 +65,8 @@ class Census:
 
     def _leave(self, series: Series) -> None:
         stream, key = series
-        if key in self._acknowledged[stream]:
-            self._acknowledged[stream].forget(key)
+        if key in self._admitted[stream]:
+            self._admitted[stream].forget(key)
             self._count(series, -1)
 
     def _count(self, series: Series, change: int) -> None:

@@ -144,13 +144,14 @@ class Door:
     async def take_rows(self, stream: str, rows: Sequence[object], *, text: bool) -> tuple[Receipt, bool]:
         """The same for rows that were read already. text: numbers are written as text. Raises BusUnavailable."""
         records, refusals = self._validators[stream].records(rows, self._clock(), text=text)
-        records, beyond = self._within_limit(stream, rows, records)
+        records, beyond = self._within_limit(stream, rows, records, {refusal.row for refusal in refusals})
         refusals = sorted([*refusals, *beyond], key=lambda refusal: refusal.row)
         sifted = self._seen.sift(records)
+        # Before they are acknowledged, so that requests that come together do not pass the limit together.
+        self._census.admit(sifted.fresh)
         if sifted.fresh:
             await self._bus.publish(RECORDS, sifted.fresh)
         self._seen.remember(sifted.fresh)
-        self._census.acknowledge(sifted.fresh)
         self._metrics.records.labels(stream).inc(len(sifted.fresh))
         self._metrics.records_refused.labels(stream).inc(len(refusals))
         self._metrics.records_dropped.labels(stream, "repeated").inc(sifted.repeated)
@@ -166,9 +167,9 @@ class Door:
         return receipt, bool(records) or not refusals
 
     def _within_limit(
-        self, stream: str, rows: Sequence[object], records: Sequence[Record]
-    ) -> tuple[Sequence[Record], list[Refusal]]:
-        """Leaves out records of keys that are one too many, and says why."""
+        self, stream: str, rows: Sequence[object], records: list[Record], refused: set[int]
+    ) -> tuple[list[Record], list[Refusal]]:
+        """Leaves out records of keys that are too many, and says why. refused: rows that are no records."""
         beyond = self._census.too_many(stream, records)
         if not beyond:
             return records, []
@@ -177,7 +178,7 @@ class Door:
         refusals = [
             Refusal(number, column, shown(row[column]), expected)
             for number, row in enumerate(rows, 1)
-            if isinstance(row, dict) and str(row.get(column)) in beyond
+            if number not in refused and isinstance(row, dict) and str(row.get(column)) in beyond
         ]
         self._metrics.keys_refused.labels(stream).inc(len(refusals))
         return [record for record in records if record.key not in beyond], refusals
