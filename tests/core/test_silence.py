@@ -31,10 +31,10 @@ class Counting:
         self.series[message.key] = (count, message.t)
         return ALERTS, Alert("s", message.key, message.t, "gap", "y", str(count))
 
-    def lacks(self, message: Record) -> bool:  # noqa: ARG002
+    def lacks(self, message: Record) -> bool:
         return False
 
-    def awaits(self, message: Record) -> bool:  # noqa: ARG002
+    def awaits(self, message: Record) -> bool:
         return False
 
     def complete(self, message: Record) -> list[Told]:

@@ -243,9 +243,12 @@ async def known(client: httpx.AsyncClient, keys: int) -> None:
 
 async def test_a_row_that_is_no_record_is_refused_once(bus: AwayBus, tmp_path: Path):
     app = limited(bus, tmp_path)
-    async with app.router.lifespan_context(app):
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ingest") as client:
-            rows = [row(0, key="k"), row(0, key="m"), row(0, "x", key="n"), row(1, key="n")]
-            answer = (await client.post("/v1/records", json=rows)).json()
+    transport = httpx.ASGITransport(app)
+    rows = [row(0, key="k"), row(0, key="m"), row(0, "x", key="n"), row(1, key="n")]
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://ingest") as client,
+    ):
+        answer = (await client.post("/v1/records", json=rows)).json()
     assert (answer["accepted"], answer["refused_total"]) == (2, 2)
     assert [refused["column"] for refused in answer["refused"]] == ["y", "id"]
