@@ -62,7 +62,7 @@ class Lane(Protocol[Timed_contra]):
 
 
 Series = tuple[str, str]
-AT_ONCE = 500
+AT_ONCE = 100
 """Silent series that are forgotten after one batch at most, so that none takes long; the rest follow after the next."""
 
 
@@ -188,7 +188,8 @@ class KeyedStep(Generic[Timed]):
         for partition in self._partitions.values():
             for stream in [stream for stream in partition.waiting if stream in self._lanes]:
                 for key, data in partition.waiting.pop(stream).items():
-                    partition.heard[stream].restore(key, *reversed(self._lanes[stream].restore(key, data)))
+                    age = self._lanes[stream].restore(key, data)
+                    partition.heard[stream].restore(key, age.heard, age.t)
 
     def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:
         changed = self._partitions[partition].changed

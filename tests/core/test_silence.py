@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.bus import Envelope
-from driftline.keyed import Age, KeyedStep, Told
+from driftline.keyed import AT_ONCE, Age, KeyedStep, Told
 from driftline.messages import ALERTS, Alert, Record
 from driftline.silence import Heard
 
@@ -152,12 +152,12 @@ def test_a_series_on_two_partitions_keeps_its_slot_while_one_has_it():
 
 def test_many_silent_series_are_forgotten_over_several_batches():
     lane, step = new()
-    step.step(envelopes([(f"k{n}", 1) for n in range(1200)]))
+    step.step(envelopes([(f"k{n}", 1) for n in range(2 * AT_ONCE + 20)]))
     left = []
     for n in range(3):
         step.step(envelopes([("late", 100 + n)]))
         left.append(len(lane.series))
-    assert left == [701, 201, 1]
+    assert left == [AT_ONCE + 21, 21, 1]
 
 
 def test_restored_series_are_forgotten_in_the_order_of_their_last_records():

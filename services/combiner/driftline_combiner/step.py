@@ -91,6 +91,8 @@ class BlendLane:
         self._rules = Rules.of(stream)
         self._slots = Slots()
         self._tables = self._blank(0)
+        self._new = self._blank(1)
+        """What a slot is like that nobody has."""
         self._watch = Watch(stream, alarmed)
         self._latest: dict[str, Blend] = {}
         self._last_t: dict[str, int] = {}
@@ -234,7 +236,7 @@ class BlendLane:
         if key not in self._slots:
             return
         slot = self._slots[key]
-        for table, blank in zip(self._tables, self._blank(1), strict=True):
+        for table, blank in zip(self._tables, self._new, strict=True):
             tables.reset(table, slot, blank)
         self._slots.remove(key)
         self._watch.remove(key)

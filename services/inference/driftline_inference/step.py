@@ -107,6 +107,8 @@ class ForecastLane:
         self._slots = Slots()
         self._last_t: dict[str, int] = {}
         self._tables = self._blank(0)
+        self._new = self._blank(1)
+        """What a slot is like that nobody has."""
         self._levels = [place for place, angle in enumerate(stream.angles) if not angle]
         self._signature = (
             f"{STATE}-{stream.fingerprint}-{self._layout.season}-{self._layout.rls_terms}-{stream.patience}"
@@ -332,7 +334,7 @@ class ForecastLane:
         if key not in self._slots:
             return
         slot = self._slots[key]
-        for table, blank in zip(self._tables, self._blank(1), strict=True):
+        for table, blank in zip(self._tables, self._new, strict=True):
             tables.reset(table, slot, blank)
         self._slots.remove(key)
         self._last_t.pop(key, None)
