@@ -1,6 +1,6 @@
 """State of many series in arrays: one row ("slot") each, grown by doubling, dumped and loaded bit by bit."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import fields, replace
 from functools import cache
 from itertools import zip_longest
@@ -45,9 +45,9 @@ class Slots:
 
 
 @cache
-def _names(kind: type) -> tuple[str, ...]:
-    """Kept, since looking them up costs more than copying a row."""
-    return tuple(field.name for field in fields(kind))
+def _names(kind: Hashable) -> tuple[str, ...]:
+    """Of the arrays of a dataclass; kept, since looking them up costs more than copying a row."""
+    return tuple(field.name for field in fields(kind))  # type: ignore[arg-type]
 
 
 def _arrays(table: Any) -> Iterator[npt.NDArray[Any]]:

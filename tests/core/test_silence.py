@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.bus import Envelope
+from driftline.definition import parse
 from driftline.keyed import AT_ONCE, Age, KeyedStep, Told
 from driftline.messages import ALERTS, Alert, Record
 from driftline.silence import Heard
+from tests.e2e.lanes import Lanes
 
 LONGEST = 10
 KEYS = ("a", "b", "c")
@@ -168,3 +171,30 @@ def test_restored_series_are_forgotten_in_the_order_of_their_last_records():
     assert heard.first_silent(LONGEST) == "old"
     heard.forget("old")
     assert heard.first_silent(LONGEST) == "new"
+
+
+STREAM = parse(
+    "name: s\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\nlags: 2\npatience: 1\nforget: 10h\n", "s.yaml"
+)
+
+
+def hours(key: str, first: int, last: int) -> list[Record]:
+    return [Record("s", key, hour * 3_600_000, {"y": float(hour)}, 0.0) for hour in range(first, last)]
+
+
+def test_both_lanes_forget_and_begin_anew():
+    lanes, fresh = Lanes(STREAM), Lanes(STREAM)
+    lanes.run([*hours("k", 1, 5), *hours("m", 1, 30)])
+    assert lanes.forecasting.last_t("k") is lanes.blending.last_t("k") is None
+    assert lanes.run(hours("k", 30, 40)) == fresh.run(hours("k", 30, 40))
+
+
+def test_both_lanes_read_the_states_of_the_release_before():
+    lanes, again = Lanes(STREAM), Lanes(STREAM)
+    lanes.run(hours("k", 1, 20))
+    for lane, other in ((lanes.forecasting, again.forecasting), (lanes.blending, again.blending)):
+        state = lane.save("k", heard=5)
+        former = msgspec.msgpack.encode(msgspec.msgpack.decode(state)[:-1])
+        assert other.restore("k", former) == Age(19 * 3_600_000, None)
+        assert other.save("k", heard=5) == state
+        assert other.restore("k", state).heard == 5
