@@ -199,6 +199,11 @@ class StreamDefinition(_Section):
     """Newest records of a key whose missing target may still be brought."""
     window: int = Field(250, ge=2, le=1_000_000)
     """Records of a key in one archived window."""
+    keys: int = Field(10_000, ge=1)
+    """Keys that the stream may have; ingest refuses records of further ones."""
+    forget: Annotated[int, BeforeValidator(_seconds), WithJsonSchema(LENGTH_OF_TIME)] = 30 * DAY_S
+    """A key that was silent for so long, by the time of the stream's records, such as `30d`, is forgotten and makes
+    room for another; seconds in memory. It is never less than what a forecast looks back on and ahead."""
     mqtt: Mqtt | None = None
     training: Training = Training()
     retraining: Retraining = Retraining()
@@ -233,6 +238,11 @@ class StreamDefinition(_Section):
         """Records in a day, or 0 where a day can't be looked back on from every horizon."""
         steps, rest = divmod(DAY_S, self.time.period)
         return steps if rest == 0 and max(1, *self.horizon) < steps <= LONGEST_SEASON else 0
+
+    @property
+    def longest_silence(self) -> int:
+        """Milliseconds of silence after which a key is forgotten: a forecast that awaits its truth is not."""
+        return 1000 * max(self.forget, (self.lags + self.horizon[-1] + self.patience) * self.time.period)
 
     @property
     def fingerprint(self) -> str:

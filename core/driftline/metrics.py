@@ -75,6 +75,11 @@ class Metrics:
         self.streams_refused = self._gauge("streams_refused", "Files of stream definitions that can't be used.")
         self.records = self._counter("records", "Records taken in.", "stream")
         self.records_refused = self._counter("records_refused", "Records refused at the door.", "stream")
+        self.keys_refused = self._counter(
+            "keys_refused", "Records refused since their stream has as many keys as it may have.", "stream"
+        )
+        self.keys = self._gauge("keys", "Keys that ingest knows of.", "stream")
+        self.keys_limit = self._gauge("keys_limit", "Keys that the stream may have.", "stream")
         self.records_dropped = self._counter("records_dropped", "Records dropped as already seen.", "stream", "reason")
         self.dead_letters = self._counter("dead_letters", "Messages that could not be used.", "group", "topic")
         self.messages_read = self._counter("messages_read", "Messages read from a topic.", "group", "topic")
@@ -143,6 +148,11 @@ class Metrics:
         """Reads the two gauges when Prometheus asks."""
         self.streams.set_function(streams)
         self.streams_refused.set_function(refused)
+
+    def watch_keys(self, stream: str, limit: int, keys: Callable[[], int]) -> None:
+        """Reads the number of keys when Prometheus asks."""
+        self.keys_limit.labels(stream).set(limit)
+        self.keys.labels(stream).set_function(keys)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"driftline_{name}", text, labels, registry=self.registry)

@@ -1,8 +1,10 @@
 """State of many series in arrays: one row ("slot") each, grown in place, dumped and loaded bit by bit."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import fields
+from functools import cache
 from itertools import zip_longest
+from math import prod
 from typing import Any, TypeVar
 
 import numpy as np
@@ -44,8 +46,14 @@ class Slots:
         self._free.append(self._slots.pop(series))
 
 
+@cache
+def _names(kind: Hashable) -> tuple[str, ...]:
+    """Of the arrays of a dataclass; kept, since looking them up costs more than copying a row."""
+    return tuple(field.name for field in fields(kind))  # type: ignore[arg-type]
+
+
 def _arrays(table: Any) -> Iterator[npt.NDArray[Any]]:
-    return (getattr(table, field.name) for field in fields(table))
+    return (getattr(table, name) for name in _names(type(table)))  # type: ignore[arg-type]
 
 
 def grow(table: T, new: T) -> None:
@@ -73,13 +81,14 @@ def dump(slot: int, *tables: Any) -> bytes:
 
 def load(data: bytes, slot: int, *tables: Any) -> None:
     """Sets the slot to what `dump` gave for tables of the same shapes. Raises ValueError when the size is another."""
-    rows = [(array, array[slot].nbytes) for table in tables for array in _arrays(table)]
-    expected = sum(size for _, size in rows)
-    if len(data) != expected:
-        raise ValueError(f"found a state of {len(data)} bytes, expected {expected}")
+    arrays = [array for table in tables for array in _arrays(table)]
+    sizes = [array.itemsize * prod(array.shape[1:]) for array in arrays]
+    if len(data) != sum(sizes):
+        raise ValueError(f"found a state of {len(data)} bytes, expected {sum(sizes)}")
     start = 0
-    for array, size in rows:
-        array[slot] = np.frombuffer(data, array.dtype, size // array.itemsize, start).reshape(array.shape[1:])
+    for array, size in zip(arrays, sizes, strict=True):
+        if size:
+            array[slot] = np.ndarray(array.shape[1:], array.dtype, data, start)
         start += size
 
 

@@ -66,3 +66,16 @@ def test_the_fingerprint_changes_with_what_a_model_sees_and_with_nothing_else(te
 @pytest.mark.parametrize(("period", "season"), [("1min", 1440), ("1h", 24), ("7min", 0), ("1s", 0), ("1d", 0)])
 def test_a_day_is_looked_back_on_where_it_is_a_whole_and_bearable_number_of_records(period: str, season: int):
     assert parse(LEAST.replace("10min", period), "a.yaml").season == season
+
+
+def test_a_stream_may_say_how_many_keys_it_has_and_when_they_are_forgotten():
+    text = "name: a\ntime: {column: when, period: 1d}\nkey: id\ntarget: y\n"
+    plain, own = parse(text, "a.yaml"), parse(f"{text}keys: 3\nforget: 90d\n", "a.yaml")
+    assert (plain.keys, plain.forget, own.keys, own.forget) == (10_000, 30 * 86_400, 3, 90 * 86_400)
+    assert own.longest_silence == 90 * 86_400_000
+    assert own.fingerprint == plain.fingerprint
+
+
+def test_a_key_is_not_forgotten_while_its_forecast_awaits_the_truth():
+    slow = parse("name: a\ntime: {column: when, period: 30d}\nkey: id\ntarget: y\nforget: 30d\n", "a.yaml")
+    assert slow.longest_silence == (slow.lags + slow.horizon[-1] + slow.patience) * 30 * 86_400_000

@@ -13,7 +13,7 @@ import stamina
 from driftline.bus import Envelope
 from driftline.definition_folder import DefinitionFolder
 from driftline.errors import InvalidDefinition
-from driftline.keyed import KeyedStep, Told
+from driftline.keyed import Age, KeyedStep, Told
 from driftline.loop import LoopSettings, Worker
 from driftline.memory import MemoryBus
 from driftline.messages import DEAD_LETTERS, RECORDS, Record
@@ -138,6 +138,8 @@ def record(stream: str, t: int) -> Record:
 class Counting:
     """A lane whose state is how many records each series had."""
 
+    longest_silence = 30 * 86_400_000
+
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
         self.newest: dict[str, int] = {}
@@ -162,14 +164,16 @@ class Counting:
     def last_t(self, key: str) -> int | None:
         return self.newest.get(key)
 
-    def save(self, key: str) -> bytes:
+    def save(self, key: str, heard: int | None = None) -> bytes:
         return f"{self.counts[key]} {self.newest[key]}".encode()
 
-    def restore(self, key: str, data: bytes) -> None:
+    def restore(self, key: str, data: bytes) -> Age:
         self.counts[key], self.newest[key] = map(int, data.split())
+        return Age(self.newest[key], None)
 
     def forget(self, key: str) -> None:
-        del self.counts[key], self.newest[key]
+        self.counts.pop(key, None)
+        self.newest.pop(key, None)
 
 
 async def test_states_that_were_restored_before_their_stream_was_known_are_not_lost(folder: Path):

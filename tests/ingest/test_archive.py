@@ -20,6 +20,7 @@ from driftline.messages import Blend, Record
 from driftline.metrics import Metrics
 from driftline.windows import parse as parse_name
 from driftline_ingest.archive import ArchiveStep, Progress, Window
+from driftline_ingest.census import Census
 from driftline_ingest.sink import WindowSink
 from driftline_ingest.windows import BlendWindows, RecordWindows
 
@@ -240,6 +241,71 @@ async def test_windows_of_several_series_are_written_at_once_and_those_of_one_in
 
 def completed(n: int, offset: int, value: float | None) -> Envelope[Record]:
     return Envelope(0, offset, 0.0, Record("a", "k", n * 3_600_000, {"y": value, "x": 1.0}, 0.0))
+
+
+SILENT = parse(
+    "name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\nfeatures: {x: level}\nwindow: 5\n"
+    "lags: 2\npatience: 1\nforget: 10h\n",
+    "a.yaml",
+)
+
+
+def sent(pairs: list[tuple[str, int]], first: int = 0) -> list[Envelope[Record]]:
+    return [
+        Envelope(0, n, 0.0, Record("a", key, hour * 3_600_000, {"y": float(hour), "x": None}, 0.0))
+        for n, (key, hour) in enumerate(pairs, first)
+    ]
+
+
+def forgetting() -> tuple[Census, ArchiveStep[Record]]:
+    census = Census({"a": SILENT})
+    return census, ArchiveStep(RecordWindows({"a": SILENT}), lambda *_: None, census=census)
+
+
+def test_a_series_is_known_from_its_first_message_on_and_after_a_restart():
+    census, archive = forgetting()
+    archive.step(sent([("k", 1), ("m", 1)]))
+    states = archive.snapshot(0)
+    assert set(states) == {"a/k", "a/m"}
+    again, restored = forgetting()
+    restored.restore(0, states)
+    assert (census.keys("a"), again.keys("a")) == (2, 2)
+    restored.release(0)
+    assert again.keys("a") == 0
+
+
+def test_a_silent_series_is_written_then_forgotten_once_no_restart_reads_it_again():
+    census, archive = forgetting()
+    pairs = [("k", 1), ("m", 1), *(("m", hour) for hour in range(2, 20))]
+    windows = archive.step(sent(pairs))
+    assert [window.key for window in windows if window.key == "k"] == ["k"]
+    assert archive.snapshot(0)["a/k"] is None
+    assert census.keys("a") == 1
+
+
+def test_a_slow_series_is_not_silent_while_its_messages_are_read_again():
+    census, archive = forgetting()
+    # The window of k that was written last is long past; what came since is in none yet.
+    pairs = [(key, hour) for hour in range(1, 6) for key in "km"]
+    pairs += [(key, hour) for hour in range(6, 24) for key in ("mk" if hour in (13, 22) else "m")]
+    written = archive.step(sent(pairs))
+    states, position = archive.snapshot(0), archive.resume_at(0, len(pairs))
+    again, restored = forgetting()
+    restored.restore(0, states)
+    written += restored.step(sent(pairs)[position:])
+    assert [len(window.rows) for window in written if window.key == "k"] == [5]
+    assert again.keys("a") == census.keys("a") == 2
+
+
+@given(st.lists(st.tuples(st.sampled_from(["k", "m", "n"]), st.integers(0, 40)), max_size=60), st.integers(0, 60))
+@settings(deadline=None)
+def test_where_a_batch_is_cut_forgets_the_same(pairs: list[tuple[str, int]], cut: int):
+    (_, whole), (_, cutting) = forgetting(), forgetting()
+    messages = sent(pairs)
+    expected = named(whole.step(messages))
+    assert named([*cutting.step(messages[:cut]), *cutting.step(messages[cut:])]) == expected
+    if messages:
+        assert cutting.snapshot(0) == whole.snapshot(0)
 
 
 def late(lacking: int, after: int) -> list[Envelope[Record]]:

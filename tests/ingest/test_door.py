@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
+import stamina
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -199,3 +200,55 @@ def test_no_body_gets_more_than_a_documented_answer(tmp_path: Path, kind: str, b
     assert answer.status_code in {202, 400, 413, 415, 422}
     assert isinstance(answer.json(), dict)
     assert "Traceback" not in answer.text
+
+
+LIMITED = parse("name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\nkeys: 2\n", "a.yaml")
+
+
+def limited(bus: MemoryBus, folder: Path) -> FastAPI:
+    return create_app(IngestSettings(checkpoint_every=0.05), bus, FolderStore(folder), streams={"a": LIMITED})
+
+
+async def test_a_key_beyond_the_limit_is_refused_also_after_a_restart(bus: AwayBus, tmp_path: Path):
+    for start in range(2):
+        app = limited(bus, tmp_path)
+        async with app.router.lifespan_context(app):
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://ingest") as client:
+                if start:
+                    await known(client, 2)
+                else:
+                    answer = await client.post("/v1/records", json=[row(0, key="k"), row(0, key="m"), row(0, key="n")])
+                    assert (answer.status_code, answer.json()["accepted"]) == (202, 2)
+                answer = await client.post("/v1/records", json=row(1 + start, key="n"))
+                assert answer.status_code == 422
+                assert answer.json()["refused"] == [
+                    {
+                        "row": 1,
+                        "column": "id",
+                        "found": "'n'",
+                        "expected": "one of the 2 keys that the stream may have (`keys`)",
+                    }
+                ]
+                assert (await client.post("/v1/records", json=row(1 + start, key="k"))).status_code == 202
+                metrics = (await client.get("/metrics")).text
+                assert f'driftline_keys_refused_total{{stream="a"}} {2 - start}.0' in metrics
+                assert 'driftline_keys_limit{stream="a"} 2.0' in metrics
+
+
+@stamina.retry(on=AssertionError, attempts=None, timeout=PATIENCE_S, wait_initial=0.05, wait_max=0.1)
+async def known(client: httpx.AsyncClient, keys: int) -> None:
+    assert f'driftline_keys{{stream="a"}} {keys}.0' in (await client.get("/metrics")).text
+
+
+async def test_a_row_that_is_no_record_is_refused_once(bus: AwayBus, tmp_path: Path):
+    app = limited(bus, tmp_path)
+    transport = httpx.ASGITransport(app)
+    rows = [row(0, key="k"), row(0, key="m"), row(0, "x", key="n"), row(1, key="n")]
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://ingest") as client,
+    ):
+        answer = (await client.post("/v1/records", json=rows)).json()
+    assert (answer["accepted"], answer["refused_total"]) == (2, 2)
+    assert [refused["column"] for refused in answer["refused"]] == ["y", "id"]

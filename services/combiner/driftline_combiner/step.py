@@ -13,7 +13,7 @@ from driftline import late
 from driftline import slots as tables
 from driftline.definition import STRATEGIES, StreamDefinition
 from driftline.features import Floats, Ints
-from driftline.keyed import KeyedStep, Told
+from driftline.keyed import Age, KeyedStep, Told
 from driftline.late import Awaited
 from driftline.members import MEMBERS
 from driftline.messages import ALERTS, BLENDS, Blend, Forecast, Topic
@@ -46,6 +46,7 @@ class SavedState(msgspec.Struct, frozen=True, array_like=True):
     t: int
     arrays: bytes
     detectors: list[bytes]
+    heard: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ class BlendLane:
         """In order, so that a page of them costs no look at all of them."""
         self._restored: set[int] = set()
         """Slots of series that are not in the sums yet."""
+        self._new = self._blank(1)
+        """What a slot is like that nobody has."""
         self._watch = Watch(stream, alarmed)
         self._latest: dict[str, bytes] = {}
         """As MessagePack, a sixth of the objects."""
@@ -203,14 +206,19 @@ class BlendLane:
             self._totals.grow(more)
         return slot
 
+    @property
+    def longest_silence(self) -> int:
+        return self.stream.longest_silence
+
     def last_t(self, key: str) -> int | None:
         return self._last_t.get(key)
 
-    def save(self, key: str) -> bytes:
+    def save(self, key: str, heard: int | None = None) -> bytes:
         arrays = tables.dump(self._slots[key], *self._tables)
-        return msgspec.msgpack.encode(SavedState(self._signature, self._last_t[key], arrays, self._watch.dump(key)))
+        saved = SavedState(self._signature, self._last_t[key], arrays, self._watch.dump(key), heard)
+        return msgspec.msgpack.encode(saved)
 
-    def restore(self, key: str, data: bytes) -> None:
+    def restore(self, key: str, data: bytes) -> Age:
         saved = msgspec.msgpack.decode(data, type=SavedState)
         if saved.definition == self._signature:
             tables.load(saved.arrays, self._slot(key), *self._tables)
@@ -219,17 +227,23 @@ class BlendLane:
             self._restored.add(self._slots[key])
             if len(self._restored) >= TAKEN_UP:
                 self._take_up()
+        else:
+            # A part before this one may have fitted.
+            self.forget(key)
+        return Age(saved.t, saved.heard)
 
     def forget(self, key: str) -> None:
+        if key not in self._slots:
+            return
         slot = self._slots[key]
         self._restored.discard(slot)
         self._totals.drop(slot)
         del self._keys[bisect_left(self._keys, key)]
-        for table, blank in zip(self._tables, self._blank(1), strict=True):
+        for table, blank in zip(self._tables, self._new, strict=True):
             tables.reset(table, slot, blank)
         self._slots.remove(key)
         self._watch.remove(key)
-        del self._last_t[key]
+        self._last_t.pop(key, None)
         self._latest.pop(key, None)
 
     def keys(self) -> list[str]:

@@ -16,7 +16,7 @@ from driftline import features, late
 from driftline import slots as tables
 from driftline.definition import StreamDefinition
 from driftline.features import CLIP, TINY, Floats, History, Inputs, Ints, Layout, newest, observe
-from driftline.keyed import Told
+from driftline.keyed import Age, Told
 from driftline.late import Awaited
 from driftline.members import MODELS, PERSISTENCE, RLS, SEASONAL, STACK
 from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, Record, Topic
@@ -68,6 +68,7 @@ class SavedState(msgspec.Struct, frozen=True, array_like=True):
     arrays: bytes
     rls: bytes
     stack: bytes
+    heard: int | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,8 @@ class ForecastLane:
         self._slots = Slots()
         self._last_t: dict[str, int] = {}
         self._tables = self._blank(0)
+        self._new = self._blank(1)
+        """What a slot is like that nobody has."""
         self._levels = [place for place, angle in enumerate(stream.angles) if not angle]
         self._signature = (
             f"{STATE}-{stream.fingerprint}-{self._layout.season}-{self._layout.rls_terms}-{stream.patience}"
@@ -301,16 +304,20 @@ class ForecastLane:
                 tables.grow(table, new)
         return slot
 
+    @property
+    def longest_silence(self) -> int:
+        return self.stream.longest_silence
+
     def last_t(self, key: str) -> int | None:
         return self._last_t.get(key)
 
-    def save(self, key: str) -> bytes:
+    def save(self, key: str, heard: int | None = None) -> bytes:
         slot, (history, waiting, plain, stacked, *others) = self._slots[key], self._tables
         arrays = tables.dump(slot, history, waiting, *others)
         filters = (rls.dump(slot, plain), rls.dump(slot, stacked))
-        return msgspec.msgpack.encode(SavedState(self._signature, self._last_t[key], arrays, *filters))
+        return msgspec.msgpack.encode(SavedState(self._signature, self._last_t[key], arrays, *filters, heard))
 
-    def restore(self, key: str, data: bytes) -> None:
+    def restore(self, key: str, data: bytes) -> Age:
         saved = msgspec.msgpack.decode(data, type=SavedState)
         if saved.definition == self._signature:
             slot = self._slot(key)
@@ -319,13 +326,19 @@ class ForecastLane:
             rls.load(saved.rls, slot, plain)
             rls.load(saved.stack, slot, stacked)
             self._last_t[key] = saved.t
+        else:
+            # A part before this one may have fitted.
+            self.forget(key)
+        return Age(saved.t, saved.heard)
 
     def forget(self, key: str) -> None:
+        if key not in self._slots:
+            return
         slot = self._slots[key]
-        for table, blank in zip(self._tables, self._blank(1), strict=True):
+        for table, blank in zip(self._tables, self._new, strict=True):
             tables.reset(table, slot, blank)
         self._slots.remove(key)
-        del self._last_t[key]
+        self._last_t.pop(key, None)
 
 
 def _forecast(model: Model, inputs: Inputs) -> Floats:

@@ -20,6 +20,7 @@ from driftline.store import Store
 from driftline.streams import Streams
 from driftline.timed_store import TimedStore
 from driftline_ingest.archive import ArchiveStep, Packing
+from driftline_ingest.census import Census
 from driftline_ingest.door import Door, routes
 from driftline_ingest.mqtt import MqttDoor
 from driftline_ingest.settings import IngestSettings
@@ -45,14 +46,20 @@ def create_app(
     streams.each(lambda stream: _from_zero(metrics, stream.name))
     store = TimedStore(store, metrics)
     edge = Edge(bus)
+    census = Census(streams)
+    streams.each(lambda stream: metrics.watch_keys(stream.name, stream.keys, lambda: census.keys(stream.name)))
 
-    def archive(topic: Topic[Timed], packing: Packing[Timed]) -> Worker[Timed]:
+    def archive(topic: Topic[Timed], packing: Packing[Timed], counted: Census | None = None) -> Worker[Timed]:
         group = f"ingest-{packing.kind}"
         return Worker(
             group,
             bus,
             topic,
-            ArchiveStep(packing, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc()),
+            ArchiveStep(
+                packing,
+                lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc(),
+                census=counted,
+            ),
             settings.loop,
             refuse=lambda message: refuse(streams, message),
             wait_for=lambda message: streams.expect(message.stream, settings.streams_patience),
@@ -65,9 +72,9 @@ def create_app(
         await bus.close()
         await store.close()
 
-    windows, results = archive(RECORDS, RecordWindows(streams)), archive(BLENDS, BlendWindows(streams))
+    windows, results = archive(RECORDS, RecordWindows(streams), census), archive(BLENDS, BlendWindows(streams))
     groups: list[tuple[str, Topic[Any]]] = [(windows.name, RECORDS), (results.name, BLENDS)]
-    door = Door(settings, bus, streams, metrics, clock)
+    door = Door(settings, bus, streams, census, metrics, clock)
     jobs: list[Job] = [edge, windows, results, LagWatch(bus, groups, metrics)]
     if settings.mqtt_host is not None:
         jobs.append(MqttDoor(settings, door, streams))
@@ -103,7 +110,7 @@ def refuse(streams: Mapping[str, StreamDefinition], message: Any) -> str | None:
 
 
 def _from_zero(metrics: Metrics, stream: str) -> None:
-    for counter in (metrics.records, metrics.records_refused):
+    for counter in (metrics.records, metrics.records_refused, metrics.keys_refused):
         from_zero(counter, (stream,))
     kinds = (RecordWindows.kind, BlendWindows.kind)
     from_zero(metrics.windows_archived, (stream,), kinds)

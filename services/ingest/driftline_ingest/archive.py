@@ -8,7 +8,7 @@ anew counts from 0 again.
 from __future__ import annotations  # array[float] is a type for checkers only
 
 from array import array
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,11 +19,34 @@ import msgspec
 from driftline.bus import Envelope
 from driftline.keyed import Series, Timed, Timed_contra
 from driftline.object_names import folder_of
+from driftline.silence import Heard
 from driftline.windows import WindowName
 
 LONGEST_SPAN = 50_000
 """Messages of a partition after which a window is written although it isn't full: a series that went silent must not
 hold the position back for ever."""
+SILENT_AT_ONCE = 10
+"""Silent series that are looked at with one message, so that none takes long."""
+
+
+class Census(Protocol):
+    """Is told which series there are."""
+
+    def add(self, series: Series, partition: int) -> None: ...
+
+    def forget(self, series: Series, partition: int) -> None: ...
+
+    def release(self, partition: int) -> None: ...
+
+
+class Uncounted:
+    """Nobody counts."""
+
+    def add(self, series: Series, partition: int) -> None: ...
+
+    def forget(self, series: Series, partition: int) -> None: ...
+
+    def release(self, partition: int) -> None: ...
 
 
 class Packing(Protocol[Timed_contra]):
@@ -34,6 +57,9 @@ class Packing(Protocol[Timed_contra]):
 
     def size(self, stream: str) -> int:
         """Messages in a full window."""
+
+    def longest_silence(self, stream: str) -> int:
+        """Milliseconds of the stream's time after which a series is forgotten."""
 
     def patience(self, stream: str) -> int:
         """Messages that came without their truth and may still be completed."""
@@ -76,6 +102,8 @@ class Progress(msgspec.Struct, frozen=True, array_like=True):
     """Times of archived messages without their truth."""
     truths: int = 0
     """Windows since then that held nothing but truths for what was archived before."""
+    heard: int | None = None
+    """When the series was heard of last; see `driftline.silence`."""
 
 
 @dataclass
@@ -108,17 +136,27 @@ class _Partition:
     progress: dict[Series, Progress] = field(default_factory=dict)
     pending: OrderedDict[Series, _Pending] = field(default_factory=OrderedDict)
     changed: set[Series] = field(default_factory=set)
+    heard: dict[str, Heard] = field(default_factory=lambda: defaultdict(Heard))
+    """By stream."""
+    behind: int = 0
+    """Offset before which messages are read again after a restart: until then nobody is known to be silent."""
 
 
 class ArchiveStep(Generic[Timed]):
     """See `driftline.loop.Step`; its outputs are windows, for a sink that writes them."""
 
     def __init__(
-        self, packing: Packing[Timed], dropped: Callable[[str, str], None], *, longest_span: int = LONGEST_SPAN
+        self,
+        packing: Packing[Timed],
+        dropped: Callable[[str, str], None],
+        *,
+        longest_span: int = LONGEST_SPAN,
+        census: Census | None = None,
     ) -> None:
         self._packing = packing
         self._dropped = dropped
         self._longest_span = longest_span
+        self._census: Census = census or Uncounted()
         self._partitions: dict[int, _Partition] = {}
 
     def step(self, batch: Sequence[Envelope[Timed]]) -> list[Window]:
@@ -126,6 +164,8 @@ class ArchiveStep(Generic[Timed]):
         for envelope in batch:
             partition = self._partitions.setdefault(envelope.partition, _Partition())
             windows += self._overdue(partition, envelope.offset)
+            windows += self._silent(partition, envelope)
+            self._meet(partition, envelope)
             windows += self._add(partition, envelope)
         return windows
 
@@ -144,6 +184,43 @@ class ArchiveStep(Generic[Timed]):
                 pending.rows[pending.lacking.pop(message.t)] = self._packing.pack(message)
                 return []
         return self._append(partition, series, envelope)
+
+    def _meet(self, partition: _Partition, envelope: Envelope[Timed]) -> None:
+        """A series is known from its first message on, not only from its first window."""
+        message = envelope.value
+        series = (message.stream, message.key)
+        if series not in partition.progress:
+            partition.progress[series] = Progress(envelope.offset, message.t - 1)
+            partition.changed.add(series)
+            self._census.add(series, envelope.partition)
+        partition.heard[message.stream].hear(message.key, message.t)
+
+    def _silent(self, partition: _Partition, envelope: Envelope[Timed]) -> list[Window]:
+        """Writes what there is of silent series, and forgets them: SILENT_AT_ONCE at most with each message."""
+        windows: list[Window] = []
+        stream, heard = envelope.value.stream, partition.heard[envelope.value.stream]
+        if envelope.offset < partition.behind:
+            return windows
+        heard.advance(envelope.value.t)
+        for _ in range(SILENT_AT_ONCE):
+            key = heard.first_silent(self._packing.longest_silence(stream))
+            if key is None:
+                break
+            if (stream, key) in partition.pending:
+                windows.append(self._close(partition, (stream, key)))
+            elif self._is_read_again(partition, (stream, key)):
+                break
+            else:
+                heard.forget(key)
+                del partition.progress[stream, key]
+                partition.changed.add((stream, key))
+                self._census.forget((stream, key), envelope.partition)
+        return windows
+
+    def _is_read_again(self, partition: _Partition, series: Series) -> bool:
+        """Whether a restart reads messages of it again, which only its progress tells from new ones."""
+        oldest = next(iter(partition.pending.values()), None)
+        return oldest is not None and oldest.offset < partition.progress[series].next
 
     def _completes(self, partition: _Partition, series: Series, message: Timed) -> bool:
         """Whether it brings a truth that was missing."""
@@ -181,7 +258,8 @@ class ArchiveStep(Generic[Timed]):
         pending, before = partition.pending.pop(series), partition.progress.get(series)
         awaited = pending.awaited(before)[-self._packing.patience(series[0]) :]
         truths = 1 + (before.truths if before else 0) if pending.first_t is None else 0
-        partition.progress[series] = Progress(pending.last + 1, pending.t, awaited, truths)
+        heard = partition.heard[series[0]].at(series[1])
+        partition.progress[series] = Progress(pending.last + 1, pending.t, awaited, truths, heard)
         partition.changed.add(series)
         first = pending.t if pending.first_t is None else pending.first_t
         return Window(self._packing.kind, *series, first, pending.t + truths, pending.rows)
@@ -193,15 +271,24 @@ class ArchiveStep(Generic[Timed]):
             stream, key = name.split("/", 1)
             if data is None:
                 owned.progress.pop((stream, key), None)
+                owned.heard[stream].forget(key)
+                self._census.forget((stream, key), partition)
             else:
-                owned.progress[stream, key] = msgspec.msgpack.decode(data, type=Progress)
+                progress = owned.progress[stream, key] = msgspec.msgpack.decode(data, type=Progress)
+                owned.heard[stream].restore(key, progress.heard, progress.t)
+                owned.behind = max(owned.behind, progress.next)
+                self._census.add((stream, key), partition)
 
     def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:
         """What changed since the last time, `limit` series at most: the next call gives more."""
         owned = self._partitions[partition]
         told = list(islice(owned.changed, limit))
         owned.changed.difference_update(told)
-        return {f"{stream}/{key}": msgspec.msgpack.encode(owned.progress[stream, key]) for stream, key in told}
+        return {f"{stream}/{key}": self._saved(owned, (stream, key)) for stream, key in told}
+
+    def _saved(self, partition: _Partition, series: Series) -> bytes | None:
+        progress = partition.progress.get(series)
+        return None if progress is None else msgspec.msgpack.encode(progress)
 
     def resume_at(self, partition: int, consumed: int) -> int:
         """A restart reads again what is not in a window yet."""
@@ -210,3 +297,4 @@ class ArchiveStep(Generic[Timed]):
 
     def release(self, partition: int) -> None:
         self._partitions.pop(partition, None)
+        self._census.release(partition)

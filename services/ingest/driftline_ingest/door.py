@@ -13,14 +13,15 @@ from driftline.auth import bearer
 from driftline.body import read_body
 from driftline.bus import Bus
 from driftline.errors import InvalidInput
-from driftline.messages import RECORDS
+from driftline.messages import RECORDS, Record
 from driftline.metrics import Metrics
 from driftline.openapi import Problem
 from driftline.streams import PerStream, Streams
+from driftline_ingest.census import Census
 from driftline_ingest.parsing import PARSERS, TEXT_ONLY, Malformed, UnknownType, parse
 from driftline_ingest.seen import Seen
 from driftline_ingest.settings import IngestSettings
-from driftline_ingest.validation import Refusal, Validator
+from driftline_ingest.validation import Refusal, Validator, shown
 
 
 class RefusedRow(BaseModel):
@@ -100,6 +101,7 @@ class Door:
         settings: IngestSettings,
         bus: Bus,
         streams: Streams,
+        census: Census,
         metrics: Metrics,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -108,6 +110,7 @@ class Door:
         self._streams = streams
         self._validators = PerStream(streams, Validator)
         self._seen = Seen(streams)
+        self._census = census
         self._metrics = metrics
         self._clock = clock
 
@@ -141,7 +144,11 @@ class Door:
     async def take_rows(self, stream: str, rows: Sequence[object], *, text: bool) -> tuple[Receipt, bool]:
         """The same for rows that were read already. text: numbers are written as text. Raises BusUnavailable."""
         records, refusals = self._validators[stream].records(rows, self._clock(), text=text)
+        records, beyond = self._within_limit(stream, rows, records, {refusal.row for refusal in refusals})
+        refusals = sorted([*refusals, *beyond], key=lambda refusal: refusal.row)
         sifted = self._seen.sift(records)
+        # Before they are acknowledged, so that requests that come together do not pass the limit together.
+        self._census.admit(sifted.fresh)
         if sifted.fresh:
             await self._bus.publish(RECORDS, sifted.fresh)
         self._seen.remember(sifted.fresh)
@@ -158,6 +165,23 @@ class Door:
             refused=[_refused(refusal) for refusal in listed],
         )
         return receipt, bool(records) or not refusals
+
+    def _within_limit(
+        self, stream: str, rows: Sequence[object], records: list[Record], refused: set[int]
+    ) -> tuple[list[Record], list[Refusal]]:
+        """Leaves out records of keys that are too many, and says why. refused: rows that are no records."""
+        beyond = self._census.too_many(stream, records)
+        if not beyond:
+            return records, []
+        definition = self._streams[stream]
+        column, expected = definition.key or "", f"one of the {definition.keys} keys that the stream may have (`keys`)"
+        refusals = [
+            Refusal(number, column, shown(row[column]), expected)
+            for number, row in enumerate(rows, 1)
+            if number not in refused and isinstance(row, dict) and str(row.get(column)) in beyond
+        ]
+        self._metrics.keys_refused.labels(stream).inc(len(refusals))
+        return [record for record in records if record.key not in beyond], refusals
 
 
 def _refused(refusal: Refusal) -> RefusedRow:

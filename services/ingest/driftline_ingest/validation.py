@@ -51,7 +51,7 @@ class Validator:
             try:
                 records.append(self._record(row, received, text=text))
             except _Wrong as wrong:
-                refusals.append(Refusal(number, wrong.column, _shown(wrong.found), wrong.expected))
+                refusals.append(Refusal(number, wrong.column, shown(wrong.found), wrong.expected))
         return records, refusals
 
     def _record(self, row: object, received: float, *, text: bool) -> Record:
@@ -118,6 +118,7 @@ def _key(name: str, value: object) -> str:
     return value
 
 
-def _shown(found: object) -> str:
-    shown = found if isinstance(found, str) and found in {"nothing", "a column of this name"} else repr(found)
-    return shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}…"
+def shown(found: object) -> str:
+    """As a refusal repeats it."""
+    text = found if isinstance(found, str) and found in {"nothing", "a column of this name"} else repr(found)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

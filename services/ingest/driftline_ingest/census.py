@@ -1,0 +1,77 @@
+"""Which series there are, so that the door can refuse the first record of one too many. Pure.
+
+The archive of the same process tells what it has restored, met and forgotten, of the partitions that it owns; the door
+tells what it has let in, whose partition may be another replica's.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from driftline.definition import StreamDefinition
+from driftline.keyed import Series
+from driftline.messages import Record
+from driftline.silence import Heard
+
+
+class Census:
+    """The keys of every stream."""
+
+    def __init__(self, streams: Mapping[str, StreamDefinition]) -> None:
+        self._streams = streams
+        self._archived: dict[int, set[Series]] = defaultdict(set)
+        self._admitted: dict[str, Heard] = defaultdict(Heard)
+        # By stream and key how many of the above know it.
+        self._known: dict[str, dict[str, int]] = defaultdict(dict)
+
+    def add(self, series: Series, partition: int) -> None:
+        """The archive has it on this partition."""
+        if series not in self._archived[partition]:
+            self._archived[partition].add(series)
+            self._count(series, 1)
+
+    def forget(self, series: Series, partition: int) -> None:
+        """The archive has forgotten it: it was silent for too long."""
+        if series in self._archived[partition]:
+            self._archived[partition].remove(series)
+            self._count(series, -1)
+        self._leave(series)
+
+    def release(self, partition: int) -> None:
+        """The partition is another replica's now."""
+        for series in self._archived.pop(partition, ()):
+            self._count(series, -1)
+
+    def admit(self, records: Iterable[Record]) -> None:
+        """The door lets them in: they are on the bus, or about to be."""
+        for record in records:
+            heard = self._admitted[record.stream]
+            if record.key not in heard:
+                self._count((record.stream, record.key), 1)
+            heard.hear(record.key, record.t)
+            longest = self._streams[record.stream].longest_silence
+            while (silent := heard.first_silent(longest)) is not None:
+                self._leave((record.stream, silent))
+
+    def keys(self, stream: str) -> int:
+        """How many keys of a stream are known."""
+        return len(self._known[stream])
+
+    def too_many(self, stream: str, records: Iterable[Record]) -> set[str]:
+        """The keys among `records` that are new and beyond what the stream may have; earlier ones come first."""
+        known = self._known[stream]
+        new = dict.fromkeys(record.key for record in records if record.key not in known)
+        room = max(0, self._streams[stream].keys - len(known))
+        return set(list(new)[room:])
+
+    def _leave(self, series: Series) -> None:
+        stream, key = series
+        if key in self._admitted[stream]:
+            self._admitted[stream].forget(key)
+            self._count(series, -1)
+
+    def _count(self, series: Series, change: int) -> None:
+        stream, key = series
+        known = self._known[stream]
+        known[key] = known.get(key, 0) + change
+        if not known[key]:
+            del known[key]

@@ -1,0 +1,200 @@
+"""Series that were silent for long are forgotten: by the records' own time, wherever batches are cut."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftline.bus import Envelope
+from driftline.definition import parse
+from driftline.keyed import AT_ONCE, Age, KeyedStep, Told
+from driftline.messages import ALERTS, Alert, Record
+from driftline.silence import Heard
+from tests.e2e.lanes import Lanes
+
+LONGEST = 10
+KEYS = ("a", "b", "c")
+
+
+class Counting:
+    """A real lane that counts the records of each series, and tells each count."""
+
+    longest_silence = LONGEST
+
+    def __init__(self) -> None:
+        self.series: dict[str, tuple[int, int]] = {}
+
+    def work(self, messages: Sequence[Record]) -> list[list[Told]]:
+        return [[self._count(message)] for message in messages]
+
+    def _count(self, message: Record) -> Told:
+        count = self.series.get(message.key, (0, 0))[0] + 1
+        self.series[message.key] = (count, message.t)
+        return ALERTS, Alert("s", message.key, message.t, "gap", "y", str(count))
+
+    def lacks(self, message: Record) -> bool:
+        return False
+
+    def awaits(self, message: Record) -> bool:
+        return False
+
+    def complete(self, message: Record) -> list[Told]:
+        raise AssertionError(message)
+
+    def last_t(self, key: str) -> int | None:
+        return self.series[key][1] if key in self.series else None
+
+    def save(self, key: str, heard: int | None = None) -> bytes:
+        return " ".join(map(str, [*self.series[key], *([] if heard is None else [heard])])).encode()
+
+    def restore(self, key: str, data: bytes) -> Age:
+        count, t, *heard = map(int, data.split())
+        self.series[key] = (count, t)
+        return Age(t, heard[0] if heard else None)
+
+    def forget(self, key: str) -> None:
+        self.series.pop(key, None)
+
+
+def new() -> tuple[Counting, KeyedStep[Record]]:
+    lane = Counting()
+    return lane, KeyedStep({"s": lane}, lambda *_: None)
+
+
+def envelopes(sent: Sequence[tuple[str, int]]) -> list[Envelope[Record]]:
+    return [Envelope(0, n, 0.0, Record("s", key, t, {}, 0.0)) for n, (key, t) in enumerate(sent)]
+
+
+def told(step: KeyedStep[Record], batch: Sequence[Envelope[Record]]) -> list[str]:
+    return [f"{output.message.key} {output.message.t} {output.message.detail}" for output in step.step(batch)]
+
+
+SENT = st.lists(st.tuples(st.sampled_from(KEYS), st.integers(1, 60)), max_size=60)
+
+
+def test_a_silent_series_is_forgotten_and_its_state_deleted():
+    lane, step = new()
+    step.step(envelopes([("a", 1), ("b", 2)]))
+    assert step.snapshot(0) == {"s/a": b"1 1 1", "s/b": b"1 2 2"}
+    step.step(envelopes([("b", 12)]))
+    assert step.snapshot(0) == {"s/a": None, "s/b": b"2 12 12"}
+    assert set(lane.series) == {"b"}
+
+
+def test_a_series_that_comes_back_starts_anew():
+    _, step = new()
+    assert told(step, envelopes([("a", 1), ("a", 2), ("b", 13), ("a", 13)])) == ["a 1 1", "a 2 2", "b 13 1", "a 13 1"]
+
+
+def test_a_history_that_is_sent_key_by_key_is_not_forgotten_while_it_comes():
+    _, step = new()
+    sent = [(key, t) for key in ("a", "b") for t in range(1, 40)]
+    assert told(step, envelopes(sent))[-1] == "b 39 39"
+
+
+@given(SENT, st.lists(st.integers(0, 60), max_size=5))
+def test_where_batches_are_cut_makes_no_difference(sent: list[tuple[str, int]], cuts: list[int]):
+    (whole_lane, whole), (cut_lane, cut) = new(), new()
+    batch = envelopes(sent)
+    expected, found = told(whole, batch), []
+    for begin, end in pairwise([0, *sorted(min(place, len(batch)) for place in cuts), len(batch)]):
+        found += told(cut, batch[begin:end])
+    assert found == expected
+    assert cut_lane.series == whole_lane.series
+    assert cut.snapshot(0) == whole.snapshot(0)
+
+
+@given(SENT, st.lists(st.integers(0, 60), max_size=4), st.integers(1, 3))
+def test_where_a_restart_cuts_makes_no_difference(sent: list[tuple[str, int]], cuts: list[int], part: int):
+    whole_lane, whole = new()
+    batch = envelopes(sent)
+    expected = told(whole, batch)
+    states: dict[str, bytes | None] = {}
+    found: list[str] = []
+    lane, step = new()
+    for begin, end in pairwise([0, *sorted(min(place, len(batch)) for place in cuts), len(batch)]):
+        found += told(step, batch[begin:end])
+        while given := step.snapshot(0, part):
+            assert len(given) <= part
+            states |= given
+        lane, step = new()
+        items = list(states.items())
+        for first in range(0, len(items), part):
+            step.restore(0, dict(items[first : first + part]))
+    assert found == expected
+    assert lane.series == whole_lane.series
+
+
+def test_later_parts_win_and_nothing_forgets():
+    lane, step = new()
+    for part in ({"s/a": b"1 1 1", "s/b": b"1 1 1"}, {"s/a": b"5 3 3"}, {"s/b": None}):
+        step.restore(0, part)
+    assert lane.series == {"a": (5, 3)}
+
+
+def test_states_of_the_release_before_are_as_alive_as_any():
+    lane, step = new()
+    step.restore(0, {"s/a": b"7 1", "s/b": b"9 500"})
+    step.step(envelopes([("b", 501)]))
+    assert lane.series == {"a": (7, 1), "b": (10, 501)}
+    step.step(envelopes([("b", 511)]))
+    assert set(lane.series) == {"b"}
+
+
+def test_a_series_on_two_partitions_keeps_its_slot_while_one_has_it():
+    lane, step = new()
+    step.restore(0, {"s/a": b"1 1 1"})
+    step.restore(1, {"s/a": b"2 2 2"})
+    step.release(0)
+    assert lane.series == {"a": (2, 2)}
+    step.release(1)
+    assert lane.series == {}
+
+
+def test_many_silent_series_are_forgotten_over_several_batches():
+    lane, step = new()
+    step.step(envelopes([(f"k{n}", 1) for n in range(2 * AT_ONCE + 20)]))
+    left = []
+    for n in range(3):
+        step.step(envelopes([("late", 100 + n)]))
+        left.append(len(lane.series))
+    assert left == [AT_ONCE + 21, 21, 1]
+
+
+def test_restored_series_are_forgotten_in_the_order_of_their_last_records():
+    heard = Heard()
+    heard.restore("new", 20, 20)
+    heard.restore("old", 5, 5)
+    heard.hear("now", 31)
+    assert heard.first_silent(LONGEST) == "old"
+    heard.forget("old")
+    assert heard.first_silent(LONGEST) == "new"
+
+
+STREAM = parse(
+    "name: s\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\nlags: 2\npatience: 1\nforget: 10h\n", "s.yaml"
+)
+
+
+def hours(key: str, first: int, last: int) -> list[Record]:
+    return [Record("s", key, hour * 3_600_000, {"y": float(hour)}, 0.0) for hour in range(first, last)]
+
+
+def test_both_lanes_forget_and_begin_anew():
+    lanes, fresh = Lanes(STREAM), Lanes(STREAM)
+    lanes.run([*hours("k", 1, 5), *hours("m", 1, 30)])
+    assert lanes.forecasting.last_t("k") is lanes.blending.last_t("k") is None
+    assert lanes.run(hours("k", 30, 40)) == fresh.run(hours("k", 30, 40))
+
+
+def test_both_lanes_read_the_states_of_the_release_before():
+    lanes, again = Lanes(STREAM), Lanes(STREAM)
+    lanes.run(hours("k", 1, 20))
+    for lane, other in ((lanes.forecasting, again.forecasting), (lanes.blending, again.blending)):
+        state = lane.save("k", heard=5)
+        former = msgspec.msgpack.encode(msgspec.msgpack.decode(state)[:-1])
+        assert other.restore("k", former) == Age(19 * 3_600_000, None)
+        assert other.save("k", heard=5) == state
+        assert other.restore("k", state).heard == 5
