@@ -7,6 +7,7 @@ DriftlineError
 │   └── PoisonMessage         bytes on a topic that no reader can use
 ├── Unavailable               recoverable: the same call may succeed later
 │   ├── BusUnavailable        the broker is away or did not acknowledge
+│   ├── ClockUnset            this machine does not know the time yet
 │   └── StoreUnavailable      the object store is away
 ├── NotFound                  no object under that key
 ├── Conflict                  a conditional put lost: somebody else was there first
@@ -64,6 +65,10 @@ class Unavailable(DriftlineError):
 
 class BusUnavailable(Unavailable):
     """The broker is away, or did not acknowledge in time."""
+
+
+class ClockUnset(Unavailable):
+    """This machine's clock shows a time that has long been over: nobody has told it the right one yet."""
 
 
 class StoreUnavailable(Unavailable):

@@ -30,6 +30,7 @@ def test_the_least_definition_is_one_series_forecast_one_step_ahead():
         ("name: a\ntarget: y\n", "a.yaml: line 1: time: found nothing, expected this key"),
         (LEAST.replace("10min", "10"), "line 2: time.period: found 10, expected a length of time such as 30s"),
         (LEAST.replace("period", "zone: Mars, period"), "found 'Mars', expected `required` or the name of a time zone"),
+        (LEAST.replace("10min", "10min, ahead: 0min"), "line 2: time.ahead: found '0min', expected a length of time"),
         (LEAST + "horizon: [6, 1]\n", "horizon: found [6, 1], expected ascending steps, each once"),
         (LEAST + "horizon: 0\n", "line 4: horizon.0: found 0, expected: Input should be greater"),
         (LEAST + "key: y\n", "found 'y' as more than one of time, key, target and features"),
@@ -66,3 +67,8 @@ def test_the_fingerprint_changes_with_what_a_model_sees_and_with_nothing_else(te
 @pytest.mark.parametrize(("period", "season"), [("1min", 1440), ("1h", 24), ("7min", 0), ("1s", 0), ("1d", 0)])
 def test_a_day_is_looked_back_on_where_it_is_a_whole_and_bearable_number_of_records(period: str, season: int):
     assert parse(LEAST.replace("10min", period), "a.yaml").season == season
+
+
+@pytest.mark.parametrize(("time", "seconds"), [("1s", 300), ("1h", 3600), ("10min, ahead: 30s", 30)])
+def test_a_record_may_be_ahead_by_a_period_or_five_minutes_or_as_it_says(time: str, seconds: int):
+    assert parse(LEAST.replace("10min", time), "a.yaml").time.tolerance == seconds

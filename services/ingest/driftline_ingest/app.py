@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from driftline.bus import Bus
+from driftline.clock import BelievedClock
 from driftline.definition import StreamDefinition
 from driftline.keyed import Timed
 from driftline.lag import LagWatch
@@ -65,7 +66,8 @@ def create_app(
 
     windows, results = archive(RECORDS, RecordWindows(streams)), archive(BLENDS, BlendWindows(streams))
     groups: list[tuple[str, Topic[Any]]] = [(windows.name, RECORDS), (results.name, BLENDS)]
-    door = Door(settings, bus, streams, metrics, clock)
+    believed = BelievedClock(clock)
+    door = Door(settings, bus, streams, metrics, believed)
     jobs: list[Job] = [windows, results, LagWatch(bus, groups, metrics)]
     if settings.mqtt_host is not None:
         jobs.append(MqttDoor(settings, door, streams))
@@ -76,7 +78,11 @@ def create_app(
         streams=streams,
         jobs=jobs,
         # The archive waits for the store; records are taken meanwhile.
-        checks=[Check("bus", bus.check), Check("store", store.answered, needed=False)],
+        checks=[
+            Check("bus", bus.check),
+            Check("clock", believed.check),
+            Check("store", store.answered, needed=False),
+        ],
         on_death=on_death,
         close=close,
     )

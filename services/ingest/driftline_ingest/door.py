@@ -1,7 +1,6 @@
 """The REST door: records in, acknowledged only when the bus has them."""
 
 import json
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel
 from driftline.auth import bearer
 from driftline.body import read_body
 from driftline.bus import Bus
+from driftline.clock import BelievedClock
 from driftline.errors import InvalidInput
 from driftline.messages import RECORDS
 from driftline.metrics import Metrics
@@ -88,7 +88,10 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
         "model": Receipt | Problem,
         "description": "Every row was refused, or the stream is unknown (then a `detail`).",
     },
-    503: {"model": Problem, "description": "The broker is away: nothing was taken, send it again."},
+    503: {
+        "model": Problem,
+        "description": "The broker is away, or this machine's clock is not set yet: nothing was taken, send it again.",
+    },
 }
 
 
@@ -101,7 +104,7 @@ class Door:
         bus: Bus,
         streams: Streams,
         metrics: Metrics,
-        clock: Callable[[], float] = time.time,
+        clock: BelievedClock,
     ) -> None:
         self._settings = settings
         self._bus = bus
@@ -126,21 +129,22 @@ class Door:
     async def take(self, stream: str, content_type: str, body: bytes) -> tuple[Receipt, bool]:
         """Publishes what is new, and returns the receipt and whether any row was a record.
 
-        Raises Malformed, UnknownType, BusUnavailable.
+        Raises Malformed, UnknownType, Unavailable.
         """
         text = content_type.partition(";")[0].strip().lower() in TEXT_ONLY
         return await self.take_rows(stream, parse(content_type, body), text=text)
 
     def now(self) -> float:
-        return self._clock()
+        """Seconds since the epoch. Raises ClockUnset."""
+        return self._clock.now()
 
     def refused(self, stream: str) -> None:
         """Counts a row that could not even be read."""
         self._metrics.records_refused.labels(stream).inc()
 
     async def take_rows(self, stream: str, rows: Sequence[object], *, text: bool) -> tuple[Receipt, bool]:
-        """The same for rows that were read already. text: numbers are written as text. Raises BusUnavailable."""
-        records, refusals = self._validators[stream].records(rows, self._clock(), text=text)
+        """The same for rows that were read already. text: numbers are written as text. Raises Unavailable."""
+        records, refusals = self._validators[stream].records(rows, self.now(), text=text)
         sifted = self._seen.sift(records)
         if sifted.fresh:
             await self._bus.publish(RECORDS, sifted.fresh)
