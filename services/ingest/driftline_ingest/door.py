@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from driftline.auth import bearer
 from driftline.body import read_body
@@ -37,9 +37,18 @@ class Receipt(BaseModel):
 
     accepted: int
     repeated: int
+    """Acknowledged before."""
     out_of_order: int
+    """Older than the newest of their series, and not known as acknowledged: that is remembered for a while only."""
     refused_total: int
     refused: list[RefusedRow]
+    detail: str | None = Field(
+        None,
+        description="why nothing was accepted although there were records",
+        examples=[
+            "nothing new: 20 repeated, 0 out of order; the newest record of 'R80711' is of 2015-01-01T00:10:00.000Z"
+        ],
+    )
 
 
 EXAMPLE = {
@@ -160,6 +169,7 @@ class Door:
             out_of_order=sifted.out_of_order,
             refused_total=len(refusals),
             refused=[_refused(refusal) for refusal in listed],
+            detail=sifted.detail,
         )
         return receipt, bool(records) or not refusals
 
@@ -198,6 +208,8 @@ def routes(door: Door, settings: IngestSettings) -> APIRouter:
             raise HTTPException(415, str(error)) from error
         except Malformed as error:
             raise HTTPException(400, str(error)) from error
-        return Response(receipt.model_dump_json(), 202 if taken else 422, media_type="application/json")
+        return Response(
+            receipt.model_dump_json(exclude_none=True), 202 if taken else 422, media_type="application/json"
+        )
 
     return router
