@@ -75,7 +75,7 @@ class Validator:
         return Record(self._stream.name, key, t, values, received)
 
     def _from_the_future(self, t: int, received: float) -> _Wrong:
-        """It would make all that comes after it count as old. Both times are told: either clock may be the wrong one."""
+        """It would make all that comes after it count as old. Both times are told, since either clock may be wrong."""
         latest, now = shown(received + self._ahead), shown(received)
         return _Wrong(
             self._time,
