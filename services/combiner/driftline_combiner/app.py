@@ -1,5 +1,6 @@
 """The composition root of the combiner."""
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import httpx
 from fastapi import FastAPI
 
 from driftline.bus import Bus
+from driftline.clock import BelievedClock
 from driftline.definition import StreamDefinition
 from driftline.lag import LagWatch
 from driftline.loop import Worker
@@ -93,7 +95,7 @@ def create_app(
         metrics=metrics,
         streams=streams,
         jobs=jobs,
-        checks=[Check("bus", bus.check)],
+        checks=[Check("bus", bus.check), Check("clock", BelievedClock(time.time).check, needed=False)],
         on_death=on_death,
         close=close,
     )

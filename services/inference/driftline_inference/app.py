@@ -1,11 +1,13 @@
 """The composition root of inference."""
 
+import time
 from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI
 
 from driftline import webhook
 from driftline.bus import Bus
+from driftline.clock import BelievedClock
 from driftline.definition import StreamDefinition
 from driftline.keyed import KeyedStep
 from driftline.lag import LagWatch
@@ -90,7 +92,12 @@ def create_app(
         await store.close()
 
     # Without store and cache the edge goes on forecasting, so readiness asks for the bus alone.
-    checks = [Check("bus", bus.check), Check("store", store.answered, needed=False)]
+    clock = BelievedClock(time.time)
+    checks = [
+        Check("bus", bus.check),
+        Check("clock", clock.check, needed=False),
+        Check("store", store.answered, needed=False),
+    ]
     if cache is not None:
         checks.append(Check("cache", cache.check, needed=False))
     app = create_service(
