@@ -15,6 +15,10 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
 """No machine runs this before it. A constant, since files and images may be older or newer than what is in them."""
 EARLIEST_S = EARLIEST.timestamp()
+STRAY_S = 30 * 86_400.0
+"""A time that is so much further ahead of when a message arrived than its stream allows is nobody's. A month, since a
+machine that was without power for some days may begin with the time that it saved before, and forgets nothing for that.
+"""
 
 
 def believed(now: float) -> float:
@@ -25,6 +29,12 @@ def believed(now: float) -> float:
             "it is set by NTP as soon as the network is there, or by hand"
         )
     return now
+
+
+def astray(t: int, arrived: float, ahead: float) -> bool:
+    """Whether a time in milliseconds can't be one of a series whose messages arrive at `arrived`, and are `ahead` of it
+    at most; in seconds. An arrival that is not to be believed itself says nothing."""
+    return arrived >= EARLIEST_S and t / 1000 > arrived + ahead + STRAY_S
 
 
 def shown(seconds: float) -> str:

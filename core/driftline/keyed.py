@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from driftline.bus import Envelope, Output
+from driftline.clock import astray
 from driftline.messages import Blend, Forecast, Record, Topic
 
 Timed = TypeVar("Timed", bound=Record | Forecast | Blend)
@@ -20,6 +21,9 @@ Told = tuple[Topic[msgspec.Struct], msgspec.Struct]
 
 class Lane(Protocol[Timed_contra]):
     """All series of one stream that are owned here."""
+
+    ahead: int
+    """Seconds by which a record may be ahead of the clock."""
 
     def work(self, messages: Sequence[Timed_contra]) -> Sequence[Sequence[Told]]:
         """What each message causes, in their order. Times of a key rise strictly."""
@@ -71,6 +75,10 @@ class KeyedStep(Generic[Timed]):
             message = envelope.value
             series, lane = (message.stream, message.key), self._lanes[message.stream]
             last = newest[series] if series in newest else lane.last_t(message.key)
+            if last is not None and message.t < last and self._is_lost(lane, last, envelope):
+                outputs += self._work(message.stream, fresh.pop(message.stream, []))
+                lane.forget(message.key)
+                last = None
             if last is None or message.t > last:
                 newest[series] = message.t
                 fresh.setdefault(message.stream, []).append(envelope)
@@ -88,6 +96,12 @@ class KeyedStep(Generic[Timed]):
         for stream, envelopes in fresh.items():
             outputs += self._work(stream, envelopes)
         return outputs
+
+    def _is_lost(self, lane: Lane[Timed], last: int, envelope: Envelope[Timed]) -> bool:
+        """Whether a series stands at a time that can't be, so that it has to begin anew or would be silent for ever.
+        When messages arrived is part of the log: whoever reads it again decides alike."""
+        arrived = envelope.timestamp
+        return astray(last, arrived, lane.ahead) and not astray(envelope.value.t, arrived, lane.ahead)
 
     def _work(self, stream: str, envelopes: Sequence[Envelope[Timed]]) -> list[Output]:
         if not envelopes:

@@ -217,3 +217,35 @@ def test_where_a_restart_cuts_a_late_target_makes_no_difference(cut: int, after:
     second.restore(0, states)
     written += second.step(messages[position:])
     assert named(written) == named(whole)
+
+
+ARRIVED = 1_772_366_400.0
+T, FUTURE = round(ARRIVED * 1000), 4_102_358_400_000
+
+
+def arriving(times: list[int], first: int = 0) -> list[Envelope[Record]]:
+    return [
+        Envelope(0, n, ARRIVED, Record("a", "k", t, {"y": 1.0, "x": None}, ARRIVED)) for n, t in enumerate(times, first)
+    ]
+
+
+@given(st.integers(0, 7))
+@settings(deadline=None)
+def test_a_time_from_the_future_neither_silences_a_series_nor_gets_into_its_windows(cut: int):
+    sent = arriving([T - 7_200_000, T - 3_600_000, FUTURE, T, T + 1, T + 2, FUTURE, T + 3])
+    archive = step()
+    (window,) = [*archive.step(sent[:cut]), *archive.step(sent[cut:])]
+    assert [int(row[0]) for row in window.rows] == [T - 7_200_000, T - 3_600_000, T, T + 1, T + 2]
+
+
+def test_a_series_that_was_silenced_before_a_restart_is_archived_again():
+    poisoned, renewed = step(longest_span=1), step()
+    poisoned.step(
+        [
+            *arriving([FUTURE]),
+            *(Envelope(0, n, ARRIVED, Record("a", "m", T + n, {"y": 1.0, "x": None}, ARRIVED)) for n in (1, 2)),
+        ]
+    )
+    renewed.restore(0, poisoned.snapshot(0))
+    (window,) = renewed.step(arriving([T + n for n in range(5)], first=3))
+    assert [int(row[0]) for row in window.rows] == [T + n for n in range(5)]

@@ -92,6 +92,7 @@ class BlendLane:
         self._tables = self._blank(0)
         self._watch = Watch(stream, alarmed)
         self._latest: dict[str, Blend] = {}
+        self.ahead = stream.time.tolerance
         self._last_t: dict[str, int] = {}
         settings = [stream.weighting.window, stream.drift.model_dump(), stream.patience, ROWS]
         self._signature = f"{stream.fingerprint}-{json.dumps(settings)}"

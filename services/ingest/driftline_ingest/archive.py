@@ -16,11 +16,16 @@ from urllib.parse import quote
 import msgspec
 
 from driftline.bus import Envelope
+from driftline.clock import astray
 from driftline.keyed import Series, Timed, Timed_contra
 
 LONGEST_SPAN = 50_000
 """Messages of a partition after which a window is written although it isn't full: a series that went silent must not
 hold the position back for ever."""
+
+
+NEVER = -1
+"""Before all times."""
 
 
 class Packing(Protocol[Timed_contra]):
@@ -31,6 +36,9 @@ class Packing(Protocol[Timed_contra]):
 
     def size(self, stream: str) -> int:
         """Messages in a full window."""
+
+    def ahead(self, stream: str) -> int:
+        """Seconds by which a record may be ahead of the clock."""
 
     def patience(self, stream: str) -> int:
         """Messages that came without their truth and may still be completed."""
@@ -97,6 +105,11 @@ class _Partition:
     pending: OrderedDict[Series, _Pending] = field(default_factory=OrderedDict)
     changed: set[Series] = field(default_factory=set)
 
+    def last_t(self, series: Series) -> int | None:
+        """Time of the newest message of a series that was taken in."""
+        pending, progress = self.pending.get(series), self.progress.get(series)
+        return pending.t if pending else progress.t if progress else None
+
 
 class ArchiveStep(Generic[Timed]):
     """See `driftline.loop.Step`; its outputs are windows, for a sink that writes them."""
@@ -123,8 +136,11 @@ class ArchiveStep(Generic[Timed]):
         progress = partition.progress.get(series)
         if progress is not None and envelope.offset < progress.next:
             return []
+        last_t = partition.last_t(series)
+        if last_t is not None and message.t < last_t and self._is_lost(last_t, envelope):
+            self._leave_behind(partition, series, envelope)
+            last_t = partition.last_t(series)
         pending = partition.pending.get(series)
-        last_t = pending.t if pending else progress.t if progress else None
         if last_t is not None and message.t <= last_t:
             if not self._completes(partition, series, message):
                 self._dropped(message.stream, "repeated" if message.t == last_t else "out_of_order")
@@ -133,6 +149,27 @@ class ArchiveStep(Generic[Timed]):
                 pending.rows[pending.lacking.pop(message.t)] = self._packing.pack(message)
                 return []
         return self._append(partition, series, envelope)
+
+    def _is_lost(self, last_t: int, envelope: Envelope[Timed]) -> bool:
+        """As in `driftline.keyed`: whether a series stands at a time that can't be."""
+        arrived, ahead = envelope.timestamp, self._packing.ahead(envelope.value.stream)
+        return astray(last_t, arrived, ahead) and not astray(envelope.value.t, arrived, ahead)
+
+    def _leave_behind(self, partition: _Partition, series: Series, envelope: Envelope[Timed]) -> None:
+        """Takes the times that can't be out of a series."""
+        arrived, ahead = envelope.timestamp, self._packing.ahead(envelope.value.stream)
+        progress, pending = partition.progress.get(series), partition.pending.get(series)
+        if progress is not None and astray(progress.t, arrived, ahead):
+            partition.progress[series] = Progress(progress.next, NEVER)
+            partition.changed.add(series)
+        if pending is None:
+            return
+        pending.rows = [row for row in pending.rows if not astray(int(row[0]), arrived, ahead)]
+        pending.lacking = {t: place for t, place in pending.lacking.items() if not astray(t, arrived, ahead)}
+        if pending.rows:
+            pending.t = int(max(row[0] for row in pending.rows))
+        else:
+            del partition.pending[series]
 
     def _completes(self, partition: _Partition, series: Series, message: Timed) -> bool:
         """Whether it brings a truth that was missing."""

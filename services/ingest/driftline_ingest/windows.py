@@ -29,6 +29,9 @@ class RecordWindows:
     def size(self, stream: str) -> int:
         return self._streams[stream].window
 
+    def ahead(self, stream: str) -> int:
+        return self._streams[stream].time.tolerance
+
     def patience(self, stream: str) -> int:
         return self._streams[stream].patience
 
@@ -60,6 +63,9 @@ class BlendWindows:
 
     def size(self, stream: str) -> int:
         return self._streams[stream].window
+
+    def ahead(self, stream: str) -> int:
+        return self._streams[stream].time.tolerance
 
     def patience(self, stream: str) -> int:
         return self._streams[stream].patience
