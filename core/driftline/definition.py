@@ -29,6 +29,8 @@ Strategy = Literal["static", "window", "online"]
 STRATEGIES: tuple[Strategy, ...] = ("static", "window", "online")
 UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 DAY_S = 86400
+LEAST_AHEAD_S = 300
+"""Clocks of sensors that nobody keeps differ by minutes."""
 LENGTH_OF_TIME = {"type": "string", "pattern": r"\d+ *(s|min|h|d)"}
 SINGLE_KEY = "all"
 """The key of a stream that is one series and has no key column."""
@@ -74,6 +76,14 @@ class Time(_Section):
     """`required`: a time without a zone is refused; otherwise the zone that such a time is in."""
     period: Annotated[int, BeforeValidator(_seconds), WithJsonSchema(LENGTH_OF_TIME)]
     """From one record of a key to its next, such as `10min`; seconds in memory."""
+    ahead: Annotated[int, BeforeValidator(_seconds), WithJsonSchema(LENGTH_OF_TIME)] | None = None
+    """By how much a record may be ahead of ingest's clock, such as `1h`; where it is not said by one period, at least
+    `5min`."""
+
+    @property
+    def tolerance(self) -> int:
+        """Seconds that a record may be ahead of the clock."""
+        return self.ahead or max(self.period, LEAST_AHEAD_S)
 
 
 class Mqtt(_Section):

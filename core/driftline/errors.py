@@ -8,6 +8,7 @@ DriftlineError
 │   └── TooLarge              an object in the store that is larger than its reader takes
 ├── Unavailable               recoverable: the same call may succeed later
 │   ├── BusUnavailable        the broker is away or did not acknowledge
+│   ├── ClockUnset            this machine does not know the time yet
 │   ├── StoreUnavailable      the object store is away
 │   └── Standstill            a worker is not working off its input
 ├── NotFound                  no object under that key
@@ -81,6 +82,10 @@ class Unavailable(DriftlineError):
 
 class BusUnavailable(Unavailable):
     """The broker is away, or did not acknowledge in time."""
+
+
+class ClockUnset(Unavailable):
+    """This machine's clock shows a time that has long been over: nobody has told it the right one yet."""
 
 
 class StoreUnavailable(Unavailable):

@@ -12,8 +12,9 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from driftline.bus import Envelope, Output
+from driftline.clock import astray
 from driftline.messages import Blend, Forecast, Record, Topic
-from driftline.silence import Heard
+from driftline.silence import BEGINNING, Heard
 
 Timed = TypeVar("Timed", bound=Record | Forecast | Blend)
 Timed_contra = TypeVar("Timed_contra", bound=Record | Forecast | Blend, contravariant=True)
@@ -31,6 +32,9 @@ class Age(NamedTuple):
 
 class Lane(Protocol[Timed_contra]):
     """All series of one stream that are owned here."""
+
+    ahead: int
+    """Seconds by which a record may be ahead of the clock."""
 
     @property
     def longest_silence(self) -> int:
@@ -106,15 +110,21 @@ class KeyedStep(Generic[Timed]):
             message = envelope.value
             series, lane = (message.stream, message.key), self._lanes[message.stream]
             heard = self._partitions[envelope.partition].heard[message.stream]
-            if heard.is_silent(message.key, message.t, lane.longest_silence):
+            # A time that can't be is no time of the stream: all others would have been silent until then.
+            t = BEGINNING if astray(message.t, envelope.timestamp, lane.ahead) else message.t
+            if heard.is_silent(message.key, t, lane.longest_silence):
                 if series in newest:
                     outputs += self._work(message.stream, fresh.pop(message.stream, []))
                     del newest[series]
                 self._forget(envelope.partition, series)
             last = newest[series] if series in newest else lane.last_t(message.key)
+            if last is not None and message.t < last and self._is_lost(lane, last, envelope):
+                outputs += self._work(message.stream, fresh.pop(message.stream, []))
+                lane.forget(message.key)
+                last = None
             if last is None or message.t > last:
                 newest[series] = message.t
-                heard.hear(message.key, message.t)
+                heard.hear(message.key, t)
                 fresh.setdefault(message.stream, []).append(envelope)
                 if lane.lacks(message):
                     lacking.add((series, message.t))
@@ -124,7 +134,7 @@ class KeyedStep(Generic[Timed]):
                 outputs += self._work(message.stream, fresh.pop(message.stream, []))
                 lacking.discard((series, message.t))
             if lane.awaits(message):
-                heard.hear(message.key, message.t)
+                heard.hear(message.key, t)
                 outputs += self._complete(envelope)
             else:
                 self._dropped(message.stream, "repeated" if message.t == last else "out_of_order")
@@ -132,6 +142,12 @@ class KeyedStep(Generic[Timed]):
             outputs += self._work(stream, envelopes)
         self._forget_silent({(envelope.partition, envelope.value.stream) for envelope in batch})
         return outputs
+
+    def _is_lost(self, lane: Lane[Timed], last: int, envelope: Envelope[Timed]) -> bool:
+        """Whether a series stands at a time that can't be, so that it has to begin anew or would be silent for ever.
+        When messages arrived is part of the log: whoever reads it again decides alike."""
+        arrived = envelope.timestamp
+        return astray(last, arrived, lane.ahead) and not astray(envelope.value.t, arrived, lane.ahead)
 
     def _work(self, stream: str, envelopes: Sequence[Envelope[Timed]]) -> list[Output]:
         if not envelopes:
@@ -189,7 +205,7 @@ class KeyedStep(Generic[Timed]):
             for stream in [stream for stream in partition.waiting if stream in self._lanes]:
                 for key, data in partition.waiting.pop(stream).items():
                     age = self._lanes[stream].restore(key, data)
-                    partition.heard[stream].restore(key, age.heard, age.t)
+                    partition.heard[stream].restore(key, age.heard)
 
     def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:
         changed = self._partitions[partition].changed

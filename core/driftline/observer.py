@@ -29,11 +29,11 @@ class LoopMetrics:
     def sent(self, outputs: Sequence[Any], causes: Sequence[Envelope[Any]], now: float) -> None:
         self._sent.inc(len(outputs))
         for cause in causes:
-            self._stage.observe(now - cause.timestamp)
+            self._stage.observe(_since(cause.timestamp, now))
             # An alert has no record's way behind it.
             if (received := getattr(cause.value, "received", None)) is not None:
-                self._record.observe(now - received)
-                self._sensor.observe(now - cause.value.t / 1000)
+                self._record.observe(_since(received, now))
+                self._sensor.observe(_since(cause.value.t / 1000, now))
 
     def dead_letter(self) -> None:
         self._dead.inc()
@@ -52,3 +52,8 @@ class LoopMetrics:
 
     def rewound(self) -> None:
         self._rewound.inc()
+
+
+def _since(before: float, now: float) -> float:
+    """Seconds from one to the other; 0 where two clocks differ or one was set back, since a sum only ever grows."""
+    return max(0.0, now - before)

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 
@@ -16,6 +18,7 @@ from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError, SSLError
 
 from driftline import object_names, s3_events
+from driftline.clock import shown
 from driftline.errors import Conflict, NotFound, StoreUnavailable, TooLarge, Unstorable
 from driftline.hints import Hints, Keys, hinted
 from driftline.store import Listed, Stored
@@ -30,6 +33,12 @@ NEVER = {
     *("XMinioInvalidObjectName", "XMinioInvalidResourceName"),
 }
 """What servers answer to an object that they will never take; other refusals may be of a clock, a password, a link."""
+SKEWED = {"RequestTimeTooSkewed", "RequestExpired"}
+"""How S3 and SQS refuse a request whose time they don't believe, where they say so."""
+UNSAID = {"400", "403", "SignatureDoesNotMatch", "InvalidSignatureException"}
+"""... and where they don't: SQS calls the signature wrong, and an answer to HEAD has no body."""
+BELIEVED_S = 240.0
+"""By how much clocks may differ: AWS believes 5 minutes at least."""
 LONG_POLL_S = 10
 
 
@@ -50,8 +59,9 @@ class S3Settings:
 class S3Store:
     """See `driftline.store.Store`. Clients are made when they are needed first."""
 
-    def __init__(self, settings: S3Settings) -> None:
+    def __init__(self, settings: S3Settings, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
+        self._clock = clock
         self._clients: dict[str, Any] = {}
         self._open = AsyncExitStack()
         self._opening = asyncio.Lock()
@@ -169,6 +179,8 @@ class S3Store:
                 ) from error
             if code in LOST:
                 raise Conflict(f"{key}: another one was there first") from error
+            if wrong := _wrong_clock(error.response, self._clock()):
+                raise StoreUnavailable(f"{key}: {wrong}") from error
             raise StoreUnavailable(f"{key}: the store answered {status} {code}") from error
         except SSLError as error:
             raise StoreUnavailable(f"{key}: the store is not trusted: {_distrust(self._settings, error)}") from error
@@ -208,6 +220,24 @@ async def _whole(body: Any, key: str, size: int | None, limit: int | None) -> by
         if len(found) > limit:
             raise TooLarge(key, size, limit)
     return bytes(found)
+
+
+def _wrong_clock(answer: Any, now: float) -> str | None:
+    """What a refusal says of this machine's clock, or None where that is not what is wrong."""
+    code, theirs = answer["Error"]["Code"], _date(answer["ResponseMetadata"].get("HTTPHeaders", {}))
+    apart = theirs is not None and abs(theirs - now) > BELIEVED_S
+    if code not in SKEWED and not (apart and code in UNSAID):
+        return None
+    store = shown(theirs) if theirs is not None else "not told"
+    return f"the store refuses this machine's clock: it shows {shown(now)}, the store's is {store}"
+
+
+def _date(headers: Mapping[str, str]) -> float | None:
+    """When an answer was made, by the clock of who made it."""
+    try:
+        return parsedate_to_datetime(headers["date"]).timestamp()
+    except (KeyError, ValueError):
+        return None
 
 
 def _etag(answer: Any) -> str:

@@ -45,16 +45,16 @@ class Heard:
 
     def hear(self, key: str, t: int) -> None:
         """It was a record of this series."""
-        self._settle()
         self.advance(t)
+        self._settle()
         self._at[key] = self._newest
         self._at.move_to_end(key)
 
-    def restore(self, key: str, at: int | None, t: int) -> None:
-        """Takes up what `at` gave; None where it was not kept: then the series is as alive as any. t: the time of its
-        newest record."""
+    def restore(self, key: str, at: int | None) -> None:
+        """Takes up what `at` gave; None where it was not kept: then the series is as alive as the next that is heard
+        of. Its own newest record does not count: in what was kept before, that may be of a time that can't be."""
         self._restored = True
-        self._newest = max(self._newest, t if at is None else at)
+        self._newest = max(self._newest, at or BEGINNING)
         self._at[key] = BEGINNING if at is None else at
         (self._undated.discard if at is not None else self._undated.add)(key)
 
@@ -64,9 +64,8 @@ class Heard:
 
     def is_silent(self, key: str, t: int, longest: int) -> bool:
         """Whether the series is silent for more than `longest` when a record of time `t` has come."""
-        self._settle()
         at = self._at.get(key)
-        return at is not None and max(self._newest, t) - at > longest
+        return at is not None and key not in self._undated and max(self._newest, t) - at > longest
 
     def first_silent(self, longest: int) -> str | None:
         """The series that is silent longest, if that is more than `longest`."""

@@ -160,3 +160,14 @@ def test_what_does_not_fit_is_refused(change: dict[str, object], reason: str):
     good = {"stream": "a", "key": "k", "t": 0, "observed": 1.0, "horizon": [1, 3], "members": {}, "versions": {}}
     assert refuse({"a": STREAM}, Forecast(**good, received=0.0)) is None
     assert reason in refuse({"a": STREAM}, Forecast(**(good | change), received=0.0))
+
+
+def test_a_series_that_a_time_from_the_future_silenced_begins_anew():
+    _, step = new_step()
+    arrived, future = 1_772_366_400.0, 4_102_358_400_000
+    t = round(arrived * 1000)
+    sent = [
+        Envelope(0, n, arrived, forecast(at, 1.0, persistence=[1.0, 1.0])) for n, at in enumerate((future, t, t + 1))
+    ]
+    outputs = [*step.step(sent[:1]), *step.step(sent[1:])]
+    assert [output.message.t for output in outputs if isinstance(output.message, Blend)] == [future, t, t + 1]

@@ -30,6 +30,7 @@ def test_the_least_definition_is_one_series_forecast_one_step_ahead():
         ("name: a\ntarget: y\n", "a.yaml: line 1: time: found nothing, expected this key"),
         (LEAST.replace("10min", "10"), "line 2: time.period: found 10, expected a length of time such as 30s"),
         (LEAST.replace("period", "zone: Mars, period"), "found 'Mars', expected `required` or the name of a time zone"),
+        (LEAST.replace("10min", "10min, ahead: 0min"), "line 2: time.ahead: found '0min', expected a length of time"),
         (LEAST + "horizon: [6, 1]\n", "horizon: found [6, 1], expected ascending steps, each once"),
         (LEAST + "horizon: 0\n", "line 4: horizon.0: found 0, expected: Input should be greater"),
         (LEAST + "key: y\n", "found 'y' as more than one of time, key, target and features"),
@@ -79,3 +80,8 @@ def test_a_stream_may_say_how_many_keys_it_has_and_when_they_are_forgotten():
 def test_a_key_is_not_forgotten_while_its_forecast_awaits_the_truth():
     slow = parse("name: a\ntime: {column: when, period: 30d}\nkey: id\ntarget: y\nforget: 30d\n", "a.yaml")
     assert slow.longest_silence == (slow.lags + slow.horizon[-1] + slow.patience) * 30 * 86_400_000
+
+
+@pytest.mark.parametrize(("time", "seconds"), [("1s", 300), ("1h", 3600), ("10min, ahead: 30s", 30)])
+def test_a_record_may_be_ahead_by_a_period_or_five_minutes_or_as_it_says(time: str, seconds: int):
+    assert parse(LEAST.replace("10min", time), "a.yaml").time.tolerance == seconds

@@ -165,8 +165,8 @@ def test_many_silent_series_are_forgotten_over_several_batches():
 
 def test_restored_series_are_forgotten_in_the_order_of_their_last_records():
     heard = Heard()
-    heard.restore("new", 20, 20)
-    heard.restore("old", 5, 5)
+    heard.restore("new", 20)
+    heard.restore("old", 5)
     heard.hear("now", 31)
     assert heard.first_silent(LONGEST) == "old"
     heard.forget("old")

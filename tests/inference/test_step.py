@@ -211,3 +211,44 @@ def test_a_new_version_that_is_no_worse_goes_on():
     )
     run(KeyedStep({"a": lane}, lambda _stream, _reason: None), records(200))
     assert told == []
+
+
+BEGIN = 1_772_366_400.0
+FUTURE = 4_102_358_400_000
+
+
+def arriving(*times: int, at: float = BEGIN) -> list[Envelope[Record]]:
+    return [Envelope(0, n, at, Record("a", "k", t, {"y": 1.0, "x": 0.0}, at)) for n, t in enumerate(times)]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 4])
+def test_a_series_that_a_time_from_the_future_silenced_begins_anew(cut: int):
+    t = round(BEGIN * 1000)
+    sent, step = arriving(t - 3_600_000, FUTURE, t, t + 3_600_000), new_step()
+    outputs = [*step.step(sent[:cut]), *step.step(sent[cut:])]
+    found = [output.message.t for output in outputs if output.topic is FORECASTS]
+    assert found == [envelope.value.t for envelope in sent]
+    last, whole = (FORECASTS.encode(outputs[-1].message), FORECASTS.encode(new_step().step(sent)[-1].message))
+    assert last == whole, "wherever a batch is cut"
+    restored = new_step()
+    restored.restore(0, step.snapshot(0))
+    assert restored.step(arriving(t + 3_600_000)) == []
+
+
+def test_a_series_that_was_silenced_before_a_restart_begins_anew():
+    poisoned, renewed, t = new_step(), new_step(), round(BEGIN * 1000)
+    poisoned.step(arriving(FUTURE))
+    renewed.restore(0, poisoned.snapshot(0))
+    assert [output.message.t for output in renewed.step(arriving(t))] == [t]
+
+
+def test_neither_a_clock_set_back_nor_a_repeat_from_the_future_makes_a_series_forget():
+    t = round(BEGIN * 1000)
+    dropped: list[str] = []
+    for late in ([Envelope(0, 9, BEGIN - 20 * 86_400, arriving(t - 1)[0].value)], arriving(t - 1, at=5.0)):
+        step = new_step(dropped=lambda _stream, reason: dropped.append(reason))
+        step.step(arriving(t))
+        assert step.step(late) == []
+    step.step(arriving(FUTURE))
+    assert step.step(arriving(FUTURE, FUTURE - 1)) == []
+    assert dropped == ["out_of_order", "out_of_order", "repeated", "out_of_order"]

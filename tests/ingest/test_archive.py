@@ -466,3 +466,35 @@ async def test_what_lies_there_under_a_window_s_name_stays(tmp_path: Path):
 def counted(metrics: Metrics, name: str, reason: str | None = None) -> float:
     labels = {"stream": "a", "kind": "windows"} | ({"reason": reason} if reason else {})
     return metrics.registry.get_sample_value(f"driftline_{name}_total", labels) or 0.0
+
+
+ARRIVED = 1_772_366_400.0
+T, FUTURE = round(ARRIVED * 1000), 4_102_358_400_000
+
+
+def arriving(times: list[int], first: int = 0) -> list[Envelope[Record]]:
+    return [
+        Envelope(0, n, ARRIVED, Record("a", "k", t, {"y": 1.0, "x": None}, ARRIVED)) for n, t in enumerate(times, first)
+    ]
+
+
+@given(st.integers(0, 7))
+@settings(deadline=None)
+def test_a_time_from_the_future_neither_silences_a_series_nor_gets_into_its_windows(cut: int):
+    sent = arriving([T - 7_200_000, T - 3_600_000, FUTURE, T, T + 1, T + 2, FUTURE, T + 3])
+    archive = step()
+    (window,) = [*archive.step(sent[:cut]), *archive.step(sent[cut:])]
+    assert [int(row[0]) for row in window.rows] == [T - 7_200_000, T - 3_600_000, T, T + 1, T + 2]
+
+
+def test_a_series_that_was_silenced_before_a_restart_is_archived_again():
+    poisoned, renewed = step(longest_span=1), step()
+    poisoned.step(
+        [
+            *arriving([FUTURE]),
+            *(Envelope(0, n, ARRIVED, Record("a", "m", T + n, {"y": 1.0, "x": None}, ARRIVED)) for n in (1, 2)),
+        ]
+    )
+    renewed.restore(0, poisoned.snapshot(0))
+    (window,) = renewed.step(arriving([T + n for n in range(5)], first=3))
+    assert [int(row[0]) for row in window.rows] == [T + n for n in range(5)]

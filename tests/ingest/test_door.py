@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -111,10 +112,12 @@ async def test_good_rows_are_taken_and_bad_ones_listed(client: httpx.AsyncClient
 async def test_repeated_and_late_rows_are_dropped_and_counted(client: httpx.AsyncClient, bus: AwayBus):
     await client.post("/v1/records", json=[row(1), row(2)])
     answer = (await client.post("/v1/records", json=[row(2), row(1), row(3), row(3)])).json()
-    assert (answer["accepted"], answer["repeated"], answer["out_of_order"]) == (1, 2, 1)
+    assert (answer["accepted"], answer["repeated"], answer["out_of_order"]) == (1, 3, 0)
+    answer = (await client.post("/v1/records", json=row(0))).json()
+    assert (answer["repeated"], answer["out_of_order"]) == (0, 1)
     assert len(await published(bus, 3)) == 3
     metrics = (await client.get("/metrics")).text
-    assert 'driftline_records_dropped_total{reason="repeated",stream="a"} 2.0' in metrics
+    assert 'driftline_records_dropped_total{reason="repeated",stream="a"} 3.0' in metrics
 
 
 async def test_a_target_that_was_missing_may_come_later(client: httpx.AsyncClient):
@@ -252,3 +255,78 @@ async def test_a_row_that_is_no_record_is_refused_once(bus: AwayBus, tmp_path: P
         answer = (await client.post("/v1/records", json=rows)).json()
     assert (answer["accepted"], answer["refused_total"]) == (2, 2)
     assert [refused["column"] for refused in answer["refused"]] == ["y", "id"]
+
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
+
+
+class Clock:
+    """Shows what it is set to."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@asynccontextmanager
+async def door_at(clock: Clock, bus: MemoryBus, folder: Path) -> AsyncIterator[httpx.AsyncClient]:
+    app = create_app(IngestSettings(), bus, FolderStore(folder), streams={"a": STREAM}, clock=clock)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://ingest") as client:
+            yield client
+
+
+async def test_one_record_of_2099_silences_nobody(bus: AwayBus, tmp_path: Path):
+    future = row(0) | {"when": "2099-12-31T00:00:00Z"}
+    async with door_at(Clock(NOON), bus, tmp_path) as client:
+        answer = (await client.post("/v1/records", json=[future, *(row(hour) for hour in range(19))])).json()
+        assert (answer["accepted"], answer["refused_total"]) == (19, 1)
+        (refused,) = answer["refused"]
+        assert (refused["row"], refused["found"]) == (1, "'2099-12-31T00:00:00.000Z'")
+        assert "2026-03-01T13:00:00.000Z" in refused["expected"]
+        assert (await client.post("/v1/records", json=future)).status_code == 422
+
+
+async def test_a_clock_that_nobody_has_set_refuses_no_record_for_good(bus: AwayBus, tmp_path: Path, caplog):
+    clock = Clock(5.0)
+    async with door_at(clock, bus, tmp_path) as client:
+        for _ in range(2):
+            answer = await client.post("/v1/records", json=row(1))
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+            assert "found 1970-01-01T00:00:05.000Z, expected a time after 2025" in answer.json()["detail"]
+        asked = await client.get("/readyz")
+        assert (asked.status_code, asked.json()["checks"]["clock"]) == (503, answer.json()["detail"])
+        clock.now = NOON
+        assert (await client.post("/v1/records", json=row(1))).json()["accepted"] == 1
+        assert (await client.get("/readyz")).json()["checks"]["clock"] == "ok"
+    said = [record.message for record in caplog.records if "clock" in record.message]
+    assert len(said) == 2, "once when it was not believed, and once when it was"
+
+
+async def test_a_clock_set_back_an_hour_stops_no_door(bus: AwayBus, tmp_path: Path):
+    clock = Clock(NOON)
+    async with door_at(clock, bus, tmp_path) as client:
+        assert (await client.post("/v1/records", json=row(1))).status_code == 202
+        clock.now -= 3600
+        assert (await client.post("/v1/records", json=row(2))).json()["accepted"] == 1
+
+
+async def test_an_answer_that_accepts_nothing_says_why(client: httpx.AsyncClient):
+    await client.post("/v1/records", json=[row(1), row(2), row(5)])
+    answer = (await client.post("/v1/records", json=[row(1), row(2), row(3)])).json()
+    assert (answer["accepted"], answer["repeated"], answer["out_of_order"]) == (0, 2, 1)
+    assert answer["detail"] == (
+        "nothing new: 2 repeated, 1 out of order; the newest record of 'k' is of 2015-01-01T05:00:00.000Z"
+    )
+    assert "detail" not in (await client.post("/v1/records", json=[row(5), row(6)])).json()
+    assert "detail" not in (await client.post("/v1/records", json=[])).json()
+
+
+async def test_a_client_that_sends_again_what_it_sent_long_ago_learns_that_it_is_repeated(client: httpx.AsyncClient):
+    rows = [row(hour) for hour in range(20)]
+    await client.post("/v1/records", json=rows)
+    answer = (await client.post("/v1/records", json=rows)).json()
+    assert (answer["accepted"], answer["repeated"], answer["out_of_order"]) == (0, 20, 0)

@@ -7,9 +7,10 @@ import shutil
 import signal
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from time import time as wall_clock
 
 import aiomqtt
 import pytest
@@ -103,11 +104,12 @@ async def ingest(
     bus: MemoryBus,
     folder: Path,
     streams: Mapping[str, StreamDefinition] | None = None,
+    clock: Callable[[], float] = wall_clock,
     **changes: object,
 ) -> AsyncIterator[None]:
     settings = IngestSettings(**{"mqtt_host": "127.0.0.1", "mqtt_port": broker.port, "mqtt_name": "one"} | changes)
     store = FolderStore(folder)
-    app = create_app(settings, bus, store, streams=streams or {"tank": TANK}, on_death=lambda *_: None)
+    app = create_app(settings, bus, store, streams=streams or {"tank": TANK}, on_death=lambda *_: None, clock=clock)
     async with app.router.lifespan_context(app):
         yield
 
@@ -165,6 +167,23 @@ async def test_ten_thousand_messages_and_nothing_lost_through_restarts(broker: B
         broker.start()
         await sending
         assert await received(bus, 10_000) == {float(n) for n in range(10_000)}
+
+
+@stamina.retry(on=AssertionError, attempts=None, timeout=PATIENCE_S, wait_initial=0.1, wait_max=0.5)
+async def until_said(caplog: pytest.LogCaptureFixture, part: str) -> None:
+    assert any(part in record.message for record in caplog.records)
+
+
+async def test_while_the_clock_is_not_set_messages_wait_at_the_broker(broker: Broker, tmp_path: Path, caplog):
+    bus, store = MemoryBus(), tmp_path / "store"
+    async with ingest(broker, bus, store):
+        await until_followed(broker, bus)
+    async with ingest(broker, bus, store, clock=lambda: 5.0):
+        await publish(broker, 1, 20)
+        await until_said(caplog, "this machine's clock is not set")
+        assert sum((await bus.lag(RECORDS, "nobody")).values()) == 1
+    async with ingest(broker, bus, store):
+        assert await received(bus, 20) == {float(n) for n in range(20)}
 
 
 @pytest.mark.process

@@ -1,5 +1,7 @@
 """From rows to records, or to refusals that name row, column, found and expected."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from driftline.definition import StreamDefinition, parse
@@ -7,16 +9,17 @@ from driftline.messages import Record
 from driftline_ingest.validation import Refusal, Validator
 
 STREAM = parse("name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\nfeatures: {x: level}\n", "a.yaml")
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
 GOOD = {"when": "2015-01-01T01:00:00+01:00", "id": "k", "y": 1, "x": None}
 
 
 def check(row: object, *, stream: StreamDefinition = STREAM, text: bool = False) -> Record | Refusal:
-    records, refusals = Validator(stream).records([row], 7.0, text=text)
+    records, refusals = Validator(stream).records([row], NOW, text=text)
     return (records + refusals)[0]
 
 
 def test_a_good_row_is_a_record():
-    assert check(GOOD) == Record("a", "k", 1420070400000, {"y": 1.0, "x": None}, 7.0)
+    assert check(GOOD) == Record("a", "k", 1420070400000, {"y": 1.0, "x": None}, NOW)
 
 
 @pytest.mark.parametrize(
@@ -76,5 +79,25 @@ def test_a_key_may_be_a_whole_number_and_a_single_series_has_none():
 
 
 def test_rows_are_numbered_from_one():
-    _, refusals = Validator(STREAM).records([GOOD, GOOD | {"y": "x"}, GOOD, 5], 0.0, text=False)
+    _, refusals = Validator(STREAM).records([GOOD, GOOD | {"y": "x"}, GOOD, 5], NOW, text=False)
     assert [refusal.row for refusal in refusals] == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("when", "kind"), [("13:00:00Z", Record), ("13:00:00.001Z", Refusal), ("14:00:00+01:00", Record)]
+)
+def test_a_record_may_be_ahead_of_the_clock_by_so_much_and_no_more(when: str, kind: type[Record | Refusal]):
+    assert isinstance(check(GOOD | {"when": f"2026-03-01T{when}"}), kind)
+
+
+def test_a_record_from_the_future_is_told_both_times():
+    refusal = check(GOOD | {"when": "2099-12-31T01:00:00+01:00"})
+    assert (refusal.column, refusal.found) == ("when", "'2099-12-31T00:00:00.000Z'")
+    assert refusal.expected == (
+        "at most 2026-03-01T13:00:00.000Z: the clock here shows 2026-03-01T12:00:00.000Z, and time.ahead is 3600 s"
+    )
+
+
+def test_no_length_of_time_is_too_long_to_compare_with():
+    patient = parse("name: a\ntime: {column: when, period: 1h, ahead: 99999999999d}\ntarget: y\n", "a.yaml")
+    assert isinstance(check({"when": "2099-12-31T00:00:00Z", "y": 1}, stream=patient), Record)

@@ -2,15 +2,16 @@
 
 import asyncio
 import uuid
-from collections.abc import Iterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from driftline.errors import StoreUnavailable, TooLarge, Unstorable
 from driftline.s3 import S3Settings, S3Store
-from driftline_cli import objects
+from driftline_cli import broker, objects
 from tests.s3_server import S3Server
 from tests.store.endless import endless
 
@@ -110,3 +111,54 @@ async def test_of_an_object_that_never_ends_no_more_is_fetched_than_its_reader_t
         await server.left.acquire()
         await store.close()
     assert server.sent < 3 * 16 * 1024 * 1024
+
+
+NOON = 1_772_366_400.0
+THEIRS = "Sun, 01 Mar 2026 13:00:00 GMT"
+SAID = "the store refuses this machine's clock: it shows 2026-03-01T12:00:00.000Z, the store's is "
+
+
+@asynccontextmanager
+async def refusing(code: str, date: str = THEIRS) -> AsyncIterator[str]:
+    """The endpoint of a server that refuses every request as S3 does; it yields its address."""
+
+    async def refuse(_: web.Request) -> web.Response:
+        body = f"<Error><Code>{code}</Code><Message>no</Message></Error>"
+        return web.Response(status=403, text=body, content_type="application/xml", headers={"Date": date})
+
+    app, port = web.Application(), broker.free_port()
+    app.router.add_route("*", "/{path:.*}", refuse)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("code", "date", "said"),
+    [
+        ("RequestTimeTooSkewed", THEIRS, SAID + "2026-03-01T13:00:00.000Z"),
+        ("RequestTimeTooSkewed", "soon", SAID + "not told"),
+        ("SignatureDoesNotMatch", THEIRS, SAID + "2026-03-01T13:00:00.000Z"),
+        ("SignatureDoesNotMatch", "Sun, 01 Mar 2026 12:01:00 GMT", "the store answered 403 SignatureDoesNotMatch"),
+        ("AccessDenied", THEIRS, "the store answered 403 AccessDenied"),
+    ],
+)
+async def test_a_refusal_for_a_wrong_clock_names_both_clocks(s3_server: S3Server, code: str, date: str, said: str):
+    async with refusing(code, date) as endpoint:
+        store = S3Store(S3Settings("b", endpoint=endpoint), clock=lambda: NOON)
+        with pytest.raises(StoreUnavailable) as refused:
+            await store.put("a/b", b"kept")
+        assert str(refused.value) == f"a/b: {said}"
+        await store.close()
+
+
+async def test_readiness_names_both_clocks_although_its_answer_has_no_body(s3_server: S3Server):
+    async with refusing("RequestTimeTooSkewed") as endpoint:
+        store = S3Store(S3Settings("b", endpoint=endpoint), clock=lambda: NOON)
+        with pytest.raises(StoreUnavailable, match="the bucket: the store refuses this machine's clock: it shows"):
+            await store.check()
+        await store.close()

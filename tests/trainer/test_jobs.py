@@ -119,6 +119,62 @@ async def test_windows_are_learned_from_once_unless_a_person_asks(store: FolderS
     await two.take("a", "speed", {"k": "w2"}, again=False)
 
 
+async def test_a_trainer_whose_clock_is_set_back_goes_on_saying_that_it_lives(store: FolderStore):
+    clock, ticks = Clock(), Clock()
+    one, two = (Claims(store, name, clock, LEASE_S, ticks) for name in ("one", "two"))
+    await one.stay_alive()
+    assert await two.alive("one")
+    clock.now -= 3600
+    for _ in range(5):
+        ticks.now += LEASE_S / 2
+        clock.now += LEASE_S / 2
+        before = (await store.get("trainers/one.json")).etag
+        await one.stay_alive()
+        assert (await store.get("trainers/one.json")).etag != before
+        assert await two.alive("one")
+
+
+async def test_a_trainer_whose_clock_alone_is_wrong_is_believed_as_long_as_it_speaks(store: FolderStore):
+    right, late, ticks = Clock(), Clock(), Clock()
+    one, two = Claims(store, "one", late, LEASE_S, ticks), Claims(store, "two", right, LEASE_S, ticks)
+    await one.stay_alive()
+    assert await two.alive("one")
+    late.now -= 3600
+    for _ in range(3):
+        ticks.now += LEASE_S / 2
+        right.now += LEASE_S / 2
+        await one.stay_alive()
+        assert await two.alive("one")
+    ticks.now += LEASE_S + 1
+    assert not await two.alive("one")
+
+
+async def test_who_died_with_a_clock_ahead_is_not_waited_for_until_then(store: FolderStore):
+    right, ahead, ticks = Clock(), Clock(), Clock()
+    ahead.now += 3600
+    one, two = Claims(store, "one", ahead, LEASE_S, ticks), Claims(store, "two", right, LEASE_S, ticks)
+    await one.stay_alive()
+    assert await two.alive("one")
+    ticks.now += LEASE_S + 1
+    assert not await two.alive("one")
+
+
+async def test_a_clock_set_back_an_hour_holds_no_retraining_up(store: FolderStore, quick, rows: Rows):
+    clock = Clock()
+    one = trainer(store, quick, clock, "one", retrain_interval=100)
+    async with working(one), asyncio.timeout(PATIENCE_S):
+        await one.wait((await one.submit(quick.name, "batch", HISTORY)).id)
+        await archive(store, quick, rows.take(slice(8000, 8500)))
+        await one.reconcile()
+        first = await one.wait((await one.submit(quick.name, "speed", trigger="drift")).id)
+        clock.now -= 3600
+        await archive(store, quick, rows.take(slice(8500, 9000)), begin=500)
+        await one.reconcile()
+        second = await one.wait((await one.submit(quick.name, "speed", trigger="drift")).id)
+    assert (first.state, second.state) == ("published", "published")
+    assert first.id < second.id, "jobs stay in the order in which they came"
+
+
 async def test_drift_waits_for_a_window_and_for_the_budget(store: FolderStore, quick, rows: Rows):
     clock = Clock()
     one = trainer(store, quick, clock, "one", retrain_interval=100)
@@ -140,8 +196,13 @@ async def test_drift_waits_for_a_window_and_for_the_budget(store: FolderStore, q
         assert (await one.wait(again.id)).state == "published"
 
 
+def test_a_start_that_lies_ahead_of_the_clock_holds_nothing_up():
+    assert earliest([10.0, 5000.0], 60, 3, now=1000.0) == 70
+    assert earliest([10.0, 1010.0], 60, 3, now=1000.0) == 1070, "clocks of two trainers differ by seconds"
+
+
 def test_the_budget_is_an_interval_and_a_number_a_day():
-    assert earliest([], 60, 3) == 0
-    assert earliest([10.0], 60, 3) == 70
-    assert earliest([10.0, 100.0, 200.0], 60, 3) == 10 + DAY_S
-    assert earliest([10.0, 100.0, 200.0, 2 * DAY_S], 60, 3) == 2 * DAY_S + 60
+    assert earliest([], 60, 3, now=3 * DAY_S) == 0
+    assert earliest([10.0], 60, 3, now=3 * DAY_S) == 70
+    assert earliest([10.0, 100.0, 200.0], 60, 3, now=3 * DAY_S) == 10 + DAY_S
+    assert earliest([10.0, 100.0, 200.0, 2 * DAY_S], 60, 3, now=3 * DAY_S) == 2 * DAY_S + 60

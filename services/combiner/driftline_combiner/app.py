@@ -1,5 +1,6 @@
 """The composition root of the combiner."""
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import httpx
 from fastapi import FastAPI
 
 from driftline.bus import Bus
+from driftline.clock import BelievedClock
 from driftline.definition import StreamDefinition
 from driftline.lag import LagWatch
 from driftline.loop import Worker
@@ -61,7 +63,11 @@ def create_app(
     metrics.registry.register(LaneMetrics(lanes, by_key=settings.metrics_by_key))
     groups: list[tuple[str, Topic[Any]]] = [(GROUP, FORECASTS)]
     jobs: list[Job] = [worker]
-    checks = [Check("bus", bus.check), Check("blends", worker.check)]
+    checks = [
+        Check("bus", bus.check),
+        Check("blends", worker.check),
+        Check("clock", BelievedClock(time.time).check, needed=False),
+    ]
     if trainer is None and settings.trainer is not None:
         trainer = open_trainer(settings.trainer, settings.token.get_secret_value() if settings.token else None)
     if trainer is not None:

@@ -86,6 +86,7 @@ class BlendLane:
         self._watch = Watch(stream, alarmed)
         self._latest: dict[str, bytes] = {}
         """As MessagePack, a sixth of the objects."""
+        self.ahead = stream.time.tolerance
         self._last_t: dict[str, int] = {}
         settings = [stream.weighting.window, stream.drift.model_dump(), stream.patience, ROWS]
         self._signature = f"{stream.fingerprint}-{json.dumps(settings)}"

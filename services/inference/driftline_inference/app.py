@@ -1,11 +1,13 @@
 """The composition root of inference."""
 
+import time
 from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI
 
 from driftline import webhook
 from driftline.bus import Bus
+from driftline.clock import BelievedClock
 from driftline.definition import StreamDefinition
 from driftline.edge import Edge
 from driftline.keyed import KeyedStep
@@ -93,9 +95,11 @@ def create_app(
         await store.close()
 
     # Without store and cache the edge goes on forecasting, so readiness asks for the bus alone.
+    clock = BelievedClock(time.time)
     checks = [
         Check("bus", bus.check),
         Check("forecasts", worker.check),
+        Check("clock", clock.check, needed=False),
         Check("store", store.answered, needed=False),
     ]
     if cache is not None:

@@ -209,5 +209,5 @@ def _lag(standing: Standing) -> Lag | None:
     served = version_number(standing.version) if standing.version else 0
     return Lag(
         versions=max(0, version_number(standing.named) - served),
-        seconds=time.time() - behind if behind is not None else 0.0,
+        seconds=max(0.0, time.time() - behind) if behind is not None else 0.0,
     )

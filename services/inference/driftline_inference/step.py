@@ -105,6 +105,7 @@ class ForecastLane:
         self._layout = Layout.of(stream)
         self._steps = np.array(stream.horizon, dtype=np.int64)
         self._slots = Slots()
+        self.ahead = stream.time.tolerance
         self._last_t: dict[str, int] = {}
         self._tables = self._blank(0)
         self._new = self._blank(1)

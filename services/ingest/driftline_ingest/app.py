@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from driftline.bus import Bus
+from driftline.clock import BelievedClock
 from driftline.definition import StreamDefinition
 from driftline.edge import Edge
 from driftline.keyed import Timed
@@ -74,7 +75,8 @@ def create_app(
 
     windows, results = archive(RECORDS, RecordWindows(streams), census), archive(BLENDS, BlendWindows(streams))
     groups: list[tuple[str, Topic[Any]]] = [(windows.name, RECORDS), (results.name, BLENDS)]
-    door = Door(settings, bus, streams, census, metrics, clock)
+    believed = BelievedClock(clock)
+    door = Door(settings, bus, streams, census, metrics, believed)
     jobs: list[Job] = [edge, windows, results, LagWatch(bus, groups, metrics)]
     if settings.mqtt_host is not None:
         jobs.append(MqttDoor(settings, door, streams))
@@ -87,6 +89,7 @@ def create_app(
         # The archive waits for the store; records are taken meanwhile.
         checks=[
             Check("bus", bus.check),
+            Check("clock", believed.check),
             Check("windows", windows.check, needed=False),
             Check("results", results.check, needed=False),
             Check("store", store.answered, needed=False),

@@ -17,9 +17,10 @@ from typing import Generic, Protocol
 import msgspec
 
 from driftline.bus import Envelope
+from driftline.clock import astray
 from driftline.keyed import Series, Timed, Timed_contra
 from driftline.object_names import folder_of
-from driftline.silence import Heard
+from driftline.silence import BEGINNING, Heard
 from driftline.windows import WindowName
 
 LONGEST_SPAN = 50_000
@@ -49,6 +50,10 @@ class Uncounted:
     def release(self, partition: int) -> None: ...
 
 
+NEVER = -1
+"""Before all times."""
+
+
 class Packing(Protocol[Timed_contra]):
     """How messages lie in memory and in a file."""
 
@@ -60,6 +65,9 @@ class Packing(Protocol[Timed_contra]):
 
     def longest_silence(self, stream: str) -> int:
         """Milliseconds of the stream's time after which a series is forgotten."""
+
+    def ahead(self, stream: str) -> int:
+        """Seconds by which a record may be ahead of the clock."""
 
     def patience(self, stream: str) -> int:
         """Messages that came without their truth and may still be completed."""
@@ -128,6 +136,17 @@ class _Pending:
         before = progress.awaited if progress else ()
         return (*(t for t in before if t not in self.brought), *self.lacking)
 
+    def keep(self, wanted: Callable[[int], bool]) -> None:
+        """Drops the rows of other times."""
+        self.rows = [row for row in self.rows if wanted(int(row[0]))]
+        times = [int(row[0]) for row in self.rows]
+        self.brought &= set(times)
+        fresh = [t for t in times if t not in self.brought]
+        # Rows have moved up, so their places are others.
+        self.lacking = {t: place for place, t in enumerate(times) if t in self.lacking}
+        self.first_t = min(fresh, default=None)
+        self.t = max(times, default=self.t)
+
 
 @dataclass
 class _Partition:
@@ -140,6 +159,11 @@ class _Partition:
     """By stream."""
     behind: int = 0
     """Offset before which messages are read again after a restart: until then nobody is known to be silent."""
+
+    def last_t(self, series: Series) -> int | None:
+        """Time of the newest message of a series that was taken in."""
+        pending, progress = self.pending.get(series), self.progress.get(series)
+        return pending.t if pending else progress.t if progress else None
 
 
 class ArchiveStep(Generic[Timed]):
@@ -173,8 +197,11 @@ class ArchiveStep(Generic[Timed]):
         message = envelope.value
         series = (message.stream, message.key)
         progress = partition.progress.get(series)
+        last_t = partition.last_t(series)
+        if last_t is not None and message.t < last_t and self._is_lost(last_t, envelope):
+            self._leave_behind(partition, series, envelope)
+            last_t = partition.last_t(series)
         pending = partition.pending.get(series)
-        last_t = pending.t if pending else progress.t if progress else None
         if last_t is not None and message.t <= last_t:
             if not self._completes(partition, series, message):
                 if progress is None or envelope.offset >= progress.next:
@@ -193,7 +220,13 @@ class ArchiveStep(Generic[Timed]):
             partition.progress[series] = Progress(envelope.offset, message.t - 1)
             partition.changed.add(series)
             self._census.add(series, envelope.partition)
-        partition.heard[message.stream].hear(message.key, message.t)
+        partition.heard[message.stream].hear(message.key, self._stream_time(envelope))
+
+    def _stream_time(self, envelope: Envelope[Timed]) -> int:
+        """As in `driftline.keyed`: a time that can't be is no time of the stream."""
+        message = envelope.value
+        lost = astray(message.t, envelope.timestamp, self._packing.ahead(message.stream))
+        return BEGINNING if lost else message.t
 
     def _silent(self, partition: _Partition, envelope: Envelope[Timed]) -> list[Window]:
         """Writes what there is of silent series, and forgets them: SILENT_AT_ONCE at most with each message."""
@@ -201,7 +234,7 @@ class ArchiveStep(Generic[Timed]):
         stream, heard = envelope.value.stream, partition.heard[envelope.value.stream]
         if envelope.offset < partition.behind:
             return windows
-        heard.advance(envelope.value.t)
+        heard.advance(self._stream_time(envelope))
         for _ in range(SILENT_AT_ONCE):
             key = heard.first_silent(self._packing.longest_silence(stream))
             if key is None:
@@ -221,6 +254,24 @@ class ArchiveStep(Generic[Timed]):
         """Whether a restart reads messages of it again, which only its progress tells from new ones."""
         oldest = next(iter(partition.pending.values()), None)
         return oldest is not None and oldest.offset < partition.progress[series].next
+
+    def _is_lost(self, last_t: int, envelope: Envelope[Timed]) -> bool:
+        """As in `driftline.keyed`: whether a series stands at a time that can't be."""
+        arrived, ahead = envelope.timestamp, self._packing.ahead(envelope.value.stream)
+        return astray(last_t, arrived, ahead) and not astray(envelope.value.t, arrived, ahead)
+
+    def _leave_behind(self, partition: _Partition, series: Series, envelope: Envelope[Timed]) -> None:
+        """Takes the times that can't be out of a series."""
+        arrived, ahead = envelope.timestamp, self._packing.ahead(envelope.value.stream)
+        progress, pending = partition.progress.get(series), partition.pending.get(series)
+        if progress is not None and astray(progress.t, arrived, ahead):
+            partition.progress[series] = Progress(progress.next, NEVER, heard=progress.heard)
+            partition.changed.add(series)
+        if pending is None:
+            return
+        pending.keep(lambda t: not astray(t, arrived, ahead))
+        if not pending.rows:
+            del partition.pending[series]
 
     def _completes(self, partition: _Partition, series: Series, message: Timed) -> bool:
         """Whether it brings a truth that was missing."""
@@ -275,7 +326,7 @@ class ArchiveStep(Generic[Timed]):
                 self._census.forget((stream, key), partition)
             else:
                 progress = owned.progress[stream, key] = msgspec.msgpack.decode(data, type=Progress)
-                owned.heard[stream].restore(key, progress.heard, progress.t)
+                owned.heard[stream].restore(key, progress.heard)
                 owned.behind = max(owned.behind, progress.next)
                 self._census.add((stream, key), partition)
 

@@ -1,17 +1,17 @@
 """The REST door: records in, acknowledged only when the bus has them."""
 
 import json
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from driftline.auth import bearer
 from driftline.body import read_body
 from driftline.bus import Bus
+from driftline.clock import BelievedClock
 from driftline.errors import InvalidInput
 from driftline.messages import RECORDS, Record
 from driftline.metrics import Metrics
@@ -38,9 +38,18 @@ class Receipt(BaseModel):
 
     accepted: int
     repeated: int
+    """Acknowledged before."""
     out_of_order: int
+    """Older than the newest of their series, and not known as acknowledged: that is remembered for a while only."""
     refused_total: int
     refused: list[RefusedRow]
+    detail: str | None = Field(
+        None,
+        description="why nothing was accepted although there were records",
+        examples=[
+            "nothing new: 20 repeated, 0 out of order; the newest record of 'R80711' is of 2015-01-01T00:10:00.000Z"
+        ],
+    )
 
 
 EXAMPLE = {
@@ -89,7 +98,10 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
         "model": Receipt | Problem,
         "description": "Every row was refused, or the stream is unknown (then a `detail`).",
     },
-    503: {"model": Problem, "description": "The broker is away: nothing was taken, send it again."},
+    503: {
+        "model": Problem,
+        "description": "The broker is away, or this machine's clock is not set yet: nothing was taken, send it again.",
+    },
 }
 
 
@@ -103,7 +115,7 @@ class Door:
         streams: Streams,
         census: Census,
         metrics: Metrics,
-        clock: Callable[[], float] = time.time,
+        clock: BelievedClock,
     ) -> None:
         self._settings = settings
         self._bus = bus
@@ -129,21 +141,22 @@ class Door:
     async def take(self, stream: str, content_type: str, body: bytes) -> tuple[Receipt, bool]:
         """Publishes what is new, and returns the receipt and whether any row was a record.
 
-        Raises Malformed, UnknownType, BusUnavailable.
+        Raises Malformed, UnknownType, Unavailable.
         """
         text = content_type.partition(";")[0].strip().lower() in TEXT_ONLY
         return await self.take_rows(stream, parse(content_type, body), text=text)
 
     def now(self) -> float:
-        return self._clock()
+        """Seconds since the epoch. Raises ClockUnset."""
+        return self._clock.now()
 
     def refused(self, stream: str) -> None:
         """Counts a row that could not even be read."""
         self._metrics.records_refused.labels(stream).inc()
 
     async def take_rows(self, stream: str, rows: Sequence[object], *, text: bool) -> tuple[Receipt, bool]:
-        """The same for rows that were read already. text: numbers are written as text. Raises BusUnavailable."""
-        records, refusals = self._validators[stream].records(rows, self._clock(), text=text)
+        """The same for rows that were read already. text: numbers are written as text. Raises Unavailable."""
+        records, refusals = self._validators[stream].records(rows, self.now(), text=text)
         records, beyond = self._within_limit(stream, rows, records, {refusal.row for refusal in refusals})
         refusals = sorted([*refusals, *beyond], key=lambda refusal: refusal.row)
         sifted = self._seen.sift(records)
@@ -163,6 +176,7 @@ class Door:
             out_of_order=sifted.out_of_order,
             refused_total=len(refusals),
             refused=[_refused(refusal) for refusal in listed],
+            detail=sifted.detail,
         )
         return receipt, bool(records) or not refusals
 
@@ -218,6 +232,8 @@ def routes(door: Door, settings: IngestSettings) -> APIRouter:
             raise HTTPException(415, str(error)) from error
         except Malformed as error:
             raise HTTPException(400, str(error)) from error
-        return Response(receipt.model_dump_json(), 202 if taken else 422, media_type="application/json")
+        return Response(
+            receipt.model_dump_json(exclude_none=True), 202 if taken else 422, media_type="application/json"
+        )
 
     return router

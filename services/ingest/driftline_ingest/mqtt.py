@@ -20,7 +20,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from driftline.definition import Mqtt, StreamDefinition
-from driftline.errors import BusUnavailable
+from driftline.errors import Unavailable
 from driftline.streams import Streams
 from driftline_ingest.door import Door
 from driftline_ingest.settings import IngestSettings
@@ -114,7 +114,7 @@ class MqttDoor:
         if self._following is not None:
             self._following.cancel()
 
-    @stamina.retry(on=(aiomqtt.MqttError, BusUnavailable), attempts=None, timeout=None, wait_max=10.0)
+    @stamina.retry(on=(aiomqtt.MqttError, Unavailable), attempts=None, timeout=None, wait_max=10.0)
     async def _follow(self) -> None:
         try:
             await self._session()
@@ -155,7 +155,7 @@ class MqttDoor:
         )
 
     async def _take(self, batch: Sequence[aiomqtt.Message]) -> None:
-        """Publishes what is new. Raises BusUnavailable: then nothing is acknowledged, and all of it comes again."""
+        """Publishes what is new. Raises Unavailable: then nothing is acknowledged, and all of it comes again."""
         rows: dict[tuple[str, bool], list[object]] = {}
         for message in batch:
             route = next((route for route in self._routes if message.topic.matches(route.filter)), None)

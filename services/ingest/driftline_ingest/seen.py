@@ -4,72 +4,200 @@ A courtesy that answers clients what they sent twice: it forgets at a restart an
 guarantee is downstream, where every reader drops what it has seen.
 """
 
+from __future__ import annotations  # array[int] is a type for checkers only
+
+from array import array
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
+from driftline.clock import shown
 from driftline.definition import StreamDefinition
+from driftline.keyed import Series
 from driftline.messages import Record
 
 LARGEST = 100_000
 """Series that are remembered; the one that was silent longest is forgotten first."""
+LARGEST_RUNS = 400_000
+"""Runs of times that are remembered of all series together, 16 bytes each."""
+FEWEST_RUNS = 4
+MOST_RUNS = 1000
+"""Between these lies what one series gets of them. A sensor that keeps to its period has a run for each gap, and one
+that doesn't has a run for each record."""
 
 
-@dataclass(frozen=True)
-class Sifted:
-    """Records that are new, and how many were not."""
+class Memory(Enum):
+    """What is known of a time that is not newer than the newest of its series."""
 
-    fresh: list[Record]
-    repeated: int
-    out_of_order: int
+    REPEATED = "it was acknowledged"
+    SKIPPED = "it was not, and later ones were"
+    FORGOTTEN = "it is too long ago to know"
+
+
+class Times:
+    """The times of one series that were acknowledged, as far back as there is room: runs on the grid of its period."""
+
+    __slots__ = ("_firsts", "_lasts", "_period")
+
+    def __init__(self, period: int) -> None:
+        """period: milliseconds."""
+        self._period = period
+        self._firsts = array("q")
+        self._lasts = array("q")
+
+    @property
+    def runs(self) -> int:
+        return len(self._firsts)
+
+    def add(self, t: int) -> int:
+        """Takes in a time that is newer than all before. Returns 0, or how many runs there are when one has begun."""
+        lasts = self._lasts
+        if lasts and t - lasts[-1] == self._period:
+            lasts[-1] = t
+            return 0
+        self._firsts.append(t)
+        lasts.append(t)
+        return len(lasts)
+
+    def shorten(self, runs: int) -> int:
+        """Forgets the oldest, so that at most so many are left, and returns how many that were."""
+        surplus = max(0, len(self._firsts) - runs)
+        del self._firsts[:surplus]
+        del self._lasts[:surplus]
+        return surplus
+
+    def recall(self, t: int) -> Memory:
+        place = bisect_right(self._firsts, t) - 1
+        if place < 0:
+            return Memory.FORGOTTEN
+        first, last = self._firsts[place], self._lasts[place]
+        return Memory.REPEATED if t <= last and (t - first) % self._period == 0 else Memory.SKIPPED
 
 
 Newest = tuple[int, tuple[int, ...]]
 """The last acknowledged time of a series, and the times not long ago whose target is still missing."""
 
 
+NOTHING: Newest = (-1, ())
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was acknowledged of a series."""
+
+    newest: Newest
+    times: Times
+
+
+@dataclass(frozen=True)
+class Sifted:
+    """Records that are new, and how many were not. forgotten: how many of those out of order may as well be repeated,
+    but too long ago to know. latest: of the last record that was not new, the key and the newest time of its series."""
+
+    fresh: list[Record]
+    repeated: int = 0
+    out_of_order: int = 0
+    forgotten: int = 0
+    latest: tuple[str, int] | None = None
+
+    @property
+    def detail(self) -> str | None:
+        """Why nothing is new, in a sentence, where that needs one."""
+        if self.fresh or self.latest is None:
+            return None
+        key, newest = self.latest
+        skipped = self.out_of_order - self.forgotten
+        forgotten = f", {self.forgotten} out of order or repeated after too long to know" if self.forgotten else ""
+        counts = f"{self.repeated} repeated, {skipped} out of order{forgotten}"
+        return f"nothing new: {counts}; the newest record of {key!r} is of {shown(newest / 1000)}"
+
+
 class Seen:
     """What was acknowledged of each series."""
 
-    def __init__(self, streams: Mapping[str, StreamDefinition], largest: int = LARGEST) -> None:
+    def __init__(
+        self, streams: Mapping[str, StreamDefinition], largest: int = LARGEST, largest_runs: int = LARGEST_RUNS
+    ) -> None:
         self._streams = streams
         self._largest = largest
-        self._newest: OrderedDict[tuple[str, str], Newest] = OrderedDict()
+        self._largest_runs = largest_runs
+        self._known: OrderedDict[Series, _Known] = OrderedDict()
+        self._runs = 0
+        self._share = MOST_RUNS
+        """Runs of one series at most."""
+
+    @property
+    def runs(self) -> int:
+        """How many are remembered, of all series together."""
+        return self._runs
 
     def sift(self, records: Sequence[Record]) -> Sifted:
         """Leaves out repeated and out-of-order records. One that brings a target that was missing is new."""
         fresh: list[Record] = []
-        repeated = out_of_order = 0
-        newest: dict[tuple[str, str], Newest] = {}
+        stale: list[Record] = []
+        newest: dict[Series, Newest] = {}
         for record in records:
             series = (record.stream, record.key)
-            former = newest.get(series) or self._newest.get(series)
-            after = self._after(former, record)
-            if after is not None:
+            after = self._after(newest.get(series) or self._newest(series), record)
+            if after is None:
+                stale.append(record)
+            else:
                 newest[series] = after
                 fresh.append(record)
-            elif former is not None and record.t == former[0]:
-                repeated += 1
-            else:
-                out_of_order += 1
-        return Sifted(fresh, repeated, out_of_order)
+        return self._explained(fresh, stale, newest) if stale else Sifted(fresh)
+
+    def _explained(self, fresh: list[Record], stale: Sequence[Record], newest: Mapping[Series, Newest]) -> Sifted:
+        """What the stale ones are. `newest` is of the series of fresh ones."""
+        here = {(record.stream, record.key, record.t) for record in fresh}
+        found = [
+            Memory.REPEATED if (record.stream, record.key, record.t) in here else self._recall(record)
+            for record in stale
+        ]
+        repeated, forgotten = found.count(Memory.REPEATED), found.count(Memory.FORGOTTEN)
+        last = stale[-1]
+        latest, _ = newest.get((last.stream, last.key)) or self._newest((last.stream, last.key))
+        return Sifted(fresh, repeated, len(stale) - repeated, forgotten, (last.key, latest))
+
+    def _recall(self, record: Record) -> Memory:
+        known = self._known.get((record.stream, record.key))
+        return known.times.recall(record.t) if known else Memory.SKIPPED
 
     def remember(self, records: Sequence[Record]) -> None:
         """Call it when they are acknowledged, and not before: a client sends again what was not."""
         for record in records:
             series = (record.stream, record.key)
-            after = self._after(self._newest.get(series), record)
-            if after is not None:
-                self._newest[series] = after
-                self._newest.move_to_end(series)
-        while len(self._newest) > self._largest:
-            self._newest.popitem(last=False)
+            known = self._known.get(series) or self._begin(series)
+            after = self._after(known.newest, record)
+            if after is None:
+                continue
+            if after[0] != known.newest[0] and (runs := known.times.add(record.t)):
+                self._runs += 1
+                if runs > self._share:
+                    # More than it must, so that what is left moves seldom.
+                    self._runs -= known.times.shorten(self._share - self._share // 8)
+            known.newest = after
+            self._known.move_to_end(series)
+        while len(self._known) > self._largest or self._runs > self._largest_runs:
+            _, forgotten = self._known.popitem(last=False)
+            self._runs -= forgotten.times.runs
 
-    def _after(self, former: Newest | None, record: Record) -> Newest | None:
+    def _begin(self, series: Series) -> _Known:
+        stream, _ = series
+        known = self._known[series] = _Known(NOTHING, Times(self._streams[stream].time.period * 1000))
+        self._share = max(FEWEST_RUNS, min(MOST_RUNS, self._largest_runs // len(self._known)))
+        return known
+
+    def _newest(self, series: Series) -> Newest:
+        known = self._known.get(series)
+        return known.newest if known else NOTHING
+
+    def _after(self, former: Newest, record: Record) -> Newest | None:
         """What is known after the record, or None when it brings nothing new."""
         stream = self._streams[record.stream]
         there = record.values[stream.target] is not None
-        last, awaited = former or (-1, ())
+        last, awaited = former
         if record.t > last:
             return record.t, awaited if there else (*awaited, record.t)[-stream.patience :]
         if there and record.t in awaited:

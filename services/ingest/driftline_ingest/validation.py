@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from driftline import clock
 from driftline.definition import SINGLE_KEY, StreamDefinition
 from driftline.messages import Record
 
@@ -39,6 +40,7 @@ class Validator:
     def __init__(self, stream: StreamDefinition) -> None:
         self._stream = stream
         self._time = stream.time.column
+        self._ahead = stream.time.tolerance
         self._zone = None if stream.time.zone == "required" else ZoneInfo(stream.time.zone)
         named = [self._time, *([stream.key] if stream.key else []), *stream.columns]
         self._names = frozenset(named)
@@ -67,7 +69,19 @@ class Validator:
             else:
                 values[name] = _number(name, value, text=text)
         key = _key(self._stream.key, row[self._stream.key]) if self._stream.key else SINGLE_KEY
-        return Record(self._stream.name, key, self._milliseconds(row[self._time]), values, received)
+        t = self._milliseconds(row[self._time])
+        if t > 1000 * (received + self._ahead):
+            raise self._from_the_future(t, received)
+        return Record(self._stream.name, key, t, values, received)
+
+    def _from_the_future(self, t: int, received: float) -> _Wrong:
+        """It would make all that comes after it count as old. Both times are told, since either clock may be wrong."""
+        latest, now = clock.shown(received + self._ahead), clock.shown(received)
+        return _Wrong(
+            self._time,
+            clock.shown(t / 1000),
+            f"at most {latest}: the clock here shows {now}, and time.ahead is {self._ahead} s",
+        )
 
     def _explain_columns(self, row: dict[str, object]) -> None:
         for name in (self._time, self._stream.key, *self._stream.columns):

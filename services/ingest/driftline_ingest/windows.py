@@ -32,6 +32,9 @@ class RecordWindows:
     def longest_silence(self, stream: str) -> int:
         return self._streams[stream].longest_silence
 
+    def ahead(self, stream: str) -> int:
+        return self._streams[stream].time.tolerance
+
     def patience(self, stream: str) -> int:
         return self._streams[stream].patience
 
@@ -66,6 +69,9 @@ class BlendWindows:
 
     def longest_silence(self, stream: str) -> int:
         return self._streams[stream].longest_silence
+
+    def ahead(self, stream: str) -> int:
+        return self._streams[stream].time.tolerance
 
     def patience(self, stream: str) -> int:
         return self._streams[stream].patience

@@ -1,11 +1,13 @@
 """The composition root of the trainer."""
 
+import time
 from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI
 
 from driftline import webhook
 from driftline.bus import Bus
+from driftline.clock import BelievedClock
 from driftline.definition import StreamDefinition
 from driftline.metrics import Metrics
 from driftline.service import Check, Job, create_service, end_process
@@ -58,7 +60,7 @@ def create_app(
         metrics=metrics,
         streams=streams,
         jobs=jobs,
-        checks=[Check("store", store.check)],
+        checks=[Check("store", store.check), Check("clock", BelievedClock(time.time).check, needed=False)],
         on_death=on_death,
         close=close,
     )

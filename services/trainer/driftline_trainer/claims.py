@@ -1,11 +1,14 @@
 """Which trainer works on which model: one at a time, and nobody learns from the same windows twice.
 
-A claim holds as long as its holder is alive, and a holder says that it is in the store while it has work.
+A claim holds as long as its holder is alive, and a holder says that it is in the store while it has work. Whoever has
+heard it say so twice needs no clock to believe it, only to have heard it lately; clocks decide at the first look alone.
 """
 
 import logging
 import re
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 
@@ -26,6 +29,18 @@ class Presence(msgspec.Struct, frozen=True):
     """trainers/<holder>.json: until when others may count on a trainer. Seconds since the epoch."""
 
     until: float
+    lease: float | None = None
+    """Seconds within which it says so again."""
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What a trainer said last. since: when that was heard, by the monotonic clock. again: whether it replaced what was
+    heard before, so that the trainer lived then, whatever its clock shows."""
+
+    body: bytes
+    since: float
+    again: bool
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -39,19 +54,30 @@ class Claim(msgspec.Struct, frozen=True):
 class Claims:
     """The claims of the trainer `holder`, which is believed to live for `lease` seconds after it said so."""
 
-    def __init__(self, store: Store, holder: str, clock: Callable[[], float], lease: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        holder: str,
+        clock: Callable[[], float],
+        lease: float,
+        ticks: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """clock: seconds since the epoch, which may jump; ticks: seconds that never do."""
         self._store = store
         self._holder = holder
         self._clock = clock
         self._lease = lease
-        self._until = 0.0
+        self._ticks = ticks
+        self._said = float("-inf")
+        self._heard: dict[str, _Heard] = {}
 
     async def stay_alive(self) -> None:
         """Says that this trainer lives, when that was long ago. Raises StoreUnavailable."""
-        if self._until - self._clock() < self._lease * 2 / 3:
-            until = self._clock() + self._lease
-            await self._store.put(_presence_key(self._holder), msgspec.json.encode(Presence(until)))
-            self._until = until
+        now = self._ticks()
+        if now - self._said > self._lease / 3:
+            presence = Presence(self._clock() + self._lease, self._lease)
+            await self._store.put(_presence_key(self._holder), msgspec.json.encode(presence))
+            self._said = now
 
     async def alive(self, holder: str) -> bool:
         """Whether a trainer lives, as far as one can know. Raises StoreUnavailable."""
@@ -62,7 +88,16 @@ class Claims:
             presence = msgspec.json.decode(body, type=Presence)
         except (NotFound, TooLarge, msgspec.DecodeError, UnicodeDecodeError):
             return False
-        return presence.until > self._clock()
+        heard = self._listen(holder, body)
+        if self._ticks() - heard.since > (presence.lease or self._lease):
+            return False
+        return heard.again or presence.until > self._clock()
+
+    def _listen(self, holder: str, body: bytes) -> _Heard:
+        before = self._heard.get(holder)
+        if before is None or before.body != body:
+            self._heard[holder] = _Heard(body, self._ticks(), again=before is not None)
+        return self._heard[holder]
 
     async def take(self, stream: str, member: str, windows: dict[str, str], *, again: bool) -> None:
         """Claims a model. again: also windows that were learned from already. Raises Conflict, StoreUnavailable."""

@@ -49,10 +49,6 @@ class JobState(msgspec.Struct, frozen=True):
     metrics: dict[str, float] = {}
 
 
-def new_id(now: float) -> str:
-    return f"{int(now * 1e6):016d}-{uuid.uuid4().hex[:8]}"
-
-
 class JobBook:
     """All jobs that are remembered; `remembered` of those that have ended. `holder` names this trainer."""
 
@@ -77,6 +73,12 @@ class JobBook:
     def all(self) -> list[JobState]:
         """The newest first."""
         return [self._jobs[job] for job in sorted(self._jobs, reverse=True)]
+
+    def new_id(self, now: float) -> str:
+        """One that sorts behind all that are known, also when the clock was set back."""
+        times = (job.partition("-")[0] for job in self._jobs)
+        newest = max((int(t) for t in times if t.isdecimal()), default=0)
+        return f"{max(int(now * 1e6), newest + 1):016d}-{uuid.uuid4().hex[:8]}"
 
     def mine(self) -> list[JobState]:
         """What this trainer has to do, the oldest first."""

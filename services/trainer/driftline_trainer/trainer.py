@@ -16,7 +16,7 @@ from driftline.store import Store
 from driftline.streams import Streams
 from driftline_trainer import budget
 from driftline_trainer.claims import Claims
-from driftline_trainer.jobs import ENDED, JobBook, JobState, Trigger, new_id
+from driftline_trainer.jobs import ENDED, JobBook, JobState, Trigger
 from driftline_trainer.process import ProcessDied
 from driftline_trainer.settings import TrainerSettings
 from driftline_trainer.training import Training
@@ -88,7 +88,7 @@ class Trainer:
         if waiting is not None:
             return await self._hurry(waiting) if trigger == "demand" else waiting
         now = self._clock()
-        job = JobState(new_id(now), stream, member, history, "queued", now, trigger, self._holder)
+        job = JobState(self._book.new_id(now), stream, member, history, "queued", now, trigger, self._holder)
         if trigger == "records":
             await self._book.note(job)
         else:
@@ -167,7 +167,9 @@ class Trainer:
     def _earliest(self, stream: str) -> float:
         jobs = [job for job in self._book.all() if job.stream == stream and job.trigger != "demand"]
         starts = sorted(job.started for job in jobs if job.started is not None)
-        return budget.earliest(starts, self._settings.retrain_interval, self._settings.retrains_per_day)
+        return budget.earliest(
+            starts, self._settings.retrain_interval, self._settings.retrains_per_day, now=self._clock()
+        )
 
     async def _stay_alive(self) -> None:
         """While there is work, says so: others take over what belongs to nobody."""
@@ -182,13 +184,13 @@ class Trainer:
     async def _work(self, job: JobState) -> None:
         job = msgspec.structs.replace(job, state="running", started=self._clock())
         await self._book.note(job)
+        began = time.monotonic()
         job = await self._outcome(job)
-        ended = self._clock()
         self._metrics.training_jobs.labels(job.stream, job.member, job.state).inc()
-        self._metrics.training_seconds.labels(job.stream, job.member).observe(ended - (job.started or ended))
+        self._metrics.training_seconds.labels(job.stream, job.member).observe(time.monotonic() - began)
         if job.member == "speed":
             self._fresh[job.stream] = 0
-        await self._book.note(msgspec.structs.replace(job, ended=ended))
+        await self._book.note(msgspec.structs.replace(job, ended=self._clock()))
         if (waiting := self._ended.pop(job.id, None)) is not None:
             waiting.set()
         extra = {"job": job.id, "stream": job.stream, "member": job.member, "state": job.state, "reason": job.reason}
