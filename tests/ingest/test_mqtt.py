@@ -23,7 +23,7 @@ from driftline.messages import RECORDS, Record
 from driftline.streams import Streams
 from driftline_cli.broker import free_port
 from driftline_ingest.app import create_app
-from driftline_ingest.mqtt import Route
+from driftline_ingest.mqtt import Route, Unreadable
 from driftline_ingest.settings import IngestSettings
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
@@ -58,6 +58,11 @@ def test_topics_and_payloads_become_rows():
         "y": "1.5",
         "x": None,
     }
+
+
+def test_a_payload_that_holds_a_name_twice_is_no_row():
+    with pytest.raises(Unreadable, match="found 'y' twice in one object"):
+        row(TANK, "plant/n1/tank", b'{"y": 1, "y": 2}')
 
 
 @pytest.mark.parametrize("mqtt", ["{topic: a, payload: csv}", "{topic: a, columns: [y]}", "{topic: a, payload: xml}"])

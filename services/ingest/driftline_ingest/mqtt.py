@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import aiomqtt
-import msgspec
 import stamina
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -23,6 +22,7 @@ from driftline.definition import Mqtt, StreamDefinition
 from driftline.errors import BusUnavailable
 from driftline.streams import Streams
 from driftline_ingest.door import Door
+from driftline_ingest.parsing import UNREADABLE, decode
 from driftline_ingest.settings import IngestSettings
 
 log = logging.getLogger(__name__)
@@ -68,8 +68,8 @@ class Route:
             if self.mapping.payload == "csv":
                 fields = payload.decode().strip().split(self.mapping.separator)
                 return {name: field or None for name, field in zip(self.mapping.columns, fields, strict=True)}
-            found = msgspec.json.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+            found = decode(payload)
+        except (*UNREADABLE, ValueError) as error:
             raise Unreadable(f"expected {self.mapping.payload}: {error}") from error
         if self.mapping.payload == "number":
             return {self.stream.target: found}
