@@ -68,7 +68,7 @@ def test_text_is_a_number_only_where_numbers_are_written_as_text():
         "1,5",
         "x",
         "1_0",
-        "１２",
+        "\uff11\uff12",
         "٣",
         "1\n",
         "\x1f1",

@@ -17,6 +17,7 @@ from driftline.messages import RECORDS
 from driftline.metrics import Metrics
 from driftline.openapi import Problem
 from driftline.streams import PerStream, Streams
+from driftline_ingest.limiter import Limiter
 from driftline_ingest.parsing import PARSERS, TEXT_ONLY, Malformed, UnknownType, parse
 from driftline_ingest.seen import Seen
 from driftline_ingest.settings import IngestSettings
@@ -84,6 +85,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "The token is missing or wrong."},
     413: {"model": Problem, "description": "The body is too large."},
     415: {"model": Problem, "description": "The content type is unknown."},
+    429: {"model": Problem, "description": "Its sender has sent more than it may: send it again after `Retry-After`."},
     422: {
         "model": Receipt | Problem,
         "description": "Every row was refused, or the stream is unknown (then a `detail`).",
@@ -108,7 +110,7 @@ class Door:
         self._streams = streams
         self._validators = PerStream(streams, Validator)
         self._seen = Seen(streams)
-        self._metrics = metrics
+        self.metrics = metrics
         self._clock = clock
 
     async def stream(self, name: str | None) -> str:
@@ -136,7 +138,7 @@ class Door:
 
     def refused(self, stream: str) -> None:
         """Counts a row that could not even be read."""
-        self._metrics.records_refused.labels(stream).inc()
+        self.metrics.records_refused.labels(stream).inc()
 
     async def take_rows(self, stream: str, rows: Sequence[object], *, text: bool) -> tuple[Receipt, bool]:
         """The same for rows that were read already. text: numbers are written as text. Raises BusUnavailable."""
@@ -145,10 +147,10 @@ class Door:
         if sifted.fresh:
             await self._bus.publish(RECORDS, sifted.fresh)
         self._seen.remember(sifted.fresh)
-        self._metrics.records.labels(stream).inc(len(sifted.fresh))
-        self._metrics.records_refused.labels(stream).inc(len(refusals))
-        self._metrics.records_dropped.labels(stream, "repeated").inc(sifted.repeated)
-        self._metrics.records_dropped.labels(stream, "out_of_order").inc(sifted.out_of_order)
+        self.metrics.records.labels(stream).inc(len(sifted.fresh))
+        self.metrics.records_refused.labels(stream).inc(len(refusals))
+        self.metrics.records_dropped.labels(stream, "repeated").inc(sifted.repeated)
+        self.metrics.records_dropped.labels(stream, "out_of_order").inc(sifted.out_of_order)
         listed = refusals[: self._settings.refusals_listed]
         receipt = Receipt(
             accepted=len(sifted.fresh),
@@ -158,6 +160,11 @@ class Door:
             refused=[_refused(refusal) for refusal in listed],
         )
         return receipt, bool(records) or not refusals
+
+
+def rows_of(receipt: Receipt) -> int:
+    """Rows that a receipt is about."""
+    return receipt.accepted + receipt.repeated + receipt.out_of_order + receipt.refused_total
 
 
 def _refused(refusal: Refusal) -> RefusedRow:
@@ -175,6 +182,7 @@ class DirectRoute(APIRoute):
 def routes(door: Door, settings: IngestSettings) -> APIRouter:
     router = APIRouter(tags=["records"], route_class=DirectRoute)
     authorised = bearer(settings.token)
+    limiter = Limiter(settings, door.metrics.requests_limited)
 
     @router.post(
         "/v1/records",
@@ -186,6 +194,7 @@ def routes(door: Door, settings: IngestSettings) -> APIRouter:
     )
     async def take(request: Request) -> Response:
         await authorised(request)
+        limiter.admit(request)
         name = await door.stream(request.query_params.get("stream"))
         body = await read_body(request, settings.body_limit)
         try:
@@ -194,6 +203,7 @@ def routes(door: Door, settings: IngestSettings) -> APIRouter:
             raise HTTPException(415, str(error)) from error
         except Malformed as error:
             raise HTTPException(400, str(error)) from error
+        limiter.count(request, rows_of(receipt))
         return Response(receipt.model_dump_json(), 202 if taken else 422, media_type="application/json")
 
     return router
