@@ -12,8 +12,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiomqtt
+import httpx
 import pytest
 import stamina
+from fastapi import FastAPI
 
 from driftline.definition import StreamDefinition, parse
 from driftline.errors import InvalidDefinition
@@ -109,12 +111,12 @@ async def ingest(
     folder: Path,
     streams: Mapping[str, StreamDefinition] | None = None,
     **changes: object,
-) -> AsyncIterator[None]:
+) -> AsyncIterator[FastAPI]:
     settings = IngestSettings(**{"mqtt_host": "127.0.0.1", "mqtt_port": broker.port, "mqtt_name": "one"} | changes)
     store = FolderStore(folder)
     app = create_app(settings, bus, store, streams=streams or {"tank": TANK}, on_death=lambda *_: None)
     async with app.router.lifespan_context(app):
-        yield
+        yield app
 
 
 async def publish(broker: Broker, first: int, last: int, place: str = "tank", **access: object) -> None:
@@ -169,6 +171,34 @@ async def test_ten_thousand_messages_and_nothing_lost_through_restarts(broker: B
         broker.start()
         await sending
         assert await received(bus, 10_000) == {float(n) for n in range(10_000)}
+
+
+@stamina.retry(on=AssertionError, attempts=None, timeout=PATIENCE_S, wait_initial=0.1, wait_max=0.5)
+async def until_ready(app: FastAPI, mqtt: str, *, ready: bool) -> None:
+    """Once /readyz says so, and of the MQTT broker what begins as it is given."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ingest") as client:
+        answer = await client.get("/readyz")
+    assert (answer.status_code == 200) == ready
+    assert answer.json()["checks"]["mqtt"].startswith(mqtt)
+
+
+async def test_ingest_is_unready_while_its_broker_is_away_and_comes_back_by_itself(broker: Broker, tmp_path: Path):
+    bus = MemoryBus()
+    broker.stop()
+    async with ingest(broker, bus, tmp_path / "store") as app:
+        for _ in range(2):
+            await until_ready(app, f"the MQTT broker 127.0.0.1:{broker.port} is away", ready=False)
+            broker.start()
+            await until_ready(app, "ok", ready=True)
+            broker.stop()
+        broker.start()
+        await until_followed(broker, bus)
+
+
+async def test_a_service_without_an_mqtt_broker_asks_for_none(tmp_path: Path):
+    app = create_app(IngestSettings(), MemoryBus(), FolderStore(tmp_path), streams={"tank": TANK})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ingest") as client:
+        assert set((await client.get("/readyz")).json()["checks"]) == {"bus", "store"}
 
 
 async def test_replicas_of_one_group_divide_the_messages(broker: Broker, tmp_path: Path):

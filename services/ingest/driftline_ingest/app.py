@@ -67,16 +67,20 @@ def create_app(
     groups: list[tuple[str, Topic[Any]]] = [(windows.name, RECORDS), (results.name, BLENDS)]
     door = Door(settings, bus, streams, metrics, clock)
     jobs: list[Job] = [windows, results, LagWatch(bus, groups, metrics)]
+    # The archive waits for the store; records are taken meanwhile.
+    checks = [Check("bus", bus.check), Check("store", store.answered, needed=False)]
     if settings.mqtt_host is not None:
-        jobs.append(MqttDoor(settings, door, streams))
+        mqtt = MqttDoor(settings, door, streams)
+        jobs.append(mqtt)
+        # Needed: while its broker is away that door does no work, and what sensors send is held by nobody we know of.
+        checks.append(Check("mqtt", mqtt.check))
     app = create_service(
         "ingest",
         "Takes sensor records in, and archives training windows and results in the object store.",
         metrics=metrics,
         streams=streams,
         jobs=jobs,
-        # The archive waits for the store; records are taken meanwhile.
-        checks=[Check("bus", bus.check), Check("store", store.answered, needed=False)],
+        checks=checks,
         on_death=on_death,
         close=close,
     )
