@@ -50,7 +50,9 @@ README: dict[str, Typed | NotTyped] = {
     "make demo": Typed("demo-report/rolling-error.png", 900),
     "make test": NotTyped("it would run itself"),
     "make up": Typed("accepted", 600, SERVICES),
-    "curl -X POST localhost:8004/v1/jobs -H 'Content-Type: application/json' \\": Typed('"id"', 60, SERVICES),
+    "curl -X POST localhost:8004/v1/jobs -H @.run/secrets/authorization -H 'Content-Type: application/json' \\": Typed(
+        '"id"', 60, SERVICES
+    ),
     "cp compose/.env.example compose/.env && make images": NotTyped(
         "it needs a container engine; `make compose-test` runs it"
     ),
