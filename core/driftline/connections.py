@@ -113,7 +113,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._all = all_of_them
         self._own_app = self.app
         self._part: Literal["head", "body", "idle"] = "idle"
-        """What the client is about to send; idle: no request has begun."""
+        """What the client is in the midst of sending; idle: no request, or one that has come whole."""
+        self._seen: object = None
+        """The request of which that is a part."""
         self._since = self.loop.time()
         """Since when it has the next move."""
         self._unread: float | None = None
@@ -129,33 +131,25 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._overhead += len(data)
         super().data_received(data)
-        if self._part != "idle" and self._overhead > HEAD_LIMIT and not self.transport.is_closing():
-            self._answer(
-                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"found more than {HEAD_LIMIT} bytes before a body"
-            )
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._begin("head")
-        self._overhead = 0
+        cycle = self.cycle
+        if cycle is None or cycle.scope is not self.scope or cycle.more_body:
+            self._watch(len(data))
+            return
+        # It came whole, as most do.
+        self._part = "idle"
+        if not cycle.response_complete:
+            self._all.at_work(self)
 
     def on_headers_complete(self) -> None:
-        self._begin("body")
-        is_probe = self.url.partition(b"?")[0] in PROBES
-        self.app = _full if self._all.too_many and not is_probe else self._own_app
+        self.app = self._own_app
+        if self._all.too_many and self.url.partition(b"?")[0] not in PROBES:
+            self.app = _full
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._overhead -= FRAMING * len(body)
         super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        super().on_message_complete()
-        self._part = "idle"
-        if self._is_answering:
-            self._all.at_work(self)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -181,7 +175,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return "answer" if now - self._unread > bounds.body else None
         if not self._waits and not self.transport.is_closing():
             return None
-        # Before uvicorn closes an idle connection itself it may only have sent line ends, which begin no request.
+        # uvicorn itself closes an idle one, unless it has sent line ends meanwhile, which begin no request.
         allowed = {"head": bounds.head, "body": bounds.body, "idle": bounds.head + bounds.idle}[self._part]
         return self._part if now - self._since > allowed else None
 
@@ -190,7 +184,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._since = self.loop.time()
         if self._unread is not None or self.transport.is_closing():
             self.transport.abort()
-        elif self._part == "idle" or (self._is_answering and self.cycle.response_started):
+        elif self._part == "idle" or (self._part == "body" and self.cycle.response_started):
             self.transport.close()
         elif reason == "full":
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, FULL)
@@ -205,14 +199,23 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def _waits(self) -> bool:
-        """Whether the client has the next move: nothing that it asked before is still to be answered, and what it sends
-        is being read."""
-        if self._part == "body":
-            return not self.pipeline and not self.flow.read_paused
-        return not self._is_answering
+        """Whether the client has the next move: nothing that it asked before is still to be answered."""
+        return not self.pipeline if self._part == "body" else not self._is_answering
 
-    def _begin(self, part: Literal["head", "body"]) -> None:
-        self._part, self._since = part, self.loop.time()
+    def _watch(self, size: int) -> None:
+        """Notes what part of a request is still to come, and since when; `size` bytes have come now."""
+        is_body = self.cycle is not None and self.cycle.scope is self.scope
+        part: Literal["head", "body", "idle"] = "idle" if self.scope is None else "body" if is_body else "head"
+        if part != self._part or self.scope is not self._seen:
+            self._part, self._seen, self._since, self._overhead = part, self.scope, self.loop.time(), 0
+            if not self._waits:
+                self._all.at_work(self)
+            return
+        self._overhead += size
+        if self._overhead > HEAD_LIMIT and not self.transport.is_closing():
+            self._answer(
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"found more than {HEAD_LIMIT} bytes before a body"
+            )
 
     def _answer(self, status: HTTPStatus, detail: str) -> None:
         body = msgspec.json.encode({"detail": detail})
@@ -223,8 +226,15 @@ class BoundedProtocol(HttpToolsProtocol):
         )
         if self._part == "body":
             self.cycle.disconnected = True  # so that nothing is written behind it
-        self.transport.write(head.encode() + body)
+        if self._waits:
+            self.transport.write(head.encode() + body)
         self.transport.close()
 
 
-_full: ASGIApp = problem(HTTPStatus.SERVICE_UNAVAILABLE, FULL)
+def _refusing() -> ASGIApp:
+    answer = problem(HTTPStatus.SERVICE_UNAVAILABLE, FULL)
+    answer.headers["Connection"] = "close"
+    return answer
+
+
+_full = _refusing()

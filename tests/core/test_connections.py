@@ -123,6 +123,29 @@ async def test_only_a_request_that_has_begun_is_late(tmp_path: Path):
             assert await said(resting[0]) == b""
 
 
+async def test_an_answer_that_comes_before_the_body_ends_the_wait_for_it(tmp_path: Path):
+    """The connection serves on: without a token nobody waits for a body, and what still comes of it is passed over."""
+    head = b"POST /v1/records HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\n\r\n"
+    async with Started("ingest", tmp_path, SOON | {"DRIFTLINE_TOKEN": "hush"}) as service:
+        await service.readiness()
+        async with sockets(service, 2, head) as (good, silent):
+            assert b" 401 Unauthorized" in await answered(good)
+            good[1].write(b"abcdef" + SOUND + SOUND)
+            assert b" 200 OK" in await answered(good)
+            assert b" 200 OK" in await answered(good)
+            assert b" 401 Unauthorized" in await answered(silent)
+            assert await said(silent[0]) == b""
+
+
+async def test_requests_in_one_packet_are_answered_in_order_and_a_half_one_behind_them_in_time(tmp_path: Path):
+    async with Started("combiner", tmp_path, SOON) as service:
+        await service.readiness()
+        async with sockets(service, 1, SOUND + SOUND + HALF) as (socket,):
+            assert b" 200 OK" in await answered(socket)
+            assert b" 200 OK" in await answered(socket)
+            assert b" 408 Request Timeout" in await said(socket[0])
+
+
 @pytest.mark.parametrize("sent", [b"", b"\r\n"])
 async def test_a_connection_that_asks_nothing_is_closed(tmp_path: Path, sent: bytes):
     async with Started("combiner", tmp_path, SOON) as service:
@@ -168,6 +191,7 @@ async def test_live_readers_have_a_bound_of_their_own_and_the_service_is_still_l
             assert (await service.get("/metrics")).status_code == 200
             refused = await service.get("/v1/series")
             assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
+            assert refused.headers["Connection"] == "close"
         await until_counted(service, "driftline_connections 1.0")
         assert (await service.get("/v1/series")).status_code == 200
 

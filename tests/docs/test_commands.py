@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -180,3 +181,18 @@ def test_a_block_does_what_it_says(page: str, block: Block, tree: Path):
     code, said = run(block.text, tree, plan.seconds)
     assert code == 0, said
     assert plan.says in said
+
+
+def test_the_token_is_in_no_log_and_no_command_line(tree: Path):
+    _bring_services(tree)
+    folder = tree / ".run"
+    token = (folder / "secrets" / "driftline_token").read_text()
+    logs = [path for path in folder.rglob("*.log*") if path.is_file()]
+    assert {f"{name}.log" for name in ("kafka", "s3", "ingest", "inference", "combiner", "trainer")} <= {
+        path.name for path in logs
+    }
+    for path in logs:
+        assert token not in path.read_text(errors="replace"), path
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            assert token.encode() not in command.read_bytes(), command
