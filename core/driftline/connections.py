@@ -54,6 +54,8 @@ class Connections:
         self.bounds = bounds
         self._cut = cut
         self._all: MutableSet[Any] = set()
+        self._open: set[BoundedProtocol] = set()
+        """Those of them that nobody has ended: for uvicorn one is there until the loop has said that it is lost."""
         self._awaited: dict[BoundedProtocol, None] = {}
         self._sweeping = False
         count.set_function(lambda: len(self._all))
@@ -64,16 +66,17 @@ class Connections:
 
     @property
     def too_many(self) -> bool:
-        return len(self._all) > self.bounds.connections
+        return len(self._open) > self.bounds.connections
 
     def enter(self, new: "BoundedProtocol") -> None:
         """Counts a connection in, and has another one leave when there are too many."""
         self._all = new.connections
+        self._open.add(new)
         self.awaited(new)
         if self.too_many:
             late = next(iter(self._awaited))
             # When all others are at work, it may still be one that only looks after the service.
-            if late is not new or len(self._all) > self.bounds.connections + SPARE:
+            if late is not new or len(self._open) > self.bounds.connections + SPARE:
                 self.cut(late, "full")
         if not self._sweeping:
             self._sweeping = True
@@ -84,14 +87,18 @@ class Connections:
         self._awaited[connection] = None
 
     def at_work(self, connection: "BoundedProtocol") -> None:
-        """The service has the next move, or the connection is over."""
+        """The service has the next move."""
         self._awaited.pop(connection, None)
+
+    def over(self, connection: "BoundedProtocol") -> None:
+        self.at_work(connection)
+        self._open.discard(connection)
 
     def cut(self, connection: "BoundedProtocol", reason: Reason) -> None:
         self._cut.labels(reason).inc()
         if reason == "full":
             log.warning("there are more than %d connections, ending the slowest", self.bounds.connections)
-        self.at_work(connection)
+        self.over(connection)
         connection.end(reason)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -127,7 +134,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._all.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._all.at_work(self)
+        self._all.over(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -182,8 +189,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def end(self, reason: Reason) -> None:
         """Closes; where a request was begun that nobody has answered, with an answer that says why."""
         self._since = self.loop.time()
-        if self._unread is not None or self.transport.is_closing():
-            self.transport.abort()
+        if self._unread is not None or self.transport.is_closing() or (reason == "full" and self._part == "idle"):
+            self.transport.abort()  # what is not sent by now, nobody reads
         elif self._part == "idle" or (self._part == "body" and self.cycle.response_started):
             self.transport.close()
         elif reason == "full":
