@@ -84,7 +84,8 @@ class Connections:
 
     def awaited(self, connection: "BoundedProtocol") -> None:
         """The client has the next move; who has it longest comes first."""
-        self._awaited[connection] = None
+        if connection in self._open:
+            self._awaited[connection] = None
 
     def at_work(self, connection: "BoundedProtocol") -> None:
         """The service has the next move."""

@@ -86,7 +86,7 @@ async def test_thousands_of_half_open_requests_are_in_nobodys_way(tmp_path: Path
 
 
 async def test_a_body_that_trickles_is_ended_and_others_are_served_meanwhile(tmp_path: Path):
-    """The tensors' door reads a body from whoever comes; the combiner's and the trainer's read theirs the same way."""
+    """At the trainer FastAPI reads the body, elsewhere we do: the bound is below both."""
     head = b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 999\r\n\r\n"
     async with Started("trainer", tmp_path, FEW | SOON) as service:
         await service.readiness()
@@ -134,7 +134,7 @@ async def test_only_a_request_that_has_begun_is_late(tmp_path: Path):
 async def test_an_answer_that_comes_before_the_body_ends_the_wait_for_it(tmp_path: Path):
     """The connection serves on: without a token nobody waits for a body, and what still comes of it is passed over."""
     head = b"POST /v1/records HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\n\r\n"
-    async with Started("ingest", tmp_path, SOON | {"DRIFTLINE_TOKEN": "hush"}) as service:
+    async with Started("ingest", tmp_path, {"DRIFTLINE_BODY_TIMEOUT": "10", "DRIFTLINE_TOKEN": "hush"}) as service:
         await service.readiness()
         async with sockets(service, 2, head) as (good, silent):
             assert b" 401 Unauthorized" in await answered(good)
