@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import stamina
 
 STOP_S = 20.0
+LOG_S = 3.0
+ROTATION = Path(__file__).with_name("rotation.py")
 
 
 class StillRunningError(Exception):
@@ -16,22 +19,58 @@ class StillRunningError(Exception):
 
 
 def start(folder: Path, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
-    """Starts a process of its own session, its output in `folder`/NAME.log, its id in `folder`/NAME.pid."""
+    """Starts a process of its own session, its output in `folder`/NAME.log, its id in `folder`/NAME.pid.
+
+    What it says goes through a second process that keeps the log at a bounded size, and ends with the first.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    reading, writing = os.pipe()
+    try:
+        _keep_log(folder, name, reading)
+        pid = os.posix_spawnp(
+            command[0],
+            list(command),
+            {**os.environ, **(environment or {})},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, writing, 1),
+                (os.POSIX_SPAWN_DUP2, writing, 2),
+            ],
+            setsid=True,
+        )
+    finally:
+        os.close(reading)
+        os.close(writing)
+    (folder / f"{name}.pid").write_text(str(pid))
+    return pid
+
+
+def said(folder: Path, name: str) -> str:
+    """The newest log of a process that has ended, once it is whole."""
+    _log_whole(folder, name)
+    return (folder / f"{name}.log").read_text(errors="replace")
+
+
+def _keep_log(folder: Path, name: str, reading: int) -> None:
     log = str(folder / f"{name}.log")
-    pid = os.posix_spawnp(
-        command[0],
-        list(command),
-        {**os.environ, **(environment or {})},
+    pid = os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-I", "-S", str(ROTATION), log],
+        dict(os.environ),
         file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_DUP2, reading, 0),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
         setsid=True,
     )
-    (folder / f"{name}.pid").write_text(str(pid))
-    return pid
+    (folder / f"{name}.log.pid").write_text(str(pid))
+
+
+def _log_whole(folder: Path, name: str) -> None:
+    """Waits for the log of a process that has ended; one whose own children live on may say more."""
+    with suppress(StillRunningError):
+        _gone(folder, f"{name}.log", LOG_S)
 
 
 def running(folder: Path, name: str) -> int | None:
@@ -52,13 +91,19 @@ def stop(folder: Path, name: str) -> None:
     if pid is not None:
         os.kill(pid, signal.SIGTERM)
         try:
-            _gone(folder, name)
+            _gone(folder, name, STOP_S)
         except StillRunningError:
             os.kill(pid, signal.SIGKILL)
+        _log_whole(folder, name)
+    (folder / f"{name}.log.pid").unlink(missing_ok=True)
     (folder / f"{name}.pid").unlink(missing_ok=True)
 
 
-@stamina.retry(on=StillRunningError, attempts=None, timeout=STOP_S, wait_initial=0.05, wait_max=0.2, wait_jitter=0.05)
-def _gone(folder: Path, name: str) -> None:
-    if running(folder, name) is not None:
-        raise StillRunningError(name)
+def _gone(folder: Path, name: str, seconds: float) -> None:
+    """Returns when the process has ended. Raises StillRunningError after so long."""
+    for attempt in stamina.retry_context(
+        on=StillRunningError, attempts=None, timeout=seconds, wait_initial=0.05, wait_max=0.2, wait_jitter=0.05
+    ):
+        with attempt:
+            if running(folder, name) is not None:
+                raise StillRunningError(name)

@@ -15,7 +15,7 @@ import stamina
 
 from driftline import signing
 from driftline.errors import InvalidInput, Unavailable
-from driftline_cli import broker, objects, processes
+from driftline_cli import broker, objects, processes, tokens
 
 SERVICES = ("ingest", "inference", "combiner", "trainer")
 BUCKET = "driftline"
@@ -56,6 +56,7 @@ class Stack:
     """Everything lies in `folder`: data, logs and process ids. `brokers`: a Kafka that runs already.
 
     `through`: by service the ports at which it reaches the store and the others, where a link stands between them.
+    `token`: whether the services ask for a token, which is made when there is none.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Stack:
         brokers: str | None = None,
         environment: Mapping[str, str] | None = None,
         through: Mapping[str, Ports] | None = None,
+        token: bool = False,
     ) -> None:
         self.folder = folder
         self.ports = ports or Ports()
@@ -75,6 +77,7 @@ class Stack:
         self._environment = dict(environment or {})
         self._through = dict(through or {})
         self._keys = folder.absolute() / "keys"
+        self._secrets = tokens.make(folder) if token else None
         self._queues: dict[str, str] = {}
 
     def url(self, service: str) -> str:
@@ -151,6 +154,7 @@ class Stack:
             "DRIFTLINE_PAGE_SERVICES": json.dumps({name: self.url(name) for name in SERVICES}),
             **self._signing(service),
             "DRIFTLINE_CACHE": str(self.folder.absolute() / "cache"),
+            **({"DRIFTLINE_SECRETS": str(self._secrets)} if self._secrets else {}),
             **({"DRIFTLINE_STORE_QUEUE": self._queues[service]} if service in self._queues else {}),
             **self._environment,
         }
@@ -170,6 +174,6 @@ class Stack:
             async for attempt in retrying:
                 with attempt:
                     if processes.running(self.folder, service) is None:
-                        log = (self.folder / f"{service}.log").read_text(errors="replace")
-                        raise Unavailable(f"{service} ended at once; its log says: {log[-600:]}")
+                        log = processes.said(self.folder, service)[-600:]
+                        raise Unavailable(f"{service} ended at once; its log says: {log}")
                     (await client.get("/readyz")).raise_for_status()

@@ -71,6 +71,12 @@ class Metrics:
         disk.set_function(lambda: shutil.disk_usage(Path.cwd()).free)
         disk = self._gauge("disk_size_bytes", "Size of the disk that this service works on.")
         disk.set_function(lambda: shutil.disk_usage(Path.cwd()).total)
+        self.connections = self._gauge("connections", "Connections that clients hold open.")
+        self.connections_ended = self._counter(
+            "connections_ended",
+            "Connections that were ended: head, body or idle came too late, an answer was not taken off, it was full.",
+            "reason",
+        )
         self.streams = self._gauge("streams", "Streams that this service works on.")
         self.streams_refused = self._gauge("streams_refused", "Files of stream definitions that can't be used.")
         self.records = self._counter("records", "Records taken in.", "stream")
@@ -80,6 +86,9 @@ class Metrics:
         )
         self.keys = self._gauge("keys", "Keys that ingest knows of.", "stream")
         self.keys_limit = self._gauge("keys_limit", "Keys that the stream may have.", "stream")
+        self.requests_limited = self._counter(
+            "requests_limited", "Requests refused at the door since their sender had sent more than it may."
+        )
         self.records_dropped = self._counter("records_dropped", "Records dropped as already seen.", "stream", "reason")
         self.dead_letters = self._counter("dead_letters", "Messages that could not be used.", "group", "topic")
         self.messages_read = self._counter("messages_read", "Messages read from a topic.", "group", "topic")

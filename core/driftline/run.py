@@ -1,16 +1,20 @@
 """Runs one service as a process: settings, ports, app, uvicorn. Wrong settings end it with one line a mistake."""
 
+import asyncio
 import gc
 import logging
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import uvicorn
 from fastapi import FastAPI
 
+from driftline.connections import Bounds, Connections
 from driftline.errors import InvalidInput
+from driftline.hosts import OwnHosts
 from driftline.logs import configure
+from driftline.metrics import Metrics
 from driftline.settings import Settings, read_settings
 from driftline.streams import Streams
 
@@ -20,6 +24,8 @@ log = logging.getLogger(__name__)
 
 SHUTDOWN_S = 10
 """How long open requests may take to end after SIGTERM."""
+IDLE_S = 5
+"""How long a connection may rest between two requests."""
 
 
 def run(name: str, kind: type[S], build: Callable[[S, Streams], FastAPI]) -> None:
@@ -37,7 +43,10 @@ def run(name: str, kind: type[S], build: Callable[[S, Streams], FastAPI]) -> Non
     gc.collect()
     gc.freeze()
     uvicorn.run(
-        app,
+        OwnHosts(app, settings.hosts),
+        http=_connections(app, settings),
+        ws="none",
+        timeout_keep_alive=IDLE_S,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
@@ -46,6 +55,14 @@ def run(name: str, kind: type[S], build: Callable[[S, Streams], FastAPI]) -> Non
         proxy_headers=False,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
+
+
+def _connections(app: FastAPI, settings: Settings) -> type[asyncio.Protocol]:
+    """What makes the protocol of each connection: to uvicorn a class, and here something that knows them all."""
+    metrics: Metrics = app.state.metrics
+    bounds = Bounds(settings.connections, settings.head_timeout, settings.body_timeout, IDLE_S)
+    connections = Connections(bounds, metrics.connections_ended, metrics.connections)
+    return cast("type[asyncio.Protocol]", connections.protocol)
 
 
 def check_door(app: FastAPI, settings: Settings) -> None:

@@ -18,6 +18,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from driftline import stream_list
 from driftline.errors import Conflict, InvalidInput, NotFound, Unavailable
@@ -110,6 +111,7 @@ def create_service(
                 await close()
 
     app = FastAPI(title=f"Driftline {name}", description=description, version="0.1.0", lifespan=lifespan)
+    app.state.metrics = metrics
     _add_error_handlers(app)
     _add_probes(app, metrics, checks)
     if streams is not None:
@@ -175,6 +177,10 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def _unavailable(_: Request, error: Unavailable) -> JSONResponse:
         return problem(503, str(error))
 
+    @app.exception_handler(ClientDisconnect)
+    async def _gone(_: Request, __: ClientDisconnect) -> JSONResponse:
+        return problem(400, "the body did not come to its end")  # which nobody is there to read
+
     @app.exception_handler(RequestValidationError)
     async def _validation(_: Request, error: RequestValidationError) -> JSONResponse:
         errors = [
@@ -185,7 +191,9 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> JSONResponse:
-        return problem(error.status_code, str(error.detail))
+        answer = problem(error.status_code, str(error.detail))
+        answer.headers.update(error.headers or {})
+        return answer
 
     @app.exception_handler(Exception)
     async def _bug(_: Request, error: Exception) -> JSONResponse:

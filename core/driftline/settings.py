@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from driftline import contradictions
 from driftline.contradictions import shown, variable
@@ -26,6 +26,11 @@ def _sendable(token: SecretStr) -> SecretStr:
     if not text or not all("!" <= letter <= "~" for letter in text):
         raise ValueError("expected printable ASCII without spaces, as a header can hold it")
     return token
+
+
+def _listed(value: object) -> object:
+    """In the environment stands a list with commas."""
+    return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
 
 Token = Annotated[SecretStr, AfterValidator(_sendable)]
@@ -88,6 +93,16 @@ class Settings(BaseSettings):
     """Address to listen on; `0.0.0.0` for all of the machine's."""
     port: Port = 8000
     """Port to listen on; 0 takes one that is free."""
+    hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = ()
+    """Names of the public DNS by which the service is reached, with commas; `*.example.org` for all below it, `*` for
+    any. Addresses, names without a dot and those of the network at hand (`.local`, `.internal`, `.svc`) need no
+    mention."""
+    connections: int = Field(512, ge=8)
+    """Connections at once; beyond, the one that lets the service wait longest is ended."""
+    head_timeout: float = Field(10.0, gt=0)
+    """Seconds that a request's head may take, from its first byte."""
+    body_timeout: float = Field(60.0, gt=0)
+    """Seconds that a request's whole body may take, and a client to take off what it is answered."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What is logged at least."""
 

@@ -14,9 +14,9 @@ OF_SERVICES = frozenset(
         variable,
         (
             *("body_limit", "mqtt_host", "mqtt_port", "mqtt_username", "mqtt_password", "mqtt_tls", "mqtt_ca_file"),
-            *("mqtt_group", "mqtt_name", "refusals_listed"),
+            *("mqtt_group", "mqtt_name", "refusals_listed", "rate", "rate_burst"),
             *("trusted_keys", "trusted_keys_file", "allow_unsigned", "model_limit", "edge", "cache"),
-            *("page_points", "page_services", "metrics_by_key", "trainer"),
+            *("page_points", "page_services", "page_watchers", "metrics_by_key", "trainer"),
             *("data_dir", "signing_key", "signing_key_file", "versions_kept", "jobs_remembered", "retrain_interval"),
             *("retrains_per_day", "trainer_name", "trainer_lease"),
         ),

@@ -37,6 +37,11 @@ def services(request) -> dict[str, dict]:
     return json.loads(found.stdout)["services"]
 
 
+def test_the_services_answer_to_the_name_that_caddy_has(services: dict[str, dict]):
+    for name in OURS & set(services):
+        assert services[name]["environment"]["DRIFTLINE_HOSTS"] == "cloud.test"
+
+
 def test_no_part_has_more_rights_than_it_needs(services: dict[str, dict]):
     for name, service in services.items():
         assert service["cap_drop"] == ["ALL"], name

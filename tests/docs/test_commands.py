@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +51,9 @@ README: dict[str, Typed | NotTyped] = {
     "make demo": Typed("demo-report/rolling-error.png", 900),
     "make unit": NotTyped("it would run itself"),
     "make up": Typed("accepted", 600, SERVICES),
-    "curl -X POST localhost:8004/v1/jobs -H 'Content-Type: application/json' \\": Typed('"id"', 60, SERVICES),
+    "curl -X POST localhost:8004/v1/jobs -H @.run/secrets/authorization -H 'Content-Type: application/json' \\": Typed(
+        '"id"', 60, SERVICES
+    ),
     "cp compose/.env.example compose/.env && make images": NotTyped(
         "it needs a container engine; `make compose-test` runs it"
     ),
@@ -185,3 +188,18 @@ def test_a_block_does_what_it_says(page: str, block: Block, tree: Path):
     code, said = run(block.text, tree, plan.seconds)
     assert code == 0, said
     assert plan.says in said
+
+
+def test_the_token_is_in_no_log_and_no_command_line(tree: Path):
+    _bring_services(tree)
+    folder = tree / ".run"
+    token = (folder / "secrets" / "driftline_token").read_text()
+    logs = [path for path in folder.rglob("*.log*") if path.is_file()]
+    assert {f"{name}.log" for name in ("kafka", "s3", "ingest", "inference", "combiner", "trainer")} <= {
+        path.name for path in logs
+    }
+    for path in logs:
+        assert token not in path.read_text(errors="replace"), path
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            assert token.encode() not in command.read_bytes(), command

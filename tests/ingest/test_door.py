@@ -182,6 +182,34 @@ async def test_a_token_is_asked_for_where_one_is_set(bus: AwayBus, tmp_path: Pat
         assert answer.status_code == 202
 
 
+@pytest.mark.parametrize("token", [None, "s3cret"])
+async def test_who_sends_more_than_it_may_is_told_when_to_come_again(bus: AwayBus, tmp_path: Path, token: str | None):
+    app = build(bus, tmp_path, token=token, rate=0.01, rate_burst=3)
+    header = {"Authorization": f"Bearer {token}"}
+
+    def sender(address: str) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(app, client=(address, 1))
+        return httpx.AsyncClient(transport=transport, base_url="http://ingest", headers=header)
+
+    async with sender("10.0.0.1") as one, sender("10.0.0.2") as other:
+        assert (await one.post("/v1/records", json=[row(hour) for hour in range(4)])).json()["accepted"] == 4
+        refused = await one.post("/v1/records", json=row(5))
+        assert refused.status_code == 429
+        assert 90 <= int(refused.headers["Retry-After"]) <= 100
+        assert "found more rows than a sender may send" in refused.json()["detail"]
+        elsewhere = await other.post("/v1/records", json=row(5))
+        assert elsewhere.status_code == (202 if token is None else 429)
+        told = (await one.get("/metrics")).text
+        assert f"driftline_requests_limited_total {1.0 if token is None else 2.0}" in told
+
+
+async def test_broken_bodies_count_too(bus: AwayBus, tmp_path: Path):
+    app = build(bus, tmp_path, rate=0.01, rate_burst=3)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ingest") as client:
+        answers = [(await client.post("/v1/records", content=b"{", headers=JSON)).status_code for _ in range(5)]
+    assert answers == [400, 400, 400, 400, 429]
+
+
 KINDS = st.sampled_from([*PARSERS, "text/plain", ""])
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

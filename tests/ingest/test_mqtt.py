@@ -13,8 +13,10 @@ from pathlib import Path
 from time import time as wall_clock
 
 import aiomqtt
+import httpx
 import pytest
 import stamina
+from fastapi import FastAPI
 
 from driftline.definition import StreamDefinition, parse
 from driftline.errors import InvalidDefinition
@@ -24,7 +26,7 @@ from driftline.messages import RECORDS, Record
 from driftline.streams import Streams
 from driftline_cli.broker import free_port
 from driftline_ingest.app import create_app
-from driftline_ingest.mqtt import Route
+from driftline_ingest.mqtt import Route, Unreadable
 from driftline_ingest.settings import IngestSettings
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
@@ -59,6 +61,11 @@ def test_topics_and_payloads_become_rows():
         "y": "1.5",
         "x": None,
     }
+
+
+def test_a_payload_that_holds_a_name_twice_is_no_row():
+    with pytest.raises(Unreadable, match="found 'y' twice in one object"):
+        row(TANK, "plant/n1/tank", b'{"y": 1, "y": 2}')
 
 
 @pytest.mark.parametrize("mqtt", ["{topic: a, payload: csv}", "{topic: a, columns: [y]}", "{topic: a, payload: xml}"])
@@ -106,12 +113,12 @@ async def ingest(
     streams: Mapping[str, StreamDefinition] | None = None,
     clock: Callable[[], float] = wall_clock,
     **changes: object,
-) -> AsyncIterator[None]:
+) -> AsyncIterator[FastAPI]:
     settings = IngestSettings(**{"mqtt_host": "127.0.0.1", "mqtt_port": broker.port, "mqtt_name": "one"} | changes)
     store = FolderStore(folder)
     app = create_app(settings, bus, store, streams=streams or {"tank": TANK}, on_death=lambda *_: None, clock=clock)
     async with app.router.lifespan_context(app):
-        yield
+        yield app
 
 
 async def publish(broker: Broker, first: int, last: int, place: str = "tank", **access: object) -> None:
@@ -184,6 +191,34 @@ async def test_while_the_clock_is_not_set_messages_wait_at_the_broker(broker: Br
         assert sum((await bus.lag(RECORDS, "nobody")).values()) == 1
     async with ingest(broker, bus, store):
         assert await received(bus, 20) == {float(n) for n in range(20)}
+
+
+@stamina.retry(on=AssertionError, attempts=None, timeout=PATIENCE_S, wait_initial=0.1, wait_max=0.5)
+async def until_ready(app: FastAPI, mqtt: str, *, ready: bool) -> None:
+    """Once /readyz says so, and of the MQTT broker what begins as it is given."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ingest") as client:
+        answer = await client.get("/readyz")
+    assert (answer.status_code == 200) == ready
+    assert answer.json()["checks"]["mqtt"].startswith(mqtt)
+
+
+async def test_ingest_is_unready_while_its_broker_is_away_and_comes_back_by_itself(broker: Broker, tmp_path: Path):
+    bus = MemoryBus()
+    broker.stop()
+    async with ingest(broker, bus, tmp_path / "store") as app:
+        for _ in range(2):
+            await until_ready(app, f"the MQTT broker 127.0.0.1:{broker.port} is away", ready=False)
+            broker.start()
+            await until_ready(app, "ok", ready=True)
+            broker.stop()
+        broker.start()
+        await until_followed(broker, bus)
+
+
+async def test_a_service_without_an_mqtt_broker_asks_for_none(tmp_path: Path):
+    app = create_app(IngestSettings(), MemoryBus(), FolderStore(tmp_path), streams={"tank": TANK})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ingest") as client:
+        assert set((await client.get("/readyz")).json()["checks"]) == {"bus", "clock", "windows", "results", "store"}
 
 
 @pytest.mark.process

@@ -1,6 +1,9 @@
 """From bodies to rows, or to the position where they are broken."""
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from driftline_ingest.parsing import Malformed, UnknownType, parse
 
@@ -24,6 +27,22 @@ def test_csv_is_rows_of_text_and_an_empty_field_is_missing():
         ("application/json", b'{"a": }', "broken JSON: JSON is malformed: invalid character (byte 6)"),
         ("application/json", b"", "broken JSON: Input data was truncated"),
         ("application/x-ndjson", b'{"a": 1}\n{"a": \n', "broken JSON in line 2"),
+        (
+            "application/json",
+            b'{"a": 1, "a": 2}',
+            "broken JSON: found 'a' twice in one object, expected every name once",
+        ),
+        ("application/json", b'{"a" :1, "a":2}', "broken JSON: found 'a' twice"),
+        ("application/json", b'{"a": 1, "\\u0061": 2}', "broken JSON: found 'a' twice"),
+        ("application/json", b'{"b": {"a": 1, "a": 2}}', "broken JSON: found 'a' twice"),
+        ("application/json", b' [{"a": 1}, {"a": ":", "a": 2}]', "broken JSON in row 2: found 'a' twice"),
+        ("application/json", b'[{"a": 1}, [{"a": 1, "a": 2}]]', "broken JSON in row 2: found 'a' twice"),
+        ("application/x-ndjson", b'{"a": 1}\n\n{"a": 1, "a": 2}', "broken JSON in line 3: found 'a' twice"),
+        (
+            "text/csv",
+            b"a,b,a\n1,2,3\n",
+            "broken CSV in line 1: found 'a' twice in the header, expected every name once",
+        ),
         ("text/csv", b"a,b\n1,2\n1,2,3\n", "broken CSV in line 3: found 3 fields, expected 2 as in the header"),
         ("text/csv", b'a,b\n1,"2\n', "broken CSV in line 2: unexpected end of data"),
         ("text/csv", b"a\n\xff\n", "broken CSV: found no UTF-8 at byte 2"),
@@ -43,3 +62,24 @@ def test_an_unknown_type_is_told_the_known_ones():
 def test_depth_is_no_way_in():
     with pytest.raises(Malformed):
         parse("application/json", b"[" * 100_000)
+
+
+TEXTS = st.text(st.sampled_from('a": \\,{}'), max_size=4)
+PAIRS = st.lists(st.tuples(TEXTS, st.none() | TEXTS | st.dictionaries(TEXTS, TEXTS, max_size=2)), max_size=4)
+
+
+@given(st.lists(PAIRS, min_size=1, max_size=3), st.sampled_from([":", ": ", " :", "\n:"]), st.booleans())
+def test_an_object_is_refused_exactly_where_a_name_stands_twice(rows: list[list], colon: str, lines: bool):  # noqa: FBT001
+    """Whatever the names and values look like: the shortcut that most bodies take is never wrong."""
+    written = [",".join(f"{_json(name)}{colon}{_json(value)}" for name, value in row).join("{}") for row in rows]
+    body = ("\n" if lines else ",").join(line.replace("\n", " ") for line in written)
+    kind, body = ("application/x-ndjson", body) if lines else ("application/json", f"[{body}]")
+    if any(len(dict(row)) != len(row) for row in rows):
+        with pytest.raises(Malformed, match="twice"):
+            parse(kind, body.encode())
+    else:
+        assert parse(kind, body.encode()) == [dict(row) for row in rows]
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

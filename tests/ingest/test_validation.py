@@ -63,7 +63,23 @@ def test_a_row_that_is_no_object_is_refused():
 
 def test_text_is_a_number_only_where_numbers_are_written_as_text():
     assert check(GOOD | {"y": "1.5"}, text=True).values["y"] == 1.5
-    for wrong in ("nan", "inf", "1,5", "x"):
+    assert check(GOOD | {"y": " +1.5e-1 "}, text=True).values["y"] == 0.15
+    for wrong in (
+        "nan",
+        "inf",
+        "-Infinity",
+        "1,5",
+        "x",
+        "1_0",
+        "\uff11\uff12",
+        "٣",
+        "1\n",
+        "\x1f1",
+        "\u20031",
+        "0x10",
+        "1e400",
+        "1 0",
+    ):
         assert isinstance(check(GOOD | {"y": wrong}, text=True), Refusal)
 
 

@@ -9,13 +9,13 @@ import typer
 
 from driftline_cli.commands.plainly import console, plainly
 from driftline_cli.stack import SERVICES, Ports, Stack
+from driftline_cli.tokens import HEADER_FILE, PLACE, RUN
 
 app = typer.Typer(
     help="The services as processes of this machine, on a real Kafka, without Docker.", no_args_is_help=True
 )
 Folder = Annotated[Path, typer.Option(help="Where data, logs and process ids lie.")]
 Streams = Annotated[Path, typer.Option(help="Folder of stream definitions.")]
-RUN = Path(".run")
 STREAMS = Path("streams")
 
 
@@ -38,12 +38,15 @@ def up(folder: Folder = RUN, streams: Streams = STREAMS) -> None:
     Example: driftline local up --streams streams
     """
     with plainly():
-        stack = Stack(folder, streams)
+        stack = Stack(folder, streams, token=True)
         with console.status("starting Kafka, the object store and four services"):
             asyncio.run(stack.up())
         for service in SERVICES:
             console.print(f"{service}: {stack.url(service)}/docs")
         console.print(f"logs: {folder}")
+        console.print(
+            f"what changes something needs the token: curl -H @{folder / PLACE / HEADER_FILE}", soft_wrap=True
+        )
 
 
 @app.command()

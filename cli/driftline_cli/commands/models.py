@@ -23,6 +23,7 @@ from driftline.settings import Settings, read_settings
 from driftline.signing import Sealed, unseal
 from driftline.store import Store
 from driftline.version_files import MANIFEST_LIMIT, file_of, find
+from driftline_cli import tokens
 from driftline_cli.commands.plainly import console, plainly
 from driftline_inference.settings import InferenceSettings
 from driftline_trainer.importing import Meaning, import_model
@@ -182,8 +183,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _ask(url: str, method: str, path: str, *, token: str | None = None, json: Any = None) -> Any:
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT_S) as client:
+    async with httpx.AsyncClient(base_url=url, headers=tokens.headers(url, token), timeout=TIMEOUT_S) as client:
         answer = await client.request(method, path, json=json)
     if answer.is_error:
         # Only what is away may succeed later.

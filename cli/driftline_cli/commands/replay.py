@@ -8,7 +8,7 @@ import httpx
 import typer
 
 from driftline import definition, tables
-from driftline_cli import drifts
+from driftline_cli import drifts, tokens
 from driftline_cli.commands.options import INGEST, DataFile, Seed, StreamFile
 from driftline_cli.commands.plainly import WRONG, console, plainly
 from driftline_cli.progress import bars
@@ -58,9 +58,8 @@ async def _replay(
     pace: float | None,
     token: str | None,
 ) -> Receipt:
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
     total, done = Receipt(), 0
-    async with httpx.AsyncClient(base_url=to, headers=headers, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=to, headers=tokens.headers(to, token), timeout=30) as client:
         with bars(console) as progress:
             async for receipt in replayed(client, stream, rows, rate=rate, recorded_pace=pace):
                 total += receipt

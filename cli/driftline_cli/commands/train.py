@@ -11,6 +11,7 @@ import typer
 from driftline import definition
 from driftline.ports import open_store
 from driftline.settings import Settings, read_settings
+from driftline_cli import tokens
 from driftline_cli import training as trainings
 from driftline_cli.commands.options import TRAINER, StreamFile, TrainerAt
 from driftline_cli.commands.plainly import WRONG, console, plainly
@@ -49,13 +50,12 @@ def train(
 async def _train(
     stream: definition.StreamDefinition, history: Path | None, member: str, url: str, token: str | None
 ) -> dict[str, Any]:
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
     with waiting(console) as tell:
         key = None
         if history is not None:
             tell(f"uploading {history.name}")
             key = await _upload(stream, history)
-        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=url, headers=tokens.headers(url, token), timeout=30) as client:
             job = await trainings.ask(client, stream.name, member, key)
             async for state in trainings.follow(client, job["id"]):
                 tell(f"{member} model of {stream.name}: {state['state']}")

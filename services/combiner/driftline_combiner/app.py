@@ -107,6 +107,7 @@ def create_app(
     )
     app.include_router(routes(lanes))
     if settings.page_points:
-        app.include_router(dashboard.routes(streams, feed, Overview(settings.page_services, asking)))
+        overview = Overview(settings.page_services, asking)
+        app.include_router(dashboard.routes(streams, feed, overview, settings.page_watchers))
         app.mount("/assets", dashboard.assets())
     return app

@@ -1,6 +1,7 @@
 """The dashboard and what it reads: `/`, `/v1/live`, `/v1/series` and `/v1/overview`. Nothing here changes anything."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,9 +10,10 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, Field
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from driftline.definition import StreamDefinition
-from driftline.errors import NotFound
+from driftline.errors import NotFound, Unavailable
 from driftline_combiner.feed import LATEST_ALERTS, PageFeed
 from driftline_combiner.overview import Overview
 
@@ -65,8 +67,43 @@ def assets() -> StaticFiles:
     return StaticFiles(directory=PAGE)
 
 
-def routes(streams: Mapping[str, StreamDefinition], feed: PageFeed, overview: Overview) -> APIRouter:
+class Watchers:
+    """Answers that never end, which would leave no connection for others if there were any number of them."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._now = 0
+
+    def answer(self, events: AsyncIterator[bytes]) -> StreamingResponse:
+        """Raises Unavailable when there are as many as may be."""
+        if self._now >= self._limit:
+            raise Unavailable(f"found {self._now} readers of /v1/live, expected at most as many; try again later")
+        return _Watched(self, events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        self._now += 1
+        try:
+            yield
+        finally:
+            self._now -= 1
+
+
+class _Watched(StreamingResponse):
+    def __init__(self, watchers: Watchers, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self._watchers = watchers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._watchers.counted():
+            await super().__call__(scope, receive, send)
+
+
+def routes(
+    streams: Mapping[str, StreamDefinition], feed: PageFeed, overview: Overview, watchers_limit: int
+) -> APIRouter:
     router = APIRouter(tags=["dashboard"])
+    watchers = Watchers(watchers_limit)
 
     @router.get("/", include_in_schema=False)
     async def page() -> FileResponse:
@@ -103,7 +140,7 @@ def routes(streams: Mapping[str, StreamDefinition], feed: PageFeed, overview: Ov
         description="Server-sent events: `blend` and `alert`, each as on its topic. First what is remembered, then "
         "news; a reader that comes again with `Last-Event-ID` gets what it missed.",
         response_class=StreamingResponse,
-        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}, 404: {}},
+        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}, 404: {}, 503: {}},
     )
     async def live(
         stream: Annotated[str, Query(examples=["outdoor-temperature"])],
@@ -114,8 +151,6 @@ def routes(streams: Mapping[str, StreamDefinition], feed: PageFeed, overview: Ov
         if stream not in streams:
             raise NotFound(f"found no stream {stream!r}, expected one of {sorted(streams)}")
         resumed = int(last_event_id) if last_event_id and last_event_id.isdecimal() else after
-        return StreamingResponse(
-            feed.watch(stream, key, resumed), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-        )
+        return watchers.answer(feed.watch(stream, key, resumed))
 
     return router

@@ -25,6 +25,8 @@ class CombinerSettings(Settings):
     0 does without the dashboard."""
     page_services: Annotated[dict[str, str], NoDecode, BeforeValidator(_parsed)] = Field(default_factory=dict)
     """By name the URLs of the services whose health and models the dashboard shows, as JSON."""
+    page_watchers: int = Field(100, ge=1)
+    """Readers at once of what comes live, such as open dashboards."""
     metrics_by_key: bool = False
     """Whether errors and weights of single series are told to Prometheus, too: of the first hundred keys, in order, of
     each stream."""

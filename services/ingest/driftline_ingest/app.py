@@ -78,22 +78,26 @@ def create_app(
     believed = BelievedClock(clock)
     door = Door(settings, bus, streams, census, metrics, believed)
     jobs: list[Job] = [edge, windows, results, LagWatch(bus, groups, metrics)]
+    # The archive waits for the store; records are taken meanwhile.
+    checks = [
+        Check("bus", bus.check),
+        Check("clock", believed.check),
+        Check("windows", windows.check, needed=False),
+        Check("results", results.check, needed=False),
+        Check("store", store.answered, needed=False),
+    ]
     if settings.mqtt_host is not None:
-        jobs.append(MqttDoor(settings, door, streams))
+        mqtt = MqttDoor(settings, door, streams)
+        jobs.append(mqtt)
+        # Needed: while its broker is away that door does no work, and what sensors send is held by nobody we know of.
+        checks.append(Check("mqtt", mqtt.check))
     app = create_service(
         "ingest",
         "Takes sensor records in, and archives training windows and results in the object store.",
         metrics=metrics,
         streams=streams,
         jobs=jobs,
-        # The archive waits for the store; records are taken meanwhile.
-        checks=[
-            Check("bus", bus.check),
-            Check("clock", believed.check),
-            Check("windows", windows.check, needed=False),
-            Check("results", results.check, needed=False),
-            Check("store", store.answered, needed=False),
-        ],
+        checks=checks,
         on_death=on_death,
         close=close,
     )

@@ -18,6 +18,7 @@ from driftline.metrics import Metrics
 from driftline.openapi import Problem
 from driftline.streams import PerStream, Streams
 from driftline_ingest.census import Census
+from driftline_ingest.limiter import Limiter
 from driftline_ingest.parsing import PARSERS, TEXT_ONLY, Malformed, UnknownType, parse
 from driftline_ingest.seen import Seen
 from driftline_ingest.settings import IngestSettings
@@ -94,6 +95,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "The token is missing or wrong."},
     413: {"model": Problem, "description": "The body is too large."},
     415: {"model": Problem, "description": "The content type is unknown."},
+    429: {"model": Problem, "description": "Its sender has sent more than it may: send it again after `Retry-After`."},
     422: {
         "model": Receipt | Problem,
         "description": "Every row was refused, or the stream is unknown (then a `detail`).",
@@ -123,7 +125,7 @@ class Door:
         self._validators = PerStream(streams, Validator)
         self._seen = Seen(streams)
         self._census = census
-        self._metrics = metrics
+        self.metrics = metrics
         self._clock = clock
 
     async def stream(self, name: str | None) -> str:
@@ -152,7 +154,7 @@ class Door:
 
     def refused(self, stream: str) -> None:
         """Counts a row that could not even be read."""
-        self._metrics.records_refused.labels(stream).inc()
+        self.metrics.records_refused.labels(stream).inc()
 
     async def take_rows(self, stream: str, rows: Sequence[object], *, text: bool) -> tuple[Receipt, bool]:
         """The same for rows that were read already. text: numbers are written as text. Raises Unavailable."""
@@ -165,10 +167,10 @@ class Door:
         if sifted.fresh:
             await self._bus.publish(RECORDS, sifted.fresh)
         self._seen.remember(sifted.fresh)
-        self._metrics.records.labels(stream).inc(len(sifted.fresh))
-        self._metrics.records_refused.labels(stream).inc(len(refusals))
-        self._metrics.records_dropped.labels(stream, "repeated").inc(sifted.repeated)
-        self._metrics.records_dropped.labels(stream, "out_of_order").inc(sifted.out_of_order)
+        self.metrics.records.labels(stream).inc(len(sifted.fresh))
+        self.metrics.records_refused.labels(stream).inc(len(refusals))
+        self.metrics.records_dropped.labels(stream, "repeated").inc(sifted.repeated)
+        self.metrics.records_dropped.labels(stream, "out_of_order").inc(sifted.out_of_order)
         listed = refusals[: self._settings.refusals_listed]
         receipt = Receipt(
             accepted=len(sifted.fresh),
@@ -194,8 +196,13 @@ class Door:
             for number, row in enumerate(rows, 1)
             if number not in refused and isinstance(row, dict) and str(row.get(column)) in beyond
         ]
-        self._metrics.keys_refused.labels(stream).inc(len(refusals))
+        self.metrics.keys_refused.labels(stream).inc(len(refusals))
         return [record for record in records if record.key not in beyond], refusals
+
+
+def rows_of(receipt: Receipt) -> int:
+    """Rows that a receipt is about."""
+    return receipt.accepted + receipt.repeated + receipt.out_of_order + receipt.refused_total
 
 
 def _refused(refusal: Refusal) -> RefusedRow:
@@ -213,6 +220,7 @@ class DirectRoute(APIRoute):
 def routes(door: Door, settings: IngestSettings) -> APIRouter:
     router = APIRouter(tags=["records"], route_class=DirectRoute)
     authorised = bearer(settings.token)
+    limiter = Limiter(settings, door.metrics.requests_limited)
 
     @router.post(
         "/v1/records",
@@ -224,6 +232,7 @@ def routes(door: Door, settings: IngestSettings) -> APIRouter:
     )
     async def take(request: Request) -> Response:
         await authorised(request)
+        limiter.admit(request)
         name = await door.stream(request.query_params.get("stream"))
         body = await read_body(request, settings.body_limit)
         try:
@@ -232,6 +241,7 @@ def routes(door: Door, settings: IngestSettings) -> APIRouter:
             raise HTTPException(415, str(error)) from error
         except Malformed as error:
             raise HTTPException(400, str(error)) from error
+        limiter.count(request, rows_of(receipt))
         return Response(
             receipt.model_dump_json(exclude_none=True), 202 if taken else 422, media_type="application/json"
         )

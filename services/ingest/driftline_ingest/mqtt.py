@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import aiomqtt
-import msgspec
 import stamina
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -23,6 +22,7 @@ from driftline.definition import Mqtt, StreamDefinition
 from driftline.errors import Unavailable
 from driftline.streams import Streams
 from driftline_ingest.door import Door
+from driftline_ingest.parsing import UNREADABLE, decode
 from driftline_ingest.settings import IngestSettings
 
 log = logging.getLogger(__name__)
@@ -68,8 +68,8 @@ class Route:
             if self.mapping.payload == "csv":
                 fields = payload.decode().strip().split(self.mapping.separator)
                 return {name: field or None for name, field in zip(self.mapping.columns, fields, strict=True)}
-            found = msgspec.json.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+            found = decode(payload)
+        except (*UNREADABLE, ValueError) as error:
             raise Unreadable(f"expected {self.mapping.payload}: {error}") from error
         if self.mapping.payload == "number":
             return {self.stream.target: found}
@@ -89,6 +89,8 @@ class MqttDoor:
         self._routes: list[Route] = []
         self._following: asyncio.Task[None] | None = None
         self._stopping = False
+        self._missing = "the MQTT broker has not answered yet"
+        """Why nothing is followed now; empty while it is."""
         for stream in streams.values():
             self._add(stream)
         streams.on_new(self._add)
@@ -98,6 +100,11 @@ class MqttDoor:
         if stream.mqtt is not None:
             self._routes.append(Route.of(stream, stream.mqtt))
             self._end()
+
+    async def check(self) -> None:
+        """Raises Unavailable while nothing is followed."""
+        if self._missing:
+            raise Unavailable(self._missing)
 
     async def run(self) -> None:
         while not self._stopping:
@@ -120,7 +127,8 @@ class MqttDoor:
             await self._session()
         except aiomqtt.MqttError as error:
             broker = f"{self._settings.mqtt_host}:{self._settings.mqtt_port}"
-            log.warning("the MQTT broker %s is away or does not let this door in: %s", broker, error)
+            self._missing = f"the MQTT broker {broker} is away or does not let this door in: {error}"
+            log.warning(self._missing)
             raise
 
     async def _session(self) -> None:
@@ -131,6 +139,7 @@ class MqttDoor:
         async with client:
             for route in self._routes:
                 await client.subscribe(f"$share/{self._settings.mqtt_group}/{route.filter}", qos=1)
+            self._missing = ""
             log.info("following MQTT", extra={"filters": [route.filter for route in self._routes]})
             async with aclosing(_batches(client)) as batches:
                 async for batch in batches:

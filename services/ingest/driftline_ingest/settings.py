@@ -15,6 +15,11 @@ class IngestSettings(Settings):
     port: Port = 8001
     body_limit: int = Field(8 * 1024 * 1024, ge=1)
     """Bytes of one request at most."""
+    rate: float | None = Field(None, gt=0)
+    """Rows a second that a sender may send by HTTP: who has the token, or an address where none is asked for; without
+    it as many as it likes."""
+    rate_burst: int = Field(10_000, ge=1)
+    """Rows that a sender may send at once beside its rate."""
     mqtt_host: str | None = None
     """The MQTT broker whose topics definitions name; without it there is no MQTT door."""
     mqtt_port: int = Field(1883, ge=1, le=65535)

@@ -115,6 +115,9 @@ def _number(name: str, value: object, *, text: bool) -> float:
     expected = f"a number between -{LARGEST:g} and {LARGEST:g}, or null for a missing value"
     if isinstance(value, bool) or not isinstance(value, (int, float, str)) or (isinstance(value, str) and not text):
         raise _Wrong(name, value, expected)
+    # Python takes 1_0, digits of other scripts and line breaks around a number, too; nobody else does.
+    if isinstance(value, str) and ("_" in value or not value.isascii() or not value.isprintable()):
+        raise _Wrong(name, value, expected)
     try:
         number = float(value)
     except (ValueError, OverflowError):
