@@ -118,6 +118,18 @@ def test_the_totals_are_the_sum_over_all_series_whatever_has_happened(
             assert_totals(played.lane)
 
 
+def test_a_truth_that_came_late_is_in_the_totals():
+    lane = new_lane()
+    for t in range(4):
+        lane.work([forecast(key, t, None if t == 3 else float(t)) for key in KEYS])
+    before = lane.sums().scored.sum()
+    late = forecast(KEYS[0], 3, 7.0)
+    assert lane.awaits(late)
+    lane.complete(late)
+    assert lane.sums().scored.sum() > before
+    assert_totals(lane)
+
+
 def test_many_restored_series_are_all_in_the_totals():
     old, new = new_lane(), new_lane()
     for t in range(6):
