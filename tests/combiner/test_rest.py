@@ -45,7 +45,7 @@ async def pages(client: httpx.AsyncClient, **asked: str | int) -> list[list[tupl
         found.append([(each["stream"], each["key"]) for each in answer.raise_for_status().json()])
         if "next" not in answer.links:
             return found
-        answer = await client.get(answer.links["next"]["url"])
+        answer = await client.get(answer.url.join(answer.links["next"]["url"]))
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 100, 133, LARGEST_PAGE])

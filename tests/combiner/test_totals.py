@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from driftline.definition import parse
 from driftline.messages import Forecast
+from driftline_combiner import totals
 from driftline_combiner.ledger import PUBLISHED
 from driftline_combiner.rest import stream_scores
 from driftline_combiner.scores import scores
@@ -102,15 +103,31 @@ WHAT = st.sampled_from(
 STEPS = st.lists(st.tuples(WHAT, NAMES, st.none() | st.floats(-1e3, 1e3)), max_size=30)
 
 
-@given(STEPS)
-@settings(max_examples=25, deadline=None)
+@given(STEPS, st.sampled_from([1, 3, ANEW]))
+@settings(max_examples=40, deadline=None)
 def test_the_totals_are_the_sum_over_all_series_whatever_has_happened(
     steps: list[tuple[Callable[[Played, list[str], float | None], None], list[str], float | None]],
+    anew: int,
 ):
+    """anew: with few of them, most of what is told is what the changes have added up to."""
     played = Played()
-    for happens, keys, y in steps:
-        happens(played, keys, y)
-        assert_totals(played.lane)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(totals, "ANEW", anew)
+        for happens, keys, y in steps:
+            happens(played, keys, y)
+            assert_totals(played.lane)
+
+
+def test_a_truth_that_came_late_is_in_the_totals():
+    lane = new_lane()
+    for t in range(4):
+        lane.work([forecast(key, t, None if t == 3 else float(t)) for key in KEYS])
+    before = lane.sums().scored.sum()
+    late = forecast(KEYS[0], 3, 7.0)
+    assert lane.awaits(late)
+    lane.complete(late)
+    assert lane.sums().scored.sum() > before
+    assert_totals(lane)
 
 
 def test_many_restored_series_are_all_in_the_totals():

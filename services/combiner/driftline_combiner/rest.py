@@ -98,10 +98,10 @@ class BlendAnswer(BaseModel):
 
 
 NEXT = {
-    "description": '`<...>; rel="next"`: the same question for the series behind these. Missing on the last page.',
+    "description": '`<...>; rel="next"`: the next page, relative to this one. Missing on the last.',
     "required": False,
     "schema": {"type": "string"},
-    "example": '</v1/weights?limit=100&after=outdoor-temperature%2FR80711>; rel="next"',
+    "example": '<?limit=100&after=outdoor-temperature%2FR80711>; rel="next"',
 }
 
 Stream = Annotated[str, Path(description="a stream's name", examples=["outdoor-temperature"])]
@@ -167,7 +167,7 @@ def _series(lanes: Mapping[str, BlendLane], key: str | None, after: str | None) 
 
 def _next(stream: str | None, key: str | None, limit: int, last: Series) -> str:
     asked = {"stream": stream, "key": key, "limit": limit, "after": "/".join(last)}
-    return f'</v1/weights?{urlencode({name: value for name, value in asked.items() if value is not None})}>; rel="next"'
+    return f'<?{urlencode({name: value for name, value in asked.items() if value is not None})}>; rel="next"'
 
 
 async def _written(lanes: Mapping[str, BlendLane], page: list[Series]) -> bytes:

@@ -34,7 +34,7 @@ from driftline_combiner.weights import Mask
 
 OUT: Topic[Any] = BLENDS
 ALARM: Topic[Any] = ALERTS
-PACK, UNPACK = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(Blend)
+PACK, UNPACK = msgspec.msgpack.Encoder(enc_hook=float), msgspec.msgpack.Decoder(Blend)
 TAKEN_UP = 256
 """Restored series that are put into the sums over all series at once: far cheaper than one by one."""
 
