@@ -35,7 +35,7 @@ async def answering(*answers: tuple[str, int]) -> tuple[asyncio.Server, str]:
         # Who is answered before he was told to go on does not send the body.
         await reader.readuntil(b"\r\n\r\n")
         code, status = left.pop(0) if len(left) > 1 else left[0]
-        body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+        body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode() if code else b""
         lines = [f"HTTP/1.1 {status} so", "Content-Type: application/xml", 'ETag: "e"', f"Content-Length: {len(body)}"]
         writer.write("\r\n".join([*lines, "Connection: close", "\r\n"]).encode() + body)
         await writer.drain()
