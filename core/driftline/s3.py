@@ -27,7 +27,9 @@ log = logging.getLogger(__name__)
 
 NOT_MODIFIED = 304
 MISSING = {"NoSuchKey", "404", "NotFound"}
-LOST = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
+LOST = {"PreconditionFailed", "412"}
+UNDER_WAY = {"ConditionalRequestConflict", "409"}
+"""Another put of the same object has not ended yet, and nobody knows whether it will succeed."""
 NEVER = {
     *("KeyTooLongError", "KeyTooLong", "InvalidURI", "InvalidObjectName", "EntityTooLarge"),
     *("XMinioInvalidObjectName", "XMinioInvalidResourceName"),
@@ -54,6 +56,10 @@ class S3Settings:
     queue: str | None = None
     """URL of an SQS queue that brings the bucket's events."""
     timeout: float = 5.0
+
+
+class _UnderWayError(Exception):
+    """S3's way to say that another put must end first."""
 
 
 class S3Store:
@@ -83,13 +89,19 @@ class S3Store:
         condition = {"IfNoneMatch": "*"} if if_absent else {"IfMatch": f'"{if_match}"'} if if_match else {}
         if (reason := object_names.refusal(self._settings.prefix + key)) is not None:
             raise Unstorable(reason)
-        s3 = await self._client("s3")
         try:
-            with self._answering(key):
-                return _etag(await s3.put_object(**self._place(key), Body=body, **condition))
+            return await self._put(key, body, condition)
         except NotFound as error:
             # A condition on an object that is not there is lost, too.
             raise Conflict(f"{key}: found nothing, expected etag {if_match}") from error
+        except _UnderWayError as error:
+            raise StoreUnavailable(f"{key}: another one is still putting it there") from error
+
+    @stamina.retry(on=_UnderWayError, attempts=8, timeout=None, wait_initial=0.05, wait_max=1.0)
+    async def _put(self, key: str, body: bytes, condition: dict[str, str]) -> str:
+        s3 = await self._client("s3")
+        with self._answering(key):
+            return _etag(await s3.put_object(**self._place(key), Body=body, **condition))
 
     async def delete(self, key: str) -> None:
         s3 = await self._client("s3")
@@ -175,8 +187,10 @@ class S3Store:
                 raise NotFound(f"no object {key}") from error
             if code in NEVER:
                 raise Unstorable(
-                    f"{key}: the store answered {status} {code}, expected it to take such a name"
+                    f"{key}: the store answered {status} {code}, expected it to take the object"
                 ) from error
+            if code in UNDER_WAY:
+                raise _UnderWayError from error
             if code in LOST:
                 raise Conflict(f"{key}: another one was there first") from error
             if wrong := _wrong_clock(error.response, self._clock()):

@@ -129,7 +129,7 @@ async def test_a_window_that_is_written_again_after_a_restart_is_the_same_one(tm
 @pytest.mark.kafka
 async def test_on_kafka_services_of_one_edge_write_under_one_id(brokers: str, tmp_path: Path):
     store = FolderStore(tmp_path)
-    settings = KafkaSettings(brokers, partitions=2)
+    settings = KafkaSettings(brokers)  # the records' topic is shared with other tests
     stream = STREAM.model_copy(update={"name": "edges-on-kafka"})
     async with ingest(KafkaBus(settings), store, stream) as one, ingest(KafkaBus(settings), store, stream) as other:
         await take(one, rows("k", range(4), 1.0))

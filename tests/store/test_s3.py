@@ -3,13 +3,13 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
-from driftline.errors import StoreUnavailable, TooLarge, Unstorable
+from driftline.errors import Conflict, StoreUnavailable, TooLarge, Unstorable
 from driftline.s3 import S3Settings, S3Store
 from driftline_cli import broker, objects
 from tests.s3_server import S3Server
@@ -42,18 +42,21 @@ async def test_a_watch_wakes_by_event_long_before_the_poll(s3_server: S3Server):
     await store.close()
 
 
-async def answering(code: str, status: int) -> tuple[asyncio.Server, str]:
-    """A server that refuses whatever it is asked; its address."""
-    body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
-    head = f"HTTP/1.1 {status} no\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n"
+async def answering(*answers: tuple[str, int]) -> tuple[asyncio.Server, str]:
+    """A server that gives these answers, the last again and again; its address."""
+    left = list(answers)
 
-    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Who is answered before he was told to go on does not send the body.
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(f"{head}Connection: close\r\n\r\n".encode() + body)
+        code, status = left.pop(0) if len(left) > 1 else left[0]
+        body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode() if code else b""
+        lines = [f"HTTP/1.1 {status} so", "Content-Type: application/xml", 'ETag: "e"', f"Content-Length: {len(body)}"]
+        writer.write("\r\n".join([*lines, "Connection: close", "\r\n"]).encode() + body)
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
     return server, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
@@ -72,10 +75,29 @@ async def answering(code: str, status: int) -> tuple[asyncio.Server, str]:
 async def test_what_no_retry_mends_is_told_apart_from_what_one_may(
     s3_server: S3Server, code: str, status: int, expected: type[Exception]
 ):
-    server, address = await answering(code, status)
+    server, address = await answering((code, status))
     store = S3Store(S3Settings("bucket", endpoint=address, timeout=2.0))
     try:
         with pytest.raises(expected, match=code):
+            await store.put("windows/s/k/w", b"one", if_absent=True)
+    finally:
+        await store.close()
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ([("ConditionalRequestConflict", 409), ("", 200)], None),
+        ([("ConditionalRequestConflict", 409), ("PreconditionFailed", 412)], Conflict),
+        ([("ConditionalRequestConflict", 409)], StoreUnavailable),
+    ],
+)
+async def test_whether_another_s_put_succeeds_is_waited_for(s3_server: S3Server, answers, expected):
+    server, address = await answering(*answers)
+    store = S3Store(S3Settings("bucket", endpoint=address, timeout=2.0))
+    try:
+        with pytest.raises(expected) if expected else nullcontext():
             await store.put("windows/s/k/w", b"one", if_absent=True)
     finally:
         await store.close()

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from driftline import manifest as manifests
-from driftline.errors import NotFound, RefusedModel, StoreUnavailable
+from driftline.errors import NotFound, RefusedModel, StoreUnavailable, Unstorable
 from driftline.folder import FolderStore
 from driftline.manifest import Usage
 from driftline.version_files import find
@@ -62,7 +62,7 @@ class Cache:
         stream, member, kind = what
         try:
             await write()
-        except StoreUnavailable as error:
+        except (StoreUnavailable, Unstorable) as error:
             if what not in self._undone:
                 log.warning("%s not cached: %s", kind, error, extra={"stream": stream, "member": member})
             self._undone[what] = write
