@@ -189,7 +189,7 @@ async def test_one_bad_window_stops_neither_retraining_nor_batch_training(tmp_pa
     await store.put("history/outdoor-temperature/bad.parquet", b"bad")
     settings = TrainerSettings(store=str(tmp_path), data_dir=tmp_path, store_poll=3600, retrain_interval=0)
     trainer = Trainer(settings, store, {quick.name: quick}, Metrics())
-    async with working(trainer), asyncio.timeout(PATIENCE_S):
+    async with working(trainer), asyncio.timeout(4 * PATIENCE_S):
         batch = await trainer.wait((await trainer.submit(quick.name, "batch")).id)
         assert (batch.state, batch.reason) == ("published", None)
         await archive(store, quick, rows.take(slice(8000, 9700)))
@@ -216,7 +216,7 @@ async def test_nothing_but_bad_windows_is_refused_and_not_tried_again(tmp_path, 
     await store.put(HISTORY, tables.encode(rows.take(slice(0, 4000)), quick))
     settings = TrainerSettings(store=str(tmp_path), data_dir=tmp_path, store_poll=3600, retrain_interval=0)
     trainer = Trainer(settings, store, {quick.name: quick}, Metrics())
-    async with working(trainer), asyncio.timeout(PATIENCE_S):
+    async with working(trainer), asyncio.timeout(4 * PATIENCE_S):
         await trainer.wait((await trainer.submit(quick.name, "batch", HISTORY)).id)
         for n in range(12):
             await store.put(f"windows/{quick.name}/{KEY}/{by_offset(100 * n)}", b"bad")
