@@ -18,7 +18,10 @@ OF_SERVICES = frozenset(
             *("trusted_keys", "trusted_keys_file", "allow_unsigned", "model_limit", "edge", "cache"),
             *("page_points", "page_services", "page_watchers", "metrics_by_key", "trainer"),
             *("data_dir", "signing_key", "signing_key_file", "versions_kept", "jobs_remembered", "retrain_interval"),
-            *("retrains_per_day", "trainer_name", "trainer_lease"),
+            *("retrains_per_day", "trainer_name", "trainer_lease", "training_rows"),
+            *("window_bytes", "history_bytes", "unpacking_memory", "unpacking_seconds"),
+            *("file_rows", "file_row_groups", "file_columns", "file_unpacked", "file_keys", "file_key_length"),
+            "file_line",
         ),
     )
 )

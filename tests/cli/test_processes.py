@@ -7,6 +7,8 @@ import pytest
 
 from driftline_cli import processes, rotation
 
+pytestmark = pytest.mark.process
+
 
 def test_a_log_holds_all_that_a_process_said_when_it_has_ended(tmp_path: Path):
     code = "import os, sys; print('out'); sys.stdout.flush(); os.write(2, b'err\\nno line end')"

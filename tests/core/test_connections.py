@@ -18,6 +18,8 @@ SOUND = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 FEW = {"DRIFTLINE_CONNECTIONS": str(LIMIT)}
 SOON = {"DRIFTLINE_HEAD_TIMEOUT": "1", "DRIFTLINE_BODY_TIMEOUT": "1"}
 
+pytestmark = pytest.mark.process
+
 Socket = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 

@@ -41,6 +41,7 @@ def test_names_of_the_public_dns_are_answered_where_they_are_listed():
     assert is_own("anything.example", ("*",))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("service", ["ingest", "inference", "combiner", "trainer"])
 async def test_a_service_answers_to_its_own_names_alone(service: str, tmp_path: Path):
     async with Started(service, tmp_path, {"DRIFTLINE_HOSTS": "cloud.example.org, *.example.net"}) as started:

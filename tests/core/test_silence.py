@@ -22,6 +22,7 @@ class Counting:
     """A real lane that counts the records of each series, and tells each count."""
 
     longest_silence = LONGEST
+    ahead = 300
 
     def __init__(self) -> None:
         self.series: dict[str, tuple[int, int]] = {}

@@ -139,6 +139,7 @@ class Counting:
     """A lane whose state is how many records each series had."""
 
     longest_silence = 30 * 86_400_000
+    ahead = 300
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}

@@ -181,6 +181,7 @@ async def until_said(caplog: pytest.LogCaptureFixture, part: str) -> None:
     assert any(part in record.message for record in caplog.records)
 
 
+@pytest.mark.process
 async def test_while_the_clock_is_not_set_messages_wait_at_the_broker(broker: Broker, tmp_path: Path, caplog):
     bus, store = MemoryBus(), tmp_path / "store"
     async with ingest(broker, bus, store):
@@ -202,6 +203,7 @@ async def until_ready(app: FastAPI, mqtt: str, *, ready: bool) -> None:
     assert answer.json()["checks"]["mqtt"].startswith(mqtt)
 
 
+@pytest.mark.process
 async def test_ingest_is_unready_while_its_broker_is_away_and_comes_back_by_itself(broker: Broker, tmp_path: Path):
     bus = MemoryBus()
     broker.stop()

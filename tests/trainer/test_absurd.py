@@ -9,7 +9,7 @@ from driftline import manifest as manifests
 from driftline.errors import RefusedModel
 from driftline.folder import FolderStore
 from driftline_trainer.claims import Claims
-from driftline_trainer.jobs import JobBook, JobState, new_id
+from driftline_trainer.jobs import JobBook, JobState
 from driftline_trainer.publish import current
 
 LARGE = 20_000_000
@@ -21,13 +21,14 @@ async def nobody(_: str) -> bool:
 
 async def test_jobs_that_are_none_of_ours_blind_nobody(tmp_path: Path, caplog):
     store = FolderStore(tmp_path)
-    job = JobState(new_id(1.0), "a", "batch", None, "queued", 1.0, holder="other")
-    await JobBook(store, "other", 3).accept(job)
+    other = JobBook(store, "other", 3)
+    job = JobState(other.new_id(1.0), "a", "batch", None, "queued", 1.0, holder="other")
+    await other.accept(job)
     for n in range(5):
         await store.put(f"jobs/zzz{n}.json", b"{}")
         await store.put(f"jobs/{n:016d}-{'f' * 8}.json", b"x" * LARGE)
     impostor = msgspec.structs.replace(job, id="another")
-    await store.put(f"jobs/{new_id(0.5)}.json", msgspec.json.encode(impostor))
+    await store.put(f"jobs/{other.new_id(0.5)}.json", msgspec.json.encode(impostor))
     book = JobBook(store, "one", 3)
     for _ in range(4):
         await book.look(nobody)
