@@ -1,6 +1,8 @@
 """What clients of the broker raise, as errors of ours."""
 
 import asyncio
+import gc
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -9,8 +11,11 @@ import uvloop
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.protocol.fetch import FetchRequest
 
-from driftline.errors import BusUnavailable
+from driftline.bus import Checkpoint
+from driftline.errors import BusUnavailable, Fenced
+from driftline.kafka.checkpoints import Checkpoints
 from driftline.kafka.connection import answering
+from driftline.messages import state_topic
 from tests.bus.conftest import World, expected
 from tests.bus.test_contract import by_name, collect, only, sample, worker
 
@@ -68,3 +73,24 @@ async def test_a_worker_whose_client_has_stopped_to_fetch_begins_anew(world: Wor
     assert not losing_a_fetch.is_set()
     await running.stop()
     await work
+
+
+async def nothing(_: Mapping[str, bytes | None]) -> None:
+    """There are no states."""
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("world", ["kafka"], indirect=True)
+async def test_who_is_fenced_stays_fenced_however_often_it_tries(world: World):
+    await world.bus.topics.make([state_topic(world.group)])
+    zombie, heir = (Checkpoints(world.bus.settings, world.group, 0) for _ in range(2))
+    await zombie.take_over(nothing)
+    await heir.take_over(nothing)
+    for _ in range(2):
+        with pytest.raises(Fenced):
+            await zombie.write(Checkpoint(0, 1, {}))
+    await heir.write(Checkpoint(0, 2, {}))
+    await zombie.stop()
+    await heir.stop()
+    # What a fenced producer leaves behind is cleared away here, not in the middle of whatever comes next.
+    gc.collect()

@@ -29,6 +29,8 @@ STOP_S = 3.0
 FETCH_BYTES = 512 * 1024
 """Fetched of a partition at once: with the partitions' number this bounds memory, whatever the lag."""
 FETCH_WAIT_S = 0.1
+FENCED = "Invalid state transition"
+"""What aiokafka asserts when a transaction is begun by a producer that was told before that it is fenced."""
 CLOSED = "the handler is closed"
 """What uvloop says of a connection that was lost a moment ago, where asyncio raises an OSError."""
 
@@ -76,6 +78,10 @@ def answering() -> Iterator[None]:
         raise Fenced(f"another worker took the partition over: {error!r}") from error
     except (KafkaError, TimeoutError, OSError) as error:
         raise BusUnavailable(f"the broker does not answer: {error!r}") from error
+    except AssertionError as error:
+        if FENCED not in str(error):
+            raise
+        raise Fenced(f"another worker took the partition over: {error}") from error
     except RuntimeError as error:
         if CLOSED not in str(error):
             raise

@@ -23,7 +23,6 @@ def producer(settings: KafkaSettings, **options: Any) -> AIOKafkaProducer:
         **options,
         max_batch_size=BATCH_BYTES,
         request_timeout_ms=settings.request_timeout_ms(),
-        retry_backoff_ms=20,
     )
 
 
