@@ -10,11 +10,13 @@ from driftline.messages import (
     ALERTS,
     BLENDS,
     DEAD_LETTERS,
+    EDGE,
     FORECASTS,
     RECORDS,
     Alert,
     Blend,
     DeadLetter,
+    EdgeId,
     Forecast,
     Record,
     Topic,
@@ -58,6 +60,7 @@ MESSAGES = [
         ),
     ),
     (ALERTS, Alert("outdoor-temperature", "R80711", 1420070400000, "drift", "blend", "its error has changed")),
+    (EDGE, EdgeId("k3f9a1x0q7bz")),
     (DEAD_LETTERS, DeadLetter("driftline.records.v1", 3, 42, "inference", "expected a Record", b"\x00garbage")),
 ]
 
