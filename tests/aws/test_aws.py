@@ -82,9 +82,9 @@ class Noted(S3Store):
     def _note(self, action: str, key: str) -> None:
         self.asked.add((action, f"arn:aws:s3:::{self._bucket}/{key}"))
 
-    async def get(self, key: str, *, unless: str | None = None) -> Stored | None:
+    async def get(self, key: str, *, unless: str | None = None, limit: int | None = None) -> Stored | None:
         self._note("s3:GetObject", key)
-        return await super().get(key, unless=unless)
+        return await super().get(key, unless=unless, limit=limit)
 
     async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         self._note("s3:PutObject", key)

@@ -27,7 +27,7 @@ SERVICES = ("ingest", "inference", "combiner")
 KEYS = 300
 HORIZON = (1, 10, 60)
 DOWN_S = 4.0
-BUSY = 3
+BUSY = 1
 BUSY_S = 900
 LOOP = f"import time\nend = time.monotonic() + {BUSY_S}\nwhile time.monotonic() < end: pass"
 WARM_UP_TICKS = 12

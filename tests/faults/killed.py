@@ -44,9 +44,9 @@ class CountedS3(S3Store):
         super().__init__(settings)
         self._countdown = countdown
 
-    async def get(self, key: str, *, unless: str | None = None) -> Stored | None:
+    async def get(self, key: str, *, unless: str | None = None, limit: int | None = None) -> Stored | None:
         self._countdown.step()
-        return await super().get(key, unless=unless)
+        return await super().get(key, unless=unless, limit=limit)
 
     async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         self._countdown.step()
@@ -60,9 +60,9 @@ class CountedFolder(FolderStore):
         super().__init__(root)
         self._countdown = countdown
 
-    async def get(self, key: str, *, unless: str | None = None) -> Stored | None:
+    async def get(self, key: str, *, unless: str | None = None, limit: int | None = None) -> Stored | None:
         self._countdown.step()
-        return await super().get(key, unless=unless)
+        return await super().get(key, unless=unless, limit=limit)
 
     async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         self._countdown.step()
