@@ -218,6 +218,7 @@ class Worker(Generic[M]):
         self._restoring: set[int] = set()
         self._feed: Feed | None = None
         self._came_round = monotonic()
+        self._trouble = ""
         self._writing: asyncio.Task[None] | None = None
         # Kafka takes partitions away from another task: a batch and its checkpoint must not be cut by that.
         self._lock = asyncio.Lock()
@@ -235,7 +236,11 @@ class Worker(Generic[M]):
             with attempt:
                 if attempt.num > 1:
                     self._observer.restarted()
-                await self._session()
+                try:
+                    await self._session()
+                except Exception as error:
+                    self._trouble = str(error)
+                    raise
 
     async def stop(self) -> None:
         self._stopping.set()
@@ -245,7 +250,7 @@ class Worker(Generic[M]):
         end."""
         feed, still = self._feed, self._monotonic() - self._came_round
         if feed is None:
-            raise Standstill(f"{self.name} has not joined its group")
+            raise Standstill(f"{self.name} has not joined its group" + (f": {self._trouble}" if self._trouble else ""))
         if feed.is_restoring():
             raise Standstill(f"{self.name} is restoring the states of its series")
         if still > STANDSTILL_S:

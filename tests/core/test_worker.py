@@ -159,6 +159,8 @@ async def test_a_session_that_ends_while_a_partition_is_restored_releases_it():
 
     scene = Scene(failing, at(0, 0))
     await scene.play()
+    with pytest.raises(Standstill, match="numbers has not joined its group: the broker is away"):
+        await scene.worker.check()
     # Once as it failed, once in the end.
     assert scene.step.released == [0, 0]
     assert scene.step.restored == [(0, {"a": b"1"}), (0, {})]

@@ -29,7 +29,7 @@ UNITS = ("_seconds", "_bytes", "_messages", "_info", "_fds")
 UNITLESS = {
     *("driftline_series", "driftline_skill", "driftline_weight", "driftline_coverage", "driftline_guarded"),
     *("driftline_streams", "driftline_streams_refused", "driftline_keys", "driftline_keys_limit"),
-    "driftline_windows_foreign",
+    *("driftline_windows_foreign", "driftline_connections"),
 }
 ASKED_FOR = {
     *("driftline_records", "driftline_records_refused", "driftline_dead_letters", "driftline_lag_messages"),
