@@ -15,7 +15,8 @@ from driftline.memory import MemoryBus
 from driftline.messages import Topic
 from tests.security.kafka_server import PASSWORD, USER, SecureKafka
 
-PARTITIONS = 2
+PARTITIONS = 4
+"""As many as all services have by default: all tests of a run may share one broker, and the topic of dead letters."""
 
 
 class Tick(msgspec.Struct, frozen=True):

@@ -70,7 +70,7 @@ async def polled(feed: Feed, holder: Holder, wanted: int) -> dict[int, list[int]
 
 async def test_only_what_was_fetched_after_the_restore_is_handed_out(world: World):
     """With a backlog of many polls, and a restore that takes far longer than one."""
-    sent = sample(keys=8, times=500)
+    sent = sample(keys=24, times=200)
     await world.bus.publish(world.ticks, sent)
     await saved(world, lambda _: SAVED)
     ends = {p: SAVED + lag for p, lag in (await world.bus.lag(world.ticks, world.group)).items()}
@@ -80,7 +80,7 @@ async def test_only_what_was_fetched_after_the_restore_is_handed_out(world: Worl
 
 
 async def test_a_feed_says_while_it_restores(world: World):
-    await world.bus.publish(world.ticks, sample())
+    await world.bus.publish(world.ticks, sample(keys=24))
     async with world.bus.join(world.ticks, world.group, holder := SlowHolder(world)) as feed:
         await holder.holds(PARTITIONS, feed)
         assert not feed.is_restoring()
@@ -92,7 +92,7 @@ async def test_a_feed_says_while_it_restores(world: World):
 
 
 async def test_a_saved_position_beyond_the_end_is_said_and_the_topic_is_read_from_its_beginning(world: World):
-    sent = sample()
+    sent = sample(keys=24)
     await world.bus.publish(world.ticks, sent)
     await saved(world, lambda _: 10_000)
     async with world.bus.join(world.ticks, world.group, holder := Holder()) as feed:
@@ -102,7 +102,7 @@ async def test_a_saved_position_beyond_the_end_is_said_and_the_topic_is_read_fro
 
 
 async def test_a_worker_whose_topic_was_made_anew_works_off_all_of_it(world: World):
-    sent = sample()
+    sent = sample(keys=24)
     await world.bus.publish(world.ticks, sent)
     await saved(world, lambda _: 10_000)
     counted = Counted()
@@ -116,16 +116,17 @@ async def test_a_worker_whose_topic_was_made_anew_works_off_all_of_it(world: Wor
 
 
 async def test_what_retention_dropped_before_it_was_read_is_counted(world: World):
-    await world.bus.publish(world.ticks, sample())
+    await world.bus.publish(world.ticks, sample(keys=24))
     await saved(world, lambda _: 5)
     await world.drop(0, 20)
     async with world.bus.join(world.ticks, world.group, holder := Holder()) as feed:
         await holder.holds(PARTITIONS, feed)
-        assert holder.given == {0: Assignment(0, 20, lost=15), 1: Assignment(1, 5)}
+        others = {partition: Assignment(partition, 5) for partition in range(1, PARTITIONS)}
+        assert holder.given == {0: Assignment(0, 20, lost=15), **others}
 
 
 async def test_a_bus_says_what_became_of_messages(world: World):
-    await world.bus.publish(world.ticks, sample())
+    await world.bus.publish(world.ticks, sample(keys=24))
     await world.drop(0, 4)
     async with world.bus.join(world.ticks, world.group, Holder()) as feed:
         assert await feed.hole(1, range(3)) == Hole(lost=0, held=0)
@@ -173,7 +174,7 @@ class LongHolder(Holder):
 @pytest.mark.kafka
 @pytest.mark.parametrize("world", ["kafka"], indirect=True)
 async def test_a_restore_that_takes_longer_than_the_session_timeout_keeps_its_partitions(world: World):
-    sent = sample()
+    sent = sample(keys=24)
     await world.bus.publish(world.ticks, sent)
     await saved(world, lambda _: 0)
     async with world.bus.join(

@@ -10,7 +10,7 @@ from driftline.bus import Assignment, Bus, Checkpoint, Feed, Output, Raw
 from driftline.errors import Fenced, TooManyDeadLetters
 from driftline.loop import LoopSettings, Worker
 from driftline.messages import DEAD_LETTERS, DeadLetter
-from tests.bus.conftest import Folded, HashStep, Tick, World, expected
+from tests.bus.conftest import PARTITIONS, Folded, HashStep, Tick, World, expected
 
 FAST = LoopSettings(checkpoint_every=0.05)
 PATIENCE_S = 120
@@ -143,11 +143,11 @@ class Holder:
 async def test_a_checkpoint_is_found_again(world: World):
     await world.bus.publish(world.ticks, sample())
     async with world.bus.join(world.ticks, world.group, holder := Holder()) as feed:
-        await holder.holds(2, feed)
+        await holder.holds(PARTITIONS, feed)
         await feed.commit(Checkpoint(1, 7, {"a": b"one", "b": b"two", "c": b"three"}))
         await feed.commit(Checkpoint(1, 9, {"a": b"four", "c": None}))
     async with world.bus.join(world.ticks, world.group, again := Holder()) as feed:
-        await again.holds(2, feed)
+        await again.holds(PARTITIONS, feed)
         assert again.given[1] == Assignment(1, 9)
         assert again.states == {1: {"a": b"four", "b": b"two"}}
 
@@ -155,7 +155,7 @@ async def test_a_checkpoint_is_found_again(world: World):
 async def test_who_lost_a_partition_can_not_commit_for_it(world: World):
     await world.bus.publish(world.ticks, sample())
     async with world.bus.join(world.ticks, world.group, first := Holder()) as zombie:
-        await first.holds(2, zombie)
+        await first.holds(PARTITIONS, zombie)
         async with world.another.join(world.ticks, world.group, second := Holder()) as feed:
 
             async def polling() -> None:
@@ -165,7 +165,7 @@ async def test_who_lost_a_partition_can_not_commit_for_it(world: World):
             task = asyncio.create_task(polling())
             await second.holds(1, feed)
             task.cancel()
-            (lost,) = second.given
+            lost = min(second.given)
             with pytest.raises(Fenced):
                 await zombie.commit(Checkpoint(lost, 1, {}))
             await feed.commit(Checkpoint(lost, 2, {"a": b"mine"}))

@@ -39,7 +39,7 @@ async def test_what_is_no_id_is_passed_over():
 
 @pytest.mark.kafka
 async def test_kafka_keeps_it_for_ever(brokers: str):
-    bus = KafkaBus(KafkaSettings(brokers, partitions=2))
+    bus = KafkaBus(KafkaSettings(brokers))
     await edge_id(bus)
     kept = (await bus.topics.configs([EDGE.name]))[EDGE.name]
     assert (kept["retention.ms"], kept["retention.bytes"], kept["cleanup.policy"]) == ("-1", "-1", "delete")

@@ -23,7 +23,7 @@ WRONG = "wr0ng-horse"
 def bus_of(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> KafkaBus:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    return open_bus(read_settings(Settings, partitions=1))
+    return open_bus(read_settings(Settings))
 
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-512", "PLAIN"])
@@ -70,7 +70,6 @@ async def test_the_most_talkative_log_shows_no_password(secure_kafka: SecureKafk
     """Aiokafka's own debug log holds whatever is sent to the broker."""
     environment = secure_kafka.environment(sasl_mechanism="PLAIN") | {
         "DRIFTLINE_LOG_LEVEL": "debug",
-        "DRIFTLINE_PARTITIONS": "1",
     }
     async with Started("combiner", tmp_path, environment) as service:
         await service.ready()
