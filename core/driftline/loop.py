@@ -219,6 +219,7 @@ class Worker(Generic[M]):
         self._feed: Feed | None = None
         self._came_round = monotonic()
         self._trouble = ""
+        self._has_worked = False
         self._writing: asyncio.Task[None] | None = None
         # Kafka takes partitions away from another task: a batch and its checkpoint must not be cut by that.
         self._lock = asyncio.Lock()
@@ -227,20 +228,27 @@ class Worker(Generic[M]):
     async def run(self) -> None:
         """Works until `stop`. A session that lost its partition, its broker or a message is begun anew from the
         checkpoint."""
-        retrying = stamina.retry_context(
-            on=(Fenced, BusUnavailable, PassedOver), attempts=None, timeout=None, wait_initial=0.1, wait_max=5.0
-        )
-        async for attempt in retrying:
-            if self._stopping.is_set():
-                return
-            with attempt:
-                if attempt.num > 1:
-                    self._observer.restarted()
-                try:
-                    await self._session()
-                except Exception as error:
-                    self._trouble = str(error)
-                    raise
+        while not self._stopping.is_set():
+            async for attempt in stamina.retry_context(
+                on=(Fenced, BusUnavailable, PassedOver), attempts=None, timeout=None, wait_initial=0.1, wait_max=5.0
+            ):
+                with attempt:
+                    await self._try_session()
+
+    async def _try_session(self) -> None:
+        """A session that had worked is begun anew at once; one that did not get so far waits, and ever longer."""
+        self._has_worked = False
+        if self._stopping.is_set():
+            return
+        try:
+            await self._session()
+        except (Fenced, BusUnavailable, PassedOver) as error:
+            self._trouble = str(error)
+            self._observer.restarted()
+            level = logging.ERROR if isinstance(error, PassedOver) else logging.WARNING
+            log.log(level, "beginning anew from the last checkpoint: %s", error, extra={"group": self.name})
+            if isinstance(error, PassedOver) or not self._has_worked:
+                raise
 
     async def stop(self) -> None:
         self._stopping.set()
@@ -291,9 +299,8 @@ class Worker(Generic[M]):
                 self._feed = feed
                 try:
                     await self._work(feed)
-                except PassedOver as error:
+                except PassedOver:
                     self._observer.passed_over()
-                    log.error("beginning anew from the last checkpoint: %s", error)  # noqa: TRY400 - it says it all
                     raise
                 finally:
                     await self._abandon()
@@ -369,6 +376,7 @@ class Worker(Generic[M]):
         # A partition may have been taken away since the poll, but never given back: that happens inside of polls.
         fresh = [raw for raw in batch if raw.partition in self._owned]
         await self._follow_on(feed, fresh)
+        self._has_worked = True
         envelopes = await self._decode(fresh)
         try:
             outputs = self._step.step(envelopes)

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
+from stamina import instrumentation
 
 from driftline.bus import Checkpoint, Hole
 from driftline.errors import BusUnavailable, Fenced, Standstill
@@ -13,6 +15,15 @@ from tests.core.scripted import NUMBERS, Act, Batch, Collecting, Number, Scripte
 
 NEVER = LoopSettings(checkpoint_every=3600.0)
 ALWAYS = LoopSettings(checkpoint_every=0.0)
+
+
+@pytest.fixture
+def waits() -> Iterator[list[float]]:
+    """How long retries have waited."""
+    found: list[float] = []
+    instrumentation.set_on_retry_hooks([lambda details: found.append(details.wait_for)])
+    yield found
+    instrumentation.set_on_retry_hooks(None)
 
 
 class Counted(Unobserved):
@@ -187,6 +198,20 @@ async def test_many_states_are_restored_in_parts_and_others_get_a_turn_between()
     assert len(set().union(*parts)) == 1000
     assert max(map(len, parts)) <= 50
     assert turns >= 20
+
+
+async def test_a_session_that_has_worked_is_begun_anew_without_a_wait(waits: list[float]):
+    """However many have failed before it: one that works begins the count of the waits again."""
+
+    def losing(_: ScriptedFeed) -> Batch:
+        raise BusUnavailable("the broker is away")
+
+    scene = Scene(losing, losing, at(0, 0), losing, at(1, 1), losing, losing, at(2, 2))
+    await scene.play()
+    assert scene.step.worked == [(0, 0), (0, 1), (0, 2)]
+    assert scene.counted.counts["restarted"] == 5
+    assert len(waits) == 3, "after each session that did nothing"
+    assert max(waits) < 1.5, "none is as long as after several failures in a row"
 
 
 async def test_a_fenced_checkpoint_begins_the_session_anew():
