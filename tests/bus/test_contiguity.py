@@ -128,7 +128,8 @@ async def test_what_retention_dropped_before_it_was_read_is_counted(world: World
 async def test_a_bus_says_what_became_of_messages(world: World):
     await world.bus.publish(world.ticks, sample(keys=24))
     await world.drop(0, 4)
-    async with world.bus.join(world.ticks, world.group, Holder()) as feed:
+    async with world.bus.join(world.ticks, world.group, holder := Holder()) as feed:
+        await holder.holds(PARTITIONS, feed)
         assert await feed.hole(1, range(3)) == Hole(lost=0, held=0)
         assert await feed.hole(0, range(2, 4)) == Hole(lost=2, held=None)
         assert await feed.hole(0, range(2, 6)) == Hole(lost=2, held=4)

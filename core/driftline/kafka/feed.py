@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -47,14 +46,6 @@ LOOK_S = 5.0
 """How long a message that must be there may take to be found."""
 
 
-@dataclass(frozen=True)
-class _Restored:
-    """A partition whose former owner is fenced and whose states are restored."""
-
-    checkpoints: Checkpoints
-    assignment: Assignment
-
-
 class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
     """See `driftline.bus.Feed`."""
 
@@ -75,7 +66,8 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
         self._group = group
         self._owner = owner
         self._consumer = _member(settings, group, gather)
-        self._restoring: dict[int, asyncio.Task[_Restored]] = {}
+        self._restoring: dict[int, asyncio.Task[Assignment]] = {}
+        self._coming: dict[int, Checkpoints] = {}
         self._checkpoints: dict[int, Checkpoints] = {}
         self._next: dict[int, int] = {}
         self._skipped: dict[int, range] = {}
@@ -91,18 +83,20 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def stop(self) -> None:
         await self._shown()
+        await self._give_all_up()
         await stop(self._consumer)
-        await asyncio.gather(*(self._give_up(partition) for partition in list(self._restoring)))
+        # Until then more may have been assigned.
+        await self._give_all_up()
         await asyncio.gather(*(checkpoints.stop() for checkpoints in self._checkpoints.values()))
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Returns at once: while a listener is awaited aiokafka sends no heartbeats."""
         self._consumer.pause(*assigned)
         for place in assigned:
-            self._restoring[place.partition] = asyncio.create_task(self._restore(place))
+            checkpoints = self._coming[place.partition] = Checkpoints(self._settings, self._group, place.partition)
+            self._restoring[place.partition] = asyncio.create_task(self._restore(place, checkpoints))
 
-    async def _restore(self, place: TopicPartition) -> _Restored:
-        checkpoints = Checkpoints(self._settings, self._group, place.partition)
+    async def _restore(self, place: TopicPartition, checkpoints: Checkpoints) -> Assignment:
         saved = await checkpoints.take_over(partial(self._owner.restore, place.partition))
         try:
             with answering():
@@ -111,27 +105,31 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
         except BaseException:
             await checkpoints.stop()
             raise
-        return _Restored(checkpoints, _assignment(place.partition, saved, first, end))
+        return _assignment(place.partition, saved, first, end)
 
     def _take_over(self) -> None:
         """Has what is restored by now read on from its position."""
         for partition in [partition for partition, task in self._restoring.items() if task.done()]:
-            restored = self._restoring.pop(partition).result()
-            self._checkpoints[partition] = restored.checkpoints
-            self._next[partition] = restored.assignment.position
-            self._owner.assigned(restored.assignment)
+            assignment = self._restoring.pop(partition).result()
+            self._checkpoints[partition] = self._coming.pop(partition)
+            self._next[partition] = assignment.position
+            self._owner.assigned(assignment)
             place = TopicPartition(self._topic, partition)
             with answering():
-                self._consumer.seek(place, restored.assignment.position)
+                self._consumer.seek(place, assignment.position)
                 self._consumer.resume(place)
+
+    async def _give_all_up(self) -> None:
+        await asyncio.gather(*(self._give_up(partition) for partition in list(self._restoring)))
 
     async def _give_up(self, partition: int) -> None:
         """Ends a restore, whether it is done or not."""
-        task = self._restoring.pop(partition)
+        task, checkpoints = self._restoring.pop(partition), self._coming.pop(partition)
+        checkpoints.give_up()
+        await asyncio.wait({task}, timeout=STOP_S)
         task.cancel()
-        await asyncio.wait({task})
-        if not task.cancelled() and task.exception() is None:
-            await task.result().checkpoints.stop()
+        await asyncio.gather(task, return_exceptions=True)
+        await checkpoints.stop()
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Aiokafka logs and forgets what a listener raises, so it is kept for the next poll, whatever it is."""
