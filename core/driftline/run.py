@@ -10,6 +10,7 @@ from typing import TypeVar, cast
 import uvicorn
 from fastapi import FastAPI
 
+from driftline.allocator import give_back
 from driftline.connections import Bounds, Connections
 from driftline.errors import InvalidInput
 from driftline.hosts import OwnHosts
@@ -30,6 +31,7 @@ IDLE_S = 5
 
 def run(name: str, kind: type[S], build: Callable[[S, Streams], FastAPI]) -> None:
     """Serves the app that `build` makes until SIGTERM or SIGINT."""
+    give_back()
     try:
         settings = read_settings(kind)
         configure(name, settings.log_level)
