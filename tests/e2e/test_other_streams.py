@@ -1,4 +1,7 @@
-"""Streams that nobody tuned anything for: other columns, periods and units, of turbines that no choice was made on."""
+"""Streams that nobody tuned anything for: other columns, periods and units, of turbines that no choice was made on.
+
+Series go side by side, since one more costs next to nothing; none knows of the others.
+"""
 
 import numpy as np
 import pytest
@@ -16,10 +19,17 @@ HELD_OUT = ("R80736", "R80790")
 COUNT = 25_000
 
 
-@pytest.fixture(scope="module", params=HELD_OUT)
-def turbine(request, temperature: StreamDefinition) -> Rows:
-    rows = read_file(ROOT / "data" / "la-haute-borne.parquet", temperature)
-    return rows.by_key()[request.param].take(slice(-COUNT, None))
+@pytest.fixture(scope="module")
+def turbines(temperature: StreamDefinition) -> dict[str, Rows]:
+    rows = read_file(ROOT / "data" / "la-haute-borne.parquet", temperature).by_key()
+    return {key: rows[key].take(slice(-COUNT, None)) for key in HELD_OUT}
+
+
+def side_by_side(stream: StreamDefinition, series: dict[str, tuple[Ints, Floats]]) -> dict[str, list[Blend]]:
+    """By key the blends of series that come at once."""
+    found = [record for key, (t, values) in series.items() for record in records(stream, t, values, key)]
+    blends, _ = Lanes(stream).run(sorted(found, key=lambda record: record.t))
+    return {key: [blend for blend in blends if blend.key == key] for key in series}
 
 
 def defined(name: str, target: str, period: str, features: str = "", lags: int = 12) -> StreamDefinition:
@@ -63,11 +73,11 @@ def check(blends: list[Blend]) -> None:
         ("Ot_avg", "{Ws_avg: level}", 6, "1h"),
     ],
 )
-def test_the_blend_is_as_good_as_the_best(turbine, temperature, target: str, features: str, every: int, period: str):
+def test_the_blend_is_as_good_as_the_best(turbines, temperature, target: str, features: str, every: int, period: str):
     stream = defined("other", target, period, features)
-    t, values = of_turbine(stream, turbine, temperature, every)
-    blends, _ = Lanes(stream).run(records(stream, t, values))
-    check(blends)
+    series = {key: of_turbine(stream, rows, temperature, every) for key, rows in turbines.items()}
+    for blends in side_by_side(stream, series).values():
+        check(blends)
 
 
 def test_by_the_minute(temperature: StreamDefinition):
@@ -76,12 +86,14 @@ def test_by_the_minute(temperature: StreamDefinition):
     check(blends)
 
 
-def test_another_unit_gives_the_same_forecasts_in_that_unit(turbine: Rows, temperature: StreamDefinition):
+def test_another_unit_gives_the_same_forecasts_in_that_unit(turbines: dict[str, Rows], temperature: StreamDefinition):
     stream = defined("power", "P_avg", "10min", "{Ws_avg: level}")
-    t, values = of_turbine(stream, turbine, temperature, 1)
-    t, values = t[:6000], values[:6000]
-    kilowatts, _ = Lanes(stream).run(records(stream, t, values))
-    watts, _ = Lanes(stream).run(records(stream, t, values * [1000.0, 1.0]))
-    for one, other in zip(kilowatts, watts, strict=True):
-        found, expected = np.array(other.value, float), 1000 * np.array(one.value, float)
-        assert np.allclose(found, expected, rtol=1e-6, atol=1e-3, equal_nan=True)
+    series = {}
+    for key, rows in turbines.items():
+        t, values = of_turbine(stream, rows.take(slice(0, 6000)), temperature, 1)
+        series |= {f"{key} in kW": (t, values), f"{key} in W": (t, values * [1000.0, 1.0])}
+    blends = side_by_side(stream, series)
+    for key in turbines:
+        for one, other in zip(blends[f"{key} in kW"], blends[f"{key} in W"], strict=True):
+            found, expected = np.array(other.value, float), 1000 * np.array(one.value, float)
+            assert np.allclose(found, expected, rtol=1e-6, atol=1e-3, equal_nan=True)
