@@ -10,7 +10,6 @@ says why; if it still holds what is missing, the session begins anew from the la
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,14 +19,13 @@ import msgspec
 import stamina
 
 from driftline.bus import Assignment, Bus, Checkpoint, Envelope, Feed, Output, Raw
-from driftline.errors import BusUnavailable, Fenced, PassedOver, PoisonMessage, Standstill, TooManyDeadLetters
+from driftline.dead_letters import DeadLetterGauge
+from driftline.errors import BusUnavailable, Fenced, PassedOver, PoisonMessage, Standstill
 from driftline.messages import DEAD_LETTERS, DeadLetter, M, Topic
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.2
-REMEMBERED = 1000
-"""Messages over which the share of dead letters is taken."""
 REASON_LENGTH = 500
 SERIES_AT_ONCE = 50
 """States that are restored or saved before other tasks get a turn: heartbeats must go on meanwhile."""
@@ -122,28 +120,6 @@ class LoopSettings:
     @property
     def interval(self) -> float:
         return self.exactly_once_every if self.exactly_once else self.checkpoint_every
-
-
-class DeadLetterGauge:
-    """The share of dead letters among the last REMEMBERED messages."""
-
-    def __init__(self, share: float, minimum: int) -> None:
-        self._share = share
-        self._minimum = minimum
-        self._recent: deque[bool] = deque(maxlen=REMEMBERED)
-        self._dead = 0
-
-    def note(self, *, dead: bool) -> None:
-        """Raises TooManyDeadLetters when the share is exceeded."""
-        if len(self._recent) == REMEMBERED:
-            self._dead -= self._recent[0]
-        self._recent.append(dead)
-        self._dead += dead
-        if dead and self._dead > self._minimum and self._dead > self._share * len(self._recent):
-            raise TooManyDeadLetters(
-                f"found {self._dead} unusable messages among the last {len(self._recent)}, "
-                f"expected a share of at most {self._share:g}; the dead-letter topic holds them with their reasons"
-            )
 
 
 @dataclass
