@@ -100,6 +100,7 @@ class Chain:
         self._counts: dict[tuple[str, str], int] = {}
         self._last_t: dict[tuple[str, str], int] = {}
         self._newest = 0
+        self._adopted: dict[tuple[str, str], str] = {}
 
     async def train(self, stream: StreamDefinition, history: Rows) -> JobState:
         """Puts the history into the store, trains the batch model on it and swaps it in. Raises ChainStuckError."""
@@ -167,11 +168,12 @@ class Chain:
             raise ChainStuckError(f"the archive did not follow within {PATIENCE_S:.0f} s") from error
 
     async def _adopt(self) -> None:
-        before = dict(self._models.loaded)
         await self._models.reconcile()
-        for (_, member), model in self._models.loaded.items():
-            if model not in before.values():
-                self.swaps.append(Swap(member, model.version, self._newest))
+        # Compared with what was seen last: inference looks for itself, too, and may have been the quicker one.
+        for name, model in self._models.loaded.items():
+            if self._adopted.get(name) != model.version:
+                self._adopted[name] = model.version
+                self.swaps.append(Swap(name[1], model.version, self._newest))
 
 
 async def _collect(bus: MemoryBus, collected: Collected) -> None:

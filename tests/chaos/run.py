@@ -25,8 +25,10 @@ HORIZON = (1, 6)
 WINDOW = 12
 RETRAIN_EVERY = 480
 LEAST_TICKS = 3 * WINDOW
+LEAST_SWAPS = 6
+"""Two replicas begin with two models each: a later model of either member came to both."""
 LEAST_S = 180.0
-"""So much is sent at least, and so long is it tried once nothing is disturbed any more."""
+"""So much is sent and swapped in at least, and so long is it tried once nothing is disturbed any more."""
 SERVICES = tuple(name for name in DISTURBED if name not in {KAFKA, STORE})
 MODELS_S = 240.0
 QUICK_S = 12.0
@@ -81,6 +83,7 @@ async def _run(settings: ChaosSettings, scene: Scene, fleet: Fleet) -> Outcome:
             await _disturb(fleet, scene, plan, seconds)
         # Where a machine was too busy to take much in meanwhile, there is something to judge all the same.
         await loader.reach(LEAST_TICKS, LEAST_S)
+        await _reach(fleet, LEAST_SWAPS, LEAST_S)
         loader.stop()
         await loading
         found = await _judge(scene, fleet, loader, sampler, settings, exactly_once_from, pace)
@@ -160,7 +163,7 @@ async def _judge(
         watches=sampler.watches,
         restarts=fleet.restarts,
         acts=fleet.done,
-        swaps=sum(_swaps(fleet.log(f"inference{replica}")) for replica in ("", SECOND)),
+        swaps=_swaps(fleet),
         sent_again=loader.repeats,
         exactly_once_from=exactly_once_from,
         unready=unready,
@@ -168,7 +171,25 @@ async def _judge(
     )
 
 
-def _swaps(log: Path) -> int:
-    """Models that were swapped in while the replica ran."""
-    with log.open(encoding="utf-8", errors="replace") as lines:
-        return sum('"model swapped in"' in line and "restored from" not in line for line in lines)
+class TooFewSwaps(Exception):
+    """Models are still being trained."""
+
+
+async def _reach(fleet: Fleet, swaps: int, within: float) -> None:
+    """Returns when so many models were swapped in, or after so many seconds."""
+    with suppress(TooFewSwaps):
+        async for attempt in stamina.retry_context(
+            on=TooFewSwaps, attempts=None, timeout=within, wait_initial=0.5, wait_max=0.5
+        ):
+            with attempt:
+                if await asyncio.to_thread(_swaps, fleet) < swaps:
+                    raise TooFewSwaps
+
+
+def _swaps(fleet: Fleet) -> int:
+    """Models that were swapped in while a replica ran, at both of them together."""
+    found = 0
+    for replica in ("", SECOND):
+        with fleet.log(f"inference{replica}").open(encoding="utf-8", errors="replace") as lines:
+            found += sum('"model swapped in"' in line and "restored from" not in line for line in lines)
+    return found

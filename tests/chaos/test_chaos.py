@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from tests.chaos.outcome import table
-from tests.chaos.run import chaos
+from tests.chaos.run import LEAST_SWAPS, chaos
 from tests.chaos.settings import ChaosSettings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.s3, pytest.mark.e2e]
@@ -19,6 +19,6 @@ async def test_a_minute_of_chaos_loses_nothing(tmp_path: Path):
     outcome = await chaos(ChaosSettings(SECONDS, SEED), tmp_path)
     Console().print(table(outcome))
     assert list(outcome.complaints()) == []
-    assert outcome.swaps > 4, "both replicas began with two models each"
+    assert outcome.swaps >= LEAST_SWAPS
     assert outcome.windows.files > 0
     assert sum(outcome.acts.values()) >= 4
