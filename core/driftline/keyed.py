@@ -214,6 +214,9 @@ class KeyedStep(Generic[Timed]):
             del changed[series]
         return {f"{stream}/{key}": self._saved(partition, (stream, key)) for stream, key in given}
 
+    def unsaved(self) -> int:
+        return sum(len(partition.changed) for partition in self._partitions.values())
+
     def _saved(self, partition: int, series: Series) -> bytes | None:
         stream, key = series
         heard = self._partitions[partition].heard[stream]

@@ -49,6 +49,9 @@ class Step(Protocol[M_contra]):
         """At most `limit` of the states that changed since they were last given; None for a series that is forgotten.
         Called until it gives nothing; no step runs in between."""
 
+    def unsaved(self) -> int:
+        """How many states changed since they were last given, of all partitions."""
+
     def resume_at(self, partition: int, consumed: int) -> int:
         """Where a restart must read on, when everything before `consumed` was worked off."""
 
@@ -113,6 +116,8 @@ class LoopSettings:
     exactly_once_every: float = 0.1
     held_limit: int = 2000
     """Outputs held back for the transaction at most."""
+    unsaved_limit: int = 500
+    """With so many changed states a checkpoint is due: it bounds a transaction's memory, and how long one takes."""
     dead_letter_share: float = 0.1
     dead_letter_minimum: int = 20
     """Dead letters that are tolerated whatever their share."""
@@ -293,7 +298,7 @@ class Worker(Generic[M]):
             async with self._lock:
                 if batch:
                     await self._advance(feed, batch)
-                if self._monotonic() >= due or self._holds_enough():
+                if self._monotonic() >= due or self._has_enough():
                     # Written while the next messages are worked off: only the one before must be safe.
                     await self._written()
                     self._writing = asyncio.create_task(self._write(await self._checkpoints(self._owned)))
@@ -309,8 +314,10 @@ class Worker(Generic[M]):
             await asyncio.gather(self._writing, return_exceptions=True)
             self._writing = None
 
-    def _holds_enough(self) -> bool:
-        return sum(len(owned.held) for owned in self._owned.values()) >= self._settings.held_limit
+    def _has_enough(self) -> bool:
+        """Whether a checkpoint is due before its time."""
+        held = sum(len(owned.held) for owned in self._owned.values())
+        return held >= self._settings.held_limit or self._step.unsaved() >= self._settings.unsaved_limit
 
     def _drop(self, partition: int) -> None:
         self._owned.pop(partition, None)

@@ -72,6 +72,9 @@ class HashStep:
         given = [changed.pop() for _ in range(min(limit or len(changed), len(changed)))]
         return {key: msgspec.json.encode(self.states[key]) for key in given}
 
+    def unsaved(self) -> int:
+        return sum(map(len, self.changed.values()))
+
     def resume_at(self, partition: int, consumed: int) -> int:
         return consumed
 
@@ -157,6 +160,9 @@ class CopyStep:
 
     def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:
         return {}
+
+    def unsaved(self) -> int:
+        return 0
 
     def resume_at(self, partition: int, consumed: int) -> int:
         return consumed

@@ -46,6 +46,9 @@ class Collecting:
         newest = self.newest.pop(partition, None)
         return {} if newest is None else {"newest": str(newest).encode()}
 
+    def unsaved(self) -> int:
+        return len(self.newest)
+
     def resume_at(self, partition: int, consumed: int) -> int:
         return consumed
 

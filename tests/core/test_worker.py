@@ -135,6 +135,16 @@ async def test_a_log_that_begins_again_is_worked_off_from_there():
     assert scene.bus.committed[-1].position == 2
 
 
+async def test_with_many_changed_states_a_checkpoint_is_written_before_its_time():
+    settings = LoopSettings(checkpoint_every=3600.0, unsaved_limit=2)
+    scene = Scene(
+        at(0, 0), at(0, 0, partition=1), bringing(1), bringing(2), bringing(1, partition=1), settings=settings
+    )
+    await scene.play()
+    positions = [(checkpoint.partition, checkpoint.position) for checkpoint in scene.bus.committed]
+    assert positions == [(0, 1), (1, 1), (0, 3), (1, 2)]
+
+
 async def test_every_partition_is_checked_for_itself():
     scene = Scene(at(0, 0, 1), at(50, 50, partition=1), lambda _: [raw(2), raw(51, 1), raw(3)])
     await scene.play()

@@ -45,6 +45,9 @@ class CourierStep:
     def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:  # noqa: ARG002
         return {}
 
+    def unsaved(self) -> int:
+        return 0
+
     def resume_at(self, partition: int, consumed: int) -> int:  # noqa: ARG002
         return consumed
 

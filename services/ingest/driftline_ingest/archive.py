@@ -337,6 +337,9 @@ class ArchiveStep(Generic[Timed]):
         owned.changed.difference_update(told)
         return {f"{stream}/{key}": self._saved(owned, (stream, key)) for stream, key in told}
 
+    def unsaved(self) -> int:
+        return sum(len(partition.changed) for partition in self._partitions.values())
+
     def _saved(self, partition: _Partition, series: Series) -> bytes | None:
         progress = partition.progress.get(series)
         return None if progress is None else msgspec.msgpack.encode(progress)
