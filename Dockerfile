@@ -64,5 +64,5 @@ ENV PATH=/opt/driftline/bin:/usr/local/bin:/usr/bin:/bin \
     DRIFTLINE_SERVICE=${SERVICE} DRIFTLINE_HOST=0.0.0.0 DRIFTLINE_STREAMS=/etc/driftline/streams
 WORKDIR /var/lib/driftline
 USER 10001:10001
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "driftline.probe"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "driftline.service.probe"]
 CMD ["sh", "-c", "exec python -m driftline_$DRIFTLINE_SERVICE"]

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from driftline import tables
-from driftline.definition import STRATEGIES, StreamDefinition
-from driftline.features import Floats, Ints
+from driftline.arrays import Floats, Ints
 from driftline.members import MEMBERS, PERSISTENCE
-from driftline.tables import Rows
+from driftline.streams import tables
+from driftline.streams.definition import STRATEGIES, StreamDefinition
+from driftline.streams.tables import Rows
 from driftline_cli import drifts
 from driftline_cli.backtest import Progress, Run, backtest
 from driftline_cli.evaluate import PUBLISHED, Outcome, common, outcome

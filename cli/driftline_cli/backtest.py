@@ -8,9 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from driftline.definition import StreamDefinition
 from driftline.metrics import Metrics
-from driftline.tables import Rows
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows
 from driftline_cli import drifts
 from driftline_cli.chain import Chain, Collected, Swap, running_chain
 from driftline_cli.evaluate import Score, WindowScore, outcome, scores, windows

@@ -15,20 +15,20 @@ import httpx
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from driftline import tables
-from driftline.definition import StreamDefinition
+from driftline.bus.memory import MemoryBus
 from driftline.errors import DriftlineError
-from driftline.folder import FolderStore
-from driftline.memory import MemoryBus
 from driftline.messages import ALERTS, BLENDS, Alert, Blend, M, Topic
 from driftline.metrics import Metrics
-from driftline.signing import Signer, new_key
-from driftline.tables import Rows
+from driftline.models.signing import Signer, new_key
+from driftline.store.folder import FolderStore
+from driftline.streams import tables
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows
 from driftline_cli.replay import Receipt, chunks, post
 from driftline_combiner.app import create_app as create_combiner
 from driftline_combiner.settings import CombinerSettings
 from driftline_inference.app import create_app as create_inference
-from driftline_inference.models import Models
+from driftline_inference.registry.models import Models
 from driftline_inference.settings import InferenceSettings
 from driftline_ingest.app import create_app as create_ingest
 from driftline_ingest.settings import IngestSettings

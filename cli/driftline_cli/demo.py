@@ -10,8 +10,8 @@ import uvicorn
 from fastapi import FastAPI
 from rich.console import Console
 
-from driftline.definition import StreamDefinition
-from driftline.tables import Rows, concatenate
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows, concatenate
 from driftline_cli import drifts
 from driftline_cli.backtest import Run, drive
 from driftline_cli.chain import running_chain

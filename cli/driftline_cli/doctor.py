@@ -10,12 +10,12 @@ from pathlib import Path
 
 import httpx
 
-from driftline.definition import load_folder
+from driftline.bus.kafka import KafkaBus, topic_config
 from driftline.errors import Conflict, DriftlineError, InvalidDefinition, Unavailable
-from driftline.kafka import KafkaBus, topic_config
 from driftline.messages import state_topic
-from driftline.store import Store
-from driftline.topics import OURS
+from driftline.service.make_topics import OURS
+from driftline.store.port import Store
+from driftline.streams.definition import load_folder
 
 STATES = tuple(
     state_topic(group) for group in ("inference", "combiner", "combiner-courier", "ingest-windows", "ingest-results")

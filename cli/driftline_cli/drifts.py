@@ -9,9 +9,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from driftline.definition import StreamDefinition
-from driftline.features import Floats, Ints
-from driftline.tables import Rows
+from driftline.arrays import Floats, Ints
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows
 
 Kind = Literal["none", "gradual", "noise", "step", "recurring"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from driftline.features import Floats
+from driftline.arrays import Floats
 from driftline.messages import Blend
 
 PERSISTENCE = "persistence"

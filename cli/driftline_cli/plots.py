@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from driftline.features import Floats
+from driftline.arrays import Floats
 from driftline.messages import Blend
 from driftline_cli.evaluate import PERSISTENCE, PUBLISHED, Outcome, common
 

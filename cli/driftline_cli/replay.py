@@ -11,10 +11,10 @@ import msgspec
 import numpy as np
 import stamina
 
-from driftline.definition import StreamDefinition
+from driftline.arrays import Floats
 from driftline.errors import InvalidInput, Unavailable
-from driftline.features import Floats
-from driftline.tables import Rows
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows
 
 NDJSON = "application/x-ndjson"
 SMOOTH_S = 0.05

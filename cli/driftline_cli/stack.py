@@ -13,8 +13,8 @@ import httpx
 import msgspec
 import stamina
 
-from driftline import signing
 from driftline.errors import InvalidInput, Unavailable
+from driftline.models import signing
 from driftline_cli import broker, objects, processes, tokens
 
 SERVICES = ("ingest", "inference", "combiner", "trainer")

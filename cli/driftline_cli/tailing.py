@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from driftline.bus import Bus
+from driftline.bus.port import Bus
 from driftline.messages import ALERTS, BLENDS, Alert, Blend, Topic
 
 TOPICS: dict[str, Topic[Any]] = {"blends": BLENDS, "alerts": ALERTS}

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from driftline.errors import InvalidInput
-from driftline.settings import SECRETS
+from driftline.service.settings import SECRETS
 
 RUN = Path(".run")
 """Where `driftline local up` puts everything, unless it is told otherwise."""

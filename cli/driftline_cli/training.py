@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import stamina
 
-from driftline.definition import StreamDefinition
 from driftline.errors import InvalidInput, Unavailable
-from driftline.store import Store
-from driftline.tables import decode
+from driftline.store.port import Store
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import decode
 
 ENDED = {"published", "refused", "failed"}
 LOOK_S = 1.0

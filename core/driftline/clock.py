@@ -64,5 +64,5 @@ class BelievedClock:
         return now
 
     async def check(self) -> None:
-        """See `driftline.service.Check`."""
+        """See `driftline.service.app.Check`."""
         self.now()

@@ -101,7 +101,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 
 class StoreEvent(msgspec.Struct, frozen=True):
-    """An S3 event notification of any dialect: `driftline.s3_events` reads it."""
+    """An S3 event notification of any dialect: `driftline.store.s3_events` reads it."""
 
     Records: list[Any] = []
     """As AWS, MinIO, versitygw and others fill it."""

@@ -6,7 +6,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from driftline.metrics import Metrics
-from driftline_combiner.telling import LaneMetrics
+from driftline_combiner.exporter import LaneMetrics
 from scripts.reference.markdown import page, sentence, table
 
 HEAD = ("Metric", "Type", "Labels", "What it says")

@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from driftline.definition import load_folder
-from driftline.folder import FolderStore
-from driftline.memory import MemoryBus
-from driftline.signing import Signer, new_key
+from driftline.bus.memory import MemoryBus
+from driftline.models.signing import Signer, new_key
+from driftline.store.folder import FolderStore
+from driftline.streams.definition import load_folder
 from driftline_combiner.app import create_app as create_combiner
 from driftline_combiner.settings import CombinerSettings
 from driftline_inference.app import create_app as create_inference

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from driftline.settings import Settings
+from driftline.service.settings import Settings
 from driftline_combiner.settings import CombinerSettings
 from driftline_inference.settings import InferenceSettings
 from driftline_ingest.settings import IngestSettings

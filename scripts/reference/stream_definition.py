@@ -6,8 +6,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from driftline import definition
-from driftline.definition import StreamDefinition
+from driftline.streams import definition
+from driftline.streams.definition import StreamDefinition
 from scripts.reference import docstrings
 from scripts.reference.markdown import page, sentence, table
 from scripts.reference.schema import name_of, words

@@ -16,13 +16,13 @@ import stamina
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from driftline import tables
-from driftline.definition import StreamDefinition
-from driftline.memory import MemoryBus
-from driftline.s3 import S3Settings, S3Store
-from driftline.settings import Settings, read_settings
-from driftline.signing import Signer, new_key
-from driftline.store import Listed, Stored
+from driftline.bus.memory import MemoryBus
+from driftline.models.signing import Signer, new_key
+from driftline.service.settings import Settings, read_settings
+from driftline.store.port import Listed, Stored
+from driftline.store.s3 import S3Settings, S3Store
+from driftline.streams import tables
+from driftline.streams.definition import StreamDefinition
 from driftline_cli import objects
 from driftline_cli.replay import chunks, post
 from driftline_inference.app import create_app as create_inference
@@ -101,7 +101,7 @@ class Noted(S3Store):
 
 
 def store_of(settings: Settings) -> Noted:
-    """As `driftline.ports` opens it."""
+    """As `driftline.service.ports` opens it."""
     bucket = settings.store.removeprefix("s3://")
     return Noted(S3Settings(bucket, endpoint=settings.store_endpoint, queue=settings.store_queue))
 

@@ -20,9 +20,9 @@ import numpy as np
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from driftline.definition import StreamDefinition
 from driftline.messages import BLENDS, FORECASTS, RECORDS, Blend, Forecast, Record
-from driftline.tables import Rows
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows
 from driftline_cli import processes
 from driftline_cli.replay import NDJSON
 from driftline_cli.replay import encode as encode_lines

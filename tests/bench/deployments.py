@@ -23,10 +23,10 @@ import httpx
 import stamina
 import typer
 
-from driftline.definition import StreamDefinition
-from driftline.kafka import KafkaBus, KafkaSettings
+from driftline.bus.kafka import KafkaBus, KafkaSettings
 from driftline.messages import BLENDS, FORECASTS, RECORDS, Topic
-from driftline.tables import Rows
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows
 from driftline_cli.stack import Ports, Stack
 from tests.bench.live import LiveReader
 from tests.bench.load import Clock, Sensors, labels

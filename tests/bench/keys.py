@@ -19,9 +19,9 @@ import httpx
 import numpy as np
 import stamina
 
-from driftline.definition import StreamDefinition, load
 from driftline.messages import BLENDS, Record
-from driftline.tables import Rows
+from driftline.streams.definition import StreamDefinition, load
+from driftline.streams.tables import Rows
 from driftline_cli import processes
 from driftline_cli.replay import NDJSON
 from driftline_cli.replay import encode as encode_lines

@@ -8,8 +8,8 @@ from typing import Self
 import aiohttp
 import numpy as np
 
-from driftline.definition import StreamDefinition
-from driftline.tables import Rows
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows
 from driftline_cli.replay import NDJSON
 from driftline_cli.replay import encode as encode_lines
 

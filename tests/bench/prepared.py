@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import yaml
 
-from driftline.definition import StreamDefinition, load
-from driftline.tables import Rows, encode, read_file
+from driftline.streams.definition import StreamDefinition, load
+from driftline.streams.tables import Rows, encode, read_file
 from driftline_cli.stack import Stack
 from tests.conftest import ROOT
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from driftline.definition import StreamDefinition, load
-from driftline.s3 import S3Settings, S3Store
-from driftline.signing import Signer, read
+from driftline.models.signing import Signer, read
+from driftline.store.s3 import S3Settings, S3Store
+from driftline.streams.definition import StreamDefinition, load
 from driftline_trainer.fit import Trained
 from driftline_trainer.publish import current, publish
 

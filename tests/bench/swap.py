@@ -24,11 +24,11 @@ import msgspec
 import psutil
 import stamina
 
-from driftline.definition import StreamDefinition, load
-from driftline.kafka import KafkaBus, KafkaSettings
+from driftline.bus.kafka import KafkaBus, KafkaSettings
 from driftline.messages import FORECASTS, RECORDS, Record
-from driftline.signing import KEY_FILE
-from driftline.tables import Rows, read_file
+from driftline.models.signing import KEY_FILE
+from driftline.streams.definition import StreamDefinition, load
+from driftline.streams.tables import Rows, read_file
 from driftline_cli import objects, processes
 from driftline_cli.stack import BUCKET, Ports, Stack
 from driftline_trainer.fit import Task, Trained, train

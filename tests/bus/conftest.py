@@ -9,9 +9,9 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from driftline.bus import Bus, Envelope, Output
-from driftline.kafka import KafkaBus, KafkaSettings
-from driftline.memory import MemoryBus
+from driftline.bus.kafka import KafkaBus, KafkaSettings
+from driftline.bus.memory import MemoryBus
+from driftline.bus.port import Bus, Envelope, Output
 from driftline.messages import Topic
 from tests.security.kafka_server import PASSWORD, USER, SecureKafka
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import stamina
 
-from driftline.bus import Assignment
+from driftline.bus.kafka import KafkaBus, KafkaSettings
+from driftline.bus.port import Assignment
 from driftline.errors import BusUnavailable, Unavailable
-from driftline.kafka import KafkaBus, KafkaSettings
-from driftline.loop import LoopSettings, Worker
+from driftline.worker.loop import LoopSettings, Worker
 from driftline_cli import broker, processes
 from tests.bus.conftest import HashStep, Tick, World, expected, ticks
 from tests.bus.test_contract import by_name, collect, only

@@ -11,10 +11,10 @@ import uvloop
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.protocol.fetch import FetchRequest
 
-from driftline.bus import Checkpoint
+from driftline.bus.kafka.checkpoints import Checkpoints
+from driftline.bus.kafka.connection import answering
+from driftline.bus.port import Checkpoint
 from driftline.errors import BusUnavailable, Fenced
-from driftline.kafka.checkpoints import Checkpoints
-from driftline.kafka.connection import answering
 from driftline.messages import state_topic
 from tests.bus.conftest import World, expected
 from tests.bus.test_contract import by_name, collect, only, sample, worker

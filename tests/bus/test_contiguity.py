@@ -9,9 +9,9 @@ import stamina
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError
 
-from driftline.bus import Assignment, Checkpoint, Feed, Hole
+from driftline.bus.port import Assignment, Checkpoint, Feed, Hole
 from driftline.errors import BusUnavailable
-from driftline.loop import LoopSettings, Unobserved, Worker
+from driftline.worker.loop import LoopSettings, Unobserved, Worker
 from tests.bus.conftest import PARTITIONS, CopyStep, HashStep, Tick, World, expected, folds
 from tests.bus.test_contract import FAST, PATIENCE_S, Holder, by_name, collect, only, sample
 

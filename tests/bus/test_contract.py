@@ -6,10 +6,10 @@ from contextlib import aclosing, suppress
 
 import pytest
 
-from driftline.bus import Assignment, Bus, Checkpoint, Feed, Output, Raw
+from driftline.bus.port import Assignment, Bus, Checkpoint, Feed, Output, Raw
 from driftline.errors import Fenced, TooManyDeadLetters
-from driftline.loop import LoopSettings, Worker
 from driftline.messages import DEAD_LETTERS, DeadLetter
+from driftline.worker.loop import LoopSettings, Worker
 from tests.bus.conftest import PARTITIONS, Folded, HashStep, Tick, World, expected
 
 FAST = LoopSettings(checkpoint_every=0.05)

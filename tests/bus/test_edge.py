@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from driftline.edge import Edge, edge_id
+from driftline.bus.edge import Edge, edge_id
+from driftline.bus.kafka import KafkaBus, KafkaSettings
+from driftline.bus.memory import MemoryBus
 from driftline.errors import BusUnavailable
-from driftline.kafka import KafkaBus, KafkaSettings
-from driftline.memory import MemoryBus
 from driftline.messages import EDGE
 from tests.bus.conftest import World
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from driftline.folder import FolderStore
-from driftline.hints import Keys
-from driftline.kafka import KafkaBus, KafkaSettings
-from driftline.memory import MemoryBus
+from driftline.bus.kafka import KafkaBus, KafkaSettings
+from driftline.bus.memory import MemoryBus
 from driftline.messages import StoreEvent, store_events
-from driftline.store_feed import StoreFeed
-from driftline.watch import StoreWatch
+from driftline.store.event_topic import StoreFeed
+from driftline.store.folder import FolderStore
+from driftline.store.hints import Keys
+from driftline.store.reconcile import StoreWatch
 from tests.bus.conftest import PARTITIONS
 
 PATIENCE_S = 120

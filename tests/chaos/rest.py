@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import stamina
 
+from driftline.bus.kafka import KafkaBus, KafkaSettings
 from driftline.errors import BusUnavailable, StoreUnavailable
-from driftline.kafka import KafkaBus, KafkaSettings
 from driftline.messages import BLENDS, FORECASTS, RECORDS, Topic
-from driftline.s3 import S3Settings, S3Store
+from driftline.store.s3 import S3Settings, S3Store
 from driftline_cli.stack import BUCKET
 from tests.chaos.archived import Archived
 from tests.chaos.published import Blends, Forecasts, Published

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from driftline.definition import StreamDefinition, load
-from driftline.tables import Rows, encode
+from driftline.streams.definition import StreamDefinition, load
+from driftline.streams.tables import Rows, encode
 
 PERIOD_MS = 1000
 HISTORY = "history.parquet"

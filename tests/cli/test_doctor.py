@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from driftline.kafka import KafkaBus, KafkaSettings
+from driftline.bus.kafka import KafkaBus, KafkaSettings
 from driftline.messages import ALERTS, Alert, state_topic
 from driftline_cli.broker import free_port
 from tests.conftest import ROOT

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from driftline.definition import parse
-from driftline.tables import Rows
+from driftline.streams.definition import parse
+from driftline.streams.tables import Rows
 from driftline_cli.drifts import KINDS, REGIMES, apply, marks
 
 STREAM = parse("name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\nfeatures: {x: level, w: angle}\n", "a")

@@ -9,18 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from driftline import definition, signing
-from driftline import manifest as manifests
-from driftline.definition import StreamDefinition
-from driftline.folder import FolderStore
-from driftline.memory import MemoryBus
+from driftline.bus.memory import MemoryBus
 from driftline.metrics import Metrics
-from driftline.signing import Signer, Trust
-from driftline.tables import read_file
+from driftline.models import manifest as manifests
+from driftline.models import signing
+from driftline.models.signing import Signer, Trust
+from driftline.store.folder import FolderStore
+from driftline.streams import definition
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import read_file
 from driftline_inference.app import create_app
-from driftline_inference.models import Models
+from driftline_inference.registry.models import Models
+from driftline_inference.registry.versions import Fetcher
 from driftline_inference.settings import InferenceSettings
-from driftline_inference.versions import Fetcher
 from driftline_trainer.fit import Task, Trained
 from driftline_trainer.publish import current, publish
 from tests.conftest import ROOT

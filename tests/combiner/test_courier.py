@@ -7,14 +7,14 @@ from pathlib import Path
 
 import httpx
 
-from driftline.definition import StreamDefinition
-from driftline.folder import FolderStore
-from driftline.loop import LoopSettings, Worker
-from driftline.memory import MemoryBus
+from driftline.bus.memory import MemoryBus
 from driftline.messages import ALERTS, Alert
 from driftline.metrics import Metrics
+from driftline.store.folder import FolderStore
+from driftline.streams.definition import StreamDefinition
+from driftline.worker.loop import LoopSettings, Worker
 from driftline_combiner.app import create_app
-from driftline_combiner.courier import CourierStep, TrainerSink
+from driftline_combiner.retrain_requests import CourierStep, TrainerSink
 from driftline_combiner.settings import CombinerSettings
 from driftline_trainer.app import create_app as create_trainer
 from driftline_trainer.settings import TrainerSettings

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from river import drift
 
-from driftline.definition import Drift
+from driftline.streams.definition import Drift
 from driftline_combiner.drift import GRACE, INSENSITIVITY, DriftDetector, PageHinkley
 
 BOTH = pytest.mark.parametrize("detector", ["adwin", "page-hinkley"])

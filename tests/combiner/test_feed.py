@@ -6,10 +6,9 @@ from contextlib import aclosing
 
 import pytest
 
-from driftline.memory import MemoryBus
+from driftline.bus.memory import MemoryBus
 from driftline.messages import BLENDS, Blend
-from driftline_combiner import feed
-from driftline_combiner.feed import PageFeed
+from driftline_combiner.dashboard_buffer import PageFeed
 
 PATIENCE_S = 10
 REMEMBERED, POINTS = 12, 4

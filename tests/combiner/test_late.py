@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from driftline.bus import Envelope
-from driftline.definition import parse
+from driftline.bus.port import Envelope
 from driftline.messages import Alert, Blend, Forecast
+from driftline.streams.definition import parse
 from driftline_combiner.scores import scores
 from driftline_combiner.step import BlendLane, combiner_step
 

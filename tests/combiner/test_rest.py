@@ -6,8 +6,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from driftline.definition import parse
 from driftline.messages import Forecast
+from driftline.streams.definition import parse
 from driftline_combiner.rest import LARGEST_PAGE, PAGE, routes
 from driftline_combiner.step import BlendLane
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline.bus import Envelope
-from driftline.definition import StreamDefinition, parse
+from driftline.bus.port import Envelope
 from driftline.messages import Alert, Blend, Forecast
+from driftline.streams.definition import StreamDefinition, parse
 from driftline_combiner.scores import scores
 from driftline_combiner.step import BlendLane, combiner_step, refuse
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from driftline.definition import StreamDefinition
 from driftline.metrics import TOLD
-from driftline_combiner.telling import LaneMetrics
+from driftline.streams.definition import StreamDefinition
+from driftline_combiner.exporter import LaneMetrics
 from tests.e2e.lanes import Lanes, records
 
 KEYS = ("north", "south")

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline.definition import parse
 from driftline.messages import Forecast
+from driftline.streams.definition import parse
 from driftline_combiner import totals
+from driftline_combiner.exporter import KEYS_TOLD, LaneMetrics
 from driftline_combiner.ledger import PUBLISHED
 from driftline_combiner.rest import stream_scores
 from driftline_combiner.scores import scores
 from driftline_combiner.step import BlendLane
-from driftline_combiner.telling import KEYS_TOLD, LaneMetrics
 from driftline_combiner.totals import ANEW, Sums
 
 STREAM = parse(

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import stamina
 
-from driftline import tables
-from driftline.definition import StreamDefinition, load
-from driftline.tables import Rows
+from driftline.streams import tables
+from driftline.streams.definition import StreamDefinition, load
+from driftline.streams.tables import Rows
 from driftline_cli.replay import chunks
 from tests.conftest import ROOT
 

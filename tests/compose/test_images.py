@@ -49,7 +49,7 @@ def test_an_image_adds_little_to_its_base(service: str):
 def test_an_image_says_what_it_is_and_how_it_does(service: str):
     config = inspect(f"driftline/{service}:0.1.0")["Config"]
     assert config["User"] == "10001:10001"
-    assert config["Healthcheck"]["Test"] == ["CMD", "python", "-m", "driftline.probe"]
+    assert config["Healthcheck"]["Test"] == ["CMD", "python", "-m", "driftline.service.probe"]
     labels = {name.removeprefix("org.opencontainers.image."): value for name, value in config["Labels"].items()}
     assert labels["title"] == f"driftline-{service}"
     assert labels["licenses"] == "Apache-2.0"

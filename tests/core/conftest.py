@@ -2,9 +2,9 @@
 
 import pytest
 
-from driftline import manifest as manifests
-from driftline.definition import StreamDefinition
-from driftline.manifest import Golden, Manifest
+from driftline.models import manifest as manifests
+from driftline.models.manifest import Golden, Manifest
+from driftline.streams.definition import StreamDefinition
 
 MODEL = b"model"
 VERSION = manifests.version_name(42, MODEL)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from driftline.bus import Assignment, Checkpoint, Envelope, Hole, Output, Owner, Raw
+from driftline.bus.port import Assignment, Checkpoint, Envelope, Hole, Output, Owner, Raw
 from driftline.messages import Topic
 
 Batch = Sequence[Raw]

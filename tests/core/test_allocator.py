@@ -9,7 +9,7 @@ pytestmark = pytest.mark.process
 CODE = """
 import sys
 import psutil
-from driftline.allocator import give_back
+from driftline.service.allocator import give_back
 if sys.argv[1] == "ask":
     give_back()
 process = psutil.Process()

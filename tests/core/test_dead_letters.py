@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.dead_letters import REMEMBERED, DeadLetterGauge
 from driftline.errors import TooManyDeadLetters
+from driftline.worker.dead_letters import REMEMBERED, DeadLetterGauge
 
 
 def passes(notes: list[bool], share: float, minimum: int) -> bool:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from driftline.definition import StreamDefinition, load, load_folder, parse
 from driftline.errors import InvalidDefinition
+from driftline.streams.definition import StreamDefinition, load, load_folder, parse
 from tests.conftest import ROOT
 
 LEAST = "name: a\ntime: {column: when, period: 10min}\ntarget: y\n"

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline.definition import StreamDefinition, parse
-from driftline.features import CLIP, History, Layout, observe
+from driftline.streams.definition import StreamDefinition, parse
+from driftline.streams.features import CLIP, History, Layout, observe
 
 STREAM = parse(
     "name: a\ntime: {column: when, period: 1h}\ntarget: y\nfeatures: {x: level, w: angle}\nlags: 3\nhorizon: [1, 2]\n",

@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from driftline.hosts import is_own
+from driftline.service.hosts import is_own
 from tests.started import Started
 
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from driftline.logs import KINDS, JsonFormatter, OnceHandler
+from driftline.service.logs import KINDS, JsonFormatter, OnceHandler
 
 
 class Clock:
@@ -78,7 +78,7 @@ def test_lines_that_differ_in_what_they_are_about_are_all_said(log: Log):
 
 def test_memory_is_bounded_and_nothing_is_lost(log: Log):
     for number in range(3 * KINDS):
-        log.say(f"line {number}", name="driftline.loop")
+        log.say(f"line {number}", name="driftline.worker.loop")
     assert len(log.lines) == 3 * KINDS
     assert len(log.handler._kinds) <= KINDS + 1
 

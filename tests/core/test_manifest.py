@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
-from driftline import manifest as manifests
-from driftline.definition import StreamDefinition
 from driftline.errors import RefusedModel
-from driftline.manifest import Manifest, Pointer
+from driftline.models import manifest as manifests
+from driftline.models.manifest import Manifest, Pointer
+from driftline.streams.definition import StreamDefinition
 from tests.core.conftest import MODEL, VERSION
 
 

@@ -1,9 +1,9 @@
 """What is counted is seen from its beginning, and a record's way from its sensor on."""
 
-from driftline.bus import Envelope
+from driftline.bus.port import Envelope
 from driftline.messages import FORECASTS, Forecast
 from driftline.metrics import Metrics, from_zero
-from driftline.observer import LoopMetrics
+from driftline.worker.observer import LoopMetrics
 
 
 def test_a_counter_is_there_before_its_first_event():

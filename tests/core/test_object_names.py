@@ -5,7 +5,7 @@ from urllib.parse import quote, unquote
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.object_names import LONGEST, folder_of, refusal
+from driftline.store.object_names import LONGEST, folder_of, refusal
 
 KEYS = st.one_of(
     st.text(max_size=210),

@@ -7,11 +7,11 @@ import pytest
 from fastapi import Depends, FastAPI
 from pydantic import SecretStr
 
-from driftline.auth import bearer
 from driftline.metrics import Metrics
-from driftline.secrets import make
-from driftline.service import create_service
-from driftline.signing import Signer, Trust
+from driftline.models.signing import Signer, Trust
+from driftline.service.app import create_service
+from driftline.service.auth import bearer
+from driftline.service.make_secrets import make
 
 TOKEN = "h0sh-hush-hush"  # noqa: S105 - a test's
 

@@ -11,10 +11,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from driftline import service
 from driftline.errors import InvalidInput, NotFound, StoreUnavailable, Unavailable
 from driftline.metrics import Metrics
-from driftline.service import Check, create_service
+from driftline.service import app as service
+from driftline.service.app import Check, create_service
 
 PATIENCE_S = 10
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from driftline.errors import InvalidInput
-from driftline.settings import Settings, read_settings
-from driftline.variables import OF_SERVICES
+from driftline.service.setting_names import OF_SERVICES
+from driftline.service.settings import Settings, read_settings
 from driftline_combiner.settings import CombinerSettings
 from driftline_inference.settings import InferenceSettings
 from driftline_ingest.settings import IngestSettings

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from driftline.errors import InvalidInput, RefusedModel
-from driftline.manifest import Manifest
-from driftline.signing import KEY_FILE, PUBLIC_FILE, Signer, Trust, key_id, new_key, new_keys, read, seal, unseal
+from driftline.models.manifest import Manifest
+from driftline.models.signing import KEY_FILE, PUBLIC_FILE, Signer, Trust, key_id, new_key, new_keys, read, seal, unseal
 
 SIGNER = Signer(new_key())
 

@@ -7,11 +7,11 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.bus import Envelope
-from driftline.definition import parse
-from driftline.keyed import AT_ONCE, Age, KeyedStep, Told
+from driftline.bus.port import Envelope
 from driftline.messages import ALERTS, BLENDS, Alert, Record
-from driftline.silence import Heard
+from driftline.streams.definition import parse
+from driftline.worker.keyed import AT_ONCE, Age, KeyedStep, Told
+from driftline.worker.silence import Heard
 from tests.e2e.lanes import Lanes
 
 LONGEST = 10

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline import slots as tables
-from driftline.slots import LARGEST_STEP, Slots, rounds
+from driftline.worker import slots as tables
+from driftline.worker.slots import LARGEST_STEP, Slots, rounds
 
 
 @dataclass(frozen=True)

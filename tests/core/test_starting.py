@@ -165,7 +165,7 @@ async def test_a_folder_that_can_not_be_used_is_shown_until_it_can(tmp_path, bro
 @pytest.mark.kafka
 def test_making_topics_needs_no_token_wherever_its_image_listens(brokers: str):
     environment = EVERYWHERE | {"DRIFTLINE_BROKERS": brokers, "PATH": ""}
-    command = [str(ROOT / ".venv" / "bin" / "python"), "-m", "driftline.topics"]
+    command = [str(ROOT / ".venv" / "bin" / "python"), "-m", "driftline.service.make_topics"]
     subprocess.run(command, env=environment, check=True, timeout=60)
 
 

@@ -10,16 +10,16 @@ import httpx
 import pytest
 import stamina
 
-from driftline.bus import Envelope
-from driftline.definition_folder import DefinitionFolder
+from driftline.bus.memory import MemoryBus
+from driftline.bus.port import Envelope
 from driftline.errors import InvalidDefinition
-from driftline.keyed import Age, KeyedStep, Told
-from driftline.loop import LoopSettings, Worker
-from driftline.memory import MemoryBus
 from driftline.messages import DEAD_LETTERS, RECORDS, Record
 from driftline.metrics import Metrics
-from driftline.service import create_service
-from driftline.streams import WAITED_FOR, PerStream, Streams
+from driftline.service.app import create_service
+from driftline.streams.catalog import WAITED_FOR, PerStream, Streams
+from driftline.streams.folder import DefinitionFolder
+from driftline.worker.keyed import Age, KeyedStep, Told
+from driftline.worker.loop import LoopSettings, Worker
 
 PATIENCE_S = 10
 

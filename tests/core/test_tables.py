@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from driftline.definition import parse
 from driftline.errors import InvalidInput
-from driftline.tables import Rows, decode, encode, read_file
+from driftline.streams.definition import parse
+from driftline.streams.tables import Rows, decode, encode, read_file
 
 STREAM = parse("name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\n", "a.yaml")
 NAIVE = parse("name: a\ntime: {column: when, period: 1h, zone: Europe/Paris}\ntarget: y\n", "a.yaml")

@@ -10,13 +10,13 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from driftline import webhook
 from driftline.errors import StoreUnavailable
-from driftline.hints import Keys
 from driftline.metrics import Metrics
-from driftline.s3 import S3Settings, S3Store
-from driftline.service import create_service
-from driftline.watch import StoreWatch
+from driftline.service import webhook
+from driftline.service.app import create_service
+from driftline.store.hints import Keys
+from driftline.store.reconcile import StoreWatch
+from driftline.store.s3 import S3Settings, S3Store
 from driftline_cli.broker import free_port
 
 PATIENCE_S = 10

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.windows import LARGEST, WindowName, parse
+from driftline.store.windows import LARGEST, WindowName, parse
 
 NUMBERS = st.integers(0, LARGEST)
 EDGES = st.none() | st.from_regex(r"[A-Za-z0-9]{1,64}", fullmatch=True)

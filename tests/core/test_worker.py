@@ -8,9 +8,9 @@ from contextlib import suppress
 import pytest
 from stamina import instrumentation
 
-from driftline.bus import Checkpoint, Hole
+from driftline.bus.port import Checkpoint, Hole
 from driftline.errors import BusUnavailable, Fenced, Standstill
-from driftline.loop import STANDSTILL_S, LoopSettings, Unobserved, Worker
+from driftline.worker.loop import STANDSTILL_S, LoopSettings, Unobserved, Worker
 from tests.core.scripted import NUMBERS, Act, Batch, Collecting, Number, ScriptedBus, ScriptedFeed, raw
 
 NEVER = LoopSettings(checkpoint_every=3600.0)

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import BaseModel
 
-from driftline import definition
-from driftline.settings import Settings
+from driftline.service.settings import Settings
+from driftline.streams import definition
 from scripts.reference import docstrings
 from scripts.reference.pages import FOLDER, PAGES
 from scripts.reference.settings import SERVICES

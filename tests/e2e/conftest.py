@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from driftline import tables
-from driftline.definition import StreamDefinition, load
-from driftline.tables import Rows
+from driftline.streams import tables
+from driftline.streams.definition import StreamDefinition, load
+from driftline.streams.tables import Rows
 from tests.conftest import ROOT
 
 DAY_MS = 86_400_000

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from driftline.bus import Envelope
-from driftline.definition import StreamDefinition
-from driftline.features import Floats, Ints
-from driftline.keyed import KeyedStep
+from driftline.arrays import Floats, Ints
+from driftline.bus.port import Envelope
 from driftline.messages import Alert, Blend, Forecast, Record
+from driftline.streams.definition import StreamDefinition
+from driftline.worker.keyed import KeyedStep
 from driftline_combiner.step import BlendLane, combiner_step
 from driftline_inference.step import ForecastLane
 

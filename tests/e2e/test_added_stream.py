@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import stamina
 
-from driftline.kafka import KafkaBus, KafkaSettings
+from driftline.bus.kafka import KafkaBus, KafkaSettings
 from driftline.messages import BLENDS, DEAD_LETTERS
 from driftline_cli import processes
 from driftline_cli.stack import SERVICES, Ports, Stack

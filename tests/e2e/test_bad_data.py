@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from driftline.definition import StreamDefinition
-from driftline.features import Floats, Ints
+from driftline.arrays import Floats, Ints
 from driftline.messages import Alert, Blend
-from driftline.tables import Rows, read_file
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows, read_file
 from tests.conftest import ROOT
 from tests.e2e.lanes import Lanes, records
 

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from driftline.definition import StreamDefinition
-from driftline.folder import FolderStore
-from driftline.tables import Rows
+from driftline.store.folder import FolderStore
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows
 from driftline_cli import demo
 from driftline_cli.backtest import Report, backtest
 

@@ -6,11 +6,11 @@ Series go side by side, since one more costs next to nothing; none knows of the 
 import numpy as np
 import pytest
 
-from driftline.definition import STRATEGIES, StreamDefinition, parse
-from driftline.features import Floats, Ints
+from driftline.arrays import Floats, Ints
 from driftline.members import MEMBERS
 from driftline.messages import Blend
-from driftline.tables import Rows, read_file
+from driftline.streams.definition import STRATEGIES, StreamDefinition, parse
+from driftline.streams.tables import Rows, read_file
 from driftline_cli.evaluate import PUBLISHED, outcome, scores
 from tests.conftest import ROOT
 from tests.e2e.lanes import Lanes, records

@@ -9,14 +9,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from driftline import manifest as manifests
-from driftline.definition import StreamDefinition
-from driftline.folder import FolderStore
-from driftline.kafka import KafkaBus, KafkaSettings
+from driftline.bus.kafka import KafkaBus, KafkaSettings
 from driftline.messages import BLENDS, Blend
-from driftline.s3 import S3Settings, S3Store
-from driftline.signing import KEY_FILE, read
-from driftline.tables import Rows, encode
+from driftline.models import manifest as manifests
+from driftline.models.signing import KEY_FILE, read
+from driftline.store.folder import FolderStore
+from driftline.store.s3 import S3Settings, S3Store
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows, encode
 from driftline_cli import objects, processes
 from driftline_cli.chain import running_chain
 from driftline_cli.replay import chunks, post

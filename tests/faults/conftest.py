@@ -12,24 +12,24 @@ import httpx
 import pytest
 import stamina
 
-from driftline import manifest as manifests
-from driftline.definition import StreamDefinition
+from driftline.bus.memory import MemoryBus
 from driftline.errors import Conflict
-from driftline.folder import FolderStore
-from driftline.manifest import Pointer
-from driftline.memory import MemoryBus
 from driftline.messages import FORECASTS, RECORDS, Forecast, Record
 from driftline.metrics import Metrics
-from driftline.s3 import S3Settings, S3Store
-from driftline.settings import read_settings
-from driftline.signing import Signer, Trust, new_key
-from driftline.tables import Rows, read_file
+from driftline.models import manifest as manifests
+from driftline.models.manifest import Pointer
+from driftline.models.signing import Signer, Trust, new_key
+from driftline.service.settings import read_settings
+from driftline.store.folder import FolderStore
+from driftline.store.s3 import S3Settings, S3Store
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows, read_file
 from driftline_cli import objects
 from driftline_inference.app import create_app
-from driftline_inference.cache import Cache
-from driftline_inference.models import Models
+from driftline_inference.registry.cache import Cache
+from driftline_inference.registry.models import Models
+from driftline_inference.registry.versions import Fetcher
 from driftline_inference.settings import InferenceSettings
-from driftline_inference.versions import Fetcher
 from driftline_trainer.fit import Task, Trained
 from driftline_trainer.publish import Current, current, publish
 from tests.conftest import ROOT

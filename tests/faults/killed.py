@@ -14,15 +14,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from driftline.definition import StreamDefinition, load
-from driftline.folder import FolderStore
 from driftline.metrics import Metrics
-from driftline.s3 import S3Settings, S3Store
-from driftline.signing import Trust
-from driftline.store import Listed, Store, Stored
-from driftline_inference.cache import Cache
-from driftline_inference.models import Models
-from driftline_inference.versions import Fetcher
+from driftline.models.signing import Trust
+from driftline.store.folder import FolderStore
+from driftline.store.port import Listed, Store, Stored
+from driftline.store.s3 import S3Settings, S3Store
+from driftline.streams.definition import StreamDefinition, load
+from driftline_inference.registry.cache import Cache
+from driftline_inference.registry.models import Models
+from driftline_inference.registry.versions import Fetcher
 
 NOWHERE = "http://127.0.0.1:9"
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from driftline.folder import FolderStore
 from driftline.metrics import Metrics
-from driftline.s3 import S3Settings, S3Store
-from driftline.signing import Trust
+from driftline.models.signing import Trust
+from driftline.store.folder import FolderStore
+from driftline.store.s3 import S3Settings, S3Store
 from driftline_cli import objects
-from driftline_inference.cache import Cache
-from driftline_inference.models import Models
-from driftline_inference.versions import Fetcher
+from driftline_inference.registry.cache import Cache
+from driftline_inference.registry.models import Models
+from driftline_inference.registry.versions import Fetcher
 from driftline_trainer.publish import current, publish
 from tests.conftest import ROOT
 from tests.faults.conftest import SIGNER

@@ -13,10 +13,10 @@ from random import Random
 import msgspec
 import pytest
 
-from driftline import manifest as manifests
 from driftline.errors import Conflict
-from driftline.manifest import Pointer
-from driftline.signing import seal, unseal
+from driftline.models import manifest as manifests
+from driftline.models.manifest import Pointer
+from driftline.models.signing import seal, unseal
 from driftline_trainer.publish import current, publish
 from tests.faults.conftest import SIGNER, Edge
 from tests.s3_server import S3Server

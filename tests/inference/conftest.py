@@ -9,15 +9,15 @@ from typing import TypeVar
 import msgspec
 import pytest
 
-from driftline.definition import StreamDefinition
-from driftline.folder import FolderStore
 from driftline.metrics import Metrics
-from driftline.signing import Signer, Trust, new_key
-from driftline.store import Store
-from driftline.tables import Rows, read_file
-from driftline_inference.cache import Cache
-from driftline_inference.models import Models
-from driftline_inference.versions import Fetcher
+from driftline.models.signing import Signer, Trust, new_key
+from driftline.store.folder import FolderStore
+from driftline.store.port import Store
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows, read_file
+from driftline_inference.registry.cache import Cache
+from driftline_inference.registry.models import Models
+from driftline_inference.registry.versions import Fetcher
 from driftline_trainer.fit import Task, Trained
 from driftline_trainer.publish import current, publish
 from tests.conftest import ROOT

@@ -2,10 +2,10 @@
 
 import pytest
 
-from driftline import manifest as manifests
 from driftline.errors import NotFound
-from driftline.manifest import Pointer
-from driftline_inference.standing import REFUSED_REMEMBERED, Standing
+from driftline.models import manifest as manifests
+from driftline.models.manifest import Pointer
+from driftline_inference.registry.standing import REFUSED_REMEMBERED, Standing
 from tests.inference.conftest import new_models, put
 
 LARGE = 20_000_000

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from driftline import manifest as manifests
-from driftline.definition import StreamDefinition
 from driftline.errors import StoreUnavailable
-from driftline.folder import FolderStore
-from driftline.s3 import S3Settings, S3Store
+from driftline.models import manifest as manifests
+from driftline.store.folder import FolderStore
+from driftline.store.s3 import S3Settings, S3Store
+from driftline.streams.definition import StreamDefinition
 from driftline_cli.broker import free_port
-from driftline_inference.cache import Cache
-from driftline_inference.models import Models
+from driftline_inference.registry.cache import Cache
+from driftline_inference.registry.models import Models
 from driftline_trainer.fit import Trained
 from tests.inference.conftest import new_models, put
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from driftline_inference.columns import SHORTEST, STAYS, WARM_UP, Columns, Condition, examine
+from driftline_inference.sensor_health import SHORTEST, STAYS, WARM_UP, Columns, Condition, examine
 
 SLOT = np.array([0])
 PERIOD = 600_000

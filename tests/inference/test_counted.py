@@ -2,9 +2,9 @@
 
 from driftline.errors import EDGE_REFUSALS
 from driftline.metrics import Metrics
-from driftline_inference.models import Models
-from driftline_inference.standing import CAUSES
-from driftline_inference.versions import Fetcher
+from driftline_inference.registry.models import Models
+from driftline_inference.registry.standing import CAUSES
+from driftline_inference.registry.versions import Fetcher
 from tests.inference.conftest import STRANGER, TRUST, put
 
 

@@ -6,14 +6,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from driftline.bus import Envelope
-from driftline.definition import StreamDefinition, parse
+from driftline.bus.port import Envelope
 from driftline.errors import RefusedModel
-from driftline.interpreter import Interpreter
-from driftline.keyed import KeyedStep
-from driftline.manifest import ColumnScaling
 from driftline.messages import Record
-from driftline_inference.models import Models
+from driftline.models.interpreter import Interpreter
+from driftline.models.manifest import ColumnScaling
+from driftline.streams.definition import StreamDefinition, parse
+from driftline.worker.keyed import KeyedStep
+from driftline_inference.registry.models import Models
 from driftline_inference.step import ForecastLane
 from driftline_trainer.importing import Meaning, import_model
 from tests.inference.conftest import SIGNER, kept, new_models

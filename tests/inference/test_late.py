@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from driftline.bus import Envelope
-from driftline.definition import parse
-from driftline.keyed import KeyedStep
+from driftline.bus.port import Envelope
 from driftline.messages import FORECASTS, Forecast, Record
+from driftline.streams.definition import parse
+from driftline.worker.keyed import KeyedStep
 from driftline_inference.step import ForecastLane
 
 STREAM = parse(

@@ -4,13 +4,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from driftline import manifest as manifests
-from driftline.definition import StreamDefinition
-from driftline.features import Inputs, Layout
-from driftline.folder import FolderStore
-from driftline.manifest import Pointer
-from driftline.signing import Signer, seal, unseal
-from driftline_inference.models import Models
+from driftline.models import manifest as manifests
+from driftline.models.manifest import Pointer
+from driftline.models.signing import Signer, seal, unseal
+from driftline.store.folder import FolderStore
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.features import Inputs, Layout
+from driftline_inference.registry.models import Models
 from driftline_inference.settings import InferenceSettings
 from tests.inference.conftest import SIGNER, STRANGER, new_models, put
 

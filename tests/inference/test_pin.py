@@ -6,14 +6,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from driftline import manifest as manifests
-from driftline.definition import StreamDefinition
-from driftline.folder import FolderStore
-from driftline.manifest import Usage, decode
-from driftline.memory import MemoryBus
+from driftline.bus.memory import MemoryBus
+from driftline.models import manifest as manifests
+from driftline.models.manifest import Usage, decode
+from driftline.store.folder import FolderStore
+from driftline.streams.definition import StreamDefinition
 from driftline_inference.app import create_app
-from driftline_inference.cache import Cache
-from driftline_inference.models import Models
+from driftline_inference.registry.cache import Cache
+from driftline_inference.registry.models import Models
 from driftline_inference.settings import InferenceSettings
 from driftline_trainer.fit import Trained
 from tests.inference.conftest import new_models, put

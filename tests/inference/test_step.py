@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline.bus import Envelope
-from driftline.definition import parse
-from driftline.features import Inputs, Layout
-from driftline.keyed import KeyedStep
+from driftline.bus.port import Envelope
 from driftline.messages import ALERTS, FORECASTS, Forecast, Record
+from driftline.streams.definition import parse
+from driftline.streams.features import Inputs, Layout
+from driftline.worker.keyed import KeyedStep
 from driftline_inference.step import ForecastLane, refuse
 
 STREAM = parse(

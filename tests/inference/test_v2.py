@@ -8,12 +8,12 @@ import pytest
 import tritonclient.http.aio as triton
 from tritonclient.utils import InferenceServerException
 
-from driftline.definition import StreamDefinition
-from driftline.features import Layout
-from driftline.memory import MemoryBus
+from driftline.bus.memory import MemoryBus
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.features import Layout
 from driftline_inference.app import create_app
+from driftline_inference.registry.versions import LoadedModel
 from driftline_inference.settings import InferenceSettings
-from driftline_inference.versions import LoadedModel
 from tests.inference.conftest import new_models, put
 from tests.serving import served
 

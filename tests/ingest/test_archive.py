@@ -11,14 +11,14 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline import tables
-from driftline.bus import Envelope
-from driftline.definition import parse
+from driftline.bus.port import Envelope
 from driftline.errors import StoreUnavailable, Unstorable
-from driftline.folder import FolderStore
 from driftline.messages import Blend, Record
 from driftline.metrics import Metrics
-from driftline.windows import parse as parse_name
+from driftline.store.folder import FolderStore
+from driftline.store.windows import parse as parse_name
+from driftline.streams import tables
+from driftline.streams.definition import parse
 from driftline_ingest.archive import ArchiveStep, Progress, Window
 from driftline_ingest.census import Census
 from driftline_ingest.sink import WindowSink

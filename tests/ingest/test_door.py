@@ -14,11 +14,11 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from driftline.definition import parse
+from driftline.bus.memory import MemoryBus
 from driftline.errors import BusUnavailable
-from driftline.folder import FolderStore
-from driftline.memory import MemoryBus
 from driftline.messages import RECORDS, M, Record, Topic
+from driftline.store.folder import FolderStore
+from driftline.streams.definition import parse
 from driftline_ingest.app import create_app
 from driftline_ingest.parsing import PARSERS
 from driftline_ingest.settings import IngestSettings

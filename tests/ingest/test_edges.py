@@ -8,16 +8,17 @@ from pathlib import Path
 import httpx
 import pytest
 
-from driftline import tables, windows
-from driftline.definition import parse
-from driftline.edge import edge_id
-from driftline.folder import FolderStore
-from driftline.kafka import KafkaBus, KafkaSettings
-from driftline.memory import MemoryBus
+from driftline.bus.edge import edge_id
+from driftline.bus.kafka import KafkaBus, KafkaSettings
+from driftline.bus.memory import MemoryBus
 from driftline.messages import RECORDS
 from driftline.metrics import Metrics
-from driftline.settings import read_settings
-from driftline.store import Store
+from driftline.service.settings import read_settings
+from driftline.store import windows
+from driftline.store.folder import FolderStore
+from driftline.store.port import Store
+from driftline.streams import tables
+from driftline.streams.definition import parse
 from driftline_ingest.app import create_app
 from driftline_ingest.settings import IngestSettings
 

@@ -18,12 +18,12 @@ import pytest
 import stamina
 from fastapi import FastAPI
 
-from driftline.definition import StreamDefinition, parse
+from driftline.bus.memory import MemoryBus
 from driftline.errors import InvalidDefinition
-from driftline.folder import FolderStore
-from driftline.memory import MemoryBus
 from driftline.messages import RECORDS, Record
-from driftline.streams import Streams
+from driftline.store.folder import FolderStore
+from driftline.streams.catalog import Streams
+from driftline.streams.definition import StreamDefinition, parse
 from driftline_cli.broker import free_port
 from driftline_ingest.app import create_app
 from driftline_ingest.mqtt import Route, Unreadable

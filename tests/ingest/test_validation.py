@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from driftline.definition import StreamDefinition, parse
 from driftline.messages import Record
+from driftline.streams.definition import StreamDefinition, parse
 from driftline_ingest.validation import Refusal, Validator
 
 STREAM = parse("name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\nfeatures: {x: level}\n", "a.yaml")

@@ -13,7 +13,7 @@ from prometheus_client.core import Metric
 from prometheus_client.metrics import MetricWrapperBase
 
 from driftline.metrics import TOLD, Metrics
-from driftline_combiner.telling import LaneMetrics
+from driftline_combiner.exporter import LaneMetrics
 from tests.conftest import ROOT
 
 PROMETHEUS = ROOT / "observe" / "prometheus"

@@ -15,9 +15,9 @@ from playwright.async_api import Page, Request, async_playwright, expect
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 
-from driftline.definition import StreamDefinition, parse
-from driftline.memory import MemoryBus
+from driftline.bus.memory import MemoryBus
 from driftline.messages import ALERTS, FORECASTS, Alert, Forecast
+from driftline.streams.definition import StreamDefinition, parse
 from driftline_cli.broker import free_port
 from driftline_combiner.app import create_app
 from driftline_combiner.settings import CombinerSettings

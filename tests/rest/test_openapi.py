@@ -13,11 +13,11 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from driftline.definition import StreamDefinition
-from driftline.folder import FolderStore
-from driftline.memory import MemoryBus
+from driftline.bus.memory import MemoryBus
 from driftline.messages import FORECASTS, Forecast
-from driftline.signing import Signer, new_key
+from driftline.models.signing import Signer, new_key
+from driftline.store.folder import FolderStore
+from driftline.streams.definition import StreamDefinition
 from driftline_combiner.app import create_app as create_combiner
 from driftline_combiner.settings import CombinerSettings
 from driftline_inference.app import create_app as create_inference

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from driftline.definition import StreamDefinition
+from driftline.bus.memory import MemoryBus
 from driftline.errors import Conflict, StoreUnavailable
-from driftline.folder import FolderStore
-from driftline.memory import MemoryBus
 from driftline.messages import ALERTS, Alert
 from driftline.metrics import Metrics
-from driftline.s3 import S3Settings, S3Store
-from driftline.signing import Signer, new_key
+from driftline.models.signing import Signer, new_key
+from driftline.store.folder import FolderStore
+from driftline.store.s3 import S3Settings, S3Store
+from driftline.streams.definition import StreamDefinition
 from driftline_cli import objects
 from driftline_combiner.app import create_app as create_combiner
 from driftline_combiner.settings import CombinerSettings

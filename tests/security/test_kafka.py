@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from driftline.bus.kafka import KafkaBus
 from driftline.errors import BusUnavailable
-from driftline.kafka import KafkaBus
 from driftline.messages import RECORDS, Record
-from driftline.ports import open_bus
-from driftline.settings import Settings, read_settings
+from driftline.service.ports import open_bus
+from driftline.service.settings import Settings, read_settings
 from tests.security.authority import Authority
 from tests.security.kafka_server import PASSWORD, SecureKafka
 from tests.started import Started

@@ -12,11 +12,11 @@ import aiomqtt
 import pytest
 import stamina
 
-from driftline.definition import StreamDefinition, parse
-from driftline.folder import FolderStore
-from driftline.memory import MemoryBus
+from driftline.bus.memory import MemoryBus
 from driftline.messages import RECORDS
-from driftline.settings import read_settings
+from driftline.service.settings import read_settings
+from driftline.store.folder import FolderStore
+from driftline.streams.definition import StreamDefinition, parse
 from driftline_cli.broker import free_port
 from driftline_ingest.app import create_app
 from driftline_ingest.settings import IngestSettings

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from driftline.errors import StoreUnavailable
-from driftline.ports import open_store
-from driftline.settings import Settings, read_settings
-from driftline.store import Store
+from driftline.service.ports import open_store
+from driftline.service.settings import Settings, read_settings
+from driftline.store.port import Store
 from driftline_cli import objects
 from tests.s3_server import S3Server
 from tests.security.authority import Authority

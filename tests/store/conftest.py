@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from driftline.aside import Aside
-from driftline.folder import FolderStore
-from driftline.s3 import S3Settings, S3Store
-from driftline.store import Store
+from driftline.store.folder import FolderStore
+from driftline.store.port import Store
+from driftline.store.s3 import S3Settings, S3Store
+from driftline.store.threaded import Aside
 from driftline_cli import objects
 from tests.s3_server import S3Server
 

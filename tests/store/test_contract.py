@@ -6,8 +6,8 @@ from contextlib import aclosing
 import pytest
 
 from driftline.errors import Conflict, NotFound, TooLarge, Unstorable
-from driftline.object_names import folder_of
-from driftline.store import Store, read
+from driftline.store.object_names import folder_of
+from driftline.store.port import Store, read
 
 LONG_S = 600.0
 PATIENCE_S = 120

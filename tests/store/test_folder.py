@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from driftline.errors import NotFound, StoreUnavailable, TooLarge, Unstorable
-from driftline.folder import FolderStore
+from driftline.store.folder import FolderStore
 
 PATIENCE_S = 120
 

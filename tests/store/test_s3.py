@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from driftline.errors import Conflict, StoreUnavailable, TooLarge, Unstorable
-from driftline.s3 import S3Settings, S3Store
+from driftline.store.s3 import S3Settings, S3Store
 from driftline_cli import broker, objects
 from tests.s3_server import S3Server
 from tests.store.endless import endless

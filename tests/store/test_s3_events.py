@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.s3_events import concerned, keys
+from driftline.store.s3_events import concerned, keys
 
 
 def event(key: str) -> dict[str, object]:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from driftline.definition import StreamDefinition
+from driftline.streams.definition import StreamDefinition
 
 T0 = 1_420_070_400_000
 """The first of January 2015, in milliseconds."""

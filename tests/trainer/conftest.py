@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from driftline import tables
-from driftline.definition import StreamDefinition
-from driftline.tables import Rows
+from driftline.streams import tables
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows
 from driftline_trainer import training
 from driftline_trainer.fit import Task, Trained
 from driftline_trainer.process import TrainingProcess

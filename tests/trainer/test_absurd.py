@@ -5,9 +5,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from driftline import manifest as manifests
 from driftline.errors import RefusedModel
-from driftline.folder import FolderStore
+from driftline.models import manifest as manifests
+from driftline.store.folder import FolderStore
 from driftline_trainer.claims import Claims
 from driftline_trainer.jobs import JobBook, JobState
 from driftline_trainer.publish import current

@@ -7,14 +7,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from driftline import manifest as manifests
-from driftline import tables
-from driftline.definition import StreamDefinition
 from driftline.errors import InvalidInput, NotFound
-from driftline.folder import FolderStore
 from driftline.metrics import Metrics
-from driftline.tables import Rows
-from driftline.windows import WindowName
+from driftline.models import manifest as manifests
+from driftline.store.folder import FolderStore
+from driftline.store.windows import WindowName
+from driftline.streams import tables
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows
 from driftline_trainer.archive import Archive, later
 from driftline_trainer.publish import current
 from driftline_trainer.reading import Reading

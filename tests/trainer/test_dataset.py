@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from driftline.definition import StreamDefinition
-from driftline.features import History, Layout, observe
-from driftline.tables import Rows
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.features import History, Layout, observe
+from driftline.streams.tables import Rows
 from driftline_trainer import dataset
 
 pytestmark = pytest.mark.unit

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from driftline.definition import StreamDefinition
 from driftline.errors import RefusedModel
-from driftline.interpreter import Interpreter, check_golden
-from driftline.manifest import PARITY, Golden
-from driftline.tables import Rows
+from driftline.models.interpreter import Interpreter, check_golden
+from driftline.models.manifest import PARITY, Golden
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows
 from driftline_trainer.fit import Task, Trained, train
 from driftline_trainer.weights import RENEWED, Replay, pack, unpack
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from driftline.definition import Gate
+from driftline.streams.definition import Gate
 from driftline_trainer.gate import judge
 
 pytestmark = pytest.mark.unit

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from driftline import tables
-from driftline.definition import StreamDefinition
 from driftline.errors import Conflict, StoreUnavailable
-from driftline.folder import FolderStore
 from driftline.metrics import Metrics
-from driftline.tables import Rows
+from driftline.store.folder import FolderStore
+from driftline.streams import tables
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows
 from driftline_trainer.budget import DAY_S, earliest
 from driftline_trainer.claims import Claims
 from driftline_trainer.jobs import JobBook, JobState

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from driftline.definition import StreamDefinition
-from driftline.tables import Rows
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows
 from driftline_trainer.fit import Task
 from driftline_trainer.process import ProcessDied, TrainingProcess
 
@@ -20,7 +20,7 @@ PATIENCE_S = 120
 ENDLESS = """
 import asyncio, sys
 from pathlib import Path
-from driftline import definition, tables
+from driftline.streams import definition, tables
 from driftline_trainer.fit import Task
 from driftline_trainer.process import TrainingProcess
 

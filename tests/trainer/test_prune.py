@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from driftline import manifest as manifests
-from driftline.definition import StreamDefinition
-from driftline.folder import FolderStore
-from driftline.manifest import Usage
-from driftline.tables import Rows
+from driftline.models import manifest as manifests
+from driftline.models.manifest import Usage
+from driftline.store.folder import FolderStore
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows
 from driftline_trainer.fit import Task, Trained
 from driftline_trainer.prune import prune
 from driftline_trainer.publish import current, publish

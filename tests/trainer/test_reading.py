@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from driftline import tables
-from driftline.bounds import MEBIBYTE, Bounds
-from driftline.definition import StreamDefinition
 from driftline.errors import InvalidInput
+from driftline.streams import tables
+from driftline.streams.bounds import MEBIBYTE, Bounds
+from driftline.streams.definition import StreamDefinition
 from driftline_trainer.reading import Reading
 from driftline_trainer.unpacking import Means
 from tests.trainer import bombs

@@ -12,14 +12,14 @@ import pytest
 import stamina
 from pydantic import SecretStr
 
-from driftline import manifest as manifests
-from driftline import tables
-from driftline.definition import StreamDefinition
 from driftline.errors import Conflict
-from driftline.folder import FolderStore
-from driftline.manifest import Manifest, Pointer
 from driftline.metrics import Metrics
-from driftline.tables import Rows
+from driftline.models import manifest as manifests
+from driftline.models.manifest import Manifest, Pointer
+from driftline.store.folder import FolderStore
+from driftline.streams import tables
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows
 from driftline_trainer.app import create_app
 from driftline_trainer.fit import Task
 from driftline_trainer.process import TrainingProcess

@@ -9,8 +9,8 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
-from driftline.ports import open_bus, open_store
-from driftline.settings import Settings, read_settings
+from driftline.service.ports import open_bus, open_store
+from driftline.service.settings import Settings, read_settings
 from driftline_cli import doctor as doctors
 from driftline_cli import status as statuses
 from driftline_cli.commands.options import (

@@ -13,16 +13,16 @@ import msgspec
 import typer
 from rich.table import Table
 
-from driftline import definition
-from driftline import manifest as manifests
 from driftline.errors import InvalidInput, NotFound, Unavailable
-from driftline.manifest import ColumnScaling, Manifest, Pointer, Quarantine, Usage
 from driftline.members import MODELS
-from driftline.ports import open_store
-from driftline.settings import Settings, read_settings
-from driftline.signing import Sealed, unseal
-from driftline.store import Store
-from driftline.version_files import MANIFEST_LIMIT, file_of, find
+from driftline.models import manifest as manifests
+from driftline.models.manifest import ColumnScaling, Manifest, Pointer, Quarantine, Usage
+from driftline.models.signing import Sealed, unseal
+from driftline.service.ports import open_store
+from driftline.service.settings import Settings, read_settings
+from driftline.store.port import Store
+from driftline.store.version_files import MANIFEST_LIMIT, file_of, find
+from driftline.streams import definition
 from driftline_cli import tokens
 from driftline_cli.commands.plainly import console, plainly
 from driftline_inference.settings import InferenceSettings

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from driftline import definition, tables
+from driftline.streams import definition, tables
 from driftline_cli import accuracy as accuracies
 from driftline_cli import backtest as backtests
 from driftline_cli import demo as demos

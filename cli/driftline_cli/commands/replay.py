@@ -7,7 +7,7 @@ from typing import Annotated
 import httpx
 import typer
 
-from driftline import definition, tables
+from driftline.streams import definition, tables
 from driftline_cli import drifts, tokens
 from driftline_cli.commands.options import INGEST, DataFile, Seed, StreamFile
 from driftline_cli.commands.plainly import WRONG, console, plainly

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from driftline.ports import open_bus
-from driftline.settings import Settings, read_settings
+from driftline.service.ports import open_bus
+from driftline.service.settings import Settings, read_settings
 from driftline_cli import tailing
 from driftline_cli.commands.plainly import plainly
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import httpx
 import typer
 
-from driftline import definition
-from driftline.ports import open_store
-from driftline.settings import Settings, read_settings
+from driftline.service.ports import open_store
+from driftline.service.settings import Settings, read_settings
+from driftline.streams import definition
 from driftline_cli import tokens
 from driftline_cli import training as trainings
 from driftline_cli.commands.options import TRAINER, StreamFile, TrainerAt

@@ -1,7 +1,7 @@
 """Runs combiner as a process."""
 
-from driftline.ports import open_bus
-from driftline.run import run
+from driftline.service.ports import open_bus
+from driftline.service.run import run
 from driftline_combiner.app import create_app
 from driftline_combiner.settings import CombinerSettings
 

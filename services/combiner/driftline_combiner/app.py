@@ -7,24 +7,24 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from driftline.bus import Bus
+from driftline.bus.lag import LagWatch
+from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
-from driftline.definition import StreamDefinition
-from driftline.lag import LagWatch
-from driftline.loop import Worker
 from driftline.messages import ALERTS, FORECASTS, Topic
 from driftline.metrics import Metrics, from_zero
-from driftline.observer import LoopMetrics
-from driftline.service import Check, Job, create_service, end_process
-from driftline.streams import PerStream, Streams
+from driftline.service.app import Check, Job, create_service, end_process
+from driftline.streams.catalog import PerStream, Streams
+from driftline.streams.definition import StreamDefinition
+from driftline.worker.loop import Worker
+from driftline.worker.observer import LoopMetrics
 from driftline_combiner import dashboard
-from driftline_combiner.courier import CourierStep, TrainerSink, open_trainer
-from driftline_combiner.feed import PageFeed
+from driftline_combiner.dashboard_buffer import PageFeed
+from driftline_combiner.exporter import LaneMetrics
 from driftline_combiner.overview import Overview
 from driftline_combiner.rest import routes
+from driftline_combiner.retrain_requests import CourierStep, TrainerSink, open_trainer
 from driftline_combiner.settings import CombinerSettings
 from driftline_combiner.step import BlendLane, combiner_step, refuse
-from driftline_combiner.telling import LaneMetrics
 
 GROUP = "combiner"
 COURIER = "combiner-courier"

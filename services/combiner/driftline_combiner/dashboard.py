@@ -12,9 +12,9 @@ from pydantic import BaseModel, Field
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from driftline.definition import StreamDefinition
 from driftline.errors import NotFound, Unavailable
-from driftline_combiner.feed import LATEST_ALERTS, PageFeed
+from driftline.streams.definition import StreamDefinition
+from driftline_combiner.dashboard_buffer import LATEST_ALERTS, PageFeed
 from driftline_combiner.overview import Overview
 
 PAGE = Path(__file__).with_name("page")

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 from river._river_rust.drift import AdaptiveWindowing
 
-from driftline import definition
+from driftline.streams import definition
 
 CLOCK, MAX_BUCKETS, MIN_WINDOW, GRACE = 4, 5, 5, 30
 """ADWIN looks for a change every 4th number, and not before the 30th."""

@@ -12,8 +12,7 @@ from typing import Self
 
 import numpy as np
 
-from driftline.features import Floats, Ints
-from driftline_combiner.weights import Mask
+from driftline.arrays import Floats, Ints, Mask
 
 LEVEL = 0.9
 """Share of the truths that should fall into the interval."""

@@ -8,11 +8,12 @@ from typing import Self
 
 import numpy as np
 
-from driftline.definition import STRATEGIES, StreamDefinition
-from driftline.features import TINY, Floats, Ints
+from driftline.arrays import Floats, Ints, Mask
 from driftline.members import MEMBERS, TRAINED
+from driftline.streams.definition import STRATEGIES, StreamDefinition
+from driftline.streams.features import TINY
 from driftline_combiner import weights as strategies
-from driftline_combiner.weights import Grams, Mask
+from driftline_combiner.weights import Grams
 
 M, S = len(MEMBERS), len(STRATEGIES)
 PUBLISHED = "blend"

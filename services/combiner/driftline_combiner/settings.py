@@ -7,8 +7,8 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import from_json
 from pydantic_settings import NoDecode
 
-from driftline.contradictions import of_url
-from driftline.settings import Port, Settings
+from driftline.service.setting_checks import of_url
+from driftline.service.settings import Port, Settings
 
 
 def _parsed(value: object) -> object:

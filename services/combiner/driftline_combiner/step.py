@@ -9,15 +9,16 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from driftline import late
-from driftline import slots as tables
-from driftline.definition import STRATEGIES, StreamDefinition
-from driftline.features import Floats, Ints
-from driftline.keyed import Age, KeyedStep, Told
-from driftline.late import Awaited
+from driftline.arrays import Floats, Ints, Mask
 from driftline.members import MEMBERS
 from driftline.messages import ALERTS, BLENDS, Blend, Forecast, Topic
-from driftline.slots import Slots, rounds
+from driftline.streams.definition import STRATEGIES, StreamDefinition
+from driftline.worker import late_truths
+from driftline.worker import slots as tables
+from driftline.worker.keyed import Age, KeyedStep, Told
+from driftline.worker.late_truths import Awaited
+from driftline.worker.slots import Slots, rounds
+from driftline_combiner.alert_rules import Watch
 from driftline_combiner.intervals import Intervals, judge, widths
 from driftline_combiner.ledger import (
     ROWS,
@@ -29,8 +30,6 @@ from driftline_combiner.ledger import (
     weigh,
 )
 from driftline_combiner.totals import Sums, Totals
-from driftline_combiner.watch import Watch
-from driftline_combiner.weights import Mask
 
 OUT: Topic[Any] = BLENDS
 ALARM: Topic[Any] = ALERTS
@@ -69,7 +68,7 @@ class Tables(NamedTuple):
 
 
 class BlendLane:
-    """All series of one stream; see `driftline.keyed.Lane`. `alarmed` is told the stream and kind of each alert."""
+    """All series of one stream; see `driftline.worker.keyed.Lane`. `alarmed` is told the stream and kind of each alert."""
 
     def __init__(self, stream: StreamDefinition, alarmed: Callable[[str, str], None]) -> None:
         self.stream = stream
@@ -110,7 +109,7 @@ class BlendLane:
         half = widths(self._tables.intervals, slots, count)
         made = self._blends(part, weights, blends, half, self._tables.ledger.guarded[slots])
         missing = np.array([message.observed is None for message in part])
-        late.expect(self._tables.awaited, slots, np.array([message.t for message in part]), missing)
+        late_truths.expect(self._tables.awaited, slots, np.array([message.t for message in part]), missing)
         self._totals.take(slots, Sums.of(self._tables.ledger, self._tables.intervals, slots, weights[:, :, -1]))
         return [[(OUT, blend), *found] for blend, found in zip(made, alerts, strict=True)]
 
@@ -135,14 +134,14 @@ class BlendLane:
     def awaits(self, message: Forecast) -> bool:
         if self.lacks(message) or message.key not in self._slots:
             return False
-        return late.number(self._tables.awaited, self._slots[message.key], message.t) is not None
+        return late_truths.number(self._tables.awaited, self._slots[message.key], message.t) is not None
 
     def complete(self, message: Forecast) -> list[Told]:
         """Scores what was forecast of it; there is no new blend."""
         slot = self._slots[message.key]
-        number = late.number(self._tables.awaited, slot, message.t)
+        number = late_truths.number(self._tables.awaited, slot, message.t)
         assert number is not None, "see awaits"  # noqa: S101
-        late.settle(self._tables.awaited, slot, message.t)
+        late_truths.settle(self._tables.awaited, slot, message.t)
         told = self._score([message], np.array([slot]), np.array([number]), late=True)[0]
         self._totals.take(np.array([slot]), self._sums(np.array([slot])))
         return told

@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from driftline.features import Floats, Ints
+from driftline.arrays import Floats, Ints
 from driftline_combiner.intervals import Intervals
 from driftline_combiner.ledger import ROWS, Ledger, M
 
@@ -104,7 +104,7 @@ class Totals:
         return Sums.unflattened(np.maximum(self._sums, 0.0), self._horizons)
 
     def grow(self, slots: int) -> None:
-        """Makes room for so many more series; see `driftline.slots.grow`."""
+        """Makes room for so many more series; see `driftline.worker.slots.grow`."""
         self._rows.resize((len(self._rows) + slots, self._width), refcheck=False)
 
     def take(self, slots: Ints, sums: Sums) -> None:

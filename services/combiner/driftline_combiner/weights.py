@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-import numpy.typing as npt
 
-from driftline.features import TINY, Floats
-
-Mask = npt.NDArray[np.bool_]
+from driftline.arrays import Floats, Mask
+from driftline.streams.features import TINY
 
 RIDGE = 1e-3
 """Added to the Gram matrix, relative to its least diagonal entry: among equals, weights are spread."""

@@ -1,8 +1,8 @@
 """Runs inference as a process."""
 
-from driftline.aside import Aside
-from driftline.ports import open_bus, open_store
-from driftline.run import run
+from driftline.service.ports import open_bus, open_store
+from driftline.service.run import run
+from driftline.store.threaded import Aside
 from driftline_inference.app import create_app
 from driftline_inference.settings import InferenceSettings
 

@@ -5,27 +5,27 @@ from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI
 
-from driftline import webhook
-from driftline.bus import Bus
+from driftline.bus.edge import Edge
+from driftline.bus.lag import LagWatch
+from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
-from driftline.definition import StreamDefinition
-from driftline.edge import Edge
-from driftline.keyed import KeyedStep
-from driftline.lag import LagWatch
-from driftline.loop import Worker
 from driftline.messages import RECORDS
 from driftline.metrics import Metrics, from_zero
-from driftline.observer import LoopMetrics
-from driftline.service import Check, Job, create_service, end_process
-from driftline.store import Store
-from driftline.store_feed import StoreFeed
-from driftline.streams import PerStream, Streams
-from driftline.timed_store import TimedStore
-from driftline.watch import StoreWatch
-from driftline_inference import v2
-from driftline_inference.models import Models
+from driftline.service import webhook
+from driftline.service.app import Check, Job, create_service, end_process
+from driftline.store.event_topic import StoreFeed
+from driftline.store.port import Store
+from driftline.store.reconcile import StoreWatch
+from driftline.store.timed import TimedStore
+from driftline.streams.catalog import PerStream, Streams
+from driftline.streams.definition import StreamDefinition
+from driftline.worker.keyed import KeyedStep
+from driftline.worker.loop import Worker
+from driftline.worker.observer import LoopMetrics
+from driftline_inference.registry.models import Models
+from driftline_inference.rest import v2
+from driftline_inference.rest.status import routes
 from driftline_inference.settings import InferenceSettings
-from driftline_inference.status import routes
 from driftline_inference.step import ForecastLane, refuse
 
 GROUP = "inference"

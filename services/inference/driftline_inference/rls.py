@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from driftline.features import Floats, Ints
+from driftline.arrays import Floats, Ints
 
 FORGETTING = 0.9998
 """Weight of the record before, against the newest; 0.999 loses at long horizons, 1 can't follow drift."""

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from driftline.folder import FolderStore
-from driftline.settings import Port, Settings
-from driftline.signing import Trust, read
-from driftline.version_files import MODEL_LIMIT
-from driftline_inference.cache import Cache
-from driftline_inference.versions import Fetcher
+from driftline.models.signing import Trust, read
+from driftline.service.settings import Port, Settings
+from driftline.store.folder import FolderStore
+from driftline.store.version_files import MODEL_LIMIT
+from driftline_inference.registry.cache import Cache
+from driftline_inference.registry.versions import Fetcher
 
 
 class InferenceSettings(Settings):

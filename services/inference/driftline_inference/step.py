@@ -12,18 +12,20 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 import numpy as np
 
-from driftline import features, late
-from driftline import slots as tables
-from driftline.definition import StreamDefinition
-from driftline.features import CLIP, TINY, Floats, History, Inputs, Ints, Layout, newest, observe
-from driftline.keyed import Age, Told
-from driftline.late import Awaited
+from driftline.arrays import Floats, Ints
 from driftline.members import MODELS, PERSISTENCE, RLS, SEASONAL, STACK
 from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, Record, Topic
-from driftline.slots import Slots, rounds
+from driftline.streams import features
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.features import CLIP, TINY, History, Inputs, Layout, newest, observe
+from driftline.worker import late_truths
+from driftline.worker import slots as tables
+from driftline.worker.keyed import Age, Told
+from driftline.worker.late_truths import Awaited
+from driftline.worker.slots import Slots, rounds
 from driftline_inference import rls
-from driftline_inference.columns import Columns, Condition, examine, unusual
 from driftline_inference.rls import Filters, Waiting, forecast, learn, recall, remember
+from driftline_inference.sensor_health import Columns, Condition, examine, unusual
 from driftline_inference.shadow import Shadow
 
 OUT: Topic[Any] = FORECASTS
@@ -80,7 +82,7 @@ class Turn:
 
 
 class ForecastLane:
-    """All series of one stream; see `driftline.keyed.Lane`.
+    """All series of one stream; see `driftline.worker.keyed.Lane`.
 
     `serving` gives the models; it is asked once a batch, so a batch ends on the models that it began with. `shadows`
     gives the versions before them, which are compared for a while; `worse` is told the stream, member, version and
@@ -142,14 +144,14 @@ class ForecastLane:
     def awaits(self, message: Record) -> bool:
         if self.lacks(message) or message.key not in self._slots:
             return False
-        return late.number(self._tables.awaited, self._slots[message.key], message.t) is not None
+        return late_truths.number(self._tables.awaited, self._slots[message.key], message.t) is not None
 
     def complete(self, message: Record) -> list[Told]:
         """The built-in members learn from it, and the combiner is told what was observed."""
         slot = self._slots[message.key]
-        number = late.number(self._tables.awaited, slot, message.t)
+        number = late_truths.number(self._tables.awaited, slot, message.t)
         assert number is not None, "see awaits"  # noqa: S101
-        late.settle(self._tables.awaited, slot, message.t)
+        late_truths.settle(self._tables.awaited, slot, message.t)
         slots, numbers = np.array([slot]), np.array([number])
         values = np.array([[message.values[name] for name in self.stream.columns]], dtype=np.float64)
         features.complete(self._tables.history, self._layout, slots, numbers, values)
@@ -209,7 +211,7 @@ class ForecastLane:
             values = np.array([[r.values[name] for name in columns] for r in part], dtype=np.float64)
             t = np.array([record.t for record in part])
             parts.append(observe(self._tables.history, self._layout, slots, t, values))
-            late.expect(self._tables.awaited, slots, t, np.isnan(values[:, 0]))
+            late_truths.expect(self._tables.awaited, slots, t, np.isnan(values[:, 0]))
             conditions.append(examine(self._tables.columns, slots, t, values))
             turns.append(Turn(places, slots))
         return turns, Inputs.joined(parts), conditions

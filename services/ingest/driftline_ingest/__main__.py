@@ -1,7 +1,7 @@
 """Runs ingest as a process."""
 
-from driftline.ports import open_bus, open_store
-from driftline.run import run
+from driftline.service.ports import open_bus, open_store
+from driftline.service.run import run
 from driftline_ingest.app import create_app
 from driftline_ingest.settings import IngestSettings
 

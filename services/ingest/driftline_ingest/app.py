@@ -6,20 +6,20 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from driftline.bus import Bus
+from driftline.bus.edge import Edge
+from driftline.bus.lag import LagWatch
+from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
-from driftline.definition import StreamDefinition
-from driftline.edge import Edge
-from driftline.keyed import Timed
-from driftline.lag import LagWatch
-from driftline.loop import Worker
 from driftline.messages import BLENDS, RECORDS, Blend, Topic
 from driftline.metrics import Metrics, from_zero
-from driftline.observer import LoopMetrics
-from driftline.service import Check, Job, create_service, end_process
-from driftline.store import Store
-from driftline.streams import Streams
-from driftline.timed_store import TimedStore
+from driftline.service.app import Check, Job, create_service, end_process
+from driftline.store.port import Store
+from driftline.store.timed import TimedStore
+from driftline.streams.catalog import Streams
+from driftline.streams.definition import StreamDefinition
+from driftline.worker.keyed import Timed
+from driftline.worker.loop import Worker
+from driftline.worker.observer import LoopMetrics
 from driftline_ingest.archive import ArchiveStep, Packing
 from driftline_ingest.census import Census
 from driftline_ingest.door import Door, routes

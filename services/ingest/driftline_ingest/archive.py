@@ -16,12 +16,12 @@ from typing import Generic, Protocol
 
 import msgspec
 
-from driftline.bus import Envelope
+from driftline.bus.port import Envelope
 from driftline.clock import astray
-from driftline.keyed import Series, Timed, Timed_contra
-from driftline.object_names import folder_of
-from driftline.silence import BEGINNING, Heard
-from driftline.windows import WindowName
+from driftline.store.object_names import folder_of
+from driftline.store.windows import WindowName
+from driftline.worker.keyed import Series, Timed, Timed_contra
+from driftline.worker.silence import BEGINNING, Heard
 
 LONGEST_SPAN = 50_000
 """Messages of a partition after which a window is written although it isn't full: a series that went silent must not
@@ -111,7 +111,7 @@ class Progress(msgspec.Struct, frozen=True, array_like=True):
     truths: int = 0
     """Windows since then that held nothing but truths for what was archived before."""
     heard: int | None = None
-    """When the series was heard of last; see `driftline.silence`."""
+    """When the series was heard of last; see `driftline.worker.silence`."""
 
 
 @dataclass
@@ -167,7 +167,7 @@ class _Partition:
 
 
 class ArchiveStep(Generic[Timed]):
-    """See `driftline.loop.Step`; its outputs are windows, for a sink that writes them."""
+    """See `driftline.worker.loop.Step`; its outputs are windows, for a sink that writes them."""
 
     def __init__(
         self,
@@ -223,7 +223,7 @@ class ArchiveStep(Generic[Timed]):
         partition.heard[message.stream].hear(message.key, self._stream_time(envelope))
 
     def _stream_time(self, envelope: Envelope[Timed]) -> int:
-        """As in `driftline.keyed`: a time that can't be is no time of the stream."""
+        """As in `driftline.worker.keyed`: a time that can't be is no time of the stream."""
         message = envelope.value
         lost = astray(message.t, envelope.timestamp, self._packing.ahead(message.stream))
         return BEGINNING if lost else message.t
@@ -256,7 +256,7 @@ class ArchiveStep(Generic[Timed]):
         return oldest is not None and oldest.offset < partition.progress[series].next
 
     def _is_lost(self, last_t: int, envelope: Envelope[Timed]) -> bool:
-        """As in `driftline.keyed`: whether a series stands at a time that can't be."""
+        """As in `driftline.worker.keyed`: whether a series stands at a time that can't be."""
         arrived, ahead = envelope.timestamp, self._packing.ahead(envelope.value.stream)
         return astray(last_t, arrived, ahead) and not astray(envelope.value.t, arrived, ahead)
 

@@ -7,10 +7,10 @@ tells what it has let in, whose partition may be another replica's.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from driftline.definition import StreamDefinition
-from driftline.keyed import Series
 from driftline.messages import Record
-from driftline.silence import Heard
+from driftline.streams.definition import StreamDefinition
+from driftline.worker.keyed import Series
+from driftline.worker.silence import Heard
 
 
 class Census:

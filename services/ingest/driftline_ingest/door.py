@@ -8,15 +8,15 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
-from driftline.auth import bearer
-from driftline.body import read_body
-from driftline.bus import Bus
+from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
 from driftline.errors import InvalidInput
 from driftline.messages import RECORDS, Record
 from driftline.metrics import Metrics
-from driftline.openapi import Problem
-from driftline.streams import PerStream, Streams
+from driftline.service.auth import bearer
+from driftline.service.body import read_body
+from driftline.service.openapi import Problem
+from driftline.streams.catalog import PerStream, Streams
 from driftline_ingest.census import Census
 from driftline_ingest.limiter import Limiter
 from driftline_ingest.parsing import PARSERS, TEXT_ONLY, Malformed, UnknownType, parse

@@ -18,9 +18,9 @@ import stamina
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from driftline.definition import Mqtt, StreamDefinition
 from driftline.errors import Unavailable
-from driftline.streams import Streams
+from driftline.streams.catalog import Streams
+from driftline.streams.definition import Mqtt, StreamDefinition
 from driftline_ingest.door import Door
 from driftline_ingest.parsing import UNREADABLE, decode
 from driftline_ingest.settings import IngestSettings
@@ -79,7 +79,7 @@ class Route:
 
 
 class MqttDoor:
-    """Follows all topics that definitions name, also of streams that are added; see `driftline.service.Job`."""
+    """Follows all topics that definitions name, also of streams that are added; see `driftline.service.app.Job`."""
 
     name = "mqtt door"
 

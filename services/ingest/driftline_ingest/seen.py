@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from driftline.clock import shown
-from driftline.definition import StreamDefinition
-from driftline.keyed import Series
 from driftline.messages import Record
+from driftline.streams.definition import StreamDefinition
+from driftline.worker.keyed import Series
 
 LARGEST = 100_000
 """Series that are remembered; the one that was silent longest is forgotten first."""

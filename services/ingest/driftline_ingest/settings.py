@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from pydantic import Field, SecretStr
 
-from driftline.contradictions import line, of_authority, variable
-from driftline.settings import Port, Settings, is_loopback
+from driftline.service.setting_checks import line, of_authority, variable
+from driftline.service.settings import Port, Settings, is_loopback
 
 
 class IngestSettings(Settings):

@@ -9,9 +9,9 @@ from typing import Any, Final
 import stamina
 
 from driftline.errors import Conflict, StoreUnavailable, Unstorable
-from driftline.keyed import Series
 from driftline.metrics import Metrics
-from driftline.store import Store
+from driftline.store.port import Store
+from driftline.worker.keyed import Series
 from driftline_ingest.archive import Packing, Window
 
 log = logging.getLogger(__name__)

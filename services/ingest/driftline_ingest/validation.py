@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from driftline import clock
-from driftline.definition import SINGLE_KEY, StreamDefinition
 from driftline.messages import Record
+from driftline.streams.definition import SINGLE_KEY, StreamDefinition
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)

@@ -9,9 +9,9 @@ from math import nan
 
 import numpy as np
 
-from driftline.definition import STRATEGIES, StreamDefinition
 from driftline.members import MEMBERS
 from driftline.messages import Blend, Record
+from driftline.streams.definition import STRATEGIES, StreamDefinition
 
 
 def _number(value: float | None) -> float:
@@ -46,7 +46,7 @@ class RecordWindows:
         return array("d", [message.t, *(_number(message.values[name]) for name in columns)])
 
     def encode(self, stream: str, key: str, rows: Sequence[array[float]]) -> bytes:
-        from driftline import tables  # noqa: PLC0415 - pyarrow is large, and not needed before the first window
+        from driftline.streams import tables  # noqa: PLC0415 - pyarrow is large, and not needed before the first window
 
         data = np.array(rows)
         t = data[:, 0].astype(np.int64)

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from fastapi import FastAPI
 
-from driftline.definition import StreamDefinition
-from driftline.ports import open_bus, open_store
-from driftline.run import run
+from driftline.service.ports import open_bus, open_store
+from driftline.service.run import run
+from driftline.streams.definition import StreamDefinition
 from driftline_trainer.app import create_app
 from driftline_trainer.settings import TrainerSettings
 

@@ -5,17 +5,17 @@ from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI
 
-from driftline import webhook
-from driftline.bus import Bus
+from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
-from driftline.definition import StreamDefinition
 from driftline.metrics import Metrics
-from driftline.service import Check, Job, create_service, end_process
-from driftline.store import Store
-from driftline.store_feed import StoreFeed
-from driftline.streams import Streams
-from driftline.timed_store import TimedStore
-from driftline.watch import StoreWatch
+from driftline.service import webhook
+from driftline.service.app import Check, Job, create_service, end_process
+from driftline.store.event_topic import StoreFeed
+from driftline.store.port import Store
+from driftline.store.reconcile import StoreWatch
+from driftline.store.timed import TimedStore
+from driftline.streams.catalog import Streams
+from driftline.streams.definition import StreamDefinition
 from driftline_trainer.rest import routes
 from driftline_trainer.settings import TrainerSettings
 from driftline_trainer.trainer import Trainer

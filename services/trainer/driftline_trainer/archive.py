@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from driftline.definition import StreamDefinition
 from driftline.errors import InvalidInput, NotFound, TooLarge
 from driftline.metrics import Metrics
-from driftline.store import Listed, Store, read
-from driftline.tables import Rows, concatenate
-from driftline.windows import WindowName, parse
+from driftline.store.port import Listed, Store, read
+from driftline.store.windows import WindowName, parse
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows, concatenate
 from driftline_trainer.dataset import WARM_UP
 from driftline_trainer.reading import Reading
 from driftline_trainer.set_aside import SetAside

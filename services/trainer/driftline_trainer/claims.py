@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import msgspec
 
 from driftline.errors import Conflict, NotFound, TooLarge
-from driftline.store import Store, read
-from driftline.version_files import MANIFEST_LIMIT
+from driftline.store.port import Store, read
+from driftline.store.version_files import MANIFEST_LIMIT
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from driftline.definition import StreamDefinition
-from driftline.features import Floats, History, Inputs, Ints, Layout, observe
-from driftline.tables import Rows
+from driftline.arrays import Floats, Ints
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.features import History, Inputs, Layout, observe
+from driftline.streams.tables import Rows
 
 PIECE = 8192
 """A long series is worked off in pieces side by side, so that arrays span them."""

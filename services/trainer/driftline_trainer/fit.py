@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from driftline.definition import StreamDefinition
 from driftline.errors import RefusedModel
-from driftline.interpreter import Interpreter
-from driftline.manifest import Golden
-from driftline.tables import Rows
+from driftline.models.interpreter import Interpreter
+from driftline.models.manifest import Golden
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows
 from driftline_trainer.dataset import Batch, Dataset, build
 from driftline_trainer.gate import GateReport, judge
 from driftline_trainer.weights import INPUT_CLIP, Replay, Scaling, pack, unpack

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from driftline.definition import Gate
-from driftline.manifest import PARITY
+from driftline.models.manifest import PARITY
+from driftline.streams.definition import Gate
 from driftline_trainer.dataset import Batch
 
 PARENT = "parent"

@@ -4,10 +4,10 @@ import asyncio
 import logging
 from pathlib import Path
 
-from driftline.definition import StreamDefinition
 from driftline.errors import InvalidInput, NotFound, TooLarge
-from driftline.store import Listed, Store, read
-from driftline.tables import Rows, concatenate
+from driftline.store.port import Listed, Store, read
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows, concatenate
 from driftline_trainer.archive import Archive
 from driftline_trainer.reading import Reading
 from driftline_trainer.set_aside import SetAside

@@ -7,14 +7,14 @@ from typing import Literal
 
 import numpy as np
 
-from driftline import manifest as manifests
-from driftline.definition import StreamDefinition
 from driftline.errors import RefusedModel
-from driftline.features import Layout
-from driftline.interpreter import Interpreter
-from driftline.manifest import IMPORTED, ColumnScaling, Golden, Manifest
-from driftline.signing import Signer
-from driftline.store import Store
+from driftline.models import manifest as manifests
+from driftline.models.interpreter import Interpreter
+from driftline.models.manifest import IMPORTED, ColumnScaling, Golden, Manifest
+from driftline.models.signing import Signer
+from driftline.store.port import Store
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.features import Layout
 from driftline_trainer.publish import current, release
 
 GOLDEN_ROWS = 8
@@ -22,7 +22,7 @@ GOLDEN_ROWS = 8
 
 @dataclass(frozen=True)
 class Meaning:
-    """What the numbers in a row and in its answer are; see `driftline.manifest.Manifest`."""
+    """What the numbers in a row and in its answer are; see `driftline.models.manifest.Manifest`."""
 
     inputs: Literal["features", "lags"] = "lags"
     columns: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from driftline.errors import Conflict, InvalidInput, NotFound, StoreUnavailable
-from driftline.store import Store
+from driftline.store.port import Store
 
 log = logging.getLogger(__name__)
 

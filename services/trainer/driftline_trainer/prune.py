@@ -4,11 +4,11 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 
-from driftline import manifest as manifests
 from driftline.errors import RefusedModel
-from driftline.manifest import Usage
-from driftline.store import Store
-from driftline.version_files import find
+from driftline.models import manifest as manifests
+from driftline.models.manifest import Usage
+from driftline.store.port import Store
+from driftline.store.version_files import find
 from driftline_trainer.publish import Current
 
 log = logging.getLogger(__name__)

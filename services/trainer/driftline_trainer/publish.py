@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from driftline import manifest as manifests
-from driftline.definition import StreamDefinition
 from driftline.errors import NotFound, RefusedModel, TooLarge
-from driftline.manifest import Manifest, Pointer
-from driftline.signing import Signer, seal, unseal
-from driftline.store import Store
-from driftline.version_files import MANIFEST_LIMIT, POINTER_LIMIT, file_of
+from driftline.models import manifest as manifests
+from driftline.models.manifest import Manifest, Pointer
+from driftline.models.signing import Signer, seal, unseal
+from driftline.store.port import Store
+from driftline.store.version_files import MANIFEST_LIMIT, POINTER_LIMIT, file_of
+from driftline.streams.definition import StreamDefinition
 from driftline_trainer.fit import Trained
 
 

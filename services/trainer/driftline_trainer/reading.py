@@ -4,9 +4,9 @@ import asyncio
 from contextlib import suppress
 from functools import partial
 
-from driftline.definition import StreamDefinition
 from driftline.errors import InvalidInput
-from driftline.tables import Rows
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows
 from driftline_trainer.child import ChildProcess, ProcessDied
 from driftline_trainer.limits import begin
 from driftline_trainer.unpacking import Means, Packed, prove, too_much, unpack

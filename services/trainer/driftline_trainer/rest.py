@@ -6,7 +6,7 @@ import msgspec
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
-from driftline.auth import bearer
+from driftline.service.auth import bearer
 from driftline_trainer.jobs import JobState, State, Trigger
 from driftline_trainer.settings import TrainerSettings
 from driftline_trainer.trainer import Trainer

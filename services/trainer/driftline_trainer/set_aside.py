@@ -12,10 +12,10 @@ from typing import Literal
 
 import msgspec
 
-from driftline.definition import StreamDefinition
 from driftline.errors import Conflict, StoreUnavailable
 from driftline.metrics import Metrics, from_zero
-from driftline.store import Listed, Store
+from driftline.store.port import Listed, Store
+from driftline.streams.definition import StreamDefinition
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from socket import gethostname
 
 from pydantic import Field, SecretStr
 
-from driftline.bounds import MEBIBYTE, Bounds
-from driftline.contradictions import line, variable
-from driftline.settings import Port, Settings
-from driftline.signing import Signer, read
+from driftline.models.signing import Signer, read
+from driftline.service.setting_checks import line, variable
+from driftline.service.settings import Port, Settings
+from driftline.streams.bounds import MEBIBYTE, Bounds
 from driftline_trainer.unpacking import Means
 
 

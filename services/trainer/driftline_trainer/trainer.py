@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from driftline.definition import StreamDefinition
 from driftline.errors import Conflict, InvalidInput, NotFound, RefusedModel, StoreUnavailable
-from driftline.hints import Keys
 from driftline.members import MODELS
 from driftline.metrics import Metrics, from_zero
-from driftline.store import Store
-from driftline.streams import Streams
+from driftline.store.hints import Keys
+from driftline.store.port import Store
+from driftline.streams.catalog import Streams
+from driftline.streams.definition import StreamDefinition
 from driftline_trainer import budget
 from driftline_trainer.claims import Claims
 from driftline_trainer.jobs import ENDED, JobBook, JobState, Trigger
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Trainer:
-    """Runs jobs; see `driftline.service.Job`. One at a time: training takes all the cores that there are."""
+    """Runs jobs; see `driftline.service.app.Job`. One at a time: training takes all the cores that there are."""
 
     name = "training jobs"
 

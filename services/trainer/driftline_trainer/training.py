@@ -5,15 +5,15 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from driftline import manifest as manifests
-from driftline.definition import StreamDefinition
 from driftline.errors import Conflict, InvalidInput, NotFound, RefusedModel, StoreUnavailable, TooLarge
-from driftline.manifest import Manifest
 from driftline.metrics import Metrics
-from driftline.store import Store
-from driftline.streams import PerStream
-from driftline.tables import Rows
-from driftline.version_files import MARK_LIMIT, MODEL_LIMIT, WEIGHTS_LIMIT, file_of
+from driftline.models import manifest as manifests
+from driftline.models.manifest import Manifest
+from driftline.store.port import Store
+from driftline.store.version_files import MARK_LIMIT, MODEL_LIMIT, WEIGHTS_LIMIT, file_of
+from driftline.streams.catalog import PerStream
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows
 from driftline_trainer import fit
 from driftline_trainer.archive import Archive, later
 from driftline_trainer.claims import Claims

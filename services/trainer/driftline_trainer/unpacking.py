@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from driftline.bounds import Bounds
-from driftline.definition import StreamDefinition
 from driftline.errors import InvalidInput
-from driftline.object_names import folder_of
-from driftline.tables import Rows, decode
+from driftline.store.object_names import folder_of
+from driftline.streams.bounds import Bounds
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.tables import Rows, decode
 from driftline_trainer.limits import for_seconds
 
 SHOWN = 300

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from driftline.arrays import Ints
 from driftline.errors import RefusedModel
-from driftline.features import Ints
 from driftline_trainer.dataset import Batch, Dataset
 
 INPUT_CLIP = 6.0

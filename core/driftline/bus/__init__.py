@@ -1,0 +1,1 @@
+"""The message bus: its port, and the two that implement it."""

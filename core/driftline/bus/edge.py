@@ -1,0 +1,82 @@
+"""The edge's id: made at the first start, and kept on its own bus, where its data are.
+
+All services of one edge, and all their replicas, find the same one. An edge whose disk was replaced is another one.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+
+import stamina
+
+from driftline.bus.port import Bus
+from driftline.errors import BusUnavailable
+from driftline.messages import EDGE, EdgeId
+
+log = logging.getLogger(__name__)
+
+ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+LENGTH = 12
+
+
+def new_id() -> str:
+    """One that no other edge has."""
+    return "".join(secrets.choice(ALPHABET) for _ in range(LENGTH))
+
+
+async def edge_id(bus: Bus, propose: Callable[[], str] = new_id) -> str:
+    """The id on the bus; where there is none, one is put there. Of several that do so at once the first one counts.
+
+    Raises BusUnavailable.
+    """
+    if not (found := await bus.read(EDGE)):
+        await bus.publish(EDGE, [EdgeId(propose())])
+        found = await bus.read(EDGE)
+    if not found:
+        raise BusUnavailable(f"{EDGE.name}: found nothing, expected the id that was put there a moment ago")
+    return found[0].value.id
+
+
+class Edge:
+    """Finds the edge's id as soon as the bus answers; see `driftline.service.app.Job`. found: is told once it is known."""
+
+    name = "edge id"
+
+    def __init__(self, bus: Bus, found: Callable[[], None] = lambda: None) -> None:
+        self._bus = bus
+        self._tell = found
+        self._known: str | None = None
+        self._is_known = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+
+    def known(self) -> str | None:
+        """The id, or None as long as the bus has not answered."""
+        return self._known
+
+    async def id(self) -> str:
+        """The id, however long the bus is away."""
+        while self._known is None:
+            await self._is_known.wait()
+        return self._known
+
+    async def run(self) -> None:
+        self._running = asyncio.create_task(self._find())
+        await asyncio.wait({self._running})
+        if not self._running.cancelled():
+            self._running.result()
+
+    async def stop(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+
+    async def _find(self) -> None:
+        retrying = stamina.retry_context(on=BusUnavailable, attempts=None, timeout=None, wait_max=5.0)
+        async for attempt in retrying:
+            with attempt:
+                self._known = await edge_id(self._bus)
+        log.info("this edge's id", extra={"edge": self._known})
+        self._is_known.set()
+        self._tell()
+        # Whoever has nothing more to do stays, since a job that ends is one that died.
+        await asyncio.Event().wait()

@@ -1,0 +1,11 @@
+"""The bus on Apache Kafka: the only package that imports aiokafka.
+
+`bus` is what `driftline.bus.port.Bus` asks for; it is made of a consumer group's `feed`, of `checkpoints` that are
+transactions, of `sending`, of the `topics` themselves, and of how all of them make a `connection`.
+"""
+
+from driftline.bus.kafka.bus import KafkaBus
+from driftline.bus.kafka.connection import KafkaSettings
+from driftline.bus.kafka.topics import topic_config
+
+__all__ = ["KafkaBus", "KafkaSettings", "topic_config"]

@@ -1,0 +1,126 @@
+"""What a service does with the bus, done with Kafka."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.partitioner import DefaultPartitioner
+
+from driftline.bus.kafka.connection import KafkaSettings, answering, fetch, reader, start, stop
+from driftline.bus.kafka.producer import Sender
+from driftline.bus.kafka.subscription import KafkaFeed, raw
+from driftline.bus.kafka.topics import KafkaTopics
+from driftline.bus.port import Envelope, Output, Owner, Raw
+from driftline.errors import PoisonMessage
+from driftline.messages import DEAD_LETTERS, M, Topic, state_topic
+
+KEYS_REMEMBERED = 100_000
+READ_S = 30.0
+"""How long a small topic may take to be read."""
+
+
+class KafkaBus:
+    """See `driftline.bus.port.Bus`. Clients are made when they are needed first."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self.settings = settings
+        self.topics = KafkaTopics(settings)
+        self._sender = Sender(settings)
+        self._partitioner = DefaultPartitioner()
+        self._partitions: dict[str, int] = {}
+
+    async def publish(self, topic: Topic[M], messages: Sequence[M]) -> None:
+        keyed = [(message, topic.key(message)) for message in messages]
+        await self.topics.ensure([topic.name])
+        await self._sender.send([Output(self._partition(key), topic, message) for message, key in keyed])
+
+    def _partition(self, key: str) -> int:
+        if key not in self._partitions:
+            if len(self._partitions) >= KEYS_REMEMBERED:
+                self._partitions.clear()
+            every = list(range(self.settings.partitions))
+            self._partitions[key] = self._partitioner(key.encode(), every, every)
+        return self._partitions[key]
+
+    @asynccontextmanager
+    async def join(
+        self, topic: Topic[Any], group: str, owner: Owner, *, gather: float = 0.0
+    ) -> AsyncIterator[KafkaFeed]:
+        await self.topics.ensure([topic.name, state_topic(group), DEAD_LETTERS.name])
+        feed = KafkaFeed(self.settings, self.topics, self._sender, topic.name, group, owner, gather)
+        try:
+            await feed.start()
+            yield feed
+        finally:
+            await feed.stop()
+
+    async def tail(self, topic: Topic[M], *, earliest: bool = False) -> AsyncGenerator[Sequence[Envelope[M]]]:
+        # Whoever made the topic may have chosen another number of partitions.
+        partitions = (await self.topics.make([topic.name]))[topic.name]
+        consumer = reader(self.settings)
+        await start(consumer, self.settings)
+        try:
+            every = [TopicPartition(topic.name, p) for p in range(partitions)]
+            consumer.assign(every)
+            with answering():
+                await (consumer.seek_to_beginning(*every) if earliest else consumer.seek_to_end(*every))
+                yield []
+                while True:
+                    found = await fetch(consumer, timeout=1.0)
+                    page = [_decoded(topic, raw(message)) for messages in found.values() for message in messages]
+                    if page:
+                        yield [envelope for envelope in page if envelope is not None]
+        finally:
+            await stop(consumer)
+
+    async def read(self, topic: Topic[M]) -> Sequence[Envelope[M]]:
+        partitions = (await self.topics.make([topic.name]))[topic.name]
+        consumer = reader(self.settings)
+        await start(consumer, self.settings)
+        try:
+            with answering():
+                async with asyncio.timeout(READ_S):
+                    raws = await _to_the_end(consumer, [TopicPartition(topic.name, p) for p in range(partitions)])
+        finally:
+            await stop(consumer)
+        return [envelope for each in raws if (envelope := _decoded(topic, each)) is not None]
+
+    async def lag(self, topic: Topic[Any], group: str) -> Mapping[int, int]:
+        every = [TopicPartition(topic.name, p) for p in range(self.settings.partitions)]
+        committed = await self.topics.committed(group)
+        consumer = reader(self.settings)
+        await start(consumer, self.settings)
+        try:
+            with answering():
+                ends = await consumer.end_offsets(every)
+        finally:
+            await stop(consumer)
+        return {tp.partition: end - max(0, committed.get(tp, 0)) for tp, end in ends.items()}
+
+    async def check(self) -> None:
+        await self._sender.check()
+
+    async def close(self) -> None:
+        await self._sender.close()
+
+
+async def _to_the_end(consumer: AIOKafkaConsumer, every: Sequence[TopicPartition]) -> list[Raw]:
+    """What lies on the partitions by now, in their order."""
+    consumer.assign(every)
+    ends = await consumer.end_offsets(every)
+    await consumer.seek_to_beginning(*every)
+    found: list[Raw] = []
+    for place in every:
+        while await consumer.position(place) < ends[place]:
+            pages = await consumer.getmany(place, timeout_ms=200)
+            found += [raw(message) for message in pages.get(place, ())]
+    return found
+
+
+def _decoded(topic: Topic[M], raw: Raw) -> Envelope[M] | None:
+    try:
+        return Envelope(raw.partition, raw.offset, raw.timestamp, topic.decode(raw.payload))
+    except PoisonMessage:
+        return None

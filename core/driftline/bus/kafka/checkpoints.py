@@ -1,0 +1,95 @@
+"""Checkpoints are Kafka transactions on the compacted state topic.
+
+The transactional id belongs to the input partition, so whoever takes a partition over fences its former owner, restores
+what that checkpointed, and reads on from there.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+
+from driftline.bus.kafka.connection import KafkaSettings, answering, fetch, reader, start, stop
+from driftline.bus.kafka.producer import producer, send_all
+from driftline.bus.port import Checkpoint
+from driftline.errors import Fenced
+from driftline.messages import state_topic
+
+POSITION = b"@"
+"""The key of a partition's position on the state topic; series are named stream/key, so it is free."""
+STUCK_S = 60.0
+"""So long without a state while states are read is too long. How long all of them take depends on their number."""
+TRANSACTION_TIMEOUT_MS = 10_000
+
+Restore = Callable[[Mapping[str, bytes | None]], Awaitable[None]]
+"""Takes up a part of the states; see `driftline.bus.port.Owner`."""
+
+
+class Checkpoints:
+    """The checkpoints of one partition, as long as it is ours."""
+
+    def __init__(self, settings: KafkaSettings, group: str, partition: int) -> None:
+        self._settings = settings
+        self._place = TopicPartition(state_topic(group), partition)
+        self._producer: AIOKafkaProducer = producer(
+            settings,
+            transactional_id=f"driftline-{group}-{partition}",
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+        )
+        self._given_up = False
+
+    async def take_over(self, restore: Restore) -> int | None:
+        """Fences the partition's former owner and restores its states; returns its position, None where there was no
+        owner before. Raises BusUnavailable and Fenced."""
+        await start(self._producer, self._settings)
+        try:
+            return await self._read(restore)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def write(self, checkpoint: Checkpoint) -> None:
+        """All of it or nothing. Raises Fenced when the partition is another worker's by now, and BusUnavailable."""
+        producer, (topic, partition) = self._producer, self._place
+        written = [(name.encode(), value) for name, value in checkpoint.states.items()]
+        written.append((POSITION, str(checkpoint.position).encode()))
+        patience = self._settings.send_timeout
+        with answering():
+            # Whoever gives a transaction up waits for the broker, too: hence a limit on that as well.
+            async with asyncio.timeout(2 * patience), asyncio.timeout(patience), producer.transaction():
+                # Every send is awaited before the commit: a commit that overtakes one costs 100 ms.
+                await send_all(producer, checkpoint.outputs)
+                sent = [await producer.send(topic, value, key=key, partition=partition) for key, value in written]
+                await asyncio.gather(*sent)
+
+    def give_up(self) -> None:
+        """Has `take_over` end soon, with Fenced: gentler than a cancellation, which aiokafka answers in the middle of a
+        connection by leaving that open."""
+        self._given_up = True
+
+    async def stop(self) -> None:
+        await stop(self._producer)
+
+    async def _read(self, restore: Restore) -> int | None:
+        """Reads the partition of the state topic to its end, in parts: all states at once may not fit into memory."""
+        saved: bytes | None = None
+        consumer = reader(self._settings)
+        await start(consumer, self._settings)
+        try:
+            with answering():
+                consumer.assign([self._place])
+                end = (await consumer.end_offsets([self._place]))[self._place]
+                await consumer.seek_to_beginning(self._place)
+                async with asyncio.timeout(STUCK_S) as patience:
+                    while await consumer.position(self._place) < end:
+                        if self._given_up:
+                            raise Fenced(f"partition {self._place.partition} was taken away before it was restored")
+                        found = await fetch(consumer, self._place, timeout=0.2)
+                        part = {message.key: message.value for message in found.get(self._place, ())}
+                        saved = part.pop(POSITION, saved)
+                        if part:
+                            await restore({key.decode(): state for key, state in part.items()})
+                            patience.reschedule(asyncio.get_running_loop().time() + STUCK_S)
+        finally:
+            await stop(consumer)
+        return int(saved) if saved is not None else None

@@ -1,0 +1,150 @@
+"""The bus: topics of ordered partitions, workers that own partitions, checkpoints that make pure steps durable.
+
+Two implementations, one contract suite: `driftline.bus.memory` (one process, nothing installed) and `driftline.bus.kafka`.
+"""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from driftline.messages import M, Topic
+
+M_co = TypeVar("M_co", bound=msgspec.Struct, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A message as it lies on a topic. `timestamp`: seconds since the epoch when it was produced."""
+
+    partition: int
+    offset: int
+    timestamp: float
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope(Generic[M_co]):
+    """A decoded message with its place on the topic."""
+
+    partition: int
+    offset: int
+    timestamp: float
+    value: M_co
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A message that a step puts out. It goes to the partition of the message that caused it, so order is kept."""
+
+    partition: int
+    topic: Topic[Any]
+    message: msgspec.Struct
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a worker must find again after a crash: the states that changed, and where to read on."""
+
+    partition: int
+    position: int
+    """Offset of the next input message to read."""
+    states: Mapping[str, bytes | None]
+    """Per series ("stream/key") its whole state, opaque to the bus; None for a series that is forgotten."""
+    outputs: Sequence[Output] = ()
+    """Sent in the same transaction as the checkpoint; only with exactly-once delivery."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A partition that is ours from now on, and where reading begins."""
+
+    partition: int
+    position: int
+    """Offset of the first message that a poll will bring."""
+    lost: int = 0
+    """Messages behind the saved position that retention dropped before they were read."""
+    rewound: bool = False
+    """The saved position lay beyond the topic's end, which was made anew or cut: reading begins at its beginning."""
+
+
+@dataclass(frozen=True)
+class Hole:
+    """Offsets that no poll has brought, as the bus explains them."""
+
+    lost: int
+    """Messages that were dropped before they were read."""
+    held: int | None
+    """Offset of a message that is still there to be read, so that it was passed over; None where there is none."""
+
+
+class Owner(Protocol):
+    """Who is told which input partitions it owns: first `restore`, any number of times, then `assigned` from inside a
+    poll, then polls bring its messages. So what a poll brought never meets a later assignment."""
+
+    async def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
+        """Takes up a part of what was checkpointed; later parts win over earlier ones, None forgets a series."""
+
+    def assigned(self, assignment: Assignment) -> None:
+        """The partition is ours, former owners are fenced, and everything is restored."""
+
+    async def revoked(self, partition: int) -> None:
+        """The partition goes to somebody else, even if it was not restored yet: checkpoint it now; afterwards it is no
+        longer ours."""
+
+
+class Feed(Protocol):
+    """One worker's membership in a consumer group: messages in, outputs and checkpoints out."""
+
+    async def poll(self, limit: int, timeout: float) -> Sequence[Raw]:
+        """At most `limit` messages of the assigned partitions, in order within each and without a hole from the
+        assignment's position on, but for what `hole` explains; waits at most `timeout` seconds. Raises BusUnavailable
+        and Fenced."""
+
+    def is_restoring(self) -> bool:
+        """Whether partitions are ours of which no poll brings anything yet."""
+
+    async def hole(self, partition: int, missing: range) -> Hole:
+        """What became of the messages with these offsets. Raises BusUnavailable."""
+
+    async def send(self, outputs: Sequence[Output]) -> None:
+        """Returns when all are acknowledged. Raises BusUnavailable."""
+
+    async def commit(self, checkpoint: Checkpoint) -> None:
+        """Writes a checkpoint atomically. Raises Fenced when somebody else owns the partition now, BusUnavailable."""
+
+
+class Bus(Protocol):
+    """Topics of a fixed number of partitions."""
+
+    async def publish(self, topic: Topic[M], messages: Sequence[M]) -> None:
+        """Appends, in order per key; returns when every one is acknowledged. Raises BusUnavailable."""
+
+    def join(
+        self, topic: Topic[Any], group: str, owner: Owner, *, gather: float = 0.0
+    ) -> AbstractAsyncContextManager[Feed]:
+        """Enters the consumer group `group` on `topic`, whose checkpoints lie in the compacted topic
+        `state_topic(group)`. Partitions are shared among all that joined; leaving gives them back.
+
+        gather: how many seconds messages may lie until many of them are read at once. Reading each when it comes costs
+        the broker and the reader a request a message, which only pays where somebody waits."""
+
+    def tail(self, topic: Topic[M], *, earliest: bool = False) -> AsyncGenerator[Sequence[Envelope[M]]]:
+        """Reads all partitions outside any group, from the start or from now on. Unreadable messages are skipped.
+
+        The first page is empty: it says that nothing is missed any more. Raises BusUnavailable."""
+
+    async def read(self, topic: Topic[M]) -> Sequence[Envelope[M]]:
+        """All that lies on a small topic by now, partition by partition; makes it where it is missing. Unreadable
+        messages are skipped. Raises BusUnavailable."""
+
+    async def lag(self, topic: Topic[Any], group: str) -> Mapping[int, int]:
+        """Per partition the messages after the group's last checkpoint. Raises BusUnavailable."""
+
+    async def check(self) -> None:
+        """Raises BusUnavailable while the bus can't be used."""
+
+    async def close(self) -> None:
+        """Gives connections back."""

@@ -1,0 +1,236 @@
+"""The shell that all services share: a FastAPI app with its workers, /livez, /readyz and /metrics, ended by SIGTERM.
+
+A worker that dies takes its process with it: there is never a healthy page before a dead consumer.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from driftline.errors import Conflict, InvalidInput, NotFound, Unavailable
+from driftline.metrics import Collected, Metrics
+from driftline.service import streams_route
+from driftline.service.openapi import complete
+from driftline.streams.catalog import Streams, StreamsWatch
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 2
+ANSWER_S = 3
+"""How long a condition of readiness may take to be known: less than whoever asks for it waits."""
+GRACE_S = 8
+"""How long workers may take to finish what they hold when the service stops."""
+
+
+class Job(Protocol):
+    """Something that runs as long as its service does."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def run(self) -> None:
+        """Returns after `stop`; an error that leaves it ends the process."""
+
+    async def stop(self) -> None:
+        """Asks it to finish what it holds and return."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A condition of readiness: `probe` raises an Unavailable while it doesn't hold.
+
+    needed: without it the service can't do its work; otherwise it is only said to be missing.
+    """
+
+    name: str
+    probe: Callable[[], Awaitable[None]]
+    needed: bool = True
+
+
+class Readiness(BaseModel):
+    """Whether a service can do its work, and what it lacks."""
+
+    ready: bool
+    checks: dict[str, str] = Field(
+        description="by name `ok`, or what is missing; a service can be ready without what it needs only later",
+        examples=[{"bus": "ok"}],
+    )
+
+
+def end_process(job: str, error: BaseException) -> None:
+    """Ends this process as SIGTERM would, so that whoever watches it starts it anew."""
+    log.critical("%s died, ending the process: %s", job, error, exc_info=error)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def create_service(
+    name: str,
+    description: str,
+    *,
+    metrics: Metrics,
+    streams: Streams | None = None,
+    jobs: Sequence[Job] = (),
+    checks: Sequence[Check] = (),
+    on_death: Callable[[str, BaseException], None] = end_process,
+    first: Callable[[], Awaitable[None]] | None = None,
+    close: Callable[[], Coroutine[Any, Any, None]] | None = None,
+) -> FastAPI:
+    """An app that runs `jobs` while it lives, and looks for new `streams`.
+
+    `first` is awaited before they start, `close` last, to give connections back."""
+    if streams is not None:
+        jobs = [*jobs, StreamsWatch(streams)]
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if first is not None:
+            await first()
+        stopping = asyncio.Event()
+        tasks = [_start(job, on_death, stopping) for job in jobs]
+        try:
+            yield
+        finally:
+            stopping.set()
+            await asyncio.gather(*(job.stop() for job in jobs))
+            # What waits for a store or a broker that is away is not waited for: it is done again after the restart.
+            await _finish(tasks)
+            if close is not None:
+                await close()
+
+    app = FastAPI(title=f"Driftline {name}", description=description, version="0.1.0", lifespan=lifespan)
+    app.state.metrics = metrics
+    _add_error_handlers(app)
+    _add_probes(app, metrics, checks)
+    if streams is not None:
+        app.include_router(streams_route.routes(streams))
+        metrics.watch_streams(lambda: len(streams), lambda: len(streams.refused))
+    complete(app)
+    return app
+
+
+async def _finish(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Awaits the tasks for GRACE_S, then cancels those that are late."""
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=GRACE_S)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+
+def _start(job: Job, on_death: Callable[[str, BaseException], None], stopping: asyncio.Event) -> asyncio.Task[None]:
+    def done(task: asyncio.Task[None]) -> None:
+        error = _end(task)
+        if isinstance(error, Exception) or not stopping.is_set():
+            on_death(job.name, error or RuntimeError("it ended although nobody stopped it"))
+
+    task = asyncio.create_task(job.run(), name=job.name)
+    task.add_done_callback(done)
+    return task
+
+
+def _end(task: asyncio.Task[None]) -> BaseException | None:
+    """What ended it. That may be a cancellation that nobody asked for: of a future that a client of ours gave up."""
+    if not task.cancelled():
+        return task.exception()
+    try:
+        task.result()
+    except asyncio.CancelledError as error:
+        return error
+    return None
+
+
+def problem(status: int, detail: str, **more: Any) -> JSONResponse:
+    """The one shape of an error's body: `{"detail": …}` and whatever belongs to it."""
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None  # noqa: PLR2004
+    return JSONResponse({"detail": detail, **more}, status_code=status, headers=headers)
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    """HTTP codes are chosen here and nowhere deeper; no stack trace reaches a client."""
+
+    @app.exception_handler(InvalidInput)
+    async def _invalid(_: Request, error: InvalidInput) -> JSONResponse:
+        return problem(422, str(error))
+
+    @app.exception_handler(NotFound)
+    async def _missing(_: Request, error: NotFound) -> JSONResponse:
+        return problem(404, str(error))
+
+    @app.exception_handler(Conflict)
+    async def _conflict(_: Request, error: Conflict) -> JSONResponse:
+        return problem(409, str(error))
+
+    @app.exception_handler(Unavailable)
+    async def _unavailable(_: Request, error: Unavailable) -> JSONResponse:
+        return problem(503, str(error))
+
+    @app.exception_handler(ClientDisconnect)
+    async def _gone(_: Request, __: ClientDisconnect) -> JSONResponse:
+        return problem(400, "the body did not come to its end")  # which nobody is there to read
+
+    @app.exception_handler(RequestValidationError)
+    async def _validation(_: Request, error: RequestValidationError) -> JSONResponse:
+        errors = [
+            {"where": ".".join(str(part) for part in e["loc"]), "found": repr(e["input"])[:200], "expected": e["msg"]}
+            for e in error.errors()
+        ]
+        return problem(422, "the request is not as expected", errors=errors)
+
+    @app.exception_handler(HTTPException)
+    async def _http(_: Request, error: HTTPException) -> JSONResponse:
+        answer = problem(error.status_code, str(error.detail))
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(Exception)
+    async def _bug(_: Request, error: Exception) -> JSONResponse:
+        log.error("unexpected error", exc_info=error)
+        return problem(500, "an unexpected error; the service's log has the details")
+
+
+READINESS: dict[int | str, dict[str, Any]] = {
+    200: {"model": Readiness, "description": "It can."},
+    503: {"model": Readiness, "description": "Something is missing; the answer names it."},
+}
+
+
+def _add_probes(app: FastAPI, metrics: Metrics, checks: Sequence[Check]) -> None:
+    @app.get("/livez", tags=["health"], summary="Whether the process runs")
+    async def livez() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["health"], summary="Whether it can do its work", responses=READINESS)
+    async def readyz() -> JSONResponse:
+        found = {check.name: await _probe(check) for check in checks}
+        ready = all(found[check.name] == "ok" for check in checks if check.needed)
+        return JSONResponse({"ready": ready, "checks": found}, status_code=200 if ready else 503)
+
+    @app.get("/metrics", tags=["health"], summary="Metrics for Prometheus", response_class=PlainTextResponse)
+    async def read_metrics() -> Response:
+        # Collected here, where nobody changes meanwhile what is told; written elsewhere, since that takes longest.
+        told = Collected(list(metrics.registry.collect()))
+        return Response(await asyncio.to_thread(generate_latest, told), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _probe(check: Check) -> str:
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            await check.probe()
+    except Unavailable as error:
+        return str(error)
+    except TimeoutError:
+        return f"no answer within {ANSWER_S} s"
+    return "ok"

@@ -1,0 +1,43 @@
+"""Opens the bus and the store that the settings name."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from driftline.bus.kafka import KafkaBus, KafkaSettings
+from driftline.service.settings import Settings
+from driftline.store.port import Store
+
+
+def open_store(settings: Settings) -> Store:
+    """A folder, or the bucket of an s3:// URL. Each is imported only where it is used: memory is dear on the edge."""
+    if not settings.store.startswith("s3://"):
+        from driftline.store.folder import FolderStore  # noqa: PLC0415
+
+        return FolderStore(Path(settings.store))
+    from driftline.store.s3 import S3Settings, S3Store  # noqa: PLC0415
+
+    return S3Store(
+        S3Settings(
+            bucket=urlsplit(settings.store).netloc,
+            prefix=settings.store_prefix,
+            endpoint=settings.store_endpoint,
+            region=settings.store_region,
+            queue=settings.store_queue,
+        )
+    )
+
+
+def open_bus(settings: Settings) -> KafkaBus:
+    return KafkaBus(
+        KafkaSettings(
+            brokers=settings.brokers,
+            partitions=settings.partitions,
+            replication=settings.replication,
+            session_timeout=settings.session_timeout,
+            security_protocol=settings.kafka_security_protocol,
+            sasl_mechanism=settings.kafka_sasl_mechanism,
+            sasl_username=settings.kafka_sasl_username,
+            sasl_password=settings.kafka_sasl_password.get_secret_value() if settings.kafka_sasl_password else None,
+            ca_file=str(settings.kafka_ca_file) if settings.kafka_ca_file else None,
+        )
+    )

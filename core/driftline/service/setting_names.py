@@ -1,0 +1,40 @@
+"""Variables that look like settings of Driftline's and are none: mostly a slip of the pen."""
+
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+
+from driftline.service.setting_checks import PREFIX, variable
+
+OTHERS = frozenset(
+    map(variable, ("secrets", "service", "ingest", "inference", "combiner")),
+)
+"""No settings: the folder of secrets, the service of an image, and where the command finds the services."""
+OF_SERVICES = frozenset(
+    map(
+        variable,
+        (
+            *("body_limit", "mqtt_host", "mqtt_port", "mqtt_username", "mqtt_password", "mqtt_tls", "mqtt_ca_file"),
+            *("mqtt_group", "mqtt_name", "refusals_listed", "rate", "rate_burst"),
+            *("trusted_keys", "trusted_keys_file", "allow_unsigned", "model_limit", "edge", "cache"),
+            *("page_points", "page_services", "page_watchers", "metrics_by_key", "trainer"),
+            *("data_dir", "signing_key", "signing_key_file", "versions_kept", "jobs_remembered", "retrain_interval"),
+            *("retrains_per_day", "trainer_name", "trainer_lease", "training_rows"),
+            *("window_bytes", "history_bytes", "unpacking_memory", "unpacking_seconds"),
+            *("file_rows", "file_row_groups", "file_columns", "file_unpacked", "file_keys", "file_key_length"),
+            "file_line",
+        ),
+    )
+)
+"""What single services add to the common settings. All may share one environment, so one's variable is no slip at
+another; the core imports no service, and a test keeps this list whole."""
+
+
+def slips(names: Iterable[str], known: Iterable[str]) -> Iterator[str]:
+    """A line for each of `names` that begins as ours do and is not `known`, with the nearest one that is."""
+    all_known = {name.removeprefix(PREFIX) for name in (*map(variable, known), *OTHERS, *OF_SERVICES)}
+    for name in sorted(names):
+        meant = name.upper().removeprefix(PREFIX)
+        if name.upper().startswith(PREFIX) and meant not in all_known:
+            nearest = get_close_matches(meant, all_known, n=1, cutoff=0.7)
+            remedy = f"did you mean {variable(nearest[0])}?" if nearest else "it is none of Driftline's settings"
+            yield f"{name} is passed over: {remedy}"

@@ -1,0 +1,180 @@
+"""Settings that all services share, from the environment: DRIFTLINE_BROKERS, DRIFTLINE_STORE and so on."""
+
+import os
+from collections.abc import Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+
+from driftline.errors import InvalidInput
+from driftline.service import setting_checks
+from driftline.service.setting_checks import shown, variable
+from driftline.service.setting_names import slips
+from driftline.worker.loop import LoopSettings
+
+SECRETS = "DRIFTLINE_SECRETS"
+
+
+def _sendable(token: SecretStr) -> SecretStr:
+    """A header holds it as it is, whatever client sends it. Raises ValueError."""
+    text = token.get_secret_value()
+    if not text or not all("!" <= letter <= "~" for letter in text):
+        raise ValueError("expected printable ASCII without spaces, as a header can hold it")
+    return token
+
+
+def _listed(value: object) -> object:
+    """In the environment stands a list with commas."""
+    return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+
+Token = Annotated[SecretStr, AfterValidator(_sendable)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Settings(BaseSettings):
+    """Where the bus, the store and the stream definitions are, and where to listen."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DRIFTLINE_", env_ignore_empty=True, extra="ignore", secrets_dir=None, hide_input_in_errors=True
+    )
+
+    streams: Path = Path("streams")
+    """Folder of stream definitions; a file that is put there is taken up while the services run."""
+    streams_patience: float = Field(5.0, ge=0, le=240)
+    """Seconds that messages of an unknown stream wait for its definition: as long as a new file may take to reach all
+    services."""
+    brokers: str = "127.0.0.1:9092"
+    """Kafka's bootstrap servers."""
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """How Kafka is spoken to: `SSL` encrypts, `SASL` asks for a name and a password."""
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    """How the password is shown to Kafka."""
+    kafka_sasl_username: str | None = None
+    """Name at Kafka, where it asks for one."""
+    kafka_sasl_password: SecretStr | None = None
+    """Password at Kafka, where it asks for one."""
+    kafka_ca_file: Path | None = None
+    """Certificates in PEM of who vouches for Kafka; the system's own where it is not said."""
+    partitions: int = Field(4, ge=1)
+    """Partitions of every topic, all alike: the unit of scale."""
+    replication: int = Field(1, ge=1)
+    """Brokers that hold a copy of each topic that is made."""
+    session_timeout: float = Field(6.0, gt=0)
+    """Seconds without a sign of life after which a worker's partitions go to others."""
+    delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
+    """`exactly_once` sends outputs inside the checkpoint's transaction, for foreign `read_committed` readers."""
+    checkpoint_every: float = Field(1.0, gt=0)
+    """Seconds between checkpoints: what a crash makes a worker do again at most."""
+    dead_letter_share: float = Field(0.1, gt=0, le=1)
+    """Share of unusable messages above which a worker stops."""
+    store: str = "./store"
+    """A folder, or s3://BUCKET[/PREFIX]."""
+    store_endpoint: str | None = None
+    """URL of an S3 server other than AWS's."""
+    store_region: str = "us-east-1"
+    """Region of the bucket and of the queue."""
+    store_queue: str | None = None
+    """URL of the SQS queue that brings this service's store events."""
+    store_topic: str | None = None
+    """Kafka topic that the store writes its events to, where it can."""
+    store_poll: float = Field(30.0, gt=0)
+    """Seconds between looks at the store when no event comes."""
+    token: Token | None = None
+    """Bearer token that whatever changes something needs; without one, nothing is asked."""
+    allow_anonymous: bool = False
+    """Whether a service without a token may listen beyond its own machine, for whoever comes to change something."""
+    host: str = "127.0.0.1"
+    """Address to listen on; `0.0.0.0` for all of the machine's."""
+    port: Port = 8000
+    """Port to listen on; 0 takes one that is free."""
+    hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = ()
+    """Names of the public DNS by which the service is reached, with commas; `*.example.org` for all below it, `*` for
+    any. Addresses, names without a dot and those of the network at hand (`.local`, `.internal`, `.svc`) need no
+    mention."""
+    connections: int = Field(512, ge=8)
+    """Connections at once; beyond, the one that lets the service wait longest is ended."""
+    head_timeout: float = Field(10.0, gt=0)
+    """Seconds that a request's head may take, from its first byte."""
+    body_timeout: float = Field(60.0, gt=0)
+    """Seconds that a request's whole body may take, and a client to take off what it is answered."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is logged at least."""
+
+    @property
+    def store_prefix(self) -> str:
+        """In front of every key in the bucket; empty or ending in a slash."""
+        prefix = urlsplit(self.store).path.strip("/") if self.store.startswith("s3://") else ""
+        return f"{prefix}/" if prefix else ""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether nobody beyond this machine reaches the service."""
+        return is_loopback(self.host)
+
+    def contradictions(self) -> Iterator[str]:
+        """What can't be meant together, a line each. Services add theirs."""
+        yield from setting_checks.of_kafka(self)
+        yield from setting_checks.of_store(self)
+        yield from setting_checks.of_environment(os.environ)
+
+    def doubts(self) -> Iterator[str]:
+        """What may be a mistake, a line each. Services add theirs."""
+        folder = os.environ.get(SECRETS)
+        yield from slips(os.environ, type(self).model_fields)
+        yield from slips((path.name for path in Path(folder or "nowhere").glob("driftline_*")), type(self).model_fields)
+
+    @property
+    def loop(self) -> LoopSettings:
+        """How the workers read and commit."""
+        return LoopSettings(
+            checkpoint_every=self.checkpoint_every,
+            exactly_once=self.delivery == "exactly_once",
+            dead_letter_share=self.dead_letter_share,
+        )
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def read_settings(kind: type[S], **given: Any) -> S:
+    """The settings as the environment gives them, but for what is `given`. Raises InvalidInput: a line a mistake.
+
+    DRIFTLINE_SECRETS names a folder of files such as driftline_token, each with the value of a setting: what must not
+    stand in an environment.
+    """
+    folder = os.environ.get(SECRETS) or None
+    if folder is not None and not (Path(folder).is_dir() and os.access(folder, os.R_OK | os.X_OK)):
+        raise InvalidInput(f"{SECRETS}: found {folder!r}, expected a folder that can be read")
+    try:
+        settings = kind(_secrets_dir=folder, **given)
+    except ValidationError as error:
+        raise InvalidInput("\n".join(_mistake(kind, each) for each in error.errors())) from error
+    except (SettingsError, UnicodeDecodeError, OSError) as error:
+        # A file that can't be read. Its content may be a secret, so nothing of it is shown.
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        where = getattr(error, "filename", None) or folder
+        raise InvalidInput(f"{SECRETS}: found {where!r}, expected files of text that can be read: {reason}") from None
+    wrong = list(settings.contradictions())
+    if wrong:
+        raise InvalidInput("\n".join(wrong))
+    return settings
+
+
+def _mistake(kind: type[Settings], error: ErrorDetails) -> str:
+    name = str(error["loc"][0])
+    is_secret = SecretStr.__name__ in repr(kind.model_fields[name])
+    found = "a secret that is not shown" if is_secret else shown(error["input"])
+    return f"{variable(name)}: found {found}: {error['msg'].removeprefix('Value error, ')}"

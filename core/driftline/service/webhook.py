@@ -1,0 +1,45 @@
+"""The webhook for stores that can post their events: one more source of hints, and nothing that is believed."""
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import SecretStr
+
+from driftline.service.auth import bearer
+from driftline.service.body import read_body
+from driftline.store.reconcile import StoreWatch
+
+EVENT_LIMIT = 1024 * 1024
+EXAMPLE = {
+    "Records": [
+        {
+            "eventName": "ObjectCreated:Put",
+            "s3": {"bucket": {"name": "driftline"}, "object": {"key": "models/outdoor-temperature/speed/current.json"}},
+        }
+    ]
+}
+DOCUMENTED = {
+    "requestBody": {
+        "required": True,
+        "description": "An event notification; what can't be read is a hint all the same.",
+        "content": {"application/json": {"schema": {}, "example": EXAMPLE}},
+    }
+}
+
+
+def routes(watch: StoreWatch, token: SecretStr | None) -> APIRouter:
+    router = APIRouter(tags=["store events"], dependencies=[Depends(bearer(token))])
+
+    @router.post(
+        "/v1/events/s3",
+        summary="Tell that the object store has changed",
+        description="An S3 event notification as AWS, MinIO, versitygw or others write it. Whatever it says, only the"
+        " store itself is believed, so a repeated, late or wrong event does no harm.",
+        status_code=202,
+        response_class=Response,
+        responses={401: {}, 413: {}},
+        openapi_extra=DOCUMENTED,
+    )
+    async def take(request: Request) -> Response:
+        watch.tell(await read_body(request, EVENT_LIMIT))
+        return Response(status_code=202)
+
+    return router

@@ -1,0 +1,48 @@
+"""The job that hears store events on a topic, for stores that can write them to Kafka: one more source of hints."""
+
+import asyncio
+import logging
+from contextlib import aclosing
+
+import msgspec
+import stamina
+
+from driftline.bus.port import Bus
+from driftline.errors import BusUnavailable
+from driftline.messages import store_events
+from driftline.store.reconcile import StoreWatch
+
+log = logging.getLogger(__name__)
+
+
+class StoreFeed:
+    """Tells `watch` of every event on `topic`; see `driftline.service.app.Job`. While the broker is away, its poll works
+    alone."""
+
+    name = "store events"
+
+    def __init__(self, bus: Bus, topic: str, watch: StoreWatch) -> None:
+        self._bus = bus
+        self._topic = store_events(topic)
+        self._watch = watch
+        self._hearing: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        self._hearing = asyncio.create_task(self._hear())
+        await asyncio.wait({self._hearing})
+        if not self._hearing.cancelled():
+            self._hearing.result()
+
+    async def stop(self) -> None:
+        if self._hearing is not None:
+            self._hearing.cancel()
+
+    @stamina.retry(on=BusUnavailable, attempts=None, timeout=None, wait_max=10.0)
+    async def _hear(self) -> None:
+        async with aclosing(self._bus.tail(self._topic)) as pages:
+            async for page in pages:
+                if not page:
+                    # From now on all is heard; what came before is found by looking.
+                    self._watch.wake()
+                for envelope in page:
+                    self._watch.tell(msgspec.json.encode(envelope.value))

@@ -1,0 +1,82 @@
+"""The job that reconciles with the store: on every hint of a change, and on a slow poll when no hint ever comes."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from driftline.errors import StoreUnavailable
+from driftline.store import s3_events
+from driftline.store.hints import Hints, Keys
+from driftline.store.port import Store
+
+log = logging.getLogger(__name__)
+
+
+class StoreWatch:
+    """Calls `reconcile` at start, on hints about keys between `prefix` and `suffix`, on events told by others, and at
+    least every `poll` seconds; with the keys that may have changed, or None for any.
+
+    While the store is away nothing changes; any other error ends the job, and with it the process.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        store: Store,
+        prefix: str,
+        *,
+        suffix: str = "",
+        poll: float,
+        reconcile: Callable[[Keys], Awaitable[None]],
+        base: str = "",
+    ) -> None:
+        """`base`: in front of every key as events name it."""
+        self.name = name
+        self._store = store
+        self._prefix = prefix
+        self._suffix = suffix
+        self._poll = poll
+        self._reconcile = reconcile
+        self._base = base
+        self._told = Hints()
+        self._one_at_a_time = asyncio.Lock()
+        self._watching: asyncio.Task[None] | None = None
+
+    def tell(self, event: bytes) -> bool:
+        """Takes an S3 event notification of any dialect as a hint; returns whether it may concern this watch."""
+        keys = s3_events.concerned(event, self._base + self._prefix, self._suffix)
+        self._told.add(keys and frozenset(key.removeprefix(self._base) for key in keys))
+        return keys is None or bool(keys)
+
+    def wake(self) -> None:
+        """Has the store looked at soon."""
+        self._told.add(None)
+
+    async def run(self) -> None:
+        self._watching = asyncio.create_task(self._watch())
+        await asyncio.wait({self._watching})
+        if not self._watching.cancelled():
+            self._watching.result()
+
+    async def stop(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+
+    async def _watch(self) -> None:
+        await asyncio.gather(self._follow_store(), self._follow_events())
+
+    async def _follow_store(self) -> None:
+        async for keys in self._store.watch(self._prefix, suffix=self._suffix, poll=self._poll):
+            await self._look(keys)
+
+    async def _follow_events(self) -> None:
+        while True:
+            await self._told.come()
+            await self._look(self._told.take())
+
+    async def _look(self, keys: Keys) -> None:
+        async with self._one_at_a_time:
+            try:
+                await self._reconcile(keys)
+            except StoreUnavailable as error:
+                log.warning("the store is away, nothing changes until it is back: %s", error)

@@ -1,0 +1,1 @@
+"""Streams: their definitions, and what is computed from records."""

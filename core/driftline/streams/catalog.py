@@ -1,0 +1,198 @@
+"""The streams that a process works on: those of a folder of definitions, and whatever is put there while it runs.
+
+A stream that runs keeps its definition until a restart, since its checkpointed state, its models and its windows have
+that definition's shape. So streams are only ever added; what else changes in the folder is told, and does nothing.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Generic, Literal, NamedTuple, TypeVar
+
+from driftline.errors import InvalidDefinition
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.folder import DefinitionFolder, Look
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+"""How often the folder is looked at."""
+SETTLE_S = 0.3
+"""For so long a file must stay as it is before it is read."""
+SETTLING_LOOKS = 10
+WAITED_FOR = 10
+"""Streams that were waited for in vain, after which nobody is waited for until the next definition comes."""
+
+T = TypeVar("T")
+
+
+class Standing(NamedTuple):
+    """How a stream stands. note: what to do, where that is anything."""
+
+    stream: str
+    state: Literal["runs", "changed", "gone"]
+    note: str
+
+
+class Streams(Mapping[str, StreamDefinition]):
+    """The definitions by stream name. Who iterates while one is added sees those from before."""
+
+    def __init__(self, known: Mapping[str, StreamDefinition], folder: DefinitionFolder | None = None) -> None:
+        """Without a folder there are never more than the `known` ones."""
+        self._known = dict(known)
+        self._folder = folder
+        self._last = Look(self._known)
+        self._looking = asyncio.Lock()
+        self._in_vain: set[str] = set()
+        self._readers: list[Callable[[StreamDefinition], None]] = []
+
+    @classmethod
+    def of(cls, streams: Mapping[str, StreamDefinition]) -> "Streams":
+        """Themselves, or these and never more."""
+        return streams if isinstance(streams, Streams) else cls(streams)
+
+    @classmethod
+    def open(cls, path: Path) -> "Streams":
+        """Those in the folder `path`. A file that can't be used costs its own stream alone. Raises InvalidDefinition
+        when that leaves none."""
+        folder = DefinitionFolder(path)
+        look = folder.look(settled=True)
+        if not look.found:
+            nothing = f"{path}: found no *.yaml file, expected at least one stream definition"
+            raise InvalidDefinition("\n".join(look.refused.values()) or nothing)
+        found = cls(look.found, folder)
+        found._tell(look)
+        return found
+
+    def __getitem__(self, name: str) -> StreamDefinition:
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """By file of the folder why it can't be used."""
+        return self._last.refused
+
+    def standings(self) -> list[Standing]:
+        """How every stream stands beside what the folder says now."""
+        return [self._standing(name) for name in self._known]
+
+    def on_new(self, reader: Callable[[StreamDefinition], None]) -> None:
+        """`reader` is told of every stream that is added."""
+        self._readers.append(reader)
+
+    def each(self, reader: Callable[[StreamDefinition], None]) -> None:
+        """`reader` is told of every stream, now and when it is added."""
+        for stream in self._known.values():
+            reader(stream)
+        self.on_new(reader)
+
+    async def look(self) -> None:
+        """Takes in what is new in the folder; for files that are being written it waits a moment."""
+        async with self._looking:
+            for _ in range(SETTLING_LOOKS):
+                if not await self._take():
+                    return
+                await asyncio.sleep(SETTLE_S)
+
+    async def expect(self, name: str, patience: float) -> None:
+        """Returns when the stream `name` is known, or after `patience` seconds, but waits for each only once.
+
+        Services see a new file at different times: what one has accepted must not be refused by the next."""
+        known_or_vain = name in self._known or name in self._in_vain or len(self._in_vain) >= WAITED_FOR
+        if self._folder is None or known_or_vain:
+            return
+        clock = asyncio.get_running_loop().time
+        end = clock() + patience
+        await self.look()
+        while name not in self._known and clock() < end:
+            await asyncio.sleep(min(LOOK_S, end - clock()))
+            await self.look()
+        if name not in self._known:
+            self._in_vain.add(name)
+
+    async def _take(self) -> bool:
+        """Looks once; returns whether a file is settling."""
+        if self._folder is None:
+            return False
+        # Parsing takes milliseconds that no record should wait for.
+        look = await asyncio.to_thread(self._folder.look)
+        added = [stream for name, stream in look.found.items() if name not in self._known]
+        self._known = self._known | {stream.name: stream for stream in added}
+        self._tell(look)
+        for stream in added:
+            self._in_vain.clear()
+            log.info("stream added", extra={"stream": stream.name})
+            for reader in self._readers:
+                reader(stream)
+        return look.settling
+
+    def _tell(self, look: Look) -> None:
+        """Logs what is new of what can't be used."""
+        before, self._last = self._last, look
+        for file, reason in look.refused.items():
+            if before.refused.get(file) != reason:
+                log.error("stream definition refused: %s", reason)
+        for name, known in self._known.items():
+            found = look.found.get(name)
+            if found not in (known, before.found.get(name)):
+                log.warning("stream %s: %s", name, self._standing(name).note)
+
+    def _standing(self, name: str) -> Standing:
+        found = self._last.found.get(name)
+        if found == self._known[name]:
+            return Standing(name, "runs", "")
+        if found is None:
+            return Standing(name, "gone", "found no file of it that can be used; it runs on until a restart")
+        return Standing(name, "changed", "its file has changed; restart all services to change a stream that runs")
+
+
+class PerStream(Mapping[str, T], Generic[T]):
+    """One T for each stream, made when it is first asked for; streams may be added meanwhile."""
+
+    def __init__(self, streams: Mapping[str, StreamDefinition], make: Callable[[StreamDefinition], T]) -> None:
+        self._streams = streams
+        self._make = make
+        self._made: dict[str, T] = {}
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._made:
+            self._made[name] = self._make(self._streams[name])
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._streams
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._streams)
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+
+class StreamsWatch:
+    """Looks at the folder again and again; see `driftline.service.app.Job`."""
+
+    name = "streams watch"
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        while not self._stopping.is_set():
+            await self._streams.look()
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self._stopping.wait()
+            except TimeoutError:
+                continue
+
+    async def stop(self) -> None:
+        self._stopping.set()

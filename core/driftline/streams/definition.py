@@ -1,0 +1,327 @@
+"""A stream's definition: the one file that says what its records look like and how they are forecast.
+
+Pure: `parse` takes text. Errors name the file, the line, the key, what was found and what was expected.
+"""
+
+import hashlib
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+
+from driftline.errors import InvalidDefinition
+
+Strategy = Literal["static", "window", "online"]
+STRATEGIES: tuple[Strategy, ...] = ("static", "window", "online")
+UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+DAY_S = 86400
+LEAST_AHEAD_S = 300
+"""Clocks of sensors that nobody keeps differ by minutes."""
+LENGTH_OF_TIME = {"type": "string", "pattern": r"\d+ *(s|min|h|d)"}
+SINGLE_KEY = "all"
+"""The key of a stream that is one series and has no key column."""
+INPUTS = 3
+"""Which inputs `driftline.streams.features` makes; counted up when they change, so that no older model is fed with them."""
+LONGEST_SEASON = 1440
+"""Records of a day that are kept to look back on; a faster stream has no daily features."""
+
+
+def _seconds(value: object) -> object:
+    match = re.fullmatch(r"(\d+)\s*(s|min|h|d)", value) if isinstance(value, str) else None
+    if match is None or int(match[1]) == 0:
+        raise ValueError("expected a length of time such as 30s, 10min, 1h or 1d")
+    return int(match[1]) * UNITS_S[match[2]]
+
+
+def _zone(value: str) -> str:
+    if value != "required":
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError("expected `required` or the name of a time zone such as Europe/Paris") from error
+    return value
+
+
+def _horizons(value: object) -> object:
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+Horizons = Annotated[tuple[Annotated[int, Field(ge=1, le=1000)], ...], BeforeValidator(_horizons), Field(min_length=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Time(_Section):
+    """Where a record's time stands, and how far records are apart."""
+
+    column: str = Field(min_length=1)
+    """The column that holds the time."""
+    zone: Annotated[str, AfterValidator(_zone)] = "required"
+    """`required`: a time without a zone is refused; otherwise the zone that such a time is in."""
+    period: Annotated[int, BeforeValidator(_seconds), WithJsonSchema(LENGTH_OF_TIME)]
+    """From one record of a key to its next, such as `10min`; seconds in memory."""
+    ahead: Annotated[int, BeforeValidator(_seconds), WithJsonSchema(LENGTH_OF_TIME)] | None = None
+    """By how much a record may be ahead of ingest's clock, such as `1h`; where it is not said by one period, at least
+    `5min`."""
+
+    @property
+    def tolerance(self) -> int:
+        """Seconds that a record may be ahead of the clock."""
+        return self.ahead or max(self.period, LEAST_AHEAD_S)
+
+
+class Mqtt(_Section):
+    """Which messages of an MQTT broker are records of the stream."""
+
+    topic: str = Field(min_length=1)
+    """A topic filter; `{key}` stands where the key does."""
+    payload: Literal["json", "number", "csv"] = "json"
+    """A JSON object of columns; the target's plain number; or a line of `columns`. A time that is missing is now."""
+    columns: tuple[str, ...] = ()
+    """The columns of a `csv` line, in their order."""
+    separator: str = Field(",", min_length=1, max_length=1)
+    """What parts the columns of a `csv` line."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.payload == "csv") != bool(self.columns):
+            raise ValueError(f"columns: found {list(self.columns)}, expected the line's columns for csv, and only then")
+        return self
+
+
+class Training(_Section):
+    """How the batch model is made."""
+
+    architecture: Literal["mlp", "lstm", "gru"] = "mlp"
+    """The kind of network: dense layers, or a recurrent one over the lags."""
+    units: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = (128, 64)
+    """Units of each layer."""
+    networks: int = Field(4, ge=1, le=16)
+    """So many are trained from different beginnings and averaged in one model."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of the units that sit out in each step of training."""
+    loss: Literal["huber", "mse"] = "huber"
+    """What is made small; `huber` minds far-off values less."""
+    epochs: int = Field(10, ge=1, le=1000)
+    """At most; the rate's decay is spread over them."""
+    patience: int = Field(3, ge=1)
+    """Epochs without a better hold-out after which it stops; the best epoch's weights stay."""
+    batch_size: int = Field(512, ge=1)
+    """Rows of one step of training."""
+    learning_rate: float = Field(2e-3, gt=0)
+    """Adam's rate at the beginning."""
+    seed: int = 0
+    """Of all that is random in training."""
+
+
+class Retraining(_Section):
+    """When and how the speed model follows."""
+
+    every: int = Field(1000, ge=1)
+    """New records, of all keys together, after which the speed model is retrained."""
+    records: int = Field(1000, ge=1)
+    """The newest records that it is retrained on ..."""
+    replay: int = Field(500, ge=0)
+    """... with so many rows of what was learned from before."""
+    epochs: int = Field(3, ge=1)
+    """How often it sees them."""
+    learning_rate: float = Field(3e-5, gt=0)
+    """Adam's rate; far smaller than the batch model's, so that little is forgotten."""
+    seconds: float = Field(30.0, gt=0)
+    """Time for fine-tuning; no epoch begins after it."""
+
+
+class Gate(_Section):
+    """How much worse a candidate's RMSE on the hold-out may be, as a share, beside what chance may do."""
+
+    parent: float = Field(0.02, ge=0)
+    """Than that of the version that is current."""
+    persistence: float = Field(0.05, ge=0)
+    """Than that of repeating the last value."""
+
+
+class Weighting(_Section):
+    """How the combiner weighs the members. Every strategy is evaluated; the active one is published."""
+
+    active: Strategy = "online"
+    """The strategy that is published."""
+    window: int = Field(250, ge=2, le=100_000)
+    """Scored records that the strategy `window` fits its weights on."""
+    static: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """Fixed weights by member; all members alike where it is empty."""
+
+
+class Drift(_Section):
+    """How drift is found."""
+
+    detector: Literal["adwin", "page-hinkley"] = "adwin"
+    """What looks for changes; ADWIN finds its own memory."""
+    delta: float = Field(0.05, gt=0, lt=1)
+    """ADWIN's confidence; smaller is calmer."""
+    threshold: float = Field(3.0, gt=0)
+    """Page-Hinkley's; larger is calmer."""
+    size: float = Field(0.6, gt=0, lt=1)
+    """How large a change must be to be told: 1 is a column moving further than it ever does, or an error of 5 usual
+    ones."""
+
+
+@lru_cache(maxsize=1000)
+def _columns(target: str, features: tuple[str, ...]) -> tuple[str, ...]:
+    """Kept, since every record asks for it several times."""
+    return (target, *(name for name in features if name != target))
+
+
+class StreamDefinition(_Section):
+    """A kind of data: its columns, its horizon, and how it is learned and weighed."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    """What the stream is called in topics, paths, addresses and metrics."""
+    description: str = ""
+    """A sentence for people."""
+    time: Time
+    key: str | None = None
+    """The column that names the series; without it the stream is one series."""
+    target: str = Field(min_length=1)
+    """The column that is forecast."""
+    features: dict[str, Literal["level", "angle"]] = Field(default_factory=dict)
+    """Columns that are learned from beside the target; an `angle` is in degrees and wraps."""
+    lags: int = Field(12, ge=2, le=1000)
+    """Records, the newest included, that the models look back on."""
+    horizon: Horizons = (1,)
+    """Steps ahead that are forecast, ascending."""
+    patience: int = Field(12, ge=1, le=1000)
+    """Newest records of a key whose missing target may still be brought."""
+    window: int = Field(250, ge=2, le=1_000_000)
+    """Records of a key in one archived window."""
+    keys: int = Field(10_000, ge=1)
+    """Keys that the stream may have; ingest refuses records of further ones."""
+    forget: Annotated[int, BeforeValidator(_seconds), WithJsonSchema(LENGTH_OF_TIME)] = 30 * DAY_S
+    """A key that was silent for so long, by the time of the stream's records, such as `30d`, is forgotten and makes
+    room for another; seconds in memory. It is never less than what a forecast looks back on and ahead."""
+    mqtt: Mqtt | None = None
+    training: Training = Training()
+    retraining: Retraining = Retraining()
+    gate: Gate = Gate()
+    weighting: Weighting = Weighting()
+    drift: Drift = Drift()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if list(self.horizon) != sorted(set(self.horizon)):
+            raise ValueError(f"horizon: found {list(self.horizon)}, expected ascending steps, each once")
+        if self.mqtt is not None and self.mqtt.payload == "number" and len(self.columns) > 1:
+            raise ValueError("mqtt: found payload number, expected json or csv: the stream has several columns")
+        names = [self.time.column, *self.columns, *([self.key] if self.key else [])]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"found {twice[0]!r} as more than one of time, key, target and features")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The measured columns, the target first."""
+        return _columns(self.target, tuple(self.features))
+
+    @property
+    def angles(self) -> tuple[bool, ...]:
+        """Which of `columns` wrap at 360 degrees."""
+        return tuple(self.features.get(name) == "angle" for name in self.columns)
+
+    @property
+    def season(self) -> int:
+        """Records in a day, or 0 where a day can't be looked back on from every horizon."""
+        steps, rest = divmod(DAY_S, self.time.period)
+        return steps if rest == 0 and max(1, *self.horizon) < steps <= LONGEST_SEASON else 0
+
+    @property
+    def longest_silence(self) -> int:
+        """Milliseconds of silence after which a key is forgotten: a forecast that awaits its truth is not."""
+        return 1000 * max(self.forget, (self.lags + self.horizon[-1] + self.patience) * self.time.period)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of what a model's inputs and outputs depend on; a model of another fingerprint can't serve."""
+        shape = [INPUTS, self.time.period, self.columns, self.angles, self.lags, self.horizon]
+        return hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:16]
+
+
+def parse(text: str, source: str) -> StreamDefinition:
+    """The definition in YAML `text`. `source` names it in errors. Raises InvalidDefinition."""
+    try:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InvalidDefinition(f"{source}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict):
+        raise InvalidDefinition(f"{source}: found {type(found).__name__}, expected keys and values such as `name: …`")
+    try:
+        return StreamDefinition.model_validate(found)
+    except ValidationError as error:
+        raise InvalidDefinition("\n".join(_explain(detail, tree, source) for detail in error.errors())) from error
+
+
+def load(path: Path) -> StreamDefinition:
+    """The definition in the file `path`. Raises InvalidDefinition."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidDefinition(f"{path}: can't be read: {error}") from error
+    return parse(text, str(path))
+
+
+def load_folder(folder: Path) -> dict[str, StreamDefinition]:
+    """Every definition in `folder`, by stream name. Raises InvalidDefinition, also when there is none."""
+    streams: dict[str, StreamDefinition] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        stream = load(path)
+        if stream.name in streams:
+            raise InvalidDefinition(f"{path}: name: found {stream.name!r}, which another file has already")
+        streams[stream.name] = stream
+    if not streams:
+        raise InvalidDefinition(f"{folder}: found no *.yaml file, expected at least one stream definition")
+    return streams
+
+
+def _explain(detail: Any, tree: yaml.Node | None, source: str) -> str:
+    path = tuple(str(part) for part in detail["loc"])
+    line = _line(tree, path)
+    key = ".".join(path)
+    where = f"{source}: line {line}" + (f": {key}" if key else "")
+    if detail["type"] == "missing":
+        return f"{where}: found nothing, expected this key"
+    if detail["type"] == "extra_forbidden":
+        return f"{where}: found a key that no stream definition has"
+    message = detail["msg"].removeprefix("Value error, ")
+    if not path:
+        return f"{where}: {message}"
+    expected = message if message.startswith("expected") else f"expected: {message}"
+    return f"{where}: found {detail['input']!r}, {expected}"
+
+
+def _line(node: yaml.Node | None, path: tuple[str, ...]) -> int:
+    """The line of the deepest key of `path` that the file has."""
+    line = 1
+    for part in path:
+        if not isinstance(node, yaml.MappingNode):
+            break
+        pair = next(((k, v) for k, v in node.value if k.value == part), None)
+        if pair is None:
+            break
+        line, node = pair[0].start_mark.line + 1, pair[1]
+    return line

@@ -1,0 +1,245 @@
+"""Tables of records: CSV and Parquet files with the columns that a stream definition names, in and out.
+
+History files, archived windows and replayed files are all such tables. The only importer of pyarrow beside the archive
+of results; needs the extra `tables`.
+"""
+
+import io
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv as pcsv
+import pyarrow.parquet as pq
+
+from driftline.arrays import Floats, Ints
+from driftline.errors import InvalidInput
+from driftline.streams.bounds import NONE, Bounds
+from driftline.streams.definition import SINGLE_KEY, StreamDefinition
+
+SHOWN = 300
+"""Characters that an error repeats of what was found."""
+YEARS = (1900, 2100)
+"""Times lie between them; beyond, what counts nanoseconds begins anew."""
+PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Records of any keys in the table's order. values: [n, columns] as `StreamDefinition.columns`, NaN missing."""
+
+    keys: npt.NDArray[np.str_]
+    t: Ints
+    """[n] milliseconds since the epoch, UTC."""
+    values: Floats
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    def take(self, which: npt.NDArray[np.bool_] | Ints | slice) -> "Rows":
+        return Rows(self.keys[which], self.t[which], self.values[which])
+
+    def by_key(self) -> dict[str, "Rows"]:
+        """Per key its rows in order of time, a repeated time once: the first row that has the target, or the first."""
+        keys, which = np.unique(self.keys, return_inverse=True)
+        together = np.argsort(which, kind="stable")
+        ends = np.cumsum(np.bincount(which, minlength=len(keys)))
+        parts = {str(key): self.take(part) for key, part in zip(keys, np.split(together, ends[:-1]), strict=False)}
+        return {key: rows.take(_each_time_once(rows)) for key, rows in parts.items()}
+
+
+def _each_time_once(rows: Rows) -> Ints:
+    order = np.lexsort((np.isnan(rows.values[:, 0]), rows.t))
+    places: Ints = order[np.unique(rows.t[order], return_index=True)[1]]
+    return places
+
+
+def concatenate(parts: list[Rows]) -> Rows:
+    """All parts, one after the other; at least one."""
+    return Rows(
+        np.concatenate([p.keys for p in parts]),
+        np.concatenate([p.t for p in parts]),
+        np.concatenate([p.values for p in parts]),
+    )
+
+
+def read_file(path: Path, stream: StreamDefinition) -> Rows:
+    """The records in a .csv or .parquet file. Raises InvalidInput naming file, column, found and expected."""
+    try:
+        body = path.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{path}: can't be read: {error.strerror}") from error
+    return decode(body, stream, str(path))
+
+
+def decode(body: bytes, stream: StreamDefinition, source: str, bounds: Bounds = NONE) -> Rows:
+    """The records in the bytes of a Parquet file, or else of a CSV file. Raises InvalidInput, MemoryError.
+
+    bounds: held against what the file says of itself before it is unpacked.
+    """
+    file = _File(body, stream, source, bounds)
+    try:
+        return file.rows(file.parquet() if body[:4] == b"PAR1" else file.csv())
+    except MemoryError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        # Of a broken page the decompressor says what the system would say of a disk.
+        raise InvalidInput(f"{source}: neither Parquet nor CSV: {_cut(str(error))}") from error
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file that is read. Its methods raise InvalidInput, and what Arrow raises."""
+
+    body: bytes
+    stream: StreamDefinition
+    source: str
+    bounds: Bounds
+
+    @property
+    def expected(self) -> list[str]:
+        key = [self.stream.key] if self.stream.key else []
+        return [self.stream.time.column, *key, *self.stream.columns]
+
+    def parquet(self) -> pa.Table:
+        file = pq.ParquetFile(pa.BufferReader(self.body))
+        metadata = file.metadata
+        self._at_most("rows", metadata.num_rows, self.bounds.rows)
+        self._at_most("row groups", metadata.num_row_groups, self.bounds.row_groups)
+        self._at_most("columns", metadata.num_columns, self.bounds.columns)
+        self._has_columns(file.schema_arrow.names)
+        places = [self._place(metadata.schema, name) for name in self.expected]
+        groups = [metadata.row_group(n) for n in range(metadata.num_row_groups)]
+        if sum(group.num_rows for group in groups) != metadata.num_rows:
+            raise InvalidInput(f"{self.source}: found row groups of other sizes than the footer says")
+        packed = sum(group.column(place).total_uncompressed_size for group in groups for place in places)
+        self._at_most("unpacked bytes", packed, self.bounds.unpacked)
+        self._fits(metadata.num_rows, 0)
+        # A key that is repeated in all rows lies in memory once.
+        file = pq.ParquetFile(pa.BufferReader(self.body), read_dictionary=[self.stream.key] if self.stream.key else [])
+        return file.read(columns=self.expected, use_threads=False)
+
+    def _place(self, schema: pq.ParquetSchema, name: str) -> int:
+        """Where a column stands among all leaves."""
+        leaves = [place for place in range(len(schema.names)) if schema.column(place).path == name]
+        if len(leaves) != 1 or schema.column(leaves[0]).max_repetition_level:
+            raise InvalidInput(f"{self.source}: column {name!r}: found nested values, expected one in a row")
+        return leaves[0]
+
+    def csv(self) -> pa.Table:
+        letters = np.frombuffer(self.body, np.uint8)
+        breaks = np.flatnonzero((letters == ord("\n")) | (letters == ord("\r")))
+        self._at_most("lines", len(breaks), 2 * self.bounds.rows + 2)
+        ends = np.concatenate([[-1], breaks, [len(self.body)]])
+        self._at_most("bytes in a line", int(np.diff(ends).max()), self.bounds.line)
+        with pcsv.open_csv(pa.BufferReader(self.body)) as head:
+            names = head.schema.names
+        self._at_most("columns", len(names), self.bounds.columns)
+        self._has_columns(names)
+        options = pcsv.ConvertOptions(include_columns=self.expected)
+        return pcsv.read_csv(pa.BufferReader(self.body), convert_options=options)
+
+    def rows(self, table: pa.Table) -> Rows:
+        self._at_most("rows", table.num_rows, self.bounds.rows)
+        stream = self.stream
+        keys = self._keys(table[stream.key]) if stream.key else np.full(table.num_rows, SINGLE_KEY)
+        values = [_numbers(table[name], f"{self.source}: column {name!r}") for name in stream.columns]
+        time = stream.time.column
+        return Rows(keys, _times(table[time], stream, f"{self.source}: column {time!r}"), np.stack(values, axis=1))
+
+    def _keys(self, column: pa.ChunkedArray) -> npt.NDArray[np.str_]:
+        where = f"{self.source}: column {self.stream.key!r}"
+        if column.null_count:
+            raise InvalidInput(f"{where}: found {column.null_count} empty keys, expected a key in every row")
+        if not pa.types.is_dictionary(column.type):
+            column = column.cast(pa.string()).dictionary_encode()
+        if not len(column):
+            return np.empty(0, np.str_)
+        encoded = column.unify_dictionaries().combine_chunks()
+        places = encoded.indices.to_numpy()
+        self._at_most("series", len(encoded.dictionary), self.bounds.keys)
+        lengths = _compute().utf8_length(encoded.dictionary.cast(pa.string()))
+        longest = int(_compute().max(lengths).as_py() or 1)
+        self._at_most("characters in a key", longest, self.bounds.key_length)
+        self._fits(len(column), longest)
+        names = np.asarray(encoded.dictionary.cast(pa.string()).to_pylist(), dtype=np.str_)
+        found: npt.NDArray[np.str_] = names[places]
+        return found
+
+    def _has_columns(self, names: list[str]) -> None:
+        missing = [name for name in self.expected if name not in names]
+        if missing:
+            found = f"found no column {missing[0]!r} among {_cut(str(names))}"
+            raise InvalidInput(f"{self.source}: {found}, expected {self.expected}")
+        twice = [name for name in self.expected if names.count(name) > 1]
+        if twice:
+            raise InvalidInput(f"{self.source}: found several columns {twice[0]!r}, expected one")
+
+    def _fits(self, rows: int, key_length: int) -> None:
+        """NumPy keeps every key as wide as the longest."""
+        width = 8 * (1 + len(self.stream.columns)) + 4 * key_length
+        self._at_most("unpacked bytes", rows * width, self.bounds.unpacked)
+
+    def _at_most(self, what: str, found: int, bound: int) -> None:
+        if not 0 <= found <= bound:
+            raise InvalidInput(f"{self.source}: found {found} {what}, expected at most {bound}")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def encode(rows: Rows, stream: StreamDefinition) -> bytes:
+    """A Parquet file with the stream's own column names, which `decode` reads again."""
+    columns: dict[str, pa.Array] = {stream.time.column: pa.array(rows.t, pa.timestamp("ms", tz="UTC"))}
+    if stream.key:
+        columns[stream.key] = pa.array(rows.keys.tolist(), pa.string())
+    for index, name in enumerate(stream.columns):
+        columns[name] = pa.array(rows.values[:, index], pa.float64(), from_pandas=True)
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink, compression="zstd")
+    return sink.getvalue()
+
+
+def _numbers(column: pa.ChunkedArray, where: str) -> Floats:
+    try:
+        found: Floats = column.cast(pa.float64()).to_numpy()
+    except pa.ArrowException as error:
+        raise InvalidInput(f"{where}: found {column.type}, expected numbers: {error}") from error
+    return found
+
+
+def _times(column: pa.ChunkedArray, stream: StreamDefinition, where: str) -> Ints:
+    if not pa.types.is_timestamp(column.type):
+        raise InvalidInput(f"{where}: found {column.type}, expected times such as 2014-01-01T01:00:00+01:00")
+    if column.null_count:
+        raise InvalidInput(f"{where}: found {column.null_count} empty times, expected a time in every row")
+    _between_years(column, where)
+    if column.type.tz is None:
+        if stream.time.zone == "required":
+            raise InvalidInput(f"{where}: found times without a zone, expected one, or a zone in the stream definition")
+        column = _compute().assume_timezone(column, stream.time.zone, ambiguous="earliest", nonexistent="latest")
+    milliseconds: Ints = column.cast(pa.timestamp("ms", tz="UTC"), safe=False).cast(pa.int64()).to_numpy()
+    return milliseconds
+
+
+def _between_years(column: pa.ChunkedArray, where: str) -> None:
+    """Raises InvalidInput for a time that can't be meant, and might not fit into milliseconds."""
+    if not len(column):
+        return
+    ends = _compute().min_max(column.cast(pa.int64()))
+    first, last = (ends[name].as_py() // PER_SECOND[column.type.unit] for name in ("min", "max"))
+    earliest, latest = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in YEARS)
+    if first < earliest or last >= latest:
+        found = f"found times from {first} to {last} seconds since 1970"
+        raise InvalidInput(f"{where}: {found}, expected times between the years {YEARS[0]} and {YEARS[1]}")
+
+
+def _compute() -> Any:
+    import pyarrow.compute as pc  # noqa: PLC0415 - 9 MB that ingest, which only writes, does without
+
+    return pc

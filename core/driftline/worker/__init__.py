@@ -1,0 +1,1 @@
+"""The step-and-commit loop, and what steps over many series share."""

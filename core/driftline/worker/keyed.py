@@ -1,0 +1,234 @@
+"""A step over many series: drops what was seen, keeps a state per series, saves and restores it by partition.
+
+What is computed per stream is a `Lane`; everything that all such steps share is here. Pure.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+import msgspec
+
+from driftline.bus.port import Envelope, Output
+from driftline.clock import astray
+from driftline.messages import Blend, Forecast, Record, Topic
+from driftline.worker.silence import BEGINNING, Heard
+
+Timed = TypeVar("Timed", bound=Record | Forecast | Blend)
+Timed_contra = TypeVar("Timed_contra", bound=Record | Forecast | Blend, contravariant=True)
+
+Told = tuple[Topic[msgspec.Struct], msgspec.Struct]
+"""A message with the topic that it goes to."""
+
+
+class Age(NamedTuple):
+    """t: time of the newest message of a series. heard: see `driftline.worker.silence`; None where it was not saved."""
+
+    t: int
+    heard: int | None
+
+
+class Lane(Protocol[Timed_contra]):
+    """All series of one stream that are owned here."""
+
+    ahead: int
+    """Seconds by which a record may be ahead of the clock."""
+
+    @property
+    def longest_silence(self) -> int:
+        """Milliseconds of the stream's time after which a series is forgotten."""
+
+    def work(self, messages: Sequence[Timed_contra]) -> Sequence[Sequence[Told]]:
+        """What each message causes, in their order. Times of a key rise strictly."""
+
+    def lacks(self, message: Timed_contra) -> bool:
+        """Whether its truth is missing."""
+
+    def awaits(self, message: Timed_contra) -> bool:
+        """Whether a message of that time came not long ago, and without the truth that this one brings."""
+
+    def complete(self, message: Timed_contra) -> Sequence[Told]:
+        """What a truth causes that was awaited."""
+
+    def last_t(self, key: str) -> int | None:
+        """Time of the newest message of `key`, or None when there is no such series."""
+
+    def save(self, key: str, heard: int | None = None) -> bytes:
+        """The whole state of a series. heard: when it was heard of last; see `driftline.worker.silence`."""
+
+    def restore(self, key: str, data: bytes) -> Age:
+        """Takes up what `save` gave; what an older definition saved is left behind and the series starts anew."""
+
+    def forget(self, key: str) -> None:
+        """Drops a series that somebody else owns now, or nobody any more. There need be none."""
+
+
+Series = tuple[str, str]
+AT_ONCE = 100
+"""Silent series that are forgotten after one batch at most, so that none takes long; the rest follow after the next."""
+
+
+@dataclass
+class _Partition:
+    """What is known of a partition that is owned here."""
+
+    heard: dict[str, Heard] = field(default_factory=lambda: defaultdict(Heard))
+    """By stream."""
+    changed: dict[Series, None] = field(default_factory=dict)
+    """Series whose states are to be saved, or deleted where they are forgotten, in order."""
+    waiting: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    """States of streams that are not known here yet, or no more: they wait for their definition."""
+
+    def owns(self, series: Series) -> bool:
+        stream, key = series
+        return stream in self.heard and key in self.heard[stream]
+
+
+class KeyedStep(Generic[Timed]):
+    """See `driftline.worker.loop.Step`. `dropped` is told the stream and the reason: repeated or out_of_order.
+
+    A series that was silent for longer than its lane says is forgotten: its slot is free, its state is deleted, and if
+    it comes back it starts anew. Whether it does is found when it comes, so it never depends on where batches are cut;
+    when the slot and the state go does, by a batch.
+    """
+
+    def __init__(self, lanes: Mapping[str, Lane[Timed]], dropped: Callable[[str, str], None]) -> None:
+        self._lanes = lanes
+        self._dropped = dropped
+        self._partitions: dict[int, _Partition] = defaultdict(_Partition)
+
+    def step(self, batch: Sequence[Envelope[Timed]]) -> list[Output]:
+        """What the new messages among `batch` cause, each on its own message's partition."""
+        outputs: list[Output] = []
+        fresh: dict[str, list[Envelope[Timed]]] = {}
+        newest: dict[Series, int] = {}
+        lacking: set[tuple[Series, int]] = set()
+        self._restore_known()
+        for envelope in batch:
+            message = envelope.value
+            series, lane = (message.stream, message.key), self._lanes[message.stream]
+            heard = self._partitions[envelope.partition].heard[message.stream]
+            # A time that can't be is no time of the stream: all others would have been silent until then.
+            t = BEGINNING if astray(message.t, envelope.timestamp, lane.ahead) else message.t
+            if heard.is_silent(message.key, t, lane.longest_silence):
+                if series in newest:
+                    outputs += self._work(message.stream, fresh.pop(message.stream, []))
+                    del newest[series]
+                self._forget(envelope.partition, series)
+            last = newest[series] if series in newest else lane.last_t(message.key)
+            if last is not None and message.t < last and self._is_lost(lane, last, envelope):
+                outputs += self._work(message.stream, fresh.pop(message.stream, []))
+                lane.forget(message.key)
+                last = None
+            if last is None or message.t > last:
+                newest[series] = message.t
+                heard.hear(message.key, t)
+                fresh.setdefault(message.stream, []).append(envelope)
+                if lane.lacks(message):
+                    lacking.add((series, message.t))
+                continue
+            if (series, message.t) in lacking or lane.awaits(message):
+                # What was before it comes first, wherever the batch was cut.
+                outputs += self._work(message.stream, fresh.pop(message.stream, []))
+                lacking.discard((series, message.t))
+            if lane.awaits(message):
+                heard.hear(message.key, t)
+                outputs += self._complete(envelope)
+            else:
+                self._dropped(message.stream, "repeated" if message.t == last else "out_of_order")
+        for stream, envelopes in fresh.items():
+            outputs += self._work(stream, envelopes)
+        self._forget_silent({(envelope.partition, envelope.value.stream) for envelope in batch})
+        return outputs
+
+    def _is_lost(self, lane: Lane[Timed], last: int, envelope: Envelope[Timed]) -> bool:
+        """Whether a series stands at a time that can't be, so that it has to begin anew or would be silent for ever.
+        When messages arrived is part of the log: whoever reads it again decides alike."""
+        arrived = envelope.timestamp
+        return astray(last, arrived, lane.ahead) and not astray(envelope.value.t, arrived, lane.ahead)
+
+    def _work(self, stream: str, envelopes: Sequence[Envelope[Timed]]) -> list[Output]:
+        if not envelopes:
+            return []
+        for envelope in envelopes:
+            self._partitions[envelope.partition].changed[stream, envelope.value.key] = None
+        told = self._lanes[stream].work([envelope.value for envelope in envelopes])
+        return [
+            Output(envelope.partition, topic, message)
+            for envelope, messages in zip(envelopes, told, strict=True)
+            for topic, message in messages
+        ]
+
+    def _complete(self, envelope: Envelope[Timed]) -> list[Output]:
+        message = envelope.value
+        self._partitions[envelope.partition].changed[message.stream, message.key] = None
+        told = self._lanes[message.stream].complete(message)
+        return [Output(envelope.partition, topic, caused) for topic, caused in told]
+
+    def _forget_silent(self, touched: Iterable[tuple[int, str]]) -> None:
+        """Gives back the slots of silent series, AT_ONCE at most."""
+        left = AT_ONCE
+        for partition, stream in sorted(touched):
+            heard, longest = self._partitions[partition].heard[stream], self._lanes[stream].longest_silence
+            while left and (key := heard.first_silent(longest)) is not None:
+                self._forget(partition, (stream, key))
+                left -= 1
+
+    def _forget(self, partition: int, series: Series) -> None:
+        self._partitions[partition].changed[series] = None
+        self._drop(partition, series)
+
+    def _drop(self, partition: int, series: Series) -> None:
+        """Lets go of a series here; its slot is given back unless another partition has it, too, since topics grew."""
+        stream, key = series
+        self._partitions[partition].heard[stream].forget(key)
+        if not any(other.owns(series) for other in self._partitions.values()):
+            self._lanes[stream].forget(key)
+
+    def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
+        waiting = self._partitions[partition].waiting
+        for name, data in states.items():
+            stream, key = name.split("/", 1)
+            if data is not None:
+                waiting.setdefault(stream, {})[key] = data
+            elif self._partitions[partition].owns((stream, key)):
+                self._drop(partition, (stream, key))
+            else:
+                waiting.get(stream, {}).pop(key, None)
+        self._restore_known()
+
+    def _restore_known(self) -> None:
+        """Takes up the states of streams that are known by now."""
+        for partition in self._partitions.values():
+            for stream in [stream for stream in partition.waiting if stream in self._lanes]:
+                for key, data in partition.waiting.pop(stream).items():
+                    age = self._lanes[stream].restore(key, data)
+                    partition.heard[stream].restore(key, age.heard)
+
+    def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:
+        changed = self._partitions[partition].changed
+        given = list(islice(changed, limit))
+        for series in given:
+            del changed[series]
+        return {f"{stream}/{key}": self._saved(partition, (stream, key)) for stream, key in given}
+
+    def unsaved(self) -> int:
+        return sum(len(partition.changed) for partition in self._partitions.values())
+
+    def _saved(self, partition: int, series: Series) -> bytes | None:
+        stream, key = series
+        heard = self._partitions[partition].heard[stream]
+        return self._lanes[stream].save(key, heard.at(key)) if key in heard else None
+
+    def resume_at(self, partition: int, consumed: int) -> int:  # noqa: ARG002
+        """The states hold all that is needed, so a restart reads on behind what was consumed."""
+        return consumed
+
+    def release(self, partition: int) -> None:
+        if partition in self._partitions:
+            for stream, heard in self._partitions[partition].heard.items():
+                for key in list(heard):
+                    self._drop(partition, (stream, key))
+            del self._partitions[partition]

@@ -1,0 +1,448 @@
+"""The step-and-commit loop: makes a pure step durable on any bus.
+
+Outputs are acknowledged before the position moves; once a second the changed states and the position are written in
+one transaction. What is done twice after a crash has the same name, so readers see it once.
+
+Nothing is passed over: the messages of a partition must begin where its position is. Where they begin later, the bus
+says why; if it still holds what is missing, the session begins anew from the last checkpoint.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+import stamina
+
+from driftline.bus.port import Assignment, Bus, Checkpoint, Envelope, Feed, Output, Raw
+from driftline.errors import BusUnavailable, Fenced, PassedOver, PoisonMessage, Standstill
+from driftline.messages import DEAD_LETTERS, DeadLetter, M, Topic
+from driftline.worker.dead_letters import DeadLetterGauge
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.2
+REASON_LENGTH = 500
+SERIES_AT_ONCE = 50
+"""States that are restored or saved before other tasks get a turn: heartbeats must go on meanwhile."""
+STANDSTILL_S = 10.0
+"""A worker that has not come round for so long stands still."""
+
+M_contra = TypeVar("M_contra", bound=msgspec.Struct, contravariant=True)
+
+
+class Step(Protocol[M_contra]):
+    """The pure part of a worker, for all the partitions that it owns at the moment."""
+
+    def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
+        """Takes up a part of the states that were checkpointed last, at least once for each partition that is taken
+        over, before its first message. Later parts win over earlier ones; None forgets a series."""
+
+    def step(self, batch: Sequence[Envelope[M_contra]]) -> Sequence[Any]:
+        """Works off messages of any owned partitions, in order within each. What it returns goes to the sink."""
+
+    def snapshot(self, partition: int, limit: int | None = None) -> Mapping[str, bytes | None]:
+        """At most `limit` of the states that changed since they were last given; None for a series that is forgotten.
+        Called until it gives nothing; no step runs in between."""
+
+    def unsaved(self) -> int:
+        """How many states changed since they were last given, of all partitions."""
+
+    def resume_at(self, partition: int, consumed: int) -> int:
+        """Where a restart must read on, when everything before `consumed` was worked off."""
+
+    def release(self, partition: int) -> None:
+        """Drops a partition that somebody else owns now, also one that was not restored to its end."""
+
+
+class Observer(Protocol):
+    """Is told what the loop does, to count and time it."""
+
+    def read(self, messages: int) -> None: ...
+
+    def sent(self, outputs: Sequence[Any], causes: Sequence[Envelope[Any]], now: float) -> None:
+        """`outputs` of the messages `causes` were acknowledged at `now`, seconds since the epoch."""
+
+    def dead_letter(self) -> None: ...
+
+    def checkpointed(self, seconds: float) -> None: ...
+
+    def restarted(self) -> None: ...
+
+    def lost(self, messages: int) -> None:
+        """Retention dropped so many before they were read."""
+
+    def passed_over(self) -> None:
+        """Messages did not reach the step although they are there; the session begins anew."""
+
+    def rewound(self) -> None:
+        """The topic was made anew; reading begins at its beginning."""
+
+
+class Unobserved:
+    """Nobody looks."""
+
+    def read(self, messages: int) -> None: ...
+
+    def sent(self, outputs: Sequence[Any], causes: Sequence[Envelope[Any]], now: float) -> None: ...
+
+    def dead_letter(self) -> None: ...
+
+    def checkpointed(self, seconds: float) -> None: ...
+
+    def restarted(self) -> None: ...
+
+    def lost(self, messages: int) -> None: ...
+
+    def passed_over(self) -> None: ...
+
+    def rewound(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How a worker reads, commits and gives up."""
+
+    batch_limit: int = 500
+    """Messages worked off at once; with the bus's own buffers this bounds memory, whatever the lag."""
+    checkpoint_every: float = 1.0
+    """Seconds between checkpoints."""
+    exactly_once: bool = False
+    """Outputs are sent inside the checkpoint's transaction instead of at once."""
+    exactly_once_every: float = 0.1
+    held_limit: int = 2000
+    """Outputs held back for the transaction at most."""
+    unsaved_limit: int = 500
+    """With so many changed states a checkpoint is due: it bounds a transaction's memory, and how long one takes."""
+    dead_letter_share: float = 0.1
+    dead_letter_minimum: int = 20
+    """Dead letters that are tolerated whatever their share."""
+
+    @property
+    def interval(self) -> float:
+        return self.exactly_once_every if self.exactly_once else self.checkpoint_every
+
+
+@dataclass
+class _Owned:
+    """A partition that is ours: what was read of it, and what is held back for its next transaction."""
+
+    position: int
+    committed: int
+    held: list[Output] = field(default_factory=list)
+
+
+def _firsts(batch: Iterable[Raw]) -> dict[int, int]:
+    """By partition the first offset."""
+    firsts: dict[int, int] = {}
+    for raw in batch:
+        firsts.setdefault(raw.partition, raw.offset)
+    return firsts
+
+
+def _parts(states: Mapping[str, bytes | None], size: int) -> Iterator[dict[str, bytes | None]]:
+    items = iter(states.items())
+    while part := dict(islice(items, size)):
+        yield part
+
+
+def _accept(_: Any) -> str | None:
+    return None
+
+
+async def _nothing(_: Any) -> None:
+    """There is nothing to wait for."""
+
+
+class Worker(Generic[M]):
+    """Runs one step as a member of the consumer group `group` on `topic`; see `driftline.service.app.Job`.
+
+    refuse: why a decoded message can't be used, or None. wait_for: awaited before a message is refused, since what it
+    lacks may be about to come. sink: where the step's outputs go instead of the bus; it returns when they are safe.
+    gather: see `driftline.bus.port.Bus.join`. clock: the time of day, for latencies; timers go by `monotonic`.
+    """
+
+    def __init__(
+        self,
+        group: str,
+        bus: Bus,
+        topic: Topic[M],
+        step: Step[M],
+        settings: LoopSettings,
+        *,
+        refuse: Callable[[M], str | None] = _accept,
+        wait_for: Callable[[M], Awaitable[None]] = _nothing,
+        sink: Callable[[Sequence[Any]], Awaitable[None]] | None = None,
+        gather: float = 0.0,
+        observer: Observer | None = None,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = group
+        self._bus = bus
+        self._topic = topic
+        self._step = step
+        self._settings = settings
+        self._refuse = refuse
+        self._wait_for = wait_for
+        self._sink = sink
+        self._gather = gather
+        self._observer: Observer = observer or Unobserved()
+        self._clock = clock
+        self._monotonic = monotonic
+        self._gauge = DeadLetterGauge(settings.dead_letter_share, settings.dead_letter_minimum)
+        self._owned: dict[int, _Owned] = {}
+        self._restoring: set[int] = set()
+        self._feed: Feed | None = None
+        self._came_round = monotonic()
+        self._trouble = ""
+        self._has_worked = False
+        self._writing: asyncio.Task[None] | None = None
+        # Kafka takes partitions away from another task: a batch and its checkpoint must not be cut by that.
+        self._lock = asyncio.Lock()
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Works until `stop`. A session that lost its partition, its broker or a message is begun anew from the
+        checkpoint."""
+        while not self._stopping.is_set():
+            async for attempt in stamina.retry_context(
+                on=(Fenced, BusUnavailable, PassedOver), attempts=None, timeout=None, wait_initial=0.1, wait_max=5.0
+            ):
+                with attempt:
+                    await self._try_session()
+
+    async def _try_session(self) -> None:
+        """A session that had worked is begun anew at once; one that did not get so far waits, and ever longer."""
+        self._has_worked = False
+        if self._stopping.is_set():
+            return
+        try:
+            await self._session()
+        except (Fenced, BusUnavailable, PassedOver) as error:
+            self._trouble = str(error)
+            self._observer.restarted()
+            level = logging.ERROR if isinstance(error, PassedOver) else logging.WARNING
+            log.log(level, "beginning anew from the last checkpoint: %s", error, extra={"group": self.name})
+            if isinstance(error, PassedOver) or not self._has_worked:
+                raise
+
+    async def stop(self) -> None:
+        self._stopping.set()
+
+    async def check(self) -> None:
+        """Raises Standstill while nothing is worked off: no session, a partition not restored yet, a turn without
+        end."""
+        feed, still = self._feed, self._monotonic() - self._came_round
+        if feed is None:
+            raise Standstill(f"{self.name} has not joined its group" + (f": {self._trouble}" if self._trouble else ""))
+        if feed.is_restoring():
+            raise Standstill(f"{self.name} is restoring the states of its series")
+        if still > STANDSTILL_S:
+            raise Standstill(f"{self.name} has been standing still for {still:.0f} s")
+
+    async def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
+        self._restoring.add(partition)
+        for part in _parts(states, SERIES_AT_ONCE):
+            self._step.restore(partition, part)
+            await asyncio.sleep(0)
+
+    def assigned(self, assignment: Assignment) -> None:
+        partition, position = assignment.partition, assignment.position
+        place = {"topic": self._topic.name, "partition": partition, "position": position}
+        if assignment.lost:
+            self._observer.lost(assignment.lost)
+            log.warning("%d messages were dropped by retention before they were read", assignment.lost, extra=place)
+        if assignment.rewound:
+            self._rewound(place)
+        self._restoring.discard(partition)
+        self._step.restore(partition, {})
+        self._owned[partition] = _Owned(position, position)
+
+    async def revoked(self, partition: int) -> None:
+        async with self._lock:
+            owned = self._owned.get(partition)
+            try:
+                await self._written()
+                await self._write(await self._checkpoints({partition: owned} if owned else {}))
+            except (Fenced, BusUnavailable) as error:
+                # Whoever owns it now restores the former checkpoint and does the rest again.
+                log.warning("partition left without a last checkpoint: %s", error, extra={"partition": partition})
+            self._drop(partition)
+
+    async def _session(self) -> None:
+        try:
+            async with self._bus.join(self._topic, self.name, self, gather=self._gather) as feed:
+                self._feed = feed
+                try:
+                    await self._work(feed)
+                except PassedOver:
+                    self._observer.passed_over()
+                    raise
+                finally:
+                    await self._abandon()
+        finally:
+            self._feed = None
+            for partition in [*self._owned, *self._restoring]:
+                self._drop(partition)
+
+    async def _work(self, feed: Feed) -> None:
+        due = self._monotonic() + self._settings.interval
+        while not self._stopping.is_set():
+            self._came_round = self._monotonic()
+            batch = await feed.poll(self._settings.batch_limit, max(0.0, min(POLL_S, due - self._monotonic())))
+            async with self._lock:
+                if batch:
+                    await self._advance(feed, batch)
+                if self._monotonic() >= due or self._has_enough():
+                    # Written while the next messages are worked off: only the one before must be safe.
+                    await self._written()
+                    self._writing = asyncio.create_task(self._write(await self._checkpoints(self._owned)))
+                    due = self._monotonic() + self._settings.interval
+        async with self._lock:
+            await self._written()
+            await self._write(await self._checkpoints(self._owned))
+
+    async def _abandon(self) -> None:
+        """Ends a checkpoint that is still under way: whoever goes on from the one before does the rest again."""
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.gather(self._writing, return_exceptions=True)
+            self._writing = None
+
+    def _has_enough(self) -> bool:
+        """Whether a checkpoint is due before its time."""
+        held = sum(len(owned.held) for owned in self._owned.values())
+        return held >= self._settings.held_limit or self._step.unsaved() >= self._settings.unsaved_limit
+
+    def _drop(self, partition: int) -> None:
+        self._owned.pop(partition, None)
+        self._restoring.discard(partition)
+        self._step.release(partition)
+
+    async def _follow_on(self, feed: Feed, batch: Sequence[Raw]) -> None:
+        """Each partition's messages must begin where its position is. Raises PassedOver where the bus still holds what
+        lies between."""
+        for partition, first in _firsts(batch).items():
+            owned = self._owned[partition]
+            place = {"topic": self._topic.name, "partition": partition, "position": owned.position, "first": first}
+            if first > owned.position:
+                await self._account_for(feed, partition, range(owned.position, first), place)
+            elif first < owned.position:
+                # Since its assignment a partition is read on without a break, so the log itself was made anew.
+                self._rewound(place)
+                owned.position = first
+
+    async def _account_for(self, feed: Feed, partition: int, missing: range, place: Mapping[str, Any]) -> None:
+        hole = await feed.hole(partition, missing)
+        if hole.held is not None:
+            raise PassedOver(
+                f"found message {missing.stop} of {self._topic.name}, partition {partition}, expected {missing.start}, "
+                f"since message {hole.held} is still there"
+            )
+        # Transactions leave marks and what was aborted between their messages: nothing is lost with those.
+        lost = hole.lost if self._settings.exactly_once else len(missing)
+        if lost:
+            self._observer.lost(lost)
+            log.warning("%d messages were dropped from the topic before they were read", lost, extra=place)
+
+    def _rewound(self, place: Mapping[str, Any]) -> None:
+        self._observer.rewound()
+        log.error("the topic ends before the saved position: it was made anew or cut, and is read again", extra=place)
+
+    async def _advance(self, feed: Feed, batch: Sequence[Raw]) -> None:
+        """Works a batch off: its outputs are safe before the position moves."""
+        # A partition may have been taken away since the poll, but never given back: that happens inside of polls.
+        fresh = [raw for raw in batch if raw.partition in self._owned]
+        await self._follow_on(feed, fresh)
+        self._has_worked = True
+        envelopes = await self._decode(fresh)
+        try:
+            outputs = self._step.step(envelopes)
+        except Exception:
+            places = {raw.partition: raw.offset for raw in reversed(fresh)}
+            log.exception("the step failed", extra={"topic": self._topic.name, "first offset by partition": places})
+            raise
+        if outputs:
+            await self._emit(feed, outputs)
+        for raw in fresh:
+            self._owned[raw.partition].position = raw.offset + 1
+        self._observer.read(len(fresh))
+        self._observer.sent(outputs, envelopes, self._clock())
+
+    async def _emit(self, feed: Feed, outputs: Sequence[Any]) -> None:
+        if self._sink is not None:
+            await self._sink(outputs)
+        elif self._settings.exactly_once:
+            for output in outputs:
+                self._owned[output.partition].held.append(output)
+        else:
+            await feed.send(outputs)
+
+    async def _decode(self, batch: Sequence[Raw]) -> list[Envelope[M]]:
+        envelopes: list[Envelope[M]] = []
+        letters: list[DeadLetter] = []
+        for raw in batch:
+            try:
+                message = self._topic.decode(raw.payload)
+                reason = self._refuse(message)
+                if reason is not None:
+                    await self._wait_for(message)
+                    reason = self._refuse(message)
+            except PoisonMessage as error:
+                reason = str(error)
+            if reason is None:
+                envelopes.append(Envelope(raw.partition, raw.offset, raw.timestamp, message))
+            else:
+                letters.append(self._letter(raw, reason))
+            self._gauge.note(dead=reason is not None)
+        if letters:
+            await self._bus.publish(DEAD_LETTERS, letters)
+        return envelopes
+
+    def _letter(self, raw: Raw, reason: str) -> DeadLetter:
+        self._observer.dead_letter()
+        place = {"topic": self._topic.name, "partition": raw.partition, "offset": raw.offset}
+        log.warning("dead letter: %s", reason, extra=place)
+        return DeadLetter(
+            topic=self._topic.name,
+            partition=raw.partition,
+            offset=raw.offset,
+            service=self.name,
+            reason=reason[:REASON_LENGTH],
+            payload=raw.payload,
+        )
+
+    async def _checkpoints(self, partitions: Mapping[int, _Owned]) -> list[Checkpoint]:
+        """What has changed of these partitions since their last checkpoints. The lock is held, so nothing is worked off
+        meanwhile."""
+        found = []
+        for partition, owned in list(partitions.items()):
+            if owned.position != owned.committed:
+                position = self._step.resume_at(partition, owned.position)
+                found.append(Checkpoint(partition, position, await self._snapshot(partition), owned.held))
+                owned.committed, owned.held = owned.position, []
+        return found
+
+    async def _snapshot(self, partition: int) -> dict[str, bytes | None]:
+        states: dict[str, bytes | None] = {}
+        while part := self._step.snapshot(partition, SERIES_AT_ONCE):
+            states |= part
+            await asyncio.sleep(0)
+        return states
+
+    async def _write(self, checkpoints: Sequence[Checkpoint]) -> None:
+        if checkpoints and self._feed is not None:
+            began = self._monotonic()
+            await asyncio.gather(*(self._feed.commit(checkpoint) for checkpoint in checkpoints))
+            self._observer.checkpointed(self._monotonic() - began)
+
+    async def _written(self) -> None:
+        """Returns when the checkpoint that is under way is safe. Raises what went wrong with it."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await writing

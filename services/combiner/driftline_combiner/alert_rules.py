@@ -1,0 +1,109 @@
+"""Watches what the combiner scores and what inference tells of the columns, and says what a person should see.
+
+Which alerts: `drift` of the blend's error or of a column, `anomaly` of a truth, `negative-skill` of the strategy.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from driftline.arrays import Floats, Mask
+from driftline.messages import Alert, Forecast
+from driftline.streams.definition import StreamDefinition
+from driftline_combiner.drift import Change, DriftDetector
+from driftline_combiner.intervals import Anomalies
+from driftline_combiner.ledger import CUT, PUBLISHED, Scored
+
+ERROR_SIZE = 0.6
+"""An error is told at this share of the size that a column's move is told at: errors are milder."""
+STILL = (0.0, 0.0)
+"""The shift of a column that is where it has been."""
+
+
+class Watch:
+    """The drift detectors of all series of a stream. `alarmed` is told the stream and kind of each alert."""
+
+    def __init__(self, stream: StreamDefinition, alarmed: Callable[[str, str], None]) -> None:
+        self._stream = stream
+        self._alarmed = alarmed
+        self._columns = [name for name, angle in zip(stream.columns, stream.angles, strict=True) if not angle]
+        self._detectors: dict[str, dict[str, DriftDetector]] = {}
+
+    def add(self, key: str) -> None:
+        self._detectors[key] = {name: self._detector(name) for name in (PUBLISHED, *self._columns)}
+
+    def remove(self, key: str) -> None:
+        del self._detectors[key]
+
+    def _detector(self, subject: str) -> DriftDetector:
+        size = self._stream.drift.size
+        return DriftDetector(self._stream.drift, ERROR_SIZE * size if subject == PUBLISHED else size)
+
+    def dump(self, key: str) -> list[bytes]:
+        return [detector.dump() for detector in self._detectors[key].values()]
+
+    def load(self, key: str, states: Sequence[bytes]) -> None:
+        """Takes up what `dump` gave."""
+        for detector, state in zip(self._detectors[key].values(), states, strict=True):
+            detector.load(state)
+
+    def drifts(self, part: Sequence[Forecast], scored: Scored, *, late: bool = False) -> list[list[Alert]]:
+        """Per series the alerts of what has changed: the blend's error at the first horizon, and the columns.
+
+        late: what the messages say of the columns was looked at before.
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            wrong = np.abs(scored.error[:, 0, -1]) / (CUT * np.sqrt(scored.scale[:, 0]))
+        return [
+            [
+                self._drift(message, subject, change)
+                for subject, value in self._numbers(message, error, () if late else self._columns)
+                if (change := self._detectors[message.key][subject].update(value)) is not None
+            ]
+            for message, error in zip(part, np.minimum(wrong, 1.0).tolist(), strict=True)
+        ]
+
+    def _numbers(self, message: Forecast, error: float, columns: Sequence[str]) -> list[tuple[str, float]]:
+        """What the detectors look at."""
+        return [(PUBLISHED, error), *((name, message.shifts.get(name, STILL)[0]) for name in columns)]
+
+    def _drift(self, message: Forecast, subject: str, change: Change) -> Alert:
+        if subject == PUBLISHED:
+            detail = (
+                f"the blend's error has risen from {change.before * CUT:.2f} to {change.after * CUT:.2f} usual errors"
+            )
+        else:
+            moved = message.shifts.get(subject, STILL)[1]
+            detail = f"{subject} has moved by {moved:.4g} from where it was of late, {change.after:.2f} of its furthest"
+        return self._alert(message, "drift", subject, detail)
+
+    def anomalies(self, part: Sequence[Forecast], judged: Anomalies) -> list[list[Alert]]:
+        """Per series an alert where the truth is outside the extreme interval of the first horizon."""
+        if not judged.found[:, 0].any():
+            return [[] for _ in part]
+        return [
+            [self._alert(message, "anomaly", self._stream.target, self._strange(message, size))] if found else []
+            for message, found, size in zip(part, judged.found[:, 0], judged.size[:, 0], strict=True)
+        ]
+
+    def behind(self, part: Sequence[Forecast], rivals: Floats, fallen: Mask) -> list[list[Alert]]:
+        """Per series an alert where the guard has stepped in. fallen: [n, horizons]; rivals: as in the ledger."""
+        if not fallen.any():
+            return [[] for _ in part]
+        active = self._stream.weighting.active
+        return [
+            [self._alert(message, "negative-skill", active, self._worse(squares, row))] if row.any() else []
+            for message, squares, row in zip(part, rivals, fallen, strict=True)
+        ]
+
+    def _worse(self, squares: Floats, fallen: Mask) -> str:
+        rows = zip(self._stream.horizon, np.sqrt(squares).tolist(), fallen, strict=True)
+        found = [f"{step} ahead RMSE {mine:.4g} against {naive:.4g}" for step, (mine, naive), there in rows if there]
+        return f"fallen behind persistence, which is published meanwhile: {'; '.join(found)}"
+
+    def _strange(self, message: Forecast, size: float) -> str:
+        return f"observed {message.observed:g}, {size:.1f} usual errors from what was forecast"
+
+    def _alert(self, message: Forecast, kind: str, subject: str, detail: str) -> Alert:
+        self._alarmed(self._stream.name, kind)
+        return Alert(message.stream, message.key, message.t, kind, subject, detail)

@@ -1,0 +1,138 @@
+"""What the dashboard shows: the newest blends of every series and the newest alerts, read from their topics.
+
+It reads all partitions outside any group, so it knows the series of all replicas, and only what was acknowledged.
+"""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from itertools import takewhile
+
+import msgspec
+import stamina
+
+from driftline.bus.port import Bus
+from driftline.errors import BusUnavailable
+from driftline.messages import ALERTS, BLENDS, Alert, Blend
+
+SERIES = 100
+"""Series that are remembered; the one that was silent longest is forgotten first."""
+BLENDS_REMEMBERED = 20_000
+"""Of all series together, when there are many: some 14 MB."""
+LATEST_ALERTS = 200
+QUIET_S = 15.0
+"""After so long without news a watcher hears that the connection is alive."""
+
+Name = tuple[str, str]
+Blends = deque[tuple[int, bytes]]
+"""A series' newest blends by time, as JSON."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One server-sent event. id: milliseconds since the epoch, to go on from after a lost connection; alerts have
+    none."""
+
+    kind: str
+    data: bytes
+    id: int | None = None
+
+    def encode(self) -> bytes:
+        head = f"id: {self.id}\n" if self.id is not None else ""
+        return f"{head}event: {self.kind}\ndata: ".encode() + self.data + b"\n\n"
+
+
+class PageFeed:
+    """Remembers `points` blends of each series, fewer where there are many; see `driftline.service.app.Job`."""
+
+    name = "page feed"
+
+    def __init__(self, bus: Bus, points: int) -> None:
+        self._bus = bus
+        self._points = points
+        self._series: OrderedDict[Name, Blends] = OrderedDict()
+        self._alerts: deque[Alert] = deque(maxlen=LATEST_ALERTS)
+        self._encoder = msgspec.json.Encoder()
+        self._reading: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+
+    async def run(self) -> None:
+        self._reading = asyncio.create_task(self._read())
+        await asyncio.wait({self._reading})
+        if not self._reading.cancelled():
+            self._reading.result()
+
+    async def stop(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def _read(self) -> None:
+        await asyncio.gather(self._read_blends(), self._read_alerts())
+
+    @stamina.retry(on=BusUnavailable, attempts=None, timeout=None, wait_max=10.0)
+    async def _read_blends(self) -> None:
+        async for page in self._bus.tail(BLENDS):
+            for envelope in page:
+                self._take(envelope.value)
+            self._wake()
+
+    @stamina.retry(on=BusUnavailable, attempts=None, timeout=None, wait_max=10.0)
+    async def _read_alerts(self) -> None:
+        async for page in self._bus.tail(ALERTS):
+            for envelope in page:
+                self._alerts.append(envelope.value)
+            self._wake()
+
+    def _take(self, blend: Blend) -> None:
+        name = (blend.stream, blend.key)
+        blends = self._series.get(name)
+        if blends is None:
+            blends = self._series[name] = deque()
+            while len(self._series) > SERIES:
+                self._series.popitem(last=False)
+        if blends and blend.t <= blends[-1][0]:
+            return  # sent again after a crash
+        self._series.move_to_end(name)
+        blends.append((blend.t, self._encoder.encode(blend)))
+        while len(blends) > min(self._points, BLENDS_REMEMBERED // len(self._series)):
+            blends.popleft()
+
+    def _wake(self) -> None:
+        """Whoever waits looks again; who comes later waits for the next news."""
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def keys(self, stream: str) -> list[str]:
+        """Of a stream the keys that have had a blend since this process runs."""
+        return sorted(key for found, key in self._series if found == stream)
+
+    def alerts(self) -> list[Alert]:
+        """The newest LATEST_ALERTS since this process runs, the newest first."""
+        return list(reversed(self._alerts))
+
+    async def watch(self, stream: str, key: str, after: int) -> AsyncIterator[bytes]:
+        """Server-sent events of a series, of what came after time `after`, without end.
+
+        Asking for a series makes none: whoever asks for what never comes costs no memory.
+        """
+        told: deque[Alert] = deque(maxlen=LATEST_ALERTS)
+        while True:
+            news = self._news
+            for event in self._after((stream, key), after):
+                after = max(after, event.id or after)
+                yield event.encode()
+            for alert in [alert for alert in self._alerts if (alert.stream, alert.key) == (stream, key)]:
+                if alert not in told:
+                    told.append(alert)
+                    yield Event("alert", self._encoder.encode(alert)).encode()
+            try:
+                async with asyncio.timeout(QUIET_S):
+                    await news.wait()
+            except TimeoutError:
+                yield b": still here\n\n"
+
+    def _after(self, name: Name, after: int) -> list[Event]:
+        """In order of time; found from the newest end, since most often there is little."""
+        newer = takewhile(lambda blend: blend[0] > after, reversed(self._series.get(name, ())))
+        return [Event("blend", data, t) for t, data in newer][::-1]

@@ -1,0 +1,126 @@
+"""A model version out of a store: fetched, verified, loaded and tried, or refused with its reason."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from driftline.arrays import Floats
+from driftline.errors import RefusedModel
+from driftline.models import manifest as manifests
+from driftline.models.interpreter import Batch, Interpreter, check_golden
+from driftline.models.manifest import ColumnScaling, Manifest
+from driftline.models.signing import Trust, unseal
+from driftline.store.port import Store
+from driftline.store.version_files import MANIFEST_LIMIT, MODEL_LIMIT, file_of
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.features import Inputs, Layout
+
+log = logging.getLogger(__name__)
+
+Live = Callable[[str], Inputs | None]
+"""By stream, what the newest records of all its series are forecast from."""
+
+
+class LoadedModel:
+    """A verified version, ready to run; see `driftline_inference.step.Model`."""
+
+    def __init__(self, manifest: Manifest, interpreter: Interpreter, stream: StreamDefinition) -> None:
+        self.manifest = manifest
+        self._interpreter = interpreter
+        self._columns = [stream.columns.index(name) for name in manifest.columns]
+
+    @property
+    def version(self) -> str:
+        return self.manifest.version
+
+    def run(self, rows: Batch) -> Batch:
+        """[n, width] rows as the model itself takes them to [n, outputs]."""
+        return self._interpreter.run(rows)
+
+    def forecast(self, inputs: Inputs) -> Floats:
+        rows = self._rows(inputs)
+        usable = self.usable(inputs)
+        forecasts = np.full((len(rows), self._interpreter.outputs), np.nan)
+        if usable.any():
+            forecasts[usable] = self._in_units(self.run(rows[usable]), inputs.last[usable])
+        return forecasts
+
+    def usable(self, inputs: Inputs) -> npt.NDArray[np.bool_]:
+        """[n]: the rows that it can be asked about."""
+        if self.manifest.inputs == "features":
+            return inputs.ready
+        return inputs.ready & np.isfinite(self._rows(inputs)).all(axis=1)
+
+    def _rows(self, inputs: Inputs) -> Batch:
+        if self.manifest.inputs == "features":
+            return inputs.net
+        lags = self._interpreter.width // len(self._columns)
+        values = inputs.newest[:, lags - 1 :: -1, self._columns]
+        match self.manifest.scaling:
+            case ColumnScaling(offset=offset, scale=scale):
+                values = (values - offset) / scale
+        return values.reshape(len(values), -1).astype(np.float32)
+
+    def _in_units(self, outputs: Batch, last: Floats) -> Floats:
+        """last: [n], the target's newest values."""
+        found = outputs.astype(np.float64)
+        match self.manifest.scaling:
+            case ColumnScaling(target_offset=offset, target_scale=scale):
+                found = found * scale + offset
+        return found + last[:, None] if self.manifest.output == "difference" else found
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A verified version with its files as they lay in the store."""
+
+    model: LoadedModel
+    manifest_file: bytes
+    model_file: bytes
+
+
+@dataclass(frozen=True)
+class Fetcher:
+    """trust: whose signatures are believed. limit: bytes of a model at most. live: what a new model must be able to
+    forecast from."""
+
+    trust: Trust
+    limit: int = MODEL_LIMIT
+    live: Live | None = None
+
+    async def fetch(self, store: Store, stream: StreamDefinition, member: str, version: str) -> Fetched:
+        """A version that may serve. Raises RefusedModel, NotFound, StoreUnavailable."""
+        key = manifests.manifest_key(stream.name, member, version)
+        described = await file_of(store, key, MANIFEST_LIMIT, "manifest")
+        manifest = unseal(described, self.trust)
+        if manifest.size > self.limit:
+            raise RefusedModel("size", f"found {manifest.size} bytes, expected at most {self.limit}")
+        body = await file_of(store, manifests.model_key(stream.name, member, version), self.limit, "size")
+        width = Layout.of(stream).net_width
+        manifests.verify(manifest, body, stream=stream, member=member, version=version, width=width)
+        live = self.live(stream.name) if self.live else None
+        return Fetched(await asyncio.to_thread(_load, body, manifest, stream, live), described, body)
+
+
+def _load(body: bytes, manifest: Manifest, stream: StreamDefinition, live: Inputs | None) -> LoadedModel:
+    interpreter = Interpreter(body)
+    if interpreter.input_shape != manifest.input_shape or interpreter.outputs != manifest.outputs:
+        found = (interpreter.input_shape, interpreter.outputs)
+        raise RefusedModel("shape", f"found {found}, expected {(manifest.input_shape, manifest.outputs)}")
+    check_golden(interpreter, manifest.golden)
+    model = LoadedModel(manifest, interpreter, stream)
+    if live is not None:
+        _try(model, live)
+    return model
+
+
+def _try(model: LoadedModel, live: Inputs) -> None:
+    """Raises RefusedModel unless the model forecasts every series that it can be asked about."""
+    asked = model.usable(live)
+    wild = int((asked & ~np.isfinite(model.forecast(live)).all(axis=1)).sum())
+    if wild:
+        raise RefusedModel("finite", f"found no finite forecast for {wild} of {asked.sum()} live series")

@@ -1,0 +1,1 @@
+"""What inference answers over REST."""

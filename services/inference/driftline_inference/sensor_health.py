@@ -1,0 +1,212 @@
+"""What condition the columns of every series are in: how far each has shifted of late, and runs without news.
+
+Pure NumPy over many series at once. The combiner's drift detectors look at the shifts; a run that is several times as
+long as any before is for a person to look at: a sensor that is stuck, a column that is missing, a gap.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from driftline.arrays import Floats, Ints
+from driftline.messages import Alert, Record
+from driftline.streams.features import TINY
+
+MEMORIES = np.array([0.15, 0.002])
+"""Memories of the two averages whose distance is a shift: about the last 7 records, and the last 500."""
+USUAL_MEMORY = 0.001
+FAR = 5.0
+"""A shift of so many usual ones is a whole one."""
+RARE = 1e-4
+"""How seldom a shift may exceed the column's extreme."""
+RARE_RATE = 0.01
+LEARNED = 3.0
+"""What is usual is learned from shifts up to so many usual ones."""
+HUGE = 1e150
+"""Where squares would overflow."""
+BEYOND = 1.3
+"""A whole shift is so many times the column's extreme: what a column does now and then is no drift."""
+QUIET = 0.2
+"""Smaller shifts are none, and are not sent."""
+WARM_UP = 300
+"""Records until what is usual is known."""
+LEAP = 2.0
+"""A jump is so many times the column's extreme step, and is told when after STAYS records half of it is still there."""
+STAYS = 3
+LONGER = 3
+"""A run is told when it is so many times as long as the longest before."""
+SHORTEST = 24
+"""Records of a run, or periods of a gap, that are told at least."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """One row ("slot") a series."""
+
+    count: Ints
+    """[slots]: records seen."""
+    t: Ints
+    """[slots]: time of the newest, milliseconds since the epoch."""
+    gap: Ints
+    """[slots]: the longest time between two records so far, milliseconds."""
+    value: Floats
+    """[slots, columns]: the newest value, NaN where it was missing."""
+    averages: Floats
+    """[slots, columns, 2]: fast and slow."""
+    usual: Floats
+    """[slots, columns]: moving mean square of their distance."""
+    extreme: Floats
+    """[slots, columns]: what the distance exceeds once in 1 / RARE records."""
+    leap: Floats
+    """[slots, columns]: the step that is exceeded once in 1 / RARE records."""
+    jump: Floats
+    """[slots, columns]: a jump that may turn out to stay, signed; 0 for none."""
+    base: Floats
+    """[slots, columns]: the value before it."""
+    held: Ints
+    """[slots, columns]: records since."""
+    run: Ints
+    """[slots, columns]: for how many records the column has had the same value, or none."""
+    longest: Ints
+    """[slots, columns]: the longest such run so far."""
+
+    @classmethod
+    def empty(cls, slots: int, columns: int, period: int) -> Self:
+        """period: milliseconds between two records."""
+        return cls(
+            count=np.zeros(slots, dtype=np.int64),
+            t=np.zeros(slots, dtype=np.int64),
+            gap=np.full(slots, SHORTEST * period // LONGER, dtype=np.int64),
+            value=np.full((slots, columns), np.nan),
+            averages=np.full((slots, columns, 2), np.nan),
+            usual=np.zeros((slots, columns)),
+            extreme=np.zeros((slots, columns)),
+            leap=np.zeros((slots, columns)),
+            jump=np.zeros((slots, columns)),
+            base=np.zeros((slots, columns)),
+            held=np.zeros((slots, columns), dtype=np.int64),
+            run=np.zeros((slots, columns), dtype=np.int64),
+            longest=np.full((slots, columns), SHORTEST // LONGER, dtype=np.int64),
+        )
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What n records tell of their columns.
+
+    shift: [n, columns] in [0, 1], below QUIET 0. moved: [n, columns] how far the fast average is from the slow one, in
+    the column's units. jumped: [n, columns] by how much it has jumped for good, otherwise 0. gap: [n]
+    milliseconds where a gap is to be told, otherwise 0. run: [n, columns] records where a run is to be told, otherwise
+    0. missing: [n, columns] whether it is one without values.
+    """
+
+    shift: Floats
+    moved: Floats
+    jumped: Floats
+    gap: Ints
+    run: Ints
+    missing: npt.NDArray[np.bool_]
+
+    @property
+    def told(self) -> Ints:
+        """Which of the n records have a jump, a gap or a run to tell."""
+        return np.flatnonzero((self.gap > 0) | (self.run > 0).any(axis=1) | (self.jumped != 0).any(axis=1))
+
+
+def examine(columns: Columns, slots: Ints, t: Ints, values: Floats) -> Condition:
+    """Takes in one record of each of n different series. t: [n] milliseconds since the epoch. values: [n, columns], NaN
+    where missing. Changes `columns` in place."""
+    shift, moved = _shift(columns, slots, values)
+    jumped = _jump(columns, slots, values)
+    gap = _gap(columns, slots, t)
+    run = _run(columns, slots, values)
+    columns.t[slots] = t
+    columns.value[slots] = values
+    columns.count[slots] += 1
+    return Condition(shift, moved, jumped, gap, run, np.isnan(values))
+
+
+def _shift(columns: Columns, slots: Ints, values: Floats) -> tuple[Floats, Floats]:
+    """The distance between the averages beside what is usual for the column, and the distance itself."""
+    young = columns.count[slots][:, None] < WARM_UP
+    known = np.isfinite(values)
+    before = columns.averages[slots]
+    started = np.where(np.isnan(before), values[..., None], before)
+    # A young series follows its first records quickly, then settles into its slow memory.
+    memories = np.maximum(MEMORIES, 1.0 / (columns.count[slots][:, None, None] + 1.0))
+    averages = np.where(known[..., None], started + memories * (values[..., None] - started), before)
+    columns.averages[slots] = averages
+    moved = averages[..., 0] - averages[..., 1]
+    distance = np.minimum(np.abs(moved), HUGE)
+    usual, extreme = columns.usual[slots], columns.extreme[slots]
+    whole = np.maximum(np.maximum(FAR * np.sqrt(usual), BEYOND * extreme), TINY)
+    shift = np.minimum(distance / whole, 1.0)
+    memory = np.maximum(USUAL_MEMORY, 1.0 / (columns.count[slots][:, None] + 1.0))
+    square = np.where(young, distance**2, np.minimum(distance**2, LEARNED**2 * usual))
+    columns.usual[slots] = np.where(known, usual + memory * (square - usual), usual)
+    followed = extreme * np.exp(RARE_RATE * ((distance > extreme) - RARE))
+    columns.extreme[slots] = np.where(known, np.where(young, np.maximum(extreme, distance), followed), extreme)
+    return np.where(known & ~young & (shift >= QUIET), shift, 0.0), moved
+
+
+def _jump(columns: Columns, slots: Ints, values: Floats) -> Floats:
+    """A step far beyond any other that is not taken back: a glitch is no jump."""
+    young = columns.count[slots][:, None] < WARM_UP
+    step = np.clip(values - columns.value[slots], -HUGE, HUGE)
+    size, leap = np.abs(step), columns.leap[slots]
+    jump, base, held = columns.jump[slots], columns.base[slots], columns.held[slots] + 1
+    gone = np.isfinite(values) & (np.sign(jump) * (values - base) < 0.5 * np.abs(jump))
+    told = (jump != 0) & ~gone & (held >= STAYS)
+    # The way back from a glitch is no jump either.
+    begins = ((jump == 0) | told) & ~young & (size > LEAP * leap) & (leap > 0)
+    columns.jump[slots] = np.where(begins, step, np.where(gone | told, 0.0, jump))
+    columns.base[slots] = np.where(begins, columns.value[slots], base)
+    columns.held[slots] = np.where(begins, 0, held)
+    followed = np.where(young, np.maximum(leap, size), leap * np.exp(RARE_RATE * ((size > leap) - RARE)))
+    # What was told once is no news the next time.
+    learned = np.where(told, np.maximum(followed, np.abs(jump)), followed)
+    columns.leap[slots] = np.where(np.isfinite(step), learned, leap)
+    return np.where(told, jump, 0.0)
+
+
+def _gap(columns: Columns, slots: Ints, t: Ints) -> Ints:
+    gap = np.where(columns.count[slots] > 0, t - columns.t[slots], 0)
+    longest = columns.gap[slots]
+    columns.gap[slots] = np.maximum(longest, gap)
+    return np.where(gap >= LONGER * longest, gap, 0)
+
+
+def _run(columns: Columns, slots: Ints, values: Floats) -> Ints:
+    """A run is told once, when it reaches the length; only when it is over, what is longest is known."""
+    before = columns.value[slots]
+    same = (values == before) | (np.isnan(values) & np.isnan(before))
+    run, longest = columns.run[slots], columns.longest[slots]
+    columns.longest[slots] = np.where(same, longest, np.maximum(longest, run))
+    columns.run[slots] = now = np.where(same, run + 1, 1)
+    return np.where(now == LONGER * longest, now, 0)
+
+
+def unusual(names: Sequence[str], levels: Sequence[int], record: Record, found: Condition, row: int) -> list[Alert]:
+    """The alerts of jumps, the gap and the runs that are to be told of the condition's `row`th record. levels: which
+    columns are no angles; those jump for no reason."""
+
+    def alert(kind: str, subject: str, detail: str) -> Alert:
+        return Alert(record.stream, record.key, record.t, kind, subject, detail)
+
+    told = [
+        alert("drift", names[place], f"{names[place]} has jumped by {found.jumped[row, place]:.4g} and stays there")
+        for place in levels
+        if found.jumped[row, place]
+    ]
+    if found.gap[row]:
+        told.append(alert("gap", "time", f"no record for {found.gap[row] / 1000:,.0f} s before this one"))
+    for place in np.flatnonzero(found.run[row]).tolist():
+        name, run = names[place], found.run[row, place]
+        if found.missing[row, place]:
+            told.append(alert("missing", name, f"{name} has been missing for {run} records"))
+        else:
+            told.append(alert("stuck", name, f"{name} has been {record.values[name]:g} for {run} records"))
+    return told
