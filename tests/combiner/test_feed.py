@@ -8,6 +8,7 @@ import pytest
 
 from driftline.bus.memory import MemoryBus
 from driftline.messages import BLENDS, Blend
+from driftline_combiner import dashboard_buffer
 from driftline_combiner.dashboard_buffer import PageFeed
 
 PATIENCE_S = 10
@@ -17,7 +18,7 @@ REMEMBERED, POINTS = 12, 4
 @pytest.fixture
 async def page(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[MemoryBus, PageFeed]]:
     """A feed that listens, with room for few blends."""
-    monkeypatch.setattr(feed, "BLENDS_REMEMBERED", REMEMBERED)
+    monkeypatch.setattr(dashboard_buffer, "BLENDS_REMEMBERED", REMEMBERED)
     bus = MemoryBus()
     listening = PageFeed(bus, points=POINTS)
     running = asyncio.create_task(listening.run())

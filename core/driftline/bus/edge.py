@@ -39,7 +39,7 @@ async def edge_id(bus: Bus, propose: Callable[[], str] = new_id) -> str:
 
 
 class Edge:
-    """Finds the edge's id as soon as the bus answers; see `driftline.service.app.Job`. found: is told once it is known."""
+    """Finds the edge's id as soon as the bus answers; see `driftline.service.app.Job`. found: called once known."""
 
     name = "edge id"
 

@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 
 
 class StoreFeed:
-    """Tells `watch` of every event on `topic`; see `driftline.service.app.Job`. While the broker is away, its poll works
-    alone."""
+    """Wakes `watch` with every event on `topic`; see `driftline.service.app.Job`. While the broker is away, its poll
+    works alone."""
 
     name = "store events"
 

@@ -21,7 +21,7 @@ SWITCH_S = 0.0005
 
 
 class Aside:
-    """See `driftline.store.port.Store`: `store`, in another thread. Its own loop is the only one that ever touches it."""
+    """See `driftline.store.port.Store`: `store`, in another thread, whose loop is the only one that ever touches it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -35,7 +35,7 @@ LENGTH_OF_TIME = {"type": "string", "pattern": r"\d+ *(s|min|h|d)"}
 SINGLE_KEY = "all"
 """The key of a stream that is one series and has no key column."""
 INPUTS = 3
-"""Which inputs `driftline.streams.features` makes; counted up when they change, so that no older model is fed with them."""
+"""Which inputs `driftline.streams.features` makes; counted up with each change, so that no older model is fed."""
 LONGEST_SEASON = 1440
 """Records of a day that are kept to look back on; a faster stream has no daily features."""
 

@@ -68,7 +68,7 @@ class Tables(NamedTuple):
 
 
 class BlendLane:
-    """All series of one stream; see `driftline.worker.keyed.Lane`. `alarmed` is told the stream and kind of each alert."""
+    """All series of one stream; see `driftline.worker.keyed.Lane`. `alarmed` gets the stream and kind of each alert."""
 
     def __init__(self, stream: StreamDefinition, alarmed: Callable[[str, str], None]) -> None:
         self.stream = stream

@@ -1,7 +1,7 @@
 """The bus on Apache Kafka: the only package that imports aiokafka.
 
-`bus` is what `driftline.bus.port.Bus` asks for; it is made of a consumer group's `feed`, of `checkpoints` that are
-transactions, of `sending`, of the `topics` themselves, and of how all of them make a `connection`.
+`bus` is what `driftline.bus.port.Bus` asks for; it is made of a group's `subscription`, of `checkpoints` that are
+transactions, of the `producer`, of the `topics` themselves, and of how all of them make a `connection`.
 """
 
 from driftline.bus.kafka.bus import KafkaBus
