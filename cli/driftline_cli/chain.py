@@ -28,7 +28,8 @@ from driftline_cli.replay import Receipt, chunks, post
 from driftline_combiner.app import create_app as create_combiner
 from driftline_combiner.settings import CombinerSettings
 from driftline_inference.app import create_app as create_inference
-from driftline_inference.registry.models import Models
+from driftline_inference.registry.reconciler import Reconciler
+from driftline_inference.registry.registry import Registry
 from driftline_inference.settings import InferenceSettings
 from driftline_ingest.app import create_app as create_ingest
 from driftline_ingest.settings import IngestSettings
@@ -82,7 +83,8 @@ class Chain:
         metrics: Mapping[str, Metrics],
         store: FolderStore,
         trainer: Trainer,
-        models: Models,
+        registry: Registry,
+        reconciler: Reconciler,
         door: httpx.AsyncClient,
         collected: Collected,
     ) -> None:
@@ -95,7 +97,8 @@ class Chain:
         self.retrains = 0
         self._store = store
         self._trainer = trainer
-        self._models = models
+        self._registry = registry
+        self._reconciler = reconciler
         self._door = door
         self._counts: dict[tuple[str, str], int] = {}
         self._last_t: dict[tuple[str, str], int] = {}
@@ -168,9 +171,9 @@ class Chain:
             raise ChainStuckError(f"the archive did not follow within {PATIENCE_S:.0f} s") from error
 
     async def _adopt(self) -> None:
-        await self._models.reconcile()
+        await self._reconciler.reconcile()
         # Compared with what was seen last: inference looks for itself, too, and may have been the quicker one.
-        for name, model in self._models.loaded.items():
+        for name, model in self._registry.serving().items():
             if self._adopted.get(name) != model.version:
                 self._adopted[name] = model.version
                 self.swaps.append(Swap(name[1], model.version, self._newest))
@@ -212,18 +215,17 @@ async def running_chain(
     shared: dict[str, Any] = {"store": str(folder), "store_poll": POLL_S, "token": None}
     key = signing_key or new_key()
     training = TrainerSettings(**shared, signing_key=SecretStr(key), retrain_interval=0, retrains_per_day=NO_LIMIT)
-    inferring = InferenceSettings(**shared, trusted_keys=Signer(key).public)
+    inferring = InferenceSettings(**shared, trusted_keys=Signer(key).public, cache=None)
     points: dict[str, Any] = {
         "page_points": PAGE_POINTS if page_services else 0,
         "page_services": dict(page_services or {}),
     }
     blending = CombinerSettings(**shared, **points)
-    models = Models(store, streams, metrics["inference"], inferring.fetcher())
     trainer = Trainer(training, store, streams, metrics["trainer"])
     common: dict[str, Any] = {"streams": streams, "on_death": on_death}
     apps = {
         "ingest": create_ingest(IngestSettings(**shared), bus, store, metrics=metrics["ingest"], **common),
-        "inference": create_inference(inferring, bus, store, metrics=metrics["inference"], models=models, **common),
+        "inference": create_inference(inferring, bus, store, metrics=metrics["inference"], **common),
         "combiner": create_combiner(blending, bus, metrics=metrics["combiner"], **common),
         "trainer": create_trainer(training, store, metrics=metrics["trainer"], trainer=trainer, **common),
     }
@@ -234,7 +236,8 @@ async def running_chain(
         door = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://ingest"))
         collecting = asyncio.create_task(_collect(bus, collected))
         try:
-            yield Chain(streams, apps, metrics, store, trainer, models, door, collected)
+            state = apps["inference"].state
+            yield Chain(streams, apps, metrics, store, trainer, state.registry, state.reconciler, door, collected)
         finally:
             collecting.cancel()
             with suppress(asyncio.CancelledError):

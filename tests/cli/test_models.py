@@ -10,17 +10,14 @@ from pathlib import Path
 import pytest
 
 from driftline.bus.memory import MemoryBus
-from driftline.metrics import Metrics
 from driftline.models import manifest as manifests
 from driftline.models import signing
-from driftline.models.signing import Signer, Trust
+from driftline.models.signing import Signer
 from driftline.store.folder import FolderStore
 from driftline.streams import definition
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import read_file
 from driftline_inference.app import create_app
-from driftline_inference.registry.models import Models
-from driftline_inference.registry.versions import Fetcher
 from driftline_inference.settings import InferenceSettings
 from driftline_trainer.fit import Task, Trained
 from driftline_trainer.publish import current, publish
@@ -105,12 +102,13 @@ async def names(command: Command, stream: StreamDefinition, trained: Trained) ->
 async def edge(command: Command, stream: StreamDefinition, names: list[str]) -> AsyncIterator[str]:
     """Address of an edge that served both versions, one after the other."""
     store = FolderStore(command.store)
-    trust = Trust(signing.read(command.keys / signing.PUBLIC_FILE).split())
-    models = Models(store, {stream.name: stream}, Metrics(), Fetcher(trust), edge="pi-7")
+    settings = InferenceSettings(
+        token=TOKEN, trusted_keys_file=command.keys / signing.PUBLIC_FILE, cache=None, edge="pi-7"
+    )
+    app = create_app(settings, MemoryBus(), store, streams={stream.name: stream})
     for version in names:
         await store.put(manifests.pointer_key(stream.name, "batch"), manifests.encode(manifests.Pointer(version)))
-        await models.reconcile()
-    app = create_app(InferenceSettings(token=TOKEN), MemoryBus(), store, streams={stream.name: stream}, models=models)
+        await app.state.reconciler.reconcile()
     async with served(app) as address:
         command.environment |= {"DRIFTLINE_INFERENCE": f"http://{address}", "DRIFTLINE_TOKEN": TOKEN}
         yield address

@@ -72,7 +72,7 @@ async def test_jobs_finish_before_the_service_does_and_what_it_holds_is_closed_l
     async def close() -> None:
         closed.append(job.finished)
 
-    app = create_service("x", "x", metrics=Metrics(), jobs=[job], close=close)
+    app = create_service("x", "x", metrics=Metrics(), jobs=[job], close=[close])
     async with app.router.lifespan_context(app):
         assert not job.finished
     assert closed == [True]

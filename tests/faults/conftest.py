@@ -15,25 +15,21 @@ import stamina
 from driftline.bus.memory import MemoryBus
 from driftline.errors import Conflict
 from driftline.messages import FORECASTS, RECORDS, Forecast, Record
-from driftline.metrics import Metrics
 from driftline.models import manifest as manifests
 from driftline.models.manifest import Pointer
-from driftline.models.signing import Signer, Trust, new_key
+from driftline.models.signing import Signer, new_key
 from driftline.service.settings import read_settings
-from driftline.store.folder import FolderStore
 from driftline.store.s3 import S3Settings, S3Store
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows, read_file
 from driftline_cli import objects
 from driftline_inference.app import create_app
-from driftline_inference.registry.cache import Cache
-from driftline_inference.registry.models import Models
-from driftline_inference.registry.versions import Fetcher
 from driftline_inference.settings import InferenceSettings
 from driftline_trainer.fit import Task, Trained
 from driftline_trainer.publish import Current, current, publish
 from tests.conftest import ROOT
 from tests.faults.link import Link, linked
+from tests.models import Models
 from tests.s3_server import S3Server
 from tests.shared import Shared
 from tests.trained import trained_once
@@ -182,18 +178,18 @@ async def edge(
     async with linked(s3_server.port) as link:
         far = S3Store(S3Settings(bucket, endpoint=f"http://127.0.0.1:{link.port}", timeout=1.0))
         cache = tmp_path / "cache"
-        fetcher = Fetcher(Trust([SIGNER.public]))
         bus, deaths = MemoryBus(), list[str]()
-        models = Models(far, {stream.name: stream}, Metrics(), fetcher, Cache(FolderStore(cache)))
-        settings = read_settings(InferenceSettings, store_poll=POLL_S, cache=None, token=None)
+        settings = read_settings(
+            InferenceSettings, store_poll=POLL_S, cache=cache, token=None, trusted_keys=SIGNER.public
+        )
         app = create_app(
             settings,
             bus,
             far,
             streams={stream.name: stream},
-            models=models,
             on_death=lambda job, error: deaths.append(f"{job}: {error!r}"),
         )
+        models = Models.of(app)
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://edge")
         edge = Edge(stream, versions, bus, store, link, models, client, cache, Log())
         first = await edge.publish(0)
@@ -212,5 +208,5 @@ async def edge(
     # Partitions are read side by side, so there is an order within each series alone.
     found, sent = (sorted((each.key, each.t) for each in log.items) for log in (forecasts, edge.sent))
     assert found == sent, "none lost, none doubled"
-    served = {swap.version for swap in models.standing(stream.name, "batch").latest}
+    served = {swap.version for swap in models.registry.state(stream.name, "batch").latest}
     assert {f.versions["batch"] for f in forecasts.items if "batch" in f.versions} <= served

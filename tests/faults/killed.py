@@ -14,15 +14,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from driftline.metrics import Metrics
 from driftline.models.signing import Trust
 from driftline.store.folder import FolderStore
 from driftline.store.port import Listed, Store, Stored
 from driftline.store.s3 import S3Settings, S3Store
 from driftline.streams.definition import StreamDefinition, load
 from driftline_inference.registry.cache import Cache
-from driftline_inference.registry.models import Models
-from driftline_inference.registry.versions import Fetcher
+from tests.models import Models
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -84,14 +82,14 @@ class CountedFolder(FolderStore):
 
 async def served(store: Store, cache: FolderStore, stream: StreamDefinition, key: str) -> str | None:
     """What an edge serves after one look at the store."""
-    models = Models(store, {stream.name: stream}, Metrics(), Fetcher(Trust([key])), Cache(cache))
+    models = Models.on(store, stream, Trust([key]), cache=Cache(cache))
     try:
         await models.reconcile()
     except Exception as error:  # noqa: BLE001 - a store that is away
         print(type(error).__name__, file=sys.stderr)  # noqa: T201
     finally:
         await store.close()
-    return models.standing(stream.name, "batch").version
+    return models.registry.state(stream.name, "batch").version
 
 
 def in_a_child(work: Any) -> tuple[int, str]:

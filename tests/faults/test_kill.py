@@ -9,17 +9,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from driftline.metrics import Metrics
 from driftline.models.signing import Trust
 from driftline.store.folder import FolderStore
 from driftline.store.s3 import S3Settings, S3Store
 from driftline_cli import objects
 from driftline_inference.registry.cache import Cache
-from driftline_inference.registry.models import Models
-from driftline_inference.registry.versions import Fetcher
 from driftline_trainer.publish import current, publish
 from tests.conftest import ROOT
 from tests.faults.conftest import SIGNER
+from tests.models import Models
 from tests.s3_server import S3Server
 
 PATIENCE_S = 240
@@ -39,7 +37,7 @@ async def test_kill_at_each_step_of_the_swap(s3_server: S3Server, stream, versio
         names.append(made.version)
         if before is None:
             cache = Cache(FolderStore(tmp_path / "template"))
-            models = Models(store, {stream.name: stream}, Metrics(), Fetcher(Trust([SIGNER.public])), cache)
+            models = Models.on(store, stream, Trust([SIGNER.public]), cache=cache)
             await models.reconcile()
     await store.close()
     file = ROOT / "streams" / "outdoor-temperature.yaml"

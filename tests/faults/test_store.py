@@ -61,7 +61,7 @@ async def test_every_one_of_200_single_bit_flips(edge: Edge):
     random, refused = Random(0), 0
     bad = await edge.publish_aside(1)
     whole = {key: (await edge.store.get(key)).body for key in (edge.model_key(bad), edge.manifest_key(bad))}
-    standing = edge.models.standing(edge.stream.name, "batch")
+    standing = edge.models.registry.state(edge.stream.name, "batch")
     for key, flips in zip(whole, (140, 40), strict=True):
         for _ in range(flips):
             await edge.store.put(key, flipped(whole[key], random))

@@ -8,19 +8,21 @@ from typing import TypeVar
 
 import msgspec
 import pytest
+from fastapi import FastAPI
 
-from driftline.metrics import Metrics
+from driftline.bus.memory import MemoryBus
 from driftline.models.signing import Signer, Trust, new_key
 from driftline.store.folder import FolderStore
 from driftline.store.port import Store
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows, read_file
+from driftline_inference.app import create_app
 from driftline_inference.registry.cache import Cache
-from driftline_inference.registry.models import Models
-from driftline_inference.registry.versions import Fetcher
+from driftline_inference.settings import InferenceSettings
 from driftline_trainer.fit import Task, Trained
 from driftline_trainer.publish import current, publish
 from tests.conftest import ROOT
+from tests.models import Models
 from tests.shared import Shared
 from tests.trained import trained_once
 
@@ -69,7 +71,13 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 def new_models(store: Store, stream: StreamDefinition, trust: Trust = TRUST, cache: Cache | None = None) -> Models:
-    return Models(store, {stream.name: stream}, Metrics(), Fetcher(trust), cache)
+    return Models.on(store, stream, trust, cache=cache)
+
+
+def app_of(store: Store, stream: StreamDefinition, cache: Path | None = None) -> FastAPI:
+    """Inference of an edge that believes SIGNER, with the token `hush`."""
+    settings = InferenceSettings(token="hush", trusted_keys=SIGNER.public, cache=cache)  # noqa: S106 - a test's
+    return create_app(settings, MemoryBus(), store, streams={stream.name: stream})
 
 
 async def put(store: Store, stream: StreamDefinition, trained: Trained, signer: Signer | None = SIGNER) -> str:

@@ -5,7 +5,7 @@ import pytest
 from driftline.errors import NotFound
 from driftline.models import manifest as manifests
 from driftline.models.manifest import Pointer
-from driftline_inference.registry.standing import REFUSED_REMEMBERED, Standing
+from driftline_inference.registry.state import REFUSED_REMEMBERED, ModelState
 from tests.inference.conftest import new_models, put
 
 LARGE = 20_000_000
@@ -20,7 +20,7 @@ async def test_a_pointer_of_absurd_size_is_refused_and_not_remembered(store, str
         await store.put(key, manifests.encode(Pointer(name)))
         await models.reconcile()
         await models.reconcile()
-    standing = models.standing(stream.name, "batch")
+    standing = models.registry.state(stream.name, "batch")
     assert (standing.version, standing.named) == (first, first)
     assert len(standing.refused) == 2
     assert "bytes, expected at most 4096 bytes" in standing.refused["unknown"]
@@ -28,7 +28,7 @@ async def test_a_pointer_of_absurd_size_is_refused_and_not_remembered(store, str
     await store.delete(key)
     second = await put(store, stream, versions[1])
     await models.reconcile()
-    assert models.standing(stream.name, "batch").version == second
+    assert models.registry.state(stream.name, "batch").version == second
 
 
 async def test_a_quarantine_mark_of_absurd_size_still_keeps_its_version_out(store, stream, versions):
@@ -36,7 +36,7 @@ async def test_a_quarantine_mark_of_absurd_size_still_keeps_its_version_out(stor
     await store.put(manifests.quarantine_key(stream.name, "batch", version), b"x" * LARGE)
     models = new_models(store, stream)
     await models.reconcile()
-    standing = models.standing(stream.name, "batch")
+    standing = models.registry.state(stream.name, "batch")
     assert standing.serving is None
     assert standing.refused[version].startswith("quarantine: ")
 
@@ -46,7 +46,7 @@ async def test_a_manifest_of_absurd_size_is_refused(store, stream, versions):
     await store.put(manifests.manifest_key(stream.name, "batch", version), b"x" * LARGE)
     models = new_models(store, stream)
     await models.reconcile()
-    assert "expected at most 16777216 bytes" in models.standing(stream.name, "batch").refused[version]
+    assert "expected at most 16777216 bytes" in models.registry.state(stream.name, "batch").refused[version]
 
 
 async def test_a_model_larger_than_its_manifest_says_is_not_fetched(store, stream, versions):
@@ -54,11 +54,11 @@ async def test_a_model_larger_than_its_manifest_says_is_not_fetched(store, strea
     await store.put(manifests.model_key(stream.name, "batch", version), bytes(65 * 1024 * 1024))
     models = new_models(store, stream)
     await models.reconcile()
-    assert models.standing(stream.name, "batch").refused[version].startswith("size: ")
+    assert models.registry.state(stream.name, "batch").refused[version].startswith("size: ")
 
 
 def test_of_many_refused_versions_the_latest_are_remembered(stream):
-    standing = Standing(stream, "batch")
+    standing = ModelState(stream, "batch")
     for n in range(3 * REFUSED_REMEMBERED):
         assert standing.remember(f"v{n:06d}", "x" * 10_000)
     assert not standing.remember(f"v{3 * REFUSED_REMEMBERED - 1:06d}", "again")
@@ -71,5 +71,5 @@ def test_of_many_refused_versions_the_latest_are_remembered(stream):
 async def test_what_is_no_versions_name_is_shown_cut_and_never_asked_for(store, stream, name: str):
     models = new_models(store, stream)
     with pytest.raises(NotFound) as error:
-        await models.pin(stream.name, "batch", name)
+        await models.reconciler.pin(stream.name, "batch", name)
     assert len(str(error.value)) < 400

@@ -11,9 +11,9 @@ from driftline.store.s3 import S3Settings, S3Store
 from driftline.streams.definition import StreamDefinition
 from driftline_cli.broker import free_port
 from driftline_inference.registry.cache import Cache
-from driftline_inference.registry.models import Models
 from driftline_trainer.fit import Trained
 from tests.inference.conftest import new_models, put
+from tests.models import Models
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ async def test_where_the_newest_has_rotted_the_one_before_serves(store, away, st
     newest = await put(store, stream, versions[1])
     await models.reconcile()
     await cache.folder.put(manifests.model_key(stream.name, "batch", newest), b"rot")
-    assert (await restarted(away, stream, cache)).loaded[stream.name, "batch"].version == good
+    assert (await restarted(away, stream, cache)).serving()[stream.name, "batch"].version == good
 
 
 async def test_without_a_word_of_what_served_the_newest_whole_version_does(store, away, stream, versions, cache, good):
@@ -95,7 +95,7 @@ async def test_without_a_word_of_what_served_the_newest_whole_version_does(store
     newest = await put(store, stream, versions[1])
     await models.reconcile()
     await cache.folder.put(manifests.pointer_key(stream.name, "batch"), b"")
-    assert (await restarted(away, stream, cache)).loaded[stream.name, "batch"].version == newest
+    assert (await restarted(away, stream, cache)).serving()[stream.name, "batch"].version == newest
 
 
 async def test_what_has_rotted_is_fetched_anew_when_the_store_is_back(store, stream, cache, good: str):
@@ -103,4 +103,4 @@ async def test_what_has_rotted_is_fetched_anew_when_the_store_is_back(store, str
     models = new_models(store, stream, cache=cache)
     await models.reconcile()
     assert models.serving()[stream.name, "batch"].version == good
-    assert models.standing(stream.name, "batch").refused == {}
+    assert models.registry.state(stream.name, "batch").refused == {}

@@ -2,10 +2,9 @@
 
 from driftline.errors import EDGE_REFUSALS
 from driftline.metrics import Metrics
-from driftline_inference.registry.models import Models
-from driftline_inference.registry.standing import CAUSES
-from driftline_inference.registry.versions import Fetcher
+from driftline_inference.registry.state import CAUSES
 from tests.inference.conftest import STRANGER, TRUST, put
+from tests.models import Models
 
 
 def counted(metrics: Metrics, what: str, stream: str) -> dict[str, float]:
@@ -21,7 +20,7 @@ def counted(metrics: Metrics, what: str, stream: str) -> dict[str, float]:
 
 async def test_each_has_its_reason(store, stream, versions):
     metrics = Metrics()
-    models = Models(store, {stream.name: stream}, metrics, Fetcher(TRUST))
+    models = Models.on(store, stream, TRUST, metrics=metrics)
     assert counted(metrics, "models_refused", stream.name) == dict.fromkeys(EDGE_REFUSALS, 0)
     assert counted(metrics, "model_swaps", stream.name) == dict.fromkeys(CAUSES, 0)
     first = await put(store, stream, versions[0])
@@ -31,9 +30,9 @@ async def test_each_has_its_reason(store, stream, versions):
     assert counted(metrics, "models_refused", stream.name)["signature"] == 1
     second = await put(store, stream, versions[1])
     await models.reconcile()
-    await models.pin(stream.name, "batch", first)
-    await models.pin(stream.name, "batch", None)
+    await models.reconciler.pin(stream.name, "batch", first)
+    await models.reconciler.pin(stream.name, "batch", None)
     await models.reconcile()
-    await models.rollback(stream.name, "batch", second, "worse")
+    await models.reconciler.roll_back(stream.name, "batch", second, "worse")
     swaps = counted(metrics, "model_swaps", stream.name)
     assert swaps == {"pointer": 3, "pin": 1, "rollback": 1, "fallback": 0, "restart": 0}

@@ -13,10 +13,10 @@ from driftline.models.interpreter import Interpreter
 from driftline.models.manifest import ColumnScaling
 from driftline.streams.definition import StreamDefinition, parse
 from driftline.worker.keyed import KeyedStep
-from driftline_inference.registry.models import Models
 from driftline_inference.step import ForecastLane
 from driftline_trainer.importing import Meaning, import_model
 from tests.inference.conftest import SIGNER, kept, new_models
+from tests.models import Models
 from tests.shared import Shared
 
 LAGS, COLUMNS = 3, ("y", "x")
@@ -68,7 +68,7 @@ async def served(store, foreign: Foreign, meaning: Meaning) -> Models:
     await import_model(store, STREAM, "batch", foreign.model, meaning, signer=SIGNER, now=0.0)
     models = new_models(store, STREAM)
     await models.reconcile()
-    assert models.standing("a", "batch").refused == {}
+    assert models.registry.state("a", "batch").refused == {}
     return models
 
 

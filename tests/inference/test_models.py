@@ -10,9 +10,9 @@ from driftline.models.signing import Signer, seal, unseal
 from driftline.store.folder import FolderStore
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.features import Inputs, Layout
-from driftline_inference.registry.models import Models
 from driftline_inference.settings import InferenceSettings
-from tests.inference.conftest import SIGNER, STRANGER, new_models, put
+from tests.inference.conftest import SIGNER, STRANGER, TRUST, new_models, put
+from tests.models import Models
 
 
 async def point(store: FolderStore, stream: StreamDefinition, version: str) -> None:
@@ -23,7 +23,7 @@ async def test_without_any_model_nothing_serves_and_nothing_breaks(store, stream
     models = new_models(store, stream)
     await models.reconcile()
     assert models.serving() == {}
-    assert models.standing(stream.name, "batch").serving is None
+    assert models.registry.state(stream.name, "batch").serving is None
 
 
 async def test_a_published_version_is_swapped_in_and_so_is_its_successor(store, stream, versions):
@@ -36,16 +36,16 @@ async def test_a_published_version_is_swapped_in_and_so_is_its_successor(store, 
     await models.reconcile()
     assert models.serving()[stream.name, "batch"].version == second
     assert serving[stream.name, "batch"].version == first, "who began with the former set goes on with it"
-    assert models.standing(stream.name, "batch").swaps == 2
+    assert models.registry.state(stream.name, "batch").swaps == 2
 
 
 async def test_a_pointer_that_did_not_move_is_not_fetched_again(store, stream, versions):
     models = new_models(store, stream)
     await put(store, stream, versions[0])
     await models.reconcile()
-    loaded = models.loaded[stream.name, "batch"]
+    loaded = models.serving()[stream.name, "batch"]
     await models.reconcile()
-    assert models.loaded[stream.name, "batch"] is loaded
+    assert models.serving()[stream.name, "batch"] is loaded
 
 
 async def test_a_pointer_seen_before_its_version_is_looked_at_again(store, stream, versions):
@@ -53,7 +53,7 @@ async def test_a_pointer_seen_before_its_version_is_looked_at_again(store, strea
     version = manifests.version_name(1, versions[0].model)
     await point(store, stream, version)
     await models.reconcile()
-    assert models.standing(stream.name, "batch").serving is None
+    assert models.registry.state(stream.name, "batch").serving is None
     await store.delete(manifests.pointer_key(stream.name, "batch"))
     assert await put(store, stream, versions[0]) == version
     await models.reconcile()
@@ -135,7 +135,7 @@ async def test_a_spoilt_version_is_refused_with_its_reason_and_the_former_goes_o
 ):
     models, good, _ = await broken(store, stream, versions, change)
     assert models.serving()[stream.name, "batch"].version == good
-    assert any(text.startswith(reason) for text in models.standing(stream.name, "batch").refused.values())
+    assert any(text.startswith(reason) for text in models.registry.state(stream.name, "batch").refused.values())
 
 
 async def test_a_refused_version_is_remembered_and_a_good_one_after_it_serves(store, stream, versions):
@@ -146,14 +146,14 @@ async def test_a_refused_version_is_remembered_and_a_good_one_after_it_serves(st
     await point(store, stream, bad)
     await models.reconcile()
     assert models.serving()[stream.name, "batch"].version == good
-    assert list(models.standing(stream.name, "batch").refused) == [bad]
+    assert list(models.registry.state(stream.name, "batch").refused) == [bad]
 
 
 async def test_a_served_model_gives_what_the_trainer_saw(store, stream, versions):
     models = new_models(store, stream)
     await put(store, stream, versions[0])
     await models.reconcile()
-    loaded = models.loaded[stream.name, "batch"]
+    loaded = models.serving()[stream.name, "batch"]
     inputs = np.array(loaded.manifest.golden.inputs, dtype=np.float32)
     assert inputs.shape[1] == Layout.of(stream).net_width
     np.testing.assert_allclose(loaded.run(inputs), loaded.manifest.golden.outputs, atol=1e-6)
@@ -170,16 +170,17 @@ async def test_unsigned_models_serve_where_the_settings_allow_it(store, stream, 
 
 
 async def test_a_model_that_can_not_forecast_a_live_series_is_refused(store, stream, versions):
-    models = new_models(store, stream)
     good = await put(store, stream, versions[0])
-    await models.reconcile()
     width = Layout.of(stream).net_width
     rows, nothing, ready = np.ones((3, width), np.float32), np.empty((3, 0, 0)), np.ones(3, dtype=bool)
     # Runtimes differ in what they make of NaN in a row, so it is the last value here.
-    models.probe_with(lambda _: Inputs(rows, nothing, np.full(3, np.nan), np.ones(3), ready, nothing, nothing))
+    live = Inputs(rows, nothing, np.full(3, np.nan), np.ones(3), ready, nothing, nothing)
+    seen: list[Inputs | None] = [None, live]
+    models = Models.on(store, stream, TRUST, live=lambda _: seen.pop(0))
+    await models.reconcile()
     bad = await put(store, stream, versions[1])
     await models.reconcile()
     assert models.serving()[stream.name, "batch"].version == good
-    assert models.standing(stream.name, "batch").refused == {
+    assert models.registry.state(stream.name, "batch").refused == {
         bad: "finite: found no finite forecast for 3 of 3 live series"
     }

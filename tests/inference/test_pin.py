@@ -1,24 +1,24 @@
 """A pinned version stays, wherever the store's pointer goes; and what the edge says of itself is true."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
-from driftline.bus.memory import MemoryBus
 from driftline.models import manifest as manifests
 from driftline.models.manifest import Usage, decode
 from driftline.store.folder import FolderStore
 from driftline.streams.definition import StreamDefinition
-from driftline_inference.app import create_app
 from driftline_inference.registry.cache import Cache
-from driftline_inference.registry.models import Models
-from driftline_inference.settings import InferenceSettings
 from driftline_trainer.fit import Trained
-from tests.inference.conftest import new_models, put
+from tests.inference.conftest import TRUST, app_of, new_models, put
+from tests.models import Models
 
 PLACE = "/v1/models/outdoor-temperature.batch"
+PATIENCE_S = 20
 HEADERS = {"Authorization": "Bearer hush"}
 
 
@@ -34,16 +34,19 @@ async def names(store, stream: StreamDefinition, versions: list[Trained]) -> lis
 
 
 @pytest.fixture
-async def models(store, stream: StreamDefinition, cache: Cache, names: list[str]) -> Models:
-    models = new_models(store, stream, cache=cache)
+async def app(store, stream: StreamDefinition, cache: Cache, names: list[str]) -> FastAPI:
+    return app_of(store, stream, cache.folder.root)
+
+
+@pytest.fixture
+async def models(app: FastAPI) -> Models:
+    models = Models.of(app)
     await models.reconcile()
     return models
 
 
 @pytest.fixture
-async def client(store, stream: StreamDefinition, models: Models) -> AsyncIterator[httpx.AsyncClient]:
-    settings = InferenceSettings(token="hush")  # noqa: S106 - a test's
-    app = create_app(settings, MemoryBus(), store, streams={stream.name: stream}, models=models)
+async def client(app: FastAPI, models: Models) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://edge", headers=HEADERS) as client:
         yield client
@@ -59,7 +62,7 @@ async def test_a_pinned_version_serves_and_stays(client, store, stream, versions
     status = (await client.get(PLACE)).json()
     assert (status["version"], status["candidate"], status["lag"]["versions"]) == (names[0], newest, 3)
     assert status["lag"]["seconds"] > 0
-    assert models.shadows() == {}, "nobody takes a pinned version's place"
+    assert models.registry.shadows() == {}, "nobody takes a pinned version's place"
 
 
 async def test_unpinned_it_follows_the_store_again(client, models: Models, names: list[str]):
@@ -78,7 +81,7 @@ async def test_a_restart_keeps_the_pin(client, store, stream, cache: Cache, name
     await client.post(f"{PLACE}/pin", json={"version": names[1]})
     restarted = new_models(store, stream, cache=cache)
     await restarted.reconcile()
-    found = restarted.standing(stream.name, "batch")
+    found = restarted.registry.state(stream.name, "batch")
     assert (found.version, found.pinned) == (names[1], True)
 
 
@@ -109,19 +112,21 @@ async def test_a_model_that_is_not_there_is_not_found(client):
     assert (await client.post("/v1/models/a.batch/pin", json={"version": None})).status_code == 404
 
 
-async def test_the_store_is_told_what_this_edge_runs(client, store, stream, models: Models, names: list[str]):
-    models.identify_by(lambda: "4f2a91")
-    await client.post(f"{PLACE}/pin", json={"version": names[0]})
-    told = (await client.get("/v1/models")).json()["edge"]
-    noted = await store.get(manifests.usage_key(stream.name, "batch", told["id"]))
+async def test_the_store_is_told_what_this_edge_runs(app: FastAPI, client, store, stream, models, names: list[str]):
+    async with app.router.lifespan_context(app), asyncio.timeout(PATIENCE_S):
+        while (edge := (await client.get("/v1/models")).json()["edge"])["id"] is None:
+            await asyncio.sleep(0)
+        await client.post(f"{PLACE}/pin", json={"version": names[0]})
+    noted = await store.get(manifests.usage_key(stream.name, "batch", edge["id"]))
     usage = decode(noted.body, Usage, "usage")
     assert (usage.version, usage.former, usage.pinned) == (names[0], names[2], True)
-    assert (usage.edge, usage.name) == (told["id"], told["name"]) == ("4f2a91", "edge")
+    assert (usage.edge, usage.name) == (edge["id"], edge["name"])
+    assert edge["name"] == "edge"
 
 
 async def test_it_is_told_once_the_edge_has_an_id(store, stream, names: list[str]):
-    models, ids = new_models(store, stream), list[str]()
-    models.identify_by(lambda: ids[0] if ids else None)
+    ids = list[str]()
+    models = Models.on(store, stream, TRUST, edge_id=lambda: ids[0] if ids else None)
     await models.reconcile()
     assert [listed.key async for listed in store.list(manifests.usage_prefix(stream.name, "batch"))] == []
     ids.append("4f2a91")

@@ -6,16 +6,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from driftline.bus.memory import MemoryBus
 from driftline.models import manifest as manifests
 from driftline.store.folder import FolderStore
 from driftline.streams.definition import StreamDefinition
-from driftline_inference.app import create_app
 from driftline_inference.registry.cache import Cache
-from driftline_inference.registry.models import Models
-from driftline_inference.settings import InferenceSettings
 from driftline_trainer.fit import Trained
-from tests.inference.conftest import new_models, put
+from tests.inference.conftest import app_of, new_models, put
+from tests.models import Models
 
 PLACE = "/v1/models/outdoor-temperature.batch/rollback"
 HEADERS = {"Authorization": "Bearer hush"}
@@ -41,19 +38,18 @@ class Edge:
 
 @pytest.fixture
 async def edge(store, stream: StreamDefinition, versions: list[Trained], cache: Cache) -> AsyncIterator[Edge]:
-    models = new_models(store, stream, cache=cache)
+    app = app_of(store, stream, cache.folder.root)
+    models = Models.of(app)
     names = []
     for trained in versions:
         names.append(await put(store, stream, trained))
         await models.reconcile()
-    settings = InferenceSettings(token="hush")  # noqa: S106 - a test's
-    app = create_app(settings, MemoryBus(), store, streams={stream.name: stream}, models=models)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://edge") as client:
         yield Edge(models, names, client)
 
 
 def serving(models: Models, stream: StreamDefinition) -> str:
-    return models.loaded[stream.name, "batch"].version
+    return models.serving()[stream.name, "batch"].version
 
 
 async def test_it_goes_back_at_once_and_stays_there(edge: Edge, stream: StreamDefinition):
@@ -68,7 +64,7 @@ async def test_sent_twice_it_is_done_once(edge: Edge, stream: StreamDefinition):
     answers = [await edge.roll_back(edge.bad) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [200, 200]
     assert serving(edge.models, stream) == edge.good
-    assert edge.models.standing(stream.name, "batch").swaps == 3
+    assert edge.models.registry.state(stream.name, "batch").swaps == 3
 
 
 async def test_no_other_edge_serves_it_again(edge: Edge, store, stream: StreamDefinition):
@@ -76,7 +72,7 @@ async def test_no_other_edge_serves_it_again(edge: Edge, store, stream: StreamDe
     other = new_models(store, stream)
     await other.reconcile()
     assert serving(other, stream) == edge.good, "a new edge begins with the newest that may serve"
-    assert other.standing(stream.name, "batch").refused == {edge.bad: "quarantine: worse since noon"}
+    assert other.registry.state(stream.name, "batch").refused == {edge.bad: "quarantine: worse since noon"}
 
 
 async def test_a_restart_does_not_bring_it_back(edge: Edge, store, stream: StreamDefinition, cache: Cache):
@@ -113,7 +109,7 @@ async def test_without_a_former_version_there_is_nothing_to_go_back_to(edge: Edg
 async def test_after_a_restart_the_former_version_is_still_known(edge: Edge, store, stream, cache: Cache):
     restarted = new_models(store, stream, cache=cache)
     await restarted.reconcile()
-    assert restarted.standing(stream.name, "batch").former.version == edge.good
+    assert restarted.registry.state(stream.name, "batch").former.version == edge.good
 
 
 async def test_who_has_no_token_steers_nothing(edge: Edge, stream: StreamDefinition):
@@ -122,9 +118,9 @@ async def test_who_has_no_token_steers_nothing(edge: Edge, stream: StreamDefinit
 
 
 async def test_what_the_comparison_leaves_is_left_at_once_and_marked_by_the_next_look(edge: Edge, store, stream):
-    edge.models.leave(stream.name, "batch", edge.bad, "worse than the one before")
+    edge.models.registry.roll_back(stream.name, "batch", edge.bad, "worse than the one before")
     assert serving(edge.models, stream) == edge.good
-    assert edge.models.shadows() == {}, "who was left forecasts no longer, not even in shadow"
+    assert edge.models.registry.shadows() == {}, "who was left forecasts no longer, not even in shadow"
     await edge.models.reconcile()
     written = await store.get(manifests.quarantine_key(stream.name, "batch", edge.bad))
     assert b"worse than the one before" in written.body

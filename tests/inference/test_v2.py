@@ -8,13 +8,11 @@ import pytest
 import tritonclient.http.aio as triton
 from tritonclient.utils import InferenceServerException
 
-from driftline.bus.memory import MemoryBus
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.features import Layout
-from driftline_inference.app import create_app
 from driftline_inference.registry.versions import LoadedModel
-from driftline_inference.settings import InferenceSettings
-from tests.inference.conftest import new_models, put
+from tests.inference.conftest import app_of, put
+from tests.models import Models
 from tests.serving import served
 
 NAME = "outdoor-temperature.batch"
@@ -24,11 +22,11 @@ NAME = "outdoor-temperature.batch"
 async def serving(store, stream: StreamDefinition, versions) -> AsyncIterator[tuple[str, LoadedModel]]:
     """Address of a served model, and the model."""
     await put(store, stream, versions[0])
-    models = new_models(store, stream)
+    app = app_of(store, stream)
+    models = Models.of(app)
     await models.reconcile()
-    app = create_app(InferenceSettings(), MemoryBus(), store, streams={stream.name: stream}, models=models)
     async with served(app) as address:
-        yield address, models.loaded[stream.name, "batch"]
+        yield address, models.serving()[stream.name, "batch"]
 
 
 @pytest.fixture

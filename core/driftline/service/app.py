@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -86,11 +86,11 @@ def create_service(
     checks: Sequence[Check] = (),
     on_death: Callable[[str, BaseException], None] = end_process,
     first: Callable[[], Awaitable[None]] | None = None,
-    close: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    close: Sequence[Callable[[], Awaitable[None]]] = (),
 ) -> FastAPI:
     """An app that runs `jobs` while it lives, and looks for new `streams`.
 
-    `first` is awaited before they start, `close` last, to give connections back."""
+    `first` is awaited before they start; each of `close` last, to give connections back."""
     if streams is not None:
         jobs = [*jobs, StreamsWatch(streams)]
 
@@ -107,8 +107,8 @@ def create_service(
             await asyncio.gather(*(job.stop() for job in jobs))
             # What waits for a store or a broker that is away is not waited for: it is done again after the restart.
             await _finish(tasks)
-            if close is not None:
-                await close()
+            for end in close:
+                await end()
 
     app = FastAPI(title=f"Driftline {name}", description=description, version="0.1.0", lifespan=lifespan)
     app.state.metrics = metrics

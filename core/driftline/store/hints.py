@@ -25,6 +25,10 @@ class Hints:
             self._keys = None if keys is None or self._keys is None else self._keys | keys
             self._come.set()
 
+    def wake(self) -> None:
+        """Anything may have changed."""
+        self.add(None)
+
     def take(self) -> Keys:
         """All that has come since the last time."""
         self._come.clear()

@@ -29,8 +29,9 @@ class StoreWatch:
         poll: float,
         reconcile: Callable[[Keys], Awaitable[None]],
         base: str = "",
+        hints: Hints | None = None,
     ) -> None:
-        """`base`: in front of every key as events name it."""
+        """base: in front of every key as events name it. hints: others may add theirs."""
         self.name = name
         self._store = store
         self._prefix = prefix
@@ -38,7 +39,7 @@ class StoreWatch:
         self._poll = poll
         self._reconcile = reconcile
         self._base = base
-        self._told = Hints()
+        self._told = hints or Hints()
         self._one_at_a_time = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
 
@@ -50,7 +51,7 @@ class StoreWatch:
 
     def wake(self) -> None:
         """Has the store looked at soon."""
-        self._told.add(None)
+        self._told.wake()
 
     async def run(self) -> None:
         self._watching = asyncio.create_task(self._watch())

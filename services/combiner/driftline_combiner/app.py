@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from driftline.bus.lag import LagWatch
 from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
-from driftline.messages import ALERTS, FORECASTS, Topic
+from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, Topic
 from driftline.metrics import Metrics, from_zero
 from driftline.service.app import Check, Job, create_service, end_process
 from driftline.streams.catalog import PerStream, Streams
@@ -44,70 +45,85 @@ def create_app(
     """Blends what the forecasts topic brings. trainer: who is asked for models; otherwise whom the settings name."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
     streams.each(lambda stream: from_zero(metrics.alerts, (stream.name,), KINDS))
-
-    def lane(stream: StreamDefinition) -> BlendLane:
-        return BlendLane(stream, lambda s, kind: metrics.alerts.labels(s, kind).inc())
-
-    lanes = PerStream(streams, lane)
-    step = combiner_step(lanes, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc())
-    worker = Worker(
-        GROUP,
-        bus,
-        FORECASTS,
-        step,
-        settings.loop,
-        refuse=lambda forecast: refuse(streams, forecast),
-        wait_for=lambda forecast: streams.expect(forecast.stream, settings.streams_patience),
-        observer=LoopMetrics(metrics, GROUP, FORECASTS.name),
-    )
+    lanes = PerStream(streams, lambda stream: BlendLane(stream, lambda s, kind: metrics.alerts.labels(s, kind).inc()))
     metrics.registry.register(LaneMetrics(lanes, by_key=settings.metrics_by_key))
+    worker = _worker(settings, bus, streams, lanes, metrics)
     groups: list[tuple[str, Topic[Any]]] = [(GROUP, FORECASTS)]
     jobs: list[Job] = [worker]
-    checks = [
-        Check("bus", bus.check),
-        Check("blends", worker.check),
-        Check("clock", BelievedClock(time.time).check, needed=False),
-    ]
-    if trainer is None and settings.trainer is not None:
-        trainer = open_trainer(settings.trainer, settings.token.get_secret_value() if settings.token else None)
-    if trainer is not None:
-        courier = Worker(
-            COURIER,
-            bus,
-            ALERTS,
-            CourierStep(),
-            settings.loop,
-            sink=TrainerSink(trainer),
-            observer=LoopMetrics(metrics, COURIER, ALERTS.name),
-        )
-        jobs.append(courier)
+    checks = [Check("bus", bus.check), Check("blends", worker.check)]
+    checks.append(Check("clock", BelievedClock(time.time).check, needed=False))
+    clients = [client for client in (trainer or _trainer(settings),) if client is not None]
+    for client in clients:
+        requests = _retrain_requests(settings, bus, client, metrics)
+        jobs.append(requests)
         groups.append((COURIER, ALERTS))
-        checks.append(Check("retraining requests", courier.check, needed=False))
-    jobs.append(LagWatch(bus, groups, metrics))
-    feed = PageFeed(bus, settings.page_points)
-    if settings.page_points:
-        jobs.append(feed)
-    asking = httpx.AsyncClient()
-
-    async def close() -> None:
-        await bus.close()
-        await asking.aclose()
-        if trainer is not None:
-            await trainer.aclose()
-
+        checks.append(Check("retraining requests", requests.check, needed=False))
+    page = _page(settings, bus, streams) if settings.page_points else None
+    if page is not None:
+        jobs.append(page.feed)
+        clients.append(page.client)
     app = create_service(
         "combiner",
         "Scores every member, weighs them, publishes the blend and watches for drift.",
         metrics=metrics,
         streams=streams,
-        jobs=jobs,
+        jobs=[*jobs, LagWatch(bus, groups, metrics)],
         checks=checks,
         on_death=on_death,
-        close=close,
+        close=[bus.close, *(client.aclose for client in clients)],
     )
     app.include_router(routes(lanes))
-    if settings.page_points:
-        overview = Overview(settings.page_services, asking)
-        app.include_router(dashboard.routes(streams, feed, overview, settings.page_watchers))
+    if page is not None:
+        app.include_router(page.router)
         app.mount("/assets", dashboard.assets())
     return app
+
+
+def _worker(
+    settings: CombinerSettings, bus: Bus, streams: Streams, lanes: Mapping[str, BlendLane], metrics: Metrics
+) -> Worker[Forecast]:
+    return Worker(
+        GROUP,
+        bus,
+        FORECASTS,
+        combiner_step(lanes, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc()),
+        settings.loop,
+        refuse=lambda forecast: refuse(streams, forecast),
+        wait_for=lambda forecast: streams.expect(forecast.stream, settings.streams_patience),
+        observer=LoopMetrics(metrics, GROUP, FORECASTS.name),
+    )
+
+
+def _trainer(settings: CombinerSettings) -> httpx.AsyncClient | None:
+    if settings.trainer is None:
+        return None
+    return open_trainer(settings.trainer, settings.token.get_secret_value() if settings.token else None)
+
+
+def _retrain_requests(
+    settings: CombinerSettings, bus: Bus, trainer: httpx.AsyncClient, metrics: Metrics
+) -> Worker[Alert]:
+    return Worker(
+        COURIER,
+        bus,
+        ALERTS,
+        CourierStep(),
+        settings.loop,
+        sink=TrainerSink(trainer),
+        observer=LoopMetrics(metrics, COURIER, ALERTS.name),
+    )
+
+
+@dataclass(frozen=True)
+class Page:
+    """The dashboard: what fills it, and the client by which it asks the other services."""
+
+    feed: PageFeed
+    client: httpx.AsyncClient
+    router: APIRouter
+
+
+def _page(settings: CombinerSettings, bus: Bus, streams: Streams) -> Page:
+    feed, client = PageFeed(bus, settings.page_points), httpx.AsyncClient()
+    overview = Overview(settings.page_services, client)
+    return Page(feed, client, dashboard.routes(streams, feed, overview, settings.page_watchers))

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from fastapi import FastAPI
 
@@ -9,11 +10,12 @@ from driftline.bus.edge import Edge
 from driftline.bus.lag import LagWatch
 from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
-from driftline.messages import RECORDS
+from driftline.messages import RECORDS, Record
 from driftline.metrics import Metrics, from_zero
 from driftline.service import webhook
 from driftline.service.app import Check, Job, create_service, end_process
 from driftline.store.event_topic import StoreFeed
+from driftline.store.hints import Hints
 from driftline.store.port import Store
 from driftline.store.reconcile import StoreWatch
 from driftline.store.timed import TimedStore
@@ -22,15 +24,19 @@ from driftline.streams.definition import StreamDefinition
 from driftline.worker.keyed import KeyedStep
 from driftline.worker.loop import Worker
 from driftline.worker.observer import LoopMetrics
-from driftline_inference.registry.models import Models
-from driftline_inference.rest import v2
-from driftline_inference.rest.status import routes
+from driftline_inference.registry.cache import Cache
+from driftline_inference.registry.outbox import StoreOutbox
+from driftline_inference.registry.reconciler import Reconciler
+from driftline_inference.registry.registry import Registry
+from driftline_inference.rest import status, v2
 from driftline_inference.settings import InferenceSettings
 from driftline_inference.step import ForecastLane, refuse
 
 GROUP = "inference"
 KINDS = ("drift", "gap", "missing", "stuck", "rollback")
 """Of the alerts that are raised here."""
+
+Lanes = PerStream[ForecastLane]
 
 
 def create_app(
@@ -40,70 +46,25 @@ def create_app(
     *,
     streams: Mapping[str, StreamDefinition],
     metrics: Metrics | None = None,
-    models: Models | None = None,
     on_death: Callable[[str, BaseException], None] = end_process,
 ) -> FastAPI:
-    """Forecasts from the records topic with the store's models. `models` may be given by who wants to steer them."""
+    """Forecasts from the records topic with the store's models. `app.state` has the registry and the reconciler, for
+    whoever runs the app in its own process and steers it."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
     streams.each(lambda stream: from_zero(metrics.alerts, (stream.name,), KINDS))
-    store = TimedStore(store, metrics)
-    cache = settings.open_cache()
-    serving = models or Models(store, streams, metrics, settings.fetcher(), cache, settings.edge)
-
-    def leave(stream: str, member: str, version: str, reason: str) -> None:
-        serving.leave(stream, member, version, reason)
-        watch.wake()
-
-    def alarmed(stream: str, kind: str) -> None:
-        metrics.alerts.labels(stream, kind).inc()
-
-    def lane(stream: StreamDefinition) -> ForecastLane:
-        return ForecastLane(stream, serving.serving, shadows=serving.shadows, worse=leave, alarmed=alarmed)
-
-    lanes = PerStream(streams, lane)
-    serving.probe_with(lambda stream: lanes[stream].live())
-    step = KeyedStep(lanes, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc())
-    worker = Worker(
-        GROUP,
-        bus,
-        RECORDS,
-        step,
-        settings.loop,
-        refuse=lambda record: refuse(streams, record),
-        wait_for=lambda record: streams.expect(record.stream, settings.streams_patience),
-        observer=LoopMetrics(metrics, GROUP, RECORDS.name),
-    )
-    watch = StoreWatch(
-        "model watch",
-        store,
-        "models/",
-        suffix="/current.json",
-        poll=settings.store_poll,
-        reconcile=serving.reconcile,
-        base=settings.store_prefix,
-    )
-    streams.on_new(lambda _: watch.wake())
-    edge = Edge(bus, watch.wake)
-    serving.identify_by(edge.known)
-
+    # Whatever makes a look at the store worth while adds a hint here, and the reconciler's job takes them all.
+    hints, timed, cache = Hints(), TimedStore(store, metrics), settings.open_cache()
+    edge, registry = Edge(bus, hints.wake), Registry(streams, metrics, wake=hints.wake)
+    lanes = PerStream(streams, lambda stream: _lane(stream, registry, metrics))
+    fetcher = replace(settings.fetcher(), live=lambda stream: lanes[stream].live())
+    outbox = StoreOutbox(timed, cache.folder if cache else None, edge.known)
+    reconciler = Reconciler(registry, timed, fetcher, outbox, cache=cache, edge_name=settings.edge)
+    worker, watch = _worker(settings, bus, streams, lanes, metrics), _watch(settings, timed, reconciler, hints)
+    streams.on_new(lambda _: hints.wake())
     jobs: list[Job] = [edge, worker, watch, LagWatch(bus, [(GROUP, RECORDS)], metrics)]
     if settings.store_topic is not None:
         jobs.append(StoreFeed(bus, settings.store_topic, watch))
-
-    async def close() -> None:
-        await bus.close()
-        await store.close()
-
-    # Without store and cache the edge goes on forecasting, so readiness asks for the bus alone.
-    clock = BelievedClock(time.time)
-    checks = [
-        Check("bus", bus.check),
-        Check("forecasts", worker.check),
-        Check("clock", clock.check, needed=False),
-        Check("store", store.answered, needed=False),
-    ]
-    if cache is not None:
-        checks.append(Check("cache", cache.check, needed=False))
+    checks = _checks(bus, worker, timed, cache)
     app = create_service(
         "inference",
         "Forecasts every record with all members; serves the models that the store's pointers name.",
@@ -112,18 +73,59 @@ def create_app(
         jobs=jobs,
         checks=checks,
         on_death=on_death,
-        first=serving.restore,
-        close=close,
+        first=reconciler.restore,
+        close=(bus.close, timed.close),
     )
-    app.include_router(
-        routes(
-            serving,
-            streams,
-            settings.token,
-            watched=lambda stream, member: lanes[stream].shadow(member),
-            wake=watch.wake,
-        )
-    )
+    app.state.registry, app.state.reconciler = registry, reconciler
+    steering = status.Steering(registry, reconciler, edge, settings.edge, wake=hints.wake)
+    app.include_router(status.routes(steering, streams, lanes, settings.token))
     app.include_router(webhook.routes(watch, settings.token))
-    app.include_router(v2.routes(serving, app.version, [check for check in checks if check.needed]))
+    app.include_router(v2.routes(registry, app.version, [check for check in checks if check.needed]))
     return app
+
+
+def _lane(stream: StreamDefinition, registry: Registry, metrics: Metrics) -> ForecastLane:
+    return ForecastLane(
+        stream,
+        registry.serving,
+        shadows=registry.shadows,
+        worse=registry.roll_back,
+        alarmed=lambda name, kind: metrics.alerts.labels(name, kind).inc(),
+    )
+
+
+def _worker(settings: InferenceSettings, bus: Bus, streams: Streams, lanes: Lanes, metrics: Metrics) -> Worker[Record]:
+    return Worker(
+        GROUP,
+        bus,
+        RECORDS,
+        KeyedStep(lanes, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc()),
+        settings.loop,
+        refuse=lambda record: refuse(streams, record),
+        wait_for=lambda record: streams.expect(record.stream, settings.streams_patience),
+        observer=LoopMetrics(metrics, GROUP, RECORDS.name),
+    )
+
+
+def _watch(settings: InferenceSettings, store: Store, reconciler: Reconciler, hints: Hints) -> StoreWatch:
+    return StoreWatch(
+        "model watch",
+        store,
+        "models/",
+        suffix="/current.json",
+        poll=settings.store_poll,
+        reconcile=reconciler.reconcile,
+        base=settings.store_prefix,
+        hints=hints,
+    )
+
+
+def _checks(bus: Bus, worker: Worker[Record], store: TimedStore, cache: Cache | None) -> list[Check]:
+    """Without store and cache the edge goes on forecasting, so readiness needs the bus and the worker alone."""
+    checks = [
+        Check("bus", bus.check),
+        Check("forecasts", worker.check),
+        Check("clock", BelievedClock(time.time).check, needed=False),
+        Check("store", store.answered, needed=False),
+    ]
+    return checks if cache is None else [*checks, Check("cache", cache.check, needed=False)]

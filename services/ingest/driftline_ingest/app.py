@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI
@@ -45,47 +46,17 @@ def create_app(
     """Takes records in, and archives records and blends in the store."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
     streams.each(lambda stream: _from_zero(metrics, stream.name))
-    store = TimedStore(store, metrics)
-    edge = Edge(bus)
-    census = Census(streams)
+    timed, edge, census = TimedStore(store, metrics), Edge(bus), Census(streams)
     streams.each(lambda stream: metrics.watch_keys(stream.name, stream.keys, lambda: census.keys(stream.name)))
 
-    def archive(topic: Topic[Timed], packing: Packing[Timed], counted: Census | None = None) -> Worker[Timed]:
-        group = f"ingest-{packing.kind}"
-        return Worker(
-            group,
-            bus,
-            topic,
-            ArchiveStep(
-                packing,
-                lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc(),
-                census=counted,
-            ),
-            settings.loop,
-            refuse=lambda message: refuse(streams, message),
-            wait_for=lambda message: streams.expect(message.stream, settings.streams_patience),
-            sink=WindowSink(store, packing, metrics, edge.id),
-            gather=GATHER_S,
-            observer=LoopMetrics(metrics, group, topic.name),
-        )
-
-    async def close() -> None:
-        await bus.close()
-        await store.close()
-
-    windows, results = archive(RECORDS, RecordWindows(streams), census), archive(BLENDS, BlendWindows(streams))
-    groups: list[tuple[str, Topic[Any]]] = [(windows.name, RECORDS), (results.name, BLENDS)]
+    archive = Archive(settings, bus, timed, streams, metrics, edge)
+    windows = archive.worker(RECORDS, RecordWindows(streams), census)
+    results = archive.worker(BLENDS, BlendWindows(streams))
     believed = BelievedClock(clock)
     door = Door(settings, bus, streams, census, metrics, believed)
+    groups: list[tuple[str, Topic[Any]]] = [(windows.name, RECORDS), (results.name, BLENDS)]
     jobs: list[Job] = [edge, windows, results, LagWatch(bus, groups, metrics)]
-    # The archive waits for the store; records are taken meanwhile.
-    checks = [
-        Check("bus", bus.check),
-        Check("clock", believed.check),
-        Check("windows", windows.check, needed=False),
-        Check("results", results.check, needed=False),
-        Check("store", store.answered, needed=False),
-    ]
+    checks = _checks(bus, believed, windows, results, timed)
     if settings.mqtt_host is not None:
         mqtt = MqttDoor(settings, door, streams)
         jobs.append(mqtt)
@@ -99,10 +70,52 @@ def create_app(
         jobs=jobs,
         checks=checks,
         on_death=on_death,
-        close=close,
+        close=(bus.close, timed.close),
     )
     app.include_router(routes(door, settings))
     return app
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What the archives of records and blends have in common."""
+
+    settings: IngestSettings
+    bus: Bus
+    store: Store
+    streams: Streams
+    metrics: Metrics
+    edge: Edge
+
+    def worker(self, topic: Topic[Timed], packing: Packing[Timed], census: Census | None = None) -> Worker[Timed]:
+        """census: who counts the keys."""
+        streams, metrics, group = self.streams, self.metrics, f"ingest-{packing.kind}"
+        dropped = metrics.records_dropped
+        return Worker(
+            group,
+            self.bus,
+            topic,
+            ArchiveStep(packing, lambda stream, reason: dropped.labels(stream, reason).inc(), census=census),
+            self.settings.loop,
+            refuse=lambda message: refuse(streams, message),
+            wait_for=lambda message: streams.expect(message.stream, self.settings.streams_patience),
+            sink=WindowSink(self.store, packing, metrics, self.edge.id),
+            gather=GATHER_S,
+            observer=LoopMetrics(metrics, group, topic.name),
+        )
+
+
+def _checks(
+    bus: Bus, clock: BelievedClock, windows: Worker[Any], results: Worker[Any], store: TimedStore
+) -> list[Check]:
+    """The archive waits for the store; records are taken meanwhile."""
+    return [
+        Check("bus", bus.check),
+        Check("clock", clock.check),
+        Check("windows", windows.check, needed=False),
+        Check("results", results.check, needed=False),
+        Check("store", store.answered, needed=False),
+    ]
 
 
 def refuse(streams: Mapping[str, StreamDefinition], message: Any) -> str | None:

@@ -49,11 +49,6 @@ def create_app(
     if events is not None and settings.store_topic is not None:
         jobs.append(StoreFeed(events, settings.store_topic, watch))
 
-    async def close() -> None:
-        if events is not None:
-            await events.close()
-        await store.close()
-
     app = create_service(
         "trainer",
         "Trains, checks and publishes models.",
@@ -62,7 +57,7 @@ def create_app(
         jobs=jobs,
         checks=[Check("store", store.check), Check("clock", BelievedClock(time.time).check, needed=False)],
         on_death=on_death,
-        close=close,
+        close=[*([events.close] if events is not None else []), store.close],
     )
     app.include_router(routes(training, settings))
     app.include_router(webhook.routes(watch, settings.token))

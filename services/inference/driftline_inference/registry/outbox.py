@@ -1,4 +1,4 @@
-"""What an edge has to tell the others: written to its own disk at once, and to the store as soon as that answers."""
+"""Notes of this edge for the others: written to its own disk at once, and to the store as soon as that answers."""
 
 import logging
 from collections.abc import Callable
@@ -14,19 +14,20 @@ from driftline.store.version_files import find
 log = logging.getLogger(__name__)
 
 
-class Marks:
-    """`cache` outlives a restart while the store is away. edge: gives this edge's id, once it is known."""
+class StoreOutbox:
+    """Quarantines and usage notes that wait to be written. `cache` outlives a restart while the store is away. edge_id:
+    gives this edge's id, once it is known."""
 
-    def __init__(self, store: Store, cache: Store | None, edge: Callable[[], str | None]) -> None:
+    def __init__(self, store: Store, cache: Store | None, edge_id: Callable[[], str | None]) -> None:
         self._store = store
         self._cache = cache
-        self._edge = edge
+        self.edge_id = edge_id
         self._unwritten: dict[str, Quarantine | Usage] = {}
         self._unnamed: dict[tuple[str, str], Usage] = {}
 
     async def catch_up(self) -> None:
         """Writes to the store what it has not yet; what fails is tried again with the next call."""
-        if (edge := self._edge()) is not None:
+        if (edge := self.edge_id()) is not None:
             for name, usage in self._unnamed.items():
                 self._unwritten[manifests.usage_key(*name, edge)] = replace(usage, edge=edge)
             self._unnamed.clear()
@@ -50,12 +51,12 @@ class Marks:
         store: whether the store is asked, too.
         """
         key = manifests.quarantine_key(stream, member, version)
-        for place in filter(None, (self._cache, self._store if store else None)):
+        for source in filter(None, (self._cache, self._store if store else None)):
             try:
-                mark = await find(place, key, Quarantine, "quarantine")
+                mark = await find(source, key, Quarantine, "quarantine")
             except NotFound:
                 continue
-            if place is self._cache:
+            if source is self._cache:
                 self._unwritten.setdefault(key, mark)
             raise RefusedModel("quarantine", mark.reason)
 

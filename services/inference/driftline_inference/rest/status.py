@@ -2,23 +2,25 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, Field, SecretStr
 
+from driftline.bus.edge import Edge
 from driftline.members import BUILT_IN, MODELS
 from driftline.models.manifest import version_number
 from driftline.service.auth import bearer
 from driftline.streams.definition import StreamDefinition
-from driftline_inference.registry.models import Models
-from driftline_inference.registry.standing import Standing
+from driftline_inference.registry.reconciler import Reconciler
+from driftline_inference.registry.registry import Registry
+from driftline_inference.registry.state import ModelState
 from driftline_inference.shadow import ALPHA, RECORDS, Shadow
+from driftline_inference.step import ForecastLane
 
 Stream = Annotated[str, Path(description="the stream's name", examples=["outdoor-temperature"])]
 Member = Annotated[str, Path(description="`batch` or `speed`", examples=["batch"])]
-Watched = Callable[[str, str], Shadow | None]
-"""By stream and member, the comparison of a model's newest version with the one before."""
 
 
 class SwapStatus(BaseModel):
@@ -105,25 +107,33 @@ class PinRequest(BaseModel):
     version: str | None = Field(max_length=100, examples=["v000042-0123456789ab"])
 
 
+@dataclass(frozen=True)
+class Steering:
+    """What the routes read and steer. wake: has the store looked at soon."""
+
+    registry: Registry
+    reconciler: Reconciler
+    edge: Edge
+    edge_name: str
+    wake: Callable[[], None]
+
+
 def routes(
-    models: Models,
+    steering: Steering,
     streams: Mapping[str, StreamDefinition],
+    lanes: Mapping[str, ForecastLane],
     token: SecretStr | None,
-    *,
-    watched: Watched,
-    wake: Callable[[], None],
 ) -> APIRouter:
-    """wake: has the store looked at soon."""
     router = APIRouter(tags=["models"])
 
     def describe(stream: str, member: str) -> ModelStatus:
-        return _describe(models.standing(stream, member), watched(stream, member))
+        return _describe(steering.registry.state(stream, member), lanes[stream].shadow(member))
 
     @router.get("/v1/models", summary="Which models serve, and why others don't")
     async def list_models() -> ModelList:
         found = [_built_in(stream, member) for stream in streams for member in BUILT_IN]
         found += [describe(stream, member) for stream in streams for member in MODELS]
-        return ModelList(edge=EdgeStatus(id=models.edge_id(), name=models.edge), models=found)
+        return ModelList(edge=EdgeStatus(id=steering.edge.known(), name=steering.edge_name), models=found)
 
     @router.get("/v1/models/{stream}.{member}", summary="How one model stands", responses={404: {}})
     async def show_model(stream: Stream, member: Member) -> ModelStatus:
@@ -138,7 +148,7 @@ def routes(
         responses={401: {}, 404: {}, 409: {"description": "There is no version to go back to."}, 422: {}, 503: {}},
     )
     async def rollback(stream: Stream, member: Member, request: RollbackRequest) -> ModelStatus:
-        await models.rollback(stream, member, request.version, request.reason)
+        await steering.reconciler.roll_back(stream, member, request.version, request.reason)
         return describe(stream, member)
 
     @router.post(
@@ -150,8 +160,8 @@ def routes(
         responses={401: {}, 404: {}, 422: {"description": "The version may not serve."}, 503: {}},
     )
     async def pin(stream: Stream, member: Member, request: PinRequest) -> ModelStatus:
-        await models.pin(stream, member, request.version)
-        wake()
+        await steering.reconciler.pin(stream, member, request.version)
+        steering.wake()
         return describe(stream, member)
 
     return router
@@ -161,40 +171,40 @@ def _built_in(stream: str, member: str) -> ModelStatus:
     return ModelStatus(stream=stream, member=member, state="built-in", note="computed on the edge, needs no training")
 
 
-def _describe(standing: Standing, shadow: Shadow | None) -> ModelStatus:
+def _describe(state: ModelState, shadow: Shadow | None) -> ModelStatus:
     status = ModelStatus(
-        stream=standing.stream.name,
-        member=standing.member,
+        stream=state.stream.name,
+        member=state.member,
         state="missing",
         note="no version that can serve yet; the stream is forecast by its other members",
-        candidate=standing.named if standing.named != standing.version else None,
-        lag=_lag(standing),
-        swaps=standing.swaps,
-        latest=[SwapStatus(version=s.version, at=s.at, why=s.why) for s in reversed(standing.latest)],
-        refused=standing.refused,
+        candidate=state.named if state.named != state.version else None,
+        lag=_lag(state),
+        swaps=state.swaps,
+        latest=[SwapStatus(version=s.version, at=s.at, why=s.why) for s in reversed(state.latest)],
+        refused=state.refused,
     )
-    if standing.serving is None:
+    if state.serving is None:
         return status
-    manifest = standing.serving.manifest
+    manifest = state.serving.manifest
     return status.model_copy(
         update={
             "state": "serving",
-            "note": standing.latest[-1].why,
+            "note": state.latest[-1].why,
             "version": manifest.version,
-            "pinned": standing.pinned,
-            "former": standing.former.version if standing.former else None,
-            "shadow": _shadow(standing, shadow),
+            "pinned": state.pinned,
+            "former": state.former.version if state.former else None,
+            "shadow": _shadow(state, shadow),
             "architecture": manifest.architecture,
             "trained_from": manifest.trained_from,
             "trained_to": manifest.trained_to,
             "metrics": manifest.metrics,
-            "swapped": standing.latest[-1].at,
+            "swapped": state.latest[-1].at,
         }
     )
 
 
-def _shadow(standing: Standing, shadow: Shadow | None) -> ShadowStatus | None:
-    compared = (standing.version, standing.former.version if standing.former else None)
+def _shadow(state: ModelState, shadow: Shadow | None) -> ShadowStatus | None:
+    compared = (state.version, state.former.version if state.former else None)
     if shadow is None or shadow.over or (shadow.new, shadow.old) != compared:
         return None
     return ShadowStatus(
@@ -202,12 +212,12 @@ def _shadow(standing: Standing, shadow: Shadow | None) -> ShadowStatus | None:
     )
 
 
-def _lag(standing: Standing) -> Lag | None:
-    if standing.named is None:
+def _lag(state: ModelState) -> Lag | None:
+    if state.named is None:
         return None
-    behind = standing.behind_since
-    served = version_number(standing.version) if standing.version else 0
+    behind = state.behind_since
+    served = version_number(state.version) if state.version else 0
     return Lag(
-        versions=max(0, version_number(standing.named) - served),
+        versions=max(0, version_number(state.named) - served),
         seconds=max(0.0, time.time() - behind) if behind is not None else 0.0,
     )

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from driftline.errors import InvalidInput, NotFound, Unavailable
 from driftline.service.app import Check
 from driftline.service.body import read_body
-from driftline_inference.registry.models import Models
+from driftline_inference.registry.registry import Registry
 from driftline_inference.registry.versions import LoadedModel
 from driftline_inference.rest.protocol import DATATYPE, HEADER_LENGTH, INPUT, OUTPUT, decode, encode
 
@@ -68,7 +68,7 @@ class ProtocolRoute(APIRoute):
         return answering
 
 
-def routes(models: Models, version: str, checks: list[Check]) -> APIRouter:
+def routes(registry: Registry, version: str, checks: list[Check]) -> APIRouter:
     """`version`: of this software. `checks`: what readiness asks for."""
     router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"], route_class=ProtocolRoute)
 
@@ -96,16 +96,16 @@ def routes(models: Models, version: str, checks: list[Check]) -> APIRouter:
 
     # Each route is there for the model and for one version of it.
     for path in ("/models/{name}", "/models/{name}/versions/{wanted}"):
-        _model_routes(router, path, models)
+        _model_routes(router, path, registry)
     return router
 
 
-def _model_routes(router: APIRouter, path: str, models: Models) -> None:
+def _model_routes(router: APIRouter, path: str, registry: Registry) -> None:
     def find(name: str, wanted: str | None) -> LoadedModel:
         stream, _, member = name.rpartition(".")
-        found = models.loaded.get((stream, member))
+        found = registry.serving().get((stream, member))
         if found is None:
-            serving = sorted(".".join(pair) for pair in models.loaded)
+            serving = sorted(".".join(pair) for pair in registry.serving())
             raise NotFound(f"found no model {name!r} that serves, expected one of {serving}")
         if wanted is not None and wanted != found.version:
             raise NotFound(f"found no version {wanted!r} of {name} that serves, expected {found.version!r}")

@@ -1,4 +1,4 @@
-"""What is known of one model of one stream: what serves, what is named by the store, what was refused, and why."""
+"""The state of one model of one stream: which version serves, which one the store names, what was refused and why."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ REASON_SHOWN = 1000
 """Characters of a refusal's reason that are remembered."""
 
 Cause = Literal["pointer", "fallback", "pin", "rollback", "restart"]
-"""Why a version was swapped in, as a metric's label; `Swap.why` says it in words."""
+"""Why a version was swapped in, as a metric's label; `SwapRecord.why` says it in words."""
 CAUSES: Final[tuple[Cause, ...]] = get_args(Cause)
 
 Name = tuple[str, str]
@@ -21,7 +21,7 @@ Name = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Swap:
+class SwapRecord:
     """A version began to serve. `at`: seconds since the epoch."""
 
     version: str
@@ -30,8 +30,8 @@ class Swap:
 
 
 @dataclass
-class Standing:
-    """How one model stands; changed by `Models` alone."""
+class ModelState:
+    """Changed by `Registry` and `Reconciler` alone."""
 
     stream: StreamDefinition
     member: str
@@ -49,7 +49,7 @@ class Standing:
     refused: dict[str, str] = field(default_factory=dict)
     """By version the reason; the latest of them."""
     swaps: int = 0
-    latest: deque[Swap] = field(default_factory=lambda: deque(maxlen=SWAPS_REMEMBERED))
+    latest: deque[SwapRecord] = field(default_factory=lambda: deque(maxlen=SWAPS_REMEMBERED))
 
     @property
     def name(self) -> Name:
@@ -71,7 +71,7 @@ class Standing:
     def swap(self, model: LoadedModel, why: str, now: float) -> None:
         self.former, self.serving = self.serving, model
         self.swaps += 1
-        self.latest.append(Swap(model.version, now, why))
+        self.latest.append(SwapRecord(model.version, now, why))
         self.compare(now)
 
     def compare(self, now: float) -> None:

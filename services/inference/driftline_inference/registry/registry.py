@@ -1,0 +1,133 @@
+"""Which version of every model serves, and which one served before: what the step reads and the reconciler changes.
+
+The step's two mappings are replaced by one assignment each, so a batch ends on the models that it began with.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from driftline.errors import EDGE_REFUSALS, Conflict, InvalidInput, NotFound, RefusedModel
+from driftline.members import MODELS
+from driftline.metrics import Metrics, from_zero
+from driftline.models import manifest as manifests
+from driftline.models.manifest import Quarantine
+from driftline.streams.catalog import PerStream, Streams
+from driftline.streams.definition import StreamDefinition
+from driftline_inference.registry.state import CAUSES, Cause, ModelState, Name
+from driftline_inference.registry.versions import LoadedModel
+
+log = logging.getLogger(__name__)
+
+
+class Registry:
+    """The models of all streams. wake: called when there is something to write down: see `take_rolled_back`."""
+
+    def __init__(
+        self,
+        streams: Mapping[str, StreamDefinition],
+        metrics: Metrics,
+        *,
+        wake: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._metrics = metrics
+        self._wake = wake
+        self._clock = clock
+        self._states = PerStream(streams, _states_of)
+        self._serving: Mapping[Name, LoadedModel] = {}
+        self._shadows: Mapping[Name, LoadedModel] = {}
+        self._changed: set[Name] = set()
+        self._rolled_back: list[tuple[Name, Quarantine]] = []
+        Streams.of(streams).each(self._from_zero)
+
+    def _from_zero(self, stream: StreamDefinition) -> None:
+        from_zero(self._metrics.models_refused, (stream.name,), MODELS, EDGE_REFUSALS)
+        from_zero(self._metrics.model_swaps, (stream.name,), MODELS, CAUSES)
+
+    def serving(self) -> Mapping[Name, LoadedModel]:
+        """The models that serve now, by (stream, member)."""
+        return self._serving
+
+    def shadows(self) -> Mapping[Name, LoadedModel]:
+        """The versions that served before those that serve now, where they may take over again."""
+        return self._shadows
+
+    def states(self) -> list[ModelState]:
+        return [state for members in self._states.values() for state in members.values()]
+
+    def state(self, stream: str, member: str) -> ModelState:
+        """Raises NotFound."""
+        if stream not in self._states or member not in MODELS:
+            known = sorted(".".join(state.name) for state in self.states())
+            raise NotFound(f"found no model {stream}.{member}, expected one of {known}")
+        return self._states[stream][member]
+
+    def swap(self, state: ModelState, model: LoadedModel, cause: Cause, why: str) -> None:
+        """`model` serves from the next batch on."""
+        if state.version is not None:
+            self._metrics.model_info.remove(*state.name, state.version)
+        state.swap(model, why, self._clock())
+        self.changed(state)
+        self._metrics.model_swaps.labels(*state.name, cause).inc()
+        self._metrics.model_info.labels(*state.name, model.version).set(1)
+        created = datetime.fromisoformat(model.manifest.created).timestamp()
+        self._metrics.model_created.labels(*state.name).set(created)
+        extra = {"stream": state.stream.name, "member": state.member, "version": model.version, "why": why}
+        log.info("model swapped in", extra=extra)
+
+    def refuse(self, state: ModelState, version: str, error: RefusedModel) -> None:
+        """Remembers why `version` may not serve."""
+        version = manifests.shown(version)
+        if state.remember(version, str(error)):
+            self._metrics.models_refused.labels(*state.name, error.reason).inc()
+            extra = {"stream": state.stream.name, "member": state.member, "version": version}
+            log.warning("model refused", extra=extra, exc_info=error)
+
+    def roll_back(self, stream: str, member: str, version: str, reason: str) -> None:
+        """Goes back from `version` to the one before, at once. The quarantine that keeps it from coming back is written
+        by the next reconcile. Twice is once.
+
+        Raises NotFound, InvalidInput when another version serves, Conflict when there is none to go back to.
+        """
+        state = self.state(stream, member)
+        if state.serving is None:
+            raise NotFound(f"found no model {stream}.{member} that serves, expected one")
+        if version in state.refused:
+            return
+        if state.version != version:
+            raise InvalidInput(
+                f"found version {manifests.shown(version)!r}, expected the serving one, {state.version!r}"
+            )
+        if state.former is None:
+            raise Conflict(f"found no former version of {stream}.{member}, expected one to go back to")
+        state.pinned = False
+        self.refuse(state, version, RefusedModel("quarantine", reason))
+        self._rolled_back.append((state.name, Quarantine(version, reason, self._clock())))
+        self.swap(state, state.former, "rollback", f"{version} was left: {reason}")
+        # It was refused: nothing may go back to it.
+        state.former = None
+        self.changed(state)
+        self._wake()
+
+    def changed(self, state: ModelState) -> None:
+        """What the step reads, and what others are told of this edge, follow."""
+        states = self.states()
+        self._serving = {each.name: each.serving for each in states if each.serving}
+        self._shadows = {each.name: each.former for each in states if each.former and not each.pinned}
+        self._changed.add(state.name)
+
+    def take_rolled_back(self) -> list[tuple[Name, Quarantine]]:
+        """The rollbacks since the last call: each is to be written down."""
+        taken, self._rolled_back = self._rolled_back, []
+        return taken
+
+    def take_changed(self) -> list[ModelState]:
+        """The models that serve another version, or were pinned or released, since the last call."""
+        taken, self._changed = self._changed, set()
+        return [self.state(*name) for name in taken]
+
+
+def _states_of(stream: StreamDefinition) -> dict[str, ModelState]:
+    return {member: ModelState(stream, member) for member in MODELS}
