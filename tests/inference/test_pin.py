@@ -1,11 +1,12 @@
 """A pinned version stays, wherever the store's pointer goes; and what the edge says of itself is true."""
 
-import asyncio
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
+import stamina
 from fastapi import FastAPI
 
 from driftline.models import manifest as manifests
@@ -112,16 +113,23 @@ async def test_a_model_that_is_not_there_is_not_found(client):
     assert (await client.post("/v1/models/a.batch/pin", json={"version": None})).status_code == 404
 
 
+@stamina.retry(on=AssertionError, attempts=None, timeout=PATIENCE_S, wait_initial=0.01, wait_max=0.1)
+async def identified(client: httpx.AsyncClient) -> dict[str, str]:
+    """The edge, once its broker has told it its id."""
+    edge = (await client.get("/v1/models")).json()["edge"]
+    assert edge["id"] is not None
+    return edge
+
+
 async def test_the_store_is_told_what_this_edge_runs(app: FastAPI, client, store, stream, models, names: list[str]):
-    async with app.router.lifespan_context(app), asyncio.timeout(PATIENCE_S):
-        while (edge := (await client.get("/v1/models")).json()["edge"])["id"] is None:
-            await asyncio.sleep(0)
+    async with app.router.lifespan_context(app):
+        edge = await identified(client)
         await client.post(f"{PLACE}/pin", json={"version": names[0]})
     noted = await store.get(manifests.usage_key(stream.name, "batch", edge["id"]))
     usage = decode(noted.body, Usage, "usage")
     assert (usage.version, usage.former, usage.pinned) == (names[0], names[2], True)
     assert (usage.edge, usage.name) == (edge["id"], edge["name"])
-    assert edge["name"] == "edge"
+    assert edge["name"] == socket.gethostname()
 
 
 async def test_it_is_told_once_the_edge_has_an_id(store, stream, names: list[str]):
