@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from driftline.arrays import Floats, Ints
-from driftline.members import MEMBERS, PERSISTENCE
+from driftline.members import PERSISTENCE
+from driftline.scoring import PUBLISHED, ROWS, rmse, skill
 from driftline.streams import tables
-from driftline.streams.definition import STRATEGIES, StreamDefinition
+from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows
 from driftline_cli import drifts
 from driftline_cli.backtest import Progress, Run, backtest
-from driftline_cli.evaluate import PUBLISHED, Outcome, common, outcome
+from driftline_cli.evaluate import Outcome, common, outcome
 
 HORIZONS = (1, 6, 36)
 STRETCH = 500
@@ -34,7 +35,6 @@ turbines; `skill` is 1 - RMSE / RMSE(persistence) of the blend; `beside best` is
 best member or strategy in hindsight; `coverage` is that of the 90 % interval, `least` in any 500 records of a turbine.
 `back`: the blend's error 200 records after a step beside that before, with persistence's own change divided out.
 """
-ROWS = (*MEMBERS, *STRATEGIES, PUBLISHED)
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _line(found: Outcome, horizon: int, changes: Sequence[int]) -> Line:
     of_key = [mask & (found.keys == key) for key in keys]
     names = [name for name in ROWS if name in found.forecasts]
     each = {name: [_rmse(found, name, part) for part in of_key] for name in names}
-    skills = [1 - mine / naive for mine, naive in zip(each[PUBLISHED], each[PERSISTENCE], strict=True)]
+    skills = [skill(mine, naive) for mine, naive in zip(each[PUBLISHED], each[PERSISTENCE], strict=True)]
     covered = [_coverage(found, part) for part in of_key]
     backs = [_back(found, part, change) for part in of_key for change in changes]
     return Line(
@@ -136,8 +136,7 @@ def _line(found: Outcome, horizon: int, changes: Sequence[int]) -> Line:
 
 def _rmse(found: Outcome, name: str, part: npt.NDArray[np.bool_] | Ints) -> float:
     """Over the records of `part` that the row forecast: one that comes late narrows nobody's."""
-    error = (found.forecasts[name] - found.truth)[part]
-    return float(np.sqrt(np.nanmean(error**2)))
+    return rmse(found.forecasts[name][part], found.truth[part])
 
 
 def _coverage(found: Outcome, part: npt.NDArray[np.bool_]) -> tuple[float, float]:

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from driftline.arrays import Floats
+from driftline.members import PERSISTENCE
 from driftline.messages import Blend
+from driftline.scoring import PUBLISHED, rmse, skill
 
-PERSISTENCE = "persistence"
-PUBLISHED = "blend"
 RARE = 0.5
 """A member that forecast less than this share of the records (a model that came late) is scored on its own records
 and does not narrow the others'."""
@@ -114,12 +114,10 @@ def scores(found: Outcome) -> dict[str, Score]:
 def _score(found: Outcome, row: Floats, mask: npt.NDArray[np.bool_]) -> Score:
     if not mask.any():
         return Score(float("nan"), float("nan"), float("nan"), 0)
-    error = row[mask] - found.truth[mask]
-    naive = found.forecasts[PERSISTENCE][mask] - found.truth[mask]
-    rmse = float(np.sqrt(np.mean(error**2)))
-    reference = float(np.sqrt(np.mean(naive**2)))
-    skill = 1 - rmse / reference if reference else 0.0
-    return Score(rmse, float(np.mean(np.abs(error))), skill, int(mask.sum()))
+    truth = found.truth[mask]
+    error, persistence = rmse(row[mask], truth), rmse(found.forecasts[PERSISTENCE][mask], truth)
+    mae = float(np.mean(np.abs(row[mask] - truth)))
+    return Score(error, mae, skill(error, persistence), int(mask.sum()))
 
 
 def windows(found: Outcome, size: int) -> list[WindowScore]:
@@ -130,10 +128,7 @@ def windows(found: Outcome, size: int) -> list[WindowScore]:
         WindowScore(
             int(found.t[part[0]]),
             int(found.t[part[-1]]),
-            {
-                name: float(np.sqrt(np.mean((row[part] - found.truth[part]) ** 2)))
-                for name, row in found.forecasts.items()
-            },
+            {name: rmse(row[part], found.truth[part]) for name, row in found.forecasts.items()},
         )
         for part in parts
     ]

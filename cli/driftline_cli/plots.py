@@ -10,8 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from driftline.arrays import Floats
+from driftline.members import PERSISTENCE
 from driftline.messages import Blend
-from driftline_cli.evaluate import PERSISTENCE, PUBLISHED, Outcome, common
+from driftline.scoring import PUBLISHED
+from driftline_cli.evaluate import Outcome, common
 
 COLOURS = {
     "truth": "#222222",

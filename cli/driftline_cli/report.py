@@ -4,9 +4,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from driftline.streams.definition import STRATEGIES
+from driftline.scoring import PUBLISHED, STRATEGIES
 from driftline_cli.backtest import Report, Run
-from driftline_cli.evaluate import PUBLISHED, Score
+from driftline_cli.evaluate import Score
 from driftline_cli.latency import stages
 
 

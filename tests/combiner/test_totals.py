@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.messages import Forecast
+from driftline.scoring import PUBLISHED
 from driftline.streams.definition import parse
 from driftline_combiner import totals
 from driftline_combiner.exporter import KEYS_TOLD, LaneMetrics
-from driftline_combiner.ledger import PUBLISHED
 from driftline_combiner.rest import stream_scores
 from driftline_combiner.scores import scores
 from driftline_combiner.step import BlendLane

@@ -9,9 +9,10 @@ import pytest
 from driftline.arrays import Floats, Ints
 from driftline.members import MEMBERS
 from driftline.messages import Blend
-from driftline.streams.definition import STRATEGIES, StreamDefinition, parse
+from driftline.scoring import PUBLISHED, STRATEGIES
+from driftline.streams.definition import StreamDefinition, parse
 from driftline.streams.tables import Rows, read_file
-from driftline_cli.evaluate import PUBLISHED, outcome, scores
+from driftline_cli.evaluate import outcome, scores
 from tests.conftest import ROOT
 from tests.e2e.lanes import Lanes, records
 

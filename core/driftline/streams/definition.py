@@ -24,9 +24,8 @@ from pydantic import (
 )
 
 from driftline.errors import InvalidDefinition
+from driftline.scoring import Strategy
 
-Strategy = Literal["static", "window", "online"]
-STRATEGIES: tuple[Strategy, ...] = ("static", "window", "online")
 UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 DAY_S = 86400
 LEAST_AHEAD_S = 300

@@ -1,7 +1,4 @@
-"""Which of a series' newest records came without their truth, so that it may still be brought.
-
-Pure NumPy; one row ("slot") a series.
-"""
+"""Which of a series' newest records came without their truth, so that it may still be brought. Pure."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -14,8 +11,8 @@ NOTHING = -1
 
 
 @dataclass(frozen=True)
-class Awaited:
-    """The state of all series."""
+class LateTruths:
+    """The state of all series; one row ("slot") each."""
 
     count: Ints
     """[slots]: records seen; a record's number is how many came before it."""
@@ -26,23 +23,24 @@ class Awaited:
     def empty(cls, slots: int, patience: int) -> Self:
         return cls(np.zeros(slots, dtype=np.int64), np.full((slots, patience), NOTHING, dtype=np.int64))
 
+    def expect(self, slots: Ints, t: Ints, missing: Any) -> None:
+        """Takes in one record of each of n different series. t: [n] milliseconds since the epoch. missing: [n]
+        booleans."""
+        count = self.count[slots]
+        self.t[slots, count % self.t.shape[1]] = np.where(missing, t, NOTHING)
+        self.count[slots] = count + 1
 
-def expect(awaited: Awaited, slots: Ints, t: Ints, missing: Any) -> None:
-    """Takes in one record of each of n different series. t: [n] milliseconds since the epoch. missing: [n] booleans."""
-    count = awaited.count[slots]
-    awaited.t[slots, count % awaited.t.shape[1]] = np.where(missing, t, NOTHING)
-    awaited.count[slots] = count + 1
+    def number(self, slot: int, t: int) -> int | None:
+        """Which record of a series the one of time `t` is, if it lacks its truth and is recent enough."""
+        places = np.flatnonzero(self.t[slot] == t)
+        if not len(places):
+            return None
+        newest = self.count[slot] - 1
+        # A record's place is its number modulo the ring: the newest number with this place is the one.
+        return int(newest - (newest - places[0]) % self.t.shape[1])
 
-
-def number(awaited: Awaited, slot: int, t: int) -> int | None:
-    """Which record of a series the one of time `t` is, if it lacks its truth and is recent enough."""
-    places = np.flatnonzero(awaited.t[slot] == t)
-    if not len(places):
-        return None
-    newest = awaited.count[slot] - 1
-    return int(newest - (newest - places[0]) % awaited.t.shape[1])
-
-
-def settle(awaited: Awaited, slot: int, t: int) -> None:
-    """Its truth has come."""
-    awaited.t[slot][awaited.t[slot] == t] = NOTHING
+    def settle(self, slot: int, t: int) -> int | None:
+        """Its truth has come. Returns the record's number; None where none was missing."""
+        number = self.number(slot, t)
+        self.t[slot][self.t[slot] == t] = NOTHING
+        return number

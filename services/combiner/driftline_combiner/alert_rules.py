@@ -9,10 +9,11 @@ import numpy as np
 
 from driftline.arrays import Floats, Mask
 from driftline.messages import Alert, Forecast
+from driftline.scoring import PUBLISHED
 from driftline.streams.definition import StreamDefinition
 from driftline_combiner.drift import Change, DriftDetector
 from driftline_combiner.intervals import Anomalies
-from driftline_combiner.ledger import CUT, PUBLISHED, Scored
+from driftline_combiner.ledger import CUT, Scored
 
 ERROR_SIZE = 0.6
 """An error is told at this share of the size that a column's move is told at: errors are milder."""

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from driftline.members import MEMBERS
 from driftline.metrics import TOLD
+from driftline.scoring import skill
 from driftline_combiner.scores import coverage, scores
 from driftline_combiner.step import BlendLane
 from driftline_combiner.totals import Sums
@@ -43,7 +44,7 @@ class LaneMetrics(Collector):
 def _tell(
     whose: list[str], steps: Sequence[int], sums: Sums, series: int, families: Sequence[GaugeMetricFamily]
 ) -> None:
-    rmse, skill, weight, coverages, guarded = families
+    rmse, skills, weight, coverages, guarded = families
     means = (sums.weights / series).tolist()
     for h, rows, covered, held, mean in zip(
         steps, scores(sums), coverage(sums), sums.guarded.tolist(), means, strict=True
@@ -54,7 +55,7 @@ def _tell(
             if math.isfinite(score.recent_rmse):
                 rmse.add_metric([*labels, row], score.recent_rmse)
                 if naive > 0:
-                    skill.add_metric([*labels, row], 1 - score.recent_rmse / naive)
+                    skills.add_metric([*labels, row], skill(score.recent_rmse, naive))
         if math.isfinite(covered.recent):
             coverages.add_metric(labels, covered.recent)
         guarded.add_metric(labels, held)

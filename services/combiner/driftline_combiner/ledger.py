@@ -10,15 +10,13 @@ import numpy as np
 
 from driftline.arrays import Floats, Ints, Mask
 from driftline.members import MEMBERS, TRAINED
-from driftline.streams.definition import STRATEGIES, StreamDefinition
+from driftline.scoring import ROWS, STRATEGIES
+from driftline.streams.definition import StreamDefinition
 from driftline.streams.features import TINY
 from driftline_combiner import weights as strategies
 from driftline_combiner.weights import Grams
 
 M, S = len(MEMBERS), len(STRATEGIES)
-PUBLISHED = "blend"
-ROWS = (*MEMBERS, *STRATEGIES, PUBLISHED)
-"""Everything that is scored. What is published is the active strategy's blend, or persistence while that is better."""
 ONLINE = STRATEGIES.index("online")
 WINDOW = STRATEGIES.index("window")
 REFIT_EVERY = 10

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from driftline_combiner.ledger import ROWS
+from driftline.scoring import ROWS, skill
 from driftline_combiner.totals import Sums
 
 
@@ -39,8 +39,8 @@ def scores(sums: Sums) -> list[dict[str, RowScore]]:
 def _row(n: float, squared: float, absolute: float, naive: float, recent: float) -> RowScore:
     if not n:
         return RowScore(0, np.nan, np.nan, np.nan, np.nan)
-    skill = 1 - (squared / naive) ** 0.5 if naive else 0.0
-    return RowScore(int(n), (squared / n) ** 0.5, absolute / n, skill, recent)
+    error, persistence = (squared / n) ** 0.5, (naive / n) ** 0.5
+    return RowScore(int(n), error, absolute / n, skill(error, persistence), recent)
 
 
 def coverage(sums: Sums) -> list[Coverage]:

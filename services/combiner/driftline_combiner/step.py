@@ -12,23 +12,16 @@ import numpy as np
 from driftline.arrays import Floats, Ints, Mask
 from driftline.members import MEMBERS
 from driftline.messages import ALERTS, BLENDS, Blend, Forecast, Topic
-from driftline.streams.definition import STRATEGIES, StreamDefinition
-from driftline.worker import late_truths
+from driftline.scoring import ROWS, STRATEGIES
+from driftline.streams.definition import StreamDefinition
 from driftline.worker import slots as tables
 from driftline.worker.keyed import Age, KeyedStep, Told
-from driftline.worker.late_truths import Awaited
-from driftline.worker.slots import Slots, rounds
+from driftline.worker.late_truths import LateTruths
+from driftline.worker.series_store import SeriesStore
+from driftline.worker.slots import rounds
 from driftline_combiner.alert_rules import Watch
 from driftline_combiner.intervals import Intervals, judge, widths
-from driftline_combiner.ledger import (
-    ROWS,
-    Ledger,
-    M,
-    Rules,
-    current_weights,
-    score,
-    weigh,
-)
+from driftline_combiner.ledger import Ledger, M, Rules, current_weights, score, weigh
 from driftline_combiner.totals import Sums, Totals
 
 OUT: Topic[Any] = BLENDS
@@ -64,7 +57,7 @@ class Tables(NamedTuple):
 
     ledger: Ledger
     intervals: Intervals
-    awaited: Awaited
+    late: LateTruths
 
 
 class BlendLane:
@@ -73,20 +66,17 @@ class BlendLane:
     def __init__(self, stream: StreamDefinition, alarmed: Callable[[str, str], None]) -> None:
         self.stream = stream
         self._rules = Rules.of(stream)
-        self._slots = Slots()
-        self._tables = self._blank(0)
+        self._store = SeriesStore(self._blank)
+        self._tables = self._store.tables
         self._totals = Totals(len(stream.horizon))
         self._keys: list[str] = []
         """In order, so that a page of them costs no look at all of them."""
         self._restored: set[int] = set()
         """Slots of series that are not in the sums yet."""
-        self._new = self._blank(1)
-        """What a slot is like that nobody has."""
         self._watch = Watch(stream, alarmed)
         self._latest: dict[str, bytes] = {}
         """As MessagePack, a sixth of the objects."""
         self.ahead = stream.time.tolerance
-        self._last_t: dict[str, int] = {}
         settings = [stream.weighting.window, stream.drift.model_dump(), stream.patience, ROWS]
         self._signature = f"{stream.fingerprint}-{json.dumps(settings)}"
 
@@ -97,7 +87,7 @@ class BlendLane:
             part = [messages[place] for place in places]
             for place, caused in zip(places, self._round(part), strict=True):
                 told[place] = caused
-        self._last_t |= {message.key: message.t for message in messages}
+        self._store.advance((message.key, message.t) for message in messages)
         return told
 
     def _round(self, part: Sequence[Forecast]) -> list[list[Told]]:
@@ -109,7 +99,7 @@ class BlendLane:
         half = widths(self._tables.intervals, slots, count)
         made = self._blends(part, weights, blends, half, self._tables.ledger.guarded[slots])
         missing = np.array([message.observed is None for message in part])
-        late_truths.expect(self._tables.awaited, slots, np.array([message.t for message in part]), missing)
+        self._tables.late.expect(slots, np.array([message.t for message in part]), missing)
         self._totals.take(slots, Sums.of(self._tables.ledger, self._tables.intervals, slots, weights[:, :, -1]))
         return [[(OUT, blend), *found] for blend, found in zip(made, alerts, strict=True)]
 
@@ -132,16 +122,15 @@ class BlendLane:
         return message.observed is None
 
     def awaits(self, message: Forecast) -> bool:
-        if self.lacks(message) or message.key not in self._slots:
+        if self.lacks(message) or message.key not in self._store:
             return False
-        return late_truths.number(self._tables.awaited, self._slots[message.key], message.t) is not None
+        return self._tables.late.number(self._store[message.key], message.t) is not None
 
     def complete(self, message: Forecast) -> list[Told]:
         """Scores what was forecast of it; there is no new blend."""
-        slot = self._slots[message.key]
-        number = late_truths.number(self._tables.awaited, slot, message.t)
+        slot = self._store[message.key]
+        number = self._tables.late.settle(slot, message.t)
         assert number is not None, "see awaits"  # noqa: S101
-        late_truths.settle(self._tables.awaited, slot, message.t)
         told = self._score([message], np.array([slot]), np.array([number]), late=True)[0]
         self._totals.take(np.array([slot]), self._sums(np.array([slot])))
         return told
@@ -190,20 +179,18 @@ class BlendLane:
         return Tables(
             Ledger.empty(slots, horizon, patience),
             Intervals.empty(slots, horizon, patience),
-            Awaited.empty(slots, patience),
+            LateTruths.empty(slots, patience),
         )
 
     def _slot(self, key: str) -> int:
-        if key in self._slots:
-            return self._slots[key]
-        slot = self._slots.add(key)
+        if key in self._store:
+            return self._store[key]
+        before = self._store.capacity
+        slot = self._store.slot(key)
+        if more := self._store.capacity - before:
+            self._totals.grow(more)
         insort(self._keys, key)
         self._watch.add(key)
-        more = self._slots.capacity - len(self._tables.ledger.count)
-        if more:
-            for table, new in zip(self._tables, self._blank(more), strict=True):
-                tables.grow(table, new)
-            self._totals.grow(more)
         return slot
 
     @property
@@ -211,11 +198,11 @@ class BlendLane:
         return self.stream.longest_silence
 
     def last_t(self, key: str) -> int | None:
-        return self._last_t.get(key)
+        return self._store.last_t(key)
 
     def save(self, key: str, heard: int | None = None) -> bytes:
-        arrays = tables.dump(self._slots[key], *self._tables)
-        saved = SavedState(self._signature, self._last_t[key], arrays, self._watch.dump(key), heard)
+        arrays = tables.dump(self._store[key], *self._tables)
+        saved = SavedState(self._signature, self._store.time_of(key), arrays, self._watch.dump(key), heard)
         return msgspec.msgpack.encode(saved)
 
     def restore(self, key: str, data: bytes) -> Age:
@@ -223,8 +210,8 @@ class BlendLane:
         if saved.definition == self._signature:
             tables.load(saved.arrays, self._slot(key), *self._tables)
             self._watch.load(key, saved.detectors)
-            self._last_t[key] = saved.t
-            self._restored.add(self._slots[key])
+            self._store.advance([(key, saved.t)])
+            self._restored.add(self._store[key])
             if len(self._restored) >= TAKEN_UP:
                 self._take_up()
         else:
@@ -233,17 +220,14 @@ class BlendLane:
         return Age(saved.t, saved.heard)
 
     def forget(self, key: str) -> None:
-        if key not in self._slots:
+        if key not in self._store:
             return
-        slot = self._slots[key]
+        slot = self._store[key]
         self._restored.discard(slot)
         self._totals.drop(slot)
         del self._keys[bisect_left(self._keys, key)]
-        for table, blank in zip(self._tables, self._new, strict=True):
-            tables.reset(table, slot, blank)
-        self._slots.remove(key)
+        self._store.forget(key)
         self._watch.remove(key)
-        self._last_t.pop(key, None)
         self._latest.pop(key, None)
 
     def keys(self) -> list[str]:
@@ -261,7 +245,7 @@ class BlendLane:
         return (self._keys[place] for place in range(begin, len(self._keys)))
 
     def owns(self, key: str) -> bool:
-        return key in self._slots
+        return key in self._store
 
     def latest(self, key: str) -> Blend | None:
         """The newest blend of a series, since this process owns it."""
@@ -271,14 +255,14 @@ class BlendLane:
     def sums(self, key: str | None = None) -> Sums:
         """Those of one series, or of all; what all cost does not depend on how many they are."""
         if key is not None:
-            return self._sums(np.array([self._slots[key]])).of_one()
+            return self._sums(np.array([self._store[key]])).of_one()
         if self._restored:
             self._take_up()
         return self._totals.sums
 
     def standing(self, key: str) -> list[Standing]:
         """Per horizon who weighs what now, as if all that forecast last took part again."""
-        slot = np.array([self._slots[key]])
+        slot = np.array([self._store[key]])
         weights, present = self._current(slot)
         ledger = self._tables.ledger
         rivals = np.sqrt(ledger.rivals[slot[0]])

@@ -10,8 +10,9 @@ from typing import Self
 import numpy as np
 
 from driftline.arrays import Floats, Ints
+from driftline.scoring import ROWS
 from driftline_combiner.intervals import Intervals
-from driftline_combiner.ledger import ROWS, Ledger, M
+from driftline_combiner.ledger import Ledger, M
 
 ANEW = 64
 """Series that are summed up anew at every change."""

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from driftline.members import MEMBERS, PERSISTENCE
-from driftline_combiner.ledger import GUARD_MARGIN, PUBLISHED
+from driftline.scoring import PUBLISHED
+from driftline_combiner.ledger import GUARD_MARGIN
 from driftline_combiner.scores import RowScore
 from driftline_combiner.step import Standing
 

@@ -6,7 +6,7 @@ Networks look at observed values only, so they run once over all rounds of a bat
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -18,11 +18,11 @@ from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, Record, Topic
 from driftline.streams import features
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.features import CLIP, TINY, History, Inputs, Layout, newest, observe
-from driftline.worker import late_truths
 from driftline.worker import slots as tables
 from driftline.worker.keyed import Age, Told
-from driftline.worker.late_truths import Awaited
-from driftline.worker.slots import Slots, rounds
+from driftline.worker.late_truths import LateTruths
+from driftline.worker.series_store import SeriesStore
+from driftline.worker.slots import rounds
 from driftline_inference import rls
 from driftline_inference.rls import Filters, Waiting, forecast, learn, recall, remember
 from driftline_inference.sensor_health import Columns, Condition, examine, unusual
@@ -59,7 +59,7 @@ class Tables(NamedTuple):
     rls: Filters
     stack: Filters
     columns: Columns
-    awaited: Awaited
+    late: LateTruths
 
 
 class SavedState(msgspec.Struct, frozen=True, array_like=True):
@@ -106,12 +106,9 @@ class ForecastLane:
         self._watched: dict[str, Shadow] = {}
         self._layout = Layout.of(stream)
         self._steps = np.array(stream.horizon, dtype=np.int64)
-        self._slots = Slots()
         self.ahead = stream.time.tolerance
-        self._last_t: dict[str, int] = {}
-        self._tables = self._blank(0)
-        self._new = self._blank(1)
-        """What a slot is like that nobody has."""
+        self._store = SeriesStore(self._blank)
+        self._tables = self._store.tables
         self._levels = [place for place, angle in enumerate(stream.angles) if not angle]
         self._signature = (
             f"{STATE}-{stream.fingerprint}-{self._layout.season}-{self._layout.rls_terms}-{stream.patience}"
@@ -126,7 +123,7 @@ class ForecastLane:
         members = {name: _forecast(model, inputs) for name, model in models.items()}
         members |= self._filter(turns, inputs, members)
         versions = {name: model.version for name, model in models.items()}
-        self._last_t |= {record.key: record.t for record in messages}
+        self._store.advance((record.key, record.t) for record in messages)
         shifts, alerts = self._conditions(messages, turns, conditions)
         forecasts = self._messages(messages, order, members, versions, shifts)
         told: list[list[Told]] = [
@@ -142,16 +139,15 @@ class ForecastLane:
         return message.values[self.stream.target] is None
 
     def awaits(self, message: Record) -> bool:
-        if self.lacks(message) or message.key not in self._slots:
+        if self.lacks(message) or message.key not in self._store:
             return False
-        return late_truths.number(self._tables.awaited, self._slots[message.key], message.t) is not None
+        return self._tables.late.number(self._store[message.key], message.t) is not None
 
     def complete(self, message: Record) -> list[Told]:
         """The built-in members learn from it, and the combiner is told what was observed."""
-        slot = self._slots[message.key]
-        number = late_truths.number(self._tables.awaited, slot, message.t)
+        slot = self._store[message.key]
+        number = self._tables.late.settle(slot, message.t)
         assert number is not None, "see awaits"  # noqa: S101
-        late_truths.settle(self._tables.awaited, slot, message.t)
         slots, numbers = np.array([slot]), np.array([number])
         values = np.array([[message.values[name] for name in self.stream.columns]], dtype=np.float64)
         features.complete(self._tables.history, self._layout, slots, numbers, values)
@@ -187,11 +183,11 @@ class ForecastLane:
 
     def live(self) -> Inputs | None:
         """What the newest records of all series are forecast from, of LIVE_LIMIT series at most; None without any."""
-        keys = list(self._last_t)[:LIVE_LIMIT]
-        if not keys:
+        known = list(islice(self._store.timed(), LIVE_LIMIT))
+        if not known:
             return None
-        slots = np.array([self._slots[key] for key in keys], dtype=np.int64)
-        t = np.array([self._last_t[key] for key in keys], dtype=np.int64)
+        slots = np.array([self._store[key] for key, _ in known], dtype=np.int64)
+        t = np.array([last for _, last in known], dtype=np.int64)
         return newest(self._tables.history, self._layout, slots, t)
 
     def shadow(self, member: str) -> Shadow | None:
@@ -207,11 +203,11 @@ class ForecastLane:
         columns = self.stream.columns
         for places in rounds([record.key for record in records]):
             part = [records[place] for place in places]
-            slots = np.array([self._slot(record.key) for record in part])
+            slots = np.array([self._store.slot(record.key) for record in part])
             values = np.array([[r.values[name] for name in columns] for r in part], dtype=np.float64)
             t = np.array([record.t for record in part])
             parts.append(observe(self._tables.history, self._layout, slots, t, values))
-            late_truths.expect(self._tables.awaited, slots, t, np.isnan(values[:, 0]))
+            self._tables.late.expect(slots, t, np.isnan(values[:, 0]))
             conditions.append(examine(self._tables.columns, slots, t, values))
             turns.append(Turn(places, slots))
         return turns, Inputs.joined(parts), conditions
@@ -294,54 +290,40 @@ class ForecastLane:
             Filters.empty(slots, horizon, terms),
             Filters.empty(slots, horizon, terms + len(MODELS), trusted=terms),
             Columns.empty(slots, self._layout.columns, self._layout.period),
-            Awaited.empty(slots, self.stream.patience),
+            LateTruths.empty(slots, self.stream.patience),
         )
-
-    def _slot(self, key: str) -> int:
-        if key in self._slots:
-            return self._slots[key]
-        slot = self._slots.add(key)
-        more = self._slots.capacity - len(self._tables.history.count)
-        if more:
-            for table, new in zip(self._tables, self._blank(more), strict=True):
-                tables.grow(table, new)
-        return slot
 
     @property
     def longest_silence(self) -> int:
         return self.stream.longest_silence
 
     def last_t(self, key: str) -> int | None:
-        return self._last_t.get(key)
+        return self._store.last_t(key)
 
     def save(self, key: str, heard: int | None = None) -> bytes:
-        slot, (history, waiting, plain, stacked, *others) = self._slots[key], self._tables
+        slot, (history, waiting, plain, stacked, *others) = self._store[key], self._tables
         arrays = tables.dump(slot, history, waiting, *others)
         filters = (rls.dump(slot, plain), rls.dump(slot, stacked))
-        return msgspec.msgpack.encode(SavedState(self._signature, self._last_t[key], arrays, *filters, heard))
+        saved = SavedState(self._signature, self._store.time_of(key), arrays, *filters, heard)
+        return msgspec.msgpack.encode(saved)
 
     def restore(self, key: str, data: bytes) -> Age:
         saved = msgspec.msgpack.decode(data, type=SavedState)
         if saved.definition == self._signature:
-            slot = self._slot(key)
+            slot = self._store.slot(key)
             history, waiting, plain, stacked, *others = self._tables
             tables.load(saved.arrays, slot, history, waiting, *others)
             rls.load(saved.rls, slot, plain)
             rls.load(saved.stack, slot, stacked)
-            self._last_t[key] = saved.t
+            self._store.advance([(key, saved.t)])
         else:
             # A part before this one may have fitted.
             self.forget(key)
         return Age(saved.t, saved.heard)
 
     def forget(self, key: str) -> None:
-        if key not in self._slots:
-            return
-        slot = self._slots[key]
-        for table, blank in zip(self._tables, self._new, strict=True):
-            tables.reset(table, slot, blank)
-        self._slots.remove(key)
-        self._last_t.pop(key, None)
+        if key in self._store:
+            self._store.forget(key)
 
 
 def _forecast(model: Model, inputs: Inputs) -> Floats:

@@ -11,7 +11,8 @@ import numpy as np
 
 from driftline.members import MEMBERS
 from driftline.messages import Blend, Record
-from driftline.streams.definition import STRATEGIES, StreamDefinition
+from driftline.scoring import STRATEGIES
+from driftline.streams.definition import StreamDefinition
 
 
 def _number(value: float | None) -> float:

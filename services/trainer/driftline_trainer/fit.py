@@ -15,6 +15,7 @@ import numpy as np
 from driftline.errors import RefusedModel
 from driftline.models.interpreter import Interpreter
 from driftline.models.manifest import Golden
+from driftline.scoring import rmse, skill
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows
 from driftline_trainer.dataset import Batch, Dataset, build
@@ -95,7 +96,7 @@ def train(task: Task) -> Trained:
     report = judge(task.stream.gate, task.stream.horizon, forecast, held.targets, parity=parity, parent=parent)
     metrics = {**_score(task.stream, forecast, held), "parity": parity}
     if parent is not None:
-        metrics["parent_rmse"] = _rmse(parent, held.targets)
+        metrics["parent_rmse"] = rmse(parent, held.targets)
     golden = held.inputs[:GOLDEN_ROWS]
     return Trained(
         model=exported,
@@ -273,22 +274,14 @@ def _parity(forecast: Batch, network: Any, scaling: Scaling, held: Dataset) -> f
 def _score(stream: StreamDefinition, forecast: Batch, held: Dataset) -> dict[str, float]:
     """Errors and skill on the hold-out, over all horizons and for each."""
     naive = np.zeros_like(held.targets)
-    rmse, persistence = _rmse(forecast, held.targets), _rmse(naive, held.targets)
+    error, persistence = rmse(forecast, held.targets), rmse(naive, held.targets)
     mae = float(np.abs(forecast - held.targets).mean())
-    scores = {"rmse": rmse, "mae": mae, "skill": _skill(rmse, persistence), "persistence_rmse": persistence}
+    scores = {"rmse": error, "mae": mae, "skill": skill(error, persistence), "persistence_rmse": persistence}
     for column, h in enumerate(stream.horizon):
         each = slice(column, column + 1)
-        scores[f"rmse_{h}"] = _rmse(forecast[:, each], held.targets[:, each])
-        scores[f"skill_{h}"] = _skill(scores[f"rmse_{h}"], _rmse(naive[:, each], held.targets[:, each]))
+        scores[f"rmse_{h}"] = rmse(forecast[:, each], held.targets[:, each])
+        scores[f"skill_{h}"] = skill(scores[f"rmse_{h}"], rmse(naive[:, each], held.targets[:, each]))
     return scores
-
-
-def _skill(rmse: float, persistence: float) -> float:
-    return 1 - rmse / persistence if persistence else 0.0
-
-
-def _rmse(forecast: Batch, truth: Batch) -> float:
-    return float(np.sqrt(np.mean((forecast - truth) ** 2)))
 
 
 def _libraries() -> dict[str, str]:

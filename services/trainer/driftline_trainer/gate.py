@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from driftline.members import PERSISTENCE
 from driftline.models.manifest import PARITY
 from driftline.streams.definition import Gate
 from driftline_trainer.dataset import Batch
 
 PARENT = "parent"
-PERSISTENCE = "persistence"
 DOUBT = 2.0
 """Standard errors that chance is granted; errors `h` steps ahead overlap, so `h` rows count for one."""
 
