@@ -46,7 +46,7 @@ def test_the_filters_learn_from_it_what_they_would_have_learned():
     in_time, _, _ = run(whole)
     at_last, _, _ = run([*holey, whole[39]])
     never, _, _ = run(holey)
-    slot = in_time._slots["k"]
+    slot = in_time._store["k"]
     expected, found, without = (lane._tables.rls.weights[slot] for lane in (in_time, at_last, never))
     assert np.array_equal(found, expected)
     assert not np.array_equal(found, without)

@@ -75,9 +75,9 @@ class SavedState(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True)
 class Turn:
-    """One round of a batch. places: where its records are in the batch; slots: [n], each once."""
+    """One round of a batch. rows: where its records are in the rounds' order; slots: [n], each once."""
 
-    places: list[int]
+    rows: slice
     slots: Ints
 
 
@@ -116,23 +116,32 @@ class ForecastLane:
 
     def work(self, messages: Sequence[Record]) -> list[list[Told]]:
         """One forecast for each record."""
+        places = list(rounds([record.key for record in messages]))
+        order = list(chain.from_iterable(places))
+        # From here on everything is in the rounds' order; only what is told goes back to that of the messages.
+        in_order = self._work([messages[place] for place in order], [len(part) for part in places])
+        told: list[list[Told]] = [[] for _ in messages]
+        for place, caused in zip(order, in_order, strict=True):
+            told[place] = caused
+        return told
+
+    def _work(self, records: Sequence[Record], sizes: Sequence[int]) -> list[list[Told]]:
+        """sizes: how many of the records each round has."""
         models = self._mine(self._serving())
         former = self._mine(self._shadows())
-        turns, inputs, conditions = self._observe(messages)
-        order = [place for turn in turns for place in turn.places]
+        turns, inputs, conditions = self._observe(records, sizes)
         members = {name: _forecast(model, inputs) for name, model in models.items()}
         members |= self._filter(turns, inputs, members)
         versions = {name: model.version for name, model in models.items()}
-        self._store.advance((record.key, record.t) for record in messages)
-        shifts, alerts = self._conditions(messages, turns, conditions)
-        forecasts = self._messages(messages, order, members, versions, shifts)
+        self._store.advance((record.key, record.t) for record in records)
+        shifts, alerts = self._conditions(records, turns, conditions)
+        forecasts = self._messages(records, members, versions, shifts)
         told: list[list[Told]] = [
             [(OUT, made), *((ALARM, alert) for alert in found)] for made, found in zip(forecasts, alerts, strict=True)
         ]
-        ordered = [messages[place] for place in order]
         for member, old in former.items():
             if member in models:
-                told[-1] += self._compare(member, models[member], old, ordered, inputs, members[member])
+                told[-1] += self._compare(member, models[member], old, records, inputs, members[member])
         return told
 
     def lacks(self, message: Record) -> bool:
@@ -194,22 +203,24 @@ class ForecastLane:
         """How a model's newest version compares to the one before, while that forecasts beside it."""
         return self._watched.get(member)
 
-    def _observe(self, records: Sequence[Record]) -> tuple[list[Turn], Inputs, list[Condition]]:
-        """Takes the records in, round by round, and gives what all of them are forecast from, in the rounds' order, and
-        per round what condition the columns are in."""
+    def _observe(self, records: Sequence[Record], sizes: Sequence[int]) -> tuple[list[Turn], Inputs, list[Condition]]:
+        """Takes the records in, round by round, and gives what all of them are forecast from, and per round what
+        condition the columns are in."""
         turns: list[Turn] = []
         parts: list[Inputs] = []
         conditions: list[Condition] = []
         columns = self.stream.columns
-        for places in rounds([record.key for record in records]):
-            part = [records[place] for place in places]
+        start = 0
+        for size in sizes:
+            rows = slice(start, start + size)
+            part, start = records[rows], rows.stop
             slots = np.array([self._store.slot(record.key) for record in part])
             values = np.array([[r.values[name] for name in columns] for r in part], dtype=np.float64)
             t = np.array([record.t for record in part])
             parts.append(observe(self._tables.history, self._layout, slots, t, values))
             self._tables.late.expect(slots, t, np.isnan(values[:, 0]))
             conditions.append(examine(self._tables.columns, slots, t, values))
-            turns.append(Turn(places, slots))
+            turns.append(Turn(rows, slots))
         return turns, Inputs.joined(parts), conditions
 
     def _conditions(
@@ -223,10 +234,10 @@ class ForecastLane:
             for row, column in zip(*np.nonzero(found.shift[:, self._levels]), strict=True):
                 place = self._levels[column]
                 size, moved = float(found.shift[row, place]), float(found.moved[row, place])
-                shifts[turn.places[row]][names[place]] = (round(size, 3), float(f"{moved:.4g}"))
+                shifts[turn.rows.start + row][names[place]] = (round(size, 3), float(f"{moved:.4g}"))
             for row in found.told:
-                record = records[turn.places[row]]
-                alerts[turn.places[row]] = unusual(names, self._levels, record, found, row)
+                place = turn.rows.start + row
+                alerts[place] = unusual(names, self._levels, records[place], found, row)
         for alert in chain.from_iterable(alerts):
             self._alarmed(alert.stream, alert.kind)
         return shifts, alerts
@@ -236,10 +247,8 @@ class ForecastLane:
         terms = np.concatenate([inputs.rls, _stacked(inputs, models, self._steps)], axis=2)
         plain: list[Floats] = []
         stacked: list[Floats] = []
-        start = 0
         for turn in turns:
-            here, slots = slice(start, start + len(turn.slots)), turn.slots
-            start = here.stop
+            here, slots = turn.rows, turn.slots
             last, scale = inputs.last[here], inputs.scale[here]
             number = self._tables.waiting.count[slots]
             lesson = recall(self._tables.waiting, self._steps, slots, number, last)
@@ -259,13 +268,11 @@ class ForecastLane:
     def _messages(
         self,
         records: Sequence[Record],
-        order: list[int],
         members: dict[str, Floats],
         versions: dict[str, str],
         shifts: Sequence[Shifts],
     ) -> list[Forecast]:
-        back = np.argsort(order)
-        rows = {name: values[back].tolist() for name, values in members.items()}
+        rows = {name: values.tolist() for name, values in members.items()}
         horizon, target = list(self.stream.horizon), self.stream.target
         return [
             Forecast(
