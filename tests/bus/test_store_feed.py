@@ -25,10 +25,12 @@ class Looks:
 
     def __init__(self) -> None:
         self.count = 0
+        self.keys: list[Keys] = []
         self.changed = asyncio.Event()
 
     async def look(self, keys: Keys) -> None:
         self.count += 1
+        self.keys.append(keys)
         self.changed.set()
 
     async def reach(self, count: int) -> None:
@@ -64,8 +66,10 @@ async def test_an_event_wakes_the_watch_and_another_folder_s_does_not(tmp_path: 
     async with running(watch, StoreFeed(bus, name, watch)):
         await looks.reach(1)
         seen = looks.count
-        await bus.publish(store_events(name), [about("windows/a"), about("models/a/batch/current.json")])
+        await bus.publish(store_events(name), [about("windows/a")])
+        await bus.publish(store_events(name), [about("models/a/batch/current.json")])
         await looks.reach(seen + 1)
+    assert looks.keys[seen:] == [frozenset({"models/a/batch/current.json"})]
 
 
 @pytest.mark.kafka

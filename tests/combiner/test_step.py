@@ -75,7 +75,9 @@ def test_nobody_forecasts_and_the_blend_says_so():
 
 def test_weights_are_of_those_who_took_part_and_sum_to_one():
     _, step = new_step()
-    for blend in blends(step, sample(60)):
+    made = blends(step, sample(60))
+    assert len(made) == len(sample(60)) > 0
+    for blend in made:
         for h in range(2):
             total = sum(row[h] for row in blend.weights.values())
             assert total == pytest.approx(1.0)

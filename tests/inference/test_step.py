@@ -64,7 +64,9 @@ def test_one_forecast_for_each_record_in_their_order():
 
 
 def test_without_the_target_nobody_forecasts():
-    for found in run(new_step({("a", "batch"): Plus("v1", 1.0)}), records(20)):
+    forecasts = run(new_step({("a", "batch"): Plus("v1", 1.0)}), records(20))
+    assert {forecast.observed is None for forecast in forecasts} == {True, False}
+    for found in forecasts:
         if found.observed is None:
             assert all(math.isnan(value) for values in found.members.values() for value in values)
         else:
@@ -80,7 +82,9 @@ def test_a_model_forecasts_differences_once_its_lags_are_filled_and_names_its_ve
 
 
 def test_over_no_models_the_stack_is_the_plain_filter():
-    for found in run(new_step(), records(20)):
+    forecasts = run(new_step(), records(20))
+    assert any(math.isfinite(forecast.members["rls"][0]) for forecast in forecasts)
+    for found in forecasts:
         assert found.members["stack"] == pytest.approx(found.members["rls"], nan_ok=True)
 
 
@@ -116,7 +120,9 @@ def test_a_model_of_another_stream_is_not_asked():
 
 @pytest.mark.parametrize("nonsense", [float("nan"), float("inf")])
 def test_a_model_that_gives_nonsense_sits_out(nonsense: float):
-    for found in run(new_step({("a", "batch"): Plus("v1", nonsense)}), records(10)):
+    forecasts = run(new_step({("a", "batch"): Plus("v1", nonsense)}), records(10))
+    assert len(forecasts) == len(records(10))
+    for found in forecasts:
         assert all(math.isnan(value) for value in found.members["batch"])
 
 

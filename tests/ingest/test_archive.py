@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from driftline.bus.port import Envelope
 from driftline.errors import StoreUnavailable, Unstorable
@@ -36,11 +37,29 @@ async def edge() -> str:
     return EDGE
 
 
+LATE = 3
+"""After so many messages a truth that was missing is brought."""
+
+
 def envelopes(keys: list[str]) -> list[Envelope[Record]]:
     return [
         Envelope(0, n, 0.0, Record("a", key, n * 3_600_000, {"y": float(n), "x": None}, 0.0))
         for n, key in enumerate(keys)
     ]
+
+
+def with_late_truths(keys: list[str]) -> list[Envelope[Record]]:
+    """Every second record lacks its target, which comes LATE messages later."""
+    records: list[Record] = []
+    owed: dict[int, Record] = {}
+    for n, key in enumerate(keys):
+        whole = Record("a", key, n * HOUR_MS, {"y": float(n), "x": None}, 0.0)
+        if n % 2:
+            owed[n + LATE] = whole
+        records.append(replace(whole, values={"y": None, "x": None}) if n % 2 else whole)
+        if n in owed:
+            records.append(owed.pop(n))
+    return [Envelope(0, offset, 0.0, record) for offset, record in enumerate(records)]
 
 
 def step(longest_span: int = 50_000, dropped=lambda _stream, _reason: None) -> ArchiveStep[Record]:
@@ -78,7 +97,7 @@ def test_where_a_batch_is_cut_makes_no_difference(keys: list[str], cuts: list[in
 @given(KEYS, st.integers(0, 60), st.integers(0, 60), st.sampled_from([7, 50_000]))
 @settings(deadline=None)
 def test_killed_and_restored_it_writes_the_same_windows(keys: list[str], checkpoint: int, killed: int, span: int):
-    messages = envelopes(keys)
+    messages = with_late_truths(keys)
     whole = named(step(span).step(messages))
     first, found = step(span), []
     first.restore(0, {})
