@@ -1,7 +1,8 @@
 """What members learn from, computed record by record: the same code trains in the cloud and serves on the edge.
 
-Pure NumPy over many series at once. Every input is a difference to the newest value, an angle or the calendar, so a
-level that was never seen before can't break a forecast.
+Pure NumPy over many series at once. The target enters as differences to its newest value, so a level of it that was
+never seen before can't break a forecast. The other columns enter as differences, as angles, and as levels measured
+against their own slow averages and deviations. The calendar is an input, too.
 """
 
 from collections.abc import Sequence
