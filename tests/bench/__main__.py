@@ -232,7 +232,7 @@ async def _relay_latency(stack: Stack, producer: AIOKafkaProducer, size: int, co
 INTRODUCTION = """\
 # How fast it is
 
-Written by `make bench`: the whole chain (ingest's HTTP door, inference with all four members, the combiner with three
+Written by `make bench`: the whole chain (ingest's HTTP door, inference with all six members, the combiner with three
 strategies; the archive at work, the trainer idle) against three bare aiokafka processes that only pass messages of as
 many bytes on, in one run, on the same Kafka, everything on one machine. In the latency rows a record of the chain is an
 HTTP request of its own; at saturation a body holds {body}. The relay's sender speaks to Kafka directly.
