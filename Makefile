@@ -39,8 +39,9 @@ test: setup-dev ## all tests, with a real Kafka and a real S3 server; inference'
 chaos: setup-dev ## kill and pause everything under load for CHAOS_S=300 s, and judge that nothing was lost; CHAOS_SEED=N again
 	@$(RUN)/python -m tests.chaos
 
-docs: setup ## the reference: writes docs/reference/ from the definitions themselves
+docs: setup ## writes docs/reference/ from the definitions, and README's results from the measured pages
 	$(RUN)/python -m scripts.reference
+	$(RUN)/python -m scripts.results
 
 kafka: setup-dev ## Apache Kafka on 127.0.0.1:9092, without Docker
 	@$(RUN)/driftline local kafka
