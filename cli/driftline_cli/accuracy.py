@@ -1,7 +1,7 @@
 """How accurate every member is, on every stream, horizon and drift: writes docs/accuracy.md.
 
-Trains on the rows before a split and streams those from then on: all of them undrifted, the first part of them with each
-drift. Scores per key; reports means over the keys.
+Trains on the rows before a split and streams those from then on: all of them undrifted, the first part of them with
+each drift. Scores per key; reports means over the keys.
 """
 
 import asyncio

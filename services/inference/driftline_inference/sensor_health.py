@@ -19,7 +19,7 @@ MEMORIES = np.array([0.15, 0.002])
 """Memories of the two averages whose distance is a shift: about the last 7 records, and the last 500."""
 USUAL_MEMORY = 0.001
 FAR = 5.0
-"""A shift of so many usual ones is a whole one."""
+"""A shift of so many usual ones is a complete example."""
 RARE = 1e-4
 """How seldom a shift may exceed the column's extreme."""
 RARE_RATE = 0.01
