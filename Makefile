@@ -21,12 +21,12 @@ setup-dev:
 demo: setup ## train, stream, retrain, blend: a table and pictures in demo-report/; KEEP=1 goes on serving
 	@$(RUN)/driftline demo $(if $(KEEP),--keep) $(if $(DRIFT),--drift $(DRIFT)) $(if $(STREAM),--stream $(STREAM))
 
-check: setup-dev ## format, lint, types, boundaries, Kubernetes manifests, alert rules and dashboards
+check: setup-dev ## format, lint, types, boundaries, Kubernetes manifests, alert rules and dashboards, wording
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
 	$(RUN)/mypy core/driftline cli/driftline_cli services
 	$(RUN)/lint-imports
-	$(RUN)/python -m pytest -q tests/k8s tests/observe
+	$(RUN)/python -m pytest -q tests/k8s tests/observe tests/docs/test_wording.py tests/docs/test_results.py
 
 unit: setup-dev ## what needs no Java, no training and no browser, in a minute
 	$(RUN)/python -m pytest -n 2 -m unit
