@@ -21,12 +21,12 @@ setup-dev:
 demo: setup ## train, stream, retrain, blend: a table and pictures in demo-report/; KEEP=1 goes on serving
 	@$(RUN)/driftline demo $(if $(KEEP),--keep) $(if $(DRIFT),--drift $(DRIFT)) $(if $(STREAM),--stream $(STREAM))
 
-check: setup-dev ## format, lint, types, boundaries, Kubernetes manifests, alert rules and dashboards
+check: setup-dev ## format, lint, types, boundaries, Kubernetes manifests, alert rules and dashboards, wording
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
 	$(RUN)/mypy core/driftline cli/driftline_cli services
 	$(RUN)/lint-imports
-	$(RUN)/python -m pytest -q tests/k8s tests/observe
+	$(RUN)/python -m pytest -q tests/k8s tests/observe tests/docs/test_wording.py tests/docs/test_results.py
 
 unit: setup-dev ## what needs no Java, no training and no browser, in a minute
 	$(RUN)/python -m pytest -n 2 -m unit
@@ -39,8 +39,9 @@ test: setup-dev ## all tests, with a real Kafka and a real S3 server; inference'
 chaos: setup-dev ## kill and pause everything under load for CHAOS_S=300 s, and judge that nothing was lost; CHAOS_SEED=N again
 	@$(RUN)/python -m tests.chaos
 
-docs: setup ## the reference: writes docs/reference/ from the definitions themselves
+docs: setup ## writes docs/reference/ from the definitions, and README's results from the measured pages
 	$(RUN)/python -m scripts.reference
+	$(RUN)/python -m scripts.results
 
 kafka: setup-dev ## Apache Kafka on 127.0.0.1:9092, without Docker
 	@$(RUN)/driftline local kafka

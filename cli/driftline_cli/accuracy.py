@@ -1,7 +1,7 @@
-"""How right everything is that forecasts, on every stream, horizon and drift: writes docs/accuracy.md.
+"""How accurate every member is, on every stream, horizon and drift: writes docs/accuracy.md.
 
-Trained on what was before a split, streamed what came from then on: all of it undrifted, the first part of it with each
-drift. Scored per key; what is told are means over the keys.
+Trains on the rows before a split and streams those from then on: all of them undrifted, the first part of them with
+each drift. Scores per key; reports means over the keys.
 """
 
 import asyncio
@@ -31,9 +31,9 @@ LEVEL = 250
 HEAD = """
 Written by `make accuracy`; nothing here is typed by hand. Trained on 2014, streamed 2015 through the services' own
 code: all of it undrifted, its first {part:,} records with each drift. RMSE in the target's units, the mean over four
-turbines; `skill` is 1 - RMSE / RMSE(persistence) of the blend; `beside best` is the blend's RMSE beside that of the
+turbines; `skill` is 1 - RMSE / RMSE(persistence) of the blend; `vs best` is the blend's RMSE divided by that of the
 best member or strategy in hindsight; `coverage` is that of the 90 % interval, `least` in any 500 records of a turbine.
-`back`: the blend's error 200 records after a step beside that before, with persistence's own change divided out.
+`back`: the blend's error 200 records after a step divided by that before, with persistence's own change divided out.
 """
 
 
@@ -50,7 +50,7 @@ class Line:
     """Of the 90 % interval; `least`: in any STRETCH records of a key."""
     least: float
     back: float | None
-    """After a step: the blend's error LEVEL records long, BACK_AFTER records later, beside that before, with
+    """After a step: the blend's error LEVEL records long, BACK_AFTER records later, divided by that before, with
     persistence's own ups and downs divided out."""
 
     @property
@@ -59,7 +59,7 @@ class Line:
         return min((name for name in self.rmse if name != PUBLISHED), key=lambda name: self.rmse[name])
 
     @property
-    def beside_best(self) -> float:
+    def versus_best(self) -> float:
         return self.rmse[PUBLISHED] / self.rmse[self.best]
 
 
@@ -179,14 +179,14 @@ def _table(lines: Sequence[tuple[str, Line]]) -> list[str]:
             drift,
             *(f"{line.rmse[name]:.4g}" for name in names),
             f"{line.skill:.4f}",
-            f"{line.beside_best:.4f} ({line.best})",
+            f"{line.versus_best:.4f} ({line.best})",
             f"{line.coverage:.4f}",
             f"{line.least:.3f}",
             "" if line.back is None else f"{line.back:.3f}",
         ]
         for drift, line in lines
     ]
-    return _markdown(["drift", *names, "skill", "beside best", "coverage", "least", "back"], rows)
+    return _markdown(["drift", *names, "skill", "vs best", "coverage", "least", "back"], rows)
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

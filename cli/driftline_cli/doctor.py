@@ -1,4 +1,4 @@
-"""Looks at everything that a Driftline needs, and says what to mend."""
+"""Looks at everything that a Driftline needs, and says what to fix."""
 
 import uuid
 from collections.abc import Mapping

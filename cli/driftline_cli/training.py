@@ -1,4 +1,4 @@
-"""Has a model trained: puts the history into the store, asks the trainer, and follows the job."""
+"""Trains a model: puts the history into the store, asks the trainer, and follows the job."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -22,11 +22,11 @@ class Record(msgspec.Struct, frozen=True):
     values: dict[str, float | None]
     """By column of the stream's definition."""
     received: float
-    """Seconds since the epoch when ingest took it in; carried along to measure latency, never to compute with."""
+    """Seconds since the epoch when ingest took it in; used to measure latency, never to compute."""
 
 
 class Forecast(msgspec.Struct, frozen=True):
-    """What every member forecasts at t, beside what was observed at t."""
+    """The forecasts of every member at t, and the value observed at t."""
 
     stream: str
     key: str
@@ -36,7 +36,7 @@ class Forecast(msgspec.Struct, frozen=True):
     horizon: list[int]
     """Steps ahead; lists of values are in this order."""
     members: dict[str, list[float | None]]
-    """Per member one value a horizon; a member that sits out is absent or null."""
+    """Per member one value a horizon; a member that does not forecast is absent or null."""
     versions: dict[str, str]
     """The model version behind each member that is a model."""
     received: float
@@ -54,11 +54,11 @@ class Blend(msgspec.Struct, frozen=True):
     observed: float | None
     horizon: list[int]
     value: list[float | None]
-    """What is published, one a horizon; null where no member took part."""
+    """The published values, one a horizon; null where no member took part."""
     strategy: str
     """The active weighting strategy, the one behind `value`."""
     strategies: dict[str, list[float | None]]
-    """What every strategy would have published."""
+    """The values of every strategy."""
     weights: dict[str, list[float]]
     """Per member the active strategy's weight, one a horizon; they sum to 1 over the members that took part."""
     members: dict[str, list[float | None]]
@@ -85,7 +85,7 @@ class Alert(msgspec.Struct, frozen=True):
     subject: str
     """The member, column or model that it is about."""
     detail: str
-    """What was found, in a sentence."""
+    """The finding, in a sentence."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -95,7 +95,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     partition: int
     offset: int
     service: str
-    """Who could not use it."""
+    """The service that could not use it."""
     reason: str
     payload: bytes
 

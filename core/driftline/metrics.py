@@ -49,7 +49,7 @@ RMSE: Final = Told("rmse", "RMSE over about the last 100 records, in the target'
 SKILL: Final = Told(
     "skill", "1 - RMSE / RMSE(persistence) over about the last 100 records, as a share.", (*KEYED, "row")
 )
-WEIGHT: Final = Told("weight", "What weighs how much now, as a share.", (*KEYED, "member"))
+WEIGHT: Final = Told("weight", "Current weight, as a share.", (*KEYED, "member"))
 COVERAGE: Final = Told("coverage", "Share of the last 500 or so truths in the 90 % interval.", KEYED)
 GUARDED: Final = Told("guarded", "Series whose blend is persistence.", KEYED)
 TOLD: Final = (SERIES, RMSE, SKILL, WEIGHT, COVERAGE, GUARDED)
@@ -74,7 +74,7 @@ class Metrics:
         self.connections = self._gauge("connections", "Connections that clients hold open.")
         self.connections_ended = self._counter(
             "connections_ended",
-            "Connections that were ended: head, body or idle came too late, an answer was not taken off, it was full.",
+            "Connections that were ended: head, body or idle came too late, an answer was not read, it was full.",
             "reason",
         )
         self.streams = self._gauge("streams", "Streams that this service works on.")
@@ -93,13 +93,13 @@ class Metrics:
         self.dead_letters = self._counter("dead_letters", "Messages that could not be used.", "group", "topic")
         self.messages_read = self._counter("messages_read", "Messages read from a topic.", "group", "topic")
         self.messages_sent = self._counter("messages_sent", "Messages put out and acknowledged.", "group")
-        self.sessions_restarted = self._counter("sessions_restarted", "Times a worker joined its group anew.", "group")
+        self.sessions_restarted = self._counter("sessions_restarted", "Times a worker joined its group again.", "group")
         self.messages_lost = self._counter(
             "messages_lost", "Messages that retention or compaction dropped before they were read.", "group", "topic"
         )
         self.messages_passed_over = self._counter(
             "messages_passed_over",
-            "Times messages did not reach a worker although they are there; it begins anew from its checkpoint.",
+            "Times messages did not reach a worker although they are there; it restarts from its checkpoint.",
             "group",
             "topic",
         )

@@ -7,8 +7,7 @@ from driftline_cli.__main__ import app
 from scripts.reference.markdown import MADE
 
 INTRODUCTION = """\
-`.venv/bin/driftline` in this tree. Each command says the same with `--help`. The exit code is 0 when all is well, 1
-when something is wrong, 2 for misuse."""
+`.venv/bin/driftline` in this tree. `driftline COMMAND --help` shows the same text."""
 
 
 def render() -> str:

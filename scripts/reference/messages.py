@@ -13,11 +13,11 @@ from scripts.reference.markdown import fence, page, sentence, table
 from scripts.reference.schema import words
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "core" / "golden"
-HEAD = ("Field", "Type", "What it is")
+HEAD = ("Field", "Type", "Meaning")
 INTRODUCTION = """\
 All but dead letters and the edge's id begin with `stream` and `key`, which name the series and are the message's key
-(`stream/key`), and `t`, the record's time. `received` is when ingest took the record in, in seconds since the epoch. A
-field that "may be missing" was added later; pass over fields that you don't know. A message may be sent again after a
+(`stream/key`), and `t`, the record's time. `received` is when ingest accepted the record, in seconds since the epoch. A
+field that "may be missing" was added later; ignore fields that you don't know. A message may be sent again after a
 crash: the same name, the same content ([what exactly-once means here](../explain/exactly-once.md))."""
 
 

@@ -9,7 +9,7 @@ from driftline.metrics import Metrics
 from driftline_combiner.exporter import LaneMetrics
 from scripts.reference.markdown import page, sentence, table
 
-HEAD = ("Metric", "Type", "Labels", "What it says")
+HEAD = ("Metric", "Type", "Labels", "Meaning")
 SUFFIXES = {"counter": "_total"}
 INTRODUCTION = """\
 `GET /metrics` of every service, for Prometheus. Names end in their unit. `observe/prometheus/rules.yaml` has the

@@ -27,8 +27,8 @@ from scripts.reference.schema import Link, words
 STREAMS = Path(__file__).resolve().parents[2] / "streams"
 Described = dict[str, Any]
 INTRODUCTION = """\
-Every service describes itself at `/openapi.json` and, for people, at `/docs`; this page is made of that. What
-changes something asks for `Authorization: Bearer TOKEN` where the service has a token (`DRIFTLINE_TOKEN`). An
+Every service describes itself at `/openapi.json` and, for people, at `/docs`; this page is generated from that.
+Requests that change something need `Authorization: Bearer TOKEN` if the service has a token (`DRIFTLINE_TOKEN`). An
 error's body is always a [`Problem`](#all-problem). Times are milliseconds since 1970-01-01 UTC unless said
 otherwise."""
 
@@ -107,7 +107,7 @@ def _parameters(found: list[Described], link: Link) -> str:
         )
         for each in found
     )
-    return table(("Parameter", "Where", "Allowed", "What it says"), rows)
+    return table(("Parameter", "Where", "Allowed", "Meaning"), rows)
 
 
 def _request(content: Described, link: Link) -> str:
@@ -150,7 +150,7 @@ def _body(service: str, name: str, schema: Described, link: Link) -> str:
         )
         for field, part in schema.get("properties", {}).items()
     )
-    fields = table(("Field", "Type", "What it is"), rows) or sentence(words(schema, link))
+    fields = table(("Field", "Type", "Meaning"), rows) or sentence(words(schema, link))
     # An anchor of its own, since two services may have bodies of one name.
     head = f'#### <a id="{service}-{name.lower()}"></a>`{name}`'
     return "\n\n".join(part for part in (head, sentence(schema.get("description", "")), fields) if part)

@@ -22,11 +22,11 @@ SERVICES: Mapping[str, type[Settings]] = {
     "trainer": TrainerSettings,
 }
 FACTORIES: Mapping[object, str] = {socket.gethostname: "the machine's name", dict: "`{}`", list: "`[]`"}
-HEAD = ("Setting", "Default", "Allowed", "What it does")
+HEAD = ("Setting", "Default", "Allowed", "Effect")
 INTRODUCTION = """\
 Settings come from the environment. `DRIFTLINE_SECRETS` names a folder of files, each called like a setting in small
-letters (`driftline_token`) and holding its value: what must not stand in an environment. A service that finds a
-wrong setting does not start; its message names the setting, what was found and what was expected."""
+letters (`driftline_token`) and holding its value: use it for secrets. A service with a wrong setting does not start;
+its message names the setting, what was found and what was expected."""
 
 
 def render() -> str:

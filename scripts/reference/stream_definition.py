@@ -12,11 +12,11 @@ from scripts.reference import docstrings
 from scripts.reference.markdown import page, sentence, table
 from scripts.reference.schema import name_of, words
 
-HEAD = ("Key", "Default", "Allowed", "What it says")
+HEAD = ("Key", "Default", "Allowed", "Meaning")
 INTRODUCTION = """\
-A stream is one YAML file in the folder of definitions (`DRIFTLINE_STREAMS`). What is wrong in it is said with file,
-line, key, what was found and what was expected.
-[streams/outdoor-temperature.yaml](../../streams/outdoor-temperature.yaml) is a whole one."""
+A stream is one YAML file in the folder of definitions (`DRIFTLINE_STREAMS`). Errors name the file,
+the line, the key, what was found and what was expected.
+[streams/outdoor-temperature.yaml](../../streams/outdoor-temperature.yaml) is a complete example."""
 
 
 def render() -> str:

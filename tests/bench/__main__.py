@@ -232,10 +232,10 @@ async def _relay_latency(stack: Stack, producer: AIOKafkaProducer, size: int, co
 INTRODUCTION = """\
 # How fast it is
 
-Written by `make bench`: the whole chain (ingest's HTTP door, inference with all four members, the combiner with three
-strategies; the archive at work, the trainer idle) against three bare aiokafka processes that only pass messages of as
-many bytes on, in one run, on the same Kafka, everything on one machine. In the latency rows a record of the chain is an
-HTTP request of its own; at saturation a body holds {body}. The relay's sender speaks to Kafka directly.
+Written by `make bench`: the whole chain (ingest over HTTP, inference with all six members, the combiner with three
+strategies; the archive at work, the trainer idle) compared with three bare aiokafka processes that only forward
+messages of the same size, in one run, on the same Kafka, everything on one machine. In the latency rows each record of
+the chain is one HTTP request; at saturation a body holds {body}. The relay's sender speaks to Kafka directly.
 
 {machine}, {cores} cores, Python {python}; {keys} series; a record is {sizes[0]}, a forecast {sizes[1]}, a blend
 {sizes[2]} bytes; medians of {rounds} rounds of {bulk:,} records; latency without the first tenth of each run.
@@ -250,8 +250,8 @@ MEMORY = """
 |---|---|---|---|
 {services}
 
-Ingest, inference and combiner together: {rss:.0f} MB resident when each is counted alone, {pss:.0f} MB when what they
-share is counted once (bar: at most {bar:.0f}).
+Ingest, inference and combiner together: {rss:.0f} MB resident when each is counted alone, {pss:.0f} MB when shared
+memory is counted once (bar: at most {bar:.0f}).
 """
 
 

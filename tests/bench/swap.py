@@ -218,8 +218,8 @@ def render(figures: Figures) -> str:
         ("the same, but published elsewhere, p50", _ms(statistics.median(figures.without)), ""),
         ("latency of records about a swap, p99", _ms(_p99(figures.with_swap)), ""),
         ("the same, but published elsewhere, p99", _ms(_p99(figures.without)), ""),
-        ("what a swap adds, p50", _ms(middle), ""),
-        ("what a swap adds, p99", _ms(pause), f"{BARS['pause']:.0f} ms"),
+        ("added by a swap, p50", _ms(middle), ""),
+        ("added by a swap, p99", _ms(pause), f"{BARS['pause']:.0f} ms"),
         (
             f"restart without a store to the last good model, median of {len(figures.restarts)}",
             f"{statistics.median(figures.restarts):.2f} s",

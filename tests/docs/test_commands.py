@@ -47,8 +47,8 @@ class NotTyped:
 
 
 README: dict[str, Typed | NotTyped] = {
-    "EDGE (Raspberry Pi)                                              CLOUD (EC2)": NotTyped("it is a picture"),
     "make demo": Typed("demo-report/rolling-error.png", 900),
+    "EDGE (Raspberry Pi)                                              CLOUD (EC2)": NotTyped("it is a picture"),
     "make unit": NotTyped("it would run itself"),
     "make up": Typed("accepted", 600, SERVICES),
     "curl -X POST localhost:8004/v1/jobs -H @.run/secrets/authorization -H 'Content-Type: application/json' \\": Typed(

@@ -1,4 +1,4 @@
-"""`driftline status` and `doctor`: how everything is, and what to mend."""
+"""`driftline status` and `doctor`: how everything is, and what to fix."""
 
 import asyncio
 import time
@@ -73,7 +73,7 @@ def doctor(
     combiner: Combiner = COMBINER,
     trainer: TrainerAt = TRAINER,
 ) -> None:
-    """Checks definitions, broker, topics, store, services, versions and clocks, and says what to mend.
+    """Checks definitions, broker, topics, store, services, versions and clocks, and says what to fix.
 
     Broker and store are those of the DRIFTLINE_… variables. The exit code is 1 when something is wrong.
 

@@ -34,7 +34,7 @@ S = TypeVar("S", bound=Settings)
 TIMEOUT_S = 30.0
 BYTES = 1024
 
-app = typer.Typer(help="Models: what serves, what lies in the store, and how both are steered.", no_args_is_help=True)
+app = typer.Typer(help="Lists, imports, checks, pins and rolls back models.", no_args_is_help=True)
 Model = Annotated[str, typer.Argument(help="STREAM.MEMBER, such as outdoor-temperature.batch.", metavar="MODEL")]
 Inference = Annotated[str, typer.Option(help="Address of inference.", envvar="DRIFTLINE_INFERENCE")]
 Token = Annotated[str | None, typer.Option(envvar="DRIFTLINE_TOKEN", help="Inference's bearer token.")]
@@ -82,7 +82,7 @@ def rollback(
     inference: Inference = EDGE,
     token: Token = None,
 ) -> None:
-    """Goes back to the version before, and keeps every edge from serving the one that is left.
+    """Restores the previous version, and keeps every edge from serving the rolled-back one.
 
     Example: driftline models rollback outdoor-temperature.speed --version v000042-0123456789ab --reason "too noisy"
     """
@@ -99,7 +99,7 @@ def pin(
     inference: Inference = EDGE,
     token: Token = None,
 ) -> None:
-    """Keeps an edge on a version wherever the store's pointer goes, or with --off lets it follow again.
+    """Keeps an edge on a version whatever the store's pointer says, or with --off lets it follow again.
 
     Example: driftline models pin outdoor-temperature.batch v000042-0123456789ab
     """
@@ -139,13 +139,13 @@ def import_file(
     file: Annotated[Path, typer.Argument(help="A .tflite model.", exists=True, dir_okay=False)],
     stream: Annotated[Path, typer.Option(help="The stream definition.", exists=True, dir_okay=False)],
     member: Annotated[str, typer.Option(help="Which member it becomes: batch or speed.")] = "batch",
-    inputs: Annotated[Literal["lags", "features"], typer.Option(help="What a row holds.")] = "lags",
+    inputs: Annotated[Literal["lags", "features"], typer.Option(help="Contents of a row.")] = "lags",
     columns: Annotated[str, typer.Option(help="Columns of a lag, with commas; else all, the target first.")] = "",
-    output: Annotated[Literal["value", "difference"], typer.Option(help="What it answers.")] = "value",
+    output: Annotated[Literal["value", "difference"], typer.Option(help="Meaning of the output.")] = "value",
     scaling: Annotated[Path | None, typer.Option(help="JSON with offset, scale, target_offset, target_scale.")] = None,
     store: StoreUrl = None,
 ) -> None:
-    """Wraps a model that was made elsewhere in a manifest, publishes and points at it.
+    """Wraps a model that was made elsewhere in a manifest, publishes it and moves the pointer to it.
 
     A row holds the newest records, the oldest first (lags), or Driftline's own features. It is signed with the key of
     DRIFTLINE_SIGNING_KEY_FILE.

@@ -25,7 +25,7 @@ BEGIN = int(datetime(2015, 1, 1, tzinfo=UTC).timestamp() * 1000)
 def demo(
     stream: StreamFile = Path("streams/outdoor-temperature.yaml"),
     data: DataFile = Path("data/la-haute-borne.parquet"),
-    drift: Annotated[drifts.Kind, typer.Option(help="What happens to the data on the way.")] = "step",
+    drift: Annotated[drifts.Kind, typer.Option(help="Drift that is added to the data.")] = "step",
     records: Annotated[int, typer.Option(help="Records to stream.", min=1)] = 30_000,
     seed: Seed = 0,
     report: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("demo-report"),
@@ -46,7 +46,7 @@ def backtest(
     stream: StreamFile,
     train: DataFile,
     test: DataFile,
-    drift: Annotated[drifts.Kind, typer.Option(help="What happens to the test data.")] = "none",
+    drift: Annotated[drifts.Kind, typer.Option(help="Drift that is added to the test data.")] = "none",
     seed: Seed = 0,
     magnitude: Annotated[float | None, typer.Option(help="Size of the drift, in the target's units.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the scores here.")] = None,

@@ -16,7 +16,7 @@ AWAY = 3
 INTERRUPTED = 130
 EXIT_CODES = (
     "Exit codes: 0 all is well; 1 something is wrong, as the message says; 2 the command was misused; 3 something is "
-    "away, and the same command may succeed later; 130 interrupted."
+    "unavailable, and the same command may succeed later; 130 interrupted."
 )
 
 

@@ -25,7 +25,7 @@ def replay(
         float | None, typer.Option(help="Times faster than recorded, instead of a rate.", min=0.001)
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Records at most.", min=1)] = None,
-    drift: Annotated[drifts.Kind, typer.Option(help="What happens to the data on the way.")] = "none",
+    drift: Annotated[drifts.Kind, typer.Option(help="Drift that is added to the data.")] = "none",
     seed: Seed = 0,
     token: Annotated[str | None, typer.Option(envvar="DRIFTLINE_TOKEN", help="Ingest's bearer token.")] = None,
 ) -> None:

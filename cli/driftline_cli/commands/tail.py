@@ -19,7 +19,7 @@ class What(StrEnum):
 
 
 def tail(
-    what: Annotated[What, typer.Argument(help="What to follow.")] = What.blends,
+    what: Annotated[What, typer.Argument(help="Messages to follow.")] = What.blends,
     stream: Annotated[str | None, typer.Option(help="Only this stream.")] = None,
     key: Annotated[str | None, typer.Option(help="Only this key.")] = None,
     earliest: Annotated[bool, typer.Option("--earliest", help="From the first that Kafka has.")] = False,  # noqa: FBT002

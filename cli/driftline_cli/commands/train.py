@@ -33,7 +33,7 @@ def train(
     trainer: TrainerAt = TRAINER,
     token: Annotated[str | None, typer.Option(envvar="DRIFTLINE_TOKEN", help="The trainer's bearer token.")] = None,
 ) -> None:
-    """Has a model trained: puts the history into the store, asks the trainer, and follows the job.
+    """Trains a model: puts the history into the store, asks the trainer, and follows the job.
 
     The store is the one that DRIFTLINE_STORE names. The exit code is 1 unless the model was published.
 

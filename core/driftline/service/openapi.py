@@ -19,7 +19,7 @@ MEANINGS = {
     "413": ("The body is too large.", "found more than 1048576 bytes, expected at most as many in one request"),
     "415": ("The content type is unknown.", "found text/html, expected application/json"),
     "422": ("The request is not as expected.", "the request is not as expected"),
-    "503": ("Something that it needs is away; the same request may succeed later.", "the broker is away"),
+    "503": ("A required part is unavailable; the same request may succeed later.", "the broker is away"),
 }
 """By status what it means where a route says nothing of its own, and an example of its `detail`."""
 
@@ -33,7 +33,7 @@ class Wrong(BaseModel):
 
 
 class Problem(BaseModel):
-    """What is wrong, and for a request of the wrong form where."""
+    """The error; for a malformed request also its position."""
 
     detail: str
     errors: list[Wrong] = []

@@ -45,32 +45,32 @@ class Settings(BaseSettings):
     )
 
     streams: Path = Path("streams")
-    """Folder of stream definitions; a file that is put there is taken up while the services run."""
+    """Folder of stream definitions; a new file there becomes a stream while the services run."""
     streams_patience: float = Field(5.0, ge=0, le=240)
     """Seconds that messages of an unknown stream wait for its definition: as long as a new file may take to reach all
     services."""
     brokers: str = "127.0.0.1:9092"
     """Kafka's bootstrap servers."""
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    """How Kafka is spoken to: `SSL` encrypts, `SASL` asks for a name and a password."""
+    """Protocol of Kafka: `SSL` encrypts, `SASL` needs a name and a password."""
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
-    """How the password is shown to Kafka."""
+    """How the password is sent to Kafka."""
     kafka_sasl_username: str | None = None
-    """Name at Kafka, where it asks for one."""
+    """User name at Kafka, if it needs one."""
     kafka_sasl_password: SecretStr | None = None
-    """Password at Kafka, where it asks for one."""
+    """Password at Kafka, if it needs one."""
     kafka_ca_file: Path | None = None
-    """Certificates in PEM of who vouches for Kafka; the system's own where it is not said."""
+    """Certificates in PEM of Kafka's authority; the system's own by default."""
     partitions: int = Field(4, ge=1)
     """Partitions of every topic, all alike: the unit of scale."""
     replication: int = Field(1, ge=1)
-    """Brokers that hold a copy of each topic that is made."""
+    """Brokers that hold a copy of each new topic."""
     session_timeout: float = Field(6.0, gt=0)
     """Seconds without a sign of life after which a worker's partitions go to others."""
     delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
     """`exactly_once` sends outputs inside the checkpoint's transaction, for foreign `read_committed` readers."""
     checkpoint_every: float = Field(1.0, gt=0)
-    """Seconds between checkpoints: what a crash makes a worker do again at most."""
+    """Seconds between checkpoints, and so of work that a crash repeats, at most."""
     dead_letter_share: float = Field(0.1, gt=0, le=1)
     """Share of unusable messages above which a worker stops."""
     store: str = "./store"
@@ -86,9 +86,9 @@ class Settings(BaseSettings):
     store_poll: float = Field(30.0, gt=0)
     """Seconds between looks at the store when no event comes."""
     token: Token | None = None
-    """Bearer token that whatever changes something needs; without one, nothing is asked."""
+    """Bearer token for requests that change something; without one, no token is needed."""
     allow_anonymous: bool = False
-    """Whether a service without a token may listen beyond its own machine, for whoever comes to change something."""
+    """Whether a service without a token may listen beyond its own machine, so that any client may change something."""
     host: str = "127.0.0.1"
     """Address to listen on; `0.0.0.0` for all of the machine's."""
     port: Port = 8000
@@ -98,13 +98,13 @@ class Settings(BaseSettings):
     any. Addresses, names without a dot and those of the network at hand (`.local`, `.internal`, `.svc`) need no
     mention."""
     connections: int = Field(512, ge=8)
-    """Connections at once; beyond, the one that lets the service wait longest is ended."""
+    """Connections at once; with more, the one that has kept the service waiting longest is closed."""
     head_timeout: float = Field(10.0, gt=0)
     """Seconds that a request's head may take, from its first byte."""
     body_timeout: float = Field(60.0, gt=0)
-    """Seconds that a request's whole body may take, and a client to take off what it is answered."""
+    """Seconds that a request's whole body may take, and that a client may take to read its answer."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """What is logged at least."""
+    """Least level that is logged."""
 
     @property
     def store_prefix(self) -> str:

@@ -17,11 +17,11 @@ class StreamStatus(BaseModel):
         description="`changed`: the file says something else by now; `gone`: there is no file any more. The stream "
         "runs as before until the service is restarted."
     )
-    note: str = Field(description="what to do, where that is anything")
+    note: str = Field(description="action to take, if any")
 
 
 class StreamList(BaseModel):
-    """All streams, and what is no stream."""
+    """All streams, and the definitions that were refused."""
 
     streams: list[StreamStatus]
     refused: dict[str, str] = Field(

@@ -30,9 +30,9 @@ def routes(watch: StoreWatch, token: SecretStr | None) -> APIRouter:
 
     @router.post(
         "/v1/events/s3",
-        summary="Tell that the object store has changed",
-        description="An S3 event notification as AWS, MinIO, versitygw or others write it. Whatever it says, only the"
-        " store itself is believed, so a repeated, late or wrong event does no harm.",
+        summary="Report a change of the object store",
+        description="An S3 event notification as AWS, MinIO, versitygw or others write it. The service only takes"
+        " it as a hint and reads the store, so a repeated, late or wrong event does no harm.",
         status_code=202,
         response_class=Response,
         responses={401: {}, 413: {}},

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Standing(NamedTuple):
-    """How a stream stands. note: what to do, where that is anything."""
+    """How a stream stands. note: action to take, if any."""
 
     stream: str
     state: Literal["runs", "changed", "gone"]

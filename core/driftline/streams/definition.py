@@ -67,7 +67,7 @@ class _Section(BaseModel):
 
 
 class Time(_Section):
-    """Where a record's time stands, and how far records are apart."""
+    """The column of a record's time, and the distance between records."""
 
     column: str = Field(min_length=1)
     """The column that holds the time."""
@@ -89,13 +89,13 @@ class Mqtt(_Section):
     """Which messages of an MQTT broker are records of the stream."""
 
     topic: str = Field(min_length=1)
-    """A topic filter; `{key}` stands where the key does."""
+    """A topic filter, with `{key}` in the place of the key."""
     payload: Literal["json", "number", "csv"] = "json"
     """A JSON object of columns; the target's plain number; or a line of `columns`. A time that is missing is now."""
     columns: tuple[str, ...] = ()
     """The columns of a `csv` line, in their order."""
     separator: str = Field(",", min_length=1, max_length=1)
-    """What parts the columns of a `csv` line."""
+    """Separator of the columns of a `csv` line."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -116,7 +116,7 @@ class Training(_Section):
     dropout: float = Field(0.1, ge=0, lt=1)
     """Share of the units that sit out in each step of training."""
     loss: Literal["huber", "mse"] = "huber"
-    """What is made small; `huber` minds far-off values less."""
+    """The loss that training minimises; `huber` gives less weight to outliers."""
     epochs: int = Field(10, ge=1, le=1000)
     """At most; the rate's decay is spread over them."""
     patience: int = Field(3, ge=1)
@@ -126,7 +126,7 @@ class Training(_Section):
     learning_rate: float = Field(2e-3, gt=0)
     """Adam's rate at the beginning."""
     seed: int = 0
-    """Of all that is random in training."""
+    """Seed of all random numbers in training."""
 
 
 class Retraining(_Section):
@@ -147,7 +147,7 @@ class Retraining(_Section):
 
 
 class Gate(_Section):
-    """How much worse a candidate's RMSE on the hold-out may be, as a share, beside what chance may do."""
+    """How much worse a candidate's RMSE on the hold-out may be, as a share, in addition to what chance explains."""
 
     parent: float = Field(0.02, ge=0)
     """Than that of the version that is current."""
@@ -170,14 +170,14 @@ class Drift(_Section):
     """How drift is found."""
 
     detector: Literal["adwin", "page-hinkley"] = "adwin"
-    """What looks for changes; ADWIN finds its own memory."""
+    """The detector of changes; ADWIN chooses its own window."""
     delta: float = Field(0.05, gt=0, lt=1)
     """ADWIN's confidence; smaller is calmer."""
     threshold: float = Field(3.0, gt=0)
     """Page-Hinkley's; larger is calmer."""
     size: float = Field(0.6, gt=0, lt=1)
-    """How large a change must be to be told: 1 is a column moving further than it ever does, or an error of 5 usual
-    ones."""
+    """Least size of a change that raises an alert: 1 is a column moving further than it ever does, or an error of 5
+    usual ones."""
 
 
 @lru_cache(maxsize=1000)
@@ -190,7 +190,7 @@ class StreamDefinition(_Section):
     """A kind of data: its columns, its horizon, and how it is learned and weighed."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
-    """What the stream is called in topics, paths, addresses and metrics."""
+    """Name of the stream in topics, paths, addresses and metrics."""
     description: str = ""
     """A sentence for people."""
     time: Time
@@ -199,7 +199,7 @@ class StreamDefinition(_Section):
     target: str = Field(min_length=1)
     """The column that is forecast."""
     features: dict[str, Literal["level", "angle"]] = Field(default_factory=dict)
-    """Columns that are learned from beside the target; an `angle` is in degrees and wraps."""
+    """Columns to learn from in addition to the target; an `angle` is in degrees and wraps."""
     lags: int = Field(12, ge=2, le=1000)
     """Records, the newest included, that the models look back on."""
     horizon: Horizons = (1,)

@@ -1,7 +1,8 @@
 """What members learn from, computed record by record: the same code trains in the cloud and serves on the edge.
 
-Pure NumPy over many series at once. Every input is a difference to the newest value, an angle or the calendar, so a
-level that was never seen before can't break a forecast.
+Pure NumPy over many series at once. The target enters as differences to its newest value, so a level of it that was
+never seen before can't break a forecast. The other columns enter as differences, as angles, and as levels measured
+against their own slow averages and deviations. The calendar is an input, too.
 """
 
 from collections.abc import Sequence
@@ -89,11 +90,13 @@ class Layout:
     def net_width(self) -> int:
         seasonal = 1 + 2 * len(self.horizon) if self.season else 0
         others = len(self.other_levels) + 2 * len(self.angles)
+        # As `newest` joins them: differences, averages, days before, calendar (6), other levels, angles as two each.
         return (self.lags - 1) * self.columns + len(MEMORIES) + seasonal + 6 + others
 
     @property
     def rls_terms(self) -> int:
         others = self.columns - 1 + len(self.other_angles)
+        # As `_filter_inputs` joins them: bias, lags, averages, times of day (4), others, days before (3).
         return 1 + min(RLS_LAGS, self.lags - 1) + len(MEMORIES) + 4 + (3 if self.season else 0) + others
 
     @cached_property
@@ -159,6 +162,7 @@ def observe(history: History, layout: Layout, slots: Ints, t: Ints, values: Floa
     slots: [n] rows of `history`, each at most once. t: [n] milliseconds since the epoch. values: [n, columns] in the
     stream's units, NaN where missing. `history` is changed in place.
     """
+    # In this order: the day must remember the target with wild moves cut, which `_remember` computes.
     _remember(history, layout, slots, history.count[slots], values)
     if layout.season:
         steady = np.where(np.isnan(values[:, :1]), np.nan, history.steady[slots, None])
@@ -171,6 +175,7 @@ def complete(history: History, layout: Layout, slots: Ints, number: Ints, values
 
     number: [n] how many records came before it. values: [n, columns]. `history` is changed in place.
     """
+    # A record older than the ring has given its place to a newer one.
     place = number % layout.lags
     known = history.recent[slots, place]
     kept = number >= history.count[slots] - layout.lags
@@ -183,10 +188,12 @@ def newest(history: History, layout: Layout, slots: Ints, t: Ints) -> Inputs:
     moving = history.moving[slots]
     values = history.recent[slots, position % layout.lags]
     target = values[:, 0]
+    # Record k lies at k % lags. In a young series the places further back were never written and are NaN.
     lagged = history.recent[slots[:, None], (position[:, None] - layout.lag_steps) % layout.lags]
     recent = np.concatenate([values[:, None, :], lagged], axis=1)
     differences = lagged - values[:, None, :]
     if len(layout.angles):
+        # The shorter way round, in [-180, 180).
         differences[:, :, layout.angles] = (differences[:, :, layout.angles] + 180.0) % 360.0 - 180.0
     averages = moving[:, : len(MEMORIES)] - target[:, None]
     seasonal, daily = _seasonal(history, layout, slots, t, target)
@@ -194,6 +201,7 @@ def newest(history: History, layout: Layout, slots: Ints, t: Ints) -> Inputs:
     levels = _levels(layout, values, moving)
     turned = circle(values[:, layout.angles])
     net = np.concatenate([differences.reshape(len(slots), -1), averages, seasonal, clock, levels, turned], axis=1)
+    # Networks take no NaN: a missing input says "no difference".
     net[np.isnan(net)] = 0.0
     scale = np.sqrt(moving[:, len(MEMORIES)])
     ready = (position + 1 >= layout.lags) & np.isfinite(target)
@@ -204,9 +212,11 @@ def newest(history: History, layout: Layout, slots: Ints, t: Ints) -> Inputs:
 
 def _remember(history: History, layout: Layout, slots: Ints, position: Ints, values: Floats) -> None:
     """Writes the record into the rings and moves the averages."""
+    # `position` is the number of the new record, so the newest one before it lies one place back.
     former = history.recent[slots, (position - 1) % layout.lags, 0]
     history.recent[slots, position % layout.lags] = values
     history.count[slots] = position + 1
+    # A copy, as all indexing by arrays: it keeps what was known before this record.
     old = history.moving[slots]
     first = len(MEMORIES)
     news = np.empty_like(old)
@@ -215,9 +225,11 @@ def _remember(history: History, layout: Layout, slots: Ints, position: Ints, val
     news[:, :first] = steady[:, None]
     news[:, first] = step**2
     news[:, first + 1 : first + 1 + layout.columns] = values
+    # Measured from the mean before this record; with the new mean a jump would look smaller than it is.
     news[:, first + 1 + layout.columns :] = (values - old[:, first + 1 : first + 1 + layout.columns]) ** 2
     # A young series follows its first records quickly, then settles into its slow memories.
     memory = np.maximum(layout.memories, 1.0 / (position[:, None] + 1.0))
+    # NaN in `old`: the first value of a statistic. NaN in `news`: a missing value, which leaves it as it is.
     started = np.where(np.isnan(old), news, old)
     moved = started + memory * (news - started)
     history.moving[slots] = np.where(np.isnan(news), old, moved)
@@ -228,6 +240,7 @@ def _follow(before: Floats, former: Floats, target: Floats, square: Floats, posi
 
     before: what was followed so far; former: the record before, as it was; square: the usual squared step.
     """
+    # After a gap the target is followed from where it is: the step over the gap is unknown, not zero.
     known = np.isfinite(former) & np.isfinite(before)
     limit = np.where((position >= GLITCH_AFTER) & (square > 0), GLITCH * np.sqrt(square), np.inf)
     step = np.where(known, np.clip(target - before, -limit, limit), np.nan)
@@ -239,6 +252,7 @@ def _remember_day(history: History, slots: Ints, places: Ints, target: Floats) -
     known = history.day[slots, places]
     mean = known[:, 1:]
     news = np.concatenate([target, np.where(np.isnan(mean), target, mean + DAY_MEMORY * (target - mean))], axis=1)
+    # Kept, since the next line overwrites it, and `_seasonal` needs what the day before had at this time of day.
     history.before[slots] = known
     history.day[slots, places] = np.where(np.isnan(target), known, news)
 
@@ -251,6 +265,7 @@ def _seasonal(history: History, layout: Layout, slots: Ints, t: Ints, target: Fl
     """
     if not layout.season:
         return np.empty((len(slots), 0)), np.full((len(slots), len(layout.horizon)), np.nan)
+    # Places ahead of now were last written a day ago; beyond a day ahead it is the newest value at that time.
     places = (layout.time_of_day(t)[:, None] + layout.steps) % layout.season
     ahead: Floats = history.day[slots[:, None], places]
     before = history.before[slots]
@@ -293,6 +308,7 @@ def _filter_inputs(
     shared = [bias, lagged / unit, averages / unit, clock[:, DAY_TERMS], others]
     terms = np.repeat(np.concatenate(shared, axis=1)[:, None, :], horizons, axis=1)
     if layout.season:
+        # `seasonal` is one term for all horizons, then one move a horizon, then one mean move a horizon.
         daily = np.empty((n, horizons, 3))
         daily[:, :, 0] = seasonal[:, :1] / unit
         daily[:, :, 1] = seasonal[:, 1 : 1 + horizons] / unit

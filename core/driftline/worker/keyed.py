@@ -101,6 +101,8 @@ class KeyedStep(Generic[Timed]):
 
     def step(self, batch: Sequence[Envelope[Timed]]) -> list[Output]:
         """What the new messages among `batch` cause, each on its own message's partition."""
+        # Messages are collected by stream and worked off together. The lane does not know of them yet: `newest` and
+        # `lacking` do. A message that changes a series out of turn has those before it worked off first.
         outputs: list[Output] = []
         fresh: dict[str, list[Envelope[Timed]]] = {}
         newest: dict[Series, int] = {}
@@ -113,6 +115,7 @@ class KeyedStep(Generic[Timed]):
             # A time that can't be is no time of the stream: all others would have been silent until then.
             t = BEGINNING if astray(message.t, envelope.timestamp, lane.ahead) else message.t
             if heard.is_silent(message.key, t, lane.longest_silence):
+                # Its messages so far belong to the state that is dropped now, those from this one on to a new state.
                 if series in newest:
                     outputs += self._work(message.stream, fresh.pop(message.stream, []))
                     del newest[series]
@@ -194,6 +197,7 @@ class KeyedStep(Generic[Timed]):
             if data is not None:
                 waiting.setdefault(stream, {})[key] = data
             elif self._partitions[partition].owns((stream, key)):
+                # Deleted after it was saved: neither a state in use nor one that still waits may stay.
                 self._drop(partition, (stream, key))
             else:
                 waiting.get(stream, {}).pop(key, None)
@@ -210,6 +214,7 @@ class KeyedStep(Generic[Timed]):
     def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:
         changed = self._partitions[partition].changed
         given = list(islice(changed, limit))
+        # No longer changed before it is written: if the write fails, the session restarts from the checkpoint.
         for series in given:
             del changed[series]
         return {f"{stream}/{key}": self._saved(partition, (stream, key)) for stream, key in given}
@@ -220,6 +225,7 @@ class KeyedStep(Generic[Timed]):
     def _saved(self, partition: int, series: Series) -> bytes | None:
         stream, key = series
         heard = self._partitions[partition].heard[stream]
+        # None deletes the state of a series that was forgotten.
         return self._lanes[stream].save(key, heard.at(key)) if key in heard else None
 
     def resume_at(self, partition: int, consumed: int) -> int:  # noqa: ARG002

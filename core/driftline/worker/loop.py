@@ -228,6 +228,7 @@ class Worker(Generic[M]):
             self._observer.restarted()
             level = logging.ERROR if isinstance(error, PassedOver) else logging.WARNING
             log.log(level, "beginning anew from the last checkpoint: %s", error, extra={"group": self.name})
+            # Raised, so that the wait grows. Otherwise it returns, and `run` starts the next session at once.
             if isinstance(error, PassedOver) or not self._has_worked:
                 raise
 
@@ -260,11 +261,13 @@ class Worker(Generic[M]):
         if assignment.rewound:
             self._rewound(place)
         self._restoring.discard(partition)
+        # A partition without any state must reach the step, too.
         self._step.restore(partition, {})
         self._owned[partition] = _Owned(position, position)
 
     async def revoked(self, partition: int) -> None:
         async with self._lock:
+            # Read under the lock: no batch is half done, so position, states and held outputs belong together.
             owned = self._owned.get(partition)
             try:
                 await self._written()
@@ -284,9 +287,11 @@ class Worker(Generic[M]):
                     self._observer.passed_over()
                     raise
                 finally:
+                    # Inside of `join`, since the checkpoint under way still uses the feed.
                     await self._abandon()
         finally:
             self._feed = None
+            # Half-restored ones, too: the next session restores them from the beginning.
             for partition in [*self._owned, *self._restoring]:
                 self._drop(partition)
 
@@ -294,6 +299,7 @@ class Worker(Generic[M]):
         due = self._monotonic() + self._settings.interval
         while not self._stopping.is_set():
             self._came_round = self._monotonic()
+            # Not under the lock, since partitions are taken away while this waits.
             batch = await feed.poll(self._settings.batch_limit, max(0.0, min(POLL_S, due - self._monotonic())))
             async with self._lock:
                 if batch:
@@ -301,6 +307,7 @@ class Worker(Generic[M]):
                 if self._monotonic() >= due or self._has_enough():
                     # Written while the next messages are worked off: only the one before must be safe.
                     await self._written()
+                    # The states are copied under the lock; only the transaction overlaps with the next batch.
                     self._writing = asyncio.create_task(self._write(await self._checkpoints(self._owned)))
                     due = self._monotonic() + self._settings.interval
         async with self._lock:
@@ -364,12 +371,14 @@ class Worker(Generic[M]):
         try:
             outputs = self._step.step(envelopes)
         except Exception:
+            # Reversed, so that the first offset of each partition is the one that stays.
             places = {raw.partition: raw.offset for raw in reversed(fresh)}
             log.exception("the step failed", extra={"topic": self._topic.name, "first offset by partition": places})
             raise
         if outputs:
             await self._emit(feed, outputs)
         for raw in fresh:
+            # Only now: a crash before this line repeats the batch, and what it sent has the same names.
             self._owned[raw.partition].position = raw.offset + 1
         self._observer.read(len(fresh))
         self._observer.sent(outputs, envelopes, self._clock())
@@ -391,6 +400,7 @@ class Worker(Generic[M]):
                 message = self._topic.decode(raw.payload)
                 reason = self._refuse(message)
                 if reason is not None:
+                    # Then it is judged again: its stream may be known by now.
                     await self._wait_for(message)
                     reason = self._refuse(message)
             except PoisonMessage as error:
@@ -425,6 +435,8 @@ class Worker(Generic[M]):
             if owned.position != owned.committed:
                 position = self._step.resume_at(partition, owned.position)
                 found.append(Checkpoint(partition, position, await self._snapshot(partition), owned.held))
+                # Counted before it is written: if that fails, the session restarts from the former checkpoint.
+                # A new list, since the checkpoint keeps the old one.
                 owned.committed, owned.held = owned.position, []
         return found
 

@@ -150,13 +150,17 @@ def score(ledger: Ledger, rules: Rules, slots: Ints, number: Ints, truth: Floats
     is missing. Changes `ledger` in place.
     """
     rows = slots[:, None]
+    # Horizon i forecast this record steps[i] records ago, so each horizon has its own place in the ring [n, horizons].
+    # In a young series these places are still NaN, and an error of NaN teaches nothing.
     then = (number[:, None] - rules.steps) % ledger.members.shape[1]
     each = np.arange(len(rules.steps))
     forecast = np.concatenate([ledger.members[rows, then, each], ledger.blends[rows, then, each]], axis=2)
     error = forecast - truth[:, None, None]
     scale = ledger.scale[slots]
+    # From before this record (`_learn_scale` comes later): a wild error must not widen its own limit.
     limit = CUT * np.sqrt(np.where(np.isnan(scale), np.inf, scale))[:, :, None]
     cut = np.clip(error, -limit, limit)
+    # Weights, scale and guard see limited errors; `_tally` counts them in full, since scores must be honest.
     _learn_window(ledger, rules, slots, _mild(error, limit))
     _learn_online(ledger, slots, error, limit)
     _learn_scale(ledger, slots, error[:, :, M + ONLINE])
@@ -170,6 +174,7 @@ def _mild(error: Floats, limit: Floats) -> Floats:
     cutting each by itself would make the worst look like the others."""
     blend = np.abs(error[:, :, M + ONLINE, None])
     factor = np.where(blend > limit, limit / np.maximum(blend, TINY), 1.0)
+    # `limit` is CUT usual errors, so this is WILD of them.
     furthest = WILD / CUT * limit
     milder: Floats = np.clip(error[:, :, :M] * factor, -furthest, furthest)
     return milder
@@ -180,6 +185,7 @@ def _learn_window(ledger: Ledger, rules: Rules, slots: Ints, error: Floats) -> N
     for table, memory in ((ledger.window, rules.memory), (ledger.long, LONG_MEMORY)):
         grams = Grams(table[slots, 0], table[slots, 1]).learned(error, memory)
         table[slots, 0], table[slots, 1] = grams.products, grams.counts
+    # By each series' own count, so that it does not depend on where batches are cut.
     count = ledger.count[slots]
     due = slots[(count % REFIT_EVERY == 0) & (count > 0)]
     if len(due):
@@ -197,6 +203,7 @@ def _fit(window: Floats, long: Floats) -> Floats:
 
 def _learn_online(ledger: Ledger, slots: Ints, error: Floats, limit: Floats) -> None:
     published = error[:, :, M + ONLINE, None]
+    # The truth cancels out: how far the blend was from each member.
     distance = np.clip(published - error[:, :, :M], -limit, limit)
     gradient = np.clip(published, -limit, limit)
     regret, second, bound = strategies.online_learn(
@@ -209,6 +216,7 @@ def _learn_scale(ledger: Ledger, slots: Ints, published: Floats) -> None:
     """published: [n, horizons], the online strategy's error."""
     scale = ledger.scale[slots]
     known = np.isfinite(published)
+    # Once settled, one glitch raises the scale by a fifth at most; errors that stay large are soon usual.
     square = np.where(scale > 0, np.minimum(published**2, (2 * CUT) ** 2 * scale), published**2)
     memory = np.maximum(SCALE_MEMORY, 1.0 / (ledger.count[slots][:, None] + 1.0))
     moved = np.where(np.isnan(scale), square, scale + memory * (square - scale))
@@ -220,6 +228,7 @@ def _guard(ledger: Ledger, rules: Rules, slots: Ints, error: Floats) -> None:
 
     error: [n, horizons, rows], cut. Both are judged by what they would have published, whether it was or not.
     """
+    # In ROWS the strategies follow the M members, of which persistence is the first.
     square = error[:, :, [M + rules.active, 0]] ** 2
     known = np.isfinite(square[..., 0]) & np.isfinite(square[..., 1])
     before = ledger.rivals[slots]
@@ -227,12 +236,14 @@ def _guard(ledger: Ledger, rules: Rules, slots: Ints, error: Floats) -> None:
     rivals = np.where(known[..., None], before + memory * (square - before), before)
     ledger.rivals[slots] = rivals
     guarded = ledger.guarded[slots]
+    # Hysteresis: on at the margin, off at equality, so that it does not switch with every record.
     margin = np.where(guarded, 1.0, GUARD_MARGIN)
     enough = ledger.count[slots][:, None] >= GUARD_AFTER * rules.steps
     ledger.guarded[slots] = np.where(known, enough & (rivals[..., 0] > margin * rivals[..., 1]), guarded)
 
 
 def _tally(ledger: Ledger, slots: Ints, error: Floats) -> None:
+    # Each row is compared with persistence on the records that both forecast, hence `naive` for every row.
     naive = error[:, :, :1]
     known = np.isfinite(error) & np.isfinite(naive)
     square = np.where(known, error**2, 0.0)
@@ -254,6 +265,7 @@ def weigh(ledger: Ledger, rules: Rules, slots: Ints, forecasts: Floats) -> tuple
     present = np.isfinite(forecasts)
     weights = current_weights(ledger, rules, slots, present)
     blends = strategies.blend(weights, forecasts[:, :, None, :], present[:, :, None, :])
+    # Before the count moves: record k lies at k % ring, where `score` looks for it.
     now = ledger.count[slots] % ledger.members.shape[1]
     ledger.members[slots, now] = forecasts
     ledger.blends[slots, now] = blends
@@ -272,6 +284,7 @@ def current_weights(ledger: Ledger, rules: Rules, slots: Ints, present: Mask) ->
         "online": strategies.online_weights(ledger.regret[slots], rate, present, prior=PRIOR, trust=trust),
     }
     weights = [by_strategy[name] for name in STRATEGIES]
+    # Without a forecast of persistence there is nothing to fall back on.
     falls_back = ledger.guarded[slots, :, None] & present[:, :, :1]
     weights.append(np.where(falls_back, ALONE, weights[rules.active]))
     return np.stack(weights, axis=2)

@@ -122,7 +122,7 @@ def routes(lanes: Mapping[str, BlendLane]) -> APIRouter:
 
     @router.get(
         "/v1/weights",
-        summary="Who has which weight, and why",
+        summary="Weights of the members, and the reasons",
         description="In order of stream and key, a page at a time: `Link` names the next page, as in RFC 8288.",
         response_model=list[SeriesWeights],
         responses={200: {"headers": {"Link": NEXT}}, 404: {}},

@@ -26,10 +26,10 @@ class CombinerSettings(Settings):
     page_services: Annotated[dict[str, str], NoDecode, BeforeValidator(_parsed)] = Field(default_factory=dict)
     """By name the URLs of the services whose health and models the dashboard shows, as JSON."""
     page_watchers: int = Field(100, ge=1)
-    """Readers at once of what comes live, such as open dashboards."""
+    """Readers at once of the live events, such as open dashboards."""
     metrics_by_key: bool = False
-    """Whether errors and weights of single series are told to Prometheus, too: of the first hundred keys, in order, of
-    each stream."""
+    """Whether errors and weights of single series are exported to Prometheus, too: of the first hundred keys, in order,
+    of each stream."""
     trainer: str | None = None
     """The trainer's URL, which is asked for a new speed model on drift and on negative skill; with `token`, if there is
     one."""

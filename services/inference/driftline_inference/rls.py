@@ -91,7 +91,9 @@ def recall(waiting: Waiting, steps: Ints, slots: Ints, number: Ints, truth: Floa
     target's units; NaN teaches nothing.
     """
     rows = slots[:, None]
+    # Each horizon looks as far back as it forecast ahead: [n, horizons] places in the ring.
     then = (number[:, None] - steps) % waiting.last.shape[1]
+    # A target that has never moved has a usual step of 0: nothing can be learned in units of it.
     with np.errstate(divide="ignore", invalid="ignore"):
         target = (truth[:, None] - waiting.last[rows, then]) / waiting.scale[rows, then]
     terms = waiting.terms[rows, then, np.arange(len(steps))].astype(np.float64)
@@ -100,6 +102,7 @@ def recall(waiting: Waiting, steps: Ints, slots: Ints, number: Ints, truth: Floa
 
 def remember(waiting: Waiting, slots: Ints, terms: Floats, last: Floats, scale: Floats) -> None:
     """Keeps what is forecast from now. terms: [n, horizons, terms]; last, scale: [n]."""
+    # Record k lies at k % ring, where `recall` looks for it.
     now = waiting.count[slots] % waiting.last.shape[1]
     waiting.terms[slots, now] = terms
     waiting.last[slots, now] = last
@@ -148,6 +151,7 @@ def learn(filters: Filters, slots: Ints, lesson: Lesson) -> None:
     innovation = np.where(known, lesson.target, 0.0) - (weights * x).sum(axis=2)
     limit = CUT * np.sqrt(noise)
     cut = np.minimum(np.maximum(innovation, -limit), limit)
+    # The update with forgetting f: k = P x / (f + x' P x), w += k e, P = (P - k x' P) / f.
     places = Places.of(x.shape[2])
     spread = np.matmul(np.take(variance, places.whole, axis=2), x[..., None])[..., 0]
     certainty = FORGETTING + (x * spread).sum(axis=2)
@@ -157,6 +161,7 @@ def learn(filters: Filters, slots: Ints, lesson: Lesson) -> None:
     explained = np.take(spread, places.rows, axis=2) * np.take(spread, places.columns, axis=2)
     explained /= certainty[..., None]
     shrunk = (variance - explained) / FORGETTING
+    # All of P is scaled by one factor, so that it keeps its shape and stays positive definite.
     trace = np.take(shrunk, places.diagonal, axis=2).sum(axis=2)
     shrunk *= np.minimum(1.0, TRACE_CAP * x.shape[2] / trace)[..., None]
     filters.weights[slots] = np.where(known[..., None], learned, weights)

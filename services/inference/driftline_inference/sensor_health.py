@@ -19,7 +19,7 @@ MEMORIES = np.array([0.15, 0.002])
 """Memories of the two averages whose distance is a shift: about the last 7 records, and the last 500."""
 USUAL_MEMORY = 0.001
 FAR = 5.0
-"""A shift of so many usual ones is a whole one."""
+"""A shift of so many usual ones is a complete example."""
 RARE = 1e-4
 """How seldom a shift may exceed the column's extreme."""
 RARE_RATE = 0.01
@@ -79,6 +79,7 @@ class Columns:
         return cls(
             count=np.zeros(slots, dtype=np.int64),
             t=np.zeros(slots, dtype=np.int64),
+            # LONGER times this is SHORTEST: a new series reports no shorter gap, nor (below) a shorter run.
             gap=np.full(slots, SHORTEST * period // LONGER, dtype=np.int64),
             value=np.full((slots, columns), np.nan),
             averages=np.full((slots, columns, 2), np.nan),
@@ -119,6 +120,7 @@ class Condition:
 def examine(columns: Columns, slots: Ints, t: Ints, values: Floats) -> Condition:
     """Takes in one record of each of n different series. t: [n] milliseconds since the epoch. values: [n, columns], NaN
     where missing. Changes `columns` in place."""
+    # All four compare with the former time, value and count, so these are written last.
     shift, moved = _shift(columns, slots, values)
     jumped = _jump(columns, slots, values)
     gap = _gap(columns, slots, t)
@@ -141,12 +143,15 @@ def _shift(columns: Columns, slots: Ints, values: Floats) -> tuple[Floats, Float
     columns.averages[slots] = averages
     moved = averages[..., 0] - averages[..., 1]
     distance = np.minimum(np.abs(moved), HUGE)
+    # From before this record: a shift is not judged by itself.
     usual, extreme = columns.usual[slots], columns.extreme[slots]
     whole = np.maximum(np.maximum(FAR * np.sqrt(usual), BEYOND * extreme), TINY)
     shift = np.minimum(distance / whole, 1.0)
     memory = np.maximum(USUAL_MEMORY, 1.0 / (columns.count[slots][:, None] + 1.0))
     square = np.where(young, distance**2, np.minimum(distance**2, LEARNED**2 * usual))
     columns.usual[slots] = np.where(known, usual + memory * (square - usual), usual)
+    # A quantile by small steps: up by RARE_RATE at each excess, otherwise down by RARE times that. Both balance
+    # where one record in 1 / RARE exceeds it.
     followed = extreme * np.exp(RARE_RATE * ((distance > extreme) - RARE))
     columns.extreme[slots] = np.where(known, np.where(young, np.maximum(extreme, distance), followed), extreme)
     return np.where(known & ~young & (shift >= QUIET), shift, 0.0), moved
@@ -158,6 +163,8 @@ def _jump(columns: Columns, slots: Ints, values: Floats) -> Floats:
     step = np.clip(values - columns.value[slots], -HUGE, HUGE)
     size, leap = np.abs(step), columns.leap[slots]
     jump, base, held = columns.jump[slots], columns.base[slots], columns.held[slots] + 1
+    # A candidate (jump != 0) is dropped when half of it is taken back, or reported when it has held for STAYS
+    # records; only then may the next one begin. A missing value decides nothing.
     gone = np.isfinite(values) & (np.sign(jump) * (values - base) < 0.5 * np.abs(jump))
     told = (jump != 0) & ~gone & (held >= STAYS)
     # The way back from a glitch is no jump either.
@@ -175,6 +182,7 @@ def _jump(columns: Columns, slots: Ints, values: Floats) -> Floats:
 def _gap(columns: Columns, slots: Ints, t: Ints) -> Ints:
     gap = np.where(columns.count[slots] > 0, t - columns.t[slots], 0)
     longest = columns.gap[slots]
+    # An outage of the same length is news only once.
     columns.gap[slots] = np.maximum(longest, gap)
     return np.where(gap >= LONGER * longest, gap, 0)
 
@@ -182,8 +190,10 @@ def _gap(columns: Columns, slots: Ints, t: Ints) -> Ints:
 def _run(columns: Columns, slots: Ints, values: Floats) -> Ints:
     """A run is told once, when it reaches the length; only when it is over, what is longest is known."""
     before = columns.value[slots]
+    # NaN equals nothing, so a run of missing values needs its own test.
     same = (values == before) | (np.isnan(values) & np.isnan(before))
     run, longest = columns.run[slots], columns.longest[slots]
+    # On a change the run that has just ended counts; `columns.run` still holds its length.
     columns.longest[slots] = np.where(same, longest, np.maximum(longest, run))
     columns.run[slots] = now = np.where(same, run + 1, 1)
     return np.where(now == LONGER * longest, now, 0)

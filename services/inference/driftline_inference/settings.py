@@ -26,9 +26,9 @@ class InferenceSettings(Settings):
     model_limit: int = Field(MODEL_LIMIT, ge=1)
     """Bytes of a model at most."""
     edge: str = Field(default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
-    """What people call this edge; what identifies it is an id that is made at its first start."""
+    """A name of this edge for people; its id, made at the first start, identifies it."""
     cache: Path | None = Path("cache")
-    """Folder of the last good versions, served after a restart while the store is away; empty for none."""
+    """Folder of the last good versions, served after a restart while the store is unavailable; empty for none."""
 
     @field_validator("cache", mode="before")
     @classmethod

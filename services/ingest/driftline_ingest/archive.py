@@ -187,6 +187,7 @@ class ArchiveStep(Generic[Timed]):
         windows: list[Window] = []
         for envelope in batch:
             partition = self._partitions.setdefault(envelope.partition, _Partition())
+            # This order is part of the windows' content: old windows are closed before the message can enter one.
             windows += self._overdue(partition, envelope.offset)
             windows += self._silent(partition, envelope)
             self._meet(partition, envelope)
@@ -199,15 +200,18 @@ class ArchiveStep(Generic[Timed]):
         progress = partition.progress.get(series)
         last_t = partition.last_t(series)
         if last_t is not None and message.t < last_t and self._is_lost(last_t, envelope):
+            # Changes the progress and the open window, so the newest time is looked up again.
             self._leave_behind(partition, series, envelope)
             last_t = partition.last_t(series)
         pending = partition.pending.get(series)
         if last_t is not None and message.t <= last_t:
             if not self._completes(partition, series, message):
+                # A message from before is read again after a restart, and was counted then.
                 if progress is None or envelope.offset >= progress.next:
                     self._dropped(message.stream, "repeated" if message.t == last_t else "out_of_order")
                 return []
             if pending is not None and message.t in pending.lacking:
+                # The record's own row still waits in the open window; otherwise the truth goes into the next one.
                 pending.rows[pending.lacking.pop(message.t)] = self._packing.pack(message)
                 return []
         return self._append(partition, series, envelope)
@@ -217,6 +221,7 @@ class ArchiveStep(Generic[Timed]):
         message = envelope.value
         series = (message.stream, message.key)
         if series not in partition.progress:
+            # As if everything before its first message were archived.
             partition.progress[series] = Progress(envelope.offset, message.t - 1)
             partition.changed.add(series)
             self._census.add(series, envelope.partition)
@@ -240,6 +245,7 @@ class ArchiveStep(Generic[Timed]):
             if key is None:
                 break
             if (stream, key) in partition.pending:
+                # Written now, forgotten in the next turn: the key stays the first silent one until then.
                 windows.append(self._close(partition, (stream, key)))
             elif self._is_read_again(partition, (stream, key)):
                 break
@@ -285,9 +291,11 @@ class ArchiveStep(Generic[Timed]):
         if pending is None:
             pending = partition.pending[series] = _Pending(envelope.offset, envelope.offset, message.t)
         if progress is not None and message.t <= progress.t:
+            # A truth for a window that is written: one more row, but no new time.
             pending.brought.add(message.t)
             pending.t = max(pending.t, progress.t)
         else:
+            # A record that no window has: from here on the window has times of its own.
             pending.first_t = message.t if pending.first_t is None else pending.first_t
             if self._packing.lacks(message):
                 pending.lacking[message.t] = len(pending.rows)
@@ -307,7 +315,9 @@ class ArchiveStep(Generic[Timed]):
 
     def _close(self, partition: _Partition, series: Series) -> Window:
         pending, before = partition.pending.pop(series), partition.progress.get(series)
+        # The oldest beyond the patience are given up.
         awaited = pending.awaited(before)[-self._packing.patience(series[0]) :]
+        # Without a new time, the n-th such window is named t to t + n, which no other window is.
         truths = 1 + (before.truths if before else 0) if pending.first_t is None else 0
         heard = partition.heard[series[0]].at(series[1])
         partition.progress[series] = Progress(pending.last + 1, pending.t, awaited, truths, heard)
@@ -327,6 +337,7 @@ class ArchiveStep(Generic[Timed]):
             else:
                 progress = owned.progress[stream, key] = msgspec.msgpack.decode(data, type=Progress)
                 owned.heard[stream].restore(key, progress.heard)
+                # Reading starts at the oldest open window, so other series are read again up to their own progress.
                 owned.behind = max(owned.behind, progress.next)
                 self._census.add((stream, key), partition)
 
@@ -347,6 +358,7 @@ class ArchiveStep(Generic[Timed]):
     def resume_at(self, partition: int, consumed: int) -> int:
         """A restart reads again what is not in a window yet."""
         pending = self._partitions[partition].pending
+        # The first has the oldest offset; nothing before it is in an open window.
         return next(iter(pending.values())).offset if pending else consumed
 
     def release(self, partition: int) -> None:

@@ -35,7 +35,7 @@ class RefusedRow(BaseModel):
 
 
 class Receipt(BaseModel):
-    """What became of the rows."""
+    """The result for the rows of a request."""
 
     accepted: int
     repeated: int
@@ -95,14 +95,14 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "The token is missing or wrong."},
     413: {"model": Problem, "description": "The body is too large."},
     415: {"model": Problem, "description": "The content type is unknown."},
-    429: {"model": Problem, "description": "Its sender has sent more than it may: send it again after `Retry-After`."},
+    429: {"model": Problem, "description": "The sender is over its limit: send the request again after `Retry-After`."},
     422: {
         "model": Receipt | Problem,
         "description": "Every row was refused, or the stream is unknown (then a `detail`).",
     },
     503: {
         "model": Problem,
-        "description": "The broker is away, or this machine's clock is not set yet: nothing was taken, send it again.",
+        "description": "The broker is unavailable, or this machine's clock is not set: no row was accepted.",
     },
 }
 

@@ -16,26 +16,26 @@ class IngestSettings(Settings):
     body_limit: int = Field(8 * 1024 * 1024, ge=1)
     """Bytes of one request at most."""
     rate: float | None = Field(None, gt=0)
-    """Rows a second that a sender may send by HTTP: who has the token, or an address where none is asked for; without
-    it as many as it likes."""
+    """Rows a second that a sender may send by HTTP; all holders of the token are one sender, without a token each
+    address is one. Without this setting there is no limit."""
     rate_burst: int = Field(10_000, ge=1)
-    """Rows that a sender may send at once beside its rate."""
+    """Rows that a sender may send at once above its rate."""
     mqtt_host: str | None = None
     """The MQTT broker whose topics definitions name; without it there is no MQTT door."""
     mqtt_port: int = Field(1883, ge=1, le=65535)
     """The broker's port; with TLS most often 8883."""
     mqtt_username: str | None = None
-    """Name at the broker, where it asks for one."""
+    """User name at the broker, if it needs one."""
     mqtt_password: SecretStr | None = None
-    """Password at the broker, where it asks for one."""
+    """Password at the broker, if it needs one."""
     mqtt_tls: bool = False
-    """Whether the broker is spoken to by TLS."""
+    """Whether to connect to the broker by TLS."""
     mqtt_ca_file: str | None = None
-    """Certificates in PEM of who vouches for the broker; the system's own where it is not said."""
+    """Certificates in PEM of the broker's authority; the system's own by default."""
     mqtt_group: str = Field("driftline", pattern=r"^[A-Za-z0-9._-]+$")
     """Replicas of one group divide the messages."""
     mqtt_name: str = Field(default_factory=socket.gethostname)
-    """This replica's name at the broker, which keeps for it what comes while it is away."""
+    """This replica's name at the broker, which keeps its messages while the replica does not run."""
     refusals_listed: int = Field(100, ge=0)
     """Refused rows that an answer lists at most; it counts them all."""
 

@@ -74,6 +74,7 @@ class Claims:
     async def stay_alive(self) -> None:
         """Says that this trainer lives, when that was long ago. Raises StoreUnavailable."""
         now = self._ticks()
+        # Three times a lease, so that one late or lost write costs nothing.
         if now - self._said > self._lease / 3:
             presence = Presence(self._clock() + self._lease, self._lease)
             await self._store.put(_presence_key(self._holder), msgspec.json.encode(presence))
@@ -89,12 +90,15 @@ class Claims:
         except (NotFound, TooLarge, msgspec.DecodeError, UnicodeDecodeError):
             return False
         heard = self._listen(holder, body)
+        # Silent for a whole lease while this trainer listened: dead, whatever the other's clock promised.
         if self._ticks() - heard.since > (presence.lease or self._lease):
             return False
+        # Heard more than once, it lives. At the first look it may have died long ago: only its clock can tell.
         return heard.again or presence.until > self._clock()
 
     def _listen(self, holder: str, body: bytes) -> _Heard:
         before = self._heard.get(holder)
+        # Each sign of life has another `until`, so an equal body is no news.
         if before is None or before.body != body:
             self._heard[holder] = _Heard(body, self._ticks(), again=before is not None)
         return self._heard[holder]
@@ -102,6 +106,7 @@ class Claims:
     async def take(self, stream: str, member: str, windows: dict[str, str], *, again: bool) -> None:
         """Claims a model. again: also windows that were learned from already. Raises Conflict, StoreUnavailable."""
         key, claim = _claim_key(stream, member), msgspec.json.encode(Claim(self._holder, windows, done=False))
+        # Before the claim: whoever reads a claim must find that its holder lives.
         await self.stay_alive()
         try:
             await self._store.put(key, claim, if_absent=True)
@@ -124,6 +129,7 @@ class Claims:
             return found.etag
         if other.done and other.windows == windows and not again:
             raise Conflict(f"{other.holder} has learned from these windows already")
+        # Its own unfinished claim is from before a restart, and is taken again.
         if not other.done and other.holder != self._holder and await self.alive(other.holder):
             raise Conflict(f"{other.holder} is at work on this model")
         return found.etag

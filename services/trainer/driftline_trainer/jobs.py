@@ -29,7 +29,7 @@ REASON_SHOWN = 2000
 
 
 class JobState(msgspec.Struct, frozen=True):
-    """A training job, as it stands. Times in seconds since the epoch."""
+    """A training job and its state. Times in seconds since the epoch."""
 
     id: str
     stream: str

@@ -13,7 +13,7 @@ from driftline_trainer.trainer import Trainer
 
 
 class JobRequest(BaseModel):
-    """What to train."""
+    """A training to run."""
 
     model_config = {"extra": "forbid"}
 
@@ -33,7 +33,7 @@ class JobRequest(BaseModel):
 
 
 class Job(BaseModel):
-    """A training job, as it stands. Times in seconds since the epoch."""
+    """A training job and its state. Times in seconds since the epoch."""
 
     id: str
     stream: str
@@ -47,7 +47,7 @@ class Job(BaseModel):
     ended: float | None
     reason: str | None
     version: str | None
-    beaten: str | None = Field(description="what it was compared to at the gate, and by how much it was better")
+    beaten: str | None = Field(description="its rival at the gate, and by how much it was better")
     metrics: dict[str, float]
 
 

@@ -21,21 +21,21 @@ class TrainerSettings(Settings):
     data_dir: Path = Path("data")
     """Folder of history files that a job may name."""
     signing_key: SecretStr | None = None
-    """Ed25519 private key in PEM that signs what is published."""
+    """Ed25519 private key in PEM that signs published models."""
     signing_key_file: Path | None = None
     """The same, in a file."""
     versions_kept: int = Field(10, ge=2)
-    """Versions of each model that stay in the store, beside those that are in use or pinned somewhere."""
+    """Versions of each model that stay in the store, in addition to those that are in use or pinned somewhere."""
     jobs_remembered: int = Field(1000, ge=1)
-    """Jobs that are over which `GET /v1/jobs` still tells of."""
+    """Ended jobs that `GET /v1/jobs` still lists."""
     retrain_interval: float = Field(60.0, ge=0)
     """Seconds that pass at least between two retrainings of a stream that nobody asked for."""
     retrains_per_day: int = Field(500, ge=1)
     """Retrainings of a stream that nobody asked for, in any 24 hours; counted among the jobs that are remembered."""
     trainer_name: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,100}$")
-    """What this trainer is called among others on the same store; host name and port where it is not said."""
+    """Name of this trainer among others on the same store; host name and port by default."""
     trainer_lease: float = Field(60.0, gt=0)
-    """Seconds without a sign of life after which another trainer takes over what this one had to do."""
+    """Seconds without a sign of life after which another trainer takes over this one's jobs."""
 
     window_bytes: int = Field(16 * MEBIBYTE, ge=1)
     """Bytes of an archived window at most; a larger one is set aside."""
@@ -46,7 +46,7 @@ class TrainerSettings(Settings):
     file_row_groups: int = Field(Bounds.row_groups, ge=1)
     """Row groups of a Parquet file at most."""
     file_columns: int = Field(Bounds.columns, ge=1)
-    """Columns of a window or history file at most, those included that the stream has no use for."""
+    """Columns of a window or history file at most, unused ones included."""
     file_unpacked: int = Field(Bounds.unpacked, ge=1)
     """Bytes at most that the rows of a file take in memory."""
     file_keys: int = Field(Bounds.keys, ge=1)
@@ -56,7 +56,7 @@ class TrainerSettings(Settings):
     file_line: int = Field(Bounds.line, ge=1)
     """Bytes of a line of CSV at most."""
     unpacking_memory: int = Field(512 * MEBIBYTE, ge=64 * MEBIBYTE)
-    """Bytes at most that unpacking a file takes, whatever it says of itself."""
+    """Bytes of memory that unpacking a file may take."""
     unpacking_seconds: int = Field(60, ge=1)
     """Seconds of a processor at most that unpacking a file takes."""
     training_rows: int = Field(2_000_000, ge=1000)

@@ -93,6 +93,7 @@ class Trainer:
             await self._book.note(job)
         else:
             await self._claims.stay_alive()
+            # Signed as alive first: a job whose trainer is silent is taken over by another one.
             await self._book.accept(job)
         self._wake.set()
         return job
@@ -128,6 +129,8 @@ class Trainer:
         async with self._reconciling:
             await self._book.catch_up()
             await self._book.look(self._claims.alive)
+            # A copy, since streams may be added during the awaits. All counts come first: the second loop waits for
+            # whole trainings, and jobs of other streams may run meanwhile.
             streams = list(self._streams.values())
             for stream in streams:
                 self._fresh[stream.name] = await self._training.fresh(stream)
@@ -140,6 +143,7 @@ class Trainer:
     async def _next(self) -> JobState | None:
         """The oldest job that may run now, as soon as there is one; None to stop."""
         while not self._stopping:
+            # Before the look at the book, so that a change after it is not slept through.
             self._wake.clear()
             times = {job.id: self._runs_at(job) for job in self._book.mine()}
             ready = [job for job in self._book.mine() if times[job.id] <= self._clock()]
@@ -189,8 +193,10 @@ class Trainer:
         self._metrics.training_jobs.labels(job.stream, job.member, job.state).inc()
         self._metrics.training_seconds.labels(job.stream, job.member).observe(time.monotonic() - began)
         if job.member == "speed":
+            # Nothing new until the next look at the archive: a refused job is not repeated on the same windows.
             self._fresh[job.stream] = 0
         await self._book.note(msgspec.structs.replace(job, ended=self._clock()))
+        # After the note, since the waiters read the book.
         if (waiting := self._ended.pop(job.id, None)) is not None:
             waiting.set()
         extra = {"job": job.id, "stream": job.stream, "member": job.member, "state": job.state, "reason": job.reason}

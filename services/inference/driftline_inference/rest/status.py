@@ -32,7 +32,7 @@ class SwapStatus(BaseModel):
 
 
 class ShadowStatus(BaseModel):
-    """The version before forecasts beside the one that serves, until `records` are compared."""
+    """The previous version forecasts in parallel with the serving one, until `records` are compared."""
 
     version: str
     compared: int
@@ -84,7 +84,7 @@ class EdgeStatus(BaseModel):
     """Which edge this is."""
 
     id: str | None = Field(description="made at the first start; none as long as the broker has not answered")
-    name: str = Field(description="what people call it", examples=["pi-7"])
+    name: str = Field(description="a name for people", examples=["pi-7"])
 
 
 class ModelList(BaseModel):
@@ -95,7 +95,7 @@ class ModelList(BaseModel):
 
 
 class RollbackRequest(BaseModel):
-    """Which version is left, and why."""
+    """Which version to roll back, and why."""
 
     version: str = Field(max_length=100, examples=["v000042-0123456789ab"])
     reason: str = Field("rolled back by hand", max_length=1000)
@@ -135,15 +135,15 @@ def routes(
         found += [describe(stream, member) for stream in streams for member in MODELS]
         return ModelList(edge=EdgeStatus(id=steering.edge.known(), name=steering.edge_name), models=found)
 
-    @router.get("/v1/models/{stream}.{member}", summary="How one model stands", responses={404: {}})
+    @router.get("/v1/models/{stream}.{member}", summary="Status of one model", responses={404: {}})
     async def show_model(stream: Stream, member: Member) -> ModelStatus:
         return describe(stream, member)
 
     @router.post(
         "/v1/models/{stream}.{member}/rollback",
-        summary="Go back to the version before",
-        description="The version that is left is marked in the store: no edge serves it again. Sent twice, it is done"
-        " once.",
+        summary="Go back to the previous version",
+        description="The rolled-back version is marked in the store: no edge serves it again. A repeated request has"
+        " no further effect.",
         dependencies=[Depends(bearer(token))],
         responses={401: {}, 404: {}, 409: {"description": "There is no version to go back to."}, 422: {}, 503: {}},
     )
@@ -154,8 +154,8 @@ def routes(
     @router.post(
         "/v1/models/{stream}.{member}/pin",
         summary="Stay on a version, or follow the store again",
-        description="A pinned version stays on this edge wherever the store's pointer goes, and is not pruned. It must"
-        " pass the same checks as any other. Sent twice, it is done once.",
+        description="A pinned version stays on this edge, whatever the store's pointer says, and is not pruned. It must"
+        " pass the same checks as any other. A repeated request has no further effect.",
         dependencies=[Depends(bearer(token))],
         responses={401: {}, 404: {}, 422: {"description": "The version may not serve."}, 503: {}},
     )

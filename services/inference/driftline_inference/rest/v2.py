@@ -31,7 +31,7 @@ DOCUMENTED = {
 
 
 class ProtocolError(BaseModel):
-    """What is wrong, as the protocol has it."""
+    """An error in the form of the protocol."""
 
     error: str
 
