@@ -40,7 +40,7 @@ async def times(listening: PageFeed, key: str, last: int) -> list[int]:
     found: list[int] = []
     async with asyncio.timeout(PATIENCE_S), aclosing(listening.watch("s", key, -1)) as events:
         async for event in events:
-            found.append(int(event.split(b"\n")[0].removeprefix(b"id: ")))
+            found.append(int(event.id))
             if found[-1] == last:
                 return found
     raise AssertionError("unreachable")

@@ -4,7 +4,11 @@ import secrets
 from collections.abc import Awaitable, Callable
 
 from fastapi import HTTPException, Request
+from fastapi.security import HTTPBearer
 from pydantic import SecretStr
+
+READ = HTTPBearer(auto_error=False)
+"""What the header says; what it must say is compared here."""
 
 
 def bearer(token: SecretStr | None) -> Callable[[Request], Awaitable[None]]:
@@ -14,10 +18,10 @@ def bearer(token: SecretStr | None) -> Callable[[Request], Awaitable[None]]:
     async def check(request: Request) -> None:
         if token is None:
             return
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        given = await READ(request)
         # Compared in constant time, as bytes: a header may hold what is not ASCII.
-        same = secrets.compare_digest(given.encode(), token.get_secret_value().encode())
-        if scheme.lower() != "bearer" or not same:
+        shown = given.credentials.encode() if given is not None else b""
+        if not secrets.compare_digest(shown, token.get_secret_value().encode()):
             raise HTTPException(401, "expected the header `Authorization: Bearer TOKEN` with this service's token")
 
     return check

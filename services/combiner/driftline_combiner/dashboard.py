@@ -1,16 +1,15 @@
 """The dashboard and what it reads: `/`, `/v1/live`, `/v1/series` and `/v1/overview`. Nothing here changes anything."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Header, Query
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi import APIRouter, Depends, Header, Query
+from fastapi.responses import FileResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, Field
 from starlette.staticfiles import StaticFiles
-from starlette.types import Receive, Scope, Send
 
 from driftline.errors import NotFound, Unavailable
 from driftline.streams.definition import StreamDefinition
@@ -68,35 +67,21 @@ def assets() -> StaticFiles:
 
 
 class Watchers:
-    """Answers that never end, which would leave no connection for others if there were any number of them."""
+    """Counts the answers that never end: any number of them would leave no connection for others."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._now = 0
 
-    def answer(self, events: AsyncIterator[bytes]) -> StreamingResponse:
-        """Raises Unavailable when there are as many as may be."""
+    async def admit(self) -> AsyncIterator[None]:
+        """A dependency, over when its answer is. Raises Unavailable when there are as many as may be."""
         if self._now >= self._limit:
             raise Unavailable(f"found {self._now} readers of /v1/live, expected at most as many; try again later")
-        return _Watched(self, events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-
-    @contextmanager
-    def counted(self) -> Iterator[None]:
         self._now += 1
         try:
             yield
         finally:
             self._now -= 1
-
-
-class _Watched(StreamingResponse):
-    def __init__(self, watchers: Watchers, *given: Any, **more: Any) -> None:
-        super().__init__(*given, **more)
-        self._watchers = watchers
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._watchers.counted():
-            await super().__call__(scope, receive, send)
 
 
 def routes(
@@ -134,23 +119,28 @@ def routes(
     ) -> list[AlertAnswer]:
         return [AlertAnswer(**msgspec.structs.asdict(alert)) for alert in feed.alerts()[:limit]]
 
+    async def from_where(
+        stream: Annotated[str, Query(examples=["outdoor-temperature"])],
+        key: Annotated[str, Query(examples=["R80711"])],
+        after: Annotated[int, Query(description="milliseconds since the epoch")] = -1,
+        last_event_id: Annotated[str | None, Header()] = None,
+    ) -> tuple[str, str, int]:
+        if stream not in streams:
+            raise NotFound(f"found no stream {stream!r}, expected one of {sorted(streams)}")
+        return stream, key, int(last_event_id) if last_event_id and last_event_id.isdecimal() else after
+
     @router.get(
         "/v1/live",
         summary="Blends and alerts of a series as they come",
         description="Server-sent events: `blend` and `alert`, each as on its topic. First what is remembered, then "
         "news; a reader that comes again with `Last-Event-ID` gets what it missed.",
-        response_class=StreamingResponse,
-        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}, 404: {}, 503: {}},
+        response_class=EventSourceResponse,
+        responses={404: {}, 503: {}},
     )
     async def live(
-        stream: Annotated[str, Query(examples=["outdoor-temperature"])],
-        key: Annotated[str, Query(examples=["R80711"])],
-        after: Annotated[int, Query(description="milliseconds since the epoch")] = -1,
-        last_event_id: Annotated[str | None, Header()] = None,
-    ) -> StreamingResponse:
-        if stream not in streams:
-            raise NotFound(f"found no stream {stream!r}, expected one of {sorted(streams)}")
-        resumed = int(last_event_id) if last_event_id and last_event_id.isdecimal() else after
-        return watchers.answer(feed.watch(stream, key, resumed))
+        place: Annotated[tuple[str, str, int], Depends(from_where)], _: Annotated[None, Depends(watchers.admit)]
+    ) -> AsyncIterator[ServerSentEvent]:
+        async for event in feed.watch(*place):
+            yield event
 
     return router

@@ -6,11 +6,11 @@ It reads all partitions outside any group, so it knows the series of all replica
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from itertools import takewhile
 
 import msgspec
 import stamina
+from fastapi.sse import ServerSentEvent
 
 from driftline.bus.port import Bus
 from driftline.errors import BusUnavailable
@@ -21,26 +21,10 @@ SERIES = 100
 BLENDS_REMEMBERED = 20_000
 """Of all series together, when there are many: some 14 MB."""
 LATEST_ALERTS = 200
-QUIET_S = 15.0
-"""After so long without news a watcher hears that the connection is alive."""
 
 Name = tuple[str, str]
 Blends = deque[tuple[int, bytes]]
 """A series' newest blends by time, as JSON."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """One server-sent event. id: milliseconds since the epoch, to go on from after a lost connection; alerts have
-    none."""
-
-    kind: str
-    data: bytes
-    id: int | None = None
-
-    def encode(self) -> bytes:
-        head = f"id: {self.id}\n" if self.id is not None else ""
-        return f"{head}event: {self.kind}\ndata: ".encode() + self.data + b"\n\n"
 
 
 class PageFeed:
@@ -111,28 +95,25 @@ class PageFeed:
         """The newest LATEST_ALERTS since this process runs, the newest first."""
         return list(reversed(self._alerts))
 
-    async def watch(self, stream: str, key: str, after: int) -> AsyncIterator[bytes]:
-        """Server-sent events of a series, of what came after time `after`, without end.
+    async def watch(self, stream: str, key: str, after: int) -> AsyncIterator[ServerSentEvent]:
+        """Events of a series, of what came after time `after`, without end. Their ids are times, to go on from after a
+        lost connection; alerts have none.
 
         Asking for a series makes none: whoever asks for what never comes costs no memory.
         """
         told: deque[Alert] = deque(maxlen=LATEST_ALERTS)
         while True:
             news = self._news
-            for event in self._after((stream, key), after):
-                after = max(after, event.id or after)
-                yield event.encode()
+            for t, blend in self._after((stream, key), after):
+                after = t
+                yield ServerSentEvent(event="blend", raw_data=blend.decode(), id=str(t))
             for alert in [alert for alert in self._alerts if (alert.stream, alert.key) == (stream, key)]:
                 if alert not in told:
                     told.append(alert)
-                    yield Event("alert", self._encoder.encode(alert)).encode()
-            try:
-                async with asyncio.timeout(QUIET_S):
-                    await news.wait()
-            except TimeoutError:
-                yield b": still here\n\n"
+                    yield ServerSentEvent(event="alert", raw_data=self._encoder.encode(alert).decode())
+            await news.wait()
 
-    def _after(self, name: Name, after: int) -> list[Event]:
+    def _after(self, name: Name, after: int) -> list[tuple[int, bytes]]:
         """In order of time; found from the newest end, since most often there is little."""
         newer = takewhile(lambda blend: blend[0] > after, reversed(self._series.get(name, ())))
-        return [Event("blend", data, t) for t, data in newer][::-1]
+        return list(newer)[::-1]
