@@ -13,11 +13,12 @@ from driftline.metrics import Metrics
 from driftline.models.signing import Trust
 from driftline.store.folder import FolderStore
 from driftline.store.s3 import S3Settings, S3Store
+from driftline.versions.releases import current
 from driftline_cli import objects
 from driftline_inference.registry.cache import Cache
 from driftline_inference.registry.models import Models
 from driftline_inference.registry.versions import Fetcher
-from driftline_trainer.publish import current, publish
+from driftline_trainer.publish import publish
 from tests.conftest import ROOT
 from tests.faults.conftest import SIGNER
 from tests.s3_server import S3Server

@@ -15,11 +15,12 @@ from driftline.store.folder import FolderStore
 from driftline.store.port import Store
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows, read_file
+from driftline.versions.releases import current
 from driftline_inference.registry.cache import Cache
 from driftline_inference.registry.models import Models
 from driftline_inference.registry.versions import Fetcher
 from driftline_trainer.fit import Task, Trained
-from driftline_trainer.publish import current, publish
+from driftline_trainer.publish import publish
 from tests.conftest import ROOT
 from tests.shared import Shared
 from tests.trained import trained_once

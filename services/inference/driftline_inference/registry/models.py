@@ -18,9 +18,9 @@ from driftline.models import manifest as manifests
 from driftline.models.manifest import Pointer, Quarantine, Usage
 from driftline.store.hints import Keys
 from driftline.store.port import Store
-from driftline.store.version_files import POINTER_LIMIT
 from driftline.streams.catalog import PerStream, Streams
 from driftline.streams.definition import StreamDefinition
+from driftline.versions.files import POINTER_LIMIT
 from driftline_inference.registry.cache import Cache
 from driftline_inference.registry.outbox import Marks
 from driftline_inference.registry.standing import CAUSES, Cause, Name, Standing
