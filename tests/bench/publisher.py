@@ -14,8 +14,9 @@ import msgspec
 from driftline.models.signing import Signer, read
 from driftline.store.s3 import S3Settings, S3Store
 from driftline.streams.definition import StreamDefinition, load
+from driftline.versions.releases import current
 from driftline_trainer.fit import Trained
-from driftline_trainer.publish import current, publish
+from driftline_trainer.publish import publish
 
 EVERY_S = 0.4
 

@@ -22,11 +22,12 @@ from driftline.service.settings import read_settings
 from driftline.store.s3 import S3Settings, S3Store
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows, read_file
+from driftline.versions.releases import Current, current
 from driftline_cli import objects
 from driftline_inference.app import create_app
 from driftline_inference.settings import InferenceSettings
 from driftline_trainer.fit import Task, Trained
-from driftline_trainer.publish import Current, current, publish
+from driftline_trainer.publish import publish
 from tests.conftest import ROOT
 from tests.faults.link import Link, linked
 from tests.models import Models

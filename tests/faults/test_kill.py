@@ -12,9 +12,10 @@ import yaml
 from driftline.models.signing import Trust
 from driftline.store.folder import FolderStore
 from driftline.store.s3 import S3Settings, S3Store
+from driftline.versions.releases import current
 from driftline_cli import objects
 from driftline_inference.registry.cache import Cache
-from driftline_trainer.publish import current, publish
+from driftline_trainer.publish import publish
 from tests.conftest import ROOT
 from tests.faults.conftest import SIGNER
 from tests.models import Models

@@ -17,7 +17,8 @@ from driftline.errors import Conflict
 from driftline.models import manifest as manifests
 from driftline.models.manifest import Pointer
 from driftline.models.signing import seal, unseal
-from driftline_trainer.publish import current, publish
+from driftline.versions.releases import current
+from driftline_trainer.publish import publish
 from tests.faults.conftest import SIGNER, Edge
 from tests.s3_server import S3Server
 

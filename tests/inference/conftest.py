@@ -16,11 +16,12 @@ from driftline.store.folder import FolderStore
 from driftline.store.port import Store
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows, read_file
+from driftline.versions.releases import current
 from driftline_inference.app import create_app
 from driftline_inference.registry.cache import Cache
 from driftline_inference.settings import InferenceSettings
 from driftline_trainer.fit import Task, Trained
-from driftline_trainer.publish import current, publish
+from driftline_trainer.publish import publish
 from tests.conftest import ROOT
 from tests.models import Models
 from tests.shared import Shared

@@ -15,8 +15,8 @@ from driftline.store.windows import WindowName
 from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows
+from driftline.versions.releases import current
 from driftline_trainer.archive import Archive, later
-from driftline_trainer.publish import current
 from driftline_trainer.reading import Reading
 from driftline_trainer.set_aside import SetAside
 from driftline_trainer.settings import TrainerSettings

@@ -10,9 +10,10 @@ from driftline.models.manifest import Usage
 from driftline.store.folder import FolderStore
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows
+from driftline.versions.releases import current
 from driftline_trainer.fit import Task, Trained
 from driftline_trainer.prune import prune
-from driftline_trainer.publish import current, publish
+from driftline_trainer.publish import publish
 from tests.shared import Shared
 from tests.trained import trained_once
 

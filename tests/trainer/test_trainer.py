@@ -20,10 +20,11 @@ from driftline.store.folder import FolderStore
 from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows
+from driftline.versions.releases import current
 from driftline_trainer.app import create_app
 from driftline_trainer.fit import Task
 from driftline_trainer.process import TrainingProcess
-from driftline_trainer.publish import current, publish
+from driftline_trainer.publish import publish
 from driftline_trainer.settings import TrainerSettings
 from driftline_trainer.trainer import Trainer
 

@@ -10,6 +10,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Protocol
 
 from fastapi import FastAPI, Request, Response
@@ -22,7 +23,7 @@ from starlette.requests import ClientDisconnect
 
 from driftline.errors import Conflict, InvalidInput, NotFound, Unavailable
 from driftline.metrics import Collected, Metrics
-from driftline.service import streams_route
+from driftline.service import docs_page, streams_route
 from driftline.service.openapi import complete
 from driftline.streams.catalog import Streams, StreamsWatch
 
@@ -110,7 +111,16 @@ def create_service(
             for end in close:
                 await end()
 
-    app = FastAPI(title=f"Driftline {name}", description=description, version="0.1.0", lifespan=lifespan)
+    title = f"Driftline {name}"
+    app = FastAPI(
+        title=title,
+        description=description,
+        version=version("driftline"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.include_router(docs_page.routes(title))
     app.state.metrics = metrics
     _add_error_handlers(app)
     _add_probes(app, metrics, checks)

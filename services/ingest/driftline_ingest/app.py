@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI
@@ -46,6 +46,7 @@ def create_app(
     """Takes records in, and archives records and blends in the store."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
     streams.each(lambda stream: _from_zero(metrics, stream.name))
+    streams.each(lambda stream: metrics.stream_period.labels(stream.name).set(stream.time.period))
     timed, edge, census = TimedStore(store, metrics), Edge(bus), Census(streams)
     streams.each(lambda stream: metrics.watch_keys(stream.name, stream.keys, lambda: census.keys(stream.name)))
 
@@ -55,7 +56,7 @@ def create_app(
     believed = BelievedClock(clock)
     door = Door(settings, bus, streams, census, metrics, believed)
     groups: list[tuple[str, Topic[Any]]] = [(windows.name, RECORDS), (results.name, BLENDS)]
-    jobs: list[Job] = [edge, windows, results, LagWatch(bus, groups, metrics)]
+    jobs: list[Job] = [edge, windows, results, LagWatch(bus, groups, metrics, archive.kept)]
     checks = _checks(bus, believed, windows, results, timed)
     if settings.mqtt_host is not None:
         mqtt = MqttDoor(settings, door, streams)
@@ -86,16 +87,20 @@ class Archive:
     streams: Streams
     metrics: Metrics
     edge: Edge
+    kept: dict[str, Callable[[int], int]] = field(default_factory=dict)
+    """By group, how many messages of a partition wait for their window to be full: they are no lag."""
 
     def worker(self, topic: Topic[Timed], packing: Packing[Timed], census: Census | None = None) -> Worker[Timed]:
         """census: who counts the keys."""
         streams, metrics, group = self.streams, self.metrics, f"ingest-{packing.kind}"
         dropped = metrics.records_dropped
+        step = ArchiveStep(packing, lambda stream, reason: dropped.labels(stream, reason).inc(), census=census)
+        self.kept[group] = step.kept
         return Worker(
             group,
             self.bus,
             topic,
-            ArchiveStep(packing, lambda stream, reason: dropped.labels(stream, reason).inc(), census=census),
+            step,
             self.settings.loop,
             refuse=lambda message: refuse(streams, message),
             wait_for=lambda message: streams.expect(message.stream, self.settings.streams_patience),

@@ -14,7 +14,7 @@ import msgspec
 
 from driftline.errors import Conflict, NotFound, TooLarge
 from driftline.store.port import Store, read
-from driftline.store.version_files import MANIFEST_LIMIT
+from driftline.versions.files import MANIFEST_LIMIT
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from driftline.errors import RefusedModel
 from driftline.models import manifest as manifests
 from driftline.models.manifest import Usage
 from driftline.store.port import Store
-from driftline.store.version_files import find
-from driftline_trainer.publish import Current
+from driftline.versions.files import find
+from driftline.versions.releases import Current
 
 log = logging.getLogger(__name__)
 

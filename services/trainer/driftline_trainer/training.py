@@ -10,10 +10,11 @@ from driftline.metrics import Metrics
 from driftline.models import manifest as manifests
 from driftline.models.manifest import Manifest
 from driftline.store.port import Store
-from driftline.store.version_files import MARK_LIMIT, MODEL_LIMIT, WEIGHTS_LIMIT, file_of
 from driftline.streams.catalog import PerStream
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows
+from driftline.versions.files import MARK_LIMIT, MODEL_LIMIT, WEIGHTS_LIMIT, file_of
+from driftline.versions.releases import Current, current
 from driftline_trainer import fit
 from driftline_trainer.archive import Archive, later
 from driftline_trainer.claims import Claims
@@ -21,7 +22,7 @@ from driftline_trainer.history import HistoryFiles
 from driftline_trainer.jobs import JobState
 from driftline_trainer.process import TrainingProcess
 from driftline_trainer.prune import prune
-from driftline_trainer.publish import Current, current, publish
+from driftline_trainer.publish import publish
 from driftline_trainer.reading import Reading
 from driftline_trainer.set_aside import SetAside
 from driftline_trainer.settings import TrainerSettings

@@ -11,7 +11,7 @@ from driftline.errors import NotFound, RefusedModel, StoreUnavailable, Unstorabl
 from driftline.models import manifest as manifests
 from driftline.models.manifest import Usage
 from driftline.store.folder import FolderStore
-from driftline.store.version_files import find
+from driftline.versions.files import find
 from driftline_inference.registry.versions import Fetched
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from driftline.errors import Conflict, NotFound, RefusedModel, StoreUnavailable
 from driftline.models import manifest as manifests
 from driftline.models.manifest import Quarantine, Usage
 from driftline.store.port import Store
-from driftline.store.version_files import find
+from driftline.versions.files import find
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from driftline.models import manifest as manifests
 from driftline.models.manifest import Pointer, Usage
 from driftline.store.hints import Keys
 from driftline.store.port import Store
-from driftline.store.version_files import POINTER_LIMIT
+from driftline.versions.files import POINTER_LIMIT
 from driftline_inference.registry.cache import Cache
 from driftline_inference.registry.outbox import StoreOutbox
 from driftline_inference.registry.registry import Registry

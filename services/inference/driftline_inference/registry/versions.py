@@ -10,14 +10,15 @@ import numpy.typing as npt
 
 from driftline.arrays import Floats
 from driftline.errors import RefusedModel
-from driftline.models import manifest as manifests
-from driftline.models.interpreter import Batch, Interpreter, check_golden
+from driftline.models.interpreter import Batch, Interpreter
 from driftline.models.manifest import ColumnScaling, Manifest
-from driftline.models.signing import Trust, unseal
+from driftline.models.signing import Trust
 from driftline.store.port import Store
-from driftline.store.version_files import MANIFEST_LIMIT, MODEL_LIMIT, file_of
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.features import Inputs, Layout
+from driftline.streams.features import Inputs
+from driftline.versions import fetching
+from driftline.versions.fetching import Files
+from driftline.versions.files import MODEL_LIMIT
 
 log = logging.getLogger(__name__)
 
@@ -94,25 +95,14 @@ class Fetcher:
 
     async def fetch(self, store: Store, stream: StreamDefinition, member: str, version: str) -> Fetched:
         """A version that may serve. Raises RefusedModel, NotFound, StoreUnavailable."""
-        key = manifests.manifest_key(stream.name, member, version)
-        described = await file_of(store, key, MANIFEST_LIMIT, "manifest")
-        manifest = unseal(described, self.trust)
-        if manifest.size > self.limit:
-            raise RefusedModel("size", f"found {manifest.size} bytes, expected at most {self.limit}")
-        body = await file_of(store, manifests.model_key(stream.name, member, version), self.limit, "size")
-        width = Layout.of(stream).net_width
-        manifests.verify(manifest, body, stream=stream, member=member, version=version, width=width)
+        files = await fetching.fetch(store, stream, member, version, trust=self.trust, limit=self.limit)
         live = self.live(stream.name) if self.live else None
-        return Fetched(await asyncio.to_thread(_load, body, manifest, stream, live), described, body)
+        model = await asyncio.to_thread(_load, files, stream, live)
+        return Fetched(model, files.manifest_file, files.model_file)
 
 
-def _load(body: bytes, manifest: Manifest, stream: StreamDefinition, live: Inputs | None) -> LoadedModel:
-    interpreter = Interpreter(body)
-    if interpreter.input_shape != manifest.input_shape or interpreter.outputs != manifest.outputs:
-        found = (interpreter.input_shape, interpreter.outputs)
-        raise RefusedModel("shape", f"found {found}, expected {(manifest.input_shape, manifest.outputs)}")
-    check_golden(interpreter, manifest.golden)
-    model = LoadedModel(manifest, interpreter, stream)
+def _load(files: Files, stream: StreamDefinition, live: Inputs | None) -> LoadedModel:
+    model = LoadedModel(files.manifest, fetching.load(files), stream)
     if live is not None:
         _try(model, live)
     return model

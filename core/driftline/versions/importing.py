@@ -15,7 +15,7 @@ from driftline.models.signing import Signer
 from driftline.store.port import Store
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.features import Layout
-from driftline_trainer.publish import current, release
+from driftline.versions.releases import current, release
 
 GOLDEN_ROWS = 8
 
