@@ -79,7 +79,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Plan:
+class AccuracyPlan:
     """What is run. part: how many records with each drift."""
 
     streams: Sequence[tuple[StreamDefinition, Rows]]
@@ -88,7 +88,7 @@ class Plan:
     kinds: Sequence[Kind] = KINDS
 
 
-def run(plan: Plan, progress: Progress) -> list[Summary]:
+def run(plan: AccuracyPlan, progress: Progress) -> list[Summary]:
     """All runs, one after the other."""
     found = []
     for stream, rows in plan.streams:
@@ -158,7 +158,7 @@ def _back(found: Outcome, part: npt.NDArray[np.bool_], change: int) -> float:
     return mine / naive
 
 
-def render(summaries: Sequence[Summary], plan: Plan) -> str:
+def render(summaries: Sequence[Summary], plan: AccuracyPlan) -> str:
     """docs/accuracy.md."""
     text = ["# Accuracy", "", HEAD.format(part=plan.part).strip()]
     for stream in dict.fromkeys(summary.stream for summary in summaries):
@@ -196,6 +196,6 @@ def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def read_plan(streams: Sequence[StreamDefinition], data: Path, begin: int, part: int) -> Plan:
+def read_plan(streams: Sequence[StreamDefinition], data: Path, begin: int, part: int) -> AccuracyPlan:
     """All streams over the same file. Raises InvalidInput."""
-    return Plan([(stream, tables.read_file(data, stream)) for stream in streams], begin, part)
+    return AccuracyPlan([(stream, tables.read_file(data, stream)) for stream in streams], begin, part)

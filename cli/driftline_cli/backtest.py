@@ -11,7 +11,7 @@ from driftline.metrics import Metrics
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows
 from driftline_cli import drifts
-from driftline_cli.chain import Chain, Collected, Swap, running_chain
+from driftline_cli.chain import Chain, CollectedOutputs, ModelSwap, running_chain
 from driftline_cli.drift_kinds import Kind
 from driftline_cli.evaluate import Score, WindowScore, outcome, scores, windows
 from driftline_cli.progress import Progress
@@ -45,8 +45,8 @@ class Run:
     """A finished run, with all that was published."""
 
     report: Report
-    collected: Collected
-    swaps: list[Swap]
+    collected: CollectedOutputs
+    swaps: list[ModelSwap]
     latencies: dict[str, Metrics]
 
 

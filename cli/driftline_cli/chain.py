@@ -24,7 +24,7 @@ from driftline.store.folder import FolderStore
 from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows
-from driftline_cli.replay import Receipt, chunks, post
+from driftline_cli.replay import ReplayReceipt, chunks, post
 from driftline_combiner.app import create_app as create_combiner
 from driftline_combiner.settings import CombinerSettings
 from driftline_inference.app import create_app as create_inference
@@ -54,7 +54,7 @@ class ChainStuckError(DriftlineError):
 
 
 @dataclass
-class Collected:
+class CollectedOutputs:
     """What was put out so far."""
 
     blends: list[Blend] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Collected:
 
 
 @dataclass
-class Swap:
+class ModelSwap:
     """A model that began to serve. t: time of the newest record then, milliseconds since the epoch."""
 
     member: str
@@ -86,14 +86,14 @@ class Chain:
         registry: Registry,
         reconciler: Reconciler,
         door: httpx.AsyncClient,
-        collected: Collected,
+        collected: CollectedOutputs,
     ) -> None:
         self.streams = streams
         self.apps = apps
         self.metrics = metrics
         self.collected = collected
-        self.receipt = Receipt()
-        self.swaps: list[Swap] = []
+        self.receipt = ReplayReceipt()
+        self.swaps: list[ModelSwap] = []
         self.retrains = 0
         self._store = store
         self._trainer = trainer
@@ -176,10 +176,10 @@ class Chain:
         for name, model in self._registry.serving().items():
             if self._adopted.get(name) != model.version:
                 self._adopted[name] = model.version
-                self.swaps.append(Swap(name[1], model.version, self._newest))
+                self.swaps.append(ModelSwap(name[1], model.version, self._newest))
 
 
-async def _collect(bus: MemoryBus, collected: Collected) -> None:
+async def _collect(bus: MemoryBus, collected: CollectedOutputs) -> None:
     """Gathers what the combiner publishes, until cancelled."""
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_gather(bus, BLENDS, collected.blends, collected.changed))
@@ -205,7 +205,7 @@ async def running_chain(
     it there is none."""
     bus, store = MemoryBus(), FolderStore(folder)
     metrics = {name: Metrics() for name in ("ingest", "inference", "combiner", "trainer")}
-    collected = Collected()
+    collected = CollectedOutputs()
 
     def on_death(job: str, error: BaseException) -> None:
         collected.death = f"{job} died: {error!r}"

@@ -26,7 +26,7 @@ RIVAL = 1.05
 
 
 @dataclass(frozen=True)
-class Plan:
+class DemoPlan:
     """What a demo does. Times in milliseconds since the epoch; the history ends where the replay begins."""
 
     stream: StreamDefinition
@@ -39,14 +39,14 @@ class Plan:
 
 def plan(
     stream: StreamDefinition, data: Rows, *, begin: int, records: int, drift: Kind, seed: int, report: Path
-) -> Plan:
+) -> DemoPlan:
     """Splits `data` at `begin`: the history before it, and `records` rows of it that are streamed."""
     history, later = data.take(data.t < begin), data.take(data.t >= begin).take(slice(0, records))
     replay = drifts.apply(drift, later, stream, history=history, seed=seed)
-    return Plan(stream, history, replay, drift, seed, report)
+    return DemoPlan(stream, history, replay, drift, seed, report)
 
 
-async def run(plan: Plan, console: Console, port: int | None) -> Run:
+async def run(plan: DemoPlan, console: Console, port: int | None) -> Run:
     """Runs the plan, prints the table and draws the pictures. With a `port`, that of the first service, it goes on
     serving until it is interrupted."""
     with tempfile.TemporaryDirectory(prefix="driftline-demo-") as folder:
@@ -71,7 +71,7 @@ def ports_from(port: int | None) -> dict[str, int]:
     return {} if port is None else {name: port + further for further, name in enumerate(SERVICES)}
 
 
-def _draw(plan: Plan, done: Run) -> list[Path]:
+def _draw(plan: DemoPlan, done: Run) -> list[Path]:
     from driftline_cli.plots import Marks, draw  # noqa: PLC0415 - Matplotlib is half of the command's start
 
     stream = plan.stream

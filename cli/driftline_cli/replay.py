@@ -26,7 +26,7 @@ TRIES_S = 60.0
 """How long a replay tries again while ingest is away; sending twice is harmless."""
 
 
-class Receipt(msgspec.Struct, frozen=True):
+class ReplayReceipt(msgspec.Struct, frozen=True):
     """What ingest answered for some rows."""
 
     accepted: int = 0
@@ -38,8 +38,8 @@ class Receipt(msgspec.Struct, frozen=True):
     def rows(self) -> int:
         return self.accepted + self.repeated + self.out_of_order + self.refused_total
 
-    def __add__(self, other: "Receipt") -> "Receipt":
-        return Receipt(
+    def __add__(self, other: "ReplayReceipt") -> "ReplayReceipt":
+        return ReplayReceipt(
             self.accepted + other.accepted,
             self.repeated + other.repeated,
             self.out_of_order + other.out_of_order,
@@ -63,7 +63,7 @@ def _row(stream: StreamDefinition, key: str, t: str, values: Any) -> dict[str, o
     return row
 
 
-async def post(client: httpx.AsyncClient, stream: StreamDefinition, rows: Rows) -> Receipt:
+async def post(client: httpx.AsyncClient, stream: StreamDefinition, rows: Rows) -> ReplayReceipt:
     """Sends rows to ingest and returns its answer; tries again while it is away.
 
     Raises InvalidInput when ingest refuses them all, Unavailable when it stays away.
@@ -75,7 +75,7 @@ async def post(client: httpx.AsyncClient, stream: StreamDefinition, rows: Rows) 
         raise Unavailable(f"ingest at {client.base_url} can't take records: {error}") from error
     if response.is_client_error:
         raise InvalidInput(f"ingest answered {response.status_code}: {response.text[:500]}")
-    return msgspec.json.decode(response.content, type=Receipt)
+    return msgspec.json.decode(response.content, type=ReplayReceipt)
 
 
 def _passing(error: Exception) -> bool:
@@ -117,7 +117,7 @@ async def replay(
     rate: float = math.inf,
     recorded_pace: float | None = None,
     clock: Callable[[], float] = time.monotonic,
-) -> AsyncIterator[Receipt]:
+) -> AsyncIterator[ReplayReceipt]:
     """Posts all rows and yields ingest's answer to each batch.
 
     rate: rows a second at most. recorded_pace: how many times faster than recorded; overrides `rate`.
@@ -142,9 +142,9 @@ async def send(
     pace: float | None,
     token: str | None,
     progress: Progress,
-) -> Receipt:
+) -> ReplayReceipt:
     """Replays to the ingest at `to`, and returns what it answered to all of it."""
-    total = Receipt()
+    total = ReplayReceipt()
     async with httpx.AsyncClient(base_url=to, headers=tokens.headers(to, token), timeout=ANSWER_S) as client:
         async for receipt in replay(client, stream, rows, rate=rate, recorded_pace=pace):
             total += receipt

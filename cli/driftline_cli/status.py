@@ -31,7 +31,7 @@ PATHS = {
 
 
 @dataclass(frozen=True)
-class Found:
+class StackStatus:
     """What a service said. ready: None when it did not answer. lag: by consumer group, messages not worked off yet.
     streams: as `GET /v1/streams` tells. body: by name of PATHS what it answered."""
 
@@ -44,14 +44,14 @@ class Found:
     body: Mapping[str, Any]
 
 
-async def look(urls: Mapping[str, str], only: str | None = None) -> list[Found]:
+async def look(urls: Mapping[str, str], only: str | None = None) -> list[StackStatus]:
     """Asks all services at once. only: the stream that is looked at, else all."""
     async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
         found = list(await asyncio.gather(*(_ask(client, name, url) for name, url in urls.items())))
     return found if only is None else of_stream(found, only)
 
 
-def of_stream(found: list[Found], stream: str) -> list[Found]:
+def of_stream(found: list[StackStatus], stream: str) -> list[StackStatus]:
     """What was said of one stream. Raises InvalidInput where services answer and none knows it."""
     known = {each["stream"] for service in found if service.streams for each in service.streams["streams"]}
     if known and stream not in known:
@@ -59,7 +59,7 @@ def of_stream(found: list[Found], stream: str) -> list[Found]:
     return [_of_stream(service, stream) for service in found]
 
 
-def _of_stream(found: Found, stream: str) -> Found:
+def _of_stream(found: StackStatus, stream: str) -> StackStatus:
     """What was said of this stream; definitions that are refused belong to none."""
     streams = found.streams
     if streams is not None:
@@ -77,7 +77,7 @@ def _having(rows: list[Any], stream: str) -> list[Any]:
     return [row for row in rows if row["stream"] == stream]
 
 
-async def _ask(client: httpx.AsyncClient, service: str, url: str) -> Found:
+async def _ask(client: httpx.AsyncClient, service: str, url: str) -> StackStatus:
     try:
         health = await client.get(f"{url}/readyz")
         checks = health.json()["checks"]
@@ -85,11 +85,11 @@ async def _ask(client: httpx.AsyncClient, service: str, url: str) -> Found:
         streams = await _read(client, f"{url}/v1/streams")
         body = {name: await _read(client, f"{url}{path}") for name, path in PATHS[service].items()}
     except httpx.HTTPError as error:
-        return Found(service, url, None, f"no answer: {str(error) or type(error).__name__}", {}, None, {})
+        return StackStatus(service, url, None, f"no answer: {str(error) or type(error).__name__}", {}, None, {})
     except (ValueError, KeyError):
-        return Found(service, url, None, "what answers there is no Driftline", {}, None, {})
+        return StackStatus(service, url, None, "what answers there is no Driftline", {}, None, {})
     wrong = "; ".join(f"{name}: {state}" for name, state in checks.items() if state != "ok")
-    return Found(service, url, health.is_success, wrong or "ok", lag, streams, body)
+    return StackStatus(service, url, health.is_success, wrong or "ok", lag, streams, body)
 
 
 async def _read(client: httpx.AsyncClient, url: str) -> Any:
@@ -107,7 +107,7 @@ def _lag(text: str) -> dict[str, int]:
     return dict(groups)
 
 
-def render(found: list[Found]) -> Group:
+def render(found: list[StackStatus]) -> Group:
     """One screen."""
     body = {name: part for service in found for name, part in service.body.items() if part is not None}
     tables = [_services(found), *_streams(found)]
@@ -115,7 +115,7 @@ def render(found: list[Found]) -> Group:
     return Group(*(table for table in tables if table.row_count))
 
 
-def _services(found: list[Found]) -> Table:
+def _services(found: list[StackStatus]) -> Table:
     table = table_of("Services", "service", "address", "ready", "lag", "says")
     for service in found:
         ready = {True: "yes", False: "no", None: "down"}[service.ready]
@@ -124,7 +124,7 @@ def _services(found: list[Found]) -> Table:
     return keep_whole(table, "service", "address")
 
 
-def _streams(found: list[Found]) -> Iterator[Table]:
+def _streams(found: list[StackStatus]) -> Iterator[Table]:
     """Only what is not as it should be: definitions that are refused, or that want a restart."""
     wrong = [(service.service, *each) for service in found if service.streams for each in _wrong(service.streams)]
     if wrong:

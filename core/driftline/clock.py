@@ -64,5 +64,5 @@ class BelievedClock:
         return now
 
     async def check(self) -> None:
-        """See `driftline.service.app.Check`."""
+        """See `driftline.service.app.ReadinessCheck`."""
         self.now()

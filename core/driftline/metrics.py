@@ -32,7 +32,7 @@ class Told:
         return GaugeMetricFamily(f"driftline_{self.name}", self.text, labels=self.labels)
 
 
-class Collected(Collector):
+class CollectedMetrics(Collector):
     """What was collected already."""
 
     def __init__(self, families: Sequence[Metric]) -> None:
@@ -52,7 +52,7 @@ SKILL: Final = Told(
 WEIGHT: Final = Told("weight_ratio", "Current weight, as a share.", (*KEYED, "member"))
 COVERAGE: Final = Told("coverage_ratio", "Share of the last 500 or so truths in the 90 % interval.", KEYED)
 GUARDED: Final = Told("guarded", "Series whose blend is persistence.", KEYED)
-TOLD: Final = (SERIES, RMSE, SKILL, WEIGHT, COVERAGE, GUARDED)
+EXPORTED: Final = (SERIES, RMSE, SKILL, WEIGHT, COVERAGE, GUARDED)
 
 
 def from_zero(counter: Counter, *values: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Every metric, from the catalogue and from what the combiner tells of its lanes."""
+"""Every metric, from the catalogue and from what the combiner tells of its streams' steps."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from driftline.metrics import Metrics
-from driftline_combiner.exporter import LaneMetrics
+from driftline_combiner.exporter import ScoreExporter
 from scripts.reference.markdown import page, sentence, table
 
 HEAD = ("Metric", "Type", "Labels", "Meaning")
@@ -29,7 +29,7 @@ def render() -> str:
         table(HEAD, _rows(catalogue)),
         "## Combiner",
         COMBINER,
-        table(HEAD, _rows([LaneMetrics({}, by_key=False)])),
+        table(HEAD, _rows([ScoreExporter({}, by_key=False)])),
     )
 
 

@@ -32,7 +32,7 @@ from tests.bench.measure import Arrivals, label
 from tests.bench.page import write_part
 from tests.bench.prepared import real_data, write_definition
 from tests.conftest import ROOT
-from tests.e2e.lanes import Lanes
+from tests.e2e.stream_steps import StreamSteps
 
 PAGE = ROOT / "docs" / "scaling.md"
 KEYS = 10_000
@@ -62,21 +62,21 @@ def records(stream: StreamDefinition, keys: int, count: int) -> list[Record]:
     ]
 
 
-def seconds(stream: StreamDefinition, keys: int) -> tuple[float, Lanes]:
+def seconds(stream: StreamDefinition, keys: int) -> tuple[float, StreamSteps]:
     """For COMPARED records, once every series is known."""
-    lanes = Lanes(stream)
+    stream_steps = StreamSteps(stream)
     sent = records(stream, keys, keys + COMPARED)
-    lanes.run(sent[:keys])
+    stream_steps.run(sent[:keys])
     began = time.perf_counter()
-    lanes.run(sent[keys:])
-    return time.perf_counter() - began, lanes
+    stream_steps.run(sent[keys:])
+    return time.perf_counter() - began, stream_steps
 
 
-def restored(lanes: Lanes, stream: StreamDefinition) -> bool:
+def restored(stream_steps: StreamSteps, stream: StreamDefinition) -> bool:
     """Whether a key's whole state is the same, to the last bit, after it was saved and restored."""
-    again = Lanes(stream)
-    for lane, other in ((lanes.forecasting, again.forecasting), (lanes.blending, again.blending)):
-        state = lane.save("k0")
+    again = StreamSteps(stream)
+    for stream_step, other in ((stream_steps.forecasting, again.forecasting), (stream_steps.blending, again.blending)):
+        state = stream_step.save("k0")
         other.restore("k0", state)
         if other.save("k0") != state:
             return False
@@ -87,9 +87,9 @@ def compared() -> str:
     """What many keys cost beside one, in one process."""
     stream = load(ROOT / "streams" / "outdoor-temperature.yaml").model_copy(update={"horizon": HORIZONS})
     one, _ = seconds(stream, 1)
-    many, lanes = seconds(stream, KEYS)
-    sizes = [len(lane.save("k0")) / 1000 for lane in (lanes.forecasting, lanes.blending)]
-    same = "the same to the last bit" if restored(lanes, stream) else "NOT the same"
+    many, stream_steps = seconds(stream, KEYS)
+    sizes = [len(stream_step.save("k0")) / 1000 for stream_step in (stream_steps.forecasting, stream_steps.blending)]
+    same = "the same to the last bit" if restored(stream_steps, stream) else "NOT the same"
     return (
         f"{KEYS:,} keys in turn take {many / one:.2f} times as long as one key, for the same {COMPARED:,} records with "
         f"{len(stream.columns)} columns and {len(HORIZONS)} horizons through both steps in one process\n"

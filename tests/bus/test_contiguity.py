@@ -9,7 +9,7 @@ import stamina
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError
 
-from driftline.bus.port import Assignment, Checkpoint, Feed, Hole
+from driftline.bus.port import Assignment, Checkpoint, Hole, Subscription
 from driftline.errors import BusUnavailable
 from driftline.worker.loop import LoopSettings, Unobserved, Worker
 from tests.bus.conftest import PARTITIONS, CopyStep, HashStep, Tick, World, expected, folds
@@ -57,7 +57,7 @@ async def saved(world: World, position: Callable[[int], int]) -> None:
             await feed.commit(Checkpoint(partition, position(partition), {f"old-{partition}": b"[-1,0]"}))
 
 
-async def polled(feed: Feed, holder: Holder, wanted: int) -> dict[int, list[int]]:
+async def polled(feed: Subscription, holder: Holder, wanted: int) -> dict[int, list[int]]:
     """By partition the offsets that polls bring, until there are so many. None comes before its partition is ours."""
     offsets: dict[int, list[int]] = defaultdict(list)
     async with asyncio.timeout(PATIENCE_S):

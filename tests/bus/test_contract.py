@@ -6,7 +6,7 @@ from contextlib import aclosing, suppress
 
 import pytest
 
-from driftline.bus.port import Assignment, Bus, Checkpoint, Feed, Output, Raw
+from driftline.bus.port import Assignment, Bus, Checkpoint, Output, Raw, Subscription
 from driftline.errors import Fenced, TooManyDeadLetters
 from driftline.messages import DEAD_LETTERS, DeadLetter
 from driftline.worker.loop import LoopSettings, Worker
@@ -131,7 +131,7 @@ class Holder:
         self.given.pop(partition, None)
         self.states.pop(partition, None)
 
-    async def holds(self, count: int, feed: Feed) -> list[Raw]:
+    async def holds(self, count: int, feed: Subscription) -> list[Raw]:
         """What was polled until at least `count` partitions are ours."""
         polled: list[Raw] = []
         async with asyncio.timeout(PATIENCE_S):

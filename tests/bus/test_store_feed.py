@@ -11,10 +11,10 @@ import pytest
 from driftline.bus.kafka import KafkaBus, KafkaSettings
 from driftline.bus.memory import MemoryBus
 from driftline.messages import StoreEvent, store_events
-from driftline.store.event_topic import StoreFeed
+from driftline.store.event_topic import StoreEventReader
 from driftline.store.folder import FolderStore
 from driftline.store.hints import Keys
-from driftline.store.reconcile import StoreWatch
+from driftline.store.reconcile import StoreReconciler
 from tests.bus.conftest import PARTITIONS
 
 PATIENCE_S = 120
@@ -41,7 +41,7 @@ class Looks:
 
 
 @asynccontextmanager
-async def running(*jobs: StoreFeed | StoreWatch) -> AsyncIterator[None]:
+async def running(*jobs: StoreEventReader | StoreReconciler) -> AsyncIterator[None]:
     tasks = [asyncio.create_task(job.run()) for job in jobs]
     try:
         yield
@@ -62,8 +62,8 @@ def name() -> str:
 
 async def test_an_event_wakes_the_watch_and_another_folder_s_does_not(tmp_path: Path, name: str):
     bus, looks = MemoryBus(), Looks()
-    watch = StoreWatch("watch", FolderStore(tmp_path), "models/", poll=3600, reconcile=looks.look)
-    async with running(watch, StoreFeed(bus, name, watch)):
+    watch = StoreReconciler("watch", FolderStore(tmp_path), "models/", poll=3600, reconcile=looks.look)
+    async with running(watch, StoreEventReader(bus, name, watch)):
         await looks.reach(1)
         seen = looks.count
         await bus.publish(store_events(name), [about("windows/a")])
@@ -78,8 +78,8 @@ async def test_a_topic_of_any_number_of_partitions_is_heard(tmp_path: Path, name
     foreign = KafkaBus(KafkaSettings(brokers, partitions=1))
     ours, looks = KafkaBus(KafkaSettings(brokers, partitions=PARTITIONS)), Looks()
     await foreign.publish(store_events(name), [about("models/earlier")])
-    watch = StoreWatch("watch", FolderStore(tmp_path), "models/", poll=3600, reconcile=looks.look)
-    feed = StoreFeed(ours, name, watch)
+    watch = StoreReconciler("watch", FolderStore(tmp_path), "models/", poll=3600, reconcile=looks.look)
+    feed = StoreEventReader(ours, name, watch)
     async with running(watch, feed):
         await looks.reach(2)  # once at the start, once when the topic is heard
         await foreign.publish(store_events(name), [about("models/a/batch/current.json")])

@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import stamina
 
-from driftline_cli.replay import NDJSON, Receipt, encode
+from driftline_cli.replay import NDJSON, ReplayReceipt, encode
 from tests.chaos.scene import Scene
 
 LANES = 6
@@ -99,9 +99,9 @@ class Loader:
         assert receipt.accepted + receipt.repeated == records, answer.text
 
 
-def _receipt(answer: httpx.Response) -> Receipt:
+def _receipt(answer: httpx.Response) -> ReplayReceipt:
     found = answer.json()
-    return Receipt(*(found[name] for name in ("accepted", "repeated", "out_of_order", "refused_total")))
+    return ReplayReceipt(*(found[name] for name in ("accepted", "repeated", "out_of_order", "refused_total")))
 
 
 def _parts(keys: int, parts: int) -> list[tuple[int, int]]:

@@ -17,7 +17,7 @@ def model(stream: str, member: str) -> dict[str, object]:
 
 
 @pytest.fixture
-def found() -> list[status.Found]:
+def found() -> list[status.StackStatus]:
     streams = {"refused": {}, "streams": [{"stream": name, "state": "runs", "note": ""} for name in NAMES]}
     models = [model(name, member) for name in NAMES for member in ("batch", "speed")]
     alarms = [{"stream": name, "key": "k1", "t": 0, "kind": "drift", "detail": "y has moved"} for name in NAMES]
@@ -34,30 +34,30 @@ def found() -> list[status.Found]:
         "trainer": {"jobs": jobs},
     }
     return [
-        status.Found(service, "http://127.0.0.1:8002", True, "ok", {}, streams, body)
+        status.StackStatus(service, "http://127.0.0.1:8002", True, "ok", {}, streams, body)
         for service, body in bodies.items()
     ]
 
 
-def shown(found: list[status.Found], width: int) -> str:
+def shown(found: list[status.StackStatus], width: int) -> str:
     screen = Console(file=io.StringIO(), width=width)
     screen.print(status.render(found))
     return screen.file.getvalue()
 
 
-def test_one_stream_is_shown_alone(found: list[status.Found]):
+def test_one_stream_is_shown_alone(found: list[status.StackStatus]):
     only = status.of_stream(found, NAMES[0])
     assert NAMES[0] in shown(only, 80)
     assert NAMES[1] not in shown(only, 80)
     assert [len(part) for service in only for part in service.body.values() if isinstance(part, list)] == [1, 1, 1]
 
 
-def test_names_are_whole_on_a_narrow_screen(found: list[status.Found]):
+def test_names_are_whole_on_a_narrow_screen(found: list[status.StackStatus]):
     for name in NAMES:
         for whole in (f"{name}.batch", f"{name}.speed", f"{name}/k1"):
             assert whole in shown(found, 80)
 
 
-def test_a_stream_that_no_service_knows_is_said_to_be(found: list[status.Found]):
+def test_a_stream_that_no_service_knows_is_said_to_be(found: list[status.StackStatus]):
     with pytest.raises(InvalidInput, match="found no stream 'attic', expected one of"):
         status.of_stream(found, "attic")

@@ -14,7 +14,7 @@ from driftline.store.folder import FolderStore
 from driftline.streams.definition import StreamDefinition
 from driftline.worker.loop import LoopSettings, Worker
 from driftline_combiner.app import create_app
-from driftline_combiner.retrain_requests import CourierStep, TrainerSink
+from driftline_combiner.retrain_requests import RetrainStep, TrainerSink
 from driftline_combiner.settings import CombinerSettings
 from driftline_trainer.app import create_app as create_trainer
 from driftline_trainer.settings import TrainerSettings
@@ -85,7 +85,7 @@ async def test_a_request_outlives_a_trainer_that_is_away_and_the_courier_itself(
 
     def courier() -> Worker[Alert]:
         client = httpx.AsyncClient(transport=Listening(), base_url="http://trainer")
-        return Worker("combiner-courier", bus, ALERTS, CourierStep(), LoopSettings(), sink=TrainerSink(client))
+        return Worker("combiner-courier", bus, ALERTS, RetrainStep(), LoopSettings(), sink=TrainerSink(client))
 
     async with AsyncExitStack() as stack:
         stack.callback(lambda: shutil.rmtree(lock, ignore_errors=True))

@@ -9,18 +9,18 @@ import pytest
 from driftline.bus.memory import MemoryBus
 from driftline.messages import BLENDS, Blend
 from driftline_combiner import dashboard_buffer
-from driftline_combiner.dashboard_buffer import PageFeed
+from driftline_combiner.dashboard_buffer import DashboardBuffer
 
 PATIENCE_S = 10
 REMEMBERED, POINTS = 12, 4
 
 
 @pytest.fixture
-async def page(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[MemoryBus, PageFeed]]:
+async def page(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[MemoryBus, DashboardBuffer]]:
     """A feed that listens, with room for few blends."""
     monkeypatch.setattr(dashboard_buffer, "BLENDS_REMEMBERED", REMEMBERED)
     bus = MemoryBus()
-    listening = PageFeed(bus, points=POINTS)
+    listening = DashboardBuffer(bus, points=POINTS)
     running = asyncio.create_task(listening.run())
     async with asyncio.timeout(PATIENCE_S):
         while not listening.keys("probe"):
@@ -35,7 +35,7 @@ def blend(key: str, t: int, stream: str = "s") -> Blend:
     return Blend(stream, key, t, None, [1], [1.0], "online", {"online": [1.0]}, {}, {"rls": [1.0]}, {}, 0.0)
 
 
-async def times(listening: PageFeed, key: str, last: int) -> list[int]:
+async def times(listening: DashboardBuffer, key: str, last: int) -> list[int]:
     """Of the blends that a page begins with, once `last` is there."""
     found: list[int] = []
     async with asyncio.timeout(PATIENCE_S), aclosing(listening.watch("s", key, -1)) as events:
@@ -46,20 +46,20 @@ async def times(listening: PageFeed, key: str, last: int) -> list[int]:
     raise AssertionError("unreachable")
 
 
-async def begun(listening: PageFeed, keys: str, last: int) -> dict[str, list[int]]:
+async def begun(listening: DashboardBuffer, keys: str, last: int) -> dict[str, list[int]]:
     """The same of several series, once all of them are there."""
     for key in keys:
         await times(listening, key, last)
     return {key: await times(listening, key, last) for key in keys}
 
 
-async def test_one_series_is_remembered_as_long_as_is_asked_for(page: tuple[MemoryBus, PageFeed]):
+async def test_one_series_is_remembered_as_long_as_is_asked_for(page: tuple[MemoryBus, DashboardBuffer]):
     bus, listening = page
     await bus.publish(BLENDS, [blend("a", t) for t in range(20)])
     assert await begun(listening, "a", 19) == {"a": [16, 17, 18, 19]}
 
 
-async def test_many_series_share_the_room(page: tuple[MemoryBus, PageFeed]):
+async def test_many_series_share_the_room(page: tuple[MemoryBus, DashboardBuffer]):
     bus, listening = page
     for t in range(5):
         await bus.publish(BLENDS, [blend(key, t) for key in "abc"])

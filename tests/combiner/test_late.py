@@ -7,7 +7,7 @@ from driftline.bus.port import Envelope
 from driftline.messages import Alert, Blend, Forecast
 from driftline.streams.definition import parse
 from driftline_combiner.scores import scores
-from driftline_combiner.step import BlendLane, combiner_step
+from driftline_combiner.step import BlendStep, combiner_step
 
 STREAM = parse(
     "name: a\ntime: {column: when, period: 1h}\ntarget: y\nhorizon: [1, 3]\npatience: 4\nweighting: {window: 20}\n",
@@ -28,17 +28,17 @@ def truth(of: Forecast) -> Forecast:
     return Forecast("a", "k", of.t, of.observed, [1, 3], {}, {}, 0.0)
 
 
-def run(sent: list[Forecast], cut: int = 1000) -> tuple[BlendLane, list[object], list[str]]:
+def run(sent: list[Forecast], cut: int = 1000) -> tuple[BlendStep, list[object], list[str]]:
     dropped: list[str] = []
-    lane = BlendLane(STREAM, lambda _stream, _kind: None)
-    step = combiner_step({"a": lane}, lambda _stream, reason: dropped.append(reason))
+    stream_step = BlendStep(STREAM, lambda _stream, _kind: None)
+    step = combiner_step({"a": stream_step}, lambda _stream, reason: dropped.append(reason))
     envelopes = [Envelope(0, n, 0.0, message) for n, message in enumerate(sent)]
     parts = [envelopes[:cut], envelopes[cut:]]
-    return lane, [output.message for part in parts for output in step.step(part)], dropped
+    return stream_step, [output.message for part in parts for output in step.step(part)], dropped
 
 
-def scored(lane: BlendLane) -> list[int]:
-    return [rows["persistence"].n for rows in scores(lane.sums("k"))]
+def scored(stream_step: BlendStep) -> list[int]:
+    return [rows["persistence"].n for rows in scores(stream_step.sums("k"))]
 
 
 @pytest.mark.parametrize("late", [0, 1, 3])
@@ -57,15 +57,15 @@ def test_it_is_scored_as_if_it_had_come_in_time(late: int):
 
 
 def test_without_it_nothing_is_scored_there():
-    lane, _, _ = run(forecasts(40, lacking=(30,)))
-    assert scored(lane) == [38, 36]
+    stream_step, _, _ = run(forecasts(40, lacking=(30,)))
+    assert scored(stream_step) == [38, 36]
 
 
 def test_it_counts_once_and_not_after_the_patience():
     whole, holey = forecasts(40), forecasts(40, lacking=(10, 30))
     twice = [*holey[:33], truth(whole[30]), truth(whole[30]), truth(whole[10]), *holey[33:]]
-    lane, _, dropped = run(twice)
-    assert scored(lane) == [38, 36]
+    stream_step, _, dropped = run(twice)
+    assert scored(stream_step) == [38, 36]
     assert dropped == ["out_of_order"] * 2
 
 
@@ -79,13 +79,13 @@ def test_where_the_batch_is_cut_makes_no_difference(cut: int):
 
 def test_what_waits_survives_a_restart():
     whole, holey = forecasts(40), forecasts(40, lacking=(30,))
-    lane, _, _ = run(holey[:33])
-    restored = BlendLane(STREAM, lambda _stream, _kind: None)
-    restored.restore("k", lane.save("k"))
+    stream_step, _, _ = run(holey[:33])
+    restored = BlendStep(STREAM, lambda _stream, _kind: None)
+    restored.restore("k", stream_step.save("k"))
     assert restored.awaits(truth(whole[30]))
     restored.complete(truth(whole[30]))
-    lane.complete(truth(whole[30]))
-    assert restored.save("k") == lane.save("k")
+    stream_step.complete(truth(whole[30]))
+    assert restored.save("k") == stream_step.save("k")
 
 
 def test_where_the_guard_steps_in_an_alert_says_so_once():
@@ -95,8 +95,8 @@ def test_where_the_guard_steps_in_an_alert_says_so_once():
         for n in range(400)
     ]
     static = STREAM.model_copy(update={"weighting": STREAM.weighting.model_copy(update={"active": "static"})})
-    lane = BlendLane(static, lambda _stream, _kind: None)
-    step = combiner_step({"a": lane}, lambda _stream, _reason: None)
+    stream_step = BlendStep(static, lambda _stream, _kind: None)
+    step = combiner_step({"a": stream_step}, lambda _stream, _reason: None)
     told = [output.message for output in step.step([Envelope(0, n, 0.0, message) for n, message in enumerate(bad)])]
     alerts = [message for message in told if isinstance(message, Alert) and message.kind == "negative-skill"]
     assert 1 <= len(alerts) <= 2  # of the horizons, each once

@@ -9,16 +9,16 @@ from fastapi import FastAPI
 from driftline.messages import Forecast
 from driftline.streams.definition import parse
 from driftline_combiner.rest import LARGEST_PAGE, PAGE, routes
-from driftline_combiner.step import BlendLane
+from driftline_combiner.step import BlendStep
 
 COUNTS = {"b": 130, "a": 3, "empty": 0}
 KEYS = {"a": ["k 0/x", "k0", "k1"], "b": [f"k{n:03}" for n in range(130)], "empty": []}
 EVERY = [(stream, key) for stream, keys in sorted(KEYS.items()) for key in keys]
 
 
-def lane(name: str, keys: list[str]) -> BlendLane:
+def stream_step(name: str, keys: list[str]) -> BlendStep:
     text = f"name: {name}\ntime: {{column: when, period: 1h}}\ntarget: y\nhorizon: [1, 3]\n"
-    made = BlendLane(parse(text, name), lambda _stream, _kind: None)
+    made = BlendStep(parse(text, name), lambda _stream, _kind: None)
     for t in range(3):
         made.work([Forecast(name, key, t, 1.0 * t, [1, 3], {"persistence": [1.0, 1.0]}, {}, 0.0) for key in keys])
     return made
@@ -27,7 +27,7 @@ def lane(name: str, keys: list[str]) -> BlendLane:
 @pytest.fixture(scope="module")
 def app() -> FastAPI:
     made = FastAPI()
-    made.include_router(routes({name: lane(name, keys[::-1]) for name, keys in reversed(KEYS.items())}))
+    made.include_router(routes({name: stream_step(name, keys[::-1]) for name, keys in reversed(KEYS.items())}))
     return made
 
 

@@ -12,7 +12,7 @@ from driftline.bus.port import Envelope
 from driftline.messages import Alert, Blend, Forecast
 from driftline.streams.definition import StreamDefinition, parse
 from driftline_combiner.scores import scores
-from driftline_combiner.step import BlendLane, combiner_step, refuse
+from driftline_combiner.step import BlendStep, combiner_step, refuse
 
 STREAM = parse(
     "name: a\ntime: {column: when, period: 1h}\ntarget: y\nhorizon: [1, 3]\nweighting: {window: 20}\n", "a.yaml"
@@ -24,8 +24,8 @@ def forecast(n: int, observed: float | None, key: str = "k", **members: list[flo
 
 
 def new_step(stream: StreamDefinition = STREAM, dropped=lambda _stream, _reason: None):
-    lane = BlendLane(stream, lambda _stream, _kind: None)
-    return lane, combiner_step({stream.name: lane}, dropped)
+    stream_step = BlendStep(stream, lambda _stream, _kind: None)
+    return stream_step, combiner_step({stream.name: stream_step}, dropped)
 
 
 def envelopes(forecasts: list[Forecast]) -> list[Envelope[Forecast]]:
@@ -49,10 +49,10 @@ def sample(count: int, seed: int = 0, keys: int = 2) -> list[Forecast]:
 
 
 def test_each_horizon_is_scored_when_its_own_truth_comes():
-    lane, step = new_step()
+    stream_step, step = new_step()
     step.step(envelopes([forecast(0, 10.0, persistence=[10.0, 10.0], rls=[11.0, 13.0])]))
     step.step(envelopes([forecast(n, 10.0 + n, persistence=[10.0 + n] * 2) for n in (1, 2, 3)]))
-    one, three = scores(lane.sums("k"))
+    one, three = scores(stream_step.sums("k"))
     assert (one["rls"].n, one["rls"].rmse) == (1, 0.0)
     assert (three["rls"].n, three["rls"].rmse) == (1, 0.0)
     assert (one["persistence"].n, one["persistence"].rmse) == (3, 1.0)
@@ -61,9 +61,9 @@ def test_each_horizon_is_scored_when_its_own_truth_comes():
 
 
 def test_a_truth_that_is_missing_scores_nothing_and_breaks_nothing():
-    lane, step = new_step()
+    stream_step, step = new_step()
     found = blends(step, [forecast(n, None if n == 2 else 1.0, persistence=[1.0, 1.0]) for n in range(6)])
-    assert scores(lane.sums("k"))[0]["persistence"].n == 4
+    assert scores(stream_step.sums("k"))[0]["persistence"].n == 4
     assert all(blend.value == [1.0, 1.0] for blend in found)
 
 
@@ -130,10 +130,10 @@ def test_a_state_is_small():
 
 
 def test_a_released_series_begins_anew():
-    lane, step = new_step()
+    stream_step, step = new_step()
     blends(step, sample(20))
     step.release(0)
-    assert lane.keys() == []
+    assert stream_step.keys() == []
     assert [repr(b) for b in blends(step, sample(20))] == [repr(b) for b in blends(new_step()[1], sample(20))]
 
 

@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from driftline.metrics import TOLD
+from driftline.metrics import EXPORTED
 from driftline.streams.definition import StreamDefinition
-from driftline_combiner.exporter import LaneMetrics
-from tests.e2e.lanes import Lanes, records
+from driftline_combiner.exporter import ScoreExporter
+from tests.e2e.stream_steps import StreamSteps, records
 
 KEYS = ("north", "south")
 
 
 @pytest.fixture(scope="module")
-def lanes(temperature: StreamDefinition) -> Lanes:
-    found = Lanes(temperature)
+def stream_steps(temperature: StreamDefinition) -> StreamSteps:
+    found = StreamSteps(temperature)
     random = np.random.default_rng(0)
     for key in KEYS:
         t = np.arange(200) * temperature.time.period * 1000
@@ -21,15 +21,15 @@ def lanes(temperature: StreamDefinition) -> Lanes:
     return found
 
 
-def keys_told(lanes: Lanes, *, by_key: bool) -> dict[str, set[str]]:
+def keys_told(stream_steps: StreamSteps, *, by_key: bool) -> dict[str, set[str]]:
     """By metric the values of its label `key`."""
-    told = LaneMetrics({lanes.stream.name: lanes.blending}, by_key=by_key).collect()
+    told = ScoreExporter({stream_steps.stream.name: stream_steps.blending}, by_key=by_key).collect()
     return {family.name: {sample.labels.get("key", "") for sample in family.samples} for family in told}
 
 
-def test_keys_are_told_only_where_it_is_configured(lanes: Lanes):
-    names = {f"driftline_{told.name}" for told in TOLD}
+def test_keys_are_told_only_where_it_is_configured(stream_steps: StreamSteps):
+    names = {f"driftline_{told.name}" for told in EXPORTED}
     expected = {name: {"all"} for name in names} | {"driftline_series": {""}}
-    assert keys_told(lanes, by_key=False) == expected
+    assert keys_told(stream_steps, by_key=False) == expected
     expected = {name: {"all", *KEYS} for name in names} | {"driftline_series": {""}}
-    assert keys_told(lanes, by_key=True) == expected
+    assert keys_told(stream_steps, by_key=True) == expected

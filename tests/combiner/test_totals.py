@@ -16,11 +16,11 @@ from driftline.messages import Forecast
 from driftline.scoring import PUBLISHED
 from driftline.streams.definition import parse
 from driftline_combiner import totals
-from driftline_combiner.exporter import KEYS_TOLD, LaneMetrics
+from driftline_combiner.exporter import KEYS_TOLD, ScoreExporter
 from driftline_combiner.rest import stream_scores
 from driftline_combiner.scores import scores
-from driftline_combiner.step import BlendLane
-from driftline_combiner.totals import ANEW, Sums
+from driftline_combiner.step import BlendStep
+from driftline_combiner.totals import ANEW, ScoreSums
 
 STREAM = parse(
     "name: a\ntime: {column: when, period: 1h}\ntarget: y\nhorizon: [1, 3]\npatience: 4\nweighting: {window: 20}\n", "a"
@@ -30,8 +30,8 @@ COUNTED = ("scored", "recently", "guarded", "met", "covered", "judged")
 FEW, MANY = 10, 3000
 
 
-def new_lane() -> BlendLane:
-    return BlendLane(STREAM, lambda _stream, _kind: None)
+def new_lane() -> BlendStep:
+    return BlendStep(STREAM, lambda _stream, _kind: None)
 
 
 def forecast(key: str, t: int, y: float | None, scale: float = 1.0) -> Forecast:
@@ -40,22 +40,22 @@ def forecast(key: str, t: int, y: float | None, scale: float = 1.0) -> Forecast:
     return Forecast("a", key, t, y, [1, 3], members | ({"batch": [0.5, 0.3]} if t % 3 else {}), {}, 0.0)
 
 
-def one_by_one(lane: BlendLane) -> Sums:
+def one_by_one(stream_step: BlendStep) -> ScoreSums:
     """The sums over all series, each looked at by itself."""
-    each = [lane.sums(key) for key in lane.behind(None)]
-    return Sums(*(np.sum([getattr(sums, field.name) for sums in each], axis=0) for field in fields(Sums)))
+    each = [stream_step.sums(key) for key in stream_step.behind(None)]
+    return ScoreSums(*(np.sum([getattr(sums, field.name) for sums in each], axis=0) for field in fields(ScoreSums)))
 
 
-def assert_totals(lane: BlendLane) -> None:
-    if not lane.series:
-        assert not any(row.n for rows in scores(lane.sums()) for row in rows.values())
+def assert_totals(stream_step: BlendStep) -> None:
+    if not stream_step.series:
+        assert not any(row.n for rows in scores(stream_step.sums()) for row in rows.values())
         return
-    found, expected = lane.sums(), one_by_one(lane)
+    found, expected = stream_step.sums(), one_by_one(stream_step)
     for name in COUNTED:
         assert np.array_equal(getattr(found, name), getattr(expected, name)), name
-    for field in fields(Sums):
+    for field in fields(ScoreSums):
         assert getattr(found, field.name) == pytest.approx(getattr(expected, field.name), rel=1e-9, abs=1e-6)
-    for h, standings in enumerate(zip(*(lane.standing(key) for key in lane.behind(None)), strict=True)):
+    for h, standings in enumerate(zip(*(stream_step.weighting(key) for key in stream_step.behind(None)), strict=True)):
         published = [sum(standing.weights[PUBLISHED].values()) for standing in standings]
         assert found.weights[h].sum() == pytest.approx(sum(published))
         assert found.guarded[h] == sum(standing.guarded for standing in standings)
@@ -65,7 +65,7 @@ class Played:
     """A lane to which things happen, and the states that it saved on the way."""
 
     def __init__(self) -> None:
-        self.lane = new_lane()
+        self.stream_step = new_lane()
         self.t = 0
         self.saved: dict[str, bytes] = {}
         self.lacking: list[tuple[str, int]] = []
@@ -73,27 +73,27 @@ class Played:
     def work(self, keys: list[str], y: float | None) -> None:
         self.t += 1
         if keys:
-            self.lane.work([forecast(key, self.t, y if place % 4 else 1.5) for place, key in enumerate(keys)])
+            self.stream_step.work([forecast(key, self.t, y if place % 4 else 1.5) for place, key in enumerate(keys)])
             self.lacking += [(key, self.t) for place, key in enumerate(keys) if y is None and place % 4]
 
     def complete(self, keys: list[str], y: float | None) -> None:
         for key, t in self.lacking:
             late = forecast(key, t, y or 0.5)
-            if key in keys and self.lane.awaits(late):
-                self.lane.complete(late)
+            if key in keys and self.stream_step.awaits(late):
+                self.stream_step.complete(late)
 
     def save(self, keys: list[str], _y: float | None) -> None:
-        self.saved |= {key: self.lane.save(key) for key in keys if self.lane.owns(key)}
+        self.saved |= {key: self.stream_step.save(key) for key in keys if self.stream_step.owns(key)}
 
     def restore(self, keys: list[str], _y: float | None) -> None:
         for key in keys:
             if key in self.saved:
-                self.lane.restore(key, self.saved[key])
+                self.stream_step.restore(key, self.saved[key])
 
     def forget(self, keys: list[str], _y: float | None) -> None:
         for key in keys:
-            if self.lane.owns(key):
-                self.lane.forget(key)
+            if self.stream_step.owns(key):
+                self.stream_step.forget(key)
 
 
 NAMES = st.lists(st.sampled_from(KEYS), max_size=len(KEYS))
@@ -115,19 +115,19 @@ def test_the_totals_are_the_sum_over_all_series_whatever_has_happened(
         patch.setattr(totals, "ANEW", anew)
         for happens, keys, y in steps:
             happens(played, keys, y)
-            assert_totals(played.lane)
+            assert_totals(played.stream_step)
 
 
 def test_a_truth_that_came_late_is_in_the_totals():
-    lane = new_lane()
+    stream_step = new_lane()
     for t in range(4):
-        lane.work([forecast(key, t, None if t == 3 else float(t)) for key in KEYS])
-    before = lane.sums().scored.sum()
+        stream_step.work([forecast(key, t, None if t == 3 else float(t)) for key in KEYS])
+    before = stream_step.sums().scored.sum()
     late = forecast(KEYS[0], 3, 7.0)
-    assert lane.awaits(late)
-    lane.complete(late)
-    assert lane.sums().scored.sum() > before
-    assert_totals(lane)
+    assert stream_step.awaits(late)
+    stream_step.complete(late)
+    assert stream_step.sums().scored.sum() > before
+    assert_totals(stream_step)
 
 
 def test_many_restored_series_are_all_in_the_totals():
@@ -137,29 +137,29 @@ def test_many_restored_series_are_all_in_the_totals():
     for key in old.behind(None):
         new.restore(key, old.save(key))
     assert_totals(new)
-    for field in fields(Sums):
+    for field in fields(ScoreSums):
         assert getattr(new.sums(), field.name) == pytest.approx(getattr(old.sums(), field.name))
 
 
 def test_an_error_beyond_all_bounds_leaves_with_its_series():
-    lane = new_lane()
-    lane.work([forecast(f"k{n}", 0, 1.0) for n in range(3 * ANEW)])
+    stream_step = new_lane()
+    stream_step.work([forecast(f"k{n}", 0, 1.0) for n in range(3 * ANEW)])
     with np.errstate(over="ignore", invalid="ignore"):
-        lane.work([forecast("k0", t, y) for t, y in ((1, 1e200), (2, -1e200), (3, 1e200), (4, 1e200))])
-    assert not np.isfinite(lane.sums().squared).all()
-    lane.forget("k0")
+        stream_step.work([forecast("k0", t, y) for t, y in ((1, 1e200), (2, -1e200), (3, 1e200), (4, 1e200))])
+    assert not np.isfinite(stream_step.sums().squared).all()
+    stream_step.forget("k0")
     for t in range(1, 12):
-        lane.work([forecast(f"k{n}", t, 1.0) for n in range(1, 3 * ANEW)])
-    assert_totals(lane)
+        stream_step.work([forecast(f"k{n}", t, 1.0) for n in range(1, 3 * ANEW)])
+    assert_totals(stream_step)
 
 
 @pytest.fixture(scope="module")
-def lanes() -> dict[int, BlendLane]:
+def stream_steps() -> dict[int, BlendStep]:
     """By how many series they have."""
     found = {count: new_lane() for count in (FEW, MANY)}
-    for count, lane in found.items():
+    for count, stream_step in found.items():
         for t in range(5):
-            lane.work([forecast(f"k{n:05}", t, float(t)) for n in range(count)])
+            stream_step.work([forecast(f"k{n:05}", t, float(t)) for n in range(count)])
     return found
 
 
@@ -190,19 +190,22 @@ def assert_alike(few: tuple[int, int], many: tuple[int, int]) -> None:
     assert many[1] < few[1] + 20_000  # bytes: of MANY series even one number each would be more
 
 
-def test_what_prometheus_is_told_costs_the_same_however_many_series_there_are(lanes: dict[int, BlendLane]):
+def test_what_prometheus_is_told_costs_the_same_however_many_series_there_are(stream_steps: dict[int, BlendStep]):
     few, many = (
-        costs(lambda lane=lane: list(LaneMetrics({"a": lane}, by_key=False).collect())) for lane in lanes.values()
+        costs(lambda stream_step=stream_step: list(ScoreExporter({"a": stream_step}, by_key=False).collect()))
+        for stream_step in stream_steps.values()
     )
     assert_alike(few, many)
 
 
-def test_scores_cost_the_same_however_many_series_there_are(lanes: dict[int, BlendLane]):
-    few, many = (costs(lambda lane=lane: stream_scores("a", lane)) for lane in lanes.values())
+def test_scores_cost_the_same_however_many_series_there_are(stream_steps: dict[int, BlendStep]):
+    few, many = (
+        costs(lambda stream_step=stream_step: stream_scores("a", stream_step)) for stream_step in stream_steps.values()
+    )
     assert_alike(few, many)
 
 
-def test_of_single_series_few_are_told(lanes: dict[int, BlendLane]):
-    told = LaneMetrics({"a": lanes[MANY]}, by_key=True).collect()
+def test_of_single_series_few_are_told(stream_steps: dict[int, BlendStep]):
+    told = ScoreExporter({"a": stream_steps[MANY]}, by_key=True).collect()
     keys = {sample.labels["key"] for family in told for sample in family.samples if "key" in sample.labels}
     assert keys == {"all", *(f"k{n:05}" for n in range(KEYS_TOLD))}

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from driftline.bus.lag import LagWatch
+from driftline.bus.lag import LagExporter
 from driftline.bus.memory import MemoryBus
 from driftline.messages import RECORDS, Record
 from driftline.metrics import Metrics
@@ -14,7 +14,7 @@ async def told(kept: int) -> float:
     """The lag of a group of which nothing is committed, three messages behind, `kept` of them worked off."""
     bus, metrics = MemoryBus(1), Metrics()
     await bus.publish(RECORDS, [Record("a", "k", n, {"y": 1.0}, 0.0) for n in range(3)])
-    watch = LagWatch(bus, [("readers", RECORDS)], metrics, {"readers": lambda _partition: kept})
+    watch = LagExporter(bus, [("readers", RECORDS)], metrics, {"readers": lambda _partition: kept})
     await watch.stop()
     labels = {"group": "readers", "topic": RECORDS.name, "partition": "0"}
     async with asyncio.timeout(PATIENCE_S):

@@ -15,7 +15,7 @@ from prometheus_client.samples import Sample
 from driftline.errors import InvalidInput, NotFound, StoreUnavailable, Unavailable
 from driftline.metrics import Metrics
 from driftline.service import app as service
-from driftline.service.app import Check, create_service
+from driftline.service.app import ReadinessCheck, create_service
 
 PATIENCE_S = 10
 
@@ -86,7 +86,7 @@ async def test_readiness_says_what_is_missing():
         if away:
             raise away[0]
 
-    async with client(create_service("x", "x", metrics=Metrics(), checks=[Check("store", probe)])) as asking:
+    async with client(create_service("x", "x", metrics=Metrics(), checks=[ReadinessCheck("store", probe)])) as asking:
         answer = await asking.get("/readyz")
         assert (answer.status_code, answer.json()["checks"]) == (503, {"store": "the store does not answer"})
         away.clear()
@@ -100,7 +100,7 @@ async def test_readiness_does_not_wait_for_what_does_not_answer(monkeypatch):
     async def probe() -> None:
         await asyncio.Event().wait()
 
-    async with client(create_service("x", "x", metrics=Metrics(), checks=[Check("store", probe)])) as asking:
+    async with client(create_service("x", "x", metrics=Metrics(), checks=[ReadinessCheck("store", probe)])) as asking:
         answer = await asking.get("/readyz")
     assert (answer.status_code, answer.json()["checks"]) == (503, {"store": "no answer within 0.05 s"})
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from driftline.bus.port import Envelope
 from driftline.messages import ALERTS, BLENDS, Alert, Record
 from driftline.streams.definition import parse
-from driftline.worker.keyed import AT_ONCE, Age, KeyedStep, Told
+from driftline.worker.keyed import AT_ONCE, Age, Emission, KeyedStep
 from driftline.worker.silence import Heard
-from tests.e2e.lanes import Lanes
+from tests.e2e.stream_steps import StreamSteps
 
 LONGEST = 10
 T, FUTURE = 1_772_366_400_000, 4_102_358_400_000
@@ -29,10 +29,10 @@ class Counting:
     def __init__(self) -> None:
         self.series: dict[str, tuple[int, int]] = {}
 
-    def work(self, messages: Sequence[Record]) -> list[list[Told]]:
+    def work(self, messages: Sequence[Record]) -> list[list[Emission]]:
         return [[self._count(message)] for message in messages]
 
-    def _count(self, message: Record) -> Told:
+    def _count(self, message: Record) -> Emission:
         count = self.series.get(message.key, (0, 0))[0] + 1
         self.series[message.key] = (count, message.t)
         return ALERTS, Alert("s", message.key, message.t, "gap", "y", str(count))
@@ -43,7 +43,7 @@ class Counting:
     def awaits(self, message: Record) -> bool:
         return False
 
-    def complete(self, message: Record) -> list[Told]:
+    def complete(self, message: Record) -> list[Emission]:
         raise AssertionError(message)
 
     def last_t(self, key: str) -> int | None:
@@ -62,8 +62,8 @@ class Counting:
 
 
 def new() -> tuple[Counting, KeyedStep[Record]]:
-    lane = Counting()
-    return lane, KeyedStep({"s": lane}, lambda *_: None)
+    stream_step = Counting()
+    return stream_step, KeyedStep({"s": stream_step}, lambda *_: None)
 
 
 def envelopes(sent: Sequence[tuple[str, int]]) -> list[Envelope[Record]]:
@@ -78,12 +78,12 @@ SENT = st.lists(st.tuples(st.sampled_from(KEYS), st.integers(1, 60)), max_size=6
 
 
 def test_a_silent_series_is_forgotten_and_its_state_deleted():
-    lane, step = new()
+    stream_step, step = new()
     step.step(envelopes([("a", 1), ("b", 2)]))
     assert step.snapshot(0) == {"s/a": b"1 1 1", "s/b": b"1 2 2"}
     step.step(envelopes([("b", 12)]))
     assert step.snapshot(0) == {"s/a": None, "s/b": b"2 12 12"}
-    assert set(lane.series) == {"b"}
+    assert set(stream_step.series) == {"b"}
 
 
 def test_a_series_that_comes_back_starts_anew():
@@ -116,25 +116,25 @@ def test_where_a_restart_cuts_makes_no_difference(sent: list[tuple[str, int]], c
     expected = told(whole, batch)
     states: dict[str, bytes | None] = {}
     found: list[str] = []
-    lane, step = new()
+    stream_step, step = new()
     for begin, end in pairwise([0, *sorted(min(place, len(batch)) for place in cuts), len(batch)]):
         found += told(step, batch[begin:end])
         while given := step.snapshot(0, part):
             assert len(given) <= part
             states |= given
-        lane, step = new()
+        stream_step, step = new()
         items = list(states.items())
         for first in range(0, len(items), part):
             step.restore(0, dict(items[first : first + part]))
     assert found == expected
-    assert lane.series == whole_lane.series
+    assert stream_step.series == whole_lane.series
 
 
 def test_later_parts_win_and_nothing_forgets():
-    lane, step = new()
+    stream_step, step = new()
     for part in ({"s/a": b"1 1 1", "s/b": b"1 1 1"}, {"s/a": b"5 3 3"}, {"s/b": None}):
         step.restore(0, part)
-    assert lane.series == {"a": (5, 3)}
+    assert stream_step.series == {"a": (5, 3)}
 
 
 def arrived(key: str, t: int) -> Envelope[Record]:
@@ -142,23 +142,23 @@ def arrived(key: str, t: int) -> Envelope[Record]:
 
 
 def test_states_of_the_release_before_are_as_alive_as_any():
-    lane, step = new()
+    stream_step, step = new()
     step.restore(0, {"s/a": b"7 1", "s/b": b"9 500"})
     step.step(envelopes([("b", 501)]))
-    assert lane.series == {"a": (7, 1), "b": (10, 501)}
+    assert stream_step.series == {"a": (7, 1), "b": (10, 501)}
     step.step(envelopes([("b", 511)]))
-    assert set(lane.series) == {"a", "b"}
+    assert set(stream_step.series) == {"a", "b"}
     step.step(envelopes([("b", 512)]))
-    assert set(lane.series) == {"b"}
+    assert set(stream_step.series) == {"b"}
 
 
 def test_a_time_that_can_not_be_forgets_nobody():
     """Neither one that comes, nor one that was kept before such times were refused."""
-    lane, step = new()
+    stream_step, step = new()
     step.restore(0, {"s/lost": f"7 {FUTURE}".encode()})
     step.step([arrived(key, T) for key in "ab"])
     step.step([arrived("c", FUTURE), arrived("a", T + 1)])
-    assert set(lane.series) == {"a", "b", "c", "lost"}
+    assert set(stream_step.series) == {"a", "b", "c", "lost"}
     renewed_lane, renewed = new()
     renewed.restore(0, step.snapshot(0))
     renewed.restore(0, {"s/lost": f"7 {FUTURE}".encode()})
@@ -167,22 +167,22 @@ def test_a_time_that_can_not_be_forgets_nobody():
 
 
 def test_a_series_on_two_partitions_keeps_its_slot_while_one_has_it():
-    lane, step = new()
+    stream_step, step = new()
     step.restore(0, {"s/a": b"1 1 1"})
     step.restore(1, {"s/a": b"2 2 2"})
     step.release(0)
-    assert lane.series == {"a": (2, 2)}
+    assert stream_step.series == {"a": (2, 2)}
     step.release(1)
-    assert lane.series == {}
+    assert stream_step.series == {}
 
 
 def test_many_silent_series_are_forgotten_over_several_batches():
-    lane, step = new()
+    stream_step, step = new()
     step.step(envelopes([(f"k{n}", 1) for n in range(2 * AT_ONCE + 20)]))
     left = []
     for n in range(3):
         step.step(envelopes([("late", 100 + n)]))
-        left.append(len(lane.series))
+        left.append(len(stream_step.series))
     assert left == [AT_ONCE + 21, 21, 1]
 
 
@@ -206,20 +206,20 @@ def hours(key: str, first: int, last: int) -> list[Record]:
 
 
 def test_both_lanes_forget_and_begin_anew():
-    lanes, fresh = Lanes(STREAM), Lanes(STREAM)
-    lanes.run([*hours("k", 1, 5), *hours("m", 1, 30)])
-    assert lanes.forecasting.last_t("k") is lanes.blending.last_t("k") is None
-    (blends, alerts), (expected, expected_alerts) = (each.run(hours("k", 30, 40)) for each in (lanes, fresh))
+    stream_steps, fresh = StreamSteps(STREAM), StreamSteps(STREAM)
+    stream_steps.run([*hours("k", 1, 5), *hours("m", 1, 30)])
+    assert stream_steps.forecasting.last_t("k") is stream_steps.blending.last_t("k") is None
+    (blends, alerts), (expected, expected_alerts) = (each.run(hours("k", 30, 40)) for each in (stream_steps, fresh))
     # As they are sent: two NaN are not equal.
     assert [BLENDS.encode(blend) for blend in blends] == [BLENDS.encode(blend) for blend in expected]
     assert alerts == expected_alerts
 
 
 def test_both_lanes_read_the_states_of_the_release_before():
-    lanes, again = Lanes(STREAM), Lanes(STREAM)
-    lanes.run(hours("k", 1, 20))
-    for lane, other in ((lanes.forecasting, again.forecasting), (lanes.blending, again.blending)):
-        state = lane.save("k", heard=5)
+    stream_steps, again = StreamSteps(STREAM), StreamSteps(STREAM)
+    stream_steps.run(hours("k", 1, 20))
+    for stream_step, other in ((stream_steps.forecasting, again.forecasting), (stream_steps.blending, again.blending)):
+        state = stream_step.save("k", heard=5)
         former = msgspec.msgpack.encode(msgspec.msgpack.decode(state)[:-1])
         assert other.restore("k", former) == Age(19 * 3_600_000, None)
         assert other.save("k", heard=5) == state

@@ -18,7 +18,7 @@ from driftline.metrics import Metrics
 from driftline.service.app import create_service
 from driftline.streams.catalog import WAITED_FOR, PerStream, Streams
 from driftline.streams.folder import DefinitionFolder
-from driftline.worker.keyed import Age, KeyedStep, Told
+from driftline.worker.keyed import Age, Emission, KeyedStep
 from driftline.worker.loop import LoopSettings, Worker
 
 PATIENCE_S = 10
@@ -146,7 +146,7 @@ class Counting:
         self.newest: dict[str, int] = {}
         self.worked = 0
 
-    def work(self, messages: Sequence[Record]) -> list[list[Told]]:
+    def work(self, messages: Sequence[Record]) -> list[list[Emission]]:
         self.worked += len(messages)
         for message in messages:
             self.counts[message.key] = self.counts.get(message.key, 0) + 1
@@ -159,7 +159,7 @@ class Counting:
     def awaits(self, message: Record) -> bool:
         return False
 
-    def complete(self, message: Record) -> list[Told]:
+    def complete(self, message: Record) -> list[Emission]:
         raise AssertionError
 
     def last_t(self, key: str) -> int | None:
@@ -179,15 +179,15 @@ class Counting:
 
 async def test_states_that_were_restored_before_their_stream_was_known_are_not_lost(folder: Path):
     streams = Streams.open(folder)
-    lanes = PerStream(streams, lambda _: Counting())
-    step: KeyedStep[Record] = KeyedStep(lanes, lambda *_: None)
+    stream_steps = PerStream(streams, lambda _: Counting())
+    step: KeyedStep[Record] = KeyedStep(stream_steps, lambda *_: None)
     step.restore(0, {"b/k": b"41 5", "a/k": b"1 5"})
     (folder / "b.yaml").write_text(text("b"))
     await streams.look()
     step.step([Envelope(0, 7, 0.0, record("b", 6))])
     assert step.snapshot(0) == {"b/k": b"42 6"}
     step.release(0)
-    assert lanes["b"].counts == {}
+    assert stream_steps["b"].counts == {}
 
 
 @stamina.retry(on=AssertionError, attempts=None, timeout=PATIENCE_S, wait_initial=0.02, wait_max=0.1)
@@ -200,7 +200,7 @@ async def worked_off(
 ) -> tuple[int, int]:
     """How many of one record of `stream` were worked off, and how many became dead letters."""
     bus = MemoryBus(1)
-    lanes = PerStream(streams, lambda _: Counting())
+    stream_steps = PerStream(streams, lambda _: Counting())
 
     async def wait_for(message: Record) -> None:
         if waiting is not None:
@@ -211,7 +211,7 @@ async def worked_off(
         "counting",
         bus,
         RECORDS,
-        KeyedStep(lanes, lambda *_: None),
+        KeyedStep(stream_steps, lambda *_: None),
         LoopSettings(checkpoint_every=0.05),
         refuse=lambda message: None if message.stream in streams else "unknown",
         wait_for=wait_for,
@@ -222,7 +222,7 @@ async def worked_off(
     await worker.stop()
     await running
     letters = (await bus.lag(DEAD_LETTERS, "nobody"))[0]
-    return lanes[stream].worked if stream in lanes else 0, letters
+    return stream_steps[stream].worked if stream in stream_steps else 0, letters
 
 
 async def test_a_record_that_is_ahead_of_its_definition_waits_for_it(folder: Path):

@@ -15,7 +15,7 @@ from driftline.metrics import Metrics
 from driftline.service import webhook
 from driftline.service.app import create_service
 from driftline.store.hints import Keys
-from driftline.store.reconcile import StoreWatch
+from driftline.store.reconcile import StoreReconciler
 from driftline.store.s3 import S3Settings, S3Store
 from driftline_cli.broker import free_port
 
@@ -55,14 +55,14 @@ def looks() -> Looks:
 
 
 @pytest.fixture
-async def watch(tmp_path: Path, looks: Looks) -> StoreWatch:
+async def watch(tmp_path: Path, looks: Looks) -> StoreReconciler:
     """Over a store whose own watch wakes once, at the start."""
     store = S3Store(S3Settings("driftline", endpoint=f"http://127.0.0.1:{free_port()}"))
-    return StoreWatch("watch", store, "models/", poll=3600, reconcile=looks.look, base="site-1/")
+    return StoreReconciler("watch", store, "models/", poll=3600, reconcile=looks.look, base="site-1/")
 
 
 @pytest.fixture
-async def app(watch: StoreWatch) -> AsyncIterator[FastAPI]:
+async def app(watch: StoreReconciler) -> AsyncIterator[FastAPI]:
     app = create_service("x", "x", metrics=Metrics(), jobs=[watch])
     app.include_router(webhook.routes(watch, SecretStr("hush")))
     async with app.router.lifespan_context(app):
@@ -95,7 +95,7 @@ async def test_the_reader_is_told_which_keys_may_have_changed(client: httpx.Asyn
     assert looks.keys == {key}
 
 
-async def test_an_event_about_something_else_wakes_nobody(watch: StoreWatch):
+async def test_an_event_about_something_else_wakes_nobody(watch: StoreReconciler):
     assert not watch.tell(event("site-1/windows/a"))
     assert not watch.tell(event("models/a"))
     assert watch.tell(event("site-1/models/a"))

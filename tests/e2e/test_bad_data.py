@@ -10,7 +10,7 @@ from driftline.messages import Alert, Blend
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows, read_file
 from tests.conftest import ROOT
-from tests.e2e.lanes import Lanes, records
+from tests.e2e.stream_steps import StreamSteps, records
 
 COUNT, AT = 3000, 2000
 DAY_MS = 86_400_000
@@ -79,7 +79,7 @@ def run(
 ) -> tuple[list[Blend], list[Alert]]:
     t, values = series
     defined = stream.model_copy(update={"horizon": (1, 6)})
-    return Lanes(defined).run(records(defined, *harm(t.copy(), values.copy())))
+    return StreamSteps(defined).run(records(defined, *harm(t.copy(), values.copy())))
 
 
 @pytest.mark.parametrize(
@@ -118,11 +118,11 @@ def test_after_spikes_forecasts_are_soon_as_good_as_without(series: Series, temp
 
 def test_a_key_that_appears_and_one_that_stops_disturb_no_other(series: Series, temperature: StreamDefinition):
     t, values = series
-    alone = Lanes(temperature).run(records(temperature, t, values, "a"))[0]
+    alone = StreamSteps(temperature).run(records(temperature, t, values, "a"))[0]
     sent = records(temperature, t, values, "a")
     other = records(temperature, t[500:1500], values[500:1500] + 40.0, "b")
     mixed = sorted([*sent, *other], key=lambda record: record.t)
-    together = [blend for blend in Lanes(temperature).run(mixed)[0] if blend.key == "a"]
+    together = [blend for blend in StreamSteps(temperature).run(mixed)[0] if blend.key == "a"]
     assert len(together) == len(alone)
     for one, other in zip(together, alone, strict=True):
         assert one.value == pytest.approx(other.value, nan_ok=True)

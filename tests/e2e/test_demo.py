@@ -52,7 +52,7 @@ def streamed(later: Rows) -> Rows:
 def shown(tmp_path_factory: pytest.TempPathFactory, small, history: Rows, streamed: Rows) -> Finished:
     report = tmp_path_factory.mktemp("demo") / "report"
     drifted = drifts.apply(DRIFT, streamed, small, history=history, seed=SEED)
-    plan = demo.Plan(small, history, drifted, DRIFT, SEED, report)
+    plan = demo.DemoPlan(small, history, drifted, DRIFT, SEED, report)
     return Finished(asyncio.run(demo.run(plan, Console(file=io.StringIO()), port=None)), report)
 
 

@@ -14,7 +14,7 @@ from driftline.streams.definition import StreamDefinition, parse
 from driftline.streams.tables import Rows, read_file
 from driftline_cli.evaluate import outcome, scores
 from tests.conftest import ROOT
-from tests.e2e.lanes import Lanes, records
+from tests.e2e.stream_steps import StreamSteps, records
 
 HELD_OUT = ("R80736", "R80790")
 COUNT = 25_000
@@ -29,7 +29,7 @@ def turbines(temperature: StreamDefinition) -> dict[str, Rows]:
 def side_by_side(stream: StreamDefinition, series: dict[str, tuple[Ints, Floats]]) -> dict[str, list[Blend]]:
     """By key the blends of series that come at once."""
     found = [record for key, (t, values) in series.items() for record in records(stream, t, values, key)]
-    blends, _ = Lanes(stream).run(sorted(found, key=lambda record: record.t))
+    blends, _ = StreamSteps(stream).run(sorted(found, key=lambda record: record.t))
     return {key: [blend for blend in blends if blend.key == key] for key in series}
 
 
@@ -83,7 +83,7 @@ def test_the_blend_is_as_good_as_the_best(turbines, temperature, target: str, fe
 
 def test_by_the_minute(temperature: StreamDefinition):
     stream = defined("tank", "level", "1min", lags=8)
-    blends, _ = Lanes(stream).run(records(stream, *minutely()))
+    blends, _ = StreamSteps(stream).run(records(stream, *minutely()))
     check(blends)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from driftline_inference.sensor_health import SHORTEST, STAYS, WARM_UP, Columns, Condition, examine
+from driftline_inference.sensor_health import SHORTEST, STAYS, WARM_UP, Condition, SensorHealth, assess
 
 SLOT = np.array([0])
 PERIOD = 600_000
@@ -11,9 +11,9 @@ PERIOD = 600_000
 
 def run(values: np.ndarray, t: np.ndarray | None = None) -> list[Condition]:
     """values: [records, columns]."""
-    columns = Columns.empty(1, values.shape[1], PERIOD)
+    columns = SensorHealth.empty(1, values.shape[1], PERIOD)
     times = np.arange(len(values)) * PERIOD if t is None else t
-    return [examine(columns, SLOT, times[n : n + 1], values[n : n + 1]) for n in range(len(values))]
+    return [assess(columns, SLOT, times[n : n + 1], values[n : n + 1]) for n in range(len(values))]
 
 
 def noise(count: int, columns: int = 1, seed: int = 0) -> np.ndarray:

@@ -15,7 +15,7 @@ from driftline.models.manifest import ColumnScaling
 from driftline.streams.definition import StreamDefinition, parse
 from driftline.versions.importing import Meaning, import_model
 from driftline.worker.keyed import KeyedStep
-from driftline_inference.step import ForecastLane
+from driftline_inference.step import ForecastStep
 from tests.inference.conftest import SIGNER, kept, new_models
 from tests.models import Models
 from tests.shared import Shared
@@ -102,7 +102,7 @@ async def served(store, foreign: Foreign, meaning: Meaning) -> Models:
 
 async def forecasts(models: Models, values: list[tuple[float | None, float | None]]) -> list[float]:
     """What the step forecasts by the model from records of these values of y and x."""
-    step = KeyedStep({"a": ForecastLane(STREAM, models.serving)}, lambda _stream, _reason: None)
+    step = KeyedStep({"a": ForecastStep(STREAM, models.serving)}, lambda _stream, _reason: None)
     records = [Record("a", "k", n * 3_600_000, {"y": y, "x": x}, 0.0) for n, (y, x) in enumerate(values)]
     outputs = step.step([Envelope(0, n, 0.0, record) for n, record in enumerate(records)])
     return [output.message.members["batch"][0] for output in outputs]

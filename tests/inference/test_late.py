@@ -6,7 +6,7 @@ from driftline.bus.port import Envelope
 from driftline.messages import FORECASTS, Forecast, Record
 from driftline.streams.definition import parse
 from driftline.worker.keyed import KeyedStep
-from driftline_inference.step import ForecastLane
+from driftline_inference.step import ForecastStep
 
 STREAM = parse(
     "name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\nfeatures: {x: level}\nlags: 3\nhorizon: [1, 2]\n"
@@ -23,12 +23,12 @@ def records(count: int, lacking: tuple[int, ...] = ()) -> list[Record]:
     ]
 
 
-def run(sent: list[Record]) -> tuple[ForecastLane, list[Forecast], list[str]]:
+def run(sent: list[Record]) -> tuple[ForecastStep, list[Forecast], list[str]]:
     dropped: list[str] = []
-    lane = ForecastLane(STREAM, dict)
-    step = KeyedStep({"a": lane}, lambda _stream, reason: dropped.append(reason))
+    stream_step = ForecastStep(STREAM, dict)
+    step = KeyedStep({"a": stream_step}, lambda _stream, reason: dropped.append(reason))
     outputs = step.step([Envelope(0, n, 0.0, record) for n, record in enumerate(sent)])
-    return lane, [output.message for output in outputs if output.topic is FORECASTS], dropped
+    return stream_step, [output.message for output in outputs if output.topic is FORECASTS], dropped
 
 
 def test_the_combiner_is_told_what_was_observed():
@@ -47,7 +47,7 @@ def test_the_filters_learn_from_it_what_they_would_have_learned():
     at_last, _, _ = run([*holey, whole[39]])
     never, _, _ = run(holey)
     slot = in_time._store["k"]
-    expected, found, without = (lane._tables.rls.weights[slot] for lane in (in_time, at_last, never))
+    expected, found, without = (stream_step._tables.rls.weights[slot] for stream_step in (in_time, at_last, never))
     assert np.array_equal(found, expected)
     assert not np.array_equal(found, without)
     assert np.array_equal(at_last._tables.history.recent[slot], in_time._tables.history.recent[slot])

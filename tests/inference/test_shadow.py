@@ -4,10 +4,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline_inference.shadow import ALPHA, RECORDS, Shadow, SignTest
+from driftline_inference.shadow import ALPHA, SHADOW_RECORDS, Shadow, SignTest
 
 
-def compare(seed: int, ratio: float, *, keys: int = 3, records: int = RECORDS, steps: int = 2) -> Shadow:
+def compare(seed: int, ratio: float, *, keys: int = 3, records: int = SHADOW_RECORDS, steps: int = 2) -> Shadow:
     """A new version whose errors are `ratio` times as large as the old one's."""
     random = np.random.default_rng(seed)
     shadow = Shadow("v2", "v1", steps)
@@ -34,7 +34,7 @@ def test_a_better_or_equal_version_is_left_alone():
 
 def test_it_ends_after_its_records():
     shadow = compare(1, 0.9)
-    assert (shadow.over, shadow.seen >= RECORDS) == (True, True)
+    assert (shadow.over, shadow.seen >= SHADOW_RECORDS) == (True, True)
 
 
 @given(st.integers(0, 2**32 - 1))

@@ -13,7 +13,7 @@ from driftline.messages import ALERTS, FORECASTS, Forecast, Record
 from driftline.streams.definition import parse
 from driftline.streams.features import Inputs, Layout
 from driftline.worker.keyed import KeyedStep
-from driftline_inference.step import ForecastLane, refuse
+from driftline_inference.step import ForecastStep, refuse
 
 STREAM = parse(
     "name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\nfeatures: {x: level}\nlags: 3\nhorizon: [1, 2]\n",
@@ -52,7 +52,7 @@ def run(step, sent: list[Record]) -> list[Forecast]:
 
 
 def new_step(models=None, dropped=lambda _stream, _reason: None):
-    return KeyedStep({"a": ForecastLane(STREAM, lambda: models or {})}, dropped)
+    return KeyedStep({"a": ForecastStep(STREAM, lambda: models or {})}, dropped)
 
 
 def test_one_forecast_for_each_record_in_their_order():
@@ -98,7 +98,7 @@ def test_the_stack_begins_as_the_mean_of_the_models_that_are_there(members: tupl
 
 def test_the_stack_learns_from_where_the_models_begin_and_not_before():
     serving: dict[tuple[str, str], Plus] = {}
-    step = KeyedStep({"a": ForecastLane(STREAM, lambda: serving)}, lambda _stream, _reason: None)
+    step = KeyedStep({"a": ForecastStep(STREAM, lambda: serving)}, lambda _stream, _reason: None)
     sent = records(400, keys=1)
     run(step, sent[:300])
     serving = {("a", "batch"): Plus("v1", 1.0)}
@@ -128,7 +128,7 @@ def test_a_model_that_gives_nonsense_sits_out(nonsense: float):
 
 def test_a_swap_between_batches_changes_version_with_the_next_batch():
     serving = {("a", "batch"): Plus("v1", 0.0)}
-    step = KeyedStep({"a": ForecastLane(STREAM, lambda: serving)}, lambda _stream, _reason: None)
+    step = KeyedStep({"a": ForecastStep(STREAM, lambda: serving)}, lambda _stream, _reason: None)
     sent = records(20)
     first = run(step, sent[:20])
     serving = {("a", "batch"): Plus("v2", 0.0)}
@@ -176,7 +176,7 @@ def test_a_state_of_an_older_definition_is_left_behind():
     step, sent = new_step(), records(10)
     run(step, sent)
     other = STREAM.model_copy(update={"lags": 4})
-    renewed = KeyedStep({"a": ForecastLane(other, dict)}, lambda _stream, _reason: None)
+    renewed = KeyedStep({"a": ForecastStep(other, dict)}, lambda _stream, _reason: None)
     renewed.restore(0, step.snapshot(0))
     assert len(run(renewed, sent)) == len(sent)
 
@@ -190,14 +190,14 @@ def test_what_does_not_fit_is_refused():
 
 def test_a_new_version_that_is_worse_than_the_one_before_is_told_once_with_an_alert():
     told: list[tuple[str, ...]] = []
-    lane = ForecastLane(
+    stream_step = ForecastStep(
         STREAM,
         lambda: {("a", "batch"): Plus("v2", 50.0)},
         shadows=lambda: {("a", "batch"): Plus("v1", 0.0)},
         worse=lambda *what: told.append(what),
     )
     sent = records(60)
-    outputs = KeyedStep({"a": lane}, lambda _stream, _reason: None).step(
+    outputs = KeyedStep({"a": stream_step}, lambda _stream, _reason: None).step(
         [Envelope(0, n, 0.0, record) for n, record in enumerate(sent)]
     )
     alerts = [output.message for output in outputs if output.topic is ALERTS]
@@ -209,13 +209,13 @@ def test_a_new_version_that_is_worse_than_the_one_before_is_told_once_with_an_al
 
 def test_a_new_version_that_is_no_worse_goes_on():
     told: list[tuple[str, ...]] = []
-    lane = ForecastLane(
+    stream_step = ForecastStep(
         STREAM,
         lambda: {("a", "batch"): Plus("v2", 0.0)},
         shadows=lambda: {("a", "batch"): Plus("v1", 0.5)},
         worse=lambda *what: told.append(what),
     )
-    run(KeyedStep({"a": lane}, lambda _stream, _reason: None), records(200))
+    run(KeyedStep({"a": stream_step}, lambda _stream, _reason: None), records(200))
     assert told == []
 
 

@@ -20,7 +20,7 @@ from driftline.store.folder import FolderStore
 from driftline.store.windows import parse as parse_name
 from driftline.streams import tables
 from driftline.streams.definition import parse
-from driftline_ingest.archive import ArchiveStep, Progress, Window
+from driftline_ingest.archive import ArchiveStep, FullWindow, Progress
 from driftline_ingest.census import Census
 from driftline_ingest.sink import WindowSink
 from driftline_ingest.windows import BlendWindows, RecordWindows
@@ -66,11 +66,11 @@ def step(longest_span: int = 50_000, dropped=lambda _stream, _reason: None) -> A
     return ArchiveStep(RecordWindows(STREAMS), dropped, longest_span=longest_span)
 
 
-def content(window: Window) -> bytes:
+def content(window: FullWindow) -> bytes:
     return b"".join(row.tobytes() for row in window.rows)
 
 
-def named(windows: list[Window]) -> Mapping[str, bytes]:
+def named(windows: list[FullWindow]) -> Mapping[str, bytes]:
     return {window.name(EDGE): content(window) for window in windows}
 
 
@@ -345,7 +345,7 @@ def late(lacking: int, after: int) -> list[Envelope[Record]]:
     return [completed(n, offset, value) for offset, (n, value) in enumerate(sent)]
 
 
-def rows_of(windows: list[Window]) -> tables.Rows:
+def rows_of(windows: list[FullWindow]) -> tables.Rows:
     packing = RecordWindows(STREAMS)
     parts = [tables.decode(packing.encode(w.stream, w.key, w.rows), STREAM, w.name(EDGE)) for w in windows]
     return tables.concatenate(parts).by_key()["k"]
@@ -405,7 +405,7 @@ def test_late_repeated_and_missing_records_make_the_same_windows_whatever_is_kil
     whole = impatient(span).step(messages)
     names = [window.name(EDGE) for window in whole]
     assert len(names) == len(set(names)), "each has a name of its own"
-    archive, position, found = impatient(span), 0, list[Window]()
+    archive, position, found = impatient(span), 0, list[FullWindow]()
     archive.restore(0, {})
     states: dict[str, bytes] = {}
     for checkpoint, killed in restarts:

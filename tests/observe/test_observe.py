@@ -12,8 +12,8 @@ from prometheus_client import generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.metrics import MetricWrapperBase
 
-from driftline.metrics import TOLD, Metrics
-from driftline_combiner.exporter import LaneMetrics
+from driftline.metrics import EXPORTED, Metrics
+from driftline_combiner.exporter import ScoreExporter
 from tests.conftest import ROOT
 
 PROMETHEUS = ROOT / "observe" / "prometheus"
@@ -46,7 +46,7 @@ promtool = pytest.mark.skipif(
 
 def families() -> list[Metric]:
     metrics = Metrics()
-    metrics.registry.register(LaneMetrics({}, by_key=False))
+    metrics.registry.register(ScoreExporter({}, by_key=False))
     return list(metrics.registry.collect())
 
 
@@ -62,7 +62,7 @@ def labels(metrics: Metrics) -> dict[str, set[str]]:
     found = {
         each._name: set(each._labelnames) for each in vars(metrics).values() if isinstance(each, MetricWrapperBase)
     }
-    return found | {f"driftline_{told.name}": set(told.labels) for told in TOLD}
+    return found | {f"driftline_{told.name}": set(told.labels) for told in EXPORTED}
 
 
 def rule_tests() -> list[dict[str, Any]]:
@@ -106,7 +106,7 @@ def test_labels_have_few_values():
 @promtool
 def test_the_names_are_as_prometheus_wants_them():
     metrics = Metrics()
-    metrics.registry.register(LaneMetrics({}, by_key=False))
+    metrics.registry.register(ScoreExporter({}, by_key=False))
     text = generate_latest(metrics.registry).decode()
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -9,7 +9,7 @@ import pytest
 from driftline.store.folder import FolderStore
 from driftline.store.port import Store
 from driftline.store.s3 import S3Settings, S3Store
-from driftline.store.threaded import Aside
+from driftline.store.threaded import ThreadedStore
 from driftline_cli import objects
 from tests.s3_server import S3Server
 
@@ -35,8 +35,8 @@ async def https_store(secure_s3_server: S3Server) -> AsyncIterator[S3Store]:
 
 
 @pytest.fixture
-async def aside_store(tmp_path: Path) -> AsyncIterator[Aside]:
-    aside = Aside(FolderStore(tmp_path / "store"))
+async def aside_store(tmp_path: Path) -> AsyncIterator[ThreadedStore]:
+    aside = ThreadedStore(FolderStore(tmp_path / "store"))
     yield aside
     await aside.close()
 

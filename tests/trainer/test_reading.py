@@ -15,7 +15,7 @@ import stamina
 
 from driftline.errors import InvalidInput
 from driftline.streams import tables
-from driftline.streams.bounds import MEBIBYTE, Bounds
+from driftline.streams.bounds import MEBIBYTE, TableBounds
 from driftline.streams.definition import StreamDefinition
 from driftline_trainer.reading import Reading
 from driftline_trainer.unpacking import Means
@@ -41,7 +41,7 @@ def largest(reading: Reading) -> int:
 
 @pytest.fixture(scope="module")
 def reading() -> Iterator[Reading]:
-    made = Reading(Means(Bounds(), MEMORY, 20))
+    made = Reading(Means(TableBounds(), MEMORY, 20))
     yield made
     made.close()
 
@@ -133,7 +133,7 @@ async def test_no_rows_a_broken_page_and_missing_columns_are_refused(reading: Re
 
 
 async def test_a_csv_is_held_to_lines_and_rows_too(quick: StreamDefinition):
-    reading = Reading(Means(Bounds(rows=10, line=200, columns=20), MEMORY, 20))
+    reading = Reading(Means(TableBounds(rows=10, line=200, columns=20), MEMORY, 20))
     head = ",".join([quick.time.column, quick.key, *quick.columns])
     line = ",".join(["2015-01-01T01:00:00+01:00", "k", *["1"] * len(quick.columns)])
     assert len(await reading.rows("\n".join([head] + [line] * 10).encode(), quick, "the file")) == 10
@@ -159,7 +159,7 @@ async def test_a_child_that_is_killed_from_outside_is_no_files_fault(reading: Re
 
 
 async def test_a_child_that_rests_reads_the_next_file_and_ends_when_none_comes(quick: StreamDefinition):
-    reading, good = Reading(Means(Bounds(), MEMORY, 20)), parquet(table(quick, 300))
+    reading, good = Reading(Means(TableBounds(), MEMORY, 20)), parquet(table(quick, 300))
     await reading.rows(good, quick, "the file")
     first = reading.pid
     reading.rest(3600)

@@ -39,7 +39,8 @@ async def edge_id(bus: Bus, propose: Callable[[], str] = new_id) -> str:
 
 
 class Edge:
-    """Finds the edge's id as soon as the bus answers; see `driftline.service.app.Job`. found: called once known."""
+    """Finds the edge's id as soon as the bus answers; see
+    `driftline.service.app.BackgroundJob`. found: called once it is known."""
 
     name = "edge id"
 

@@ -1,4 +1,4 @@
-"""Tells how far the consumer groups of a service are behind; see `driftline.service.app.Job`."""
+"""Tells how far the consumer groups of a service are behind; see `driftline.service.app.BackgroundJob`."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 EVERY_S = 10.0
 
 
-class LagWatch:
+class LagExporter:
     """Looks every few seconds; while the bus is away what was seen last stands.
 
     kept: by group, how many messages of a partition were worked off although a restart would read them again, such as

@@ -212,7 +212,7 @@ def _decoded(topic: Topic[M], raw: Raw) -> Envelope[M] | None:
 
 
 class _MemoryFeed:
-    """See `driftline.bus.port.Feed`."""
+    """See `driftline.bus.port.Subscription`."""
 
     def __init__(self, bus: MemoryBus, name: str, group: _Group, owner: Owner) -> None:
         self.owner = owner

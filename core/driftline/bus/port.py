@@ -96,7 +96,7 @@ class Owner(Protocol):
         longer ours."""
 
 
-class Feed(Protocol):
+class Subscription(Protocol):
     """One worker's membership in a consumer group: messages in, outputs and checkpoints out."""
 
     async def poll(self, limit: int, timeout: float) -> Sequence[Raw]:
@@ -125,7 +125,7 @@ class Bus(Protocol):
 
     def join(
         self, topic: Topic[Any], group: str, owner: Owner, *, gather: float = 0.0
-    ) -> AbstractAsyncContextManager[Feed]:
+    ) -> AbstractAsyncContextManager[Subscription]:
         """Enters the consumer group `group` on `topic`, whose checkpoints lie in the compacted topic
         `state_topic(group)`. Partitions are shared among all that joined; leaving gives them back.
 

@@ -22,10 +22,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from driftline.errors import Conflict, InvalidInput, NotFound, Unavailable
-from driftline.metrics import Collected, Metrics
+from driftline.metrics import CollectedMetrics, Metrics
 from driftline.service import docs_page, streams_route
 from driftline.service.openapi import complete
-from driftline.streams.catalog import Streams, StreamsWatch
+from driftline.streams.catalog import CatalogRefresher, Streams
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ GRACE_S = 8
 """How long workers may take to finish what they hold when the service stops."""
 
 
-class Job(Protocol):
+class BackgroundJob(Protocol):
     """Something that runs as long as its service does."""
 
     @property
@@ -50,7 +50,7 @@ class Job(Protocol):
 
 
 @dataclass(frozen=True)
-class Check:
+class ReadinessCheck:
     """A condition of readiness: `probe` raises an Unavailable while it doesn't hold.
 
     needed: without it the service can't do its work; otherwise it is only said to be missing.
@@ -83,8 +83,8 @@ def create_service(
     *,
     metrics: Metrics,
     streams: Streams | None = None,
-    jobs: Sequence[Job] = (),
-    checks: Sequence[Check] = (),
+    jobs: Sequence[BackgroundJob] = (),
+    checks: Sequence[ReadinessCheck] = (),
     on_death: Callable[[str, BaseException], None] = end_process,
     first: Callable[[], Awaitable[None]] | None = None,
     close: Sequence[Callable[[], Awaitable[None]]] = (),
@@ -93,7 +93,7 @@ def create_service(
 
     `first` is awaited before they start; each of `close` last, to give connections back."""
     if streams is not None:
-        jobs = [*jobs, StreamsWatch(streams)]
+        jobs = [*jobs, CatalogRefresher(streams)]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -140,7 +140,9 @@ async def _finish(tasks: Sequence[asyncio.Task[None]]) -> None:
         await asyncio.gather(*late, return_exceptions=True)
 
 
-def _start(job: Job, on_death: Callable[[str, BaseException], None], stopping: asyncio.Event) -> asyncio.Task[None]:
+def _start(
+    job: BackgroundJob, on_death: Callable[[str, BaseException], None], stopping: asyncio.Event
+) -> asyncio.Task[None]:
     def done(task: asyncio.Task[None]) -> None:
         error = _end(task)
         if isinstance(error, Exception) or not stopping.is_set():
@@ -217,7 +219,7 @@ READINESS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _add_probes(app: FastAPI, metrics: Metrics, checks: Sequence[Check]) -> None:
+def _add_probes(app: FastAPI, metrics: Metrics, checks: Sequence[ReadinessCheck]) -> None:
     @app.get("/livez", tags=["health"], summary="Whether the process runs")
     async def livez() -> dict[str, str]:
         return {"status": "ok"}
@@ -231,11 +233,11 @@ def _add_probes(app: FastAPI, metrics: Metrics, checks: Sequence[Check]) -> None
     @app.get("/metrics", tags=["health"], summary="Metrics for Prometheus", response_class=PlainTextResponse)
     async def read_metrics() -> Response:
         # Collected here, where nobody changes meanwhile what is told; written elsewhere, since that takes longest.
-        told = Collected(list(metrics.registry.collect()))
+        told = CollectedMetrics(list(metrics.registry.collect()))
         return Response(await asyncio.to_thread(generate_latest, told), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _probe(check: Check) -> str:
+async def _probe(check: ReadinessCheck) -> str:
     try:
         async with asyncio.timeout(ANSWER_S):
             await check.probe()

@@ -37,7 +37,7 @@ Reason = Literal["head", "body", "idle", "answer", "full"]
 
 
 @dataclass(frozen=True)
-class Bounds:
+class ConnectionBounds:
     """connections: at most. head, body: seconds for a request's head and for its whole body. idle: seconds between two
     requests, after which uvicorn itself closes."""
 
@@ -50,7 +50,7 @@ class Bounds:
 class Connections:
     """All connections of one server. cut: counts those that were ended, by reason."""
 
-    def __init__(self, bounds: Bounds, cut: Counter, count: Gauge) -> None:
+    def __init__(self, bounds: ConnectionBounds, cut: Counter, count: Gauge) -> None:
         self.bounds = bounds
         self._cut = cut
         self._all: MutableSet[Any] = set()

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from driftline.errors import InvalidInput
 from driftline.metrics import Metrics
 from driftline.service.allocator import give_back
-from driftline.service.connections import Bounds, Connections
+from driftline.service.connections import ConnectionBounds, Connections
 from driftline.service.hosts import OwnHosts
 from driftline.service.logs import configure
 from driftline.service.settings import Settings, read_settings
@@ -62,7 +62,7 @@ def run(name: str, kind: type[S], build: Callable[[S, Streams], FastAPI]) -> Non
 def _connections(app: FastAPI, settings: Settings) -> type[asyncio.Protocol]:
     """What makes the protocol of each connection: to uvicorn a class, and here something that knows them all."""
     metrics: Metrics = app.state.metrics
-    bounds = Bounds(settings.connections, settings.head_timeout, settings.body_timeout, IDLE_S)
+    bounds = ConnectionBounds(settings.connections, settings.head_timeout, settings.body_timeout, IDLE_S)
     connections = Connections(bounds, metrics.connections_ended, metrics.connections)
     return cast("type[asyncio.Protocol]", connections.protocol)
 

@@ -10,18 +10,18 @@ import stamina
 from driftline.bus.port import Bus
 from driftline.errors import BusUnavailable
 from driftline.messages import store_events
-from driftline.store.reconcile import StoreWatch
+from driftline.store.reconcile import StoreReconciler
 
 log = logging.getLogger(__name__)
 
 
-class StoreFeed:
-    """Wakes `watch` with every event on `topic`; see `driftline.service.app.Job`. While the broker is away, its poll
-    works alone."""
+class StoreEventReader:
+    """Wakes `watch` with every event on `topic`; see `driftline.service.app.BackgroundJob`. While the broker is away, its
+    poll works alone."""
 
     name = "store events"
 
-    def __init__(self, bus: Bus, topic: str, watch: StoreWatch) -> None:
+    def __init__(self, bus: Bus, topic: str, watch: StoreReconciler) -> None:
         self._bus = bus
         self._topic = store_events(topic)
         self._watch = watch

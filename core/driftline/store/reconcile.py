@@ -12,7 +12,7 @@ from driftline.store.port import Store
 log = logging.getLogger(__name__)
 
 
-class StoreWatch:
+class StoreReconciler:
     """Calls `reconcile` at start, on hints about keys between `prefix` and `suffix`, on events told by others, and at
     least every `poll` seconds; with the keys that may have changed, or None for any.
 

@@ -20,7 +20,7 @@ SWITCH_S = 0.0005
 """After so long the working thread gives the interpreter to one that waits; Python's own 5 ms is a long pause."""
 
 
-class Aside:
+class ThreadedStore:
     """See `driftline.store.port.Store`: `store`, in another thread, whose loop is the only one that ever touches it."""
 
     def __init__(self, store: Store) -> None:

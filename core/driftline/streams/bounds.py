@@ -6,7 +6,7 @@ MEBIBYTE = 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Bounds:
+class TableBounds:
     """Held against what a file says of itself before it is unpacked, and against what is found in it."""
 
     rows: int = 5_000_000
@@ -22,5 +22,5 @@ class Bounds:
     """Bytes of a line of CSV."""
 
 
-NONE = Bounds(*[2**63 - 1] * 7)
+NONE = TableBounds(*[2**63 - 1] * 7)
 """For files that a person reads for himself."""

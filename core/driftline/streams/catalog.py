@@ -27,7 +27,7 @@ WAITED_FOR = 10
 T = TypeVar("T")
 
 
-class Standing(NamedTuple):
+class StreamState(NamedTuple):
     """How a stream stands. note: action to take, if any."""
 
     stream: str
@@ -79,7 +79,7 @@ class Streams(Mapping[str, StreamDefinition]):
         """By file of the folder why it can't be used."""
         return self._last.refused
 
-    def standings(self) -> list[Standing]:
+    def standings(self) -> list[StreamState]:
         """How every stream stands beside what the folder says now."""
         return [self._standing(name) for name in self._known]
 
@@ -144,13 +144,13 @@ class Streams(Mapping[str, StreamDefinition]):
             if found not in (known, before.found.get(name)):
                 log.warning("stream %s: %s", name, self._standing(name).note)
 
-    def _standing(self, name: str) -> Standing:
+    def _standing(self, name: str) -> StreamState:
         found = self._last.found.get(name)
         if found == self._known[name]:
-            return Standing(name, "runs", "")
+            return StreamState(name, "runs", "")
         if found is None:
-            return Standing(name, "gone", "found no file of it that can be used; it runs on until a restart")
-        return Standing(name, "changed", "its file has changed; restart all services to change a stream that runs")
+            return StreamState(name, "gone", "found no file of it that can be used; it runs on until a restart")
+        return StreamState(name, "changed", "its file has changed; restart all services to change a stream that runs")
 
 
 class PerStream(Mapping[str, T], Generic[T]):
@@ -176,8 +176,8 @@ class PerStream(Mapping[str, T], Generic[T]):
         return len(self._streams)
 
 
-class StreamsWatch:
-    """Looks at the folder again and again; see `driftline.service.app.Job`."""
+class CatalogRefresher:
+    """Looks at the folder again and again; see `driftline.service.app.BackgroundJob`."""
 
     name = "streams watch"
 

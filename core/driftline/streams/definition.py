@@ -104,7 +104,7 @@ class Mqtt(_Section):
         return self
 
 
-class Training(_Section):
+class TrainingOptions(_Section):
     """How the batch model is made."""
 
     architecture: Literal["mlp", "lstm", "gru"] = "mlp"
@@ -214,7 +214,7 @@ class StreamDefinition(_Section):
     """A key that was silent for so long, by the time of the stream's records, such as `30d`, is forgotten and makes
     room for another; seconds in memory. It is never less than what a forecast looks back on and ahead."""
     mqtt: Mqtt | None = None
-    training: Training = Training()
+    training: TrainingOptions = TrainingOptions()
     retraining: Retraining = Retraining()
     gate: Gate = Gate()
     weighting: Weighting = Weighting()

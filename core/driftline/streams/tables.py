@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from driftline.arrays import Floats, Ints
 from driftline.errors import InvalidInput
-from driftline.streams.bounds import NONE, Bounds
+from driftline.streams.bounds import NONE, TableBounds
 from driftline.streams.definition import SINGLE_KEY, StreamDefinition
 
 SHOWN = 300
@@ -76,7 +76,7 @@ def read_file(path: Path, stream: StreamDefinition) -> Rows:
     return decode(body, stream, str(path))
 
 
-def decode(body: bytes, stream: StreamDefinition, source: str, bounds: Bounds = NONE) -> Rows:
+def decode(body: bytes, stream: StreamDefinition, source: str, bounds: TableBounds = NONE) -> Rows:
     """The records in the bytes of a Parquet file, or else of a CSV file. Raises InvalidInput, MemoryError.
 
     bounds: held against what the file says of itself before it is unpacked.
@@ -98,7 +98,7 @@ class _File:
     body: bytes
     stream: StreamDefinition
     source: str
-    bounds: Bounds
+    bounds: TableBounds
 
     @property
     def expected(self) -> list[str]:

@@ -1,6 +1,6 @@
 """A step over many series: drops what was seen, keeps a state per series, saves and restores it by partition.
 
-What is computed per stream is a `Lane`; everything that all such steps share is here. Pure.
+What is computed per stream is a `StreamStep`; everything that all such steps share is here. Pure.
 """
 
 from collections import defaultdict
@@ -19,7 +19,7 @@ from driftline.worker.silence import BEGINNING, Heard
 Timed = TypeVar("Timed", bound=Record | Forecast | Blend)
 Timed_contra = TypeVar("Timed_contra", bound=Record | Forecast | Blend, contravariant=True)
 
-Told = tuple[Topic[msgspec.Struct], msgspec.Struct]
+Emission = tuple[Topic[msgspec.Struct], msgspec.Struct]
 """A message with the topic that it goes to."""
 
 
@@ -30,7 +30,7 @@ class Age(NamedTuple):
     heard: int | None
 
 
-class Lane(Protocol[Timed_contra]):
+class StreamStep(Protocol[Timed_contra]):
     """All series of one stream that are owned here."""
 
     ahead: int
@@ -40,7 +40,7 @@ class Lane(Protocol[Timed_contra]):
     def longest_silence(self) -> int:
         """Milliseconds of the stream's time after which a series is forgotten."""
 
-    def work(self, messages: Sequence[Timed_contra]) -> Sequence[Sequence[Told]]:
+    def work(self, messages: Sequence[Timed_contra]) -> Sequence[Sequence[Emission]]:
         """What each message causes, in their order. Times of a key rise strictly."""
 
     def lacks(self, message: Timed_contra) -> bool:
@@ -49,7 +49,7 @@ class Lane(Protocol[Timed_contra]):
     def awaits(self, message: Timed_contra) -> bool:
         """Whether a message of that time came not long ago, and without the truth that this one brings."""
 
-    def complete(self, message: Timed_contra) -> Sequence[Told]:
+    def complete(self, message: Timed_contra) -> Sequence[Emission]:
         """What a truth causes that was awaited."""
 
     def last_t(self, key: str) -> int | None:
@@ -87,21 +87,21 @@ class _Partition:
 
 
 class KeyedStep(Generic[Timed]):
-    """See `driftline.worker.loop.Step`. `dropped` is told the stream and the reason: repeated or out_of_order.
+    """See `driftline.worker.loop.Step`. dropped: gets the stream and the reason, repeated or out_of_order.
 
-    A series that was silent for longer than its lane says is forgotten: its slot is free, its state is deleted, and if
-    it comes back it starts anew. Whether it does is found when it comes, so it never depends on where batches are cut;
+    A series that was silent for longer than its stream allows is forgotten: its slot is free, its state is deleted, and
+    if it comes back it begins again. Whether it does is found when it comes, so it never depends on where batches are cut;
     when the slot and the state go does, by a batch.
     """
 
-    def __init__(self, lanes: Mapping[str, Lane[Timed]], dropped: Callable[[str, str], None]) -> None:
-        self._lanes = lanes
+    def __init__(self, stream_steps: Mapping[str, StreamStep[Timed]], dropped: Callable[[str, str], None]) -> None:
+        self._stream_steps = stream_steps
         self._dropped = dropped
         self._partitions: dict[int, _Partition] = defaultdict(_Partition)
 
     def step(self, batch: Sequence[Envelope[Timed]]) -> list[Output]:
         """What the new messages among `batch` cause, each on its own message's partition."""
-        # Messages are collected by stream and worked off together. The lane does not know of them yet: `newest` and
+        # Messages are collected by stream and worked off together. The step does not know of them yet: `newest` and
         # `lacking` do. A message that changes a series out of turn has those before it worked off first.
         outputs: list[Output] = []
         fresh: dict[str, list[Envelope[Timed]]] = {}
@@ -110,33 +110,33 @@ class KeyedStep(Generic[Timed]):
         self._restore_known()
         for envelope in batch:
             message = envelope.value
-            series, lane = (message.stream, message.key), self._lanes[message.stream]
+            series, stream_step = (message.stream, message.key), self._stream_steps[message.stream]
             heard = self._partitions[envelope.partition].heard[message.stream]
             # A time that can't be is no time of the stream: all others would have been silent until then.
-            t = BEGINNING if astray(message.t, envelope.timestamp, lane.ahead) else message.t
-            if heard.is_silent(message.key, t, lane.longest_silence):
+            t = BEGINNING if astray(message.t, envelope.timestamp, stream_step.ahead) else message.t
+            if heard.is_silent(message.key, t, stream_step.longest_silence):
                 # Its messages so far belong to the state that is dropped now, those from this one on to a new state.
                 if series in newest:
                     outputs += self._work(message.stream, fresh.pop(message.stream, []))
                     del newest[series]
                 self._forget(envelope.partition, series)
-            last = newest[series] if series in newest else lane.last_t(message.key)
-            if last is not None and message.t < last and self._is_lost(lane, last, envelope):
+            last = newest[series] if series in newest else stream_step.last_t(message.key)
+            if last is not None and message.t < last and self._is_lost(stream_step, last, envelope):
                 outputs += self._work(message.stream, fresh.pop(message.stream, []))
-                lane.forget(message.key)
+                stream_step.forget(message.key)
                 last = None
             if last is None or message.t > last:
                 newest[series] = message.t
                 heard.hear(message.key, t)
                 fresh.setdefault(message.stream, []).append(envelope)
-                if lane.lacks(message):
+                if stream_step.lacks(message):
                     lacking.add((series, message.t))
                 continue
-            if (series, message.t) in lacking or lane.awaits(message):
+            if (series, message.t) in lacking or stream_step.awaits(message):
                 # What was before it comes first, wherever the batch was cut.
                 outputs += self._work(message.stream, fresh.pop(message.stream, []))
                 lacking.discard((series, message.t))
-            if lane.awaits(message):
+            if stream_step.awaits(message):
                 heard.hear(message.key, t)
                 outputs += self._complete(envelope)
             else:
@@ -146,18 +146,18 @@ class KeyedStep(Generic[Timed]):
         self._forget_silent({(envelope.partition, envelope.value.stream) for envelope in batch})
         return outputs
 
-    def _is_lost(self, lane: Lane[Timed], last: int, envelope: Envelope[Timed]) -> bool:
+    def _is_lost(self, stream_step: StreamStep[Timed], last: int, envelope: Envelope[Timed]) -> bool:
         """Whether a series stands at a time that can't be, so that it has to begin anew or would be silent for ever.
         When messages arrived is part of the log: whoever reads it again decides alike."""
         arrived = envelope.timestamp
-        return astray(last, arrived, lane.ahead) and not astray(envelope.value.t, arrived, lane.ahead)
+        return astray(last, arrived, stream_step.ahead) and not astray(envelope.value.t, arrived, stream_step.ahead)
 
     def _work(self, stream: str, envelopes: Sequence[Envelope[Timed]]) -> list[Output]:
         if not envelopes:
             return []
         for envelope in envelopes:
             self._partitions[envelope.partition].changed[stream, envelope.value.key] = None
-        told = self._lanes[stream].work([envelope.value for envelope in envelopes])
+        told = self._stream_steps[stream].work([envelope.value for envelope in envelopes])
         return [
             Output(envelope.partition, topic, message)
             for envelope, messages in zip(envelopes, told, strict=True)
@@ -167,14 +167,14 @@ class KeyedStep(Generic[Timed]):
     def _complete(self, envelope: Envelope[Timed]) -> list[Output]:
         message = envelope.value
         self._partitions[envelope.partition].changed[message.stream, message.key] = None
-        told = self._lanes[message.stream].complete(message)
+        told = self._stream_steps[message.stream].complete(message)
         return [Output(envelope.partition, topic, caused) for topic, caused in told]
 
     def _forget_silent(self, touched: Iterable[tuple[int, str]]) -> None:
         """Gives back the slots of silent series, AT_ONCE at most."""
         left = AT_ONCE
         for partition, stream in sorted(touched):
-            heard, longest = self._partitions[partition].heard[stream], self._lanes[stream].longest_silence
+            heard, longest = self._partitions[partition].heard[stream], self._stream_steps[stream].longest_silence
             while left and (key := heard.first_silent(longest)) is not None:
                 self._forget(partition, (stream, key))
                 left -= 1
@@ -188,7 +188,7 @@ class KeyedStep(Generic[Timed]):
         stream, key = series
         self._partitions[partition].heard[stream].forget(key)
         if not any(other.owns(series) for other in self._partitions.values()):
-            self._lanes[stream].forget(key)
+            self._stream_steps[stream].forget(key)
 
     def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
         waiting = self._partitions[partition].waiting
@@ -206,9 +206,9 @@ class KeyedStep(Generic[Timed]):
     def _restore_known(self) -> None:
         """Takes up the states of streams that are known by now."""
         for partition in self._partitions.values():
-            for stream in [stream for stream in partition.waiting if stream in self._lanes]:
+            for stream in [stream for stream in partition.waiting if stream in self._stream_steps]:
                 for key, data in partition.waiting.pop(stream).items():
-                    age = self._lanes[stream].restore(key, data)
+                    age = self._stream_steps[stream].restore(key, data)
                     partition.heard[stream].restore(key, age.heard)
 
     def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:
@@ -226,7 +226,7 @@ class KeyedStep(Generic[Timed]):
         stream, key = series
         heard = self._partitions[partition].heard[stream]
         # None deletes the state of a series that was forgotten.
-        return self._lanes[stream].save(key, heard.at(key)) if key in heard else None
+        return self._stream_steps[stream].save(key, heard.at(key)) if key in heard else None
 
     def resume_at(self, partition: int, consumed: int) -> int:  # noqa: ARG002
         """The states hold all that is needed, so a restart reads on behind what was consumed."""

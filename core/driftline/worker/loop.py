@@ -18,7 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 import stamina
 
-from driftline.bus.port import Assignment, Bus, Checkpoint, Envelope, Feed, Output, Raw
+from driftline.bus.port import Assignment, Bus, Checkpoint, Envelope, Output, Raw, Subscription
 from driftline.errors import BusUnavailable, Fenced, PassedOver, PoisonMessage, Standstill
 from driftline.messages import DEAD_LETTERS, DeadLetter, M, Topic
 from driftline.worker.dead_letters import DeadLetterGauge
@@ -159,7 +159,7 @@ async def _nothing(_: Any) -> None:
 
 
 class Worker(Generic[M]):
-    """Runs one step as a member of the consumer group `group` on `topic`; see `driftline.service.app.Job`.
+    """Runs one step as a member of the consumer group `group` on `topic`; see `driftline.service.app.BackgroundJob`.
 
     refuse: why a decoded message can't be used, or None. wait_for: awaited before a message is refused, since what it
     lacks may be about to come. sink: where the step's outputs go instead of the bus; it returns when they are safe.
@@ -197,7 +197,7 @@ class Worker(Generic[M]):
         self._gauge = DeadLetterGauge(settings.dead_letter_share, settings.dead_letter_minimum)
         self._owned: dict[int, _Owned] = {}
         self._restoring: set[int] = set()
-        self._feed: Feed | None = None
+        self._feed: Subscription | None = None
         self._came_round = monotonic()
         self._trouble = ""
         self._has_worked = False
@@ -295,7 +295,7 @@ class Worker(Generic[M]):
             for partition in [*self._owned, *self._restoring]:
                 self._drop(partition)
 
-    async def _work(self, feed: Feed) -> None:
+    async def _work(self, feed: Subscription) -> None:
         due = self._monotonic() + self._settings.interval
         while not self._stopping.is_set():
             self._came_round = self._monotonic()
@@ -331,7 +331,7 @@ class Worker(Generic[M]):
         self._restoring.discard(partition)
         self._step.release(partition)
 
-    async def _follow_on(self, feed: Feed, batch: Sequence[Raw]) -> None:
+    async def _follow_on(self, feed: Subscription, batch: Sequence[Raw]) -> None:
         """Each partition's messages must begin where its position is. Raises PassedOver where the bus still holds what
         lies between."""
         for partition, first in _firsts(batch).items():
@@ -344,7 +344,7 @@ class Worker(Generic[M]):
                 self._rewound(place)
                 owned.position = first
 
-    async def _account_for(self, feed: Feed, partition: int, missing: range, place: Mapping[str, Any]) -> None:
+    async def _account_for(self, feed: Subscription, partition: int, missing: range, place: Mapping[str, Any]) -> None:
         hole = await feed.hole(partition, missing)
         if hole.held is not None:
             raise PassedOver(
@@ -361,7 +361,7 @@ class Worker(Generic[M]):
         self._observer.rewound()
         log.error("the topic ends before the saved position: it was made anew or cut, and is read again", extra=place)
 
-    async def _advance(self, feed: Feed, batch: Sequence[Raw]) -> None:
+    async def _advance(self, feed: Subscription, batch: Sequence[Raw]) -> None:
         """Works a batch off: its outputs are safe before the position moves."""
         # A partition may have been taken away since the poll, but never given back: that happens inside of polls.
         fresh = [raw for raw in batch if raw.partition in self._owned]
@@ -383,7 +383,7 @@ class Worker(Generic[M]):
         self._observer.read(len(fresh))
         self._observer.sent(outputs, envelopes, self._clock())
 
-    async def _emit(self, feed: Feed, outputs: Sequence[Any]) -> None:
+    async def _emit(self, feed: Subscription, outputs: Sequence[Any]) -> None:
         if self._sink is not None:
             await self._sink(outputs)
         elif self._settings.exactly_once:

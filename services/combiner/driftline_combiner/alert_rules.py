@@ -21,7 +21,7 @@ STILL = (0.0, 0.0)
 """The shift of a column that is where it has been."""
 
 
-class Watch:
+class AlertRules:
     """The drift detectors of all series of a stream. `alarmed` is told the stream and kind of each alert."""
 
     def __init__(self, stream: StreamDefinition, alarmed: Callable[[str, str], None]) -> None:

@@ -8,24 +8,24 @@ from typing import Any
 import httpx
 from fastapi import APIRouter, FastAPI
 
-from driftline.bus.lag import LagWatch
+from driftline.bus.lag import LagExporter
 from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
 from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, Topic
 from driftline.metrics import Metrics, from_zero
-from driftline.service.app import Check, Job, create_service, end_process
+from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
 from driftline.streams.catalog import PerStream, Streams
 from driftline.streams.definition import StreamDefinition
 from driftline.worker.loop import Worker
 from driftline.worker.observer import LoopMetrics
 from driftline_combiner import dashboard
-from driftline_combiner.dashboard_buffer import PageFeed
-from driftline_combiner.exporter import LaneMetrics
+from driftline_combiner.dashboard_buffer import DashboardBuffer
+from driftline_combiner.exporter import ScoreExporter
 from driftline_combiner.overview import Overview
 from driftline_combiner.rest import routes
-from driftline_combiner.retrain_requests import CourierStep, TrainerSink, open_trainer
+from driftline_combiner.retrain_requests import RetrainStep, TrainerSink, open_trainer
 from driftline_combiner.settings import CombinerSettings
-from driftline_combiner.step import BlendLane, combiner_step, refuse
+from driftline_combiner.step import BlendStep, combiner_step, refuse
 
 GROUP = "combiner"
 COURIER = "combiner-courier"
@@ -45,19 +45,21 @@ def create_app(
     """Blends what the forecasts topic brings. trainer: who is asked for models; otherwise whom the settings name."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
     streams.each(lambda stream: from_zero(metrics.alerts, (stream.name,), KINDS))
-    lanes = PerStream(streams, lambda stream: BlendLane(stream, lambda s, kind: metrics.alerts.labels(s, kind).inc()))
-    metrics.registry.register(LaneMetrics(lanes, by_key=settings.metrics_by_key))
-    worker = _worker(settings, bus, streams, lanes, metrics)
+    stream_steps = PerStream(
+        streams, lambda stream: BlendStep(stream, lambda s, kind: metrics.alerts.labels(s, kind).inc())
+    )
+    metrics.registry.register(ScoreExporter(stream_steps, by_key=settings.metrics_by_key))
+    worker = _worker(settings, bus, streams, stream_steps, metrics)
     groups: list[tuple[str, Topic[Any]]] = [(GROUP, FORECASTS)]
-    jobs: list[Job] = [worker]
-    checks = [Check("bus", bus.check), Check("blends", worker.check)]
-    checks.append(Check("clock", BelievedClock(time.time).check, needed=False))
+    jobs: list[BackgroundJob] = [worker]
+    checks = [ReadinessCheck("bus", bus.check), ReadinessCheck("blends", worker.check)]
+    checks.append(ReadinessCheck("clock", BelievedClock(time.time).check, needed=False))
     clients = [client for client in (trainer or _trainer(settings),) if client is not None]
     for client in clients:
         requests = _retrain_requests(settings, bus, client, metrics)
         jobs.append(requests)
         groups.append((COURIER, ALERTS))
-        checks.append(Check("retraining requests", requests.check, needed=False))
+        checks.append(ReadinessCheck("retraining requests", requests.check, needed=False))
     page = _page(settings, bus, streams) if settings.page_points else None
     if page is not None:
         jobs.append(page.feed)
@@ -67,12 +69,12 @@ def create_app(
         "Scores every member, weighs them, publishes the blend and watches for drift.",
         metrics=metrics,
         streams=streams,
-        jobs=[*jobs, LagWatch(bus, groups, metrics)],
+        jobs=[*jobs, LagExporter(bus, groups, metrics)],
         checks=checks,
         on_death=on_death,
         close=[bus.close, *(client.aclose for client in clients)],
     )
-    app.include_router(routes(lanes))
+    app.include_router(routes(stream_steps))
     if page is not None:
         app.include_router(page.router)
         app.mount("/assets", dashboard.assets())
@@ -80,13 +82,13 @@ def create_app(
 
 
 def _worker(
-    settings: CombinerSettings, bus: Bus, streams: Streams, lanes: Mapping[str, BlendLane], metrics: Metrics
+    settings: CombinerSettings, bus: Bus, streams: Streams, stream_steps: Mapping[str, BlendStep], metrics: Metrics
 ) -> Worker[Forecast]:
     return Worker(
         GROUP,
         bus,
         FORECASTS,
-        combiner_step(lanes, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc()),
+        combiner_step(stream_steps, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc()),
         settings.loop,
         refuse=lambda forecast: refuse(streams, forecast),
         wait_for=lambda forecast: streams.expect(forecast.stream, settings.streams_patience),
@@ -107,7 +109,7 @@ def _retrain_requests(
         COURIER,
         bus,
         ALERTS,
-        CourierStep(),
+        RetrainStep(),
         settings.loop,
         sink=TrainerSink(trainer),
         observer=LoopMetrics(metrics, COURIER, ALERTS.name),
@@ -118,12 +120,12 @@ def _retrain_requests(
 class Page:
     """The dashboard: what fills it, and the client by which it asks the other services."""
 
-    feed: PageFeed
+    feed: DashboardBuffer
     client: httpx.AsyncClient
     router: APIRouter
 
 
 def _page(settings: CombinerSettings, bus: Bus, streams: Streams) -> Page:
-    feed, client = PageFeed(bus, settings.page_points), httpx.AsyncClient()
+    feed, client = DashboardBuffer(bus, settings.page_points), httpx.AsyncClient()
     overview = Overview(settings.page_services, client)
     return Page(feed, client, dashboard.routes(streams, feed, overview, settings.page_watchers))

@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 
 from driftline.errors import NotFound, Unavailable
 from driftline.streams.definition import StreamDefinition
-from driftline_combiner.dashboard_buffer import LATEST_ALERTS, PageFeed
+from driftline_combiner.dashboard_buffer import LATEST_ALERTS, DashboardBuffer
 from driftline_combiner.overview import Overview
 
 PAGE = Path(__file__).with_name("page")
@@ -85,7 +85,7 @@ class Watchers:
 
 
 def routes(
-    streams: Mapping[str, StreamDefinition], feed: PageFeed, overview: Overview, watchers_limit: int
+    streams: Mapping[str, StreamDefinition], feed: DashboardBuffer, overview: Overview, watchers_limit: int
 ) -> APIRouter:
     router = APIRouter(tags=["dashboard"])
     watchers = Watchers(watchers_limit)

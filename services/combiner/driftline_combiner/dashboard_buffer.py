@@ -16,26 +16,27 @@ from driftline.bus.port import Bus
 from driftline.errors import BusUnavailable
 from driftline.messages import ALERTS, BLENDS, Alert, Blend
 
-SERIES = 100
+SERIES_REMEMBERED = 100
 """Series that are remembered; the one that was silent longest is forgotten first."""
 BLENDS_REMEMBERED = 20_000
 """Of all series together, when there are many: some 14 MB."""
 LATEST_ALERTS = 200
 
-Name = tuple[str, str]
+SeriesName = tuple[str, str]
 Blends = deque[tuple[int, bytes]]
 """A series' newest blends by time, as JSON."""
 
 
-class PageFeed:
-    """Remembers `points` blends of each series, fewer where there are many; see `driftline.service.app.Job`."""
+class DashboardBuffer:
+    """Remembers `points` blends of each series, fewer if there are many; see
+    `driftline.service.app.BackgroundJob`."""
 
     name = "page feed"
 
     def __init__(self, bus: Bus, points: int) -> None:
         self._bus = bus
         self._points = points
-        self._series: OrderedDict[Name, Blends] = OrderedDict()
+        self._series: OrderedDict[SeriesName, Blends] = OrderedDict()
         self._alerts: deque[Alert] = deque(maxlen=LATEST_ALERTS)
         self._encoder = msgspec.json.Encoder()
         self._reading: asyncio.Task[None] | None = None
@@ -73,7 +74,7 @@ class PageFeed:
         blends = self._series.get(name)
         if blends is None:
             blends = self._series[name] = deque()
-            while len(self._series) > SERIES:
+            while len(self._series) > SERIES_REMEMBERED:
                 self._series.popitem(last=False)
         if blends and blend.t <= blends[-1][0]:
             return  # sent again after a crash
@@ -113,7 +114,7 @@ class PageFeed:
                     yield ServerSentEvent(event="alert", raw_data=self._encoder.encode(alert).decode())
             await news.wait()
 
-    def _after(self, name: Name, after: int) -> list[tuple[int, bytes]]:
+    def _after(self, name: SeriesName, after: int) -> list[tuple[int, bytes]]:
         """In order of time; found from the newest end, since most often there is little."""
         newer = takewhile(lambda blend: blend[0] > after, reversed(self._series.get(name, ())))
         return list(newer)[::-1]

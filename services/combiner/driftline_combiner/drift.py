@@ -79,7 +79,7 @@ class Adwin:
         self._adwin.__setstate__(data)
 
 
-class Sums(msgspec.Struct, array_like=True):
+class ChangeSums(msgspec.Struct, array_like=True):
     """What Page-Hinkley knows: the mean of n numbers, the fading sum of how far they were above it, its least."""
 
     n: int = 0
@@ -96,11 +96,11 @@ class PageHinkley:
 
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
-        self._sums = Sums()
+        self._sums = ChangeSums()
 
     def update(self, value: float) -> bool:
         if self._sums.detected:
-            self._sums = Sums()
+            self._sums = ChangeSums()
         sums = self._sums
         sums.n += 1
         sums.mean += (value - sums.mean) / sums.n
@@ -117,10 +117,10 @@ class PageHinkley:
         return msgspec.msgpack.encode(self._sums)
 
     def load(self, data: bytes) -> None:
-        self._sums = msgspec.msgpack.decode(data, type=Sums)
+        self._sums = msgspec.msgpack.decode(data, type=ChangeSums)
 
 
-class Saved(msgspec.Struct, frozen=True, array_like=True):
+class SavedDetector(msgspec.Struct, frozen=True, array_like=True):
     """The state of a detector."""
 
     core: bytes
@@ -165,9 +165,11 @@ class DriftDetector:
 
     def dump(self) -> bytes:
         """The whole state, exactly."""
-        return msgspec.msgpack.encode(Saved(self._core.dump(), self._recent, self._asked, self._before, self._left))
+        return msgspec.msgpack.encode(
+            SavedDetector(self._core.dump(), self._recent, self._asked, self._before, self._left)
+        )
 
     def load(self, data: bytes) -> None:
-        saved = msgspec.msgpack.decode(data, type=Saved)
+        saved = msgspec.msgpack.decode(data, type=SavedDetector)
         self._core.load(saved.core)
         self._recent, self._asked, self._before, self._left = saved.recent, saved.asked, saved.before, saved.left

@@ -1,4 +1,4 @@
-"""What the combiner knows, as metrics: read from the lanes when Prometheus asks, so nothing is kept twice.
+"""What the combiner knows, as metrics: read from the streams' steps when Prometheus asks, so nothing is kept twice.
 
 By stream, horizon and row; by key only when the settings say so, and then of few, since keys may be thousands.
 """
@@ -11,11 +11,11 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from driftline.members import MEMBERS
-from driftline.metrics import TOLD
+from driftline.metrics import EXPORTED
 from driftline.scoring import skill
 from driftline_combiner.scores import coverage, scores
-from driftline_combiner.step import BlendLane
-from driftline_combiner.totals import Sums
+from driftline_combiner.step import BlendStep
+from driftline_combiner.totals import ScoreSums
 
 ALL = "all"
 """The label `key` of what is told of all series together."""
@@ -23,26 +23,26 @@ KEYS_TOLD = 100
 """Series of a stream that are told of by themselves at most: the first in order."""
 
 
-class LaneMetrics(Collector):
+class ScoreExporter(Collector):
     """See above. by_key: whether KEYS_TOLD series are told of, too."""
 
-    def __init__(self, lanes: Mapping[str, BlendLane], *, by_key: bool) -> None:
-        self._lanes = lanes
+    def __init__(self, stream_steps: Mapping[str, BlendStep], *, by_key: bool) -> None:
+        self._stream_steps = stream_steps
         self._by_key = by_key
 
     def collect(self) -> Iterator[Metric]:
-        series, *families = (told.family() for told in TOLD)
-        for stream, lane in self._lanes.items():
-            series.add_metric([stream], lane.series)
-            if lane.series:
-                _tell([stream, ALL], lane.stream.horizon, lane.sums(), lane.series, families)
-            for key in islice(lane.behind(None), KEYS_TOLD if self._by_key else 0):
-                _tell([stream, key], lane.stream.horizon, lane.sums(key), 1, families)
+        series, *families = (told.family() for told in EXPORTED)
+        for stream, stream_step in self._stream_steps.items():
+            series.add_metric([stream], stream_step.series)
+            if stream_step.series:
+                _tell([stream, ALL], stream_step.stream.horizon, stream_step.sums(), stream_step.series, families)
+            for key in islice(stream_step.behind(None), KEYS_TOLD if self._by_key else 0):
+                _tell([stream, key], stream_step.stream.horizon, stream_step.sums(key), 1, families)
         yield from (series, *families)
 
 
 def _tell(
-    whose: list[str], steps: Sequence[int], sums: Sums, series: int, families: Sequence[GaugeMetricFamily]
+    whose: list[str], steps: Sequence[int], sums: ScoreSums, series: int, families: Sequence[GaugeMetricFamily]
 ) -> None:
     rmse, skills, weight, coverages, guarded = families
     means = (sums.weights / series).tolist()

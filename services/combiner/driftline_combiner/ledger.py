@@ -16,7 +16,7 @@ from driftline.streams.features import TINY
 from driftline_combiner import weights as strategies
 from driftline_combiner.weights import Grams
 
-M, S = len(MEMBERS), len(STRATEGIES)
+MEMBER_COUNT, STRATEGY_COUNT = len(MEMBERS), len(STRATEGIES)
 ONLINE = STRATEGIES.index("online")
 WINDOW = STRATEGIES.index("window")
 REFIT_EVERY = 10
@@ -38,7 +38,7 @@ PRIOR = np.array([float(name in TRAINED) for name in MEMBERS])
 that is the filter, which itself begins as persistence."""
 PRIOR_RECORDS = 20.0
 """The prior counts for as many scored records for each step of the horizon: truths of far forecasts overlap."""
-ALONE = np.eye(M)[0]
+ALONE = np.eye(MEMBER_COUNT)[0]
 """Persistence's weights."""
 CUT = 5.0
 """Errors are cut at so many times their usual size before anything is learned from them: a glitch is no lesson."""
@@ -92,13 +92,13 @@ class Ledger:
         horizons, ring, rows = len(horizon), max(horizon) + patience, len(ROWS)
         return cls(
             count=np.zeros(slots, dtype=np.int64),
-            members=np.full((slots, ring, horizons, M), np.nan),
-            blends=np.full((slots, ring, horizons, S + 1), np.nan),
-            window=np.zeros((slots, 2, horizons, M, M)),
-            long=np.zeros((slots, 2, horizons, M, M)),
-            fitted=np.zeros((slots, horizons, M)),
-            regret=np.zeros((slots, horizons, M)),
-            second=np.zeros((slots, horizons, M)),
+            members=np.full((slots, ring, horizons, MEMBER_COUNT), np.nan),
+            blends=np.full((slots, ring, horizons, STRATEGY_COUNT + 1), np.nan),
+            window=np.zeros((slots, 2, horizons, MEMBER_COUNT, MEMBER_COUNT)),
+            long=np.zeros((slots, 2, horizons, MEMBER_COUNT, MEMBER_COUNT)),
+            fitted=np.zeros((slots, horizons, MEMBER_COUNT)),
+            regret=np.zeros((slots, horizons, MEMBER_COUNT)),
+            second=np.zeros((slots, horizons, MEMBER_COUNT)),
             bound=np.zeros((slots, horizons, 1)),
             scale=np.full((slots, horizons), np.nan),
             rivals=np.zeros((slots, horizons, 2)),
@@ -163,7 +163,7 @@ def score(ledger: Ledger, rules: Rules, slots: Ints, number: Ints, truth: Floats
     # Weights, scale and guard see limited errors; `_tally` counts them in full, since scores must be honest.
     _learn_window(ledger, rules, slots, _mild(error, limit))
     _learn_online(ledger, slots, error, limit)
-    _learn_scale(ledger, slots, error[:, :, M + ONLINE])
+    _learn_scale(ledger, slots, error[:, :, MEMBER_COUNT + ONLINE])
     _guard(ledger, rules, slots, cut)
     _tally(ledger, slots, error)
     return Scored(error, scale)
@@ -172,11 +172,11 @@ def score(ledger: Ledger, rules: Rules, slots: Ints, number: Ints, truth: Floats
 def _mild(error: Floats, limit: Floats) -> Floats:
     """[n, horizons, members]: the members' errors in their proportions, made smaller where even the blend's is wild;
     cutting each by itself would make the worst look like the others."""
-    blend = np.abs(error[:, :, M + ONLINE, None])
+    blend = np.abs(error[:, :, MEMBER_COUNT + ONLINE, None])
     factor = np.where(blend > limit, limit / np.maximum(blend, TINY), 1.0)
     # `limit` is CUT usual errors, so this is WILD of them.
     furthest = WILD / CUT * limit
-    milder: Floats = np.clip(error[:, :, :M] * factor, -furthest, furthest)
+    milder: Floats = np.clip(error[:, :, :MEMBER_COUNT] * factor, -furthest, furthest)
     return milder
 
 
@@ -202,9 +202,9 @@ def _fit(window: Floats, long: Floats) -> Floats:
 
 
 def _learn_online(ledger: Ledger, slots: Ints, error: Floats, limit: Floats) -> None:
-    published = error[:, :, M + ONLINE, None]
+    published = error[:, :, MEMBER_COUNT + ONLINE, None]
     # The truth cancels out: how far the blend was from each member.
-    distance = np.clip(published - error[:, :, :M], -limit, limit)
+    distance = np.clip(published - error[:, :, :MEMBER_COUNT], -limit, limit)
     gradient = np.clip(published, -limit, limit)
     regret, second, bound = strategies.online_learn(
         ledger.regret[slots], ledger.second[slots], ledger.bound[slots], gradient=gradient, distance=distance
@@ -229,7 +229,7 @@ def _guard(ledger: Ledger, rules: Rules, slots: Ints, error: Floats) -> None:
     error: [n, horizons, rows], cut. Both are judged by what they would have published, whether it was or not.
     """
     # In ROWS the strategies follow the M members, of which persistence is the first.
-    square = error[:, :, [M + rules.active, 0]] ** 2
+    square = error[:, :, [MEMBER_COUNT + rules.active, 0]] ** 2
     known = np.isfinite(square[..., 0]) & np.isfinite(square[..., 1])
     before = ledger.rivals[slots]
     memory = np.maximum(rules.guard[:, None], 1.0 / (ledger.count[slots][:, None, None] + 1.0))
@@ -276,7 +276,7 @@ def weigh(ledger: Ledger, rules: Rules, slots: Ints, forecasts: Floats) -> tuple
 def current_weights(ledger: Ledger, rules: Rules, slots: Ints, present: Mask) -> Floats:
     """[n, horizons, strategies + 1, members]: the weights as they stand for who is present; see `weigh`."""
     rate = strategies.rate(ledger.second[slots], ledger.bound[slots])
-    scored = ledger.scored[slots, :, M + ONLINE, None]
+    scored = ledger.scored[slots, :, MEMBER_COUNT + ONLINE, None]
     trust = scored / (scored + PRIOR_RECORDS * rules.steps[:, None])
     by_strategy = {
         "static": strategies.normalised(np.broadcast_to(rules.static, present.shape), present),

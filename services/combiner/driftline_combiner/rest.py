@@ -14,7 +14,7 @@ from driftline.errors import NotFound
 from driftline.messages import Blend
 from driftline_combiner import scores as sums
 from driftline_combiner.scores import Coverage, RowScore
-from driftline_combiner.step import BlendLane
+from driftline_combiner.step import BlendStep
 from driftline_combiner.why import explain
 
 PAGE = 100
@@ -24,7 +24,7 @@ AT_ONCE = 10
 """Series that are written before others get a turn."""
 
 
-class Score(BaseModel):
+class ScoreAnswer(BaseModel):
     """How a member or strategy did. Errors in the target's units; null before anything was scored."""
 
     n: int = Field(description="records on which it and persistence were scored")
@@ -46,7 +46,7 @@ class HorizonScores(BaseModel):
     """One horizon's scores, by member and strategy."""
 
     horizon: int
-    scores: dict[str, Score]
+    scores: dict[str, ScoreAnswer]
     coverage: IntervalCoverage
 
 
@@ -64,7 +64,7 @@ class HorizonWeights(BaseModel):
 
     horizon: int
     weights: dict[str, dict[str, float]]
-    scores: dict[str, Score]
+    scores: dict[str, ScoreAnswer]
     guarded: bool = Field(description="the active strategy has fallen behind persistence, which is published instead")
     why: dict[str, str] = Field(description="for the blend and every member a sentence")
 
@@ -108,17 +108,17 @@ Stream = Annotated[str, Path(description="a stream's name", examples=["outdoor-t
 Key = Annotated[str, Path(description="a series of it", examples=["R80711"])]
 
 
-def routes(lanes: Mapping[str, BlendLane]) -> APIRouter:
+def routes(stream_steps: Mapping[str, BlendStep]) -> APIRouter:
     router = APIRouter(tags=["forecasts"])
 
-    def lane_of(stream: str) -> BlendLane:
-        if stream not in lanes:
-            raise NotFound(f"found no stream {stream!r}, expected one of {sorted(lanes)}")
-        return lanes[stream]
+    def step_of(stream: str) -> BlendStep:
+        if stream not in stream_steps:
+            raise NotFound(f"found no stream {stream!r}, expected one of {sorted(stream_steps)}")
+        return stream_steps[stream]
 
     @router.get("/v1/scores", summary="How well every member and strategy did")
     async def scores() -> list[StreamScores]:
-        return [stream_scores(name, lane) for name, lane in lanes.items()]
+        return [stream_scores(name, stream_step) for name, stream_step in stream_steps.items()]
 
     @router.get(
         "/v1/weights",
@@ -135,15 +135,15 @@ def routes(lanes: Mapping[str, BlendLane]) -> APIRouter:
             str | None, Query(description="the stream and key behind which the page begins", examples=["a/k1"])
         ] = None,
     ) -> Response:
-        wanted = {stream: lane_of(stream)} if stream else lanes
+        wanted = {stream: step_of(stream)} if stream else stream_steps
         found = list(islice(_series(wanted, key, after), limit + 1))
         page = found[:limit]
         headers = {"Link": _next(stream, key, limit, page[-1])} if len(found) > limit else {}
-        return Response(await _written(lanes, page), media_type="application/json", headers=headers)
+        return Response(await _written(stream_steps, page), media_type="application/json", headers=headers)
 
     @router.get("/v1/blends/{stream}/{key}", summary="The newest blend of a series", responses={404: {}})
     async def latest(stream: Stream, key: Key) -> BlendAnswer:
-        blend = lane_of(stream).latest(key)
+        blend = step_of(stream).latest(key)
         if blend is None:
             raise NotFound(f"no blend of {stream}/{key} yet, or another replica has it")
         return _blend_answer(blend)
@@ -154,14 +154,14 @@ def routes(lanes: Mapping[str, BlendLane]) -> APIRouter:
 Series = tuple[str, str]
 
 
-def _series(lanes: Mapping[str, BlendLane], key: str | None, after: str | None) -> Iterator[Series]:
+def _series(stream_steps: Mapping[str, BlendStep], key: str | None, after: str | None) -> Iterator[Series]:
     """Stream and key of what is wanted, in order, behind the series `after`."""
     begin, _, behind = (after or "").partition("/")
-    for name in sorted(name for name in lanes if name >= begin):
+    for name in sorted(name for name in stream_steps if name >= begin):
         previous = behind if after is not None and name == begin else None
         if key is None:
-            yield from ((name, found) for found in lanes[name].behind(previous))
-        elif lanes[name].owns(key) and (previous is None or key > previous):
+            yield from ((name, found) for found in stream_steps[name].behind(previous))
+        elif stream_steps[name].owns(key) and (previous is None or key > previous):
             yield name, key
 
 
@@ -170,15 +170,15 @@ def _next(stream: str | None, key: str | None, limit: int, last: Series) -> str:
     return f'<?{urlencode({name: value for name, value in asked.items() if value is not None})}>; rel="next"'
 
 
-async def _written(lanes: Mapping[str, BlendLane], page: list[Series]) -> bytes:
+async def _written(stream_steps: Mapping[str, BlendStep], page: list[Series]) -> bytes:
     """As JSON, in slices between which others get a turn; a series that is given away meanwhile is left out."""
     written: list[str] = []
     for start in range(0, len(page), AT_ONCE):
         part = page[start : start + AT_ONCE]
         written += [
-            _series_weights(stream, key, lanes[stream]).model_dump_json()
+            _series_weights(stream, key, stream_steps[stream]).model_dump_json()
             for stream, key in part
-            if lanes[stream].owns(key)
+            if stream_steps[stream].owns(key)
         ]
         await asyncio.sleep(0)
     return f"[{','.join(written)}]".encode()
@@ -188,8 +188,8 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _score(row: RowScore) -> Score:
-    return Score(
+def _score(row: RowScore) -> ScoreAnswer:
+    return ScoreAnswer(
         n=row.n,
         rmse=_finite(row.rmse),
         mae=_finite(row.mae),
@@ -202,22 +202,23 @@ def _coverage(found: Coverage) -> IntervalCoverage:
     return IntervalCoverage(n=found.n, share=_finite(found.share), recent=_finite(found.recent))
 
 
-def stream_scores(name: str, lane: BlendLane) -> StreamScores:
+def stream_scores(name: str, stream_step: BlendStep) -> StreamScores:
     """Over all series of a stream."""
-    found = lane.sums()
-    parts = zip(lane.stream.horizon, sums.scores(found), sums.coverage(found), strict=True)
+    found = stream_step.sums()
+    parts = zip(stream_step.stream.horizon, sums.scores(found), sums.coverage(found), strict=True)
     horizons = [
         HorizonScores(
             horizon=h, scores={row: _score(score) for row, score in scores.items()}, coverage=_coverage(covered)
         )
         for h, scores, covered in parts
     ]
-    return StreamScores(stream=name, active=lane.stream.weighting.active, series=lane.series, horizons=horizons)
+    active = stream_step.stream.weighting.active
+    return StreamScores(stream=name, active=active, series=stream_step.series, horizons=horizons)
 
 
-def _series_weights(name: str, key: str, lane: BlendLane) -> SeriesWeights:
-    active = lane.stream.weighting.active
-    parts = zip(lane.stream.horizon, lane.standing(key), sums.scores(lane.sums(key)), strict=True)
+def _series_weights(name: str, key: str, stream_step: BlendStep) -> SeriesWeights:
+    active = stream_step.stream.weighting.active
+    parts = zip(stream_step.stream.horizon, stream_step.weighting(key), sums.scores(stream_step.sums(key)), strict=True)
     horizons = [
         HorizonWeights(
             horizon=h,

@@ -24,7 +24,7 @@ REFUSED = (400, 404, 409, 413, 422)
 TIMEOUT_S = 30.0
 
 
-class Request(msgspec.Struct, frozen=True):
+class RetrainRequest(msgspec.Struct, frozen=True):
     """A speed model that is asked for. Fields as in the trainer's `POST /v1/jobs`."""
 
     stream: str
@@ -32,12 +32,14 @@ class Request(msgspec.Struct, frozen=True):
     member: str = "speed"
 
 
-class CourierStep:
+class RetrainStep:
     """See `driftline.worker.loop.Step`; what it returns are requests, each once a batch."""
 
-    def step(self, batch: Sequence[Envelope[Alert]]) -> list[Request]:
+    def step(self, batch: Sequence[Envelope[Alert]]) -> list[RetrainRequest]:
         alerts = [envelope.value for envelope in batch]
-        return list(dict.fromkeys(Request(alert.stream, alert.kind) for alert in alerts if alert.kind in TRIGGERS))
+        return list(
+            dict.fromkeys(RetrainRequest(alert.stream, alert.kind) for alert in alerts if alert.kind in TRIGGERS)
+        )
 
     def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
         """There is no state beside the position."""
@@ -65,12 +67,12 @@ class TrainerSink:
     def __init__(self, trainer: httpx.AsyncClient) -> None:
         self._trainer = trainer
 
-    async def __call__(self, requests: Sequence[Request]) -> None:
+    async def __call__(self, requests: Sequence[RetrainRequest]) -> None:
         for request in requests:
             await self._ask(request)
 
     @stamina.retry(on=TrainerAwayError, attempts=None, timeout=None, wait_max=30.0)
-    async def _ask(self, request: Request) -> None:
+    async def _ask(self, request: RetrainRequest) -> None:
         extra = {"stream": request.stream, "trigger": request.trigger}
         try:
             answer = await self._trainer.post("/v1/jobs", json=msgspec.to_builtins(request))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from driftline.scoring import ROWS, skill
-from driftline_combiner.totals import Sums
+from driftline_combiner.totals import ScoreSums
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Coverage:
     recent: float
 
 
-def scores(sums: Sums) -> list[dict[str, RowScore]]:
+def scores(sums: ScoreSums) -> list[dict[str, RowScore]]:
     """Per horizon and row."""
     known = sums.recently > 0
     recent = np.sqrt(np.where(known, sums.recent / np.maximum(sums.recently, 1), np.nan))
@@ -43,7 +43,7 @@ def _row(n: float, squared: float, absolute: float, naive: float, recent: float)
     return RowScore(int(n), error, absolute / n, skill(error, persistence), recent)
 
 
-def coverage(sums: Sums) -> list[Coverage]:
+def coverage(sums: ScoreSums) -> list[Coverage]:
     """Per horizon, over all truths that met an interval."""
     recent = sums.share / np.maximum(sums.judged, 1)
     found = zip(sums.met.tolist(), sums.covered.tolist(), recent.tolist(), strict=True)

@@ -15,14 +15,14 @@ from driftline.messages import ALERTS, BLENDS, Blend, Forecast, Topic
 from driftline.scoring import ROWS, STRATEGIES
 from driftline.streams.definition import StreamDefinition
 from driftline.worker import slots as tables
-from driftline.worker.keyed import Age, KeyedStep, Told
+from driftline.worker.keyed import Age, Emission, KeyedStep
 from driftline.worker.late_truths import LateTruths
 from driftline.worker.series_store import SeriesStore
 from driftline.worker.slots import rounds
-from driftline_combiner.alert_rules import Watch
+from driftline_combiner.alert_rules import AlertRules
 from driftline_combiner.intervals import Intervals, judge, widths
-from driftline_combiner.ledger import Ledger, M, Rules, current_weights, score, weigh
-from driftline_combiner.totals import Sums, Totals
+from driftline_combiner.ledger import MEMBER_COUNT, Ledger, Rules, current_weights, score, weigh
+from driftline_combiner.totals import ScoreSums, Totals
 
 OUT: Topic[Any] = BLENDS
 ALARM: Topic[Any] = ALERTS
@@ -31,7 +31,7 @@ TAKEN_UP = 256
 """Restored series that are put into the sums over all series at once: far cheaper than one by one."""
 
 
-class SavedState(msgspec.Struct, frozen=True, array_like=True):
+class SavedBlendState(msgspec.Struct, frozen=True, array_like=True):
     """The checkpoint of one series."""
 
     definition: str
@@ -42,7 +42,7 @@ class SavedState(msgspec.Struct, frozen=True, array_like=True):
 
 
 @dataclass(frozen=True)
-class Standing:
+class HorizonWeighting:
     """Who weighs what at one horizon. rivals: recent RMSE of the active strategy and of persistence, as the guard sees
     them."""
 
@@ -52,7 +52,7 @@ class Standing:
     rivals: tuple[float, float]
 
 
-class Tables(NamedTuple):
+class BlendTables(NamedTuple):
     """The state of all series of a stream, one row ("slot") each."""
 
     ledger: Ledger
@@ -60,8 +60,9 @@ class Tables(NamedTuple):
     late: LateTruths
 
 
-class BlendLane:
-    """All series of one stream; see `driftline.worker.keyed.Lane`. `alarmed` gets the stream and kind of each alert."""
+class BlendStep:
+    """All series of one stream; see `driftline.worker.keyed.StreamStep`. alarmed: gets the stream and kind of each
+    alert."""
 
     def __init__(self, stream: StreamDefinition, alarmed: Callable[[str, str], None]) -> None:
         self.stream = stream
@@ -73,16 +74,16 @@ class BlendLane:
         """In order, so that a page of them costs no look at all of them."""
         self._restored: set[int] = set()
         """Slots of series that are not in the sums yet."""
-        self._watch = Watch(stream, alarmed)
+        self._watch = AlertRules(stream, alarmed)
         self._latest: dict[str, bytes] = {}
         """As MessagePack, a sixth of the objects."""
         self.ahead = stream.time.tolerance
         settings = [stream.weighting.window, stream.drift.model_dump(), stream.patience, ROWS]
         self._signature = f"{stream.fingerprint}-{json.dumps(settings)}"
 
-    def work(self, messages: Sequence[Forecast]) -> list[list[Told]]:
+    def work(self, messages: Sequence[Forecast]) -> list[list[Emission]]:
         """One blend for each forecast, and an alert where its truth gave an alarm."""
-        told: list[list[Told]] = [[] for _ in messages]
+        told: list[list[Emission]] = [[] for _ in messages]
         for places in rounds([message.key for message in messages]):
             part = [messages[place] for place in places]
             for place, caused in zip(places, self._round(part), strict=True):
@@ -90,7 +91,7 @@ class BlendLane:
         self._store.advance((message.key, message.t) for message in messages)
         return told
 
-    def _round(self, part: Sequence[Forecast]) -> list[list[Told]]:
+    def _round(self, part: Sequence[Forecast]) -> list[list[Emission]]:
         slots = np.array([self._slot(message.key) for message in part])
         count = self._tables.ledger.count[slots]
         alerts = self._score(part, slots, count)
@@ -100,10 +101,12 @@ class BlendLane:
         made = self._blends(part, weights, blends, half, self._tables.ledger.guarded[slots])
         missing = np.array([message.observed is None for message in part])
         self._tables.late.expect(slots, np.array([message.t for message in part]), missing)
-        self._totals.take(slots, Sums.of(self._tables.ledger, self._tables.intervals, slots, weights[:, :, -1]))
+        self._totals.take(slots, ScoreSums.of(self._tables.ledger, self._tables.intervals, slots, weights[:, :, -1]))
         return [[(OUT, blend), *found] for blend, found in zip(made, alerts, strict=True)]
 
-    def _score(self, part: Sequence[Forecast], slots: Ints, number: Ints, *, late: bool = False) -> list[list[Told]]:
+    def _score(
+        self, part: Sequence[Forecast], slots: Ints, number: Ints, *, late: bool = False
+    ) -> list[list[Emission]]:
         """Scores what was forecast of the observed records, which have these numbers, and gives the alerts."""
         truth = np.array([message.observed for message in part], dtype=np.float64)
         ledger, intervals, _ = self._tables
@@ -126,7 +129,7 @@ class BlendLane:
             return False
         return self._tables.late.number(self._store[message.key], message.t) is not None
 
-    def complete(self, message: Forecast) -> list[Told]:
+    def complete(self, message: Forecast) -> list[Emission]:
         """Scores what was forecast of it; there is no new blend."""
         slot = self._store[message.key]
         number = self._tables.late.settle(slot, message.t)
@@ -173,10 +176,10 @@ class BlendLane:
             found.append(made)
         return found
 
-    def _blank(self, slots: int) -> Tables:
+    def _blank(self, slots: int) -> BlendTables:
         horizon = self.stream.horizon
         patience = self.stream.patience
-        return Tables(
+        return BlendTables(
             Ledger.empty(slots, horizon, patience),
             Intervals.empty(slots, horizon, patience),
             LateTruths.empty(slots, patience),
@@ -202,11 +205,11 @@ class BlendLane:
 
     def save(self, key: str, heard: int | None = None) -> bytes:
         arrays = tables.dump(self._store[key], *self._tables)
-        saved = SavedState(self._signature, self._store.time_of(key), arrays, self._watch.dump(key), heard)
+        saved = SavedBlendState(self._signature, self._store.time_of(key), arrays, self._watch.dump(key), heard)
         return msgspec.msgpack.encode(saved)
 
     def restore(self, key: str, data: bytes) -> Age:
-        saved = msgspec.msgpack.decode(data, type=SavedState)
+        saved = msgspec.msgpack.decode(data, type=SavedBlendState)
         if saved.definition == self._signature:
             tables.load(saved.arrays, self._slot(key), *self._tables)
             self._watch.load(key, saved.detectors)
@@ -252,7 +255,7 @@ class BlendLane:
         found = self._latest.get(key)
         return None if found is None else UNPACK.decode(found)
 
-    def sums(self, key: str | None = None) -> Sums:
+    def sums(self, key: str | None = None) -> ScoreSums:
         """Those of one series, or of all; what all cost does not depend on how many they are."""
         if key is not None:
             return self._sums(np.array([self._store[key]])).of_one()
@@ -260,15 +263,15 @@ class BlendLane:
             self._take_up()
         return self._totals.sums
 
-    def standing(self, key: str) -> list[Standing]:
+    def weighting(self, key: str) -> list[HorizonWeighting]:
         """Per horizon who weighs what now, as if all that forecast last took part again."""
         slot = np.array([self._store[key]])
         weights, present = self._current(slot)
         ledger = self._tables.ledger
         rivals = np.sqrt(ledger.rivals[slot[0]])
         return [
-            Standing(
-                weights={row: _by_member(weights[0, h, s]) for s, row in enumerate(ROWS[M:])},
+            HorizonWeighting(
+                weights={row: _by_member(weights[0, h, s]) for s, row in enumerate(ROWS[MEMBER_COUNT:])},
                 present=frozenset(name for name, there in zip(MEMBERS, present[0, h], strict=True) if there),
                 guarded=bool(ledger.guarded[slot[0], h]),
                 rivals=(float(rivals[h, 0]), float(rivals[h, 1])),
@@ -281,10 +284,10 @@ class BlendLane:
         self._restored.clear()
         self._totals.take(slots, self._sums(slots))
 
-    def _sums(self, slots: Ints) -> Sums:
+    def _sums(self, slots: Ints) -> ScoreSums:
         """Of n series, each."""
         weights, _ = self._current(slots)
-        return Sums.of(self._tables.ledger, self._tables.intervals, slots, weights[:, :, -1])
+        return ScoreSums.of(self._tables.ledger, self._tables.intervals, slots, weights[:, :, -1])
 
     def _current(self, slots: Ints) -> tuple[Floats, Mask]:
         """The weights of n series, [n, horizons, strategies + 1, members], and who forecast last, [n, horizons,
@@ -299,8 +302,8 @@ def _by_member(weights: Floats) -> dict[str, float]:
     return dict(zip(MEMBERS, weights.tolist(), strict=True))
 
 
-def combiner_step(lanes: Mapping[str, BlendLane], dropped: Callable[[str, str], None]) -> KeyedStep[Forecast]:
-    return KeyedStep(lanes, dropped)
+def combiner_step(stream_steps: Mapping[str, BlendStep], dropped: Callable[[str, str], None]) -> KeyedStep[Forecast]:
+    return KeyedStep(stream_steps, dropped)
 
 
 def refuse(streams: Mapping[str, StreamDefinition], forecast: Forecast) -> str | None:

@@ -12,14 +12,14 @@ import numpy as np
 from driftline.arrays import Floats, Ints
 from driftline.scoring import ROWS
 from driftline_combiner.intervals import Intervals
-from driftline_combiner.ledger import Ledger, M
+from driftline_combiner.ledger import MEMBER_COUNT, Ledger
 
 ANEW = 64
 """Series that are summed up anew at every change."""
 
 
 @dataclass(frozen=True)
-class Sums:
+class ScoreSums:
     """Over some series, or over all of them; [n, ...] are those of n series each."""
 
     scored: Floats
@@ -72,7 +72,7 @@ class Sums:
     def unflattened(cls, flat: Floats, horizons: int) -> Self:
         """From a row of what `flat` gave."""
         rows = len(ROWS)
-        shapes = [(horizons, rows)] * 6 + [(horizons, M)] + [(horizons,)] * 5
+        shapes = [(horizons, rows)] * 6 + [(horizons, MEMBER_COUNT)] + [(horizons,)] * 5
         ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
         parts = np.split(flat, ends[:-1])
         return cls(*(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)))
@@ -92,7 +92,7 @@ class Totals:
 
     def __init__(self, horizons: int) -> None:
         self._horizons = horizons
-        self._width = horizons * (6 * len(ROWS) + M + 5)
+        self._width = horizons * (6 * len(ROWS) + MEMBER_COUNT + 5)
         self._rows = np.zeros((0, self._width))
         self._sums = np.zeros(self._width)
         # Of the first `_place` slots, summed up anew: when it has been through all of them, it takes the sums' place.
@@ -100,15 +100,15 @@ class Totals:
         self._place = 0
 
     @property
-    def sums(self) -> Sums:
+    def sums(self) -> ScoreSums:
         # What rounding has left of errors that are gone may be below nothing.
-        return Sums.unflattened(np.maximum(self._sums, 0.0), self._horizons)
+        return ScoreSums.unflattened(np.maximum(self._sums, 0.0), self._horizons)
 
     def grow(self, slots: int) -> None:
         """Makes room for so many more series; see `driftline.worker.slots.grow`."""
         self._rows.resize((len(self._rows) + slots, self._width), refcheck=False)
 
-    def take(self, slots: Ints, sums: Sums) -> None:
+    def take(self, slots: Ints, sums: ScoreSums) -> None:
         """Takes n different series as they are now in the place of what they were."""
         self._replace(slots, sums.flat())
 

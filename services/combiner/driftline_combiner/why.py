@@ -6,15 +6,15 @@ from driftline.members import MEMBERS, PERSISTENCE
 from driftline.scoring import PUBLISHED
 from driftline_combiner.ledger import GUARD_MARGIN
 from driftline_combiner.scores import RowScore
-from driftline_combiner.step import Standing
+from driftline_combiner.step import HorizonWeighting
 
 
-def explain(standing: Standing, scores: Mapping[str, RowScore], active: str) -> dict[str, str]:
+def explain(standing: HorizonWeighting, scores: Mapping[str, RowScore], active: str) -> dict[str, str]:
     """A sentence for the blend and for every member."""
     return {PUBLISHED: _blend(standing, active)} | {name: _member(name, standing, scores, active) for name in MEMBERS}
 
 
-def _blend(standing: Standing, active: str) -> str:
+def _blend(standing: HorizonWeighting, active: str) -> str:
     mine, naive = standing.rivals
     compared = f"lately RMSE {mine:.4g} against {naive:.4g} of persistence"
     if standing.guarded:
@@ -22,7 +22,7 @@ def _blend(standing: Standing, active: str) -> str:
     return f"{active} is published: {compared}; the guard would step in at {naive * GUARD_MARGIN**0.5:.4g}"
 
 
-def _member(name: str, standing: Standing, scores: Mapping[str, RowScore], active: str) -> str:
+def _member(name: str, standing: HorizonWeighting, scores: Mapping[str, RowScore], active: str) -> str:
     if name not in standing.present:
         return "sits out: no model yet, too few records, or a missing value"
     score, weight = scores[name], standing.weights[active][name]

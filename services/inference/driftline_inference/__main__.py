@@ -2,7 +2,7 @@
 
 from driftline.service.ports import open_bus, open_store
 from driftline.service.run import run
-from driftline.store.threaded import Aside
+from driftline.store.threaded import ThreadedStore
 from driftline_inference.app import create_app
 from driftline_inference.settings import InferenceSettings
 
@@ -11,6 +11,6 @@ if __name__ == "__main__":
         "inference",
         InferenceSettings,
         lambda settings, streams: create_app(
-            settings, open_bus(settings), Aside(open_store(settings)), streams=streams
+            settings, open_bus(settings), ThreadedStore(open_store(settings)), streams=streams
         ),
     )

@@ -7,17 +7,17 @@ from dataclasses import replace
 from fastapi import FastAPI
 
 from driftline.bus.edge import Edge
-from driftline.bus.lag import LagWatch
+from driftline.bus.lag import LagExporter
 from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
 from driftline.messages import RECORDS, Record
 from driftline.metrics import Metrics, from_zero
 from driftline.service import webhook
-from driftline.service.app import Check, Job, create_service, end_process
-from driftline.store.event_topic import StoreFeed
+from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
+from driftline.store.event_topic import StoreEventReader
 from driftline.store.hints import Hints
 from driftline.store.port import Store
-from driftline.store.reconcile import StoreWatch
+from driftline.store.reconcile import StoreReconciler
 from driftline.store.timed import TimedStore
 from driftline.streams.catalog import PerStream, Streams
 from driftline.streams.definition import StreamDefinition
@@ -30,13 +30,13 @@ from driftline_inference.registry.reconciler import Reconciler
 from driftline_inference.registry.registry import Registry
 from driftline_inference.rest import status, v2
 from driftline_inference.settings import InferenceSettings
-from driftline_inference.step import ForecastLane, refuse
+from driftline_inference.step import ForecastStep, refuse
 
 GROUP = "inference"
 KINDS = ("drift", "gap", "missing", "stuck", "rollback")
 """Of the alerts that are raised here."""
 
-Lanes = PerStream[ForecastLane]
+StreamSteps = PerStream[ForecastStep]
 
 
 def create_app(
@@ -55,15 +55,15 @@ def create_app(
     # Whatever makes a look at the store worth while adds a hint here, and the reconciler's job takes them all.
     hints, timed, cache = Hints(), TimedStore(store, metrics), settings.open_cache()
     edge, registry = Edge(bus, hints.wake), Registry(streams, metrics, wake=hints.wake)
-    lanes = PerStream(streams, lambda stream: _lane(stream, registry, metrics))
-    fetcher = replace(settings.fetcher(), live=lambda stream: lanes[stream].live())
+    stream_steps = PerStream(streams, lambda stream: _stream_step(stream, registry, metrics))
+    fetcher = replace(settings.fetcher(), live=lambda stream: stream_steps[stream].live())
     outbox = StoreOutbox(timed, cache.folder if cache else None, edge.known)
     reconciler = Reconciler(registry, timed, fetcher, outbox, cache=cache, edge_name=settings.edge)
-    worker, watch = _worker(settings, bus, streams, lanes, metrics), _watch(settings, timed, reconciler, hints)
+    worker, watch = _worker(settings, bus, streams, stream_steps, metrics), _watch(settings, timed, reconciler, hints)
     streams.on_new(lambda _: hints.wake())
-    jobs: list[Job] = [edge, worker, watch, LagWatch(bus, [(GROUP, RECORDS)], metrics)]
+    jobs: list[BackgroundJob] = [edge, worker, watch, LagExporter(bus, [(GROUP, RECORDS)], metrics)]
     if settings.store_topic is not None:
-        jobs.append(StoreFeed(bus, settings.store_topic, watch))
+        jobs.append(StoreEventReader(bus, settings.store_topic, watch))
     checks = _checks(bus, worker, timed, cache)
     app = create_service(
         "inference",
@@ -78,14 +78,14 @@ def create_app(
     )
     app.state.registry, app.state.reconciler = registry, reconciler
     steering = status.Steering(registry, reconciler, edge, settings.edge, wake=hints.wake)
-    app.include_router(status.routes(steering, streams, lanes, settings.token))
+    app.include_router(status.routes(steering, streams, stream_steps, settings.token))
     app.include_router(webhook.routes(watch, settings.token))
     app.include_router(v2.routes(registry, app.version, [check for check in checks if check.needed]))
     return app
 
 
-def _lane(stream: StreamDefinition, registry: Registry, metrics: Metrics) -> ForecastLane:
-    return ForecastLane(
+def _stream_step(stream: StreamDefinition, registry: Registry, metrics: Metrics) -> ForecastStep:
+    return ForecastStep(
         stream,
         registry.serving,
         shadows=registry.shadows,
@@ -94,12 +94,14 @@ def _lane(stream: StreamDefinition, registry: Registry, metrics: Metrics) -> For
     )
 
 
-def _worker(settings: InferenceSettings, bus: Bus, streams: Streams, lanes: Lanes, metrics: Metrics) -> Worker[Record]:
+def _worker(
+    settings: InferenceSettings, bus: Bus, streams: Streams, stream_steps: StreamSteps, metrics: Metrics
+) -> Worker[Record]:
     return Worker(
         GROUP,
         bus,
         RECORDS,
-        KeyedStep(lanes, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc()),
+        KeyedStep(stream_steps, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc()),
         settings.loop,
         refuse=lambda record: refuse(streams, record),
         wait_for=lambda record: streams.expect(record.stream, settings.streams_patience),
@@ -107,8 +109,8 @@ def _worker(settings: InferenceSettings, bus: Bus, streams: Streams, lanes: Lane
     )
 
 
-def _watch(settings: InferenceSettings, store: Store, reconciler: Reconciler, hints: Hints) -> StoreWatch:
-    return StoreWatch(
+def _watch(settings: InferenceSettings, store: Store, reconciler: Reconciler, hints: Hints) -> StoreReconciler:
+    return StoreReconciler(
         "model watch",
         store,
         "models/",
@@ -120,12 +122,12 @@ def _watch(settings: InferenceSettings, store: Store, reconciler: Reconciler, hi
     )
 
 
-def _checks(bus: Bus, worker: Worker[Record], store: TimedStore, cache: Cache | None) -> list[Check]:
+def _checks(bus: Bus, worker: Worker[Record], store: TimedStore, cache: Cache | None) -> list[ReadinessCheck]:
     """Without store and cache the edge goes on forecasting, so readiness needs the bus and the worker alone."""
     checks = [
-        Check("bus", bus.check),
-        Check("forecasts", worker.check),
-        Check("clock", BelievedClock(time.time).check, needed=False),
-        Check("store", store.answered, needed=False),
+        ReadinessCheck("bus", bus.check),
+        ReadinessCheck("forecasts", worker.check),
+        ReadinessCheck("clock", BelievedClock(time.time).check, needed=False),
+        ReadinessCheck("store", store.answered, needed=False),
     ]
-    return checks if cache is None else [*checks, Check("cache", cache.check, needed=False)]
+    return checks if cache is None else [*checks, ReadinessCheck("cache", cache.check, needed=False)]

@@ -43,7 +43,7 @@ SHORTEST = 24
 
 
 @dataclass(frozen=True)
-class Columns:
+class SensorHealth:
     """One row ("slot") a series."""
 
     count: Ints
@@ -117,7 +117,7 @@ class Condition:
         return np.flatnonzero((self.gap > 0) | (self.run > 0).any(axis=1) | (self.jumped != 0).any(axis=1))
 
 
-def examine(columns: Columns, slots: Ints, t: Ints, values: Floats) -> Condition:
+def assess(columns: SensorHealth, slots: Ints, t: Ints, values: Floats) -> Condition:
     """Takes in one record of each of n different series. t: [n] milliseconds since the epoch. values: [n, columns], NaN
     where missing. Changes `columns` in place."""
     # All four compare with the former time, value and count, so these are written last.
@@ -131,7 +131,7 @@ def examine(columns: Columns, slots: Ints, t: Ints, values: Floats) -> Condition
     return Condition(shift, moved, jumped, gap, run, np.isnan(values))
 
 
-def _shift(columns: Columns, slots: Ints, values: Floats) -> tuple[Floats, Floats]:
+def _shift(columns: SensorHealth, slots: Ints, values: Floats) -> tuple[Floats, Floats]:
     """The distance between the averages beside what is usual for the column, and the distance itself."""
     young = columns.count[slots][:, None] < WARM_UP
     known = np.isfinite(values)
@@ -157,7 +157,7 @@ def _shift(columns: Columns, slots: Ints, values: Floats) -> tuple[Floats, Float
     return np.where(known & ~young & (shift >= QUIET), shift, 0.0), moved
 
 
-def _jump(columns: Columns, slots: Ints, values: Floats) -> Floats:
+def _jump(columns: SensorHealth, slots: Ints, values: Floats) -> Floats:
     """A step far beyond any other that is not taken back: a glitch is no jump."""
     young = columns.count[slots][:, None] < WARM_UP
     step = np.clip(values - columns.value[slots], -HUGE, HUGE)
@@ -179,7 +179,7 @@ def _jump(columns: Columns, slots: Ints, values: Floats) -> Floats:
     return np.where(told, jump, 0.0)
 
 
-def _gap(columns: Columns, slots: Ints, t: Ints) -> Ints:
+def _gap(columns: SensorHealth, slots: Ints, t: Ints) -> Ints:
     gap = np.where(columns.count[slots] > 0, t - columns.t[slots], 0)
     longest = columns.gap[slots]
     # An outage of the same length is news only once.
@@ -187,7 +187,7 @@ def _gap(columns: Columns, slots: Ints, t: Ints) -> Ints:
     return np.where(gap >= LONGER * longest, gap, 0)
 
 
-def _run(columns: Columns, slots: Ints, values: Floats) -> Ints:
+def _run(columns: SensorHealth, slots: Ints, values: Floats) -> Ints:
     """A run is told once, when it reaches the length; only when it is over, what is longest is known."""
     before = columns.value[slots]
     # NaN equals nothing, so a run of missing values needs its own test.
@@ -199,7 +199,9 @@ def _run(columns: Columns, slots: Ints, values: Floats) -> Ints:
     return np.where(now == LONGER * longest, now, 0)
 
 
-def unusual(names: Sequence[str], levels: Sequence[int], record: Record, found: Condition, row: int) -> list[Alert]:
+def health_alerts(
+    names: Sequence[str], levels: Sequence[int], record: Record, found: Condition, row: int
+) -> list[Alert]:
     """The alerts of jumps, the gap and the runs that are to be told of the condition's `row`th record. levels: which
     columns are no angles; those jump for no reason."""
 

@@ -17,7 +17,7 @@ ALPHA = 1e-3
 """Largest probability that a version that is no worse is rolled back."""
 MARGIN = 0.05
 """Worse means: a sum of absolute errors more than this share above the former version's."""
-RECORDS = 2000
+SHADOW_RECORDS = 2000
 """Records after which the former version stops to forecast."""
 BETS = np.linspace(0.05, 0.95, 10)
 """Shares of its wealth that a bettor stakes; the evidence is the mean over bettors."""
@@ -57,7 +57,7 @@ class Shadow:
     @property
     def over(self) -> bool:
         """Whether there is nothing more to find out."""
-        return self.seen >= RECORDS or self.test.certain
+        return self.seen >= SHADOW_RECORDS or self.test.certain
 
     def watch(
         self, keys: Sequence[str], truths: Sequence[float | None], forecasts: Sequence[tuple[float, float]]

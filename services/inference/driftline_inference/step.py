@@ -19,13 +19,13 @@ from driftline.streams import features
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.features import CLIP, TINY, History, Inputs, Layout, newest, observe
 from driftline.worker import slots as tables
-from driftline.worker.keyed import Age, Told
+from driftline.worker.keyed import Age, Emission
 from driftline.worker.late_truths import LateTruths
 from driftline.worker.series_store import SeriesStore
 from driftline.worker.slots import rounds
 from driftline_inference import rls
 from driftline_inference.rls import Filters, Waiting, forecast, learn, recall, remember
-from driftline_inference.sensor_health import Columns, Condition, examine, unusual
+from driftline_inference.sensor_health import Condition, SensorHealth, assess, health_alerts
 from driftline_inference.shadow import Shadow
 
 OUT: Topic[Any] = FORECASTS
@@ -51,18 +51,18 @@ Serving = Mapping[tuple[str, str], Model]
 """The models that serve now, by (stream, member). Replaced as a whole by a swap, never changed."""
 
 
-class Tables(NamedTuple):
+class ForecastTables(NamedTuple):
     """The state of all series of a stream, one row ("slot") each."""
 
     history: History
     waiting: Waiting
     rls: Filters
     stack: Filters
-    columns: Columns
+    columns: SensorHealth
     late: LateTruths
 
 
-class SavedState(msgspec.Struct, frozen=True, array_like=True):
+class SavedForecastState(msgspec.Struct, frozen=True, array_like=True):
     """The checkpoint of one series."""
 
     definition: str
@@ -81,8 +81,8 @@ class Turn:
     slots: Ints
 
 
-class ForecastLane:
-    """All series of one stream; see `driftline.worker.keyed.Lane`.
+class ForecastStep:
+    """All series of one stream; see `driftline.worker.keyed.StreamStep`.
 
     `serving` gives the models; it is asked once a batch, so a batch ends on the models that it began with. `shadows`
     gives the versions before them, which are compared for a while; `worse` is told the stream, member, version and
@@ -114,18 +114,18 @@ class ForecastLane:
             f"{STATE}-{stream.fingerprint}-{self._layout.season}-{self._layout.rls_terms}-{stream.patience}"
         )
 
-    def work(self, messages: Sequence[Record]) -> list[list[Told]]:
+    def work(self, messages: Sequence[Record]) -> list[list[Emission]]:
         """One forecast for each record."""
         places = list(rounds([record.key for record in messages]))
         order = list(chain.from_iterable(places))
         # From here on everything is in the rounds' order; only what is told goes back to that of the messages.
         in_order = self._work([messages[place] for place in order], [len(part) for part in places])
-        told: list[list[Told]] = [[] for _ in messages]
+        told: list[list[Emission]] = [[] for _ in messages]
         for place, caused in zip(order, in_order, strict=True):
             told[place] = caused
         return told
 
-    def _work(self, records: Sequence[Record], sizes: Sequence[int]) -> list[list[Told]]:
+    def _work(self, records: Sequence[Record], sizes: Sequence[int]) -> list[list[Emission]]:
         """sizes: how many of the records each round has."""
         models = self._mine(self._serving())
         former = self._mine(self._shadows())
@@ -136,7 +136,7 @@ class ForecastLane:
         self._store.advance((record.key, record.t) for record in records)
         shifts, alerts = self._conditions(records, turns, conditions)
         forecasts = self._messages(records, members, versions, shifts)
-        told: list[list[Told]] = [
+        told: list[list[Emission]] = [
             [(OUT, made), *((ALARM, alert) for alert in found)] for made, found in zip(forecasts, alerts, strict=True)
         ]
         for member, old in former.items():
@@ -152,7 +152,7 @@ class ForecastLane:
             return False
         return self._tables.late.number(self._store[message.key], message.t) is not None
 
-    def complete(self, message: Record) -> list[Told]:
+    def complete(self, message: Record) -> list[Emission]:
         """The built-in members learn from it, and the combiner is told what was observed."""
         slot = self._store[message.key]
         number = self._tables.late.settle(slot, message.t)
@@ -172,7 +172,7 @@ class ForecastLane:
 
     def _compare(
         self, member: str, new: Model, old: Model, records: Sequence[Record], inputs: Inputs, forecasts: Floats
-    ) -> list[Told]:
+    ) -> list[Emission]:
         """Lets the version before forecast, too; tells and alerts when the new one is worse."""
         shadow = self._watched.get(member)
         if shadow is None or (shadow.new, shadow.old) != (new.version, old.version):
@@ -219,7 +219,7 @@ class ForecastLane:
             t = np.array([record.t for record in part])
             parts.append(observe(self._tables.history, self._layout, slots, t, values))
             self._tables.late.expect(slots, t, np.isnan(values[:, 0]))
-            conditions.append(examine(self._tables.columns, slots, t, values))
+            conditions.append(assess(self._tables.columns, slots, t, values))
             turns.append(Turn(rows, slots))
         return turns, Inputs.joined(parts), conditions
 
@@ -237,7 +237,7 @@ class ForecastLane:
                 shifts[turn.rows.start + row][names[place]] = (round(size, 3), float(f"{moved:.4g}"))
             for row in found.told:
                 place = turn.rows.start + row
-                alerts[place] = unusual(names, self._levels, records[place], found, row)
+                alerts[place] = health_alerts(names, self._levels, records[place], found, row)
         for alert in chain.from_iterable(alerts):
             self._alarmed(alert.stream, alert.kind)
         return shifts, alerts
@@ -289,14 +289,14 @@ class ForecastLane:
             for place, record in enumerate(records)
         ]
 
-    def _blank(self, slots: int) -> Tables:
+    def _blank(self, slots: int) -> ForecastTables:
         horizon, terms = self.stream.horizon, self._layout.rls_terms
-        return Tables(
+        return ForecastTables(
             History.empty(slots, self._layout),
             Waiting.empty(slots, horizon, terms + len(MODELS), self.stream.patience),
             Filters.empty(slots, horizon, terms),
             Filters.empty(slots, horizon, terms + len(MODELS), trusted=terms),
-            Columns.empty(slots, self._layout.columns, self._layout.period),
+            SensorHealth.empty(slots, self._layout.columns, self._layout.period),
             LateTruths.empty(slots, self.stream.patience),
         )
 
@@ -311,11 +311,11 @@ class ForecastLane:
         slot, (history, waiting, plain, stacked, *others) = self._store[key], self._tables
         arrays = tables.dump(slot, history, waiting, *others)
         filters = (rls.dump(slot, plain), rls.dump(slot, stacked))
-        saved = SavedState(self._signature, self._store.time_of(key), arrays, *filters, heard)
+        saved = SavedForecastState(self._signature, self._store.time_of(key), arrays, *filters, heard)
         return msgspec.msgpack.encode(saved)
 
     def restore(self, key: str, data: bytes) -> Age:
-        saved = msgspec.msgpack.decode(data, type=SavedState)
+        saved = msgspec.msgpack.decode(data, type=SavedForecastState)
         if saved.definition == self._signature:
             slot = self._store.slot(key)
             history, waiting, plain, stacked, *others = self._tables

@@ -8,12 +8,12 @@ from typing import Any
 from fastapi import FastAPI
 
 from driftline.bus.edge import Edge
-from driftline.bus.lag import LagWatch
+from driftline.bus.lag import LagExporter
 from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
 from driftline.messages import BLENDS, RECORDS, Blend, Topic
 from driftline.metrics import Metrics, from_zero
-from driftline.service.app import Check, Job, create_service, end_process
+from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
 from driftline.store.port import Store
 from driftline.store.timed import TimedStore
 from driftline.streams.catalog import Streams
@@ -56,13 +56,13 @@ def create_app(
     believed = BelievedClock(clock)
     door = Door(settings, bus, streams, census, metrics, believed)
     groups: list[tuple[str, Topic[Any]]] = [(windows.name, RECORDS), (results.name, BLENDS)]
-    jobs: list[Job] = [edge, windows, results, LagWatch(bus, groups, metrics, archive.kept)]
+    jobs: list[BackgroundJob] = [edge, windows, results, LagExporter(bus, groups, metrics, archive.kept)]
     checks = _checks(bus, believed, windows, results, timed)
     if settings.mqtt_host is not None:
         mqtt = MqttDoor(settings, door, streams)
         jobs.append(mqtt)
         # Needed: while its broker is away that door does no work, and what sensors send is held by nobody we know of.
-        checks.append(Check("mqtt", mqtt.check))
+        checks.append(ReadinessCheck("mqtt", mqtt.check))
     app = create_service(
         "ingest",
         "Takes sensor records in, and archives training windows and results in the object store.",
@@ -112,14 +112,14 @@ class Archive:
 
 def _checks(
     bus: Bus, clock: BelievedClock, windows: Worker[Any], results: Worker[Any], store: TimedStore
-) -> list[Check]:
+) -> list[ReadinessCheck]:
     """The archive waits for the store; records are taken meanwhile."""
     return [
-        Check("bus", bus.check),
-        Check("clock", clock.check),
-        Check("windows", windows.check, needed=False),
-        Check("results", results.check, needed=False),
-        Check("store", store.answered, needed=False),
+        ReadinessCheck("bus", bus.check),
+        ReadinessCheck("clock", clock.check),
+        ReadinessCheck("windows", windows.check, needed=False),
+        ReadinessCheck("results", results.check, needed=False),
+        ReadinessCheck("store", store.answered, needed=False),
     ]
 
 

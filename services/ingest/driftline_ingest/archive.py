@@ -30,7 +30,7 @@ SILENT_AT_ONCE = 10
 """Silent series that are looked at with one message, so that none takes long."""
 
 
-class Census(Protocol):
+class SeriesCounter(Protocol):
     """Is told which series there are."""
 
     def add(self, series: Series, partition: int) -> None: ...
@@ -83,7 +83,7 @@ class Packing(Protocol[Timed_contra]):
 
 
 @dataclass(frozen=True)
-class Window:
+class FullWindow:
     """Messages of one series. first, last: times of those that no window had before, milliseconds since the epoch. A
     window of late truths alone begins where the one before ended, and ends as many milliseconds later as there were
     such windows since."""
@@ -175,17 +175,17 @@ class ArchiveStep(Generic[Timed]):
         dropped: Callable[[str, str], None],
         *,
         longest_span: int = LONGEST_SPAN,
-        census: Census | None = None,
+        census: SeriesCounter | None = None,
     ) -> None:
         self._packing = packing
         self._dropped = dropped
         self._longest_span = longest_span
-        self._census: Census = census or Uncounted()
+        self._census: SeriesCounter = census or Uncounted()
         self._partitions: dict[int, _Partition] = {}
         self._kept: dict[int, int] = {}
 
-    def step(self, batch: Sequence[Envelope[Timed]]) -> list[Window]:
-        windows: list[Window] = []
+    def step(self, batch: Sequence[Envelope[Timed]]) -> list[FullWindow]:
+        windows: list[FullWindow] = []
         for envelope in batch:
             partition = self._partitions.setdefault(envelope.partition, _Partition())
             # This order is part of the windows' content: old windows are closed before the message can enter one.
@@ -195,7 +195,7 @@ class ArchiveStep(Generic[Timed]):
             windows += self._add(partition, envelope)
         return windows
 
-    def _add(self, partition: _Partition, envelope: Envelope[Timed]) -> list[Window]:
+    def _add(self, partition: _Partition, envelope: Envelope[Timed]) -> list[FullWindow]:
         message = envelope.value
         series = (message.stream, message.key)
         progress = partition.progress.get(series)
@@ -234,9 +234,9 @@ class ArchiveStep(Generic[Timed]):
         lost = astray(message.t, envelope.timestamp, self._packing.ahead(message.stream))
         return BEGINNING if lost else message.t
 
-    def _silent(self, partition: _Partition, envelope: Envelope[Timed]) -> list[Window]:
+    def _silent(self, partition: _Partition, envelope: Envelope[Timed]) -> list[FullWindow]:
         """Writes what there is of silent series, and forgets them: SILENT_AT_ONCE at most with each message."""
-        windows: list[Window] = []
+        windows: list[FullWindow] = []
         stream, heard = envelope.value.stream, partition.heard[envelope.value.stream]
         if envelope.offset < partition.behind:
             return windows
@@ -286,7 +286,7 @@ class ArchiveStep(Generic[Timed]):
         awaited = pending.awaited(progress) if pending else progress.awaited if progress else ()
         return message.t in awaited and not self._packing.lacks(message)
 
-    def _append(self, partition: _Partition, series: Series, envelope: Envelope[Timed]) -> list[Window]:
+    def _append(self, partition: _Partition, series: Series, envelope: Envelope[Timed]) -> list[FullWindow]:
         message, progress = envelope.value, partition.progress.get(series)
         pending = partition.pending.get(series)
         if pending is None:
@@ -305,7 +305,7 @@ class ArchiveStep(Generic[Timed]):
         full = len(pending.rows) >= self._packing.size(message.stream)
         return [self._close(partition, series)] if full else []
 
-    def _overdue(self, partition: _Partition, offset: int) -> list[Window]:
+    def _overdue(self, partition: _Partition, offset: int) -> list[FullWindow]:
         windows = []
         while partition.pending:
             series, oldest = next(iter(partition.pending.items()))
@@ -314,7 +314,7 @@ class ArchiveStep(Generic[Timed]):
             windows.append(self._close(partition, series))
         return windows
 
-    def _close(self, partition: _Partition, series: Series) -> Window:
+    def _close(self, partition: _Partition, series: Series) -> FullWindow:
         pending, before = partition.pending.pop(series), partition.progress.get(series)
         # The oldest beyond the patience are given up.
         awaited = pending.awaited(before)[-self._packing.patience(series[0]) :]
@@ -324,7 +324,7 @@ class ArchiveStep(Generic[Timed]):
         partition.progress[series] = Progress(pending.last + 1, pending.t, awaited, truths, heard)
         partition.changed.add(series)
         first = pending.t if pending.first_t is None else pending.first_t
-        return Window(self._packing.kind, *series, first, pending.t + truths, pending.rows)
+        return FullWindow(self._packing.kind, *series, first, pending.t + truths, pending.rows)
 
     def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
         """Takes in a part of what was checkpointed; None forgets a series."""

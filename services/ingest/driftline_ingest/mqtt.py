@@ -79,7 +79,8 @@ class Route:
 
 
 class MqttDoor:
-    """Follows all topics that definitions name, also of streams that are added; see `driftline.service.app.Job`."""
+    """Follows all topics that definitions name, also of streams that are added; see
+    `driftline.service.app.BackgroundJob`."""
 
     name = "mqtt door"
 

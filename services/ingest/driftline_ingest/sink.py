@@ -12,7 +12,7 @@ from driftline.errors import Conflict, StoreUnavailable, Unstorable
 from driftline.metrics import Metrics
 from driftline.store.port import Store
 from driftline.worker.keyed import Series
-from driftline_ingest.archive import Packing, Window
+from driftline_ingest.archive import FullWindow, Packing
 
 log = logging.getLogger(__name__)
 
@@ -39,20 +39,20 @@ class WindowSink:
         self._edge = edge
         self._places = asyncio.Semaphore(AT_ONCE)
 
-    async def __call__(self, windows: Sequence[Window]) -> None:
-        by_series: dict[Series, list[Window]] = defaultdict(list)
+    async def __call__(self, windows: Sequence[FullWindow]) -> None:
+        by_series: dict[Series, list[FullWindow]] = defaultdict(list)
         for window in windows:
             by_series[window.stream, window.key].append(window)
         async with asyncio.TaskGroup() as group:
             for ordered in by_series.values():
                 group.create_task(self._write(ordered))
 
-    async def _write(self, ordered: Sequence[Window]) -> None:
+    async def _write(self, ordered: Sequence[FullWindow]) -> None:
         async with self._places:
             for window in ordered:
                 await self._archive(window)
 
-    async def _archive(self, window: Window) -> None:
+    async def _archive(self, window: FullWindow) -> None:
         body = await asyncio.to_thread(self._packing.encode, window.stream, window.key, window.rows)
         name = window.name(await self._edge())
         try:
@@ -66,7 +66,7 @@ class WindowSink:
         else:
             self._metrics.windows_archived.labels(window.stream, window.kind).inc()
 
-    def _leave_out(self, window: Window, reason: str) -> None:
+    def _leave_out(self, window: FullWindow, reason: str) -> None:
         self._metrics.windows_left_out.labels(window.stream, window.kind, reason).inc()
 
     @stamina.retry(on=StoreUnavailable, attempts=None, timeout=None, wait_max=30.0)

@@ -9,10 +9,10 @@ from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
 from driftline.metrics import Metrics
 from driftline.service import webhook
-from driftline.service.app import Check, Job, create_service, end_process
-from driftline.store.event_topic import StoreFeed
+from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
+from driftline.store.event_topic import StoreEventReader
 from driftline.store.port import Store
-from driftline.store.reconcile import StoreWatch
+from driftline.store.reconcile import StoreReconciler
 from driftline.store.timed import TimedStore
 from driftline.streams.catalog import Streams
 from driftline.streams.definition import StreamDefinition
@@ -36,7 +36,7 @@ def create_app(
     metrics, streams = metrics or Metrics(), Streams.of(streams)
     store = TimedStore(store, metrics)
     training = trainer or Trainer(settings, store, streams, metrics)
-    watch = StoreWatch(
+    watch = StoreReconciler(
         "window watch",
         store,
         "windows/",
@@ -45,9 +45,9 @@ def create_app(
         base=settings.store_prefix,
     )
     streams.on_new(lambda _: watch.wake())
-    jobs: list[Job] = [training, watch]
+    jobs: list[BackgroundJob] = [training, watch]
     if events is not None and settings.store_topic is not None:
-        jobs.append(StoreFeed(events, settings.store_topic, watch))
+        jobs.append(StoreEventReader(events, settings.store_topic, watch))
 
     app = create_service(
         "trainer",
@@ -55,7 +55,10 @@ def create_app(
         metrics=metrics,
         streams=streams,
         jobs=jobs,
-        checks=[Check("store", store.check), Check("clock", BelievedClock(time.time).check, needed=False)],
+        checks=[
+            ReadinessCheck("store", store.check),
+            ReadinessCheck("clock", BelievedClock(time.time).check, needed=False),
+        ],
         on_death=on_death,
         close=[*([events.close] if events is not None else []), store.close],
     )

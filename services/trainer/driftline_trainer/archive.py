@@ -33,7 +33,7 @@ named by offsets, and windows/<stream>/<key>/<edge> where by times."""
 
 
 @dataclass(frozen=True)
-class Window:
+class WindowFile:
     """A window as it is listed."""
 
     listed: Listed
@@ -52,11 +52,11 @@ class Window:
         return f"{self.series}/{self.name.edge}" if self.name.edge else self.series
 
 
-def _window(listed: Listed) -> Window | None:
+def _window(listed: Listed) -> WindowFile | None:
     """None for an object that no archive named."""
     parts = listed.key.split("/")
     name = parse(parts[-1]) if len(parts) == PARTS else None
-    return Window(listed, name) if name else None
+    return WindowFile(listed, name) if name else None
 
 
 class Archive:
@@ -79,13 +79,13 @@ class Archive:
         self._reading = reading
         self._foreign = metrics.windows_foreign.labels(stream.name)
         self._limit = limit
-        self._known: dict[str, Window] = {}
+        self._known: dict[str, WindowFile] = {}
         self._told = False
 
     async def refresh(self) -> None:
         """Lists what there is. Raises StoreUnavailable."""
         await self._aside.refresh()
-        known: dict[str, Window] = {}
+        known: dict[str, WindowFile] = {}
         feeds: set[str] = set()
         foreign: list[str] = []
         async for listed in self._store.list(f"windows/{self._stream.name}/"):
@@ -108,7 +108,7 @@ class Archive:
 
     def newest(self) -> dict[str, str]:
         """By feed the key of its newest window."""
-        found: dict[str, Window] = {}
+        found: dict[str, WindowFile] = {}
         for window in self._usable():
             if window.feed not in found or window.name.order > found[window.feed].name.order:
                 found[window.feed] = window
@@ -144,12 +144,12 @@ class Archive:
             room -= sum(map(len, found.values()))
         return parts
 
-    def _usable(self) -> Iterable[Window]:
+    def _usable(self) -> Iterable[WindowFile]:
         return (window for window in self._known.values() if window.listed not in self._aside)
 
-    def _newest_windows(self) -> list[Window]:
+    def _newest_windows(self) -> list[WindowFile]:
         """As many of each series as `newest_rows` needs, in order of time."""
-        by_series: dict[str, list[Window]] = {}
+        by_series: dict[str, list[WindowFile]] = {}
         for window in self._usable():
             by_series.setdefault(window.series, []).append(window)
         each = -(-self._stream.retraining.records // max(1, len(by_series)))
@@ -158,7 +158,7 @@ class Archive:
         ordered = (sorted(windows, key=lambda window: window.name.order) for windows in by_series.values())
         return [window for windows in ordered for window in windows[-count:]]
 
-    async def _read(self, windows: list[Window]) -> dict[str, Rows]:
+    async def _read(self, windows: list[WindowFile]) -> dict[str, Rows]:
         """By key the rows of those that can be used; the others are known no more, or are set aside."""
         parts: dict[str, Rows] = {}
         for first in range(0, len(windows), AT_ONCE):
@@ -167,7 +167,7 @@ class Archive:
             parts |= {window.key: rows for window, rows in zip(some, found, strict=True) if rows is not None}
         return parts
 
-    async def _rows(self, window: Window) -> Rows | None:
+    async def _rows(self, window: WindowFile) -> Rows | None:
         try:
             body = await read(self._store, window.key, self._limit)
             return await self._reading.rows(body, self._stream, window.key, window.key.split("/")[2])

@@ -15,7 +15,7 @@ DOUBT = 2.0
 """Standard errors that chance is granted; errors `h` steps ahead overlap, so `h` rows count for one."""
 
 
-class Check(msgspec.Struct, frozen=True):
+class GateCheck(msgspec.Struct, frozen=True):
     """One thing that was asked. `against` and `horizon` where it is a comparison; `found` and `limit` are then RMSE in
     the target's units."""
 
@@ -32,14 +32,14 @@ class GateReport(msgspec.Struct, frozen=True):
 
     rows: int
     """Of the hold-out."""
-    checks: list[Check]
+    checks: list[GateCheck]
 
     @property
     def passed(self) -> bool:
         return all(check.passed for check in self.checks)
 
     @property
-    def failed(self) -> list[Check]:
+    def failed(self) -> list[GateCheck]:
         return [check for check in self.checks if not check.passed]
 
     @property
@@ -71,8 +71,8 @@ def judge(
     relative difference to Keras."""
     finite = bool(np.isfinite(forecast).all())
     checks = [
-        Check("forecasts that are not finite", finite, float((~np.isfinite(forecast)).sum()), 0.0),
-        Check("relative difference to Keras", finite and parity <= PARITY, parity if finite else None, PARITY),
+        GateCheck("forecasts that are not finite", finite, float((~np.isfinite(forecast)).sum()), 0.0),
+        GateCheck("relative difference to Keras", finite and parity <= PARITY, parity if finite else None, PARITY),
     ]
     if finite:
         checks += _compared(PERSISTENCE, limits.persistence, horizon, forecast, truth, np.zeros_like(truth))
@@ -83,7 +83,7 @@ def judge(
 
 def _compared(
     name: str, tolerance: float, horizon: Sequence[int], forecast: Batch, truth: Batch, rival: Batch
-) -> list[Check]:
+) -> list[GateCheck]:
     """A candidate may be worse by the tolerance, and by what chance may do on so few rows: DOUBT standard errors of the
     difference of squares."""
     checks = []
@@ -92,5 +92,5 @@ def _compared(
         chance = DOUBT * float((mine - theirs).std()) * np.sqrt(h / max(1, len(truth)))
         found, against = float(np.sqrt(mine.mean())), float(np.sqrt(theirs.mean()))
         limit = float(np.sqrt((against * (1.0 + tolerance)) ** 2 + chance))
-        checks.append(Check(name, found <= limit, found, limit, against, h))
+        checks.append(GateCheck(name, found <= limit, found, limit, against, h))
     return checks

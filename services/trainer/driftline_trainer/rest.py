@@ -32,7 +32,7 @@ class JobRequest(BaseModel):
     )
 
 
-class Job(BaseModel):
+class JobAnswer(BaseModel):
     """A training job and its state. Times in seconds since the epoch."""
 
     id: str
@@ -51,8 +51,8 @@ class Job(BaseModel):
     metrics: dict[str, float]
 
 
-def _answer(job: JobState) -> Job:
-    return Job(**msgspec.structs.asdict(job))
+def _answer(job: JobState) -> JobAnswer:
+    return JobAnswer(**msgspec.structs.asdict(job))
 
 
 def routes(trainer: Trainer, settings: TrainerSettings) -> APIRouter:
@@ -65,15 +65,15 @@ def routes(trainer: Trainer, settings: TrainerSettings) -> APIRouter:
         dependencies=[Depends(bearer(settings.token))],
         responses={401: {}, 422: {}, 503: {}},
     )
-    async def submit(request: JobRequest) -> Job:
+    async def submit(request: JobRequest) -> JobAnswer:
         return _answer(await trainer.submit(request.stream, request.member, request.history, trigger=request.trigger))
 
     @router.get("/v1/jobs", summary="The jobs, the newest first")
-    async def list_jobs() -> list[Job]:
+    async def list_jobs() -> list[JobAnswer]:
         return [_answer(job) for job in trainer.jobs()]
 
     @router.get("/v1/jobs/{job}", summary="One job", responses={404: {}})
-    async def read_job(job: str) -> Job:
+    async def read_job(job: str) -> JobAnswer:
         return _answer(trainer.job(job))
 
     return router

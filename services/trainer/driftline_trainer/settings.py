@@ -8,7 +8,7 @@ from pydantic import Field
 
 from driftline.service.model_settings import SigningSettings
 from driftline.service.settings import Port
-from driftline.streams.bounds import MEBIBYTE, Bounds
+from driftline.streams.bounds import MEBIBYTE, TableBounds
 from driftline_trainer.unpacking import Means
 
 
@@ -35,19 +35,19 @@ class TrainerSettings(SigningSettings):
     """Bytes of an archived window at most; a larger one is set aside."""
     history_bytes: int = Field(128 * MEBIBYTE, ge=1)
     """Bytes of a history file at most; a larger one is refused, or set aside where no job names it."""
-    file_rows: int = Field(Bounds.rows, ge=1)
+    file_rows: int = Field(TableBounds.rows, ge=1)
     """Rows of a window or history file at most."""
-    file_row_groups: int = Field(Bounds.row_groups, ge=1)
+    file_row_groups: int = Field(TableBounds.row_groups, ge=1)
     """Row groups of a Parquet file at most."""
-    file_columns: int = Field(Bounds.columns, ge=1)
+    file_columns: int = Field(TableBounds.columns, ge=1)
     """Columns of a window or history file at most, unused ones included."""
-    file_unpacked: int = Field(Bounds.unpacked, ge=1)
+    file_unpacked: int = Field(TableBounds.unpacked, ge=1)
     """Bytes at most that the rows of a file take in memory."""
-    file_keys: int = Field(Bounds.keys, ge=1)
+    file_keys: int = Field(TableBounds.keys, ge=1)
     """Series in a window or history file at most."""
-    file_key_length: int = Field(Bounds.key_length, ge=1)
+    file_key_length: int = Field(TableBounds.key_length, ge=1)
     """Characters of a key at most."""
-    file_line: int = Field(Bounds.line, ge=1)
+    file_line: int = Field(TableBounds.line, ge=1)
     """Bytes of a line of CSV at most."""
     unpacking_memory: int = Field(512 * MEBIBYTE, ge=64 * MEBIBYTE)
     """Bytes of memory that unpacking a file may take."""
@@ -59,7 +59,7 @@ class TrainerSettings(SigningSettings):
     @property
     def means(self) -> Means:
         """What unpacking a file may take."""
-        bounds = Bounds(
+        bounds = TableBounds(
             rows=self.file_rows,
             row_groups=self.file_row_groups,
             columns=self.file_columns,

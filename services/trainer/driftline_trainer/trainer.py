@@ -19,13 +19,13 @@ from driftline_trainer.claims import Claims
 from driftline_trainer.jobs import ENDED, JobBook, JobState, Trigger
 from driftline_trainer.process import ProcessDied
 from driftline_trainer.settings import TrainerSettings
-from driftline_trainer.training import Training
+from driftline_trainer.training import TrainingRun
 
 log = logging.getLogger(__name__)
 
 
 class Trainer:
-    """Runs jobs; see `driftline.service.app.Job`. One at a time: training takes all the cores that there are."""
+    """Runs jobs; see `driftline.service.app.BackgroundJob`. One at a time: training takes all cores."""
 
     name = "training jobs"
 
@@ -45,7 +45,7 @@ class Trainer:
         self._holder = settings.holder
         self._claims = Claims(store, self._holder, clock, settings.trainer_lease)
         self._book = JobBook(store, self._holder, settings.jobs_remembered)
-        self._training = Training(settings, store, streams, self._claims, clock, metrics)
+        self._training = TrainingRun(settings, store, streams, self._claims, clock, metrics)
         self._ended: dict[str, asyncio.Event] = {}
         self._fresh: dict[str, int] = {}
         self._stopping = False

@@ -37,7 +37,7 @@ class Made(msgspec.Struct, frozen=True):
     beaten: str
 
 
-class Training:
+class TrainingRun:
     """Trains models of all streams, one after the other."""
 
     def __init__(

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from driftline.errors import InvalidInput
 from driftline.store.object_names import folder_of
-from driftline.streams.bounds import Bounds
+from driftline.streams.bounds import TableBounds
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows, decode
 from driftline_trainer.limits import for_seconds
@@ -36,7 +36,7 @@ class Packed:
 class Means:
     """What unpacking a file may take. memory: bytes beyond what the child has before it. seconds: of a processor."""
 
-    bounds: Bounds
+    bounds: TableBounds
     memory: int
     seconds: int
 

@@ -10,7 +10,7 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from driftline.bus.kafka.connection import KafkaSettings, answering, fetch, reader, start, stop
 from driftline.bus.kafka.producer import Sender
-from driftline.bus.kafka.subscription import KafkaFeed, raw
+from driftline.bus.kafka.subscription import KafkaSubscription, raw
 from driftline.bus.kafka.topics import KafkaTopics
 from driftline.bus.port import Envelope, Output, Owner, Raw
 from driftline.errors import PoisonMessage
@@ -47,9 +47,9 @@ class KafkaBus:
     @asynccontextmanager
     async def join(
         self, topic: Topic[Any], group: str, owner: Owner, *, gather: float = 0.0
-    ) -> AsyncIterator[KafkaFeed]:
+    ) -> AsyncIterator[KafkaSubscription]:
         await self.topics.ensure([topic.name, state_topic(group), DEAD_LETTERS.name])
-        feed = KafkaFeed(self.settings, self.topics, self._sender, topic.name, group, owner, gather)
+        feed = KafkaSubscription(self.settings, self.topics, self._sender, topic.name, group, owner, gather)
         try:
             await feed.start()
             yield feed

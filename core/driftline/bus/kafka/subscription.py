@@ -46,8 +46,8 @@ LOOK_S = 5.0
 """How long a message that must be there may take to be found."""
 
 
-class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]
-    """See `driftline.bus.port.Feed`."""
+class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
+    """See `driftline.bus.port.Subscription`."""
 
     def __init__(
         self,

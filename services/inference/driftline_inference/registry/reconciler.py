@@ -18,7 +18,7 @@ from driftline.versions.files import POINTER_LIMIT
 from driftline_inference.registry.cache import Cache
 from driftline_inference.registry.outbox import StoreOutbox
 from driftline_inference.registry.registry import Registry
-from driftline_inference.registry.state import Cause, ModelState, Name
+from driftline_inference.registry.state import Cause, ModelName, ModelState
 from driftline_inference.registry.versions import Fetched, Fetcher, LoadedModel
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Reconciler:
         self._cache = cache
         self._edge_name = edge_name
         self._clock = clock
-        self._restored: set[Name] = set()
+        self._restored: set[ModelName] = set()
         # A rollback by hand must not meet a pointer that is being followed.
         self._reconciling = asyncio.Lock()
         if fetcher.trust.believes_nobody:

@@ -15,7 +15,7 @@ from driftline.models import manifest as manifests
 from driftline.models.manifest import Quarantine
 from driftline.streams.catalog import PerStream, Streams
 from driftline.streams.definition import StreamDefinition
-from driftline_inference.registry.state import CAUSES, Cause, ModelState, Name
+from driftline_inference.registry.state import CAUSES, Cause, ModelName, ModelState
 from driftline_inference.registry.versions import LoadedModel
 
 log = logging.getLogger(__name__)
@@ -36,21 +36,21 @@ class Registry:
         self._wake = wake
         self._clock = clock
         self._states = PerStream(streams, _states_of)
-        self._serving: Mapping[Name, LoadedModel] = {}
-        self._shadows: Mapping[Name, LoadedModel] = {}
-        self._changed: set[Name] = set()
-        self._rolled_back: list[tuple[Name, Quarantine]] = []
+        self._serving: Mapping[ModelName, LoadedModel] = {}
+        self._shadows: Mapping[ModelName, LoadedModel] = {}
+        self._changed: set[ModelName] = set()
+        self._rolled_back: list[tuple[ModelName, Quarantine]] = []
         Streams.of(streams).each(self._from_zero)
 
     def _from_zero(self, stream: StreamDefinition) -> None:
         from_zero(self._metrics.models_refused, (stream.name,), MODELS, EDGE_REFUSALS)
         from_zero(self._metrics.model_swaps, (stream.name,), MODELS, CAUSES)
 
-    def serving(self) -> Mapping[Name, LoadedModel]:
+    def serving(self) -> Mapping[ModelName, LoadedModel]:
         """The models that serve now, by (stream, member)."""
         return self._serving
 
-    def shadows(self) -> Mapping[Name, LoadedModel]:
+    def shadows(self) -> Mapping[ModelName, LoadedModel]:
         """The versions that served before those that serve now, where they may take over again."""
         return self._shadows
 
@@ -118,7 +118,7 @@ class Registry:
         self._shadows = {each.name: each.former for each in states if each.former and not each.pinned}
         self._changed.add(state.name)
 
-    def take_rolled_back(self) -> list[tuple[Name, Quarantine]]:
+    def take_rolled_back(self) -> list[tuple[ModelName, Quarantine]]:
         """The rollbacks since the last call: each is to be written down."""
         taken, self._rolled_back = self._rolled_back, []
         return taken

@@ -16,7 +16,7 @@ Cause = Literal["pointer", "fallback", "pin", "rollback", "restart"]
 """Why a version was swapped in, as a metric's label; `SwapRecord.why` says it in words."""
 CAUSES: Final[tuple[Cause, ...]] = get_args(Cause)
 
-Name = tuple[str, str]
+ModelName = tuple[str, str]
 """Stream and member."""
 
 
@@ -52,7 +52,7 @@ class ModelState:
     latest: deque[SwapRecord] = field(default_factory=lambda: deque(maxlen=SWAPS_REMEMBERED))
 
     @property
-    def name(self) -> Name:
+    def name(self) -> ModelName:
         return self.stream.name, self.member
 
     @property

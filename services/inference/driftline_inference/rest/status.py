@@ -16,8 +16,8 @@ from driftline.streams.definition import StreamDefinition
 from driftline_inference.registry.reconciler import Reconciler
 from driftline_inference.registry.registry import Registry
 from driftline_inference.registry.state import ModelState
-from driftline_inference.shadow import ALPHA, RECORDS, Shadow
-from driftline_inference.step import ForecastLane
+from driftline_inference.shadow import ALPHA, SHADOW_RECORDS, Shadow
+from driftline_inference.step import ForecastStep
 
 Stream = Annotated[str, Path(description="the stream's name", examples=["outdoor-temperature"])]
 Member = Annotated[str, Path(description="`batch` or `speed`", examples=["batch"])]
@@ -121,13 +121,13 @@ class Steering:
 def routes(
     steering: Steering,
     streams: Mapping[str, StreamDefinition],
-    lanes: Mapping[str, ForecastLane],
+    stream_steps: Mapping[str, ForecastStep],
     token: SecretStr | None,
 ) -> APIRouter:
     router = APIRouter(tags=["models"])
 
     def describe(stream: str, member: str) -> ModelStatus:
-        return _describe(steering.registry.state(stream, member), lanes[stream].shadow(member))
+        return _describe(steering.registry.state(stream, member), stream_steps[stream].shadow(member))
 
     @router.get("/v1/models", summary="Which models serve, and why others don't")
     async def list_models() -> ModelList:
@@ -208,7 +208,7 @@ def _shadow(state: ModelState, shadow: Shadow | None) -> ShadowStatus | None:
     if shadow is None or shadow.over or (shadow.new, shadow.old) != compared:
         return None
     return ShadowStatus(
-        version=shadow.old, compared=shadow.seen, records=RECORDS, evidence=shadow.test.evidence, limit=1 / ALPHA
+        version=shadow.old, compared=shadow.seen, records=SHADOW_RECORDS, evidence=shadow.test.evidence, limit=1 / ALPHA
     )
 
 

@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from driftline.errors import InvalidInput, NotFound, Unavailable
-from driftline.service.app import Check
+from driftline.service.app import ReadinessCheck
 from driftline.service.body import read_body
 from driftline_inference.registry.registry import Registry
 from driftline_inference.registry.versions import LoadedModel
@@ -68,7 +68,7 @@ class ProtocolRoute(APIRoute):
         return answering
 
 
-def routes(registry: Registry, version: str, checks: list[Check]) -> APIRouter:
+def routes(registry: Registry, version: str, checks: list[ReadinessCheck]) -> APIRouter:
     """`version`: of this software. `checks`: what readiness asks for."""
     router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"], route_class=ProtocolRoute)
 

@@ -9,19 +9,19 @@ from driftline.bus.port import Envelope
 from driftline.messages import Alert, Blend, Forecast, Record
 from driftline.streams.definition import StreamDefinition
 from driftline.worker.keyed import KeyedStep
-from driftline_combiner.step import BlendLane, combiner_step
-from driftline_inference.step import ForecastLane
+from driftline_combiner.step import BlendStep, combiner_step
+from driftline_inference.step import ForecastStep
 
 BATCH = 500
 
 
-class Lanes:
+class StreamSteps:
     """Both lanes of a stream, with the built-in members."""
 
     def __init__(self, stream: StreamDefinition) -> None:
         self.stream = stream
-        self.forecasting = ForecastLane(stream, dict)
-        self.blending = BlendLane(stream, lambda _stream, _kind: None)
+        self.forecasting = ForecastStep(stream, dict)
+        self.blending = BlendStep(stream, lambda _stream, _kind: None)
         self._inference = KeyedStep({stream.name: self.forecasting}, lambda _stream, _reason: None)
         self._combiner = combiner_step({stream.name: self.blending}, lambda _stream, _reason: None)
 
