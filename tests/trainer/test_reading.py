@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import stamina
 
 from driftline import tables
 from driftline.bounds import MEBIBYTE, Bounds
@@ -165,9 +166,9 @@ async def test_a_child_that_rests_reads_the_next_file_and_ends_when_none_comes(q
     await reading.rows(good, quick, "the file")
     assert reading.pid == first
     reading.rest(0)
-    async with asyncio.timeout(PATIENCE_S):
-        while reading.pid is not None:
-            await asyncio.sleep(0)
+    async for attempt in stamina.retry_context(on=AssertionError, attempts=None, timeout=PATIENCE_S, wait_max=0.1):
+        with attempt:
+            assert reading.pid is None
     assert len(await reading.rows(good, quick, "the file")) == 300
     reading.close()
 
