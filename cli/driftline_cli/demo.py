@@ -16,7 +16,6 @@ from driftline_cli import drifts
 from driftline_cli.backtest import Run, drive
 from driftline_cli.chain import running_chain
 from driftline_cli.evaluate import outcome
-from driftline_cli.plots import Marks, draw
 from driftline_cli.progress import bars
 from driftline_cli.report import render
 
@@ -65,6 +64,8 @@ async def run(plan: Plan, console: Console, *, keep: bool) -> Run:
 
 
 def _draw(plan: Plan, done: Run) -> list[Path]:
+    from driftline_cli.plots import Marks, draw  # noqa: PLC0415 - Matplotlib is half of the command's start
+
     stream = plan.stream
     found = outcome(done.collected.blends, 0)
     marks = Marks(

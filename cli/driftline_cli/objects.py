@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import stamina
-from aiobotocore.session import get_session
 
+from driftline.s3 import session
 from driftline_cli import processes
 
 REGION = "us-east-1"
@@ -54,7 +54,7 @@ def _answers(port: int) -> None:
 
 def _client(service: str, folder: Path, port: int, scheme: str = "http") -> Any:
     keys = credentials(folder)
-    return get_session().create_client(
+    return session().create_client(
         service,
         region_name=REGION,
         endpoint_url=f"{scheme}://127.0.0.1:{port}",

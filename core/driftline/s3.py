@@ -8,14 +8,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, M
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import aiohttp
 import stamina
 from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
+from aiobotocore.session import AioSession, get_session
 from botocore.exceptions import BotoCoreError, ClientError, SSLError
+from botocore.loaders import Loader, create_loader
 
 from driftline import object_names, s3_events
 from driftline.clock import shown
@@ -168,7 +169,7 @@ class S3Store:
                     read_timeout=self._settings.timeout + (LONG_POLL_S if service == "sqs" else 0),
                     retries={"mode": "standard", "max_attempts": 2},
                 )
-                client = get_session().create_client(
+                client = session().create_client(
                     service, region_name=self._settings.region, endpoint_url=self._settings.endpoint, config=config
                 )
                 self._clients[service] = await self._open.enter_async_context(client)
@@ -201,6 +202,18 @@ class S3Store:
         except (BotoCoreError, aiohttp.ClientError, OSError, TimeoutError) as error:
             # A link that is cut in the middle of a body is aiohttp's own error.
             raise StoreUnavailable(f"{key}: the store does not answer: {type(error).__name__}") from error
+
+
+def session() -> AioSession:
+    """A session whose descriptions of AWS's services are read once a process: they are megabytes of JSON."""
+    made = get_session()
+    made.register_component("data_loader", _descriptions())
+    return made
+
+
+@cache
+def _descriptions() -> Loader:
+    return create_loader()
 
 
 class _NotModifiedError(Exception):

@@ -9,7 +9,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Self
 
-import cfnlint.decode.cfn_yaml
 import httpx
 import pytest
 import stamina
@@ -166,12 +165,18 @@ class Services:
         return status
 
 
+def resources_of(template: str) -> Any:
+    import cfnlint.decode.cfn_yaml  # noqa: PLC0415 - a second that every worker would pay to list the tests
+
+    return cfnlint.decode.cfn_yaml.load(str(TEMPLATES / template))["Resources"]
+
+
 def policies(bucket: str) -> dict[str, Sequence[Any]]:
     """By service the statements of its policy in the templates, for this bucket."""
     arn = f"arn:aws:s3:::{bucket}"
     names = {"AWS::Partition": "aws", "Bucket": bucket, "Bucket.Arn": arn}
-    store = cfnlint.decode.cfn_yaml.load(str(TEMPLATES / "store.yaml"))["Resources"]
-    device = cfnlint.decode.cfn_yaml.load(str(TEMPLATES / "device.yaml"))["Resources"]
+    store = resources_of("store.yaml")
+    device = resources_of("device.yaml")
     (trainer,) = store["TrainerRole"]["Properties"]["Policies"]
     documents = {
         "trainer": trainer["PolicyDocument"],
@@ -280,7 +285,7 @@ async def test_what_goes_wrong_raises_an_alarm(server: S3Server):
 )
 def test_what_is_taken_five_times_and_never_done_is_set_aside(template: str, queue: str, aside: str):
     """As the template says: the emulator leaves this out."""
-    resources = cfnlint.decode.cfn_yaml.load(str(TEMPLATES / template))["Resources"]
+    resources = resources_of(template)
     redrive = resources[queue]["Properties"]["RedrivePolicy"]
     assert redrive == {"deadLetterTargetArn": {"Fn::GetAtt": [aside, "Arn"]}, "maxReceiveCount": 5}
     assert resources[aside]["Properties"]["SqsManagedSseEnabled"]
@@ -295,7 +300,7 @@ async def test_the_bucket_is_versioned(server: S3Server):
 
 def test_the_bucket_is_private_encrypted_and_asks_for_tls():
     """As the template says: the emulator leaves this out."""
-    resources = cfnlint.decode.cfn_yaml.load(str(TEMPLATES / "store.yaml"))["Resources"]
+    resources = resources_of("store.yaml")
     bucket = resources["Bucket"]["Properties"]
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]

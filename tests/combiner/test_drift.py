@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from river import drift
 
 from driftline.definition import Drift
 from driftline_combiner.drift import GRACE, INSENSITIVITY, DriftDetector, PageHinkley
@@ -21,6 +20,8 @@ def alarms(detector: DriftDetector, values: np.ndarray) -> list[int]:
 
 
 def test_page_hinkley_finds_what_rivers_own_finds():
+    from river import drift  # noqa: PLC0415 - two seconds of SciPy that every worker would pay to list the tests
+
     theirs, ours = drift.PageHinkley(min_instances=GRACE, delta=INSENSITIVITY, threshold=3, mode="up"), PageHinkley(3)
     values = np.concatenate([noise(seed, 300, mean) for seed, mean in enumerate((0.1, 0.4, 0.2, 0.8, 0.1, 0.9))])
     found = []

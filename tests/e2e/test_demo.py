@@ -1,7 +1,12 @@
-"""The demo's own chain in one process, shortened: it trains, streams, archives, retrains, swaps, blends and scores."""
+"""The demo's own chain in one process, shortened: it trains, streams, archives, retrains, swaps, blends and scores.
+
+It runs twice for all tests, once as the demo and once as a backtest of the same: what both give must be the same.
+"""
 
 import asyncio
 import io
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,11 +16,25 @@ from rich.console import Console
 from driftline.definition import StreamDefinition
 from driftline.folder import FolderStore
 from driftline.tables import Rows
-from driftline_cli import demo
-from driftline_cli.backtest import Report, backtest
+from driftline_cli import demo, drifts
+from driftline_cli.backtest import Report, Run, backtest
 
 pytestmark = pytest.mark.e2e
 RECORDS = 3000
+DRIFT: drifts.Kind = "step"
+SEED = 3
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run, and the folder that it filled: of pictures, or the store."""
+
+    run: Run
+    folder: Path
+
+    @property
+    def report(self) -> Report:
+        return self.run.report
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +43,27 @@ def small(temperature: StreamDefinition) -> StreamDefinition:
     return temperature.model_copy(update={"training": training})
 
 
-async def test_the_demo_draws_its_pictures_and_scores_every_row(tmp_path, small, history: Rows, later: Rows):
-    rows = later.take(slice(0, RECORDS))
-    plan = demo.Plan(small, history, rows, "none", 0, tmp_path / "report")
-    done = await demo.run(plan, Console(file=io.StringIO()), keep=False)
-    report = done.report
+@pytest.fixture(scope="module")
+def streamed(later: Rows) -> Rows:
+    return later.take(slice(0, RECORDS))
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory, small, history: Rows, streamed: Rows) -> Finished:
+    report = tmp_path_factory.mktemp("demo") / "report"
+    drifted = drifts.apply(DRIFT, streamed, small, history=history, seed=SEED)
+    plan = demo.Plan(small, history, drifted, DRIFT, SEED, report)
+    return Finished(asyncio.run(demo.run(plan, Console(file=io.StringIO()), keep=False)), report)
+
+
+@pytest.fixture(scope="module")
+def tested(tmp_path_factory: pytest.TempPathFactory, small, history: Rows, streamed: Rows) -> Finished:
+    store = tmp_path_factory.mktemp("store")
+    return Finished(asyncio.run(backtest(small, history, streamed, drift=DRIFT, seed=SEED, store=store)), store)
+
+
+def test_the_demo_draws_its_pictures_and_scores_every_row(shown: Finished):
+    report = shown.report
     assert report.records == RECORDS
     assert (report.retrains, report.swaps) == (3, 5)
     rows_scored = {"persistence", "seasonal", "rls", "stack", "batch", "speed", "static", "window", "online", "blend"}
@@ -37,32 +72,45 @@ async def test_the_demo_draws_its_pictures_and_scores_every_row(tmp_path, small,
     # The guard may have held persistence for a while.
     assert report.rows["blend"].rmse <= 1.01 * report.rows["online"].rmse
     assert report.rows["blend"].skill > 0
-    assert {picture.name for picture in (tmp_path / "report").iterdir()} == {
+    assert {picture.name for picture in shown.folder.iterdir()} == {
         "forecasts.png",
         "weights.png",
         "rolling-error.png",
     }
 
 
-async def test_every_forecast_names_the_version_that_made_it_and_the_cloud_sees_what_the_edge_did(
-    tmp_path: Path, small: StreamDefinition, history: Rows, later: Rows
-):
-    done = await backtest(small, history, later.take(slice(0, RECORDS)), store=tmp_path)
-    by_time = sorted(done.collected.blends, key=lambda blend: blend.t)
-    assert by_time[0].versions["batch"].startswith("v000001-")
-    assert by_time[-1].versions["speed"].startswith("v000003-")
-    store = FolderStore(tmp_path)
+def test_every_forecast_names_the_version_that_made_it(tested: Finished):
+    blends = sorted(tested.run.collected.blends, key=lambda blend: blend.t)
+    assert blends[0].versions["batch"].startswith("v000001-")
+    assert blends[-1].versions["speed"].startswith("v000003-")
+    swaps = [swap for swap in tested.run.swaps if swap.member == "speed"]
+    assert len(swaps) == 4
+    for swap, following in pairwise(swaps):
+        # Records of one time come before and after a swap.
+        served = [blend for blend in blends if swap.t < blend.t < following.t]
+        assert served
+        assert {blend.versions["speed"] for blend in served} == {swap.version}
+    assert swaps[-1].t == blends[-1].t, "the newest version came with the last record"
+
+
+async def test_the_cloud_sees_what_the_edge_did(tested: Finished, small: StreamDefinition):
+    blends = {(blend.key, blend.t): blend for blend in tested.run.collected.blends}
+    store = FolderStore(tested.folder)
     results = [listed.key async for listed in store.list("results/")]
-    assert results
-    found = pq.read_table(tmp_path / results[0]).to_pydict()
-    assert len(found["t"]) == small.window
-    assert found["truth_1"][:-1] == found["observed"][1:]
+    assert len(results) == RECORDS // small.window
+    for result in results:
+        found = pq.read_table(tested.folder / result).to_pydict()
+        assert len(found["t"]) == small.window
+        assert found["truth_1"][:-1] == found["observed"][1:]
+        published = [blends[key, round(t.timestamp() * 1000)] for key, t in zip(found["key"], found["t"], strict=True)]
+        assert found["observed"] == [blend.observed for blend in published]
+        assert found["blend_1"] == [blend.value[0] for blend in published]
+        assert found["weight_speed_1"] == [blend.weights.get("speed", [None])[0] for blend in published]
 
 
-def test_two_runs_give_the_same_scores(small: StreamDefinition, history: Rows, later: Rows):
-    def run() -> Report:
-        return asyncio.run(backtest(small, history, later.take(slice(0, 1500)), drift="step", seed=3)).report
-
-    first, second = run(), run()
-    for name, score in first.rows.items():
-        assert second.rows[name].rmse == pytest.approx(score.rmse, rel=1e-4)
+def test_two_runs_give_the_same_scores(shown: Finished, tested: Finished):
+    assert set(tested.report.rows) == set(shown.report.rows)
+    assert len(shown.report.rows) > 0
+    for name, score in shown.report.rows.items():
+        assert tested.report.rows[name].n == score.n > 0
+        assert tested.report.rows[name].rmse == pytest.approx(score.rmse, rel=1e-4)

@@ -40,7 +40,7 @@ from tests.trained import trained_once
 
 T = TypeVar("T")
 POLL_S = 0.2
-EVERY_S = 0.005
+EVERY_S = 0.02
 PATIENCE_S = 120
 SIGNER = Signer(new_key())
 
@@ -150,7 +150,7 @@ class Edge:
                 assert found == wanted
         return status
 
-    async def more_records(self, count: int = 50) -> None:
+    async def more_records(self, count: int = 15) -> None:
         """Returns when so many more were sent."""
         await self.sent.reach(len(self.sent.items) + count)
 

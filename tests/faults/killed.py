@@ -94,6 +94,13 @@ async def served(store: Store, cache: FolderStore, stream: StreamDefinition, key
     return models.standing(stream.name, "batch").version
 
 
+async def warm(settings: S3Settings) -> None:
+    """Reads here what each child would read for itself: the store's client is made of megabytes of JSON."""
+    store = S3Store(settings)
+    await store.check()
+    await store.close()
+
+
 def in_a_child(work: Any) -> tuple[int, str]:
     """Runs `work` in a process of its own; its exit status, negative for a signal, and what it returned."""
     reading, writing = os.pipe()
@@ -110,6 +117,7 @@ def in_a_child(work: Any) -> tuple[int, str]:
 def main(stream_file: str, bucket: str, endpoint: str, key: str, template: str, scratch: str) -> None:
     stream, folder = load(Path(stream_file)), Path(scratch)
     settings, away = S3Settings(bucket, endpoint=endpoint), S3Settings(bucket, endpoint=NOWHERE, timeout=0.2)
+    asyncio.run(warm(settings))
     step, status = 0, -signal.SIGKILL
     while status == -signal.SIGKILL:
         step += 1

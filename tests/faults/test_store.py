@@ -141,7 +141,7 @@ async def test_store_away(edge: Edge, s3_server: S3Server):
     good = (await edge.status())["version"]
     edge.link.cut()
     newer = await edge.publish(1)
-    await edge.more_records(600)
+    await edge.more_records(150)
     await edge.until(version=good, refused={})
     edge.link.mend()
     await edge.until(version=newer)

@@ -7,16 +7,30 @@ from collections.abc import Sequence
 
 import pytest
 
-LONGEST = ("tests/docs/test_commands.py", "tests/trainer/test_trainer.py", "tests/e2e", "tests/trainer", "tests/faults")
-"""Modules and folders, longest first; the others follow in the order of their paths."""
-APART = ("tests/e2e/test_other_streams.py", "tests/rest", "tests/k8s")
-"""Modules and folders whose tests share nothing dear, so that each may run anywhere."""
+DEMO = "tests/docs/test_commands.py::test_a_block_does_what_it_says[README.md-make demo]"
+LONGEST = (
+    "tests/chaos/test_kill.py",
+    "tests/chaos/test_chaos.py",
+    DEMO,
+    "tests/docs/test_commands.py",
+    "tests/trainer/test_trainer.py",
+    "tests/e2e",
+    "tests/faults",
+    "tests/docs/test_your_own_stream.py",
+    "tests/cli/test_doctor.py",
+    "tests/core/test_starting.py",
+    "tests/trainer",
+    "tests/security",
+)
+"""Tests, modules and folders, longest first; the others follow in the order of their paths."""
+APART = (DEMO, "tests/e2e/test_other_streams.py", "tests/rest", "tests/k8s")
+"""Tests, modules and folders whose tests share nothing dear, so that each may run anywhere."""
 TOGETHER = ("tests/cli/test_doctor.py", "tests/core/test_starting.py")
 """Modules that use the topics of the shared broker by their default names: one after the other."""
 
 
 def is_in(nodeid: str, places: Sequence[str]) -> bool:
-    return any(nodeid.startswith((f"{place}/", f"{place}::")) for place in places)
+    return any(nodeid == place or nodeid.startswith((f"{place}/", f"{place}::")) for place in places)
 
 
 def unit_of_work(nodeid: str) -> str:

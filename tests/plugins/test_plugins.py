@@ -9,7 +9,8 @@ import pytest
 
 from driftline_cli import processes
 from tests.conftest import ROOT
-from tests.plugins.beside import rank, unit_of_work
+from tests.docs.markdown import blocks
+from tests.plugins.beside import DEMO, rank, unit_of_work
 from tests.plugins.skips import is_allowed
 
 PLUGINS = ("lanes", "skips", "shared", "beside")
@@ -162,3 +163,10 @@ def test_a_module_stays_together_and_the_longest_begin():
     assert unit_of_work("tests/core/test_starting.py::test_x") == unit_of_work("tests/cli/test_doctor.py::test_y")
     assert unit_of_work("tests/rest/test_openapi.py::test_x[ingest]") == "tests/rest/test_openapi.py::test_x[ingest]"
     assert sorted(tests, key=rank) == [tests[2], tests[1], tests[0]]
+
+
+def test_the_demo_may_run_apart_from_the_services_of_its_page():
+    (block,) = [block for block in blocks(ROOT / "README.md") if block.text.startswith("make demo")]
+    assert f"tests/docs/test_commands.py::test_a_block_does_what_it_says[README.md-{block.name}]" == DEMO
+    assert unit_of_work(DEMO) == DEMO
+    assert unit_of_work(DEMO.replace("make demo", "make up")) == "tests/docs/test_commands.py"

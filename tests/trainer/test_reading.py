@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import stamina
 
 from driftline import tables
 from driftline.bounds import MEBIBYTE, Bounds
@@ -21,6 +22,7 @@ from driftline_trainer.unpacking import Means
 from tests.trainer import bombs
 from tests.trainer.bombs import parquet, table
 
+PATIENCE_S = 60
 MEMORY = 400 * MEBIBYTE
 CHILD = 130 * MEBIBYTE
 """What the child takes for itself."""
@@ -154,6 +156,21 @@ async def test_a_child_that_is_killed_from_outside_is_no_files_fault(reading: Re
         await asyncio.sleep(0)
         os.kill(reading.pid, signal.SIGKILL)
         assert len(await running) == 300
+
+
+async def test_a_child_that_rests_reads_the_next_file_and_ends_when_none_comes(quick: StreamDefinition):
+    reading, good = Reading(Means(Bounds(), MEMORY, 20)), parquet(table(quick, 300))
+    await reading.rows(good, quick, "the file")
+    first = reading.pid
+    reading.rest(3600)
+    await reading.rows(good, quick, "the file")
+    assert reading.pid == first
+    reading.rest(0)
+    async for attempt in stamina.retry_context(on=AssertionError, attempts=None, timeout=PATIENCE_S, wait_max=0.1):
+        with attempt:
+            assert reading.pid is None
+    assert len(await reading.rows(good, quick, "the file")) == 300
+    reading.close()
 
 
 async def test_a_file_of_many_keys_is_split_at_once(temperature: StreamDefinition):

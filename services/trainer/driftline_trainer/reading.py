@@ -11,6 +11,8 @@ from driftline_trainer.child import ChildProcess, ProcessDied
 from driftline_trainer.limits import begin
 from driftline_trainer.unpacking import Means, Packed, prove, too_much, unpack
 
+IDLE_S = 10.0
+"""How long a child waits for the next job's files before its memory is given back."""
 TRIES = 2
 """A child that was killed from outside says nothing of the file; one that dies of the same file again does."""
 
@@ -22,6 +24,7 @@ class Reading:
         self._means = means
         self._one = asyncio.Lock()
         self._proven: int | None = None
+        self._resting: asyncio.TimerHandle | None = None
         self._child = ChildProcess("unpacking", partial(begin, means.memory))
 
     @property
@@ -29,8 +32,19 @@ class Reading:
         """The child's process id, while there is one."""
         return self._child.pid
 
+    def rest(self, seconds: float = IDLE_S) -> None:
+        """Ends the child unless another file comes within so many seconds: a new one takes a second to begin."""
+        self._wake()
+        self._resting = asyncio.get_running_loop().call_later(seconds, self.close)
+
+    def _wake(self) -> None:
+        if self._resting is not None:
+            self._resting.cancel()
+        self._resting = None
+
     def close(self) -> None:
         """Ends the child, and gives back what it has."""
+        self._wake()
         self._proven = None
         self._child.close()
 
@@ -40,6 +54,7 @@ class Reading:
         packed = Packed(body, stream, source, folder)
         # One at a time: who dies must die of its own file.
         async with self._one:
+            self._wake()
             for _ in range(TRIES):
                 await self._prove()
                 with suppress(ProcessDied):

@@ -172,7 +172,7 @@ class Training:
         try:
             rows = await archive.newest_rows()
         finally:
-            self._reading.close()
+            self._reading.rest()
         if job.trigger == "records" and before is not None and not archive.fresh(before.manifest.windows):
             raise RefusedModel("rows", "found no new window that can be used, expected some")
         newest = archive.newest()
