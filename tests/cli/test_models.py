@@ -15,6 +15,7 @@ from driftline.definition import StreamDefinition
 from driftline.folder import FolderStore
 from driftline.memory import MemoryBus
 from driftline.metrics import Metrics
+from driftline.releases import current
 from driftline.signing import Signer, Trust
 from driftline.tables import read_file
 from driftline_inference.app import create_app
@@ -22,7 +23,7 @@ from driftline_inference.models import Models
 from driftline_inference.settings import InferenceSettings
 from driftline_inference.versions import Fetcher
 from driftline_trainer.fit import Task, Trained
-from driftline_trainer.publish import current, publish
+from driftline_trainer.publish import publish
 from tests.conftest import ROOT
 from tests.serving import served
 from tests.shared import Shared

@@ -9,13 +9,13 @@ import pytest
 from driftline.bus import Envelope
 from driftline.definition import StreamDefinition, parse
 from driftline.errors import RefusedModel
+from driftline.importing import Meaning, import_model
 from driftline.interpreter import Interpreter
 from driftline.keyed import KeyedStep
 from driftline.manifest import ColumnScaling
 from driftline.messages import Record
 from driftline_inference.models import Models
 from driftline_inference.step import ForecastLane
-from driftline_trainer.importing import Meaning, import_model
 from tests.inference.conftest import SIGNER, kept, new_models
 from tests.shared import Shared
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from driftline import definition
 from driftline import manifest as manifests
 from driftline.errors import InvalidInput, NotFound, Unavailable
+from driftline.importing import Meaning, import_model
 from driftline.manifest import ColumnScaling, Manifest, Pointer, Quarantine, Usage
 from driftline.members import MODELS
 from driftline.ports import open_store
@@ -26,7 +27,6 @@ from driftline.version_files import MANIFEST_LIMIT, file_of, find
 from driftline_cli import tokens
 from driftline_cli.commands.plainly import console, plainly
 from driftline_inference.settings import InferenceSettings
-from driftline_trainer.importing import Meaning, import_model
 from driftline_trainer.settings import TrainerSettings
 
 T = TypeVar("T")
