@@ -1,8 +1,9 @@
-"""The command `driftline`: its subcommands, put together. commands/plainly.py says how they end."""
+"""The command `driftline`: its subcommands, put together. commands/plainly.py says how they end.
 
-import logging
+Each is imported thin: what it works with is imported when it runs, so that help and completion are there at once, and
+status needs no TensorFlow.
+"""
 
-import stamina
 import typer
 
 from driftline_cli.commands import local, models, offline
@@ -18,13 +19,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
-
-@app.callback()
-def quiet() -> None:
-    """Only what went wrong is logged between tables and bars."""
-    logging.basicConfig(level=logging.CRITICAL, format="%(name)s: %(message)s")
-    stamina.instrumentation.set_on_retry_hooks([])
 
 
 for command in (offline.demo, offline.backtest, offline.accuracy, replay, status, train, tail, doctor):

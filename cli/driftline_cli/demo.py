@@ -15,6 +15,7 @@ from driftline.tables import Rows, concatenate
 from driftline_cli import drifts
 from driftline_cli.backtest import Run, drive
 from driftline_cli.chain import running_chain
+from driftline_cli.drift_kinds import Kind
 from driftline_cli.evaluate import outcome
 from driftline_cli.plots import Marks, draw
 from driftline_cli.progress import bars
@@ -32,13 +33,13 @@ class Plan:
     stream: StreamDefinition
     history: Rows
     replay: Rows
-    drift: drifts.Kind
+    drift: Kind
     seed: int
     report: Path
 
 
 def plan(
-    stream: StreamDefinition, data: Rows, *, begin: int, records: int, drift: drifts.Kind, seed: int, report: Path
+    stream: StreamDefinition, data: Rows, *, begin: int, records: int, drift: Kind, seed: int, report: Path
 ) -> Plan:
     """Splits `data` at `begin`: the history before it, and `records` rows of it that are streamed."""
     history, later = data.take(data.t < begin), data.take(data.t >= begin).take(slice(0, records))

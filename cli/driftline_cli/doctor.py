@@ -14,6 +14,8 @@ from driftline.definition import load_folder
 from driftline.errors import Conflict, DriftlineError, InvalidDefinition, Unavailable
 from driftline.kafka import KafkaBus, topic_config
 from driftline.messages import state_topic
+from driftline.ports import open_bus, open_store
+from driftline.settings import Settings
 from driftline.store import Store
 from driftline.topics import OURS
 
@@ -39,6 +41,21 @@ class Finding:
     @property
     def fine(self) -> bool:
         return not self.remedy
+
+
+async def examine(settings: Settings, urls: Mapping[str, str], *, fix: bool) -> list[Finding]:
+    """All findings, on the settings' broker and store and the services at `urls`."""
+    bus, opened = open_bus(settings), open_store(settings)
+    try:
+        return [
+            definitions(settings.streams),
+            *await broker(bus, fix=fix),
+            *await store(opened, settings.store_endpoint or settings.store),
+            *await services(urls),
+        ]
+    finally:
+        await bus.close()
+        await opened.close()
 
 
 def definitions(folder: Path) -> Finding:

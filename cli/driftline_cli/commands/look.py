@@ -4,15 +4,9 @@ import asyncio
 import time
 from typing import Annotated
 
-import msgspec
 import typer
-from rich.live import Live
 from rich.table import Table
 
-from driftline.ports import open_bus, open_store
-from driftline.settings import Settings, read_settings
-from driftline_cli import doctor as doctors
-from driftline_cli import status as statuses
 from driftline_cli.commands.options import (
     COMBINER,
     INFERENCE,
@@ -24,7 +18,7 @@ from driftline_cli.commands.options import (
     Ingest,
     TrainerAt,
 )
-from driftline_cli.commands.plainly import WRONG, console, plainly
+from driftline_cli.commands.plainly import WRONG, console, plainly, print_json
 
 WATCH_S = 2.0
 
@@ -47,11 +41,13 @@ def status(
     """
     urls = {"ingest": ingest, "inference": inference, "combiner": combiner, "trainer": trainer}
     with plainly():
+        from driftline_cli import status as statuses  # noqa: PLC0415
+
         if watch:
             _watch(urls)
         found = asyncio.run(statuses.look(urls))
         if json:
-            typer.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+            print_json(found)
         else:
             console.print(statuses.render(found))
         if not all(service.ready for service in found):
@@ -60,6 +56,10 @@ def status(
 
 def _watch(urls: dict[str, str]) -> None:
     """Until it is interrupted."""
+    from rich.live import Live  # noqa: PLC0415
+
+    from driftline_cli import status as statuses  # noqa: PLC0415
+
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             live.update(statuses.render(asyncio.run(statuses.look(urls))), refresh=True)
@@ -81,24 +81,13 @@ def doctor(
     """
     urls = {"ingest": ingest, "inference": inference, "combiner": combiner, "trainer": trainer}
     with plainly():
-        found = asyncio.run(_examine(read_settings(Settings), urls, fix=fix))
+        from driftline.settings import Settings, read_settings  # noqa: PLC0415
+        from driftline_cli import doctor as doctors  # noqa: PLC0415
+
+        found = asyncio.run(doctors.examine(read_settings(Settings), urls, fix=fix))
         table = Table("what", "found", "remedy", title="Examined", title_justify="left")
         for finding in found:
             table.add_row(finding.what, finding.found, finding.remedy, style="" if finding.fine else "red")
         console.print(table)
         if not all(finding.fine for finding in found):
             raise typer.Exit(WRONG)
-
-
-async def _examine(settings: Settings, urls: dict[str, str], *, fix: bool) -> list[doctors.Finding]:
-    bus, store = open_bus(settings), open_store(settings)
-    try:
-        return [
-            doctors.definitions(settings.streams),
-            *await doctors.broker(bus, fix=fix),
-            *await doctors.store(store, settings.store_endpoint or settings.store),
-            *await doctors.services(urls),
-        ]
-    finally:
-        await bus.close()
-        await store.close()

@@ -1,15 +1,11 @@
 """`driftline tail`: blends or alerts as they come."""
 
 import asyncio
-from contextlib import aclosing
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from driftline.ports import open_bus
-from driftline.settings import Settings, read_settings
-from driftline_cli import tailing
 from driftline_cli.commands.plainly import plainly
 
 
@@ -33,20 +29,8 @@ def tail(
     Example: driftline tail blends --key R80711 --json | jq .value
     """
     with plainly():
-        asyncio.run(_tail(what.value, stream, key, earliest=earliest, limit=limit, json=json))
+        from driftline_cli import tailing  # noqa: PLC0415
 
-
-async def _tail(
-    what: str, stream: str | None, key: str | None, *, earliest: bool, limit: int | None, json: bool
-) -> None:
-    bus = open_bus(read_settings(Settings))
-    try:
-        told = 0
-        async with aclosing(tailing.follow(bus, what, stream=stream, key=key, earliest=earliest)) as messages:
-            async for message in messages:
-                typer.echo(tailing.as_json(message) if json else tailing.line(message))
-                told += 1
-                if told == limit:
-                    return
-    finally:
-        await bus.close()
+        said = tailing.as_json if json else tailing.line
+        wanted = tailing.Wanted(what.value, stream, key)
+        asyncio.run(tailing.tell(wanted, lambda message: typer.echo(said(message)), earliest=earliest, limit=limit))
