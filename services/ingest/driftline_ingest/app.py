@@ -50,17 +50,19 @@ def create_app(
     census = Census(streams)
     streams.each(lambda stream: metrics.watch_keys(stream.name, stream.keys, lambda: census.keys(stream.name)))
 
+    kept: dict[str, Callable[[int], int]] = {}
+
     def archive(topic: Topic[Timed], packing: Packing[Timed], counted: Census | None = None) -> Worker[Timed]:
         group = f"ingest-{packing.kind}"
+        step = ArchiveStep(
+            packing, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc(), census=counted
+        )
+        kept[group] = step.kept
         return Worker(
             group,
             bus,
             topic,
-            ArchiveStep(
-                packing,
-                lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc(),
-                census=counted,
-            ),
+            step,
             settings.loop,
             refuse=lambda message: refuse(streams, message),
             wait_for=lambda message: streams.expect(message.stream, settings.streams_patience),
@@ -77,7 +79,7 @@ def create_app(
     groups: list[tuple[str, Topic[Any]]] = [(windows.name, RECORDS), (results.name, BLENDS)]
     believed = BelievedClock(clock)
     door = Door(settings, bus, streams, census, metrics, believed)
-    jobs: list[Job] = [edge, windows, results, LagWatch(bus, groups, metrics)]
+    jobs: list[Job] = [edge, windows, results, LagWatch(bus, groups, metrics, kept)]
     # The archive waits for the store; records are taken meanwhile.
     checks = [
         Check("bus", bus.check),
