@@ -45,6 +45,7 @@ def create_app(
     """Takes records in, and archives records and blends in the store."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
     streams.each(lambda stream: _from_zero(metrics, stream.name))
+    streams.each(lambda stream: metrics.stream_period.labels(stream.name).set(stream.time.period))
     store = TimedStore(store, metrics)
     edge = Edge(bus)
     census = Census(streams)
