@@ -4,6 +4,9 @@ Each is imported thin: what it works with is imported when it runs, so that help
 status needs no TensorFlow.
 """
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from driftline_cli.commands import local, models, offline
@@ -18,7 +21,24 @@ app = typer.Typer(
     epilog=EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001 - typer calls it
+    if asked:
+        typer.echo(f"driftline {version('driftline-cli')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which version this is, and end.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What comes before a subcommand."""
 
 
 for command in (offline.demo, offline.backtest, offline.accuracy, replay, status, train, tail, doctor):

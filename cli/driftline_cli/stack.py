@@ -59,6 +59,14 @@ class Ports:
             raise InvalidInput(f"{folder}: found no stack, expected one that `driftline local up` started") from error
 
     @classmethod
+    def chosen(cls, folder: Path, first: int | None) -> "Ports":
+        """Six in a row from `first` on; without it those of the stack in `folder`, or the usual ones."""
+        if first is not None:
+            services = {service: first + further for further, service in enumerate(SERVICES)}
+            return cls(first + len(SERVICES), first + len(SERVICES) + 1, services)
+        return cls.of(folder) if (folder / PORTS_FILE).exists() else cls()
+
+    @classmethod
     def free(cls) -> "Ports":
         """Ports that nobody has now."""
         return cls(broker.free_port(), broker.free_port(), {name: broker.free_port() for name in SERVICES})

@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from rich.table import Table
+
 from driftline import manifest as manifests
 from driftline.errors import NotFound
 from driftline.manifest import Manifest, Pointer, Quarantine, Usage
@@ -13,6 +15,7 @@ from driftline.settings import Settings, read_settings
 from driftline.signing import Sealed, unseal
 from driftline.store import Store
 from driftline.version_files import MANIFEST_LIMIT, file_of, find
+from driftline_cli.screen import keep_whole, table_of
 
 S = TypeVar("S", bound=Settings)
 
@@ -24,6 +27,16 @@ class Found:
     manifest: Manifest
     key: str | None
     notes: list[str]
+
+
+def as_table(model: str, found: list[Found]) -> Table:
+    """For people."""
+    table = table_of(model, "version", "made", "rows", "skill", "signed by", "notes")
+    for each in found:
+        skill = each.manifest.metrics.get("skill")
+        cells = (each.manifest.created, f"{each.manifest.rows:,}", "" if skill is None else f"{skill:+.3f}")
+        table.add_row(each.manifest.version, *cells, each.key or "nobody", "; ".join(each.notes))
+    return keep_whole(table, "version")
 
 
 def settings_of(kind: type[S], store: str | None) -> S:

@@ -27,7 +27,7 @@ def small(temperature: StreamDefinition) -> StreamDefinition:
 async def test_the_demo_draws_its_pictures_and_scores_every_row(tmp_path, small, history: Rows, later: Rows):
     rows = later.take(slice(0, RECORDS))
     plan = demo.Plan(small, history, rows, "none", 0, tmp_path / "report")
-    done = await demo.run(plan, Console(file=io.StringIO()), keep=False)
+    done = await demo.run(plan, Console(file=io.StringIO()), port=None)
     report = done.report
     assert report.records == RECORDS
     assert (report.retrains, report.swaps) == (3, 5)

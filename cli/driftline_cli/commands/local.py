@@ -33,18 +33,30 @@ def kafka(folder: Folder = RUN, streams: Streams = STREAMS) -> None:
 
 
 @app.command()
-def up(folder: Folder = RUN, streams: Streams = STREAMS) -> None:
+def up(
+    folder: Folder = RUN,
+    streams: Streams = STREAMS,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="The first of six ports: the four services', Kafka's, the store's; else those that the folder had "
+            "last, or 8001 to 8004, 9092 and 4566.",
+            min=1,
+            max=65530,
+        ),
+    ] = None,
+) -> None:
     """Starts Kafka, a local S3 server and the four services, and returns when all are ready.
 
-    Example: driftline local up --streams streams
+    Example: driftline local up --streams streams --port 9001
     """
     with plainly():
-        from driftline_cli.stack import SERVICES, Stack, look_for_services  # noqa: PLC0415
+        from driftline_cli.stack import SERVICES, Ports, Stack, look_for_services  # noqa: PLC0415
         from driftline_cli.tokens import header_file  # noqa: PLC0415
 
         with brought_by(LAB):
             look_for_services()
-        stack = Stack(folder, streams, token=True)
+        stack = Stack(folder, streams, ports=Ports.chosen(folder, port), token=True)
         with console.status("starting Kafka, the object store and four services"):
             asyncio.run(stack.up())
         for service in SERVICES:

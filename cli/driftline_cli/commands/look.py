@@ -5,7 +5,6 @@ import time
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from driftline_cli.commands.options import (
     COMBINER,
@@ -16,6 +15,7 @@ from driftline_cli.commands.options import (
     Combiner,
     Inference,
     Ingest,
+    OnlyStream,
     TrainerAt,
 )
 from driftline_cli.commands.plainly import WRONG, console, plainly, print_json
@@ -28,6 +28,7 @@ def status(
     inference: Inference = INFERENCE,
     combiner: Combiner = COMBINER,
     trainer: TrainerAt = TRAINER,
+    stream: OnlyStream = None,
     json: AsJson = False,  # noqa: FBT002
     watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds.")] = False,  # noqa: FBT002
 ) -> None:
@@ -35,7 +36,7 @@ def status(
 
     The exit code is 1 unless all four services are ready.
 
-    Example: driftline status --watch
+    Example: driftline status --stream outdoor-temperature --watch
 
     Example: driftline status --json | jq '.[] | select(.ready | not) | .service'
     """
@@ -43,9 +44,10 @@ def status(
     with plainly():
         from driftline_cli import status as statuses  # noqa: PLC0415
 
+        only = _name(stream)
         if watch:
-            _watch(urls)
-        found = asyncio.run(statuses.look(urls))
+            _watch(urls, only)
+        found = asyncio.run(statuses.look(urls, only))
         if json:
             print_json(found)
         else:
@@ -54,7 +56,14 @@ def status(
             raise typer.Exit(WRONG)
 
 
-def _watch(urls: dict[str, str]) -> None:
+def _name(stream: str | None) -> str | None:
+    """Of the only stream that is looked at."""
+    from driftline_cli import chosen  # noqa: PLC0415
+
+    return chosen.named(stream)
+
+
+def _watch(urls: dict[str, str], only: str | None) -> None:
     """Until it is interrupted."""
     from rich.live import Live  # noqa: PLC0415
 
@@ -62,7 +71,7 @@ def _watch(urls: dict[str, str]) -> None:
 
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            live.update(statuses.render(asyncio.run(statuses.look(urls))), refresh=True)
+            live.update(statuses.render(asyncio.run(statuses.look(urls, only))), refresh=True)
             time.sleep(WATCH_S)
 
 
@@ -72,12 +81,15 @@ def doctor(
     inference: Inference = INFERENCE,
     combiner: Combiner = COMBINER,
     trainer: TrainerAt = TRAINER,
+    json: AsJson = False,  # noqa: FBT002
 ) -> None:
     """Checks definitions, broker, topics, store, services, versions and clocks, and says what to mend.
 
     Broker and store are those of the DRIFTLINE_… variables. The exit code is 1 when something is wrong.
 
     Example: driftline doctor --fix
+
+    Example: driftline doctor --json | jq -r '.[] | select(.fine | not) | .remedy'
     """
     urls = {"ingest": ingest, "inference": inference, "combiner": combiner, "trainer": trainer}
     with plainly():
@@ -85,9 +97,9 @@ def doctor(
         from driftline_cli import doctor as doctors  # noqa: PLC0415
 
         found = asyncio.run(doctors.examine(read_settings(Settings), urls, fix=fix))
-        table = Table("what", "found", "remedy", title="Examined", title_justify="left")
-        for finding in found:
-            table.add_row(finding.what, finding.found, finding.remedy, style="" if finding.fine else "red")
-        console.print(table)
+        if json:
+            print_json(doctors.as_data(found))
+        else:
+            console.print(doctors.as_table(found))
         if not all(finding.fine for finding in found):
             raise typer.Exit(WRONG)

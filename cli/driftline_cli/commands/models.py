@@ -1,52 +1,42 @@
 """`driftline models`: what serves on an edge, what lies in the store, and how both are steered."""
 
 import asyncio
-import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.table import Table
 
 from driftline.members import MODELS
-from driftline_cli.commands.options import INFERENCE, AsJson, Inference
+from driftline_cli.commands.options import INFERENCE, AsJson, Inference, OnlyStream, StreamDefined
 from driftline_cli.commands.plainly import RUNTIME, brought_by, console, plainly, print_json
 
 app = typer.Typer(help="Models: what serves, what lies in the store, and how both are steered.", no_args_is_help=True)
 Model = Annotated[str, typer.Argument(help="STREAM.MEMBER, such as outdoor-temperature.batch.", metavar="MODEL")]
 Token = Annotated[str | None, typer.Option(envvar="DRIFTLINE_TOKEN", help="Inference's bearer token.")]
-StoreUrl = Annotated[str | None, typer.Option(help="A folder, or s3://BUCKET[/PREFIX]; else DRIFTLINE_STORE.")]
+StoreUrl = Annotated[str | None, typer.Option(help="A folder, or s3://BUCKET/PREFIX; else DRIFTLINE_STORE.")]
 Version = Annotated[str | None, typer.Option(help="A version such as v000042-0123456789ab; else the current one.")]
 
 
 @app.command("list")
-def list_models(inference: Inference = INFERENCE, json: AsJson = False) -> None:  # noqa: FBT002
+def list_models(
+    inference: Inference = INFERENCE,
+    stream: OnlyStream = None,
+    json: AsJson = False,  # noqa: FBT002
+) -> None:
     """Shows which models serve on an edge, which wait, and which were refused and why.
 
     Example: driftline models list --json
     """
-    body = _ask(inference, "GET", "/v1/models")
-    if json:
-        print_json(body)
-        return
-    table = Table("model", "version", "since", "behind", "why it serves", title="Models", title_justify="left")
-    for model in body["models"]:
-        table.add_row(*_row(model))
-    console.print(table)
-    refused = [(_name(model), *pair) for model in body["models"] for pair in model["refused"].items()]
-    for name, version, reason in refused:
-        console.print(f"refused: {name} {version}: {reason}", style="red", markup=False, soft_wrap=True)
+    with plainly():
+        from driftline_cli import chosen, edge  # noqa: PLC0415
 
-
-def _name(model: Any) -> str:
-    return f"{model['stream']}.{model['member']}"
-
-
-def _row(model: Any) -> tuple[str, ...]:
-    version = f"{model['version'] or model['state']}{' (pinned)' if model['pinned'] else ''}"
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(model["swapped"])) if model["swapped"] else ""
-    behind = f"{model['lag']['versions']} versions, {model['lag']['seconds']:.0f} s" if model["candidate"] else ""
-    return _name(model), version, since, behind, model["note"]
+        found = asyncio.run(edge.models(inference, chosen.named(stream)))
+        if json:
+            print_json(found)
+            return
+        console.print(edge.as_table(found))
+        for sentence in edge.refusals(found):
+            console.print(sentence, style="red", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -61,8 +51,7 @@ def rollback(
 
     Example: driftline models rollback outdoor-temperature.speed --version v000042-0123456789ab --reason "too noisy"
     """
-    asked = {"version": version, "reason": reason}
-    answer = _ask(inference, "POST", f"/v1/models/{model}/rollback", token=token, json=asked)
+    answer = _steer(inference, model, "rollback", token, {"version": version, "reason": reason})
     console.print(f"{model}: {answer['version']} serves", markup=False)
 
 
@@ -80,7 +69,7 @@ def pin(
     """
     if off == (version is not None):
         raise typer.BadParameter("found both or neither of VERSION and --off, expected one of them")
-    answer = _ask(inference, "POST", f"/v1/models/{model}/pin", token=token, json={"version": version})
+    answer = _steer(inference, model, "pin", token, {"version": version})
     console.print(f"{model}: {answer['version']} serves{', pinned' if answer['pinned'] else ''}", markup=False)
 
 
@@ -104,18 +93,13 @@ def show(
         if json or version is not None:
             print_json(found)
             return
-        table = Table("version", "made", "rows", "skill", "signed by", "notes", title=model, title_justify="left")
-        for each in found:
-            skill = each.manifest.metrics.get("skill")
-            cells = (each.manifest.created, f"{each.manifest.rows:,}", "" if skill is None else f"{skill:+.3f}")
-            table.add_row(each.manifest.version, *cells, each.key or "nobody", "; ".join(each.notes))
-        console.print(table)
+        console.print(versions.as_table(model, found))
 
 
 @app.command("import")
 def import_file(
     file: Annotated[Path, typer.Argument(help="A .tflite model.", exists=True, dir_okay=False)],
-    stream: Annotated[Path, typer.Option(help="The stream definition.", exists=True, dir_okay=False)],
+    stream: StreamDefined,
     member: Annotated[str, typer.Option(help="Which member it becomes: batch or speed.")] = "batch",
     inputs: Annotated[Literal["lags", "features"], typer.Option(help="What a row holds.")] = "lags",
     columns: Annotated[str, typer.Option(help="Columns of a lag, with commas; else all, the target first.")] = "",
@@ -135,12 +119,12 @@ def import_file(
     with plainly():
         with brought_by(RUNTIME):
             from driftline_cli import foreign  # noqa: PLC0415
-        from driftline import definition  # noqa: PLC0415
         from driftline.importing import Meaning  # noqa: PLC0415
+        from driftline_cli import chosen  # noqa: PLC0415
 
         wanted = tuple(filter(None, (name.strip() for name in columns.split(","))))
         meaning = Meaning(inputs, wanted, output, foreign.scaling_of(scaling) if scaling else "inside")
-        made = asyncio.run(foreign.bring(definition.load(stream), member, file.read_bytes(), meaning, store))
+        made = asyncio.run(foreign.bring(chosen.defined(stream), member, file.read_bytes(), meaning, store))
         console.print(f"{made.stream}.{made.member}: published {made.version}", markup=False)
 
 
@@ -157,11 +141,11 @@ def verify(model: Model, version: Version = None, store: StoreUrl = None) -> Non
         console.print(asyncio.run(foreign.verify(*_parts(model), version, store)), markup=False, soft_wrap=True)
 
 
-def _ask(url: str, method: str, path: str, *, token: str | None = None, json: Any = None) -> Any:
+def _steer(url: str, model: str, how: str, token: str | None, asked: Any) -> Any:
     with plainly():
         from driftline_cli import edge  # noqa: PLC0415
 
-        return asyncio.run(edge.ask(url, method, path, token=token, json=json))
+        return asyncio.run(edge.steer(url, model, how, token, asked))
 
 
 def _parts(model: str) -> tuple[str, str]:

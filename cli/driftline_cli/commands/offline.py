@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from driftline_cli.commands.options import DataFile, Drift, Seed, StreamFile
+from driftline_cli.commands.options import DataFile, Drift, Seed, StreamDefined
 from driftline_cli.commands.plainly import LAB, as_json, brought_by, console, plainly
 
 BEGIN = int(datetime(2015, 1, 1, tzinfo=UTC).timestamp() * 1000)
@@ -15,31 +15,36 @@ BEGIN = int(datetime(2015, 1, 1, tzinfo=UTC).timestamp() * 1000)
 
 
 def demo(
-    stream: StreamFile = Path("streams/outdoor-temperature.yaml"),
+    stream: StreamDefined = "streams/outdoor-temperature.yaml",
     data: DataFile = Path("data/la-haute-borne.parquet"),
     drift: Drift = "step",
     records: Annotated[int, typer.Option(help="Records to stream.", min=1)] = 30_000,
     seed: Seed = 0,
     report: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("demo-report"),
     keep: Annotated[bool, typer.Option("--keep", help="Go on serving afterwards.")] = False,  # noqa: FBT002
+    port: Annotated[
+        int,
+        typer.Option(help="With --keep: ingest's port; the others get the three behind it.", min=1, max=65532),
+    ] = 8001,
 ) -> None:
     """Trains on 2014, streams 2015 through all four services, and shows how well they did.
 
-    Example: driftline demo --drift gradual --records 10000
+    Example: driftline demo --drift gradual --records 10000 --keep --port 9001
     """
     with plainly():
         with brought_by(LAB):
-            from driftline import definition, tables  # noqa: PLC0415
+            from driftline import tables  # noqa: PLC0415
+            from driftline_cli import chosen  # noqa: PLC0415
             from driftline_cli import demo as demos  # noqa: PLC0415
 
-        defined = definition.load(stream)
+        defined = chosen.defined(stream)
         rows = tables.read_file(data, defined)
         plan = demos.plan(defined, rows, begin=BEGIN, records=records, drift=drift, seed=seed, report=report)
-        asyncio.run(demos.run(plan, console, keep=keep))
+        asyncio.run(demos.run(plan, console, port if keep else None))
 
 
 def backtest(
-    stream: StreamFile,
+    stream: StreamDefined,
     train: DataFile,
     test: DataFile,
     drift: Drift = "none",
@@ -53,12 +58,13 @@ def backtest(
     """
     with plainly():
         with brought_by(LAB):
-            from driftline import definition, tables  # noqa: PLC0415
+            from driftline import tables  # noqa: PLC0415
             from driftline_cli import backtest as backtests  # noqa: PLC0415
+            from driftline_cli import chosen  # noqa: PLC0415
             from driftline_cli.progress import bars  # noqa: PLC0415
             from driftline_cli.report import render  # noqa: PLC0415
 
-        defined = definition.load(stream)
+        defined = chosen.defined(stream)
         history, rows = tables.read_file(train, defined), tables.read_file(test, defined)
         with bars(console) as progress:
             done = asyncio.run(

@@ -8,7 +8,13 @@ import typer
 
 from driftline_cli.drift_kinds import Kind
 
-StreamFile = Annotated[Path, typer.Option(help="The stream definition.", exists=True, dir_okay=False)]
+StreamDefined = Annotated[
+    str,
+    typer.Option(metavar="STREAM", help="A definition's file, or a name in DRIFTLINE_STREAMS (else `streams`)."),
+]
+OnlyStream = Annotated[
+    str | None, typer.Option("--stream", metavar="STREAM", help="Only this one: its name, or its definition's file.")
+]
 DataFile = Annotated[
     Path, typer.Option(help="A CSV or Parquet file with the definition's columns.", exists=True, dir_okay=False)
 ]

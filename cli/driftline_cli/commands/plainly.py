@@ -1,6 +1,8 @@
 """How every subcommand ends: an error is one sentence with what to do, and the exit code says of which kind it was."""
 
 import logging
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,8 +11,10 @@ import typer
 from rich.console import Console
 
 from driftline.errors import BusUnavailable, DriftlineError, Unavailable
+from driftline_cli.sentences import without_cause
 
 console = Console()
+errors = Console(stderr=True)
 
 WRONG = 1
 AWAY = 3
@@ -40,12 +44,16 @@ def plainly() -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         raise typer.Exit(INTERRUPTED) from error
+    except BrokenPipeError as error:
+        # Who reads has had enough, such as `head`. Python would complain of what it can't write at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit from error
     except Exception as error:
         end = _end_of(error)
         if end is None:
             raise
         sentence, code = end
-        Console(stderr=True).print(f"driftline: {sentence}", style="red", markup=False, soft_wrap=True)
+        errors.print(f"driftline: {sentence}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(code) from error
 
 
@@ -67,7 +75,9 @@ def _end_of(error: Exception) -> tuple[str, int] | None:
 
     match error:
         case BusUnavailable():
-            return f"{error}; start it (`make up`), or set DRIFTLINE_BROKERS to where it is", AWAY
+            brokers = os.environ.get("DRIFTLINE_BROKERS") or "127.0.0.1:9092"
+            place = f"start it (`make up`), or set DRIFTLINE_BROKERS ({brokers}) to where it is"
+            return f"{without_cause(error)}; {place}", AWAY
         case httpx.TransportError():
             url = error.request.url.copy_with(path="/", query=None)
             return f"{url} does not answer ({type(error).__name__}); start it, or name its address", AWAY

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from driftline_cli.commands.plainly import plainly
+from driftline_cli.commands.options import OnlyStream
+from driftline_cli.commands.plainly import errors, plainly
 
 
 class What(StrEnum):
@@ -16,7 +17,7 @@ class What(StrEnum):
 
 def tail(
     what: Annotated[What, typer.Argument(help="What to follow.")] = What.blends,
-    stream: Annotated[str | None, typer.Option(help="Only this stream.")] = None,
+    stream: OnlyStream = None,
     key: Annotated[str | None, typer.Option(help="Only this key.")] = None,
     earliest: Annotated[bool, typer.Option("--earliest", help="From the first that Kafka has.")] = False,  # noqa: FBT002
     limit: Annotated[int | None, typer.Option(help="End after so many.", min=1)] = None,
@@ -29,8 +30,16 @@ def tail(
     Example: driftline tail blends --key R80711 --json | jq .value
     """
     with plainly():
-        from driftline_cli import tailing  # noqa: PLC0415
+        from driftline_cli import chosen, tailing  # noqa: PLC0415
 
         said = tailing.as_json if json else tailing.line
-        wanted = tailing.Wanted(what.value, stream, key)
-        asyncio.run(tailing.tell(wanted, lambda message: typer.echo(said(message)), earliest=earliest, limit=limit))
+        wanted = tailing.Wanted(what.value, chosen.named(stream), key)
+        asyncio.run(
+            tailing.tell(
+                wanted,
+                lambda message: typer.echo(said(message)),
+                lambda remark: errors.print(remark, style="dim", markup=False, soft_wrap=True),
+                earliest=earliest,
+                limit=limit,
+            )
+        )

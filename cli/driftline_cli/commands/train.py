@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from driftline_cli.commands.options import TRAINER, StreamFile, TrainerAt
-from driftline_cli.commands.plainly import WRONG, console, plainly
+from driftline_cli.commands.options import TRAINER, AsJson, StreamDefined, TrainerAt
+from driftline_cli.commands.plainly import WRONG, console, errors, plainly, print_json
 
 
 class Member(StrEnum):
@@ -17,7 +17,7 @@ class Member(StrEnum):
 
 
 def train(
-    stream: StreamFile,
+    stream: StreamDefined,
     history: Annotated[
         Path | None,
         typer.Option(help="A CSV or Parquet file; without it all that is stored.", exists=True, dir_okay=False),
@@ -25,22 +25,25 @@ def train(
     member: Annotated[Member, typer.Option(help="Which model.")] = Member.batch,
     trainer: TrainerAt = TRAINER,
     token: Annotated[str | None, typer.Option(envvar="DRIFTLINE_TOKEN", help="The trainer's bearer token.")] = None,
+    json: AsJson = False,  # noqa: FBT002
 ) -> None:
     """Has a model trained: puts the history into the store, asks the trainer, and follows the job.
 
     The store is the one that DRIFTLINE_STORE names. The exit code is 1 unless the model was published.
 
-    Example: driftline train --stream streams/outdoor-temperature.yaml --history data/la-haute-borne.parquet
+    Example: driftline train --stream outdoor-temperature --history data/la-haute-borne.parquet
     """
     with plainly():
-        from driftline import definition  # noqa: PLC0415
-        from driftline_cli import training  # noqa: PLC0415
+        from driftline_cli import chosen, training  # noqa: PLC0415
         from driftline_cli.progress import waiting  # noqa: PLC0415
 
-        defined = definition.load(stream)
-        with waiting(console) as tell:
+        defined = chosen.defined(stream)
+        with waiting(errors if json else console) as tell:
             job = asyncio.run(training.train(defined, history, member.value, trainer, token, tell=tell))
-        said = f"{job['version']}: {job['beaten']}" if job["state"] == "published" else job["reason"]
-        console.print(f"{job['state']}: {said}", markup=False, soft_wrap=True)
+        if json:
+            print_json(job)
+        else:
+            said = f"{job['version']}: {job['beaten']}" if job["state"] == "published" else job["reason"]
+            console.print(f"{job['state']}: {said}", markup=False, soft_wrap=True)
         if job["state"] != "published":
             raise typer.Exit(WRONG)
