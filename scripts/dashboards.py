@@ -32,7 +32,7 @@ FLEET: list[Panel] = [
         "From a message's arrival on its topic to what was made of it.",
         [("driftline:stage_latency_seconds:p99_5m", "{{group}}")],
     ),
-    ("Lag", "short", "Messages after a group's last checkpoint.", [("driftline:lag_messages:sum", "{{group}}")]),
+    ("Lag", "short", "Messages that a group has not worked off yet.", [("driftline:lag_messages:sum", "{{group}}")]),
     (
         "Refused and dropped",
         "short",
