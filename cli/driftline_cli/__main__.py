@@ -1,8 +1,12 @@
-"""The command `driftline`: its subcommands, put together. commands/plainly.py says how they end."""
+"""The command `driftline`: its subcommands, put together. commands/plainly.py says how they end.
 
-import logging
+Each is imported thin: what it works with is imported when it runs, so that help and completion are there at once, and
+status needs no TensorFlow.
+"""
 
-import stamina
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from driftline_cli.commands import local, models, offline
@@ -17,14 +21,24 @@ app = typer.Typer(
     epilog=EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
+def _version(asked: bool) -> None:  # noqa: FBT001 - typer calls it
+    if asked:
+        typer.echo(f"driftline {version('driftline-cli')}")
+        raise typer.Exit
+
+
 @app.callback()
-def quiet() -> None:
-    """Only what went wrong is logged between tables and bars."""
-    logging.basicConfig(level=logging.CRITICAL, format="%(name)s: %(message)s")
-    stamina.instrumentation.set_on_retry_hooks([])
+def options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which version this is, and end.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What comes before a subcommand."""
 
 
 for command in (offline.demo, offline.backtest, offline.accuracy, replay, status, train, tail, doctor):

@@ -18,8 +18,10 @@ from driftline.features import Floats, Ints
 from driftline.members import MEMBERS, PERSISTENCE
 from driftline.tables import Rows
 from driftline_cli import drifts
-from driftline_cli.backtest import Progress, Run, backtest
+from driftline_cli.backtest import Run, backtest
+from driftline_cli.drift_kinds import KINDS, Kind
 from driftline_cli.evaluate import PUBLISHED, Outcome, common, outcome
+from driftline_cli.progress import Progress
 
 HORIZONS = (1, 6, 36)
 STRETCH = 500
@@ -83,7 +85,7 @@ class Plan:
     streams: Sequence[tuple[StreamDefinition, Rows]]
     begin: int
     part: int
-    kinds: Sequence[drifts.Kind] = drifts.KINDS
+    kinds: Sequence[Kind] = KINDS
 
 
 def run(plan: Plan, progress: Progress) -> list[Summary]:
@@ -98,7 +100,7 @@ def run(plan: Plan, progress: Progress) -> list[Summary]:
     return found
 
 
-def _one(stream: StreamDefinition, train: Rows, test: Rows, kind: drifts.Kind, progress: Progress) -> Summary:
+def _one(stream: StreamDefinition, train: Rows, test: Rows, kind: Kind, progress: Progress) -> Summary:
     def told(what: str, done: int, total: int) -> None:
         progress(f"{stream.name}, {kind}: {what}", done, total)
 

@@ -2,7 +2,6 @@
 
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,9 @@ from driftline.metrics import Metrics
 from driftline.tables import Rows
 from driftline_cli import drifts
 from driftline_cli.chain import Chain, Collected, Swap, running_chain
+from driftline_cli.drift_kinds import Kind
 from driftline_cli.evaluate import Score, WindowScore, outcome, scores, windows
+from driftline_cli.progress import Progress
 
 
 class HorizonReport(msgspec.Struct, frozen=True):
@@ -49,16 +50,12 @@ class Run:
     latencies: dict[str, Metrics]
 
 
-Progress = Callable[[str, int, int], None]
-"""Is told of what is being done, how much of it is done, and how much there is."""
-
-
 async def backtest(
     stream: StreamDefinition,
     train: Rows,
     test: Rows,
     *,
-    drift: drifts.Kind = "none",
+    drift: Kind = "none",
     magnitude: float | None = None,
     seed: int = 0,
     progress: Progress = lambda _what, _done, _total: None,

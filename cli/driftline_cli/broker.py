@@ -50,7 +50,7 @@ def jars() -> Path:
     done = cache() / "complete"
     if done.exists():
         return lib
-    for tool, remedy in (("java", "install Java 17"), ("mvn", "install Maven")):
+    for tool, remedy in (("java", "install Java 17"), ("mvn", "install Maven, which fetches its jars")):
         if shutil.which(tool) is None:
             raise Unavailable(f"a local Kafka needs {tool}, which is not here: {remedy}")
     command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={lib}"]

@@ -15,11 +15,12 @@ from driftline.tables import Rows, concatenate
 from driftline_cli import drifts
 from driftline_cli.backtest import Run, drive
 from driftline_cli.chain import running_chain
+from driftline_cli.drift_kinds import Kind
 from driftline_cli.evaluate import outcome
 from driftline_cli.progress import bars
 from driftline_cli.report import render
 
-PORTS = {"ingest": 8001, "inference": 8002, "combiner": 8003, "trainer": 8004}
+SERVICES = ("ingest", "inference", "combiner", "trainer")
 RIVAL = 1.05
 """The blend must not be worse than the best single row by more than this factor."""
 
@@ -31,13 +32,13 @@ class Plan:
     stream: StreamDefinition
     history: Rows
     replay: Rows
-    drift: drifts.Kind
+    drift: Kind
     seed: int
     report: Path
 
 
 def plan(
-    stream: StreamDefinition, data: Rows, *, begin: int, records: int, drift: drifts.Kind, seed: int, report: Path
+    stream: StreamDefinition, data: Rows, *, begin: int, records: int, drift: Kind, seed: int, report: Path
 ) -> Plan:
     """Splits `data` at `begin`: the history before it, and `records` rows of it that are streamed."""
     history, later = data.take(data.t < begin), data.take(data.t >= begin).take(slice(0, records))
@@ -45,10 +46,12 @@ def plan(
     return Plan(stream, history, replay, drift, seed, report)
 
 
-async def run(plan: Plan, console: Console, *, keep: bool) -> Run:
-    """Runs the plan, prints the table, draws the pictures, and with `keep` serves until it is interrupted."""
+async def run(plan: Plan, console: Console, port: int | None) -> Run:
+    """Runs the plan, prints the table and draws the pictures. With a `port`, that of the first service, it goes on
+    serving until it is interrupted."""
     with tempfile.TemporaryDirectory(prefix="driftline-demo-") as folder:
-        services = {name: f"http://127.0.0.1:{port}" for name, port in PORTS.items()} if keep else None
+        ports = ports_from(port)
+        services = {name: f"http://127.0.0.1:{found}" for name, found in ports.items()} or None
         async with running_chain({plan.stream.name: plan.stream}, Path(folder), page_services=services) as chain:
             with bars(console) as progress:
                 progress("reading two years of four turbines", 1, 1)
@@ -58,9 +61,14 @@ async def run(plan: Plan, console: Console, *, keep: bool) -> Run:
             console.print(render(done, plan.stream.target))
             for picture in await asyncio.to_thread(_draw, plan, done):
                 console.print(f"picture: {picture}")
-            if keep:
-                await _serve(chain.apps, console)
+            if ports:
+                await _serve(chain.apps, ports, console)
             return done
+
+
+def ports_from(port: int | None) -> dict[str, int]:
+    """By service its port, the first one's given; none without it."""
+    return {} if port is None else {name: port + further for further, name in enumerate(SERVICES)}
 
 
 def _draw(plan: Plan, done: Run) -> list[Path]:
@@ -76,14 +84,14 @@ def _draw(plan: Plan, done: Run) -> list[Path]:
     return draw(plan.report, found, done.collected.blends, marks, stream.target)
 
 
-async def _serve(apps: Mapping[str, FastAPI], console: Console) -> None:
+async def _serve(apps: Mapping[str, FastAPI], ports: Mapping[str, int], console: Console) -> None:
     """The four services behind their own ports, on this machine only. Their workers run already."""
     servers = []
     for name, app in apps.items():
-        config = uvicorn.Config(app, host="127.0.0.1", port=PORTS[name], lifespan="off", log_level="warning")
+        config = uvicorn.Config(app, host="127.0.0.1", port=ports[name], lifespan="off", log_level="warning")
         servers.append(uvicorn.Server(config))
-        console.print(f"{name}: http://127.0.0.1:{PORTS[name]}/docs")
-    console.print(f"dashboard: http://127.0.0.1:{PORTS['combiner']}/")
+        console.print(f"{name}: http://127.0.0.1:{ports[name]}/docs")
+    console.print(f"dashboard: http://127.0.0.1:{ports['combiner']}/")
     console.print("serving; Ctrl-C ends it")
     await asyncio.gather(*(server.serve() for server in servers))
 

@@ -1,7 +1,7 @@
 """Looks at everything that a Driftline needs, and says what to mend."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -9,13 +9,18 @@ from importlib.metadata import version
 from pathlib import Path
 
 import httpx
+from rich.table import Table
 
 from driftline.definition import load_folder
 from driftline.errors import Conflict, DriftlineError, InvalidDefinition, Unavailable
 from driftline.kafka import KafkaBus, topic_config
 from driftline.messages import state_topic
+from driftline.ports import open_bus, open_store
+from driftline.settings import Settings
 from driftline.store import Store
 from driftline.topics import OURS
+from driftline_cli.screen import table_of
+from driftline_cli.sentences import without_cause
 
 STATES = tuple(
     state_topic(group) for group in ("inference", "combiner", "combiner-courier", "ingest-windows", "ingest-results")
@@ -41,6 +46,34 @@ class Finding:
         return not self.remedy
 
 
+def as_table(found: Sequence[Finding]) -> Table:
+    """For people: what is wrong in red."""
+    table = table_of("Examined", "what", "found", "remedy")
+    for finding in found:
+        table.add_row(finding.what, finding.found, finding.remedy, style="" if finding.fine else "red")
+    return table
+
+
+def as_data(found: Sequence[Finding]) -> list[dict[str, str | bool]]:
+    """For programs."""
+    return [{"what": f.what, "found": f.found, "remedy": f.remedy, "fine": f.fine} for f in found]
+
+
+async def examine(settings: Settings, urls: Mapping[str, str], *, fix: bool) -> list[Finding]:
+    """All findings, on the settings' broker and store and the services at `urls`."""
+    bus, opened = open_bus(settings), open_store(settings)
+    try:
+        return [
+            definitions(settings.streams),
+            *await broker(bus, fix=fix),
+            *await store(opened, settings.store_endpoint or settings.store),
+            *await services(urls),
+        ]
+    finally:
+        await bus.close()
+        await opened.close()
+
+
 def definitions(folder: Path) -> Finding:
     try:
         return Finding("definitions", f"{len(load_folder(folder))} in {folder}")
@@ -59,7 +92,8 @@ async def broker(bus: KafkaBus, *, fix: bool) -> list[Finding]:
         found = await bus.topics.partitions(TOPICS)
         kept = await bus.topics.configs(found)
     except Unavailable as error:
-        return [Finding("broker", str(error), "start it (`make up`), or set DRIFTLINE_BROKERS to where it is")]
+        silent = f"{bus.settings.brokers}: {without_cause(error)}"
+        return [Finding("broker", silent, "start it (`make up`), or set DRIFTLINE_BROKERS to where it is")]
     topics = [_topic(name, found, expected, kept.get(name, {})) for name in TOPICS]
     return [Finding("broker", f"answers at {bus.settings.brokers}"), *topics]
 

@@ -5,16 +5,14 @@ angles are left as they are, since turning a wind vane is no drift of its level.
 """
 
 from collections.abc import Callable
-from typing import Literal, get_args
 
 import numpy as np
 
 from driftline.definition import StreamDefinition
 from driftline.features import Floats, Ints
 from driftline.tables import Rows
+from driftline_cli.drift_kinds import Kind
 
-Kind = Literal["none", "gradual", "noise", "step", "recurring"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 DEVIATIONS = {"none": 0.0, "gradual": 2.0, "noise": 4.0, "step": 2.0, "recurring": 2.0}
 """Default magnitude in deviations of the target: on outdoor temperature about 15 degrees, 30 for noise, as in
 arXiv 2205.04622 and its prototype."""

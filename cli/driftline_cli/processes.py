@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import stamina
 
 STOP_S = 20.0
@@ -79,10 +80,10 @@ def running(folder: Path, name: str) -> int | None:
         pid = int((folder / f"{name}.pid").read_text())
         with suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, ValueError):
+        state = psutil.Process(pid).status()
+    except (OSError, ValueError, psutil.Error):
         return None
-    return None if state == "Z" else pid
+    return None if state == psutil.STATUS_ZOMBIE else pid
 
 
 def stop(folder: Path, name: str) -> None:

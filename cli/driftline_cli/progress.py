@@ -3,23 +3,24 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich import progress as rich
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from driftline_cli import backtest
+Progress = Callable[[str, int, int], None]
+"""Is told of what is being done, how much of it is done, and how much there is."""
 
 
 @contextmanager
-def bars(console: Console) -> Iterator[backtest.Progress]:
+def bars(console: Console) -> Iterator[Progress]:
     """A function that draws one bar for each thing it is told of."""
     columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        rich.SpinnerColumn(),
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console) as progress:
+    with rich.Progress(*columns, console=console) as progress:
         tasks: dict[str, int] = {}
 
         def tell(what: str, done: int, total: int) -> None:
@@ -33,8 +34,8 @@ def bars(console: Console) -> Iterator[backtest.Progress]:
 @contextmanager
 def waiting(console: Console) -> Iterator[Callable[[str], None]]:
     """A bar for work whose length nobody knows, and a function that says what is being done."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
+    columns = (rich.SpinnerColumn(), rich.TextColumn("{task.description}"), rich.BarColumn(), rich.TimeElapsedColumn())
+    with rich.Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=None)
 
         def tell(what: str) -> None:

@@ -15,10 +15,13 @@ from driftline.definition import StreamDefinition
 from driftline.errors import InvalidInput, Unavailable
 from driftline.features import Floats
 from driftline.tables import Rows
+from driftline_cli import tokens
+from driftline_cli.progress import Progress
 
 NDJSON = "application/x-ndjson"
 SMOOTH_S = 0.05
 """At a rate, as many rows are sent at once as are due in this time."""
+ANSWER_S = 30.0
 TRIES_S = 60.0
 """How long a replay tries again while ingest is away; sending twice is harmless."""
 
@@ -30,6 +33,10 @@ class Receipt(msgspec.Struct, frozen=True):
     repeated: int = 0
     out_of_order: int = 0
     refused_total: int = 0
+
+    @property
+    def rows(self) -> int:
+        return self.accepted + self.repeated + self.out_of_order + self.refused_total
 
     def __add__(self, other: "Receipt") -> "Receipt":
         return Receipt(
@@ -124,3 +131,22 @@ async def replay(
     for start in range(0, len(rows), batch):
         await asyncio.sleep(max(0.0, began + float(due[start]) - clock()))
         yield await post(client, stream, rows.take(slice(start, start + batch)))
+
+
+async def send(
+    stream: StreamDefinition,
+    rows: Rows,
+    to: str,
+    *,
+    rate: float,
+    pace: float | None,
+    token: str | None,
+    progress: Progress,
+) -> Receipt:
+    """Replays to the ingest at `to`, and returns what it answered to all of it."""
+    total = Receipt()
+    async with httpx.AsyncClient(base_url=to, headers=tokens.headers(to, token), timeout=ANSWER_S) as client:
+        async for receipt in replay(client, stream, rows, rate=rate, recorded_pace=pace):
+            total += receipt
+            progress("sending", total.rows, len(rows))
+    return total

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -23,6 +24,17 @@ PORTS_FILE = "ports.json"
 READY_S = 60.0
 SMALL = {"MALLOC_ARENA_MAX": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
 """Memory that was freed goes back, instead of staying with one arena for each thread."""
+
+
+PROCESSES = (*(f"driftline_{service}" for service in SERVICES), "ministack")
+"""The modules that are run as processes."""
+
+
+def look_for_services() -> None:
+    """Raises ModuleNotFoundError for what `Stack.up` would start and is not installed."""
+    for name in PROCESSES:
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,14 @@ class Ports:
             return msgspec.json.decode((folder / PORTS_FILE).read_bytes(), type=cls)
         except OSError as error:
             raise InvalidInput(f"{folder}: found no stack, expected one that `driftline local up` started") from error
+
+    @classmethod
+    def chosen(cls, folder: Path, first: int | None) -> "Ports":
+        """Six in a row from `first` on; without it those of the stack in `folder`, or the usual ones."""
+        if first is not None:
+            services = {service: first + further for further, service in enumerate(SERVICES)}
+            return cls(first + len(SERVICES), first + len(SERVICES) + 1, services)
+        return cls.of(folder) if (folder / PORTS_FILE).exists() else cls()
 
     @classmethod
     def free(cls) -> "Ports":

@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,14 +12,19 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Group
 from rich.table import Table
 
+from driftline.errors import InvalidInput
+from driftline_cli.screen import keep_whole, table_of
+
 TIMEOUT_S = 5.0
 LAG = "driftline_lag_messages"
 ALARMS = 5
+SEEN = 200
+"""Alarms that are asked for: those of one stream may lie behind others'."""
 JOBS = 5
 PATHS = {
     "ingest": {},
     "inference": {"models": "/v1/models"},
-    "combiner": {"scores": "/v1/scores", "alarms": f"/v1/alerts?limit={ALARMS}"},
+    "combiner": {"scores": "/v1/scores", "alarms": f"/v1/alerts?limit={SEEN}"},
     "trainer": {"jobs": "/v1/jobs"},
 }
 """What every service is asked beside its readiness, its lag and its streams."""
@@ -39,10 +44,37 @@ class Found:
     body: Mapping[str, Any]
 
 
-async def look(urls: Mapping[str, str]) -> list[Found]:
-    """Asks all services at once."""
+async def look(urls: Mapping[str, str], only: str | None = None) -> list[Found]:
+    """Asks all services at once. only: the stream that is looked at, else all."""
     async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
-        return list(await asyncio.gather(*(_ask(client, name, url) for name, url in urls.items())))
+        found = list(await asyncio.gather(*(_ask(client, name, url) for name, url in urls.items())))
+    return found if only is None else of_stream(found, only)
+
+
+def of_stream(found: list[Found], stream: str) -> list[Found]:
+    """What was said of one stream. Raises InvalidInput where services answer and none knows it."""
+    known = {each["stream"] for service in found if service.streams for each in service.streams["streams"]}
+    if known and stream not in known:
+        raise InvalidInput(f"found no stream {stream!r}, expected one of {sorted(known)}")
+    return [_of_stream(service, stream) for service in found]
+
+
+def _of_stream(found: Found, stream: str) -> Found:
+    """What was said of this stream; definitions that are refused belong to none."""
+    streams = found.streams
+    if streams is not None:
+        streams = {**streams, "streams": _having(streams["streams"], stream)}
+    return replace(found, streams=streams, body={name: _part(part, stream) for name, part in found.body.items()})
+
+
+def _part(body: Any, stream: str) -> Any:
+    if isinstance(body, dict):
+        return {**body, "models": _having(body["models"], stream)}
+    return body and _having(body, stream)
+
+
+def _having(rows: list[Any], stream: str) -> list[Any]:
+    return [row for row in rows if row["stream"] == stream]
 
 
 async def _ask(client: httpx.AsyncClient, service: str, url: str) -> Found:
@@ -83,24 +115,20 @@ def render(found: list[Found]) -> Group:
     return Group(*(table for table in tables if table.row_count))
 
 
-def _table(title: str, *columns: str) -> Table:
-    return Table(*columns, title=title, title_justify="left", title_style="bold")
-
-
 def _services(found: list[Found]) -> Table:
-    table = _table("Services", "service", "address", "ready", "lag", "says")
+    table = table_of("Services", "service", "address", "ready", "lag", "says")
     for service in found:
         ready = {True: "yes", False: "no", None: "down"}[service.ready]
         lag = f"{sum(service.lag.values()):,}" if service.lag else ""
         table.add_row(service.service, service.url, ready, lag, service.detail, style="" if service.ready else "red")
-    return table
+    return keep_whole(table, "service", "address")
 
 
 def _streams(found: list[Found]) -> Iterator[Table]:
     """Only what is not as it should be: definitions that are refused, or that want a restart."""
     wrong = [(service.service, *each) for service in found if service.streams for each in _wrong(service.streams)]
     if wrong:
-        table = _table("Stream definitions", "service", "what", "says")
+        table = table_of("Stream definitions", "service", "what", "says")
         for row in wrong:
             table.add_row(*row, style="red")
         yield table
@@ -115,16 +143,16 @@ def _models(body: Any) -> Table:
     """The models; members that are computed on the edge stand in no version."""
     edge = body["edge"]
     title = f"Models on {edge['name']} ({edge['id'] or 'no id yet'})"
-    table = _table(title, "model", "state", "version", "note")
+    table = table_of(title, "model", "state", "version", "note")
     for model in body["models"]:
         if model["state"] != "built-in":
             name = f"{model['stream']}.{model['member']}"
             table.add_row(name, model["state"], model["version"] or "", model["note"])
-    return table
+    return keep_whole(table, "model", "version")
 
 
 def _skill(body: Any) -> Table:
-    table = _table("Scores", "stream", "horizon", "forecast by", "records", "RMSE", "skill")
+    table = table_of("Scores", "stream", "horizon", "forecast by", "records", "RMSE", "skill")
     for stream in body:
         for horizon in stream["horizons"]:
             for name, score in horizon["scores"].items():
@@ -132,23 +160,23 @@ def _skill(body: Any) -> Table:
                     label = f"{name} (active)" if name == stream["active"] else name
                     cells = (f"{score['n']:,}", f"{score['rmse']:.4f}", f"{score['skill']:+.3f}")
                     table.add_row(stream["stream"], str(horizon["horizon"]), label, *cells)
-    return table
+    return keep_whole(table, "stream", "forecast by")
 
 
 def _jobs(body: Any) -> Table:
-    table = _table("Training jobs", "since", "model", "state", "version or reason")
+    table = table_of("Training jobs", "since", "model", "state", "version or reason")
     for job in body[:JOBS]:
         name = f"{job['stream']}.{job['member']}"
         table.add_row(_time(job["submitted"]), name, job["state"], job["version"] or job["reason"] or "")
-    return table
+    return keep_whole(table, "model")
 
 
 def _alarms(body: Any) -> Table:
-    table = _table("Latest alarms", "time of the record", "series", "kind", "says")
-    for alert in body:
+    table = table_of("Latest alarms", "time of the record", "series", "kind", "says")
+    for alert in body[:ALARMS]:
         series = f"{alert['stream']}/{alert['key']}"
         table.add_row(_time(alert["t"] / 1000), series, alert["kind"], alert["detail"])
-    return table
+    return keep_whole(table, "series")
 
 
 def _time(seconds: float) -> str:

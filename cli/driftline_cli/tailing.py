@@ -1,26 +1,81 @@
 """Blends or alerts as they come, one line each."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from driftline.bus import Bus
+from driftline.errors import Unavailable
+from driftline.kafka import KafkaBus
 from driftline.messages import ALERTS, BLENDS, Alert, Blend, Topic
+from driftline.ports import open_bus
+from driftline.settings import Settings, read_settings
 
+NOBODY = "driftline-tail"
+"""A consumer group without members."""
 TOPICS: dict[str, Topic[Any]] = {"blends": BLENDS, "alerts": ALERTS}
 
 
-async def follow(
-    bus: Bus, what: str, *, stream: str | None, key: str | None, earliest: bool
-) -> AsyncGenerator[Blend | Alert]:
-    """The messages of a stream and key, or of all, from now on or from the first that there is."""
-    async for page in bus.tail(TOPICS[what], earliest=earliest):
+@dataclass(frozen=True)
+class Wanted:
+    """Which messages: of a topic of TOPICS, a stream and a key, or of all."""
+
+    what: str
+    stream: str | None = None
+    key: str | None = None
+
+    def has(self, message: Blend | Alert) -> bool:
+        return self.stream in {None, message.stream} and self.key in {None, message.key}
+
+
+async def tell(
+    wanted: Wanted,
+    tell: Callable[[Blend | Alert], None],
+    remark: Callable[[str], None],
+    *,
+    earliest: bool,
+    limit: int | None,
+) -> None:
+    """Tells of messages on the settings' bus as they come, until it has told of `limit`; remarks that there are none
+    yet, since silence could mean anything."""
+    bus = open_bus(read_settings(Settings))
+    try:
+        async with aclosing(follow(bus, wanted, earliest=earliest)) as messages:
+            if await _is_new(bus, wanted.what):
+                remark(f"there are no {wanted.what} yet; waiting for the first")
+            told = 0
+            async for message in messages:
+                tell(message)
+                told += 1
+                if told == limit:
+                    return
+    finally:
+        await bus.close()
+
+
+async def _is_new(bus: KafkaBus, what: str) -> bool:
+    try:
+        await bus.topics.make([TOPICS[what].name])
+        return await is_empty(bus, TOPICS[what])
+    except Unavailable:
+        return False
+
+
+async def is_empty(bus: Bus, topic: Topic[Any]) -> bool:
+    """Whether nothing was ever put on the topic: a group that nobody is in lags behind by all there is."""
+    return not sum((await bus.lag(topic, NOBODY)).values())
+
+
+async def follow(bus: Bus, wanted: Wanted, *, earliest: bool) -> AsyncGenerator[Blend | Alert]:
+    """The messages that are wanted, from now on or from the first that there is."""
+    async for page in bus.tail(TOPICS[wanted.what], earliest=earliest):
         for envelope in page:
-            message: Blend | Alert = envelope.value
-            if stream in {None, message.stream} and key in {None, message.key}:
-                yield message
+            if wanted.has(envelope.value):
+                yield envelope.value
 
 
 def line(message: Blend | Alert) -> str:

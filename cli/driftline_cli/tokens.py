@@ -10,9 +10,8 @@ import msgspec
 
 from driftline.errors import InvalidInput
 from driftline.settings import SECRETS
+from driftline_cli.places import RUN
 
-RUN = Path(".run")
-"""Where `driftline local up` puts everything, unless it is told otherwise."""
 PLACE = "secrets"
 TOKEN_FILE = "driftline_token"  # noqa: S105 - a name
 HEADER_FILE = "authorization"
@@ -26,6 +25,11 @@ def make(run: Path) -> Path:
     token = _once(folder / TOKEN_FILE, secrets.token_urlsafe(32))
     _once(folder / HEADER_FILE, f"Authorization: Bearer {token}\n")
     return folder
+
+
+def header_file(run: Path) -> Path:
+    """Where `make` has put the header."""
+    return run / PLACE / HEADER_FILE
 
 
 def headers(url: str, given: str | None) -> dict[str, str]:

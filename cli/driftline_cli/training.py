@@ -1,7 +1,7 @@
 """Has a model trained: puts the history into the store, asks the trainer, and follows the job."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,14 @@ import stamina
 
 from driftline.definition import StreamDefinition
 from driftline.errors import InvalidInput, Unavailable
+from driftline.ports import open_store
+from driftline.settings import Settings, read_settings
 from driftline.store import Store
-from driftline.tables import decode
+from driftline_cli import tokens
 
 ENDED = {"published", "refused", "failed"}
 LOOK_S = 1.0
+ANSWER_S = 30.0
 
 
 class _Unfinished(Exception):
@@ -23,11 +26,13 @@ class _Unfinished(Exception):
 
 async def upload(store: Store, stream: StreamDefinition, file: Path) -> str:
     """Puts a history file into the store and returns its key. Raises InvalidInput for what is no history of it."""
+    from driftline import tables  # noqa: PLC0415 - pyarrow is needed here alone
+
     try:
         body = await asyncio.to_thread(file.read_bytes)
     except OSError as error:
         raise InvalidInput(f"{file}: can't be read: {error.strerror}") from error
-    decode(body, stream, str(file))
+    tables.decode(body, stream, str(file))
     key = f"history/{stream.name}/{file.name}"
     await store.put(key, body)
     return key
@@ -58,3 +63,36 @@ async def follow(trainer: httpx.AsyncClient, job: str) -> AsyncIterator[dict[str
             yield found
             if found["state"] not in ENDED:
                 raise _Unfinished
+
+
+async def train(
+    stream: StreamDefinition,
+    history: Path | None,
+    member: str,
+    url: str,
+    token: str | None,
+    *,
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    """Has a model trained by the trainer at `url`, and returns the job when it has ended.
+
+    tell: is told of what is being done.
+    """
+    key = None
+    if history is not None:
+        tell(f"uploading {history.name}")
+        key = await _upload(stream, history)
+    async with httpx.AsyncClient(base_url=url, headers=tokens.headers(url, token), timeout=ANSWER_S) as client:
+        job = await ask(client, stream.name, member, key)
+        async for state in follow(client, job["id"]):
+            tell(f"{member} model of {stream.name}: {state['state']}")
+            job = state
+    return job
+
+
+async def _upload(stream: StreamDefinition, history: Path) -> str:
+    store = open_store(read_settings(Settings))
+    try:
+        return await upload(store, stream, history)
+    finally:
+        await store.close()

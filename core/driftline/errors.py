@@ -32,6 +32,7 @@ EdgeRefusal = Literal[
     "stream",
     "load",
     "flex",
+    "type",
     "shape",
     "golden",
     "finite",

@@ -27,7 +27,8 @@ class Interpreter:
     resizing it would be accepted, and would compute the first row alone.
 
     Raises RefusedModel: "flex" for operators of full TensorFlow, which the edge lacks; "load" for whatever else the
-    runtime can't use; "shape" for anything but one float32 input of any number of rows, or of one, and one output.
+    runtime can't use; "type" for numbers other than float32; "shape" for anything but one input of any number of rows,
+    or of one, and one output.
     """
 
     def __init__(self, model: bytes) -> None:
@@ -39,10 +40,15 @@ class Interpreter:
         except (ValueError, RuntimeError) as error:
             reason: EdgeRefusal = "flex" if "Flex" in str(error) or "Select TensorFlow op" in str(error) else "load"
             raise RefusedModel(reason, f"the runtime can't load it: {error}") from error
+        types = [np.dtype(end["dtype"]).name for end in (self._input, self._output)]
+        if types != ["float32", "float32"]:
+            raise RefusedModel(
+                "type", f"found an input of {types[0]} and an output of {types[1]}, expected float32 for both"
+            )
         self.input_shape = tuple(int(size) for size in self._input["shape_signature"])
         rows, *self._row = self.input_shape or (0,)
-        if rows not in {-1, 1} or not self._row or min(self._row) < 1 or self._input["dtype"] is not np.float32:
-            raise RefusedModel("shape", f"found input {self.input_shape}, expected float32 [any number or 1, features]")
+        if rows not in {-1, 1} or not self._row or min(self._row) < 1:
+            raise RefusedModel("shape", f"found input {self.input_shape}, expected [any number or 1, features]")
         self.width = prod(self._row)
         self.outputs = prod(int(size) for size in self._output["shape"][1:])
         self._any_number = rows == -1

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from driftline.bus import Bus
@@ -16,14 +16,25 @@ EVERY_S = 10.0
 
 
 class LagWatch:
-    """Looks every few seconds; while the bus is away what was seen last stands."""
+    """Looks every few seconds; while the bus is away what was seen last stands.
+
+    kept: by group, how many messages of a partition were worked off although a restart would read them again, such as
+    those that wait for their window to be full. They are no lag.
+    """
 
     name = "lag watch"
 
-    def __init__(self, bus: Bus, groups: Sequence[tuple[str, Topic[Any]]], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        groups: Sequence[tuple[str, Topic[Any]]],
+        metrics: Metrics,
+        kept: Mapping[str, Callable[[int], int]] | None = None,
+    ) -> None:
         self._bus = bus
         self._groups = groups
         self._metrics = metrics
+        self._kept = dict(kept or {})
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -46,4 +57,6 @@ class LagWatch:
             log.debug("no lag of %s: %s", group, error)
             return
         for partition, messages in lag.items():
-            self._metrics.lag.labels(group, topic.name, partition).set(messages)
+            kept = self._kept[group](partition) if group in self._kept else 0
+            # Between a checkpoint and the look at it both may differ by what came meanwhile.
+            self._metrics.lag.labels(group, topic.name, partition).set(max(0, messages - kept))

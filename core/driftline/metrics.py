@@ -47,10 +47,10 @@ KEYED: Final = ("stream", "key", "horizon")
 SERIES: Final = Told("series", "Series that are owned here.", ("stream",))
 RMSE: Final = Told("rmse", "RMSE over about the last 100 records, in the target's unit.", (*KEYED, "row"))
 SKILL: Final = Told(
-    "skill", "1 - RMSE / RMSE(persistence) over about the last 100 records, as a share.", (*KEYED, "row")
+    "skill_ratio", "1 - RMSE / RMSE(persistence) over about the last 100 records, as a share.", (*KEYED, "row")
 )
-WEIGHT: Final = Told("weight", "What weighs how much now, as a share.", (*KEYED, "member"))
-COVERAGE: Final = Told("coverage", "Share of the last 500 or so truths in the 90 % interval.", KEYED)
+WEIGHT: Final = Told("weight_ratio", "What weighs how much now, as a share.", (*KEYED, "member"))
+COVERAGE: Final = Told("coverage_ratio", "Share of the last 500 or so truths in the 90 % interval.", KEYED)
 GUARDED: Final = Told("guarded", "Series whose blend is persistence.", KEYED)
 TOLD: Final = (SERIES, RMSE, SKILL, WEIGHT, COVERAGE, GUARDED)
 
@@ -66,7 +66,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        ProcessCollector(namespace="driftline", registry=self.registry)
+        # Under the names that every dashboard of processes knows.
+        ProcessCollector(registry=self.registry)
         disk = self._gauge("disk_free_bytes", "Free space on the disk that this service works on.")
         disk.set_function(lambda: shutil.disk_usage(Path.cwd()).free)
         disk = self._gauge("disk_size_bytes", "Size of the disk that this service works on.")
@@ -80,6 +81,10 @@ class Metrics:
         self.streams = self._gauge("streams", "Streams that this service works on.")
         self.streams_refused = self._gauge("streams_refused", "Files of stream definitions that can't be used.")
         self.records = self._counter("records", "Records taken in.", "stream")
+        self.last_record = self._gauge(
+            "last_record_timestamp_seconds", "When a record was taken in last, since the epoch.", "stream"
+        )
+        self.stream_period = self._gauge("stream_period_seconds", "Time between two records of a series.", "stream")
         self.records_refused = self._counter("records_refused", "Records refused at the door.", "stream")
         self.keys_refused = self._counter(
             "keys_refused", "Records refused since their stream has as many keys as it may have.", "stream"
@@ -137,7 +142,7 @@ class Metrics:
             "model_created_seconds", "When the version that serves was made, since the epoch.", "stream", "member"
         )
         self.lag = self._gauge(
-            "lag_messages", "Messages after the group's last checkpoint.", "group", "topic", "partition"
+            "lag_messages", "Messages that the group has not worked off yet.", "group", "topic", "partition"
         )
         self.store_seconds = self._histogram(
             "store_seconds", "Time of a call to the object store.", LATENCY_BUCKETS, "operation", "outcome"

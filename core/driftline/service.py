@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from driftline import stream_list
+from driftline import docs_page, stream_list
 from driftline.errors import Conflict, InvalidInput, NotFound, Unavailable
 from driftline.metrics import Collected, Metrics
 from driftline.openapi import complete
@@ -110,7 +110,11 @@ def create_service(
             if close is not None:
                 await close()
 
-    app = FastAPI(title=f"Driftline {name}", description=description, version="0.1.0", lifespan=lifespan)
+    title = f"Driftline {name}"
+    app = FastAPI(
+        title=title, description=description, version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None
+    )
+    app.include_router(docs_page.routes(title))
     app.state.metrics = metrics
     _add_error_handlers(app)
     _add_probes(app, metrics, checks)

@@ -12,10 +12,11 @@ from pathlib import Path
 import msgspec
 
 from driftline.definition import StreamDefinition, load
+from driftline.releases import current
 from driftline.s3 import S3Settings, S3Store
 from driftline.signing import Signer, read
 from driftline_trainer.fit import Trained
-from driftline_trainer.publish import current, publish
+from driftline_trainer.publish import publish
 
 EVERY_S = 0.4
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from driftline.kafka import KafkaBus, KafkaSettings
-from driftline.messages import ALERTS, Alert, state_topic
+from driftline.messages import ALERTS, Alert, Topic, state_topic
+from driftline_cli import tailing
 from driftline_cli.broker import free_port
 from tests.conftest import ROOT
 
@@ -41,6 +42,19 @@ def test_without_a_broker_it_says_what_to_do(tmp_path: Path):
     assert "DRIFTLINE_BROKERS" in done.stdout
     assert "are kept" in done.stdout
     assert "does not answer: ConnectError" in done.stdout
+    assert "KafkaConnectionError" not in done.stdout
+
+
+def test_programs_read_what_it_found(tmp_path: Path):
+    away = f"127.0.0.1:{free_port()}"
+    done = driftline(
+        "doctor", "--json", *nobody(), DRIFTLINE_BROKERS=away, DRIFTLINE_STORE=str(tmp_path / "store"), COLUMNS="20"
+    )
+    found = {finding["what"]: finding for finding in json.loads(done.stdout)}
+    assert done.returncode == 1
+    assert (found["store"]["fine"], found["broker"]["fine"]) == (True, False)
+    assert found["broker"]["found"] == f"{away}: the broker does not answer"
+    assert "DRIFTLINE_BROKERS" in found["broker"]["remedy"]
 
 
 @pytest.mark.kafka
@@ -63,6 +77,23 @@ async def test_tail_prints_what_is_there(brokers: str):
     assert plain.stdout.strip() == "2026-01-01T00:00:00Z tail-test/k drift y: y has moved"
     found = json.loads(driftline(*command, "--json", DRIFTLINE_BROKERS=brokers).stdout)
     assert found["kind"] == "drift"
+    by_file = ROOT / "streams" / "active-power.yaml"
+    typed = ("tail", "alerts", "--stream", str(by_file), "--earliest", "--limit", "1")
+    bus = KafkaBus(KafkaSettings(brokers))
+    await bus.publish(ALERTS, [Alert("active-power", "k", 1_767_225_600_000, "drift", "y", "y has moved")])
+    await bus.close()
+    assert "active-power/k" in driftline(*typed, DRIFTLINE_BROKERS=brokers).stdout
+
+
+@pytest.mark.kafka
+async def test_a_topic_without_messages_is_known_to_be_empty(brokers: str):
+    bus = KafkaBus(KafkaSettings(brokers))
+    topic = Topic("tail-test.alerts", Alert, lambda alert: alert.key)
+    await bus.topics.make([topic.name])
+    assert await tailing.is_empty(bus, topic)
+    await bus.publish(topic, [Alert("tail-test", "k", 1_767_225_600_000, "drift", "y", "y has moved")])
+    assert not await tailing.is_empty(bus, topic)
+    await bus.close()
 
 
 @pytest.mark.kafka

@@ -5,7 +5,8 @@ import pytest
 
 from driftline.definition import parse
 from driftline.tables import Rows
-from driftline_cli.drifts import KINDS, REGIMES, apply, marks
+from driftline_cli.drift_kinds import KINDS
+from driftline_cli.drifts import REGIMES, apply, marks
 
 STREAM = parse("name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\nfeatures: {x: level, w: angle}\n", "a")
 N = 600

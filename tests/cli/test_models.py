@@ -15,6 +15,7 @@ from driftline.definition import StreamDefinition
 from driftline.folder import FolderStore
 from driftline.memory import MemoryBus
 from driftline.metrics import Metrics
+from driftline.releases import current
 from driftline.signing import Signer, Trust
 from driftline.tables import read_file
 from driftline_inference.app import create_app
@@ -22,7 +23,7 @@ from driftline_inference.models import Models
 from driftline_inference.settings import InferenceSettings
 from driftline_inference.versions import Fetcher
 from driftline_trainer.fit import Task, Trained
-from driftline_trainer.publish import current, publish
+from driftline_trainer.publish import publish
 from tests.conftest import ROOT
 from tests.serving import served
 from tests.shared import Shared
@@ -129,9 +130,33 @@ async def test_rollback_goes_back_and_show_tells_it(command: Command, edge: str,
     assert f"refused: {MODEL} {names[1]}: quarantine: worse since noon" in (await command("list")).out
     shown = await command("show", MODEL)
     assert shown.code == 0
-    newest, oldest = (line for line in shown.out.splitlines() if "│" in line)
+    newest, oldest = (line for line in shown.out.splitlines() if line.startswith(" v0"))
     assert (names[1] in newest, "current; quarantined: worse since noon" in newest) == (True, True)
     assert (names[0] in oldest, "serves on pi-7" in oldest) == (True, True)
+
+
+async def test_list_shows_one_stream_alone_by_name_or_file(command: Command, edge: str, names: list[str]):
+    for given in ("outdoor-temperature", str(ROOT / "streams" / "outdoor-temperature.yaml")):
+        assert MODEL in (await command("list", "--stream", given)).out
+    said = await command("list", "--stream", "attic")
+    assert (said.code, "expected one of ['outdoor-temperature']" in said.err) == (1, True)
+
+
+async def test_names_are_whole_on_a_narrow_screen(command: Command, edge: str, names: list[str]):
+    command.environment["COLUMNS"] = "80"
+    assert f"{MODEL}   {names[1]}" in (await command("list")).out
+
+
+@pytest.mark.parametrize("model", ["nonsense", "attic.batch", "outdoor-temperature.nobody", "a/b.batch"])
+async def test_who_steers_an_unknown_model_hears_what_is_known(
+    command: Command, edge: str, model: str, names: list[str]
+):
+    said = await command("rollback", model, "--version", names[1])
+    known = ["outdoor-temperature.batch", "outdoor-temperature.speed"]
+    assert said.code == 1
+    assert (
+        f"found no model {model!r} at {command.environment['DRIFTLINE_INFERENCE']}, expected one of {known}" in said.err
+    )
 
 
 async def test_pin_and_off(command: Command, edge: str, names: list[str]):

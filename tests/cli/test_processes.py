@@ -1,5 +1,6 @@
 """Processes that go on, and their logs: whole, bounded, and their owner's alone."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -42,6 +43,21 @@ def test_a_line_that_never_ends_takes_no_memory(tmp_path: Path):
     processes._gone(tmp_path, "talker", 60)
     processes._gone(tmp_path, "talker.log", 60)
     assert {len(line) for line in processes.said(tmp_path, "talker").splitlines()[:-1]} == {rotation.LINE}
+
+
+def test_who_has_ended_and_was_not_waited_for_runs_no_more(tmp_path: Path):
+    reading, writing = os.pipe()
+    child = os.posix_spawn(
+        sys.executable, [sys.executable, "-c", ""], {}, file_actions=[(os.POSIX_SPAWN_DUP2, writing, 1)]
+    )
+    os.close(writing)
+    (tmp_path / "child.pid").write_text(str(child))
+    with os.fdopen(reading) as end:
+        end.read()
+    processes._gone(tmp_path, "child", 20)
+    for text in ("", "nobody", "-1", str(2**22 + 1)):
+        (tmp_path / "child.pid").write_text(text)
+        assert processes.running(tmp_path, "child") is None
 
 
 def test_what_still_runs_is_said(tmp_path: Path):

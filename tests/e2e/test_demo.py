@@ -53,7 +53,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory, small, history: Rows, stream
     report = tmp_path_factory.mktemp("demo") / "report"
     drifted = drifts.apply(DRIFT, streamed, small, history=history, seed=SEED)
     plan = demo.Plan(small, history, drifted, DRIFT, SEED, report)
-    return Finished(asyncio.run(demo.run(plan, Console(file=io.StringIO()), keep=False)), report)
+    return Finished(asyncio.run(demo.run(plan, Console(file=io.StringIO()), port=None)), report)
 
 
 @pytest.fixture(scope="module")

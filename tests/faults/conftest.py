@@ -20,6 +20,7 @@ from driftline.manifest import Pointer
 from driftline.memory import MemoryBus
 from driftline.messages import FORECASTS, RECORDS, Forecast, Record
 from driftline.metrics import Metrics
+from driftline.releases import Current, current
 from driftline.s3 import S3Settings, S3Store
 from driftline.settings import read_settings
 from driftline.signing import Signer, Trust, new_key
@@ -31,7 +32,7 @@ from driftline_inference.models import Models
 from driftline_inference.settings import InferenceSettings
 from driftline_inference.versions import Fetcher
 from driftline_trainer.fit import Task, Trained
-from driftline_trainer.publish import Current, current, publish
+from driftline_trainer.publish import publish
 from tests.conftest import ROOT
 from tests.faults.link import Link, linked
 from tests.s3_server import S3Server

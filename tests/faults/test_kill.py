@@ -11,13 +11,14 @@ import yaml
 
 from driftline.folder import FolderStore
 from driftline.metrics import Metrics
+from driftline.releases import current
 from driftline.s3 import S3Settings, S3Store
 from driftline.signing import Trust
 from driftline_cli import objects
 from driftline_inference.cache import Cache
 from driftline_inference.models import Models
 from driftline_inference.versions import Fetcher
-from driftline_trainer.publish import current, publish
+from driftline_trainer.publish import publish
 from tests.conftest import ROOT
 from tests.faults.conftest import SIGNER
 from tests.s3_server import S3Server

@@ -16,8 +16,9 @@ import pytest
 from driftline import manifest as manifests
 from driftline.errors import Conflict
 from driftline.manifest import Pointer
+from driftline.releases import current
 from driftline.signing import seal, unseal
-from driftline_trainer.publish import current, publish
+from driftline_trainer.publish import publish
 from tests.faults.conftest import SIGNER, Edge
 from tests.s3_server import S3Server
 

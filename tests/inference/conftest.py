@@ -12,6 +12,7 @@ import pytest
 from driftline.definition import StreamDefinition
 from driftline.folder import FolderStore
 from driftline.metrics import Metrics
+from driftline.releases import current
 from driftline.signing import Signer, Trust, new_key
 from driftline.store import Store
 from driftline.tables import Rows, read_file
@@ -19,7 +20,7 @@ from driftline_inference.cache import Cache
 from driftline_inference.models import Models
 from driftline_inference.versions import Fetcher
 from driftline_trainer.fit import Task, Trained
-from driftline_trainer.publish import current, publish
+from driftline_trainer.publish import publish
 from tests.conftest import ROOT
 from tests.shared import Shared
 from tests.trained import trained_once

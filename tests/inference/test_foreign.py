@@ -1,5 +1,6 @@
 """Models that were made elsewhere: for one row only, on raw lags, scaled outside; wrapped, signed and served."""
 
+import warnings
 from functools import partial
 
 import msgspec
@@ -9,13 +10,13 @@ import pytest
 from driftline.bus import Envelope
 from driftline.definition import StreamDefinition, parse
 from driftline.errors import RefusedModel
+from driftline.importing import Meaning, import_model
 from driftline.interpreter import Interpreter
 from driftline.keyed import KeyedStep
 from driftline.manifest import ColumnScaling
 from driftline.messages import Record
 from driftline_inference.models import Models
 from driftline_inference.step import ForecastLane
-from driftline_trainer.importing import Meaning, import_model
 from tests.inference.conftest import SIGNER, kept, new_models
 from tests.shared import Shared
 
@@ -53,6 +54,33 @@ def make_while_lstm() -> Foreign:
 @pytest.fixture(scope="module")
 def foreign(shared: Shared) -> Foreign:
     return kept(shared, "while-lstm", make_while_lstm, Foreign)
+
+
+def make_int8() -> Foreign:
+    """Quantised at both ends, as microcontrollers want it."""
+    import keras  # noqa: PLC0415 - see above
+    import tensorflow as tf  # noqa: PLC0415
+
+    inputs = keras.Input(batch_shape=(1, LAGS * len(COLUMNS)))
+    converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(inputs, keras.layers.Dense(1)(inputs)))
+    rows = np.random.default_rng(1).normal(size=(20, LAGS * len(COLUMNS))).astype(np.float32)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([row[None]] for row in rows)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    with warnings.catch_warnings():
+        # TensorFlow's, of statistics that it then takes from the rows.
+        warnings.simplefilter("ignore", UserWarning)
+        return Foreign(bytes(converter.convert()), [], [])
+
+
+@pytest.mark.training
+async def test_a_model_of_small_integers_is_refused_for_its_type(shared: Shared, store):
+    foreign = kept(shared, "int8", make_int8, Foreign)
+    with pytest.raises(RefusedModel) as refused:
+        await import_model(store, STREAM, "batch", foreign.model, Meaning(), signer=SIGNER, now=0.0)
+    sentence = "type: found an input of int8 and an output of int8, expected float32 for both"
+    assert str(refused.value) == sentence
 
 
 def test_a_model_for_one_row_gives_every_row_its_own_output(foreign: Foreign):

@@ -55,6 +55,17 @@ def named(windows: list[Window]) -> Mapping[str, bytes]:
     return {window.name(EDGE): content(window) for window in windows}
 
 
+def test_messages_that_wait_for_a_full_window_are_kept_and_no_lag():
+    archive = step()
+    archive.step(envelopes(["k"] * 7))
+    assert archive.resume_at(0, 7) == 5
+    assert archive.kept(0) == 2
+    archive.step([Envelope(0, n, 0.0, e.value) for n, e in enumerate(envelopes(["k"] * 10)) if n > 6])
+    assert (archive.resume_at(0, 10), archive.kept(0)) == (10, 0)
+    archive.release(0)
+    assert archive.kept(0) == 0
+
+
 KEYS = st.lists(st.sampled_from(["k", "m", "odd/key ü", ".."]), max_size=60)
 
 

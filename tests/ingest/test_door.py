@@ -1,6 +1,7 @@
 """The door over a real app: what a client sends, and what it gets back."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ import stamina
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
 
 from driftline.definition import parse
 from driftline.errors import BusUnavailable
@@ -118,6 +120,17 @@ async def test_repeated_and_late_rows_are_dropped_and_counted(client: httpx.Asyn
     assert len(await published(bus, 3)) == 3
     metrics = (await client.get("/metrics")).text
     assert 'driftline_records_dropped_total{reason="repeated",stream="a"} 3.0' in metrics
+
+
+async def test_when_a_record_came_last_and_how_often_one_must_is_told(client: httpx.AsyncClient):
+    before = (await client.get("/metrics")).text
+    assert 'driftline_stream_period_seconds{stream="a"} 3600.0' in before
+    assert "driftline_last_record_timestamp_seconds{" not in before
+    began = time.time()
+    await client.post("/v1/records", json=row(1))
+    told = text_string_to_metric_families((await client.get("/metrics")).text)
+    (sample,) = next(f for f in told if f.name == "driftline_last_record_timestamp_seconds").samples
+    assert began <= sample.value <= time.time()
 
 
 async def test_a_target_that_was_missing_may_come_later(client: httpx.AsyncClient):

@@ -25,18 +25,19 @@ BOUNDED = {
     *("horizon", "row", "key"),
 }
 """Labels whose values are few: `version` is that of what serves, `key` is `all` unless single ones are configured."""
-UNITS = ("_seconds", "_bytes", "_messages", "_info", "_fds")
+UNITS = ("_seconds", "_bytes", "_messages", "_info", "_fds", "_ratio")
 UNITLESS = {
-    *("driftline_series", "driftline_skill", "driftline_weight", "driftline_coverage", "driftline_guarded"),
+    *("driftline_series", "driftline_guarded"),
     *("driftline_streams", "driftline_streams_refused", "driftline_keys", "driftline_keys_limit"),
     *("driftline_windows_foreign", "driftline_connections"),
 }
 ASKED_FOR = {
     *("driftline_records", "driftline_records_refused", "driftline_dead_letters", "driftline_lag_messages"),
     *("driftline_stage_latency_seconds", "driftline_sensor_latency_seconds", "driftline_model_info"),
-    *("driftline_model_swaps", "driftline_models_refused", "driftline_rmse", "driftline_weight", "driftline_skill"),
-    *("driftline_coverage", "driftline_alerts", "driftline_training_jobs", "driftline_training_seconds"),
-    *("driftline_store_seconds", "driftline_process_resident_memory_bytes"),
+    *("driftline_model_swaps", "driftline_models_refused", "driftline_rmse", "driftline_weight_ratio"),
+    *("driftline_skill_ratio", "driftline_last_record_timestamp_seconds", "driftline_stream_period_seconds"),
+    *("driftline_coverage_ratio", "driftline_alerts", "driftline_training_jobs", "driftline_training_seconds"),
+    *("driftline_store_seconds", "process_resident_memory_bytes"),
 }
 promtool = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="promtool is not here: Debian's package prometheus has it"
@@ -81,7 +82,7 @@ def dashboards() -> dict[str, str]:
 
 
 def named(expression: str) -> set[str]:
-    return set(re.findall(r"\b(?:driftline[_:][a-z0-9_:]+|up)\b", expression))
+    return set(re.findall(r"\b(?:(?:driftline|process)[_:][a-z0-9_:]+|up)\b", expression))
 
 
 def test_the_catalogue_has_all_that_is_asked_for():
@@ -134,7 +135,7 @@ def test_every_alert_has_its_section_in_the_runbook():
     }
     alerts = [rule for rule in rules() if "alert" in rule]
     assert sections == {rule["alert"].lower() for rule in alerts}
-    assert all(rule["annotations"]["runbook"] == f"docs/runbook.md#{rule['alert'].lower()}" for rule in alerts)
+    assert all(rule["annotations"]["runbook_url"] == f"docs/runbook.md#{rule['alert'].lower()}" for rule in alerts)
 
 
 def test_every_alert_is_seen_to_fire_in_a_test():

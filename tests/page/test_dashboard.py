@@ -328,3 +328,13 @@ async def _first_ids(lines: AsyncIterator[str], count: int) -> AsyncIterator[str
             count -= 1
         if not count:
             return
+
+
+async def test_the_docs_show_without_internet(served: Served):
+    """Chromium reaches this machine alone, and the page asks for nothing else."""
+    async with opened(served) as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        await page.goto(f"http://127.0.0.1:{served.port}/docs")
+        await expect(page.locator(".opblock-summary-path").first).to_be_visible(timeout=SOON)
+    assert {url.split("/")[2] for url in asked if url.startswith("http")} == {f"127.0.0.1:{served.port}"}

@@ -8,9 +8,9 @@ import pytest
 from driftline import manifest as manifests
 from driftline.errors import RefusedModel
 from driftline.folder import FolderStore
+from driftline.releases import current
 from driftline_trainer.claims import Claims
 from driftline_trainer.jobs import JobBook, JobState
-from driftline_trainer.publish import current
 
 LARGE = 20_000_000
 

@@ -13,10 +13,10 @@ from driftline.definition import StreamDefinition
 from driftline.errors import InvalidInput, NotFound
 from driftline.folder import FolderStore
 from driftline.metrics import Metrics
+from driftline.releases import current
 from driftline.tables import Rows
 from driftline.windows import WindowName
 from driftline_trainer.archive import Archive, later
-from driftline_trainer.publish import current
 from driftline_trainer.reading import Reading
 from driftline_trainer.set_aside import SetAside
 from driftline_trainer.settings import TrainerSettings

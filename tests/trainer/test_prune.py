@@ -9,10 +9,11 @@ from driftline import manifest as manifests
 from driftline.definition import StreamDefinition
 from driftline.folder import FolderStore
 from driftline.manifest import Usage
+from driftline.releases import current
 from driftline.tables import Rows
 from driftline_trainer.fit import Task, Trained
 from driftline_trainer.prune import prune
-from driftline_trainer.publish import current, publish
+from driftline_trainer.publish import publish
 from tests.shared import Shared
 from tests.trained import trained_once
 

@@ -19,11 +19,12 @@ from driftline.errors import Conflict
 from driftline.folder import FolderStore
 from driftline.manifest import Manifest, Pointer
 from driftline.metrics import Metrics
+from driftline.releases import current
 from driftline.tables import Rows
 from driftline_trainer.app import create_app
 from driftline_trainer.fit import Task
 from driftline_trainer.process import TrainingProcess
-from driftline_trainer.publish import current, publish
+from driftline_trainer.publish import publish
 from driftline_trainer.settings import TrainerSettings
 from driftline_trainer.trainer import Trainer
 

@@ -4,15 +4,8 @@ import asyncio
 import time
 from typing import Annotated
 
-import msgspec
 import typer
-from rich.live import Live
-from rich.table import Table
 
-from driftline.ports import open_bus, open_store
-from driftline.settings import Settings, read_settings
-from driftline_cli import doctor as doctors
-from driftline_cli import status as statuses
 from driftline_cli.commands.options import (
     COMBINER,
     INFERENCE,
@@ -22,9 +15,10 @@ from driftline_cli.commands.options import (
     Combiner,
     Inference,
     Ingest,
+    OnlyStream,
     TrainerAt,
 )
-from driftline_cli.commands.plainly import WRONG, console, plainly
+from driftline_cli.commands.plainly import WRONG, console, plainly, print_json
 
 WATCH_S = 2.0
 
@@ -34,6 +28,7 @@ def status(
     inference: Inference = INFERENCE,
     combiner: Combiner = COMBINER,
     trainer: TrainerAt = TRAINER,
+    stream: OnlyStream = None,
     json: AsJson = False,  # noqa: FBT002
     watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds.")] = False,  # noqa: FBT002
 ) -> None:
@@ -41,28 +36,42 @@ def status(
 
     The exit code is 1 unless all four services are ready.
 
-    Example: driftline status --watch
+    Example: driftline status --stream outdoor-temperature --watch
 
     Example: driftline status --json | jq '.[] | select(.ready | not) | .service'
     """
     urls = {"ingest": ingest, "inference": inference, "combiner": combiner, "trainer": trainer}
     with plainly():
+        from driftline_cli import status as statuses  # noqa: PLC0415
+
+        only = _name(stream)
         if watch:
-            _watch(urls)
-        found = asyncio.run(statuses.look(urls))
+            _watch(urls, only)
+        found = asyncio.run(statuses.look(urls, only))
         if json:
-            typer.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+            print_json(found)
         else:
             console.print(statuses.render(found))
         if not all(service.ready for service in found):
             raise typer.Exit(WRONG)
 
 
-def _watch(urls: dict[str, str]) -> None:
+def _name(stream: str | None) -> str | None:
+    """Of the only stream that is looked at."""
+    from driftline_cli import chosen  # noqa: PLC0415
+
+    return chosen.named(stream)
+
+
+def _watch(urls: dict[str, str], only: str | None) -> None:
     """Until it is interrupted."""
+    from rich.live import Live  # noqa: PLC0415
+
+    from driftline_cli import status as statuses  # noqa: PLC0415
+
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            live.update(statuses.render(asyncio.run(statuses.look(urls))), refresh=True)
+            live.update(statuses.render(asyncio.run(statuses.look(urls, only))), refresh=True)
             time.sleep(WATCH_S)
 
 
@@ -72,33 +81,25 @@ def doctor(
     inference: Inference = INFERENCE,
     combiner: Combiner = COMBINER,
     trainer: TrainerAt = TRAINER,
+    json: AsJson = False,  # noqa: FBT002
 ) -> None:
     """Checks definitions, broker, topics, store, services, versions and clocks, and says what to mend.
 
     Broker and store are those of the DRIFTLINE_… variables. The exit code is 1 when something is wrong.
 
     Example: driftline doctor --fix
+
+    Example: driftline doctor --json | jq -r '.[] | select(.fine | not) | .remedy'
     """
     urls = {"ingest": ingest, "inference": inference, "combiner": combiner, "trainer": trainer}
     with plainly():
-        found = asyncio.run(_examine(read_settings(Settings), urls, fix=fix))
-        table = Table("what", "found", "remedy", title="Examined", title_justify="left")
-        for finding in found:
-            table.add_row(finding.what, finding.found, finding.remedy, style="" if finding.fine else "red")
-        console.print(table)
+        from driftline.settings import Settings, read_settings  # noqa: PLC0415
+        from driftline_cli import doctor as doctors  # noqa: PLC0415
+
+        found = asyncio.run(doctors.examine(read_settings(Settings), urls, fix=fix))
+        if json:
+            print_json(doctors.as_data(found))
+        else:
+            console.print(doctors.as_table(found))
         if not all(finding.fine for finding in found):
             raise typer.Exit(WRONG)
-
-
-async def _examine(settings: Settings, urls: dict[str, str], *, fix: bool) -> list[doctors.Finding]:
-    bus, store = open_bus(settings), open_store(settings)
-    try:
-        return [
-            doctors.definitions(settings.streams),
-            *await doctors.broker(bus, fix=fix),
-            *await doctors.store(store, settings.store_endpoint or settings.store),
-            *await doctors.services(urls),
-        ]
-    finally:
-        await bus.close()
-        await store.close()

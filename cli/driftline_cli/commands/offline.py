@@ -5,48 +5,49 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
-from driftline import definition, tables
-from driftline_cli import accuracy as accuracies
-from driftline_cli import backtest as backtests
-from driftline_cli import demo as demos
-from driftline_cli import drifts
-from driftline_cli.commands.options import DataFile, Seed, StreamFile
-from driftline_cli.commands.plainly import console, plainly
-from driftline_cli.progress import bars
-from driftline_cli.report import render
+from driftline_cli.commands.options import DataFile, Drift, Seed, StreamDefined
+from driftline_cli.commands.plainly import LAB, as_json, brought_by, console, plainly
 
 BEGIN = int(datetime(2015, 1, 1, tzinfo=UTC).timestamp() * 1000)
 """What is before is learned from, what is after is streamed; milliseconds since the epoch."""
 
 
 def demo(
-    stream: StreamFile = Path("streams/outdoor-temperature.yaml"),
+    stream: StreamDefined = "streams/outdoor-temperature.yaml",
     data: DataFile = Path("data/la-haute-borne.parquet"),
-    drift: Annotated[drifts.Kind, typer.Option(help="What happens to the data on the way.")] = "step",
+    drift: Drift = "step",
     records: Annotated[int, typer.Option(help="Records to stream.", min=1)] = 30_000,
     seed: Seed = 0,
     report: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("demo-report"),
     keep: Annotated[bool, typer.Option("--keep", help="Go on serving afterwards.")] = False,  # noqa: FBT002
+    port: Annotated[
+        int,
+        typer.Option(help="With --keep: ingest's port; the others get the three behind it.", min=1, max=65532),
+    ] = 8001,
 ) -> None:
     """Trains on 2014, streams 2015 through all four services, and shows how well they did.
 
-    Example: driftline demo --drift gradual --records 10000
+    Example: driftline demo --drift gradual --records 10000 --keep --port 9001
     """
     with plainly():
-        defined = definition.load(stream)
+        with brought_by(LAB):
+            from driftline import tables  # noqa: PLC0415
+            from driftline_cli import chosen  # noqa: PLC0415
+            from driftline_cli import demo as demos  # noqa: PLC0415
+
+        defined = chosen.defined(stream)
         rows = tables.read_file(data, defined)
         plan = demos.plan(defined, rows, begin=BEGIN, records=records, drift=drift, seed=seed, report=report)
-        asyncio.run(demos.run(plan, console, keep=keep))
+        asyncio.run(demos.run(plan, console, port if keep else None))
 
 
 def backtest(
-    stream: StreamFile,
+    stream: StreamDefined,
     train: DataFile,
     test: DataFile,
-    drift: Annotated[drifts.Kind, typer.Option(help="What happens to the test data.")] = "none",
+    drift: Drift = "none",
     seed: Seed = 0,
     magnitude: Annotated[float | None, typer.Option(help="Size of the drift, in the target's units.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the scores here.")] = None,
@@ -56,7 +57,14 @@ def backtest(
     Example: driftline backtest --stream streams/outdoor-temperature.yaml --train 2014.parquet --test 2015.csv
     """
     with plainly():
-        defined = definition.load(stream)
+        with brought_by(LAB):
+            from driftline import tables  # noqa: PLC0415
+            from driftline_cli import backtest as backtests  # noqa: PLC0415
+            from driftline_cli import chosen  # noqa: PLC0415
+            from driftline_cli.progress import bars  # noqa: PLC0415
+            from driftline_cli.report import render  # noqa: PLC0415
+
+        defined = chosen.defined(stream)
         history, rows = tables.read_file(train, defined), tables.read_file(test, defined)
         with bars(console) as progress:
             done = asyncio.run(
@@ -66,7 +74,7 @@ def backtest(
             )
         console.print(render(done, defined.target))
         if json is not None:
-            json.write_bytes(msgspec.json.format(msgspec.json.encode(done.report), indent=2))
+            json.write_text(as_json(done.report), encoding="utf-8")
 
 
 def accuracy(
@@ -80,6 +88,11 @@ def accuracy(
     Example: driftline accuracy --part 5000 --to /tmp/accuracy.md
     """
     with plainly():
+        with brought_by(LAB):
+            from driftline import definition  # noqa: PLC0415
+            from driftline_cli import accuracy as accuracies  # noqa: PLC0415
+            from driftline_cli.progress import bars  # noqa: PLC0415
+
         plan = accuracies.read_plan(list(definition.load_folder(streams).values()), data, BEGIN, part)
         with bars(console) as progress:
             text = accuracies.render(accuracies.run(plan, progress), plan)

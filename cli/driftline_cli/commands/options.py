@@ -1,14 +1,24 @@
-"""Options that several subcommands take."""
+"""Options that several subcommands take. Nothing heavy is imported here, nor in any other module of this folder: see
+`brought_by` in commands/plainly.py."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-StreamFile = Annotated[Path, typer.Option(help="The stream definition.", exists=True, dir_okay=False)]
+from driftline_cli.drift_kinds import Kind
+
+StreamDefined = Annotated[
+    str,
+    typer.Option(metavar="STREAM", help="A definition's file, or a name in DRIFTLINE_STREAMS (else `streams`)."),
+]
+OnlyStream = Annotated[
+    str | None, typer.Option("--stream", metavar="STREAM", help="Only this one: its name, or its definition's file.")
+]
 DataFile = Annotated[
     Path, typer.Option(help="A CSV or Parquet file with the definition's columns.", exists=True, dir_okay=False)
 ]
+Drift = Annotated[Kind, typer.Option(help="What happens to the data on the way.")]
 Seed = Annotated[int, typer.Option(help="Seed of the drift.")]
 Ingest = Annotated[str, typer.Option(envvar="DRIFTLINE_INGEST", help="Address of ingest.")]
 Inference = Annotated[str, typer.Option(envvar="DRIFTLINE_INFERENCE", help="Address of inference.")]

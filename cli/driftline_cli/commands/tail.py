@@ -1,16 +1,13 @@
 """`driftline tail`: blends or alerts as they come."""
 
 import asyncio
-from contextlib import aclosing
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from driftline.ports import open_bus
-from driftline.settings import Settings, read_settings
-from driftline_cli import tailing
-from driftline_cli.commands.plainly import plainly
+from driftline_cli.commands.options import OnlyStream
+from driftline_cli.commands.plainly import errors, plainly
 
 
 class What(StrEnum):
@@ -20,7 +17,7 @@ class What(StrEnum):
 
 def tail(
     what: Annotated[What, typer.Argument(help="What to follow.")] = What.blends,
-    stream: Annotated[str | None, typer.Option(help="Only this stream.")] = None,
+    stream: OnlyStream = None,
     key: Annotated[str | None, typer.Option(help="Only this key.")] = None,
     earliest: Annotated[bool, typer.Option("--earliest", help="From the first that Kafka has.")] = False,  # noqa: FBT002
     limit: Annotated[int | None, typer.Option(help="End after so many.", min=1)] = None,
@@ -33,20 +30,16 @@ def tail(
     Example: driftline tail blends --key R80711 --json | jq .value
     """
     with plainly():
-        asyncio.run(_tail(what.value, stream, key, earliest=earliest, limit=limit, json=json))
+        from driftline_cli import chosen, tailing  # noqa: PLC0415
 
-
-async def _tail(
-    what: str, stream: str | None, key: str | None, *, earliest: bool, limit: int | None, json: bool
-) -> None:
-    bus = open_bus(read_settings(Settings))
-    try:
-        told = 0
-        async with aclosing(tailing.follow(bus, what, stream=stream, key=key, earliest=earliest)) as messages:
-            async for message in messages:
-                typer.echo(tailing.as_json(message) if json else tailing.line(message))
-                told += 1
-                if told == limit:
-                    return
-    finally:
-        await bus.close()
+        said = tailing.as_json if json else tailing.line
+        wanted = tailing.Wanted(what.value, chosen.named(stream), key)
+        asyncio.run(
+            tailing.tell(
+                wanted,
+                lambda message: typer.echo(said(message)),
+                lambda remark: errors.print(remark, style="dim", markup=False, soft_wrap=True),
+                earliest=earliest,
+                limit=limit,
+            )
+        )

@@ -6,25 +6,16 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from driftline.folder import FolderStore
-from driftline.settings import Port, Settings
-from driftline.signing import Trust, read
-from driftline.version_files import MODEL_LIMIT
+from driftline.model_settings import TrustSettings
+from driftline.settings import Port
 from driftline_inference.cache import Cache
 from driftline_inference.versions import Fetcher
 
 
-class InferenceSettings(Settings):
+class InferenceSettings(TrustSettings):
     """Whose models are believed, beside what all services share."""
 
     port: Port = 8002
-    trusted_keys: str = ""
-    """Ed25519 public keys in base64, with commas between: a model must be signed by one of them."""
-    trusted_keys_file: Path | None = None
-    """The same, one a line."""
-    allow_unsigned: bool = False
-    """Whether models without a signature may serve, too."""
-    model_limit: int = Field(MODEL_LIMIT, ge=1)
-    """Bytes of a model at most."""
     edge: str = Field(default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     """What people call this edge; what identifies it is an id that is made at its first start."""
     cache: Path | None = Path("cache")
@@ -37,13 +28,6 @@ class InferenceSettings(Settings):
 
     def open_cache(self) -> Cache | None:
         return Cache(FolderStore(self.cache)) if self.cache is not None else None
-
-    def trust(self) -> Trust:
-        """Raises InvalidInput for what is no key."""
-        keys = [key.strip() for key in self.trusted_keys.split(",")]
-        if self.trusted_keys_file is not None:
-            keys += read(self.trusted_keys_file).split()
-        return Trust(filter(None, keys), unsigned=self.allow_unsigned)
 
     def fetcher(self) -> Fetcher:
         """Raises InvalidInput."""

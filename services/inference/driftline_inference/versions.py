@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from driftline import manifest as manifests
+from driftline import fetching
 from driftline.definition import StreamDefinition
 from driftline.errors import RefusedModel
-from driftline.features import Floats, Inputs, Layout
-from driftline.interpreter import Batch, Interpreter, check_golden
+from driftline.features import Floats, Inputs
+from driftline.fetching import Files
+from driftline.interpreter import Batch, Interpreter
 from driftline.manifest import ColumnScaling, Manifest
-from driftline.signing import Trust, unseal
+from driftline.signing import Trust
 from driftline.store import Store
-from driftline.version_files import MANIFEST_LIMIT, MODEL_LIMIT, file_of
+from driftline.version_files import MODEL_LIMIT
 
 log = logging.getLogger(__name__)
 
@@ -93,25 +94,14 @@ class Fetcher:
 
     async def fetch(self, store: Store, stream: StreamDefinition, member: str, version: str) -> Fetched:
         """A version that may serve. Raises RefusedModel, NotFound, StoreUnavailable."""
-        key = manifests.manifest_key(stream.name, member, version)
-        described = await file_of(store, key, MANIFEST_LIMIT, "manifest")
-        manifest = unseal(described, self.trust)
-        if manifest.size > self.limit:
-            raise RefusedModel("size", f"found {manifest.size} bytes, expected at most {self.limit}")
-        body = await file_of(store, manifests.model_key(stream.name, member, version), self.limit, "size")
-        width = Layout.of(stream).net_width
-        manifests.verify(manifest, body, stream=stream, member=member, version=version, width=width)
+        files = await fetching.fetch(store, stream, member, version, trust=self.trust, limit=self.limit)
         live = self.live(stream.name) if self.live else None
-        return Fetched(await asyncio.to_thread(_load, body, manifest, stream, live), described, body)
+        model = await asyncio.to_thread(_load, files, stream, live)
+        return Fetched(model, files.manifest_file, files.model_file)
 
 
-def _load(body: bytes, manifest: Manifest, stream: StreamDefinition, live: Inputs | None) -> LoadedModel:
-    interpreter = Interpreter(body)
-    if interpreter.input_shape != manifest.input_shape or interpreter.outputs != manifest.outputs:
-        found = (interpreter.input_shape, interpreter.outputs)
-        raise RefusedModel("shape", f"found {found}, expected {(manifest.input_shape, manifest.outputs)}")
-    check_golden(interpreter, manifest.golden)
-    model = LoadedModel(manifest, interpreter, stream)
+def _load(files: Files, stream: StreamDefinition, live: Inputs | None) -> LoadedModel:
+    model = LoadedModel(files.manifest, fetching.load(files), stream)
     if live is not None:
         _try(model, live)
     return model

@@ -45,22 +45,25 @@ def create_app(
     """Takes records in, and archives records and blends in the store."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
     streams.each(lambda stream: _from_zero(metrics, stream.name))
+    streams.each(lambda stream: metrics.stream_period.labels(stream.name).set(stream.time.period))
     store = TimedStore(store, metrics)
     edge = Edge(bus)
     census = Census(streams)
     streams.each(lambda stream: metrics.watch_keys(stream.name, stream.keys, lambda: census.keys(stream.name)))
 
+    kept: dict[str, Callable[[int], int]] = {}
+
     def archive(topic: Topic[Timed], packing: Packing[Timed], counted: Census | None = None) -> Worker[Timed]:
         group = f"ingest-{packing.kind}"
+        step = ArchiveStep(
+            packing, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc(), census=counted
+        )
+        kept[group] = step.kept
         return Worker(
             group,
             bus,
             topic,
-            ArchiveStep(
-                packing,
-                lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc(),
-                census=counted,
-            ),
+            step,
             settings.loop,
             refuse=lambda message: refuse(streams, message),
             wait_for=lambda message: streams.expect(message.stream, settings.streams_patience),
@@ -77,7 +80,7 @@ def create_app(
     groups: list[tuple[str, Topic[Any]]] = [(windows.name, RECORDS), (results.name, BLENDS)]
     believed = BelievedClock(clock)
     door = Door(settings, bus, streams, census, metrics, believed)
-    jobs: list[Job] = [edge, windows, results, LagWatch(bus, groups, metrics)]
+    jobs: list[Job] = [edge, windows, results, LagWatch(bus, groups, metrics, kept)]
     # The archive waits for the store; records are taken meanwhile.
     checks = [
         Check("bus", bus.check),

@@ -182,6 +182,7 @@ class ArchiveStep(Generic[Timed]):
         self._longest_span = longest_span
         self._census: Census = census or Uncounted()
         self._partitions: dict[int, _Partition] = {}
+        self._kept: dict[int, int] = {}
 
     def step(self, batch: Sequence[Envelope[Timed]]) -> list[Window]:
         windows: list[Window] = []
@@ -347,8 +348,18 @@ class ArchiveStep(Generic[Timed]):
     def resume_at(self, partition: int, consumed: int) -> int:
         """A restart reads again what is not in a window yet."""
         pending = self._partitions[partition].pending
-        return next(iter(pending.values())).offset if pending else consumed
+        position = next(iter(pending.values())).offset if pending else consumed
+        self._kept[partition] = consumed - position
+        return position
+
+    def kept(self, partition: int) -> int:
+        """Messages that were worked off at the last checkpoint, and that a restart reads again all the same.
+
+        They are those since the first that waits for its window to be full.
+        """
+        return self._kept.get(partition, 0)
 
     def release(self, partition: int) -> None:
         self._partitions.pop(partition, None)
+        self._kept.pop(partition, None)
         self._census.release(partition)

@@ -158,7 +158,8 @@ class Door:
 
     async def take_rows(self, stream: str, rows: Sequence[object], *, text: bool) -> tuple[Receipt, bool]:
         """The same for rows that were read already. text: numbers are written as text. Raises Unavailable."""
-        records, refusals = self._validators[stream].records(rows, self.now(), text=text)
+        now = self.now()
+        records, refusals = self._validators[stream].records(rows, now, text=text)
         records, beyond = self._within_limit(stream, rows, records, {refusal.row for refusal in refusals})
         refusals = sorted([*refusals, *beyond], key=lambda refusal: refusal.row)
         sifted = self._seen.sift(records)
@@ -166,6 +167,7 @@ class Door:
         self._census.admit(sifted.fresh)
         if sifted.fresh:
             await self._bus.publish(RECORDS, sifted.fresh)
+            self.metrics.last_record.labels(stream).set(now)
         self._seen.remember(sifted.fresh)
         self.metrics.records.labels(stream).inc(len(sifted.fresh))
         self.metrics.records_refused.labels(stream).inc(len(refusals))

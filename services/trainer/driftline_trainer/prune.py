@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from driftline import manifest as manifests
 from driftline.errors import RefusedModel
 from driftline.manifest import Usage
+from driftline.releases import Current
 from driftline.store import Store
 from driftline.version_files import find
-from driftline_trainer.publish import Current
 
 log = logging.getLogger(__name__)
 

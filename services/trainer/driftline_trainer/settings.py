@@ -1,29 +1,23 @@
 """Settings of the trainer."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from socket import gethostname
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from driftline.bounds import MEBIBYTE, Bounds
-from driftline.contradictions import line, variable
-from driftline.settings import Port, Settings
-from driftline.signing import Signer, read
+from driftline.model_settings import SigningSettings
+from driftline.settings import Port
 from driftline_trainer.unpacking import Means
 
 
-class TrainerSettings(Settings):
+class TrainerSettings(SigningSettings):
     """What a job may read and how many are remembered, beside what all services share."""
 
     port: Port = 8004
     data_dir: Path = Path("data")
     """Folder of history files that a job may name."""
-    signing_key: SecretStr | None = None
-    """Ed25519 private key in PEM that signs what is published."""
-    signing_key_file: Path | None = None
-    """The same, in a file."""
     versions_kept: int = Field(10, ge=2)
     """Versions of each model that stay in the store, beside those that are in use or pinned somewhere."""
     jobs_remembered: int = Field(1000, ge=1)
@@ -79,14 +73,3 @@ class TrainerSettings(Settings):
     @property
     def holder(self) -> str:
         return self.trainer_name or f"{re.sub('[^A-Za-z0-9._-]', '-', gethostname())}-{self.port}"
-
-    def contradictions(self) -> Iterator[str]:
-        yield from super().contradictions()
-        if self.signing_key is not None and self.signing_key_file is not None:
-            yield line("signing_key_file", str(self.signing_key_file), f"none, since {variable('signing_key')} is set")
-
-    def signer(self) -> Signer | None:
-        """Raises InvalidInput for what is no key."""
-        if self.signing_key is not None:
-            return Signer(self.signing_key.get_secret_value())
-        return Signer(read(self.signing_key_file)) if self.signing_key_file is not None else None

@@ -10,6 +10,7 @@ from driftline.definition import StreamDefinition
 from driftline.errors import Conflict, InvalidInput, NotFound, RefusedModel, StoreUnavailable, TooLarge
 from driftline.manifest import Manifest
 from driftline.metrics import Metrics
+from driftline.releases import Current, current
 from driftline.store import Store
 from driftline.streams import PerStream
 from driftline.tables import Rows
@@ -21,7 +22,7 @@ from driftline_trainer.history import HistoryFiles
 from driftline_trainer.jobs import JobState
 from driftline_trainer.process import TrainingProcess
 from driftline_trainer.prune import prune
-from driftline_trainer.publish import Current, current, publish
+from driftline_trainer.publish import publish
 from driftline_trainer.reading import Reading
 from driftline_trainer.set_aside import SetAside
 from driftline_trainer.settings import TrainerSettings

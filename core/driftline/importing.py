@@ -13,9 +13,9 @@ from driftline.errors import RefusedModel
 from driftline.features import Layout
 from driftline.interpreter import Interpreter
 from driftline.manifest import IMPORTED, ColumnScaling, Golden, Manifest
+from driftline.releases import current, release
 from driftline.signing import Signer
 from driftline.store import Store
-from driftline_trainer.publish import current, release
 
 GOLDEN_ROWS = 8
 

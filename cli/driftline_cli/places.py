@@ -1,0 +1,6 @@
+"""Where the command keeps things."""
+
+from pathlib import Path
+
+RUN = Path(".run")
+"""Where `driftline local up` puts everything, unless it is told otherwise."""

@@ -1,0 +1,63 @@
+"""What status shows of what services said: one stream alone, and names that can be told apart."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from driftline.errors import InvalidInput
+from driftline_cli import status
+
+NAMES = ("outdoor-temperature-north", "outdoor-temperature-south")
+
+
+def model(stream: str, member: str) -> dict[str, object]:
+    note = "no version that can serve yet; the stream is forecast by its other members"
+    return {"stream": stream, "member": member, "state": "missing", "version": None, "note": note}
+
+
+@pytest.fixture
+def found() -> list[status.Found]:
+    streams = {"refused": {}, "streams": [{"stream": name, "state": "runs", "note": ""} for name in NAMES]}
+    models = [model(name, member) for name in NAMES for member in ("batch", "speed")]
+    alarms = [{"stream": name, "key": "k1", "t": 0, "kind": "drift", "detail": "y has moved"} for name in NAMES]
+    jobs = [
+        {"stream": name, "member": "speed", "submitted": 0.0, "state": "failed", "reason": "-", "version": None}
+        for name in NAMES
+    ]
+    bodies = {
+        "inference": {"models": {"edge": {"id": "4f", "name": "pi-7"}, "models": models}},
+        "combiner": {
+            "scores": [{"stream": name, "active": "online", "horizons": []} for name in NAMES],
+            "alarms": alarms,
+        },
+        "trainer": {"jobs": jobs},
+    }
+    return [
+        status.Found(service, "http://127.0.0.1:8002", True, "ok", {}, streams, body)
+        for service, body in bodies.items()
+    ]
+
+
+def shown(found: list[status.Found], width: int) -> str:
+    screen = Console(file=io.StringIO(), width=width)
+    screen.print(status.render(found))
+    return screen.file.getvalue()
+
+
+def test_one_stream_is_shown_alone(found: list[status.Found]):
+    only = status.of_stream(found, NAMES[0])
+    assert NAMES[0] in shown(only, 80)
+    assert NAMES[1] not in shown(only, 80)
+    assert [len(part) for service in only for part in service.body.values() if isinstance(part, list)] == [1, 1, 1]
+
+
+def test_names_are_whole_on_a_narrow_screen(found: list[status.Found]):
+    for name in NAMES:
+        for whole in (f"{name}.batch", f"{name}.speed", f"{name}/k1"):
+            assert whole in shown(found, 80)
+
+
+def test_a_stream_that_no_service_knows_is_said_to_be(found: list[status.Found]):
+    with pytest.raises(InvalidInput, match="found no stream 'attic', expected one of"):
+        status.of_stream(found, "attic")
