@@ -1,22 +1,27 @@
-# Everything that a person types. Each target does its own set-up on a fresh machine with Python 3.11 and make.
+# Everything that a person types. Each target does its own set-up on a fresh machine with Python 3.11 to 3.13 and make.
 SHELL := /bin/sh
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
-RUN := .venv/bin
+# The Python to use, such as PYTHON=python3.12; without it scripts/bootstrap.py takes the newest supported one that it finds.
+PYTHON ?=
+export PYTHON
+# What runs that script: any Python 3.
+BOOT := $(or $(PYTHON),$(shell command -v python3 || command -v python3.13 || command -v python3.12 || command -v python3.11))
+VENV ?= .venv
+RUN := $(VENV)/bin
 # How many tests run beside each other: most of them wait for a broker, a store or a service.
 WORKERS ?= 4
 # For `make images`, such as --network=host.
 BUILD_FLAGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo check unit test docs kafka up down images compose-smoke compose-test bench bench-swap bench-keys bench-deployments accuracy chaos clean
+.PHONY: help setup setup-dev demo check unit unit-all test test-tflite-runtime docs kafka up down images compose-smoke compose-test bench bench-swap bench-keys bench-deployments accuracy chaos clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
 
 setup:
-	@$(PYTHON) scripts/bootstrap.py requirements.txt
+	@$(BOOT) scripts/bootstrap.py requirements.txt $(VENV)
 
 setup-dev:
-	@$(PYTHON) scripts/bootstrap.py requirements-dev.txt
+	@$(BOOT) scripts/bootstrap.py requirements-dev.txt $(VENV)
 
 demo: setup ## train, stream, retrain, blend: a table and pictures in demo-report/; KEEP=1 goes on serving
 	@$(RUN)/driftline demo $(if $(KEEP),--keep) $(if $(DRIFT),--drift $(DRIFT)) $(if $(STREAM),--stream $(STREAM))
@@ -31,10 +36,22 @@ check: setup-dev ## format, lint, types, boundaries, Kubernetes manifests, alert
 unit: setup-dev ## what needs no Java, no training and no browser, in a minute
 	$(RUN)/python -m pytest -n 2 -m unit
 
+unit-all: ## the same on every supported Python that is found, each in an environment of its own
+	@set -e; found="$$($(BOOT) scripts/pythons.py)"; echo "$$found" | while read -r version python; do \
+	  $(MAKE) --no-print-directory unit PYTHON="$$python" VENV=.venv-$$version < /dev/null; done
+
 test: setup-dev ## all tests, with a real Kafka and a real S3 server; inference's on both TensorFlow Lite runtimes
 	$(RUN)/python -m pytest -n $(WORKERS)
-	@$(PYTHON) scripts/bootstrap.py requirements-tflite-runtime.txt .venv-tflite-runtime constraints-tflite-runtime.txt
-	.venv-tflite-runtime/bin/python -m pytest -n 2 tests/inference -o pythonpath=". services/trainer cli"
+	@$(MAKE) --no-print-directory PYTHON= test-tflite-runtime
+
+# tflite-runtime has wheels for Python 3.11 and older ones alone.
+test-tflite-runtime:
+	@if [ -z "$$($(BOOT) scripts/pythons.py constraints/tflite-runtime)" ]; then \
+	  echo "driftline: found no Python 3.11, so inference's tests do not run on tflite-runtime"; [ -z "$$CI" ]; \
+	else \
+	  $(BOOT) scripts/bootstrap.py requirements-tflite-runtime.txt .venv-tflite-runtime constraints/tflite-runtime && \
+	  .venv-tflite-runtime/bin/python -m pytest -n 2 tests/inference -o pythonpath=". services/trainer cli"; \
+	fi
 
 chaos: setup-dev ## kill and pause everything under load for CHAOS_S=300 s, and judge that nothing was lost; CHAOS_SEED=N again
 	@$(RUN)/python -m tests.chaos
@@ -78,5 +95,5 @@ accuracy: setup ## every member on every stream, horizon and drift, in half an h
 bench-swap: setup-dev ## 200 models swapped in under load: writes its figures into docs/models.md
 	$(RUN)/python -m tests.bench.swap
 
-clean: ## remove the virtual environment and what was run
-	rm -rf .venv .venv-tflite-runtime .test-models .run demo-report
+clean: ## remove the virtual environments and what was run
+	rm -rf .venv .venv-* .test-models .run demo-report

@@ -22,6 +22,7 @@ FOLDERS = {
     "faults": "s3",
     "k8s": "process",
     "observe": "process",
+    "packaging": "process",
     "page": "browser",
     "plugins": "process",
     "rest": "process",
