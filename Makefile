@@ -9,6 +9,9 @@ VENV ?= .venv
 RUN := $(VENV)/bin
 # How many tests run beside each other: most of them wait for a broker, a store or a service.
 WORKERS ?= 4
+# Where images belong, such as ghcr.io/you/driftline; the default never leaves this machine.
+DRIFTLINE_REGISTRY ?= localhost/driftline
+DRIFTLINE_TAG ?= 0.1.0
 # For `make images`, such as --network=host.
 BUILD_FLAGS ?=
 .DEFAULT_GOAL := help
@@ -71,7 +74,7 @@ down: setup-dev ## end them; the data stay in .run/
 images: ## the four container images, for this machine; `docker buildx bake` makes them for amd64 and arm64
 	@set -e; for each in 'ingest:[tables]' 'inference:[litert]' 'combiner:' 'trainer:[tables,litert]'; do \
 	  service=$${each%%:*}; \
-	  DOCKER_BUILDKIT=1 docker build -q $(BUILD_FLAGS) --build-arg SERVICE=$$service --build-arg EXTRAS="$${each#*:}" -t driftline/$$service:0.1.0 .; \
+	  DOCKER_BUILDKIT=1 docker build -q $(BUILD_FLAGS) --build-arg SERVICE=$$service --build-arg EXTRAS="$${each#*:}" -t $(DRIFTLINE_REGISTRY)/$$service:$(DRIFTLINE_TAG) .; \
 	done
 
 compose-smoke: setup-dev ## one of them, everything on one machine, from nothing to a swapped model
