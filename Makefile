@@ -12,10 +12,12 @@ WORKERS ?= 4
 # Where images belong, such as ghcr.io/you/driftline; the default never leaves this machine.
 DRIFTLINE_REGISTRY ?= localhost/driftline
 DRIFTLINE_TAG ?= 0.1.0
+# Where `make wheels` puts them.
+DIST ?= dist
 # For `make images`, such as --network=host.
 BUILD_FLAGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo check unit unit-all test test-tflite-runtime docs kafka up down images compose-smoke compose-test bench bench-swap bench-keys bench-deployments accuracy chaos clean
+.PHONY: help setup setup-dev demo check unit unit-all test test-tflite-runtime docs kafka up down wheels images compose-smoke compose-test bench bench-swap bench-keys bench-deployments accuracy chaos clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -71,6 +73,11 @@ up: setup-dev ## Kafka, an S3 server and the four services as processes
 down: setup-dev ## end them; the data stay in .run/
 	@$(RUN)/driftline local down
 
+wheels: setup-dev ## every distribution as a wheel, in dist/
+	@rm -rf $(DIST)/*.whl
+	@$(RUN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w $(DIST) ./core ./cli ./services/*
+	@ls $(DIST)
+
 images: ## the four container images, for this machine; `docker buildx bake` makes them for amd64 and arm64
 	@set -e; for each in 'ingest:[tables]' 'inference:[litert]' 'combiner:' 'trainer:[tables,litert]'; do \
 	  service=$${each%%:*}; \
@@ -99,4 +106,4 @@ bench-swap: setup-dev ## 200 models swapped in under load: writes its figures in
 	$(RUN)/python -m tests.bench.swap
 
 clean: ## remove the virtual environments and what was run
-	rm -rf .venv .venv-* .test-models .run demo-report
+	rm -rf .venv .venv-* .test-models .run demo-report dist

@@ -71,20 +71,20 @@ def make() -> None:
 
 
 def create(version: str, python: str) -> bool:
-    """An empty environment with pip."""
+    """An empty environment."""
     say(f"makes {VENV.name} with Python {version} ({python})")
     shutil.rmtree(VENV, ignore_errors=True)
     if run([python, "-m", "venv", "--without-pip", VENV], quiet=True):
         say(f"passes over {python}: it can't make a virtual environment")
-        return False
-    if not any(source() for source in (has_pip, from_ensurepip, from_system_pip, from_debian_wheel, from_apt)):
-        say(f"passes over {python}: found no pip for it, expected python3-venv, python3-pip or apt-get to be there")
         return False
     return True
 
 
 def install(version: str) -> bool:
     packages: list[str | Path] = ["-c", pins(version), "-r", REQUIREMENTS]
+    if not any(source() for source in (has_pip, from_ensurepip, from_system_pip, from_debian_wheel, from_apt)):
+        say(f"found no pip for Python {version}, expected python3-venv, python3-pip or apt-get to be there")
+        return False
     STAMP.unlink(missing_ok=True)
     say(f"installs {REQUIREMENTS.name}")
     if not by_uv(version, packages) and run([*PIP_INSTALL, *packages]):

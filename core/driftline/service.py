@@ -10,6 +10,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Protocol
 
 from fastapi import FastAPI, Request, Response
@@ -110,7 +111,7 @@ def create_service(
             if close is not None:
                 await close()
 
-    app = FastAPI(title=f"Driftline {name}", description=description, version="0.1.0", lifespan=lifespan)
+    app = FastAPI(title=f"Driftline {name}", description=description, version=version("driftline"), lifespan=lifespan)
     app.state.metrics = metrics
     _add_error_handlers(app)
     _add_probes(app, metrics, checks)
