@@ -17,7 +17,7 @@ DIST ?= dist
 # For `make images`, such as --network=host.
 BUILD_FLAGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo check unit unit-all test test-tflite-runtime docs kafka up down wheels images compose-smoke compose-test bench bench-swap bench-keys bench-deployments accuracy chaos clean
+.PHONY: help setup setup-dev packages demo check types unit unit-all test test-tflite-runtime docs kafka up down wheels images push compose-smoke compose-test bench bench-swap bench-keys bench-deployments accuracy chaos clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -28,15 +28,21 @@ setup:
 setup-dev:
 	@$(BOOT) scripts/bootstrap.py requirements-dev.txt $(VENV)
 
+packages: ## Debian's programs that some tests drive (root)
+	@$(BOOT) scripts/packages.py chromium mosquitto prometheus prometheus-alertmanager caddy openjdk-17-jre-headless maven
+
 demo: setup ## train, stream, retrain, blend: a table and pictures in demo-report/; KEEP=1 goes on serving
 	@$(RUN)/driftline demo $(if $(KEEP),--keep) $(if $(DRIFT),--drift $(DRIFT)) $(if $(STREAM),--stream $(STREAM))
 
-check: setup-dev ## format, lint, types, boundaries, Kubernetes manifests, alert rules and dashboards
+check: setup-dev ## format, lint, types, boundaries, Kubernetes manifests, alert rules, dashboards and workflows
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
-	$(RUN)/mypy core/driftline cli/driftline_cli services
+	@$(MAKE) --no-print-directory types
 	$(RUN)/lint-imports
-	$(RUN)/python -m pytest -q tests/k8s tests/observe
+	$(RUN)/python -m pytest -q tests/k8s tests/observe tests/workflows
+
+types: setup-dev
+	$(RUN)/mypy core/driftline cli/driftline_cli services
 
 unit: setup-dev ## what needs no Java, no training and no browser, in a minute
 	$(RUN)/python -m pytest -n 2 -m unit
@@ -83,6 +89,11 @@ images: ## the four container images, for this machine; `docker buildx bake` mak
 	  service=$${each%%:*}; \
 	  DOCKER_BUILDKIT=1 docker build -q $(BUILD_FLAGS) --build-arg SERVICE=$$service --build-arg EXTRAS="$${each#*:}" -t $(DRIFTLINE_REGISTRY)/$$service:$(DRIFTLINE_TAG) .; \
 	done
+
+push: ## the four images for amd64 and arm64 to DRIFTLINE_REGISTRY, with bills of materials and provenance
+	@mkdir -p $(DIST)
+	DRIFTLINE_REGISTRY=$(DRIFTLINE_REGISTRY) DRIFTLINE_TAG=$(DRIFTLINE_TAG) \
+	  docker buildx bake --push --sbom=true --provenance=mode=max --metadata-file=$(DIST)/images.json
 
 compose-smoke: setup-dev ## one of them, everything on one machine, from nothing to a swapped model
 	@$(RUN)/python -m tests.compose --smoke

@@ -28,6 +28,7 @@ FOLDERS = {
     "rest": "process",
     "security": "process",
     "trainer": "training",
+    "workflows": "process",
 }
 """Costly as a whole. A module in one of them that is not says so: `pytestmark = pytest.mark.unit`."""
 FIXTURES = {
