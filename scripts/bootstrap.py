@@ -104,7 +104,12 @@ def by_uv(version: str, packages: list[str | Path]) -> bool:
     if not found and run([*PIP_INSTALL, "-q", "-c", pins(version), "uv"], quiet=True):
         say("has no uv, which would be quicker: goes on with pip")
         return False
-    settings = {"UV_HTTP_TIMEOUT": "180", **({"UV_SYSTEM_CERTS": "1"} if CERTIFICATES.exists() else {})}
+    settings = {"UV_HTTP_TIMEOUT": "180"}
+    if CERTIFICATES.exists():
+        settings["UV_SYSTEM_CERTS"] = "1"
+    if sys.dont_write_bytecode:
+        # Then no later run would keep it, and every process would compile all that it imports.
+        settings["UV_COMPILE_BYTECODE"] = "1"
     return not run([*uv, "pip", "install", "--python", PYTHON, *packages], environment=settings)
 
 
