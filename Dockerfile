@@ -1,5 +1,6 @@
 # One recipe for the four images: SERVICE is ingest, inference, combiner or trainer. docker-bake.hcl builds them all.
-ARG PYTHON=python:3.11-slim-bookworm
+# EXTRAS=[tflite-runtime] needs PYTHON=python:3.11-slim-bookworm, since it has no wheels for newer ones.
+ARG PYTHON=python:3.13-slim-trixie
 # What the image is made on, where that has another name for the platform that it is for.
 ARG BASE=${PYTHON}
 
@@ -18,8 +19,11 @@ RUN case ${TARGETARCH} in amd64) echo x86_64 ;; arm64) echo aarch64 ;; *) exit 1
 RUN strip="$(cat machine)-linux-gnu-strip"; command -v $strip >/dev/null || { apt-get update -qq \
  && apt-get install -y -qq --no-install-recommends "binutils-$(tr _ - < machine)-linux-gnu" >/dev/null; }
 # Dependencies before code: they change seldom, and are most of an image.
-COPY constraints.txt scripts/requirements_of.py scripts/sbom.py ./
-RUN python3 -m pip install -q -c constraints.txt uv && python3 -m venv --without-pip /opt/driftline
+COPY constraints constraints
+COPY scripts/requirements_of.py scripts/sbom.py ./
+RUN case "${EXTRAS}" in *tflite-runtime*) pins=constraints/tflite-runtime ;; *) pins=constraints ;; esac \
+ && cp "$pins/$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt" constraints.txt \
+ && python3 -m pip install -q -c constraints.txt uv && python3 -m venv --without-pip /opt/driftline
 COPY core/pyproject.toml core/
 COPY services/${SERVICE}/pyproject.toml services/${SERVICE}/
 RUN --mount=type=cache,target=/root/.cache/uv \

@@ -1,40 +1,68 @@
-# Everything that a person types. Each target does its own set-up on a fresh machine with Python 3.11 and make.
+# Everything that a person types. Each target does its own set-up on a fresh machine with Python 3.11 to 3.13 and make.
 SHELL := /bin/sh
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
-RUN := .venv/bin
+# The Python to use, such as PYTHON=python3.12; without it scripts/bootstrap.py takes the newest supported one that it finds.
+PYTHON ?=
+export PYTHON
+# What runs that script: any Python 3.
+BOOT := $(or $(PYTHON),$(shell command -v python3 || command -v python3.13 || command -v python3.12 || command -v python3.11))
+VENV ?= .venv
+RUN := $(VENV)/bin
 # How many tests run beside each other: most of them wait for a broker, a store or a service.
 WORKERS ?= 4
+# Where images belong, such as ghcr.io/you/driftline; the default never leaves this machine.
+DRIFTLINE_REGISTRY ?= localhost/driftline
+DRIFTLINE_TAG ?= 0.1.0
+# Where `make wheels` puts them.
+DIST ?= dist
 # For `make images`, such as --network=host.
 BUILD_FLAGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo check unit test docs kafka up down images compose-smoke compose-test bench bench-swap bench-keys bench-deployments accuracy chaos clean
+.PHONY: help setup setup-dev packages demo check types unit unit-all test test-tflite-runtime docs kafka up down wheels images push compose-smoke compose-test bench bench-swap bench-keys bench-deployments accuracy chaos clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
 
 setup:
-	@$(PYTHON) scripts/bootstrap.py requirements.txt
+	@$(BOOT) scripts/bootstrap.py requirements.txt $(VENV)
 
 setup-dev:
-	@$(PYTHON) scripts/bootstrap.py requirements-dev.txt
+	@$(BOOT) scripts/bootstrap.py requirements-dev.txt $(VENV)
+
+packages: ## Debian's programs that some tests drive (root)
+	@$(BOOT) scripts/packages.py chromium mosquitto prometheus prometheus-alertmanager caddy openjdk-17-jre-headless maven
 
 demo: setup ## train, stream, retrain, blend: a table and pictures in demo-report/; KEEP=1 goes on serving
 	@$(RUN)/driftline demo $(if $(KEEP),--keep) $(if $(DRIFT),--drift $(DRIFT)) $(if $(STREAM),--stream $(STREAM))
 
-check: setup-dev ## format, lint, types, boundaries, Kubernetes manifests, alert rules and dashboards
+check: setup-dev ## format, lint, types, boundaries, Kubernetes manifests, alert rules, dashboards and workflows
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
-	$(RUN)/mypy core/driftline cli/driftline_cli services
+	@$(MAKE) --no-print-directory types
 	$(RUN)/lint-imports
-	$(RUN)/python -m pytest -q tests/k8s tests/observe
+	$(RUN)/python -m pytest -q tests/k8s tests/observe tests/workflows
+
+types: setup-dev
+	$(RUN)/mypy core/driftline cli/driftline_cli services
 
 unit: setup-dev ## what needs no Java, no training and no browser, in a minute
 	$(RUN)/python -m pytest -n 2 -m unit
 
+unit-all: ## the same on every supported Python that is found, each in an environment of its own
+	@set -e; found="$$($(BOOT) scripts/pythons.py)"; echo "$$found" | while read -r version python; do \
+	  $(MAKE) --no-print-directory unit PYTHON="$$python" VENV=.venv-$$version < /dev/null; done
+
 test: setup-dev ## all tests, with a real Kafka and a real S3 server; inference's on both TensorFlow Lite runtimes
 	$(RUN)/python -m pytest -n $(WORKERS)
-	@$(PYTHON) scripts/bootstrap.py requirements-tflite-runtime.txt .venv-tflite-runtime constraints-tflite-runtime.txt
-	.venv-tflite-runtime/bin/python -m pytest -n 2 tests/inference -o pythonpath=". services/trainer cli"
+	@$(MAKE) --no-print-directory PYTHON= test-tflite-runtime
+
+# tflite-runtime has wheels for Python 3.11 and older ones alone.
+test-tflite-runtime:
+	@if [ -z "$$($(BOOT) scripts/pythons.py constraints/tflite-runtime)" ]; then \
+	  echo "driftline: found no Python 3.11, so inference's tests do not run on tflite-runtime"; [ -z "$$CI" ]; \
+	else \
+	  $(BOOT) scripts/bootstrap.py requirements-tflite-runtime.txt .venv-tflite-runtime constraints/tflite-runtime && \
+	  .venv-tflite-runtime/bin/python -m pytest -n 2 tests/inference -o pythonpath=". services/trainer cli"; \
+	fi
 
 chaos: setup-dev ## kill and pause everything under load for CHAOS_S=300 s, and judge that nothing was lost; CHAOS_SEED=N again
 	@$(RUN)/python -m tests.chaos
@@ -51,11 +79,21 @@ up: setup-dev ## Kafka, an S3 server and the four services as processes
 down: setup-dev ## end them; the data stay in .run/
 	@$(RUN)/driftline local down
 
+wheels: setup-dev ## every distribution as a wheel, in dist/
+	@rm -rf $(DIST)/*.whl
+	@$(RUN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w $(DIST) ./core ./cli ./services/*
+	@ls $(DIST)
+
 images: ## the four container images, for this machine; `docker buildx bake` makes them for amd64 and arm64
 	@set -e; for each in 'ingest:[tables]' 'inference:[litert]' 'combiner:' 'trainer:[tables,litert]'; do \
 	  service=$${each%%:*}; \
-	  DOCKER_BUILDKIT=1 docker build -q $(BUILD_FLAGS) --build-arg SERVICE=$$service --build-arg EXTRAS="$${each#*:}" -t driftline/$$service:0.1.0 .; \
+	  DOCKER_BUILDKIT=1 docker build -q $(BUILD_FLAGS) --build-arg SERVICE=$$service --build-arg EXTRAS="$${each#*:}" -t $(DRIFTLINE_REGISTRY)/$$service:$(DRIFTLINE_TAG) .; \
 	done
+
+push: ## the four images for amd64 and arm64 to DRIFTLINE_REGISTRY, with bills of materials and provenance
+	@mkdir -p $(DIST)
+	DRIFTLINE_REGISTRY=$(DRIFTLINE_REGISTRY) DRIFTLINE_TAG=$(DRIFTLINE_TAG) \
+	  docker buildx bake --push --sbom=true --provenance=mode=max --metadata-file=$(DIST)/images.json
 
 compose-smoke: setup-dev ## one of them, everything on one machine, from nothing to a swapped model
 	@$(RUN)/python -m tests.compose --smoke
@@ -78,5 +116,5 @@ accuracy: setup ## every member on every stream, horizon and drift, in half an h
 bench-swap: setup-dev ## 200 models swapped in under load: writes its figures into docs/models.md
 	$(RUN)/python -m tests.bench.swap
 
-clean: ## remove the virtual environment and what was run
-	rm -rf .venv .venv-tflite-runtime .test-models .run demo-report
+clean: ## remove the virtual environments and what was run
+	rm -rf .venv .venv-* .test-models .run demo-report dist

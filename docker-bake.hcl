@@ -1,11 +1,12 @@
 # docker buildx bake            all four images for amd64 and arm64
 # make images                   all four for this machine
 
-variable "REGISTRY" { default = "driftline" }
-variable "TAG" { default = "0.1.0" }
+# Such as ghcr.io/you/driftline; the default never leaves this machine.
+variable "DRIFTLINE_REGISTRY" { default = "localhost/driftline" }
+variable "DRIFTLINE_TAG" { default = "0.1.0" }
 # "host" where building needs the machine's own network.
 variable "NETWORK" { default = "default" }
-variable "PYTHON" { default = "python:3.11-slim-bookworm" }
+variable "PYTHON" { default = "python:3.13-slim-trixie" }
 
 group "default" { targets = ["ingest", "inference", "combiner", "trainer"] }
 
@@ -19,23 +20,30 @@ target "service" {
 target "ingest" {
   inherits = ["service"]
   args     = { SERVICE = "ingest", EXTRAS = "[tables]" }
-  tags     = ["${REGISTRY}/ingest:${TAG}"]
+  tags     = ["${DRIFTLINE_REGISTRY}/ingest:${DRIFTLINE_TAG}"]
 }
 
 target "inference" {
   inherits = ["service"]
   args     = { SERVICE = "inference", EXTRAS = "[litert]" }
-  tags     = ["${REGISTRY}/inference:${TAG}"]
+  tags     = ["${DRIFTLINE_REGISTRY}/inference:${DRIFTLINE_TAG}"]
 }
 
 target "combiner" {
   inherits = ["service"]
   args     = { SERVICE = "combiner" }
-  tags     = ["${REGISTRY}/combiner:${TAG}"]
+  tags     = ["${DRIFTLINE_REGISTRY}/combiner:${DRIFTLINE_TAG}"]
 }
 
 target "trainer" {
   inherits = ["service"]
   args     = { SERVICE = "trainer", EXTRAS = "[tables,litert]" }
-  tags     = ["${REGISTRY}/trainer:${TAG}"]
+  tags     = ["${DRIFTLINE_REGISTRY}/trainer:${DRIFTLINE_TAG}"]
+}
+
+# Not among the four: inference for systems with numpy 1. tflite-runtime has no wheels for newer Pythons.
+target "inference-tflite-runtime" {
+  inherits = ["service"]
+  args     = { SERVICE = "inference", EXTRAS = "[tflite-runtime]", PYTHON = "python:3.11-slim-bookworm" }
+  tags     = ["${DRIFTLINE_REGISTRY}/inference:${DRIFTLINE_TAG}-tflite-runtime"]
 }

@@ -1,6 +1,7 @@
 """Makes `la-haute-borne.parquet` from the wind farm data that the PyPI package `openoa` (3.2) carries.
 
-    pip download openoa==3.2 --no-deps --dest . && python make_la_haute_borne.py openoa-3.2-py3-none-any.whl
+    folder=$(mktemp -d) && pip download openoa==3.2 --no-deps --dest $folder
+    python make_la_haute_borne.py $folder/openoa-3.2-py3-none-any.whl
 
 Rows keep their order in time, the four turbines interleaved as they were recorded; exact repeats of a turbine's time
 are kept too, as a stream would bring them. Values are rounded to what the sensors resolve, so that the file is small.

@@ -10,6 +10,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Protocol
 
 from fastapi import FastAPI, Request, Response
@@ -112,7 +113,12 @@ def create_service(
 
     title = f"Driftline {name}"
     app = FastAPI(
-        title=title, description=description, version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None
+        title=title,
+        description=description,
+        version=version("driftline"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
     app.include_router(docs_page.routes(title))
     app.state.metrics = metrics

@@ -31,6 +31,17 @@ def test_the_edge_holds_no_tensorflow(service: str):
     assert not {name for name in installed_with(f"driftline-{service}") if "tensorflow" in name or name == "keras"}
 
 
+def test_the_command_holds_no_service_and_no_tensorflow():
+    found = installed_with("driftline-cli")
+    assert not {name for name in found if name.startswith(("driftline-", "tensorflow", "keras"))} - {"driftline-cli"}
+    assert not {"matplotlib", "ministack"} & found
+
+
+def test_the_commands_extra_holds_what_runs_everything_here():
+    services = {f"driftline-{service}" for service in ("ingest", "inference", "combiner", "trainer")}
+    assert {*services, "matplotlib", "ministack", "ai-edge-litert"} <= installed_with("driftline-cli[lab]")
+
+
 def test_the_trainer_holds_tensorflow():
     assert {"tensorflow-cpu", "tensorflow"} & installed_with("driftline-trainer")
 

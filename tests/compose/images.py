@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 
 import stamina
@@ -20,17 +21,19 @@ from tests.compose.debian import install, mirror, unpack_from_next_release
 from tests.conftest import ROOT
 
 EXTRAS = {"ingest": "[tables]", "inference": "[litert]", "combiner": "", "trainer": "[tables,litert]"}
+REGISTRY = "localhost/driftline"
+"""What images are named when no registry is set."""
 EDGE = ("ingest", "inference", "combiner")
 STANDINS = Path(__file__).with_name("standins")
-PYTHON = "python:3.11-slim-bookworm"
+PYTHON = "python:3.13-slim-trixie"
 BUILDING = (
     "--variant=minbase",
-    "--include=python3.11,python3-pip,python3-venv,ca-certificates,binutils,binutils-aarch64-linux-gnu",
+    "--include=python3.13,python3-pip,python3-venv,ca-certificates,binutils,binutils-aarch64-linux-gnu",
 )
 EMULATED = (
     "--variant=extract",
     "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
-    "--include=python3.11,ca-certificates,base-files,base-passwd,bash,coreutils,dash,findutils,grep,libstdc++6,passwd,sed",
+    "--include=python3.13,ca-certificates,base-files,base-passwd,bash,coreutils,dash,findutils,grep,libstdc++6,passwd,sed",
 )
 """What our images need of their base; to install it properly would mean to run it, by emulation for minutes."""
 OFFICIAL = {
@@ -76,7 +79,7 @@ def stand_in_python(tag: str, architecture: str) -> None:
         choice = BUILDING if architecture == HERE else EMULATED
         print(f"compose-test: gathers {tag} from Debian's packages", flush=True)  # noqa: T201
         root = str(folder / "root.tar")
-        run("mmdebstrap", "--quiet", f"--arch={architecture}", *choice, "bookworm", root, mirror())
+        run("mmdebstrap", "--quiet", f"--arch={architecture}", *choice, "trixie", root, mirror())
         build(tag, folder, f"--platform=linux/{architecture}")
 
 
@@ -102,17 +105,22 @@ def standins(names: list[str]) -> None:
             build(OFFICIAL[name], folder, f"--target={name}")
 
 
+def named(name: str, *suffix: str) -> str:
+    """An image as the compose files name it; suffix: for a Pi, built beside those of this machine."""
+    return f"{REGISTRY}/{name}:{'-'.join((version('driftline'), *suffix))}"
+
+
 def service(name: str, tag: str, *options: str) -> None:
     arguments = (f"--build-arg=SERVICE={name}", f"--build-arg=EXTRAS={EXTRAS[name]}")
-    build(f"driftline/{name}:{tag}", ROOT, *arguments, *options)
+    build(tag, ROOT, *arguments, *options)
 
 
 def ours(base_of_pi: str | None) -> None:
     """base_of_pi: the tag of what images for a Pi are made on, if they are to be made."""
-    tasks = [(name, "0.1.0") for name in EXTRAS]
+    tasks = [(name, named(name)) for name in EXTRAS]
     if base_of_pi:
         options = (f"--platform=linux/{PI}", f"--build-arg=BASE={base_of_pi}")
-        tasks += [(name, f"0.1.0-{PI}", *options) for name in EDGE]
+        tasks += [(name, named(name, PI), *options) for name in EDGE]
     # Two at a time: one loads while the other unpacks.
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda task: service(*task), tasks))

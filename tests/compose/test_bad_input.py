@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tests.compose.images import EXTRAS
+from tests.compose.images import EXTRAS, named
 from tests.compose.stack import NEEDS_ENGINE
 
 pytestmark = NEEDS_ENGINE
@@ -12,7 +12,7 @@ pytestmark = NEEDS_ENGINE
 
 def started(service: str, *options: str) -> subprocess.CompletedProcess[str]:
     apart = ("--rm", "--network=none", "--read-only", "--env=DRIFTLINE_HOST=127.0.0.1")
-    command = ["docker", "run", *apart, *options, f"driftline/{service}:0.1.0"]
+    command = ["docker", "run", *apart, *options, named(service)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 

@@ -27,7 +27,7 @@ RECORDS = 5000
 def on_volume(volume: str, *command: str) -> None:
     """As root of the machine would."""
     mounted = ("--rm", "--user=0", "--network=none", f"--volume={volume}:/volume")
-    subprocess.run(["docker", "run", *mounted, "driftline/ingest:0.1.0", *command], check=True, capture_output=True)
+    subprocess.run(["docker", "run", *mounted, images.named("ingest"), *command], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_the_page_for_a_raspberry_pi_can_be_followed(stack: Stack, tmp_path: Pat
 
 
 def test_on_arm64_the_edge_goes_on_with_the_same_forecasts(stack: Stack, data: Data):
-    if not images.there("driftline/inference:0.1.0-arm64"):
+    if not images.there(images.named("inference", images.PI)):
         pytest.skip("no images for arm64 here: this machine is one, or emulates none")
     # Both are asked about one version, however many are trained meanwhile.
     token, versions = stack.token(), {member: stack.version(member) for member in MODELS}

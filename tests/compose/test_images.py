@@ -2,10 +2,11 @@
 
 import json
 import subprocess
+from importlib.metadata import version
 
 import pytest
 
-from tests.compose.images import EXTRAS, PYTHON
+from tests.compose.images import EXTRAS, PYTHON, named
 from tests.compose.stack import NEEDS_ENGINE
 from tests.conftest import ROOT
 
@@ -25,7 +26,7 @@ def inspect(tag: str) -> dict:
 def inside(service: str, *command: str) -> subprocess.CompletedProcess[str]:
     """In a container as the compose files have it: nothing can be written but /tmp."""
     options = ("--rm", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--network=none")
-    whole = ["docker", "run", *options, f"driftline/{service}:0.1.0", *command]
+    whole = ["docker", "run", *options, named(service), *command]
     return subprocess.run(whole, capture_output=True, text=True, check=False)
 
 
@@ -35,25 +36,25 @@ def test_the_bake_file_makes_these_images_for_both_architectures():
     assert {name: target["args"].get("EXTRAS", "") for name, target in targets.items()} == EXTRAS
     for name, target in targets.items():
         assert target["platforms"] == ["linux/amd64", "linux/arm64"]
-        assert target["tags"] == [f"driftline/{name}:0.1.0"]
+        assert target["tags"] == [named(name)]
 
 
 @pytest.mark.parametrize("service", EXTRAS)
 def test_an_image_adds_little_to_its_base(service: str):
-    added = inspect(f"driftline/{service}:0.1.0")["Size"] - inspect(PYTHON)["Size"]
-    print(f"driftline/{service} without its base: {added / MB:.0f} MB")  # noqa: T201
+    added = inspect(named(service))["Size"] - inspect(PYTHON)["Size"]
+    print(f"{named(service)} without its base: {added / MB:.0f} MB")  # noqa: T201
     assert added <= LARGEST[service]
 
 
 @pytest.mark.parametrize("service", EXTRAS)
 def test_an_image_says_what_it_is_and_how_it_does(service: str):
-    config = inspect(f"driftline/{service}:0.1.0")["Config"]
+    config = inspect(named(service))["Config"]
     assert config["User"] == "10001:10001"
     assert config["Healthcheck"]["Test"] == ["CMD", "python", "-m", "driftline.probe"]
     labels = {name.removeprefix("org.opencontainers.image."): value for name, value in config["Labels"].items()}
     assert labels["title"] == f"driftline-{service}"
     assert labels["licenses"] == "Apache-2.0"
-    assert labels["version"] == "0.1.0"
+    assert labels["version"] == version("driftline")
 
 
 @pytest.mark.parametrize("service", EXTRAS)

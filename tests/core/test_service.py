@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from importlib.metadata import version
 
 import httpx
 import pytest
@@ -102,6 +103,11 @@ async def test_readiness_does_not_wait_for_what_does_not_answer(monkeypatch):
     async with client(create_service("x", "x", metrics=Metrics(), checks=[Check("store", probe)])) as asking:
         answer = await asking.get("/readyz")
     assert (answer.status_code, answer.json()["checks"]) == (503, {"store": "no answer within 0.05 s"})
+
+
+async def test_a_service_has_the_version_of_its_package():
+    described = await client(create_service("x", "x", metrics=Metrics())).get("/openapi.json")
+    assert described.json()["info"]["version"] == version("driftline")
 
 
 async def test_errors_have_one_shape_and_no_stack_trace():

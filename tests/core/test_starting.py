@@ -2,6 +2,7 @@
 
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -9,7 +10,6 @@ import pytest
 
 from driftline_cli import broker, objects, processes
 from driftline_cli.broker import free_port
-from tests.conftest import ROOT
 from tests.started import Started
 
 pytestmark = pytest.mark.process
@@ -165,7 +165,7 @@ async def test_a_folder_that_can_not_be_used_is_shown_until_it_can(tmp_path, bro
 @pytest.mark.kafka
 def test_making_topics_needs_no_token_wherever_its_image_listens(brokers: str):
     environment = EVERYWHERE | {"DRIFTLINE_BROKERS": brokers, "PATH": ""}
-    command = [str(ROOT / ".venv" / "bin" / "python"), "-m", "driftline.topics"]
+    command = [sys.executable, "-m", "driftline.topics"]
     subprocess.run(command, env=environment, check=True, timeout=60)
 
 

@@ -115,7 +115,7 @@ def _lend_packages(tree: Path) -> None:
     for part in ("bin", "include", "lib", "lib64", "pyvenv.cfg"):
         if (own / part).exists():
             (tree / ".venv" / part).symlink_to(own / part)
-    code = "import bootstrap as b; (b.VENV / f'{b.REQUIREMENTS.name}.stamp').write_text(b.fingerprint())"
+    code = "import bootstrap as b; b.STAMP.write_text(b.fingerprint(b.kept()))"
     for name in REQUIREMENTS:
         command = [sys.executable, "-c", f"import sys; sys.argv = ['', '{name}']; {code}"]
         subprocess.run(command, cwd=tree / "scripts", check=True)

@@ -1,6 +1,8 @@
 """The overlays render, are valid to the letter, and what runs in them may do no more than it must."""
 
 import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from driftline.messages import FORECASTS, RECORDS
 from driftline_cli.stack import SERVICES
 from driftline_combiner.app import GROUP as COMBINER
 from driftline_inference.app import GROUP as INFERENCE
+from tests.compose.images import REGISTRY
 from tests.conftest import ROOT
 from tests.golang import go_program
 
@@ -58,7 +61,7 @@ def of_kind(found: list[dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]
 def test_it_is_valid_and_has_its_parts(overlay):
     name, path, found = overlay
     assert set(workloads(found)) == OVERLAYS[name]
-    command = [str(ROOT / ".venv" / "bin" / "kubernetes-validate"), "--strict", "-k", VERSION, str(path)]
+    command = [str(Path(sys.prefix) / "bin" / "kubernetes-validate"), "--strict", "-k", VERSION, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -75,6 +78,17 @@ def test_every_pod_is_restricted_bounded_and_probed(overlay):
             assert {"cpu", "memory"} <= set(container["resources"]["requests"])
             assert "memory" in container["resources"]["limits"]
             assert {"livenessProbe", "readinessProbe"} <= set(container)
+
+
+def test_our_images_are_named_in_full(overlay):
+    """So that nobody's namespace on Docker Hub is asked for them."""
+    images = {
+        container["image"]
+        for name, workload in workloads(overlay[2]).items()
+        if name in SERVICES
+        for container in workload["spec"]["template"]["spec"]["containers"]
+    }
+    assert images == {f"{REGISTRY}/{name}:{version('driftline')}" for name in OVERLAYS[overlay[0]] & set(SERVICES)}
 
 
 def test_every_service_may_be_evicted_one_at_a_time(overlay):

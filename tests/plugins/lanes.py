@@ -22,11 +22,13 @@ FOLDERS = {
     "faults": "s3",
     "k8s": "process",
     "observe": "process",
+    "packaging": "process",
     "page": "browser",
     "plugins": "process",
     "rest": "process",
     "security": "process",
     "trainer": "training",
+    "workflows": "process",
 }
 """Costly as a whole. A module in one of them that is not says so: `pytestmark = pytest.mark.unit`."""
 FIXTURES = {
