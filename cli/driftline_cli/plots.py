@@ -48,10 +48,10 @@ FURTHEST = 1.5
 """How far the picture of errors reaches, in persistence's largest."""
 
 
-def draw(folder: Path, found: Outcome, blends: Sequence[Blend], marks: Marks, unit: str) -> list[Path]:
-    """Writes the three pictures for the first key and returns their paths."""
+def draw(folder: Path, found: Outcome, blends: Sequence[Blend], marks: Marks, unit: str, steps: int) -> list[Path]:
+    """Writes the three pictures for the first key and returns their paths. steps: how far ahead `found` is forecast."""
     key = str(found.keys[0])
-    of_key = found.keys == key
+    title, of_key = f"{key}, {steps} ahead", found.keys == key
     series = Outcome(
         found.keys[of_key],
         found.t[of_key],
@@ -61,11 +61,11 @@ def draw(folder: Path, found: Outcome, blends: Sequence[Blend], marks: Marks, un
         found.upper[of_key],
     )
     folder.mkdir(parents=True, exist_ok=True)
-    weights = _weights([blend for blend in blends if blend.key == key])
+    weights = _weights([blend for blend in blends if blend.key == key], steps)
     pictures = {
-        "forecasts.png": _forecasts(series, marks, unit, key),
-        "weights.png": _stack(series.t, weights, marks, key),
-        "rolling-error.png": _errors(series, marks, unit, key),
+        "forecasts.png": _forecasts(series, marks, unit, title),
+        "weights.png": _stack(series.t, weights, marks, title),
+        "rolling-error.png": _errors(series, marks, unit, title),
     }
     for name, figure in pictures.items():
         figure.savefig(folder / name, dpi=110)
@@ -111,9 +111,9 @@ def _legend(axes: Axes) -> None:
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
 
 
-def _forecasts(series: Outcome, marks: Marks, unit: str, key: str) -> Figure:
+def _forecasts(series: Outcome, marks: Marks, unit: str, title: str) -> Figure:
     """The last days: what was forecast, drawn beside the truth that it was meant for."""
-    figure, axes = _figure(f"{key}: the truth, the members and the blend (the last {CLOSE_UP} records)")
+    figure, axes = _figure(f"{title}: the truth, the members and the blend (the last {CLOSE_UP} records)")
     part = slice(-CLOSE_UP, None)
     when = _dates(series.t[part])
     names = [name for name in series.forecasts if name not in (PUBLISHED, "static", "window", "online")]
@@ -127,17 +127,22 @@ def _forecasts(series: Outcome, marks: Marks, unit: str, key: str) -> Figure:
     return figure
 
 
-def _weights(blends: Sequence[Blend]) -> dict[str, Floats]:
-    """Per member its weight in the published blend at each record, for the first horizon."""
+def _weights(blends: Sequence[Blend], steps: int) -> dict[str, Floats]:
+    """Per member its weight in the published blend at each record."""
     ordered = sorted({blend.t: blend for blend in blends}.values(), key=lambda blend: blend.t)
     names = dict.fromkeys(name for blend in ordered for name in blend.weights)
-    return {
-        name: np.array([blend.weights.get(name, [0.0])[0] for blend in ordered], dtype=np.float64) for name in names
-    }
+    weights: dict[str, Floats] = {}
+    for name in names:
+        by_horizon = [blend.weights.get(name, [0.0] * len(blend.horizon)) for blend in ordered]
+        columns = [blend.horizon.index(steps) for blend in ordered]
+        weights[name] = np.array(
+            [row[column] for row, column in zip(by_horizon, columns, strict=True)], dtype=np.float64
+        )
+    return weights
 
 
-def _stack(t: np.typing.NDArray[np.int64], weights: Mapping[str, Floats], marks: Marks, key: str) -> Figure:
-    figure, axes = _figure(f"{key}: what the blend is made of")
+def _stack(t: np.typing.NDArray[np.int64], weights: Mapping[str, Floats], marks: Marks, title: str) -> Figure:
+    figure, axes = _figure(f"{title}: what the blend is made of")
     names = list(weights)
     colours = [_colour(name, names) for name in names]
     axes.stackplot(_dates(t), [np.nan_to_num(weights[name]) for name in names], labels=names, colors=colours, alpha=0.9)
@@ -148,8 +153,8 @@ def _stack(t: np.typing.NDArray[np.int64], weights: Mapping[str, Floats], marks:
     return figure
 
 
-def _errors(series: Outcome, marks: Marks, unit: str, key: str) -> Figure:
-    figure, axes = _figure(f"{key}: root mean square error over the last {ROLLING} records")
+def _errors(series: Outcome, marks: Marks, unit: str, title: str) -> Figure:
+    figure, axes = _figure(f"{title}: root mean square error over the last {ROLLING} records")
     mask = common(series)
     when, truth = _dates(series.t[mask]), series.truth[mask]
     names = [name for name in series.forecasts if name != PUBLISHED]

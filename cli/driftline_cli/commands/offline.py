@@ -27,7 +27,7 @@ def demo(
         typer.Option(help="With --keep: ingest's port; the others get the three behind it.", min=1, max=65532),
     ] = 8001,
 ) -> None:
-    """Trains on 2014, streams 2015 through all four services, and shows how well they did.
+    """Trains on 2014, streams 2015 through all four services, and scores the forecasts 1, 6 and 36 records ahead.
 
     Example: driftline demo --drift gradual --records 10000 --keep --port 9001
     """
@@ -37,7 +37,7 @@ def demo(
             from driftline_cli import chosen  # noqa: PLC0415
             from driftline_cli import demo as demos  # noqa: PLC0415
 
-        defined = chosen.defined(stream)
+        defined = chosen.defined(stream).model_copy(update={"horizon": demos.HORIZON})
         rows = tables.read_file(data, defined)
         plan = demos.plan(defined, rows, begin=BEGIN, records=records, drift=drift, seed=seed, report=report)
         asyncio.run(demos.run(plan, console, port if keep else None))

@@ -18,7 +18,7 @@ OnlyStream = Annotated[
 DataFile = Annotated[
     Path, typer.Option(help="A CSV or Parquet file with the definition's columns.", exists=True, dir_okay=False)
 ]
-Drift = Annotated[Kind, typer.Option(help="What happens to the data on the way.")]
+Drift = Annotated[Kind, typer.Option(help="Drift that is added to the data.")]
 Seed = Annotated[int, typer.Option(help="Seed of the drift.")]
 Ingest = Annotated[str, typer.Option(envvar="DRIFTLINE_INGEST", help="Address of ingest.")]
 Inference = Annotated[str, typer.Option(envvar="DRIFTLINE_INFERENCE", help="Address of inference.")]

@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 
 
 class StoreEventReader:
-    """Wakes `watch` with every event on `topic`; see `driftline.service.app.BackgroundJob`. While the broker is away, its
-    poll works alone."""
+    """Wakes `watch` with every event on `topic`; see `driftline.service.app.BackgroundJob`. While the broker is away,
+    its poll works alone."""
 
     name = "store events"
 

@@ -90,8 +90,8 @@ class KeyedStep(Generic[Timed]):
     """See `driftline.worker.loop.Step`. dropped: gets the stream and the reason, repeated or out_of_order.
 
     A series that was silent for longer than its stream allows is forgotten: its slot is free, its state is deleted, and
-    if it comes back it begins again. Whether it does is found when it comes, so it never depends on where batches are cut;
-    when the slot and the state go does, by a batch.
+    if it comes back it begins again. That is decided when it comes, so it never depends on where batches are cut; when
+    the slot and the state go does, by a batch.
     """
 
     def __init__(self, stream_steps: Mapping[str, StreamStep[Timed]], dropped: Callable[[str, str], None]) -> None:
