@@ -25,8 +25,12 @@ LONGEST = (
 """Tests, modules and folders, longest first; the others follow in the order of their paths."""
 APART = (DEMO, "tests/e2e/test_other_streams.py", "tests/rest", "tests/k8s")
 """Tests, modules and folders whose tests share nothing dear, so that each may run anywhere."""
-TOGETHER = ("tests/cli/test_doctor.py", "tests/core/test_starting.py")
-"""Modules that use the topics of the shared broker by their default names: one after the other."""
+TOGETHER = {
+    "default topics": ("tests/cli/test_doctor.py", "tests/core/test_starting.py"),
+    "a machine under load": ("tests/chaos",),
+}
+"""Modules that run one after the other, by the reason: they use the topics of the shared broker by their default names, or
+each of them loads the machine as much as it can bear."""
 
 
 def is_in(nodeid: str, places: Sequence[str]) -> bool:
@@ -35,8 +39,9 @@ def is_in(nodeid: str, places: Sequence[str]) -> bool:
 
 def unit_of_work(nodeid: str) -> str:
     """What the tests of one unit have in common; a unit is run by one worker, in order."""
-    if is_in(nodeid, TOGETHER):
-        return "default topics"
+    for reason, places in TOGETHER.items():
+        if is_in(nodeid, places):
+            return reason
     return nodeid if is_in(nodeid, APART) else nodeid.split("::", maxsplit=1)[0]
 
 
