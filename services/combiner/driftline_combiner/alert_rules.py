@@ -80,11 +80,11 @@ class AlertRules:
 
     def anomalies(self, part: Sequence[Forecast], judged: Anomalies) -> list[list[Alert]]:
         """Per series an alert where the truth is outside the extreme interval of the first horizon."""
-        if not judged.found[:, 0].any():
+        if not judged.anomalous[:, 0].any():
             return [[] for _ in part]
         return [
-            [self._alert(message, "anomaly", self._stream.target, self._strange(message, size))] if found else []
-            for message, found, size in zip(part, judged.found[:, 0], judged.size[:, 0], strict=True)
+            [self._alert(message, "anomaly", self._stream.target, self._strange(message, size))] if anomalous else []
+            for message, anomalous, size in zip(part, judged.anomalous[:, 0], judged.size[:, 0], strict=True)
         ]
 
     def behind(self, part: Sequence[Forecast], rivals: Floats, fallen: Mask) -> list[list[Alert]]:
@@ -99,8 +99,8 @@ class AlertRules:
 
     def _worse(self, squares: Floats, fallen: Mask) -> str:
         rows = zip(self._stream.horizon, np.sqrt(squares).tolist(), fallen, strict=True)
-        found = [f"{step} ahead RMSE {mine:.4g} against {naive:.4g}" for step, (mine, naive), there in rows if there]
-        return f"fallen behind persistence, which is published meanwhile: {'; '.join(found)}"
+        errors = [f"{step} ahead RMSE {mine:.4g} against {naive:.4g}" for step, (mine, naive), behind in rows if behind]
+        return f"fallen behind persistence, which is published meanwhile: {'; '.join(errors)}"
 
     def _strange(self, message: Forecast, size: float) -> str:
         return f"observed {message.observed:g}, {size:.1f} usual errors from what was forecast"

@@ -110,7 +110,7 @@ def routes(
 
     @router.get("/v1/overview", summary="The services and their models")
     async def look() -> OverviewAnswer:
-        services = [Health(**msgspec.structs.asdict(found)) for found in await overview.services()]
+        services = [Health(**msgspec.structs.asdict(health)) for health in await overview.services()]
         return OverviewAnswer(services=services, models=await overview.models())
 
     @router.get("/v1/alerts", summary="The latest alerts of all series, the newest first")
@@ -138,9 +138,9 @@ def routes(
         responses={404: {}, 503: {}},
     )
     async def live(
-        place: Annotated[tuple[str, str, int], Depends(from_where)], _: Annotated[None, Depends(watchers.admit)]
+        start: Annotated[tuple[str, str, int], Depends(from_where)], _: Annotated[None, Depends(watchers.admit)]
     ) -> AsyncIterator[ServerSentEvent]:
-        async for event in feed.watch(*place):
+        async for event in feed.watch(*start):
             yield event
 
     return router

@@ -90,7 +90,7 @@ class DashboardBuffer:
 
     def keys(self, stream: str) -> list[str]:
         """Of a stream the keys that have had a blend since this process runs."""
-        return sorted(key for found, key in self._series if found == stream)
+        return sorted(key for name, key in self._series if name == stream)
 
     def alerts(self) -> list[Alert]:
         """The newest LATEST_ALERTS since this process runs, the newest first."""
@@ -102,15 +102,15 @@ class DashboardBuffer:
 
         Asking for a series makes none: whoever asks for what never comes costs no memory.
         """
-        told: deque[Alert] = deque(maxlen=LATEST_ALERTS)
+        sent: deque[Alert] = deque(maxlen=LATEST_ALERTS)
         while True:
             news = self._news
             for t, blend in self._after((stream, key), after):
                 after = t
                 yield ServerSentEvent(event="blend", raw_data=blend.decode(), id=str(t))
             for alert in [alert for alert in self._alerts if (alert.stream, alert.key) == (stream, key)]:
-                if alert not in told:
-                    told.append(alert)
+                if alert not in sent:
+                    sent.append(alert)
                     yield ServerSentEvent(event="alert", raw_data=self._encoder.encode(alert).decode())
             await news.wait()
 

@@ -31,7 +31,7 @@ class ScoreExporter(Collector):
         self._by_key = by_key
 
     def collect(self) -> Iterator[Metric]:
-        series, *families = (told.family() for told in EXPORTED)
+        series, *families = (exported.family() for exported in EXPORTED)
         for stream, stream_step in self._stream_steps.items():
             series.add_metric([stream], stream_step.series)
             if stream_step.series:

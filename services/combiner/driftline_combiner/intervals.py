@@ -72,7 +72,7 @@ class Intervals:
 class Anomalies:
     """[n, horizons] each: whether an error was outside the extreme interval, and how many usual errors it was."""
 
-    found: Mask
+    anomalous: Mask
     size: Floats
 
 
@@ -96,10 +96,10 @@ def judge(intervals: Intervals, steps: Ints, slots: Ints, number: Ints, error: F
     further = np.maximum(extreme * np.exp(RARE_RATE * (beyond - RARE)), LEAST_EXTREME)
     intervals.extreme[slots] = np.where(known, further, extreme)
     usual = intervals.usual[slots]
-    found = beyond & (intervals.scored[slots] >= ENOUGH)
+    anomalous = beyond & (intervals.scored[slots] >= ENOUGH)
     _learn_usual(intervals, slots, size)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return Anomalies(found, size / usual)
+        return Anomalies(anomalous, size / usual)
 
 
 def rates(steps: Ints) -> Floats:

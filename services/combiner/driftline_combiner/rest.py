@@ -136,9 +136,9 @@ def routes(stream_steps: Mapping[str, BlendStep]) -> APIRouter:
         ] = None,
     ) -> Response:
         wanted = {stream: step_of(stream)} if stream else stream_steps
-        found = list(islice(_series(wanted, key, after), limit + 1))
-        page = found[:limit]
-        headers = {"Link": _next(stream, key, limit, page[-1])} if len(found) > limit else {}
+        listed = list(islice(_series(wanted, key, after), limit + 1))
+        page = listed[:limit]
+        headers = {"Link": _next(stream, key, limit, page[-1])} if len(listed) > limit else {}
         return Response(await _written(stream_steps, page), media_type="application/json", headers=headers)
 
     @router.get("/v1/blends/{stream}/{key}", summary="The newest blend of a series", responses={404: {}})
@@ -160,7 +160,7 @@ def _series(stream_steps: Mapping[str, BlendStep], key: str | None, after: str |
     for name in sorted(name for name in stream_steps if name >= begin):
         previous = behind if after is not None and name == begin else None
         if key is None:
-            yield from ((name, found) for found in stream_steps[name].behind(previous))
+            yield from ((name, owned) for owned in stream_steps[name].behind(previous))
         elif stream_steps[name].owns(key) and (previous is None or key > previous):
             yield name, key
 
@@ -198,14 +198,14 @@ def _score(row: RowScore) -> ScoreAnswer:
     )
 
 
-def _coverage(found: Coverage) -> IntervalCoverage:
-    return IntervalCoverage(n=found.n, share=_finite(found.share), recent=_finite(found.recent))
+def _coverage(covered: Coverage) -> IntervalCoverage:
+    return IntervalCoverage(n=covered.n, share=_finite(covered.share), recent=_finite(covered.recent))
 
 
 def stream_scores(name: str, stream_step: BlendStep) -> StreamScores:
     """Over all series of a stream."""
-    found = stream_step.sums()
-    parts = zip(stream_step.stream.horizon, sums.scores(found), sums.coverage(found), strict=True)
+    totals = stream_step.sums()
+    parts = zip(stream_step.stream.horizon, sums.scores(totals), sums.coverage(totals), strict=True)
     horizons = [
         HorizonScores(
             horizon=h, scores={row: _score(score) for row, score in scores.items()}, coverage=_coverage(covered)
