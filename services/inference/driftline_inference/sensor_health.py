@@ -112,7 +112,7 @@ class Condition:
     missing: npt.NDArray[np.bool_]
 
     @property
-    def told(self) -> Ints:
+    def alerting(self) -> Ints:
         """Which of the n records have a jump, a gap or a run to tell."""
         return np.flatnonzero((self.gap > 0) | (self.run > 0).any(axis=1) | (self.jumped != 0).any(axis=1))
 
@@ -166,17 +166,17 @@ def _jump(columns: SensorHealth, slots: Ints, values: Floats) -> Floats:
     # A candidate (jump != 0) is dropped when half of it is taken back, or reported when it has held for STAYS
     # records; only then may the next one begin. A missing value decides nothing.
     gone = np.isfinite(values) & (np.sign(jump) * (values - base) < 0.5 * np.abs(jump))
-    told = (jump != 0) & ~gone & (held >= STAYS)
+    stays = (jump != 0) & ~gone & (held >= STAYS)
     # The way back from a glitch is no jump either.
-    begins = ((jump == 0) | told) & ~young & (size > LEAP * leap) & (leap > 0)
-    columns.jump[slots] = np.where(begins, step, np.where(gone | told, 0.0, jump))
+    begins = ((jump == 0) | stays) & ~young & (size > LEAP * leap) & (leap > 0)
+    columns.jump[slots] = np.where(begins, step, np.where(gone | stays, 0.0, jump))
     columns.base[slots] = np.where(begins, columns.value[slots], base)
     columns.held[slots] = np.where(begins, 0, held)
     followed = np.where(young, np.maximum(leap, size), leap * np.exp(RARE_RATE * ((size > leap) - RARE)))
     # What was told once is no news the next time.
-    learned = np.where(told, np.maximum(followed, np.abs(jump)), followed)
+    learned = np.where(stays, np.maximum(followed, np.abs(jump)), followed)
     columns.leap[slots] = np.where(np.isfinite(step), learned, leap)
-    return np.where(told, jump, 0.0)
+    return np.where(stays, jump, 0.0)
 
 
 def _gap(columns: SensorHealth, slots: Ints, t: Ints) -> Ints:
@@ -200,7 +200,7 @@ def _run(columns: SensorHealth, slots: Ints, values: Floats) -> Ints:
 
 
 def health_alerts(
-    names: Sequence[str], levels: Sequence[int], record: Record, found: Condition, row: int
+    names: Sequence[str], levels: Sequence[int], record: Record, condition: Condition, row: int
 ) -> list[Alert]:
     """The alerts of jumps, the gap and the runs that are to be told of the condition's `row`th record. levels: which
     columns are no angles; those jump for no reason."""
@@ -208,17 +208,18 @@ def health_alerts(
     def alert(kind: str, subject: str, detail: str) -> Alert:
         return Alert(record.stream, record.key, record.t, kind, subject, detail)
 
-    told = [
-        alert("drift", names[place], f"{names[place]} has jumped by {found.jumped[row, place]:.4g} and stays there")
-        for place in levels
-        if found.jumped[row, place]
+    jumped = condition.jumped[row]
+    alerts = [
+        alert("drift", names[column], f"{names[column]} has jumped by {jumped[column]:.4g} and stays there")
+        for column in levels
+        if jumped[column]
     ]
-    if found.gap[row]:
-        told.append(alert("gap", "time", f"no record for {found.gap[row] / 1000:,.0f} s before this one"))
-    for place in np.flatnonzero(found.run[row]).tolist():
-        name, run = names[place], found.run[row, place]
-        if found.missing[row, place]:
-            told.append(alert("missing", name, f"{name} has been missing for {run} records"))
+    if condition.gap[row]:
+        alerts.append(alert("gap", "time", f"no record for {condition.gap[row] / 1000:,.0f} s before this one"))
+    for column in np.flatnonzero(condition.run[row]).tolist():
+        name, run = names[column], condition.run[row, column]
+        if condition.missing[row, column]:
+            alerts.append(alert("missing", name, f"{name} has been missing for {run} records"))
         else:
-            told.append(alert("stuck", name, f"{name} has been {record.values[name]:g} for {run} records"))
-    return told
+            alerts.append(alert("stuck", name, f"{name} has been {record.values[name]:g} for {run} records"))
+    return alerts

@@ -113,6 +113,6 @@ def _rows(tensor: Tensor, behind: bytes) -> Batch:
     return values.reshape(tensor.shape)
 
 
-def _expect(what: str, found: object, expected: object) -> None:
-    if found != expected:
-        raise InvalidInput(f"{what}: found {found!r}, expected {expected!r}")
+def _expect(what: str, given: object, expected: object) -> None:
+    if given != expected:
+        raise InvalidInput(f"{what}: found {given!r}, expected {expected!r}")

@@ -131,9 +131,9 @@ def routes(
 
     @router.get("/v1/models", summary="Which models serve, and why others don't")
     async def list_models() -> ModelList:
-        found = [_built_in(stream, member) for stream in streams for member in BUILT_IN]
-        found += [describe(stream, member) for stream in streams for member in MODELS]
-        return ModelList(edge=EdgeStatus(id=steering.edge.known(), name=steering.edge_name), models=found)
+        models = [_built_in(stream, member) for stream in streams for member in BUILT_IN]
+        models += [describe(stream, member) for stream in streams for member in MODELS]
+        return ModelList(edge=EdgeStatus(id=steering.edge.known(), name=steering.edge_name), models=models)
 
     @router.get("/v1/models/{stream}.{member}", summary="Status of one model", responses={404: {}})
     async def show_model(stream: Stream, member: Member) -> ModelStatus:

@@ -103,13 +103,13 @@ def routes(registry: Registry, version: str, checks: list[ReadinessCheck]) -> AP
 def _model_routes(router: APIRouter, path: str, registry: Registry) -> None:
     def find(name: str, wanted: str | None) -> LoadedModel:
         stream, _, member = name.rpartition(".")
-        found = registry.serving().get((stream, member))
-        if found is None:
+        model = registry.serving().get((stream, member))
+        if model is None:
             serving = sorted(".".join(pair) for pair in registry.serving())
             raise NotFound(f"found no model {name!r} that serves, expected one of {serving}")
-        if wanted is not None and wanted != found.version:
-            raise NotFound(f"found no version {wanted!r} of {name} that serves, expected {found.version!r}")
-        return found
+        if wanted is not None and wanted != model.version:
+            raise NotFound(f"found no version {wanted!r} of {name} that serves, expected {model.version!r}")
+        return model
 
     @router.get(path, summary="Model metadata", responses=_errors(MISSING))
     async def metadata(name: str, wanted: str | None = None) -> dict[str, Any]:
