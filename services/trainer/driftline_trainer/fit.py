@@ -198,10 +198,10 @@ def _tune(stream: StreamDefinition, learned: Dataset, weights: bytes) -> tuple[A
 def _load(network: Any, weights: bytes, features: int) -> tuple[Scaling, Replay]:
     """Sets the parent's weights and gives its scaling and its sample."""
     arrays, scaling, replay = unpack(weights)
-    found = [array.shape for array in arrays]
+    shapes = [array.shape for array in arrays]
     expected = [tuple(array.shape) for array in network.get_weights()]
-    if found != expected or scaling.mean.shape != (features,):
-        raise RefusedModel("parent", f"found weights of the shapes {found}, expected {expected}: train a batch model")
+    if shapes != expected or scaling.mean.shape != (features,):
+        raise RefusedModel("parent", f"found weights of the shapes {shapes}, expected {expected}: train a batch model")
     network.set_weights(arrays)
     return scaling, replay
 
@@ -236,8 +236,8 @@ def _tuned_network(stream: StreamDefinition, features: int) -> Any:
 
 
 def _predict(network: Any, scaling: Scaling, inputs: Batch) -> Batch:
-    each = np.asarray(network(scaling.inputs(inputs), training=False))
-    predicted: Batch = each.mean(axis=1) * scaling.target
+    by_network = np.asarray(network(scaling.inputs(inputs), training=False))
+    predicted: Batch = by_network.mean(axis=1) * scaling.target
     return predicted
 
 
@@ -278,17 +278,17 @@ def _score(stream: StreamDefinition, forecast: Batch, held: Dataset) -> dict[str
     mae = float(np.abs(forecast - held.targets).mean())
     scores = {"rmse": error, "mae": mae, "skill": skill(error, persistence), "persistence_rmse": persistence}
     for column, h in enumerate(stream.horizon):
-        each = slice(column, column + 1)
-        scores[f"rmse_{h}"] = rmse(forecast[:, each], held.targets[:, each])
-        scores[f"skill_{h}"] = skill(scores[f"rmse_{h}"], rmse(naive[:, each], held.targets[:, each]))
+        horizon = slice(column, column + 1)
+        scores[f"rmse_{h}"] = rmse(forecast[:, horizon], held.targets[:, horizon])
+        scores[f"skill_{h}"] = skill(scores[f"rmse_{h}"], rmse(naive[:, horizon], held.targets[:, horizon]))
     return scores
 
 
 def _libraries() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
