@@ -19,8 +19,8 @@ from driftline.scoring import rmse, skill
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows
 from driftline_trainer.dataset import Batch, Dataset, build
+from driftline_trainer.fine_tuning import INPUT_CLIP, Replay, Scaling, pack, unpack
 from driftline_trainer.gate import GateReport, judge
-from driftline_trainer.weights import INPUT_CLIP, Replay, Scaling, pack, unpack
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
