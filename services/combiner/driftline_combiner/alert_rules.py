@@ -22,11 +22,11 @@ STILL = (0.0, 0.0)
 
 
 class AlertRules:
-    """The drift detectors of all series of a stream. `alarmed` is told the stream and kind of each alert."""
+    """The drift detectors of all series of a stream. on_alert: gets the stream and kind of each alert."""
 
-    def __init__(self, stream: StreamDefinition, alarmed: Callable[[str, str], None]) -> None:
+    def __init__(self, stream: StreamDefinition, on_alert: Callable[[str, str], None]) -> None:
         self._stream = stream
-        self._alarmed = alarmed
+        self._on_alert = on_alert
         self._columns = [name for name, angle in zip(stream.columns, stream.angles, strict=True) if not angle]
         self._detectors: dict[str, dict[str, DriftDetector]] = {}
 
@@ -106,5 +106,5 @@ class AlertRules:
         return f"observed {message.observed:g}, {size:.1f} usual errors from what was forecast"
 
     def _alert(self, message: Forecast, kind: str, subject: str, detail: str) -> Alert:
-        self._alarmed(self._stream.name, kind)
+        self._on_alert(self._stream.name, kind)
         return Alert(message.stream, message.key, message.t, kind, subject, detail)

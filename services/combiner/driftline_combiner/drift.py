@@ -1,4 +1,4 @@
-"""The drift alarm: ADWIN or Page-Hinkley on numbers in [0, 1], and what is asked of a change to be told.
+"""Drift detectors: ADWIN or Page-Hinkley on numbers in [0, 1], and how large a change must be for an alert.
 
 Bifet and Gavalda, "Learning from time-changing data with adaptive windowing", SDM 2007; Page, "Continuous inspection
 schemes", Biometrika 1954. Both find that a mean has changed; whether the change is large enough for a person, and
@@ -24,7 +24,7 @@ RECENT = 0.1
 PATIENCE = 50
 """Records within which a change that was found must grow to the asked size."""
 WARINESS = 0.8
-"""After an alarm the asked size goes this share of the way to 1 ..."""
+"""After an alert the asked size goes this share of the way to 1 ..."""
 FORGIVING = 1e-5
 """... and back by this share with every record: a series that is wild by nature is soon left in peace."""
 

@@ -25,7 +25,7 @@ from driftline_combiner.ledger import MEMBER_COUNT, Ledger, Rules, current_weigh
 from driftline_combiner.totals import ScoreSums, Totals
 
 OUT: Topic[Any] = BLENDS
-ALARM: Topic[Any] = ALERTS
+ALERT: Topic[Any] = ALERTS
 PACK, UNPACK = msgspec.msgpack.Encoder(enc_hook=float), msgspec.msgpack.Decoder(Blend)
 TAKEN_UP = 256
 """Restored series that are put into the sums over all series at once: far cheaper than one by one."""
@@ -61,10 +61,10 @@ class BlendTables(NamedTuple):
 
 
 class BlendStep:
-    """All series of one stream; see `driftline.worker.keyed.StreamStep`. alarmed: gets the stream and kind of each
-    alert."""
+    """All series of one stream; see `driftline.worker.keyed.StreamStep`. on_alert: gets the stream and kind of
+    each alert."""
 
-    def __init__(self, stream: StreamDefinition, alarmed: Callable[[str, str], None]) -> None:
+    def __init__(self, stream: StreamDefinition, on_alert: Callable[[str, str], None]) -> None:
         self.stream = stream
         self._rules = Rules.of(stream)
         self._store = SeriesStore(self._blank)
@@ -74,7 +74,7 @@ class BlendStep:
         """In order, so that a page of them costs no look at all of them."""
         self._restored: set[int] = set()
         """Slots of series that are not in the sums yet."""
-        self._watch = AlertRules(stream, alarmed)
+        self._alert_rules = AlertRules(stream, on_alert)
         self._latest: dict[str, bytes] = {}
         """As MessagePack, a sixth of the objects."""
         self.ahead = stream.time.tolerance
@@ -82,7 +82,7 @@ class BlendStep:
         self._signature = f"{stream.fingerprint}-{json.dumps(settings)}"
 
     def work(self, messages: Sequence[Forecast]) -> list[list[Emission]]:
-        """One blend for each forecast, and an alert where its truth gave an alarm."""
+        """One blend for each forecast, and an alert where its truth raised one."""
         emissions: list[list[Emission]] = [[] for _ in messages]
         for indices in rounds([message.key for message in messages]):
             part = [messages[index] for index in indices]
@@ -114,12 +114,12 @@ class BlendStep:
         scored = score(ledger, self._rules, slots, number, truth)
         judged = judge(intervals, self._rules.steps, slots, number, scored.error[:, :, -1])
         alerts = zip(
-            self._watch.drifts(part, scored, late=late),
-            self._watch.anomalies(part, judged),
-            self._watch.behind(part, ledger.rivals[slots], ledger.guarded[slots] & ~before),
+            self._alert_rules.drifts(part, scored, late=late),
+            self._alert_rules.anomalies(part, judged),
+            self._alert_rules.behind(part, ledger.rivals[slots], ledger.guarded[slots] & ~before),
             strict=True,
         )
-        return [[(ALARM, alert) for kind in kinds for alert in kind] for kinds in alerts]
+        return [[(ALERT, alert) for kind in kinds for alert in kind] for kinds in alerts]
 
     def lacks(self, message: Forecast) -> bool:
         return message.observed is None
@@ -193,7 +193,7 @@ class BlendStep:
         if more := self._store.capacity - before:
             self._totals.grow(more)
         insort(self._keys, key)
-        self._watch.add(key)
+        self._alert_rules.add(key)
         return slot
 
     @property
@@ -205,14 +205,14 @@ class BlendStep:
 
     def save(self, key: str, heard: int | None = None) -> bytes:
         arrays = tables.dump(self._store[key], *self._tables)
-        saved = SavedBlendState(self._signature, self._store.time_of(key), arrays, self._watch.dump(key), heard)
+        saved = SavedBlendState(self._signature, self._store.time_of(key), arrays, self._alert_rules.dump(key), heard)
         return msgspec.msgpack.encode(saved)
 
     def restore(self, key: str, data: bytes) -> Age:
         saved = msgspec.msgpack.decode(data, type=SavedBlendState)
         if saved.definition == self._signature:
             tables.load(saved.arrays, self._slot(key), *self._tables)
-            self._watch.load(key, saved.detectors)
+            self._alert_rules.load(key, saved.detectors)
             self._store.advance([(key, saved.t)])
             self._restored.add(self._store[key])
             if len(self._restored) >= TAKEN_UP:
@@ -230,7 +230,7 @@ class BlendStep:
         self._totals.drop(slot)
         del self._keys[bisect_left(self._keys, key)]
         self._store.forget(key)
-        self._watch.remove(key)
+        self._alert_rules.remove(key)
         self._latest.pop(key, None)
 
     def keys(self) -> list[str]:
