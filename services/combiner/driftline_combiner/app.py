@@ -28,7 +28,7 @@ from driftline_combiner.settings import CombinerSettings
 from driftline_combiner.step import BlendStep, combiner_step, refuse
 
 GROUP = "combiner"
-COURIER = "combiner-courier"
+RETRAIN_GROUP = "combiner-courier"
 KINDS = ("drift", "anomaly", "negative-skill")
 """Of the alerts that are raised here."""
 
@@ -58,11 +58,11 @@ def create_app(
     for client in clients:
         requests = _retrain_requests(settings, bus, client, metrics)
         jobs.append(requests)
-        groups.append((COURIER, ALERTS))
+        groups.append((RETRAIN_GROUP, ALERTS))
         checks.append(ReadinessCheck("retraining requests", requests.check, needed=False))
     page = _page(settings, bus, streams) if settings.page_points else None
     if page is not None:
-        jobs.append(page.feed)
+        jobs.append(page.buffer)
         clients.append(page.client)
     app = create_service(
         "combiner",
@@ -106,13 +106,13 @@ def _retrain_requests(
     settings: CombinerSettings, bus: Bus, trainer: httpx.AsyncClient, metrics: Metrics
 ) -> Worker[Alert]:
     return Worker(
-        COURIER,
+        RETRAIN_GROUP,
         bus,
         ALERTS,
         RetrainStep(),
         settings.loop,
         sink=TrainerSink(trainer),
-        observer=LoopMetrics(metrics, COURIER, ALERTS.name),
+        observer=LoopMetrics(metrics, RETRAIN_GROUP, ALERTS.name),
     )
 
 
@@ -120,12 +120,12 @@ def _retrain_requests(
 class Page:
     """The dashboard: what fills it, and the client by which it asks the other services."""
 
-    feed: DashboardBuffer
+    buffer: DashboardBuffer
     client: httpx.AsyncClient
     router: APIRouter
 
 
 def _page(settings: CombinerSettings, bus: Bus, streams: Streams) -> Page:
-    feed, client = DashboardBuffer(bus, settings.page_points), httpx.AsyncClient()
+    buffer, client = DashboardBuffer(bus, settings.page_points), httpx.AsyncClient()
     overview = Overview(settings.page_services, client)
-    return Page(feed, client, dashboard.routes(streams, feed, overview, settings.page_watchers))
+    return Page(buffer, client, dashboard.routes(streams, buffer, overview, settings.page_watchers))

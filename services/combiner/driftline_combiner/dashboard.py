@@ -85,7 +85,7 @@ class Watchers:
 
 
 def routes(
-    streams: Mapping[str, StreamDefinition], feed: DashboardBuffer, overview: Overview, watchers_limit: int
+    streams: Mapping[str, StreamDefinition], buffer: DashboardBuffer, overview: Overview, watchers_limit: int
 ) -> APIRouter:
     router = APIRouter(tags=["dashboard"])
     watchers = Watchers(watchers_limit)
@@ -103,7 +103,7 @@ def routes(
                 target=stream.target,
                 period=stream.time.period,
                 horizon=list(stream.horizon),
-                keys=feed.keys(name),
+                keys=buffer.keys(name),
             )
             for name, stream in streams.items()
         ]
@@ -117,7 +117,7 @@ def routes(
     async def alerts(
         limit: Annotated[int, Query(ge=1, le=LATEST_ALERTS)] = LATEST_ALERTS,
     ) -> list[AlertAnswer]:
-        return [AlertAnswer(**msgspec.structs.asdict(alert)) for alert in feed.alerts()[:limit]]
+        return [AlertAnswer(**msgspec.structs.asdict(alert)) for alert in buffer.alerts()[:limit]]
 
     async def from_where(
         stream: Annotated[str, Query(examples=["outdoor-temperature"])],
@@ -140,7 +140,7 @@ def routes(
     async def live(
         start: Annotated[tuple[str, str, int], Depends(from_where)], _: Annotated[None, Depends(watchers.admit)]
     ) -> AsyncIterator[ServerSentEvent]:
-        async for event in feed.watch(*start):
+        async for event in buffer.events(*start):
             yield event
 
     return router

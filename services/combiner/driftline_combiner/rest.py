@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from driftline.errors import NotFound
 from driftline.messages import Blend
+from driftline.worker.keyed import Series
 from driftline_combiner import scores as sums
 from driftline_combiner.scores import Coverage, RowScore
 from driftline_combiner.step import BlendStep
@@ -151,9 +152,6 @@ def routes(stream_steps: Mapping[str, BlendStep]) -> APIRouter:
     return router
 
 
-Series = tuple[str, str]
-
-
 def _series(stream_steps: Mapping[str, BlendStep], key: str | None, after: str | None) -> Iterator[Series]:
     """Stream and key of what is wanted, in order, behind the series `after`."""
     begin, _, behind = (after or "").partition("/")
@@ -222,12 +220,12 @@ def _series_weights(name: str, key: str, stream_step: BlendStep) -> SeriesWeight
     horizons = [
         HorizonWeights(
             horizon=h,
-            weights=standing.weights,
+            weights=weighting.weights,
             scores={row: _score(score) for row, score in scores.items()},
-            guarded=standing.guarded,
-            why=explain(standing, scores, active),
+            guarded=weighting.guarded,
+            why=explain(weighting, scores, active),
         )
-        for h, standing, scores in parts
+        for h, weighting, scores in parts
     ]
     return SeriesWeights(stream=name, key=key, active=active, horizons=horizons)
 
