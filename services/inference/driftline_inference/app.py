@@ -59,11 +59,12 @@ def create_app(
     fetcher = replace(settings.fetcher(), live=lambda stream: stream_steps[stream].live())
     outbox = StoreOutbox(timed, cache.folder if cache else None, edge.known)
     reconciler = Reconciler(registry, timed, fetcher, outbox, cache=cache, edge_name=settings.edge)
-    worker, watch = _worker(settings, bus, streams, stream_steps, metrics), _watch(settings, timed, reconciler, hints)
+    worker = _worker(settings, bus, streams, stream_steps, metrics)
+    store_reconciler = _store_reconciler(settings, timed, reconciler, hints)
     streams.on_new(lambda _: hints.wake())
-    jobs: list[BackgroundJob] = [edge, worker, watch, LagExporter(bus, [(GROUP, RECORDS)], metrics)]
+    jobs: list[BackgroundJob] = [edge, worker, store_reconciler, LagExporter(bus, [(GROUP, RECORDS)], metrics)]
     if settings.store_topic is not None:
-        jobs.append(StoreEventReader(bus, settings.store_topic, watch))
+        jobs.append(StoreEventReader(bus, settings.store_topic, store_reconciler))
     checks = _checks(bus, worker, timed, cache)
     app = create_service(
         "inference",
@@ -79,7 +80,7 @@ def create_app(
     app.state.registry, app.state.reconciler = registry, reconciler
     steering = status.Steering(registry, reconciler, edge, settings.edge, wake=hints.wake)
     app.include_router(status.routes(steering, streams, stream_steps, settings.token))
-    app.include_router(webhook.routes(watch, settings.token))
+    app.include_router(webhook.routes(store_reconciler, settings.token))
     app.include_router(v2.routes(registry, app.version, [check for check in checks if check.needed]))
     return app
 
@@ -90,7 +91,7 @@ def _stream_step(stream: StreamDefinition, registry: Registry, metrics: Metrics)
         registry.serving,
         shadows=registry.shadows,
         worse=registry.roll_back,
-        alarmed=lambda name, kind: metrics.alerts.labels(name, kind).inc(),
+        on_alert=lambda name, kind: metrics.alerts.labels(name, kind).inc(),
     )
 
 
@@ -109,7 +110,9 @@ def _worker(
     )
 
 
-def _watch(settings: InferenceSettings, store: Store, reconciler: Reconciler, hints: Hints) -> StoreReconciler:
+def _store_reconciler(
+    settings: InferenceSettings, store: Store, reconciler: Reconciler, hints: Hints
+) -> StoreReconciler:
     return StoreReconciler(
         "model watch",
         store,

@@ -59,7 +59,7 @@ class Shadow:
         """Whether there is nothing more to find out."""
         return self.seen >= SHADOW_RECORDS or self.test.certain
 
-    def watch(
+    def add(
         self, keys: Sequence[str], truths: Sequence[float | None], forecasts: Sequence[tuple[float, float]]
     ) -> None:
         """Takes in records in order: their truths, and what the new and the old version forecast from them."""

@@ -58,7 +58,7 @@ class ForecastTables(NamedTuple):
     waiting: Waiting
     rls: Filters
     stack: Filters
-    columns: SensorHealth
+    health: SensorHealth
     late: LateTruths
 
 
@@ -86,7 +86,7 @@ class ForecastStep:
 
     `serving` gives the models; it is asked once a batch, so a batch ends on the models that it began with. `shadows`
     gives the versions before them, which are compared for a while; `worse` is told the stream, member, version and
-    reason when a new one turns out to be worse; `alarmed` the stream and kind of each alert.
+    reason when a new one turns out to be worse; `on_alert` the stream and kind of each alert.
     """
 
     def __init__(
@@ -96,14 +96,14 @@ class ForecastStep:
         *,
         shadows: Callable[[], Serving] = dict,
         worse: Callable[[str, str, str, str], None] = lambda *_: None,
-        alarmed: Callable[[str, str], None] = lambda *_: None,
+        on_alert: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
         self.stream = stream
         self._serving = serving
         self._shadows = shadows
         self._worse = worse
-        self._alarmed = alarmed
-        self._watched: dict[str, Shadow] = {}
+        self._on_alert = on_alert
+        self._compared: dict[str, Shadow] = {}
         self._layout = Layout.of(stream)
         self._steps = np.array(stream.horizon, dtype=np.int64)
         self.ahead = stream.time.tolerance
@@ -175,19 +175,19 @@ class ForecastStep:
         self, member: str, new: Model, old: Model, records: Sequence[Record], inputs: Inputs, forecasts: Floats
     ) -> list[Emission]:
         """Lets the version before forecast, too; tells and alerts when the new one is worse."""
-        shadow = self._watched.get(member)
+        shadow = self._compared.get(member)
         if shadow is None or (shadow.new, shadow.old) != (new.version, old.version):
-            shadow = self._watched[member] = Shadow(new.version, old.version, self.stream.horizon[0])
+            shadow = self._compared[member] = Shadow(new.version, old.version, self.stream.horizon[0])
         if shadow.over:
             return []
         pairs = list(zip(forecasts[:, 0].tolist(), _forecast(old, inputs)[:, 0].tolist(), strict=True))
         truths = [record.values[self.stream.target] for record in records]
-        shadow.watch([record.key for record in records], truths, pairs)
+        shadow.add([record.key for record in records], truths, pairs)
         if not shadow.test.certain:
             return []
         reason = f"worse than {old.version} beyond the margin: evidence {shadow.test.evidence:.0f} after {shadow.seen}"
         self._worse(self.stream.name, member, new.version, reason)
-        self._alarmed(self.stream.name, "rollback")
+        self._on_alert(self.stream.name, "rollback")
         last = records[-1]
         return [(ALERT, Alert(self.stream.name, last.key, last.t, "rollback", member, f"{new.version}: {reason}"))]
 
@@ -202,7 +202,7 @@ class ForecastStep:
 
     def shadow(self, member: str) -> Shadow | None:
         """How a model's newest version compares to the one before, while that forecasts beside it."""
-        return self._watched.get(member)
+        return self._compared.get(member)
 
     def _observe(self, records: Sequence[Record], sizes: Sequence[int]) -> tuple[list[Turn], Inputs, list[Condition]]:
         """Takes the records in, round by round, and gives what all of them are forecast from, and per round what
@@ -220,7 +220,7 @@ class ForecastStep:
             t = np.array([record.t for record in part])
             parts.append(observe(self._tables.history, self._layout, slots, t, values))
             self._tables.late.expect(slots, t, np.isnan(values[:, 0]))
-            conditions.append(assess(self._tables.columns, slots, t, values))
+            conditions.append(assess(self._tables.health, slots, t, values))
             turns.append(Turn(rows, slots))
         return turns, Inputs.joined(parts), conditions
 
@@ -240,7 +240,7 @@ class ForecastStep:
                 index = turn.rows.start + row
                 alerts[index] = health_alerts(names, self._levels, records[index], condition, row)
         for alert in chain.from_iterable(alerts):
-            self._alarmed(alert.stream, alert.kind)
+            self._on_alert(alert.stream, alert.kind)
         return shifts, alerts
 
     def _filter(self, turns: Sequence[Turn], inputs: Inputs, models: Mapping[str, Floats]) -> dict[str, Floats]:
