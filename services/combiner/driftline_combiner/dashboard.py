@@ -88,7 +88,6 @@ def routes(
     streams: Mapping[str, StreamDefinition], buffer: DashboardBuffer, overview: Overview, watchers_limit: int
 ) -> APIRouter:
     router = APIRouter(tags=["dashboard"])
-    watchers = Watchers(watchers_limit)
 
     @router.get("/", include_in_schema=False)
     async def page() -> FileResponse:
@@ -119,6 +118,13 @@ def routes(
     ) -> list[AlertAnswer]:
         return [AlertAnswer(**msgspec.structs.asdict(alert)) for alert in buffer.alerts()[:limit]]
 
+    _add_live_route(router, streams, buffer, Watchers(watchers_limit))
+    return router
+
+
+def _add_live_route(
+    router: APIRouter, streams: Mapping[str, StreamDefinition], buffer: DashboardBuffer, watchers: Watchers
+) -> None:
     async def from_where(
         stream: Annotated[str, Query(examples=["outdoor-temperature"])],
         key: Annotated[str, Query(examples=["R80711"])],
@@ -142,5 +148,3 @@ def routes(
     ) -> AsyncIterator[ServerSentEvent]:
         async for event in buffer.events(*start):
             yield event
-
-    return router

@@ -112,11 +112,6 @@ Key = Annotated[str, Path(description="a series of it", examples=["R80711"])]
 def routes(stream_steps: Mapping[str, BlendStep]) -> APIRouter:
     router = APIRouter(tags=["forecasts"])
 
-    def step_of(stream: str) -> BlendStep:
-        if stream not in stream_steps:
-            raise NotFound(f"found no stream {stream!r}, expected one of {sorted(stream_steps)}")
-        return stream_steps[stream]
-
     @router.get("/v1/scores", summary="How well every member and strategy did")
     async def scores() -> list[StreamScores]:
         return [stream_scores(name, stream_step) for name, stream_step in stream_steps.items()]
@@ -136,7 +131,7 @@ def routes(stream_steps: Mapping[str, BlendStep]) -> APIRouter:
             str | None, Query(description="the stream and key behind which the page begins", examples=["a/k1"])
         ] = None,
     ) -> Response:
-        wanted = {stream: step_of(stream)} if stream else stream_steps
+        wanted = {stream: _step_of(stream_steps, stream)} if stream else stream_steps
         listed = list(islice(_series(wanted, key, after), limit + 1))
         page = listed[:limit]
         headers = {"Link": _next(stream, key, limit, page[-1])} if len(listed) > limit else {}
@@ -144,12 +139,18 @@ def routes(stream_steps: Mapping[str, BlendStep]) -> APIRouter:
 
     @router.get("/v1/blends/{stream}/{key}", summary="The newest blend of a series", responses={404: {}})
     async def latest(stream: Stream, key: Key) -> BlendAnswer:
-        blend = step_of(stream).latest(key)
+        blend = _step_of(stream_steps, stream).latest(key)
         if blend is None:
             raise NotFound(f"no blend of {stream}/{key} yet, or another replica has it")
         return _blend_answer(blend)
 
     return router
+
+
+def _step_of(stream_steps: Mapping[str, BlendStep], stream: str) -> BlendStep:
+    if stream not in stream_steps:
+        raise NotFound(f"found no stream {stream!r}, expected one of {sorted(stream_steps)}")
+    return stream_steps[stream]
 
 
 def _series(stream_steps: Mapping[str, BlendStep], key: str | None, after: str | None) -> Iterator[Series]:
