@@ -56,22 +56,18 @@ def create_app(
     hints, timed, cache = Hints(), TimedStore(store, metrics), settings.open_cache()
     edge, registry = Edge(bus, hints.wake), Registry(streams, metrics, wake=hints.wake)
     stream_steps = PerStream(streams, lambda stream: _stream_step(stream, registry, metrics))
-    fetcher = replace(settings.fetcher(), live=lambda stream: stream_steps[stream].live())
-    outbox = StoreOutbox(timed, cache.folder if cache else None, edge.known)
-    reconciler = Reconciler(registry, timed, fetcher, outbox, cache=cache, edge_name=settings.edge)
+    reconciler = _reconciler(settings, registry, timed, cache, edge, stream_steps)
     worker = _worker(settings, bus, streams, stream_steps, metrics)
     store_reconciler = _store_reconciler(settings, timed, reconciler, hints)
     streams.on_new(lambda _: hints.wake())
-    jobs: list[BackgroundJob] = [edge, worker, store_reconciler, LagExporter(bus, [(GROUP, RECORDS)], metrics)]
-    if settings.store_topic is not None:
-        jobs.append(StoreEventReader(bus, settings.store_topic, store_reconciler))
+    lag = LagExporter(bus, [(GROUP, RECORDS)], metrics)
     checks = _checks(bus, worker, timed, cache)
     app = create_service(
         "inference",
         "Forecasts every record with all members; serves the models that the store's pointers name.",
         metrics=metrics,
         streams=streams,
-        jobs=jobs,
+        jobs=[edge, worker, store_reconciler, lag, *_store_events(settings, bus, store_reconciler)],
         checks=checks,
         on_death=on_death,
         first=reconciler.restore,
@@ -110,6 +106,20 @@ def _worker(
     )
 
 
+def _reconciler(
+    settings: InferenceSettings,
+    registry: Registry,
+    store: Store,
+    cache: Cache | None,
+    edge: Edge,
+    stream_steps: StreamSteps,
+) -> Reconciler:
+    """New versions are tried on what the newest records of all series are forecast from."""
+    fetcher = replace(settings.fetcher(), live=lambda stream: stream_steps[stream].live())
+    outbox = StoreOutbox(store, cache.folder if cache else None, edge.known)
+    return Reconciler(registry, store, fetcher, outbox, cache=cache, edge_name=settings.edge)
+
+
 def _store_reconciler(
     settings: InferenceSettings, store: Store, reconciler: Reconciler, hints: Hints
 ) -> StoreReconciler:
@@ -123,6 +133,13 @@ def _store_reconciler(
         base=settings.store_prefix,
         hints=hints,
     )
+
+
+def _store_events(settings: InferenceSettings, bus: Bus, store_reconciler: StoreReconciler) -> list[BackgroundJob]:
+    """What reads the store's events, where they come by a topic."""
+    if settings.store_topic is None:
+        return []
+    return [StoreEventReader(bus, settings.store_topic, store_reconciler)]
 
 
 def _checks(bus: Bus, worker: Worker[Record], store: TimedStore, cache: Cache | None) -> list[ReadinessCheck]:

@@ -139,6 +139,13 @@ def routes(
     async def show_model(stream: Stream, member: Member) -> ModelStatus:
         return describe(stream, member)
 
+    _add_steering(router, steering, describe, token)
+    return router
+
+
+def _add_steering(
+    router: APIRouter, steering: Steering, describe: Callable[[str, str], ModelStatus], token: SecretStr | None
+) -> None:
     @router.post(
         "/v1/models/{stream}.{member}/rollback",
         summary="Go back to the previous version",
@@ -163,8 +170,6 @@ def routes(
         await steering.reconciler.pin(stream, member, request.version)
         steering.wake()
         return describe(stream, member)
-
-    return router
 
 
 def _built_in(stream: str, member: str) -> ModelStatus:
