@@ -57,19 +57,14 @@ def create_app(
     door = Door(settings, bus, streams, census, metrics, believed)
     groups: list[tuple[str, Topic[Any]]] = [(windows.name, RECORDS), (results.name, BLENDS)]
     jobs: list[BackgroundJob] = [edge, windows, results, LagExporter(bus, groups, metrics, archive.kept)]
-    checks = _checks(bus, believed, windows, results, timed)
-    if settings.mqtt_host is not None:
-        mqtt = MqttDoor(settings, door, streams)
-        jobs.append(mqtt)
-        # Needed: while its broker is away that door does no work, and what sensors send is held by nobody we know of.
-        checks.append(ReadinessCheck("mqtt", mqtt.check))
+    mqtt = [MqttDoor(settings, door, streams)] if settings.mqtt_host is not None else []
     app = create_service(
         "ingest",
         "Takes sensor records in, and archives training windows and results in the object store.",
         metrics=metrics,
         streams=streams,
-        jobs=jobs,
-        checks=checks,
+        jobs=[*jobs, *mqtt],
+        checks=[*_checks(bus, believed, windows, results, timed), *map(_mqtt_check, mqtt)],
         on_death=on_death,
         close=(bus.close, timed.close),
     )
@@ -121,6 +116,11 @@ def _checks(
         ReadinessCheck("results", results.check, needed=False),
         ReadinessCheck("store", store.answered, needed=False),
     ]
+
+
+def _mqtt_check(door: MqttDoor) -> ReadinessCheck:
+    """Needed: while its broker is away that door does no work, and what sensors send is held by nobody we know of."""
+    return ReadinessCheck("mqtt", door.check)
 
 
 def refuse(streams: Mapping[str, StreamDefinition], message: Any) -> str | None:
