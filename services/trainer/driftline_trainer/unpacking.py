@@ -59,7 +59,8 @@ def unpack(packed: Packed, means: Means) -> Rows:
     except MemoryError as error:
         raise InvalidInput(too_much(packed.source, means)) from error
     except Exception as error:
-        # Whatever a reader stumbles over in a file from outside: it must not stop the others.
+        # The edge of the child. Whatever else a reader raises for a file from outside must not stop the other files;
+        # the error goes back as text, and the parent sets the file aside and logs it.
         reason = f"{type(error).__name__}: {str(error)[:SHOWN]}"
         raise InvalidInput(f"{packed.source}: found what Arrow can't read: {reason}") from error
     return rows
