@@ -1,4 +1,4 @@
-"""Watches what the combiner scores and what inference tells of the columns, and says what a person should see.
+"""Raises alerts from what the combiner scores and from the shifts of columns that inference reports.
 
 Which alerts: `drift` of the blend's error or of a column, `anomaly` of a truth, `negative-skill` of the strategy.
 """
@@ -16,7 +16,7 @@ from driftline_combiner.intervals import Anomalies
 from driftline_combiner.ledger import CUT, Scored
 
 ERROR_SIZE = 0.6
-"""An error is told at this share of the size that a column's move is told at: errors are milder."""
+"""An error raises an alert at this share of the size at which a column's move does: errors are milder."""
 STILL = (0.0, 0.0)
 """The shift of a column that is where it has been."""
 
@@ -51,7 +51,7 @@ class AlertRules:
     def drifts(self, part: Sequence[Forecast], scored: Scored, *, late: bool = False) -> list[list[Alert]]:
         """Per series the alerts of what has changed: the blend's error at the first horizon, and the columns.
 
-        late: what the messages say of the columns was looked at before.
+        late: the columns of these messages were examined before.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
             wrong = np.abs(scored.error[:, 0, -1]) / (CUT * np.sqrt(scored.scale[:, 0]))

@@ -90,7 +90,7 @@ class ChangeSums(msgspec.Struct, array_like=True):
 
 
 class PageHinkley:
-    """Whether a mean has grown, as river's own tells it, whose import would bring SciPy, too."""
+    """Whether a mean has grown: the same as river's own, whose import would bring SciPy, too."""
 
     __slots__ = ("_sums", "_threshold")
 
@@ -131,7 +131,7 @@ class SavedDetector(msgspec.Struct, frozen=True, array_like=True):
 
 
 class DriftDetector:
-    """Looks at one series of numbers in [0, 1]. asked: how far its mean must rise to be told."""
+    """Looks at one series of numbers in [0, 1]. asked: how far its mean must rise for an alert."""
 
     __slots__ = ("_asked", "_before", "_core", "_least", "_left", "_recent")
 
@@ -144,7 +144,7 @@ class DriftDetector:
         self._left = 0
 
     def update(self, value: float) -> Change | None:
-        """The change that is to be told with this value. NaN says nothing."""
+        """The change that is worth an alert, when this value shows one. NaN shows nothing."""
         if math.isnan(value):
             return None
         mean = self._core.mean

@@ -30,7 +30,7 @@ LEAST_EXTREME = 6.0
 GLITCH = 10.0
 """The usual error learns from errors up to so many times itself."""
 COVERAGE_MEMORY = 0.002
-"""Of the coverage that is told: about the last 500 records."""
+"""Of the recent coverage: about the last 500 records."""
 ENOUGH = 100
 """Scored records before anything is called an anomaly."""
 

@@ -137,7 +137,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Scored:
-    """What a round of truths told. error: [n, horizons, rows]; scale: [n, horizons] the usual square before it."""
+    """The errors of a round of truths. error: [n, horizons, rows]; scale: [n, horizons] the usual square before it."""
 
     error: Floats
     scale: Floats

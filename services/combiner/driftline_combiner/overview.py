@@ -19,7 +19,7 @@ class ServiceHealth(msgspec.Struct, frozen=True):
 
 
 class Overview:
-    """urls: by service name where it listens; services without one are not told of."""
+    """urls: by service name where it listens; services without one are left out."""
 
     def __init__(self, urls: Mapping[str, str], client: httpx.AsyncClient) -> None:
         self._urls = urls

@@ -1,4 +1,4 @@
-"""What REST tells about weights, blends and scores."""
+"""Weights, blends and scores by REST."""
 
 import asyncio
 import math

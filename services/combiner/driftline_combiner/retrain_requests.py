@@ -18,7 +18,7 @@ from driftline.messages import Alert
 log = logging.getLogger(__name__)
 
 TRIGGERS = ("drift", "negative-skill")
-"""Kinds of alerts that a new model may mend."""
+"""Kinds of alerts that a new model may end."""
 REFUSED = (400, 404, 409, 413, 422)
 """Answers after which asking again is no use."""
 TIMEOUT_S = 30.0
@@ -81,7 +81,7 @@ class TrainerSink:
         if answer.status_code in REFUSED:
             log.error("the trainer refused a request for good: %s", answer.text[:300], extra=extra)
         elif answer.is_error:
-            # A wrong token, too, can be mended there: nothing is lost meanwhile.
+            # A wrong token, too, can be corrected there: nothing is lost meanwhile.
             raise TrainerAwayError(f"the trainer answered {answer.status_code}: {answer.text[:300]}")
         else:
             log.info("a new speed model was asked for", extra=extra)

@@ -1,4 +1,4 @@
-"""What is told of all series of a stream together: sums over them that are kept as the series change. Pure.
+"""Sums over all series of a stream, kept up to date as the series change. Pure.
 
 So what a look costs does not depend on how many series there are. Sums of whole numbers are exact; sums of errors are
 computed again, a few series at a time, so that no rounding stays, and no infinity behind the series that it came from.

@@ -124,7 +124,7 @@ def online_learn(
 
     regret, second (sum of squared regrets): [..., members]; bound (largest squared regret): [..., 1].
     gradient: [..., 1] of the loss at the blend. distance: [..., members] blend minus member, NaN for those that slept.
-    Returns the three anew.
+    Returns the three, renewed.
     """
     instant = np.where(np.isfinite(distance), gradient * distance, 0.0)
     square = instant**2

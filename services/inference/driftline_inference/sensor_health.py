@@ -34,12 +34,12 @@ QUIET = 0.2
 WARM_UP = 300
 """Records until what is usual is known."""
 LEAP = 2.0
-"""A jump is so many times the column's extreme step, and is told when after STAYS records half of it is still there."""
+"""A jump is so many times the extreme step. It raises an alert if half of it is left after STAYS records."""
 STAYS = 3
 LONGER = 3
-"""A run is told when it is so many times as long as the longest before."""
+"""A run raises an alert when it is so many times as long as the longest before."""
 SHORTEST = 24
-"""Records of a run, or periods of a gap, that are told at least."""
+"""Records of a run, or periods of a gap, that an alert needs at least."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,11 @@ class SensorHealth:
 
 @dataclass(frozen=True)
 class Condition:
-    """What n records tell of their columns.
+    """The condition of the columns after n records.
 
     shift: [n, columns] in [0, 1], below QUIET 0. moved: [n, columns] how far the fast average is from the slow one, in
     the column's units. jumped: [n, columns] by how much it has jumped for good, otherwise 0. gap: [n]
-    milliseconds where a gap is to be told, otherwise 0. run: [n, columns] records where a run is to be told, otherwise
+    milliseconds where a gap is worth an alert, otherwise 0. run: [n, columns] records where a run is, otherwise
     0. missing: [n, columns] whether it is one without values.
     """
 
@@ -113,7 +113,7 @@ class Condition:
 
     @property
     def alerting(self) -> Ints:
-        """Which of the n records have a jump, a gap or a run to tell."""
+        """Which of the n records have a jump, a gap or a run that is worth an alert."""
         return np.flatnonzero((self.gap > 0) | (self.run > 0).any(axis=1) | (self.jumped != 0).any(axis=1))
 
 
@@ -173,7 +173,7 @@ def _jump(health: SensorHealth, slots: Ints, values: Floats) -> Floats:
     health.base[slots] = np.where(begins, health.value[slots], base)
     health.held[slots] = np.where(begins, 0, held)
     followed = np.where(young, np.maximum(leap, size), leap * np.exp(RARE_RATE * ((size > leap) - RARE)))
-    # What was told once is no news the next time.
+    # What has raised an alert once is no news the next time.
     learned = np.where(stays, np.maximum(followed, np.abs(jump)), followed)
     health.leap[slots] = np.where(np.isfinite(step), learned, leap)
     return np.where(stays, jump, 0.0)
@@ -188,7 +188,7 @@ def _gap(health: SensorHealth, slots: Ints, t: Ints) -> Ints:
 
 
 def _run(health: SensorHealth, slots: Ints, values: Floats) -> Ints:
-    """A run is told once, when it reaches the length; only when it is over, what is longest is known."""
+    """A run counts once, when it reaches the length; only when it is over, what is longest is known."""
     before = health.value[slots]
     # NaN equals nothing, so a run of missing values needs its own test.
     same = (values == before) | (np.isnan(values) & np.isnan(before))
@@ -202,7 +202,7 @@ def _run(health: SensorHealth, slots: Ints, values: Floats) -> Ints:
 def health_alerts(
     names: Sequence[str], levels: Sequence[int], record: Record, condition: Condition, row: int
 ) -> list[Alert]:
-    """The alerts of jumps, the gap and the runs that are to be told of the condition's `row`th record. levels: which
+    """The alerts of the jumps, the gap and the runs of the condition's `row`th record. levels: which
     columns are no angles; those jump for no reason."""
 
     def alert(kind: str, subject: str, detail: str) -> Alert:

@@ -85,7 +85,7 @@ class ForecastStep:
     """All series of one stream; see `driftline.worker.keyed.StreamStep`.
 
     `serving` gives the models; it is asked once a batch, so a batch ends on the models that it began with. `shadows`
-    gives the versions before them, which are compared for a while; `worse` is told the stream, member, version and
+    gives the versions before them, which are compared for a while; `worse` gets the stream, member, version and
     reason when a new one turns out to be worse; `on_alert` the stream and kind of each alert.
     """
 
@@ -154,7 +154,7 @@ class ForecastStep:
         return self._tables.late.number(self._store[message.key], message.t) is not None
 
     def complete(self, message: Record) -> list[Emission]:
-        """The built-in members learn from it, and the combiner is told what was observed."""
+        """The built-in members learn from it, and the combiner gets what was observed."""
         slot = self._store[message.key]
         number = self._tables.late.settle(slot, message.t)
         assert number is not None, "see awaits"  # noqa: S101
@@ -174,7 +174,7 @@ class ForecastStep:
     def _compare(
         self, member: str, new: Model, old: Model, records: Sequence[Record], inputs: Inputs, forecasts: Floats
     ) -> list[Emission]:
-        """Lets the version before forecast, too; tells and alerts when the new one is worse."""
+        """Lets the version before forecast, too; reports and alerts when the new one is worse."""
         shadow = self._compared.get(member)
         if shadow is None or (shadow.new, shadow.old) != (new.version, old.version):
             shadow = self._compared[member] = Shadow(new.version, old.version, self.stream.horizon[0])

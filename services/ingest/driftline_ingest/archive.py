@@ -31,7 +31,7 @@ SILENT_AT_ONCE = 10
 
 
 class SeriesCounter(Protocol):
-    """Is told which series there are."""
+    """Counts the series."""
 
     def add(self, series: Series, partition: int) -> None: ...
 
@@ -258,7 +258,7 @@ class ArchiveStep(Generic[Timed]):
         return windows
 
     def _is_read_again(self, partition: _Partition, series: Series) -> bool:
-        """Whether a restart reads messages of it again, which only its progress tells from new ones."""
+        """Whether a restart reads messages of it again, which only its progress distinguishes from new ones."""
         oldest = next(iter(partition.pending.values()), None)
         return oldest is not None and oldest.offset < partition.progress[series].next
 

@@ -1,6 +1,6 @@
 """The MQTT door: records in from the protocol that sensors speak, acknowledged only when the bus has them.
 
-What stands in which topic says the stream definition (`mqtt`). QoS 1, a session that outlives restarts, and a shared
+The stream definition (`mqtt`) says which topic holds what. QoS 1, a session that outlives restarts, and a shared
 subscription, so that replicas divide the work.
 """
 
@@ -97,7 +97,7 @@ class MqttDoor:
         streams.on_new(self._add)
 
     def _add(self, stream: StreamDefinition) -> None:
-        """Another subscription begins the connection anew; the session holds what comes meanwhile."""
+        """Another subscription begins a new connection; the session holds what comes meanwhile."""
         if stream.mqtt is not None:
             self._routes.append(Route.of(stream, stream.mqtt))
             self._end()

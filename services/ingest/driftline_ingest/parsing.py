@@ -1,7 +1,7 @@
 """From a request's body to rows. Pure: a row is what stood there, not yet a record.
 
 A body that can't be read as its content type is refused whole, with the position; a row that is no record is the
-matter of `validation`. A name that stands twice in one object or header is broken, too: nobody knows which was meant.
+matter of `validation`. A name that comes twice in one object or header is broken, too: nobody knows which was meant.
 """
 
 import csv
@@ -36,7 +36,7 @@ def parse(content_type: str, body: bytes) -> list[object]:
 
 
 class Twice(ValueError):
-    """A name that stands twice where it may stand once."""
+    """A name that comes twice where it may come once."""
 
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Twice)

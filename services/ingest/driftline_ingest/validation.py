@@ -75,7 +75,7 @@ class Validator:
         return Record(self._stream.name, key, t, values, received)
 
     def _from_the_future(self, t: int, received: float) -> _Wrong:
-        """It would make all that comes after it count as old. Both times are told, since either clock may be wrong."""
+        """It would make all that comes after it count as old. Both times are shown, since either clock may be wrong."""
         latest, now = clock.shown(received + self._ahead), clock.shown(received)
         return _Wrong(
             self._time,

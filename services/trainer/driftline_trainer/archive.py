@@ -183,7 +183,7 @@ OLDEST = (False, -1, -1, "")
 
 
 def _order(key: str) -> tuple[bool, int, int, str]:
-    """Where a window stands in time; what is no window's name, as an older trainer may have noted, before all."""
+    """A window's order in time; what is no window's name, as an older trainer may have noted, before all."""
     name = parse(key.rpartition("/")[2])
     return name.order if name else OLDEST
 

@@ -29,7 +29,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its order of sums varies 
 HOLD_OUT = 0.1
 """Share of the newest rows that is not learned from but scored on ..."""
 HOLD_OUT_ROWS = 6000
-"""... but no more than these: they tell enough, and the newest rows are the best to learn from."""
+"""... but no more than these: they are enough, and the newest rows are the best to learn from."""
 LEAST_ROWS = 100
 TUNING_BATCH = 64
 GOLDEN_ROWS = 8

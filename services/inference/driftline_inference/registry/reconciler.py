@@ -146,7 +146,7 @@ class Reconciler:
         except NotFound:
             return
         except TooLarge as error:
-            # Every look finds it anew, which costs an answer without a body.
+            # Every look finds it again, which costs an answer without a body.
             await self._refuse_named(state, UNKNOWN, RefusedModel("pointer", str(error)))
             return
         if pointer is None:

@@ -1,4 +1,4 @@
-"""What REST tells about the models, and how they are steered by hand."""
+"""The models' status by REST, and their steering by hand."""
 
 import time
 from collections.abc import Callable, Mapping
