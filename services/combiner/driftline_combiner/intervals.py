@@ -2,8 +2,8 @@
 
 Gibbs and Candes, "Adaptive conformal inference under distribution shift", NeurIPS 2021, in the form of the quantile
 tracker of Angelopoulos, Candes and Tibshirani, "Conformal PID control for time series prediction", NeurIPS 2023: the
-half width is a quantile of the error beside its usual size, moved up by every miss and down by every hit, so that in
-the long run the misses are as many as they should be, whatever the data do. Here it moves by factors, which keeps it
+half width is a quantile of the error in units of its usual size, moved up by every miss and down by every hit, so that
+in the long run the misses are as many as they should be, whatever the data do. Here it moves by factors, which keeps it
 positive and free of units. Pure NumPy over many series and horizons at once.
 """
 
@@ -19,7 +19,7 @@ LEVEL = 0.9
 RATE = 0.05
 """How far a miss moves the quantile, one step ahead; further ahead misses come in swarms, and it moves less."""
 USUAL_MEMORY = 0.02
-"""Of the usual error beside which errors are measured: about the last 50 records."""
+"""Of the usual error in which errors are measured: about the last 50 records."""
 FIRST = 2.0
 """First half width in usual errors: about that of a normal distribution."""
 RARE = 1e-4

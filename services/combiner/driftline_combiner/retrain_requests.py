@@ -42,7 +42,7 @@ class RetrainStep:
         )
 
     def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
-        """There is no state beside the position."""
+        """There is no state but the position."""
 
     def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:  # noqa: ARG002
         return {}
@@ -54,7 +54,7 @@ class RetrainStep:
         return consumed
 
     def release(self, partition: int) -> None:
-        """There is no state beside the position."""
+        """There is no state but the position."""
 
 
 class TrainerAwayError(Unavailable):

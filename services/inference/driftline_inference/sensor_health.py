@@ -132,7 +132,7 @@ def assess(health: SensorHealth, slots: Ints, t: Ints, values: Floats) -> Condit
 
 
 def _shift(health: SensorHealth, slots: Ints, values: Floats) -> tuple[Floats, Floats]:
-    """The distance between the averages beside what is usual for the column, and the distance itself."""
+    """The distance between the averages compared with what is usual for the column, and the distance itself."""
     young = health.count[slots][:, None] < WARM_UP
     known = np.isfinite(values)
     before = health.averages[slots]

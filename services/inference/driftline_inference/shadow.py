@@ -1,4 +1,4 @@
-"""Whether a new version is worse than the one before, which forecasts beside it for a while. Pure.
+"""Whether a new version is worse than the one before, which forecasts in parallel for a while. Pure.
 
 The errors of both are compared as they come, and the comparison may be looked at after every record: it is a test by
 betting (Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS-B 2024). While the new

@@ -201,7 +201,7 @@ class ForecastStep:
         return newest(self._tables.history, self._layout, slots, t)
 
     def shadow(self, member: str) -> Shadow | None:
-        """How a model's newest version compares to the one before, while that forecasts beside it."""
+        """How a model's newest version compares to the one before, while that forecasts in parallel."""
         return self._compared.get(member)
 
     def _observe(self, records: Sequence[Record], sizes: Sequence[int]) -> tuple[list[Turn], Inputs, list[Condition]]:

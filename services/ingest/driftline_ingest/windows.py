@@ -55,7 +55,7 @@ class RecordWindows:
 
 
 class BlendWindows:
-    """Results: what was forecast, by whom, with which weight, beside the truth as far as the window knows it.
+    """Results: what was forecast, by whom, with which weight, next to the truth as far as the window knows it.
 
     Columns: t, observed, and for each horizon h: truth_h, blend_h, <strategy>_h, <member>_h, weight_<member>_h.
     """

@@ -266,7 +266,7 @@ def _export(network: Any, scaling: Scaling) -> bytes:
 
 
 def _parity(forecast: Batch, network: Any, scaling: Scaling, held: Dataset) -> float:
-    """The largest difference of the export, run in the edge's own runtime, to Keras, beside the target's scale."""
+    """The largest difference of the export, run in the edge's own runtime, to Keras, relative to the target's scale."""
     part = slice(-PARITY_ROWS, None)
     return float(np.abs(forecast[part] - _predict(network, scaling, held.inputs[part])).max() / scaling.target.max())
 

@@ -216,7 +216,7 @@ class TrainingRun:
         raise RefusedModel("gate", trained.report.reason)
 
     async def _model(self, stream: StreamDefinition, version: Current | None) -> bytes | None:
-        """The model behind a version, when it can be scored beside a new one."""
+        """The model behind a version, when it can be compared with a new one."""
         if version is None or not _fits(version, stream):
             return None
         key = manifests.model_key(stream.name, version.manifest.member, version.version)
