@@ -38,7 +38,7 @@ def blend(key: str, t: int, stream: str = "s") -> Blend:
 async def times(listening: DashboardBuffer, key: str, last: int) -> list[int]:
     """Of the blends that a page begins with, once `last` is there."""
     found: list[int] = []
-    async with asyncio.timeout(PATIENCE_S), aclosing(listening.watch("s", key, -1)) as events:
+    async with asyncio.timeout(PATIENCE_S), aclosing(listening.events("s", key, -1)) as events:
         async for event in events:
             found.append(int(event.id))
             if found[-1] == last:

@@ -21,7 +21,7 @@ def run(errors: np.ndarray, horizon: int = 1) -> tuple[np.ndarray, np.ndarray]:
         found = judge(intervals, steps, SLOT, count, np.array([[error]]))
         if n >= horizon and np.isfinite(error) and np.isfinite(ring):
             hits.append(abs(error) <= ring)
-        anomalies.append(bool(found.found[0, 0]))
+        anomalies.append(bool(found.anomalous[0, 0]))
         widths(intervals, SLOT, count)
     return np.array(hits), np.array(anomalies)
 

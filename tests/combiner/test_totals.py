@@ -16,11 +16,11 @@ from driftline.messages import Forecast
 from driftline.scoring import PUBLISHED
 from driftline.streams.definition import parse
 from driftline_combiner import totals
-from driftline_combiner.exporter import KEYS_TOLD, ScoreExporter
+from driftline_combiner.exporter import KEYS_EXPORTED, ScoreExporter
 from driftline_combiner.rest import stream_scores
 from driftline_combiner.scores import scores
 from driftline_combiner.step import BlendStep
-from driftline_combiner.totals import ANEW, ScoreSums
+from driftline_combiner.totals import RESUMMED_AT_ONCE, ScoreSums
 
 STREAM = parse(
     "name: a\ntime: {column: when, period: 1h}\ntarget: y\nhorizon: [1, 3]\npatience: 4\nweighting: {window: 20}\n", "a"
@@ -103,7 +103,7 @@ WHAT = st.sampled_from(
 STEPS = st.lists(st.tuples(WHAT, NAMES, st.none() | st.floats(-1e3, 1e3)), max_size=30)
 
 
-@given(STEPS, st.sampled_from([1, 3, ANEW]))
+@given(STEPS, st.sampled_from([1, 3, RESUMMED_AT_ONCE]))
 @settings(max_examples=40, deadline=None)
 def test_the_totals_are_the_sum_over_all_series_whatever_has_happened(
     steps: list[tuple[Callable[[Played, list[str], float | None], None], list[str], float | None]],
@@ -112,7 +112,7 @@ def test_the_totals_are_the_sum_over_all_series_whatever_has_happened(
     """anew: with few of them, most of what is told is what the changes have added up to."""
     played = Played()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(totals, "ANEW", anew)
+        patch.setattr(totals, "RESUMMED_AT_ONCE", anew)
         for happens, keys, y in steps:
             happens(played, keys, y)
             assert_totals(played.stream_step)
@@ -143,13 +143,13 @@ def test_many_restored_series_are_all_in_the_totals():
 
 def test_an_error_beyond_all_bounds_leaves_with_its_series():
     stream_step = new_lane()
-    stream_step.work([forecast(f"k{n}", 0, 1.0) for n in range(3 * ANEW)])
+    stream_step.work([forecast(f"k{n}", 0, 1.0) for n in range(3 * RESUMMED_AT_ONCE)])
     with np.errstate(over="ignore", invalid="ignore"):
         stream_step.work([forecast("k0", t, y) for t, y in ((1, 1e200), (2, -1e200), (3, 1e200), (4, 1e200))])
     assert not np.isfinite(stream_step.sums().squared).all()
     stream_step.forget("k0")
     for t in range(1, 12):
-        stream_step.work([forecast(f"k{n}", t, 1.0) for n in range(1, 3 * ANEW)])
+        stream_step.work([forecast(f"k{n}", t, 1.0) for n in range(1, 3 * RESUMMED_AT_ONCE)])
     assert_totals(stream_step)
 
 
@@ -208,4 +208,4 @@ def test_scores_cost_the_same_however_many_series_there_are(stream_steps: dict[i
 def test_of_single_series_few_are_told(stream_steps: dict[int, BlendStep]):
     told = ScoreExporter({"a": stream_steps[MANY]}, by_key=True).collect()
     keys = {sample.labels["key"] for family in told for sample in family.samples if "key" in sample.labels}
-    assert keys == {"all", *(f"k{n:05}" for n in range(KEYS_TOLD))}
+    assert keys == {"all", *(f"k{n:05}" for n in range(KEYS_EXPORTED))}

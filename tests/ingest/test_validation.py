@@ -46,9 +46,9 @@ def test_a_wrong_row_is_refused_by_name(change: dict[str, object], column: str, 
     refusal = check(GOOD | change)
     assert isinstance(refusal, Refusal)
     assert (refusal.row, refusal.column) == (1, column)
-    assert refusal.found.startswith(found)
+    assert refusal.value.startswith(found)
     assert expected in refusal.expected
-    assert len(refusal.found) < 100
+    assert len(refusal.value) < 100
 
 
 def test_a_missing_column_is_named():
@@ -108,7 +108,7 @@ def test_a_record_may_be_ahead_of_the_clock_by_so_much_and_no_more(when: str, ki
 
 def test_a_record_from_the_future_is_told_both_times():
     refusal = check(GOOD | {"when": "2099-12-31T01:00:00+01:00"})
-    assert (refusal.column, refusal.found) == ("when", "'2099-12-31T00:00:00.000Z'")
+    assert (refusal.column, refusal.value) == ("when", "'2099-12-31T00:00:00.000Z'")
     assert refusal.expected == (
         "at most 2026-03-01T13:00:00.000Z: the clock here shows 2026-03-01T12:00:00.000Z, and time.ahead is 3600 s"
     )

@@ -10,8 +10,8 @@ from driftline.models.interpreter import Interpreter, check_golden
 from driftline.models.manifest import PARITY, Golden
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows
+from driftline_trainer.fine_tuning import RENEWED, Replay, pack, unpack
 from driftline_trainer.fit import Task, Trained, train
-from driftline_trainer.weights import RENEWED, Replay, pack, unpack
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Watches what the combiner scores and what inference tells of the columns, and says what a person should see.
+"""Raises alerts from what the combiner scores and from the shifts of columns that inference reports.
 
 Which alerts: `drift` of the blend's error or of a column, `anomaly` of a truth, `negative-skill` of the strategy.
 """
@@ -16,17 +16,17 @@ from driftline_combiner.intervals import Anomalies
 from driftline_combiner.ledger import CUT, Scored
 
 ERROR_SIZE = 0.6
-"""An error is told at this share of the size that a column's move is told at: errors are milder."""
+"""An error raises an alert at this share of the size at which a column's move does: errors are milder."""
 STILL = (0.0, 0.0)
 """The shift of a column that is where it has been."""
 
 
 class AlertRules:
-    """The drift detectors of all series of a stream. `alarmed` is told the stream and kind of each alert."""
+    """The drift detectors of all series of a stream. on_alert: gets the stream and kind of each alert."""
 
-    def __init__(self, stream: StreamDefinition, alarmed: Callable[[str, str], None]) -> None:
+    def __init__(self, stream: StreamDefinition, on_alert: Callable[[str, str], None]) -> None:
         self._stream = stream
-        self._alarmed = alarmed
+        self._on_alert = on_alert
         self._columns = [name for name, angle in zip(stream.columns, stream.angles, strict=True) if not angle]
         self._detectors: dict[str, dict[str, DriftDetector]] = {}
 
@@ -51,7 +51,7 @@ class AlertRules:
     def drifts(self, part: Sequence[Forecast], scored: Scored, *, late: bool = False) -> list[list[Alert]]:
         """Per series the alerts of what has changed: the blend's error at the first horizon, and the columns.
 
-        late: what the messages say of the columns was looked at before.
+        late: the columns of these messages were examined before.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
             wrong = np.abs(scored.error[:, 0, -1]) / (CUT * np.sqrt(scored.scale[:, 0]))
@@ -80,11 +80,11 @@ class AlertRules:
 
     def anomalies(self, part: Sequence[Forecast], judged: Anomalies) -> list[list[Alert]]:
         """Per series an alert where the truth is outside the extreme interval of the first horizon."""
-        if not judged.found[:, 0].any():
+        if not judged.anomalous[:, 0].any():
             return [[] for _ in part]
         return [
-            [self._alert(message, "anomaly", self._stream.target, self._strange(message, size))] if found else []
-            for message, found, size in zip(part, judged.found[:, 0], judged.size[:, 0], strict=True)
+            [self._alert(message, "anomaly", self._stream.target, self._strange(message, size))] if anomalous else []
+            for message, anomalous, size in zip(part, judged.anomalous[:, 0], judged.size[:, 0], strict=True)
         ]
 
     def behind(self, part: Sequence[Forecast], rivals: Floats, fallen: Mask) -> list[list[Alert]]:
@@ -99,12 +99,12 @@ class AlertRules:
 
     def _worse(self, squares: Floats, fallen: Mask) -> str:
         rows = zip(self._stream.horizon, np.sqrt(squares).tolist(), fallen, strict=True)
-        found = [f"{step} ahead RMSE {mine:.4g} against {naive:.4g}" for step, (mine, naive), there in rows if there]
-        return f"fallen behind persistence, which is published meanwhile: {'; '.join(found)}"
+        errors = [f"{step} ahead RMSE {mine:.4g} against {naive:.4g}" for step, (mine, naive), behind in rows if behind]
+        return f"fallen behind persistence, which is published meanwhile: {'; '.join(errors)}"
 
     def _strange(self, message: Forecast, size: float) -> str:
         return f"observed {message.observed:g}, {size:.1f} usual errors from what was forecast"
 
     def _alert(self, message: Forecast, kind: str, subject: str, detail: str) -> Alert:
-        self._alarmed(self._stream.name, kind)
+        self._on_alert(self._stream.name, kind)
         return Alert(message.stream, message.key, message.t, kind, subject, detail)

@@ -28,7 +28,7 @@ from driftline_combiner.settings import CombinerSettings
 from driftline_combiner.step import BlendStep, combiner_step, refuse
 
 GROUP = "combiner"
-COURIER = "combiner-courier"
+RETRAIN_GROUP = "combiner-courier"
 KINDS = ("drift", "anomaly", "negative-skill")
 """Of the alerts that are raised here."""
 
@@ -50,27 +50,17 @@ def create_app(
     )
     metrics.registry.register(ScoreExporter(stream_steps, by_key=settings.metrics_by_key))
     worker = _worker(settings, bus, streams, stream_steps, metrics)
-    groups: list[tuple[str, Topic[Any]]] = [(GROUP, FORECASTS)]
-    jobs: list[BackgroundJob] = [worker]
-    checks = [ReadinessCheck("bus", bus.check), ReadinessCheck("blends", worker.check)]
-    checks.append(ReadinessCheck("clock", BelievedClock(time.time).check, needed=False))
-    clients = [client for client in (trainer or _trainer(settings),) if client is not None]
-    for client in clients:
-        requests = _retrain_requests(settings, bus, client, metrics)
-        jobs.append(requests)
-        groups.append((COURIER, ALERTS))
-        checks.append(ReadinessCheck("retraining requests", requests.check, needed=False))
+    trainer = trainer or _trainer(settings)
+    requests = _retrain_requests(settings, bus, trainer, metrics) if trainer is not None else None
     page = _page(settings, bus, streams) if settings.page_points else None
-    if page is not None:
-        jobs.append(page.feed)
-        clients.append(page.client)
+    clients = [client for client in (trainer, page.client if page else None) if client is not None]
     app = create_service(
         "combiner",
         "Scores every member, weighs them, publishes the blend and watches for drift.",
         metrics=metrics,
         streams=streams,
-        jobs=[*jobs, LagExporter(bus, groups, metrics)],
-        checks=checks,
+        jobs=_jobs(bus, metrics, worker, requests, page),
+        checks=_checks(bus, worker, requests),
         on_death=on_death,
         close=[bus.close, *(client.aclose for client in clients)],
     )
@@ -106,13 +96,13 @@ def _retrain_requests(
     settings: CombinerSettings, bus: Bus, trainer: httpx.AsyncClient, metrics: Metrics
 ) -> Worker[Alert]:
     return Worker(
-        COURIER,
+        RETRAIN_GROUP,
         bus,
         ALERTS,
         RetrainStep(),
         settings.loop,
         sink=TrainerSink(trainer),
-        observer=LoopMetrics(metrics, COURIER, ALERTS.name),
+        observer=LoopMetrics(metrics, RETRAIN_GROUP, ALERTS.name),
     )
 
 
@@ -120,12 +110,37 @@ def _retrain_requests(
 class Page:
     """The dashboard: what fills it, and the client by which it asks the other services."""
 
-    feed: DashboardBuffer
+    buffer: DashboardBuffer
     client: httpx.AsyncClient
     router: APIRouter
 
 
+def _jobs(
+    bus: Bus, metrics: Metrics, worker: Worker[Forecast], requests: Worker[Alert] | None, page: Page | None
+) -> list[BackgroundJob]:
+    groups: list[tuple[str, Topic[Any]]] = [(GROUP, FORECASTS)]
+    jobs: list[BackgroundJob] = [worker]
+    if requests is not None:
+        groups.append((RETRAIN_GROUP, ALERTS))
+        jobs.append(requests)
+    if page is not None:
+        jobs.append(page.buffer)
+    return [*jobs, LagExporter(bus, groups, metrics)]
+
+
+def _checks(bus: Bus, worker: Worker[Forecast], requests: Worker[Alert] | None) -> list[ReadinessCheck]:
+    """Without the trainer the combiner goes on blending, so readiness needs the bus and the worker alone."""
+    checks = [
+        ReadinessCheck("bus", bus.check),
+        ReadinessCheck("blends", worker.check),
+        ReadinessCheck("clock", BelievedClock(time.time).check, needed=False),
+    ]
+    if requests is not None:
+        checks.append(ReadinessCheck("retraining requests", requests.check, needed=False))
+    return checks
+
+
 def _page(settings: CombinerSettings, bus: Bus, streams: Streams) -> Page:
-    feed, client = DashboardBuffer(bus, settings.page_points), httpx.AsyncClient()
+    buffer, client = DashboardBuffer(bus, settings.page_points), httpx.AsyncClient()
     overview = Overview(settings.page_services, client)
-    return Page(feed, client, dashboard.routes(streams, feed, overview, settings.page_watchers))
+    return Page(buffer, client, dashboard.routes(streams, buffer, overview, settings.page_watchers))

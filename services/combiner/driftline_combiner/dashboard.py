@@ -85,10 +85,9 @@ class Watchers:
 
 
 def routes(
-    streams: Mapping[str, StreamDefinition], feed: DashboardBuffer, overview: Overview, watchers_limit: int
+    streams: Mapping[str, StreamDefinition], buffer: DashboardBuffer, overview: Overview, watchers_limit: int
 ) -> APIRouter:
     router = APIRouter(tags=["dashboard"])
-    watchers = Watchers(watchers_limit)
 
     @router.get("/", include_in_schema=False)
     async def page() -> FileResponse:
@@ -103,22 +102,29 @@ def routes(
                 target=stream.target,
                 period=stream.time.period,
                 horizon=list(stream.horizon),
-                keys=feed.keys(name),
+                keys=buffer.keys(name),
             )
             for name, stream in streams.items()
         ]
 
     @router.get("/v1/overview", summary="The services and their models")
     async def look() -> OverviewAnswer:
-        services = [Health(**msgspec.structs.asdict(found)) for found in await overview.services()]
+        services = [Health(**msgspec.structs.asdict(health)) for health in await overview.services()]
         return OverviewAnswer(services=services, models=await overview.models())
 
     @router.get("/v1/alerts", summary="The latest alerts of all series, the newest first")
     async def alerts(
         limit: Annotated[int, Query(ge=1, le=LATEST_ALERTS)] = LATEST_ALERTS,
     ) -> list[AlertAnswer]:
-        return [AlertAnswer(**msgspec.structs.asdict(alert)) for alert in feed.alerts()[:limit]]
+        return [AlertAnswer(**msgspec.structs.asdict(alert)) for alert in buffer.alerts()[:limit]]
 
+    _add_live_route(router, streams, buffer, Watchers(watchers_limit))
+    return router
+
+
+def _add_live_route(
+    router: APIRouter, streams: Mapping[str, StreamDefinition], buffer: DashboardBuffer, watchers: Watchers
+) -> None:
     async def from_where(
         stream: Annotated[str, Query(examples=["outdoor-temperature"])],
         key: Annotated[str, Query(examples=["R80711"])],
@@ -138,9 +144,7 @@ def routes(
         responses={404: {}, 503: {}},
     )
     async def live(
-        place: Annotated[tuple[str, str, int], Depends(from_where)], _: Annotated[None, Depends(watchers.admit)]
+        start: Annotated[tuple[str, str, int], Depends(from_where)], _: Annotated[None, Depends(watchers.admit)]
     ) -> AsyncIterator[ServerSentEvent]:
-        async for event in feed.watch(*place):
+        async for event in buffer.events(*start):
             yield event
-
-    return router

@@ -15,6 +15,7 @@ from fastapi.sse import ServerSentEvent
 from driftline.bus.port import Bus
 from driftline.errors import BusUnavailable
 from driftline.messages import ALERTS, BLENDS, Alert, Blend
+from driftline.worker.keyed import Series
 
 SERIES_REMEMBERED = 100
 """Series that are remembered; the one that was silent longest is forgotten first."""
@@ -22,7 +23,6 @@ BLENDS_REMEMBERED = 20_000
 """Of all series together, when there are many: some 14 MB."""
 LATEST_ALERTS = 200
 
-SeriesName = tuple[str, str]
 Blends = deque[tuple[int, bytes]]
 """A series' newest blends by time, as JSON."""
 
@@ -36,7 +36,7 @@ class DashboardBuffer:
     def __init__(self, bus: Bus, points: int) -> None:
         self._bus = bus
         self._points = points
-        self._series: OrderedDict[SeriesName, Blends] = OrderedDict()
+        self._series: OrderedDict[Series, Blends] = OrderedDict()
         self._alerts: deque[Alert] = deque(maxlen=LATEST_ALERTS)
         self._encoder = msgspec.json.Encoder()
         self._reading: asyncio.Task[None] | None = None
@@ -70,15 +70,15 @@ class DashboardBuffer:
             self._wake()
 
     def _take(self, blend: Blend) -> None:
-        name = (blend.stream, blend.key)
-        blends = self._series.get(name)
+        series = (blend.stream, blend.key)
+        blends = self._series.get(series)
         if blends is None:
-            blends = self._series[name] = deque()
+            blends = self._series[series] = deque()
             while len(self._series) > SERIES_REMEMBERED:
                 self._series.popitem(last=False)
         if blends and blend.t <= blends[-1][0]:
             return  # sent again after a crash
-        self._series.move_to_end(name)
+        self._series.move_to_end(series)
         blends.append((blend.t, self._encoder.encode(blend)))
         while len(blends) > min(self._points, BLENDS_REMEMBERED // len(self._series)):
             blends.popleft()
@@ -90,31 +90,31 @@ class DashboardBuffer:
 
     def keys(self, stream: str) -> list[str]:
         """Of a stream the keys that have had a blend since this process runs."""
-        return sorted(key for found, key in self._series if found == stream)
+        return sorted(key for name, key in self._series if name == stream)
 
     def alerts(self) -> list[Alert]:
         """The newest LATEST_ALERTS since this process runs, the newest first."""
         return list(reversed(self._alerts))
 
-    async def watch(self, stream: str, key: str, after: int) -> AsyncIterator[ServerSentEvent]:
+    async def events(self, stream: str, key: str, after: int) -> AsyncIterator[ServerSentEvent]:
         """Events of a series, of what came after time `after`, without end. Their ids are times, to go on from after a
         lost connection; alerts have none.
 
         Asking for a series makes none: whoever asks for what never comes costs no memory.
         """
-        told: deque[Alert] = deque(maxlen=LATEST_ALERTS)
+        sent: deque[Alert] = deque(maxlen=LATEST_ALERTS)
         while True:
             news = self._news
             for t, blend in self._after((stream, key), after):
                 after = t
                 yield ServerSentEvent(event="blend", raw_data=blend.decode(), id=str(t))
             for alert in [alert for alert in self._alerts if (alert.stream, alert.key) == (stream, key)]:
-                if alert not in told:
-                    told.append(alert)
+                if alert not in sent:
+                    sent.append(alert)
                     yield ServerSentEvent(event="alert", raw_data=self._encoder.encode(alert).decode())
             await news.wait()
 
-    def _after(self, name: SeriesName, after: int) -> list[tuple[int, bytes]]:
+    def _after(self, series: Series, after: int) -> list[tuple[int, bytes]]:
         """In order of time; found from the newest end, since most often there is little."""
-        newer = takewhile(lambda blend: blend[0] > after, reversed(self._series.get(name, ())))
+        newer = takewhile(lambda blend: blend[0] > after, reversed(self._series.get(series, ())))
         return list(newer)[::-1]

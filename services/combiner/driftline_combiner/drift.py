@@ -1,4 +1,4 @@
-"""The drift alarm: ADWIN or Page-Hinkley on numbers in [0, 1], and what is asked of a change to be told.
+"""Drift detectors: ADWIN or Page-Hinkley on numbers in [0, 1], and how large a change must be for an alert.
 
 Bifet and Gavalda, "Learning from time-changing data with adaptive windowing", SDM 2007; Page, "Continuous inspection
 schemes", Biometrika 1954. Both find that a mean has changed; whether the change is large enough for a person, and
@@ -24,7 +24,7 @@ RECENT = 0.1
 PATIENCE = 50
 """Records within which a change that was found must grow to the asked size."""
 WARINESS = 0.8
-"""After an alarm the asked size goes this share of the way to 1 ..."""
+"""After an alert the asked size goes this share of the way to 1 ..."""
 FORGIVING = 1e-5
 """... and back by this share with every record: a series that is wild by nature is soon left in peace."""
 
@@ -90,7 +90,7 @@ class ChangeSums(msgspec.Struct, array_like=True):
 
 
 class PageHinkley:
-    """Whether a mean has grown, as river's own tells it, whose import would bring SciPy, too."""
+    """Whether a mean has grown: the same as river's own, whose import would bring SciPy, too."""
 
     __slots__ = ("_sums", "_threshold")
 
@@ -131,7 +131,7 @@ class SavedDetector(msgspec.Struct, frozen=True, array_like=True):
 
 
 class DriftDetector:
-    """Looks at one series of numbers in [0, 1]. asked: how far its mean must rise to be told."""
+    """Looks at one series of numbers in [0, 1]. asked: how far its mean must rise for an alert."""
 
     __slots__ = ("_asked", "_before", "_core", "_least", "_left", "_recent")
 
@@ -144,7 +144,7 @@ class DriftDetector:
         self._left = 0
 
     def update(self, value: float) -> Change | None:
-        """The change that is to be told with this value. NaN says nothing."""
+        """The change that is worth an alert, when this value shows one. NaN shows nothing."""
         if math.isnan(value):
             return None
         mean = self._core.mean

@@ -18,30 +18,30 @@ from driftline_combiner.step import BlendStep
 from driftline_combiner.totals import ScoreSums
 
 ALL = "all"
-"""The label `key` of what is told of all series together."""
-KEYS_TOLD = 100
-"""Series of a stream that are told of by themselves at most: the first in order."""
+"""The label `key` of the values over all series together."""
+KEYS_EXPORTED = 100
+"""Series of a stream with values of their own at most: the first in order."""
 
 
 class ScoreExporter(Collector):
-    """See above. by_key: whether KEYS_TOLD series are told of, too."""
+    """See above. by_key: whether KEYS_EXPORTED series have values of their own."""
 
     def __init__(self, stream_steps: Mapping[str, BlendStep], *, by_key: bool) -> None:
         self._stream_steps = stream_steps
         self._by_key = by_key
 
     def collect(self) -> Iterator[Metric]:
-        series, *families = (told.family() for told in EXPORTED)
+        series, *families = (exported.family() for exported in EXPORTED)
         for stream, stream_step in self._stream_steps.items():
             series.add_metric([stream], stream_step.series)
             if stream_step.series:
-                _tell([stream, ALL], stream_step.stream.horizon, stream_step.sums(), stream_step.series, families)
-            for key in islice(stream_step.behind(None), KEYS_TOLD if self._by_key else 0):
-                _tell([stream, key], stream_step.stream.horizon, stream_step.sums(key), 1, families)
+                _export([stream, ALL], stream_step.stream.horizon, stream_step.sums(), stream_step.series, families)
+            for key in islice(stream_step.behind(None), KEYS_EXPORTED if self._by_key else 0):
+                _export([stream, key], stream_step.stream.horizon, stream_step.sums(key), 1, families)
         yield from (series, *families)
 
 
-def _tell(
+def _export(
     whose: list[str], steps: Sequence[int], sums: ScoreSums, series: int, families: Sequence[GaugeMetricFamily]
 ) -> None:
     rmse, skills, weight, coverages, guarded = families

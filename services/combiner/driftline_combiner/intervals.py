@@ -2,8 +2,8 @@
 
 Gibbs and Candes, "Adaptive conformal inference under distribution shift", NeurIPS 2021, in the form of the quantile
 tracker of Angelopoulos, Candes and Tibshirani, "Conformal PID control for time series prediction", NeurIPS 2023: the
-half width is a quantile of the error beside its usual size, moved up by every miss and down by every hit, so that in
-the long run the misses are as many as they should be, whatever the data do. Here it moves by factors, which keeps it
+half width is a quantile of the error in units of its usual size, moved up by every miss and down by every hit, so that
+in the long run the misses are as many as they should be, whatever the data do. Here it moves by factors, which keeps it
 positive and free of units. Pure NumPy over many series and horizons at once.
 """
 
@@ -19,7 +19,7 @@ LEVEL = 0.9
 RATE = 0.05
 """How far a miss moves the quantile, one step ahead; further ahead misses come in swarms, and it moves less."""
 USUAL_MEMORY = 0.02
-"""Of the usual error beside which errors are measured: about the last 50 records."""
+"""Of the usual error in which errors are measured: about the last 50 records."""
 FIRST = 2.0
 """First half width in usual errors: about that of a normal distribution."""
 RARE = 1e-4
@@ -30,7 +30,7 @@ LEAST_EXTREME = 6.0
 GLITCH = 10.0
 """The usual error learns from errors up to so many times itself."""
 COVERAGE_MEMORY = 0.002
-"""Of the coverage that is told: about the last 500 records."""
+"""Of the recent coverage: about the last 500 records."""
 ENOUGH = 100
 """Scored records before anything is called an anomaly."""
 
@@ -72,7 +72,7 @@ class Intervals:
 class Anomalies:
     """[n, horizons] each: whether an error was outside the extreme interval, and how many usual errors it was."""
 
-    found: Mask
+    anomalous: Mask
     size: Floats
 
 
@@ -96,10 +96,10 @@ def judge(intervals: Intervals, steps: Ints, slots: Ints, number: Ints, error: F
     further = np.maximum(extreme * np.exp(RARE_RATE * (beyond - RARE)), LEAST_EXTREME)
     intervals.extreme[slots] = np.where(known, further, extreme)
     usual = intervals.usual[slots]
-    found = beyond & (intervals.scored[slots] >= ENOUGH)
+    anomalous = beyond & (intervals.scored[slots] >= ENOUGH)
     _learn_usual(intervals, slots, size)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return Anomalies(found, size / usual)
+        return Anomalies(anomalous, size / usual)
 
 
 def rates(steps: Ints) -> Floats:

@@ -137,7 +137,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Scored:
-    """What a round of truths told. error: [n, horizons, rows]; scale: [n, horizons] the usual square before it."""
+    """The errors of a round of truths. error: [n, horizons, rows]; scale: [n, horizons] the usual square before it."""
 
     error: Floats
     scale: Floats
@@ -153,8 +153,8 @@ def score(ledger: Ledger, rules: Rules, slots: Ints, number: Ints, truth: Floats
     # Horizon i forecast this record steps[i] records ago, so each horizon has its own place in the ring [n, horizons].
     # In a young series these places are still NaN, and an error of NaN teaches nothing.
     then = (number[:, None] - rules.steps) % ledger.members.shape[1]
-    each = np.arange(len(rules.steps))
-    forecast = np.concatenate([ledger.members[rows, then, each], ledger.blends[rows, then, each]], axis=2)
+    horizons = np.arange(len(rules.steps))
+    forecast = np.concatenate([ledger.members[rows, then, horizons], ledger.blends[rows, then, horizons]], axis=2)
     error = forecast - truth[:, None, None]
     scale = ledger.scale[slots]
     # From before this record (`_learn_scale` comes later): a wild error must not widen its own limit.

@@ -19,7 +19,7 @@ class ServiceHealth(msgspec.Struct, frozen=True):
 
 
 class Overview:
-    """urls: by service name where it listens; services without one are not told of."""
+    """urls: by service name where it listens; services without one are left out."""
 
     def __init__(self, urls: Mapping[str, str], client: httpx.AsyncClient) -> None:
         self._urls = urls
@@ -34,10 +34,10 @@ class Overview:
             return []
         try:
             answer = await self._client.get(f"{self._urls['inference']}/v1/models", timeout=TIMEOUT_S)
-            found: list[dict[str, Any]] = answer.raise_for_status().json()["models"]
+            models: list[dict[str, Any]] = answer.raise_for_status().json()["models"]
         except (httpx.HTTPError, ValueError, KeyError):
             return []
-        return found
+        return models
 
     async def _health(self, name: str, url: str) -> ServiceHealth:
         try:

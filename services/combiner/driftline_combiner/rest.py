@@ -1,4 +1,4 @@
-"""What REST tells about weights, blends and scores."""
+"""Weights, blends and scores by REST."""
 
 import asyncio
 import math
@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from driftline.errors import NotFound
 from driftline.messages import Blend
+from driftline.worker.keyed import Series
 from driftline_combiner import scores as sums
 from driftline_combiner.scores import Coverage, RowScore
 from driftline_combiner.step import BlendStep
@@ -111,11 +112,6 @@ Key = Annotated[str, Path(description="a series of it", examples=["R80711"])]
 def routes(stream_steps: Mapping[str, BlendStep]) -> APIRouter:
     router = APIRouter(tags=["forecasts"])
 
-    def step_of(stream: str) -> BlendStep:
-        if stream not in stream_steps:
-            raise NotFound(f"found no stream {stream!r}, expected one of {sorted(stream_steps)}")
-        return stream_steps[stream]
-
     @router.get("/v1/scores", summary="How well every member and strategy did")
     async def scores() -> list[StreamScores]:
         return [stream_scores(name, stream_step) for name, stream_step in stream_steps.items()]
@@ -135,15 +131,15 @@ def routes(stream_steps: Mapping[str, BlendStep]) -> APIRouter:
             str | None, Query(description="the stream and key behind which the page begins", examples=["a/k1"])
         ] = None,
     ) -> Response:
-        wanted = {stream: step_of(stream)} if stream else stream_steps
-        found = list(islice(_series(wanted, key, after), limit + 1))
-        page = found[:limit]
-        headers = {"Link": _next(stream, key, limit, page[-1])} if len(found) > limit else {}
+        wanted = {stream: _step_of(stream_steps, stream)} if stream else stream_steps
+        listed = list(islice(_series(wanted, key, after), limit + 1))
+        page = listed[:limit]
+        headers = {"Link": _next(stream, key, limit, page[-1])} if len(listed) > limit else {}
         return Response(await _written(stream_steps, page), media_type="application/json", headers=headers)
 
     @router.get("/v1/blends/{stream}/{key}", summary="The newest blend of a series", responses={404: {}})
     async def latest(stream: Stream, key: Key) -> BlendAnswer:
-        blend = step_of(stream).latest(key)
+        blend = _step_of(stream_steps, stream).latest(key)
         if blend is None:
             raise NotFound(f"no blend of {stream}/{key} yet, or another replica has it")
         return _blend_answer(blend)
@@ -151,7 +147,10 @@ def routes(stream_steps: Mapping[str, BlendStep]) -> APIRouter:
     return router
 
 
-Series = tuple[str, str]
+def _step_of(stream_steps: Mapping[str, BlendStep], stream: str) -> BlendStep:
+    if stream not in stream_steps:
+        raise NotFound(f"found no stream {stream!r}, expected one of {sorted(stream_steps)}")
+    return stream_steps[stream]
 
 
 def _series(stream_steps: Mapping[str, BlendStep], key: str | None, after: str | None) -> Iterator[Series]:
@@ -160,7 +159,7 @@ def _series(stream_steps: Mapping[str, BlendStep], key: str | None, after: str |
     for name in sorted(name for name in stream_steps if name >= begin):
         previous = behind if after is not None and name == begin else None
         if key is None:
-            yield from ((name, found) for found in stream_steps[name].behind(previous))
+            yield from ((name, owned) for owned in stream_steps[name].behind(previous))
         elif stream_steps[name].owns(key) and (previous is None or key > previous):
             yield name, key
 
@@ -198,14 +197,14 @@ def _score(row: RowScore) -> ScoreAnswer:
     )
 
 
-def _coverage(found: Coverage) -> IntervalCoverage:
-    return IntervalCoverage(n=found.n, share=_finite(found.share), recent=_finite(found.recent))
+def _coverage(covered: Coverage) -> IntervalCoverage:
+    return IntervalCoverage(n=covered.n, share=_finite(covered.share), recent=_finite(covered.recent))
 
 
 def stream_scores(name: str, stream_step: BlendStep) -> StreamScores:
     """Over all series of a stream."""
-    found = stream_step.sums()
-    parts = zip(stream_step.stream.horizon, sums.scores(found), sums.coverage(found), strict=True)
+    totals = stream_step.sums()
+    parts = zip(stream_step.stream.horizon, sums.scores(totals), sums.coverage(totals), strict=True)
     horizons = [
         HorizonScores(
             horizon=h, scores={row: _score(score) for row, score in scores.items()}, coverage=_coverage(covered)
@@ -222,12 +221,12 @@ def _series_weights(name: str, key: str, stream_step: BlendStep) -> SeriesWeight
     horizons = [
         HorizonWeights(
             horizon=h,
-            weights=standing.weights,
+            weights=weighting.weights,
             scores={row: _score(score) for row, score in scores.items()},
-            guarded=standing.guarded,
-            why=explain(standing, scores, active),
+            guarded=weighting.guarded,
+            why=explain(weighting, scores, active),
         )
-        for h, standing, scores in parts
+        for h, weighting, scores in parts
     ]
     return SeriesWeights(stream=name, key=key, active=active, horizons=horizons)
 

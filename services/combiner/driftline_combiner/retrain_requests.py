@@ -18,7 +18,7 @@ from driftline.messages import Alert
 log = logging.getLogger(__name__)
 
 TRIGGERS = ("drift", "negative-skill")
-"""Kinds of alerts that a new model may mend."""
+"""Kinds of alerts that a new model may end."""
 REFUSED = (400, 404, 409, 413, 422)
 """Answers after which asking again is no use."""
 TIMEOUT_S = 30.0
@@ -42,7 +42,7 @@ class RetrainStep:
         )
 
     def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
-        """There is no state beside the position."""
+        """There is no state but the position."""
 
     def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:  # noqa: ARG002
         return {}
@@ -54,7 +54,7 @@ class RetrainStep:
         return consumed
 
     def release(self, partition: int) -> None:
-        """There is no state beside the position."""
+        """There is no state but the position."""
 
 
 class TrainerAwayError(Unavailable):
@@ -81,7 +81,7 @@ class TrainerSink:
         if answer.status_code in REFUSED:
             log.error("the trainer refused a request for good: %s", answer.text[:300], extra=extra)
         elif answer.is_error:
-            # A wrong token, too, can be mended there: nothing is lost meanwhile.
+            # A wrong token, too, can be corrected there: nothing is lost meanwhile.
             raise TrainerAwayError(f"the trainer answered {answer.status_code}: {answer.text[:300]}")
         else:
             log.info("a new speed model was asked for", extra=extra)

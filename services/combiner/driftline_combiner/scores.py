@@ -46,5 +46,5 @@ def _row(n: float, squared: float, absolute: float, naive: float, recent: float)
 def coverage(sums: ScoreSums) -> list[Coverage]:
     """Per horizon, over all truths that met an interval."""
     recent = sums.share / np.maximum(sums.judged, 1)
-    found = zip(sums.met.tolist(), sums.covered.tolist(), recent.tolist(), strict=True)
-    return [Coverage(int(n), c / n, r) if n else Coverage(0, np.nan, np.nan) for n, c, r in found]
+    counts = zip(sums.met.tolist(), sums.covered.tolist(), recent.tolist(), strict=True)
+    return [Coverage(int(n), c / n, r) if n else Coverage(0, np.nan, np.nan) for n, c, r in counts]

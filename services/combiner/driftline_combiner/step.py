@@ -25,7 +25,7 @@ from driftline_combiner.ledger import MEMBER_COUNT, Ledger, Rules, current_weigh
 from driftline_combiner.totals import ScoreSums, Totals
 
 OUT: Topic[Any] = BLENDS
-ALARM: Topic[Any] = ALERTS
+ALERT: Topic[Any] = ALERTS
 PACK, UNPACK = msgspec.msgpack.Encoder(enc_hook=float), msgspec.msgpack.Decoder(Blend)
 TAKEN_UP = 256
 """Restored series that are put into the sums over all series at once: far cheaper than one by one."""
@@ -61,10 +61,10 @@ class BlendTables(NamedTuple):
 
 
 class BlendStep:
-    """All series of one stream; see `driftline.worker.keyed.StreamStep`. alarmed: gets the stream and kind of each
-    alert."""
+    """All series of one stream; see `driftline.worker.keyed.StreamStep`. on_alert: gets the stream and kind of
+    each alert."""
 
-    def __init__(self, stream: StreamDefinition, alarmed: Callable[[str, str], None]) -> None:
+    def __init__(self, stream: StreamDefinition, on_alert: Callable[[str, str], None]) -> None:
         self.stream = stream
         self._rules = Rules.of(stream)
         self._store = SeriesStore(self._blank)
@@ -74,7 +74,7 @@ class BlendStep:
         """In order, so that a page of them costs no look at all of them."""
         self._restored: set[int] = set()
         """Slots of series that are not in the sums yet."""
-        self._watch = AlertRules(stream, alarmed)
+        self._alert_rules = AlertRules(stream, on_alert)
         self._latest: dict[str, bytes] = {}
         """As MessagePack, a sixth of the objects."""
         self.ahead = stream.time.tolerance
@@ -82,14 +82,14 @@ class BlendStep:
         self._signature = f"{stream.fingerprint}-{json.dumps(settings)}"
 
     def work(self, messages: Sequence[Forecast]) -> list[list[Emission]]:
-        """One blend for each forecast, and an alert where its truth gave an alarm."""
-        told: list[list[Emission]] = [[] for _ in messages]
-        for places in rounds([message.key for message in messages]):
-            part = [messages[place] for place in places]
-            for place, caused in zip(places, self._round(part), strict=True):
-                told[place] = caused
+        """One blend for each forecast, and an alert where its truth raised one."""
+        emissions: list[list[Emission]] = [[] for _ in messages]
+        for indices in rounds([message.key for message in messages]):
+            part = [messages[index] for index in indices]
+            for index, caused in zip(indices, self._round(part), strict=True):
+                emissions[index] = caused
         self._store.advance((message.key, message.t) for message in messages)
-        return told
+        return emissions
 
     def _round(self, part: Sequence[Forecast]) -> list[list[Emission]]:
         slots = np.array([self._slot(message.key) for message in part])
@@ -98,11 +98,11 @@ class BlendStep:
         forecasts = self._forecasts(part)
         weights, blends = weigh(self._tables.ledger, self._rules, slots, forecasts)
         half = widths(self._tables.intervals, slots, count)
-        made = self._blends(part, weights, blends, half, self._tables.ledger.guarded[slots])
+        published = self._blends(part, weights, blends, half, self._tables.ledger.guarded[slots])
         missing = np.array([message.observed is None for message in part])
         self._tables.late.expect(slots, np.array([message.t for message in part]), missing)
         self._totals.take(slots, ScoreSums.of(self._tables.ledger, self._tables.intervals, slots, weights[:, :, -1]))
-        return [[(OUT, blend), *found] for blend, found in zip(made, alerts, strict=True)]
+        return [[(OUT, blend), *raised] for blend, raised in zip(published, alerts, strict=True)]
 
     def _score(
         self, part: Sequence[Forecast], slots: Ints, number: Ints, *, late: bool = False
@@ -114,12 +114,12 @@ class BlendStep:
         scored = score(ledger, self._rules, slots, number, truth)
         judged = judge(intervals, self._rules.steps, slots, number, scored.error[:, :, -1])
         alerts = zip(
-            self._watch.drifts(part, scored, late=late),
-            self._watch.anomalies(part, judged),
-            self._watch.behind(part, ledger.rivals[slots], ledger.guarded[slots] & ~before),
+            self._alert_rules.drifts(part, scored, late=late),
+            self._alert_rules.anomalies(part, judged),
+            self._alert_rules.behind(part, ledger.rivals[slots], ledger.guarded[slots] & ~before),
             strict=True,
         )
-        return [[(ALARM, alert) for kind in kinds for alert in kind] for kinds in alerts]
+        return [[(ALERT, alert) for kind in kinds for alert in kind] for kinds in alerts]
 
     def lacks(self, message: Forecast) -> bool:
         return message.observed is None
@@ -134,9 +134,9 @@ class BlendStep:
         slot = self._store[message.key]
         number = self._tables.late.settle(slot, message.t)
         assert number is not None, "see awaits"  # noqa: S101
-        told = self._score([message], np.array([slot]), np.array([number]), late=True)[0]
+        alerts = self._score([message], np.array([slot]), np.array([number]), late=True)[0]
         self._totals.take(np.array([slot]), self._sums(np.array([slot])))
-        return told
+        return alerts
 
     def _forecasts(self, part: Sequence[Forecast]) -> Floats:
         """[n, horizons, members]."""
@@ -151,11 +151,11 @@ class BlendStep:
         by_strategy = np.swapaxes(blends, 1, 2).tolist()
         value = blends[:, :, -1]
         ends = zip((value - half).tolist(), (value + half).tolist(), guarded.tolist(), strict=True)
-        found = []
+        published = []
         for message, member_rows, strategy_rows, (lower, upper, held) in zip(
             part, by_member, by_strategy, ends, strict=True
         ):
-            made = Blend(
+            blend = Blend(
                 stream=message.stream,
                 key=message.key,
                 t=message.t,
@@ -172,9 +172,9 @@ class BlendStep:
                 upper=upper,
                 guarded=held,
             )
-            self._latest[message.key] = PACK.encode(made)
-            found.append(made)
-        return found
+            self._latest[message.key] = PACK.encode(blend)
+            published.append(blend)
+        return published
 
     def _blank(self, slots: int) -> BlendTables:
         horizon = self.stream.horizon
@@ -193,7 +193,7 @@ class BlendStep:
         if more := self._store.capacity - before:
             self._totals.grow(more)
         insort(self._keys, key)
-        self._watch.add(key)
+        self._alert_rules.add(key)
         return slot
 
     @property
@@ -205,14 +205,14 @@ class BlendStep:
 
     def save(self, key: str, heard: int | None = None) -> bytes:
         arrays = tables.dump(self._store[key], *self._tables)
-        saved = SavedBlendState(self._signature, self._store.time_of(key), arrays, self._watch.dump(key), heard)
+        saved = SavedBlendState(self._signature, self._store.time_of(key), arrays, self._alert_rules.dump(key), heard)
         return msgspec.msgpack.encode(saved)
 
     def restore(self, key: str, data: bytes) -> Age:
         saved = msgspec.msgpack.decode(data, type=SavedBlendState)
         if saved.definition == self._signature:
             tables.load(saved.arrays, self._slot(key), *self._tables)
-            self._watch.load(key, saved.detectors)
+            self._alert_rules.load(key, saved.detectors)
             self._store.advance([(key, saved.t)])
             self._restored.add(self._store[key])
             if len(self._restored) >= TAKEN_UP:
@@ -230,7 +230,7 @@ class BlendStep:
         self._totals.drop(slot)
         del self._keys[bisect_left(self._keys, key)]
         self._store.forget(key)
-        self._watch.remove(key)
+        self._alert_rules.remove(key)
         self._latest.pop(key, None)
 
     def keys(self) -> list[str]:
@@ -245,15 +245,15 @@ class BlendStep:
     def behind(self, key: str | None) -> Iterator[str]:
         """The series behind a key, which need not be there, in order; all of them where it is None."""
         begin = 0 if key is None else bisect_right(self._keys, key)
-        return (self._keys[place] for place in range(begin, len(self._keys)))
+        return (self._keys[index] for index in range(begin, len(self._keys)))
 
     def owns(self, key: str) -> bool:
         return key in self._store
 
     def latest(self, key: str) -> Blend | None:
         """The newest blend of a series, since this process owns it."""
-        found = self._latest.get(key)
-        return None if found is None else UNPACK.decode(found)
+        packed = self._latest.get(key)
+        return None if packed is None else UNPACK.decode(packed)
 
     def sums(self, key: str | None = None) -> ScoreSums:
         """Those of one series, or of all; what all cost does not depend on how many they are."""
@@ -272,7 +272,7 @@ class BlendStep:
         return [
             HorizonWeighting(
                 weights={row: _by_member(weights[0, h, s]) for s, row in enumerate(ROWS[MEMBER_COUNT:])},
-                present=frozenset(name for name, there in zip(MEMBERS, present[0, h], strict=True) if there),
+                present=frozenset(name for name, is_present in zip(MEMBERS, present[0, h], strict=True) if is_present),
                 guarded=bool(ledger.guarded[slot[0], h]),
                 rivals=(float(rivals[h, 0]), float(rivals[h, 1])),
             )

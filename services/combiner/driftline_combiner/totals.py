@@ -1,7 +1,7 @@
-"""What is told of all series of a stream together: sums over them that are kept as the series change. Pure.
+"""Sums over all series of a stream, kept up to date as the series change. Pure.
 
 So what a look costs does not depend on how many series there are. Sums of whole numbers are exact; sums of errors are
-summed up anew little by little, so that no rounding stays, and no infinity behind the series that it came from.
+computed again, a few series at a time, so that no rounding stays, and no infinity behind the series that it came from.
 """
 
 from dataclasses import dataclass, fields
@@ -14,8 +14,8 @@ from driftline.scoring import ROWS
 from driftline_combiner.intervals import Intervals
 from driftline_combiner.ledger import MEMBER_COUNT, Ledger
 
-ANEW = 64
-"""Series that are summed up anew at every change."""
+RESUMMED_AT_ONCE = 64
+"""Series that are summed up again at every change."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ class Totals:
         self._width = horizons * (6 * len(ROWS) + MEMBER_COUNT + 5)
         self._rows = np.zeros((0, self._width))
         self._sums = np.zeros(self._width)
-        # Of the first `_place` slots, summed up anew: when it has been through all of them, it takes the sums' place.
-        self._anew = np.zeros(self._width)
-        self._place = 0
+        # Sums over the first `_resummed` slots, from the rows. When they cover all slots, they replace `_sums`.
+        self._fresh = np.zeros(self._width)
+        self._resummed = 0
 
     @property
     def sums(self) -> ScoreSums:
@@ -117,17 +117,17 @@ class Totals:
         self._replace(np.array([slot]), np.zeros((1, self._width)))
 
     def _replace(self, slots: Ints, rows: Floats) -> None:
-        # An error beyond all bounds leaves NaN in the sums until they are summed up anew.
+        # An error beyond all bounds leaves NaN in the sums until they are summed up again.
         with np.errstate(invalid="ignore", over="ignore"):
             changed = rows - self._rows[slots]
             self._rows[slots] = rows
             self._sums += changed.sum(axis=0)
-            self._anew += changed[slots < self._place].sum(axis=0)
-            self._sum_anew()
+            self._fresh += changed[slots < self._resummed].sum(axis=0)
+            self._sum_afresh()
 
-    def _sum_anew(self) -> None:
-        end = min(self._place + ANEW, len(self._rows))
-        self._anew += self._rows[self._place : end].sum(axis=0)
-        self._place = end
+    def _sum_afresh(self) -> None:
+        end = min(self._resummed + RESUMMED_AT_ONCE, len(self._rows))
+        self._fresh += self._rows[self._resummed : end].sum(axis=0)
+        self._resummed = end
         if end == len(self._rows):
-            self._sums, self._anew, self._place = self._anew, np.zeros(self._width), 0
+            self._sums, self._fresh, self._resummed = self._fresh, np.zeros(self._width), 0

@@ -17,7 +17,7 @@ RIDGE = 1e-3
 ENOUGH = 0.5
 """Share of the records of the member that was there most that a member must have forecast to be fitted."""
 SHRINKAGE = 4000.0
-"""Records that the long memory counts for in a fit: what a window says is believed as far as it is long beside it."""
+"""Records that the long memory counts for in a fit: the longer the window next to it, the more the window counts."""
 HOPELESS = 1e8
 """How many times the least mean squared error a member may have to be fitted: its weight would be lost in rounding."""
 
@@ -108,7 +108,7 @@ def online_weights(regret: Floats, rate: Floats, present: Mask, *, prior: Floats
     Members that sit out are specialised experts: they are not judged while they sleep.
 
     prior: [members] weights to begin with, as far as one of those that have any is present. trust: [..., 1] share
-    of what was learned beside it.
+    of what was learned; the rest is the prior's.
     """
     learned = normalised(np.maximum(regret, 0.0) * rate, present)
     first = normalised(np.broadcast_to(prior, present.shape), present)
@@ -124,7 +124,7 @@ def online_learn(
 
     regret, second (sum of squared regrets): [..., members]; bound (largest squared regret): [..., 1].
     gradient: [..., 1] of the loss at the blend. distance: [..., members] blend minus member, NaN for those that slept.
-    Returns the three anew.
+    Returns the three, renewed.
     """
     instant = np.where(np.isfinite(distance), gradient * distance, 0.0)
     square = instant**2

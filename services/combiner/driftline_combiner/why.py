@@ -9,23 +9,23 @@ from driftline_combiner.scores import RowScore
 from driftline_combiner.step import HorizonWeighting
 
 
-def explain(standing: HorizonWeighting, scores: Mapping[str, RowScore], active: str) -> dict[str, str]:
+def explain(weighting: HorizonWeighting, scores: Mapping[str, RowScore], active: str) -> dict[str, str]:
     """A sentence for the blend and for every member."""
-    return {PUBLISHED: _blend(standing, active)} | {name: _member(name, standing, scores, active) for name in MEMBERS}
+    return {PUBLISHED: _blend(weighting, active)} | {name: _member(name, weighting, scores, active) for name in MEMBERS}
 
 
-def _blend(standing: HorizonWeighting, active: str) -> str:
-    mine, naive = standing.rivals
+def _blend(weighting: HorizonWeighting, active: str) -> str:
+    mine, naive = weighting.rivals
     compared = f"lately RMSE {mine:.4g} against {naive:.4g} of persistence"
-    if standing.guarded:
+    if weighting.guarded:
         return f"the guard publishes persistence until {active} is as good again: {compared}"
     return f"{active} is published: {compared}; the guard would step in at {naive * GUARD_MARGIN**0.5:.4g}"
 
 
-def _member(name: str, standing: HorizonWeighting, scores: Mapping[str, RowScore], active: str) -> str:
-    if name not in standing.present:
+def _member(name: str, weighting: HorizonWeighting, scores: Mapping[str, RowScore], active: str) -> str:
+    if name not in weighting.present:
         return "sits out: no model yet, too few records, or a missing value"
-    score, weight = scores[name], standing.weights[active][name]
+    score, weight = scores[name], weighting.weights[active][name]
     if not score.n:
         return "nothing of it was scored yet"
     lately = f"lately RMSE {score.recent_rmse:.4g}"

@@ -56,21 +56,18 @@ def create_app(
     hints, timed, cache = Hints(), TimedStore(store, metrics), settings.open_cache()
     edge, registry = Edge(bus, hints.wake), Registry(streams, metrics, wake=hints.wake)
     stream_steps = PerStream(streams, lambda stream: _stream_step(stream, registry, metrics))
-    fetcher = replace(settings.fetcher(), live=lambda stream: stream_steps[stream].live())
-    outbox = StoreOutbox(timed, cache.folder if cache else None, edge.known)
-    reconciler = Reconciler(registry, timed, fetcher, outbox, cache=cache, edge_name=settings.edge)
-    worker, watch = _worker(settings, bus, streams, stream_steps, metrics), _watch(settings, timed, reconciler, hints)
+    reconciler = _reconciler(settings, registry, timed, cache, edge, stream_steps)
+    worker = _worker(settings, bus, streams, stream_steps, metrics)
+    store_reconciler = _store_reconciler(settings, timed, reconciler, hints)
     streams.on_new(lambda _: hints.wake())
-    jobs: list[BackgroundJob] = [edge, worker, watch, LagExporter(bus, [(GROUP, RECORDS)], metrics)]
-    if settings.store_topic is not None:
-        jobs.append(StoreEventReader(bus, settings.store_topic, watch))
+    lag = LagExporter(bus, [(GROUP, RECORDS)], metrics)
     checks = _checks(bus, worker, timed, cache)
     app = create_service(
         "inference",
         "Forecasts every record with all members; serves the models that the store's pointers name.",
         metrics=metrics,
         streams=streams,
-        jobs=jobs,
+        jobs=[edge, worker, store_reconciler, lag, *_store_events(settings, bus, store_reconciler)],
         checks=checks,
         on_death=on_death,
         first=reconciler.restore,
@@ -79,7 +76,7 @@ def create_app(
     app.state.registry, app.state.reconciler = registry, reconciler
     steering = status.Steering(registry, reconciler, edge, settings.edge, wake=hints.wake)
     app.include_router(status.routes(steering, streams, stream_steps, settings.token))
-    app.include_router(webhook.routes(watch, settings.token))
+    app.include_router(webhook.routes(store_reconciler, settings.token))
     app.include_router(v2.routes(registry, app.version, [check for check in checks if check.needed]))
     return app
 
@@ -90,7 +87,7 @@ def _stream_step(stream: StreamDefinition, registry: Registry, metrics: Metrics)
         registry.serving,
         shadows=registry.shadows,
         worse=registry.roll_back,
-        alarmed=lambda name, kind: metrics.alerts.labels(name, kind).inc(),
+        on_alert=lambda name, kind: metrics.alerts.labels(name, kind).inc(),
     )
 
 
@@ -109,7 +106,23 @@ def _worker(
     )
 
 
-def _watch(settings: InferenceSettings, store: Store, reconciler: Reconciler, hints: Hints) -> StoreReconciler:
+def _reconciler(
+    settings: InferenceSettings,
+    registry: Registry,
+    store: Store,
+    cache: Cache | None,
+    edge: Edge,
+    stream_steps: StreamSteps,
+) -> Reconciler:
+    """New versions are tried on what the newest records of all series are forecast from."""
+    fetcher = replace(settings.fetcher(), live=lambda stream: stream_steps[stream].live())
+    outbox = StoreOutbox(store, cache.folder if cache else None, edge.known)
+    return Reconciler(registry, store, fetcher, outbox, cache=cache, edge_name=settings.edge)
+
+
+def _store_reconciler(
+    settings: InferenceSettings, store: Store, reconciler: Reconciler, hints: Hints
+) -> StoreReconciler:
     return StoreReconciler(
         "model watch",
         store,
@@ -120,6 +133,13 @@ def _watch(settings: InferenceSettings, store: Store, reconciler: Reconciler, hi
         base=settings.store_prefix,
         hints=hints,
     )
+
+
+def _store_events(settings: InferenceSettings, bus: Bus, store_reconciler: StoreReconciler) -> list[BackgroundJob]:
+    """What reads the store's events, where they come by a topic."""
+    if settings.store_topic is None:
+        return []
+    return [StoreEventReader(bus, settings.store_topic, store_reconciler)]
 
 
 def _checks(bus: Bus, worker: Worker[Record], store: TimedStore, cache: Cache | None) -> list[ReadinessCheck]:

@@ -187,8 +187,8 @@ def load(data: bytes, slot: int, filters: Filters) -> None:
     """Sets the slot to what `dump` gave. Raises ValueError when the size is another."""
     parts = [table[slot] for table in (filters.weights, filters.variance, filters.noise)]
     ends = np.cumsum([part.size for part in parts])
-    found = np.frombuffer(data)
-    if len(found) != ends[-1]:
-        raise ValueError(f"found a state of {len(found)} numbers, expected {ends[-1]}")
-    for part, numbers in zip(parts, np.split(found, ends[:-1]), strict=True):
+    state = np.frombuffer(data)
+    if len(state) != ends[-1]:
+        raise ValueError(f"found a state of {len(state)} numbers, expected {ends[-1]}")
+    for part, numbers in zip(parts, np.split(state, ends[:-1]), strict=True):
         part[...] = numbers.reshape(part.shape)

@@ -34,12 +34,12 @@ QUIET = 0.2
 WARM_UP = 300
 """Records until what is usual is known."""
 LEAP = 2.0
-"""A jump is so many times the column's extreme step, and is told when after STAYS records half of it is still there."""
+"""A jump is so many times the extreme step. It raises an alert if half of it is left after STAYS records."""
 STAYS = 3
 LONGER = 3
-"""A run is told when it is so many times as long as the longest before."""
+"""A run raises an alert when it is so many times as long as the longest before."""
 SHORTEST = 24
-"""Records of a run, or periods of a gap, that are told at least."""
+"""Records of a run, or periods of a gap, that an alert needs at least."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,11 @@ class SensorHealth:
 
 @dataclass(frozen=True)
 class Condition:
-    """What n records tell of their columns.
+    """The condition of the columns after n records.
 
     shift: [n, columns] in [0, 1], below QUIET 0. moved: [n, columns] how far the fast average is from the slow one, in
     the column's units. jumped: [n, columns] by how much it has jumped for good, otherwise 0. gap: [n]
-    milliseconds where a gap is to be told, otherwise 0. run: [n, columns] records where a run is to be told, otherwise
+    milliseconds where a gap is worth an alert, otherwise 0. run: [n, columns] records where a run is, otherwise
     0. missing: [n, columns] whether it is one without values.
     """
 
@@ -112,113 +112,114 @@ class Condition:
     missing: npt.NDArray[np.bool_]
 
     @property
-    def told(self) -> Ints:
-        """Which of the n records have a jump, a gap or a run to tell."""
+    def alerting(self) -> Ints:
+        """Which of the n records have a jump, a gap or a run that is worth an alert."""
         return np.flatnonzero((self.gap > 0) | (self.run > 0).any(axis=1) | (self.jumped != 0).any(axis=1))
 
 
-def assess(columns: SensorHealth, slots: Ints, t: Ints, values: Floats) -> Condition:
+def assess(health: SensorHealth, slots: Ints, t: Ints, values: Floats) -> Condition:
     """Takes in one record of each of n different series. t: [n] milliseconds since the epoch. values: [n, columns], NaN
-    where missing. Changes `columns` in place."""
+    where missing. Changes `health` in place."""
     # All four compare with the former time, value and count, so these are written last.
-    shift, moved = _shift(columns, slots, values)
-    jumped = _jump(columns, slots, values)
-    gap = _gap(columns, slots, t)
-    run = _run(columns, slots, values)
-    columns.t[slots] = t
-    columns.value[slots] = values
-    columns.count[slots] += 1
+    shift, moved = _shift(health, slots, values)
+    jumped = _jump(health, slots, values)
+    gap = _gap(health, slots, t)
+    run = _run(health, slots, values)
+    health.t[slots] = t
+    health.value[slots] = values
+    health.count[slots] += 1
     return Condition(shift, moved, jumped, gap, run, np.isnan(values))
 
 
-def _shift(columns: SensorHealth, slots: Ints, values: Floats) -> tuple[Floats, Floats]:
-    """The distance between the averages beside what is usual for the column, and the distance itself."""
-    young = columns.count[slots][:, None] < WARM_UP
+def _shift(health: SensorHealth, slots: Ints, values: Floats) -> tuple[Floats, Floats]:
+    """The distance between the averages compared with what is usual for the column, and the distance itself."""
+    young = health.count[slots][:, None] < WARM_UP
     known = np.isfinite(values)
-    before = columns.averages[slots]
+    before = health.averages[slots]
     started = np.where(np.isnan(before), values[..., None], before)
     # A young series follows its first records quickly, then settles into its slow memory.
-    memories = np.maximum(MEMORIES, 1.0 / (columns.count[slots][:, None, None] + 1.0))
+    memories = np.maximum(MEMORIES, 1.0 / (health.count[slots][:, None, None] + 1.0))
     averages = np.where(known[..., None], started + memories * (values[..., None] - started), before)
-    columns.averages[slots] = averages
+    health.averages[slots] = averages
     moved = averages[..., 0] - averages[..., 1]
     distance = np.minimum(np.abs(moved), HUGE)
     # From before this record: a shift is not judged by itself.
-    usual, extreme = columns.usual[slots], columns.extreme[slots]
+    usual, extreme = health.usual[slots], health.extreme[slots]
     whole = np.maximum(np.maximum(FAR * np.sqrt(usual), BEYOND * extreme), TINY)
     shift = np.minimum(distance / whole, 1.0)
-    memory = np.maximum(USUAL_MEMORY, 1.0 / (columns.count[slots][:, None] + 1.0))
+    memory = np.maximum(USUAL_MEMORY, 1.0 / (health.count[slots][:, None] + 1.0))
     square = np.where(young, distance**2, np.minimum(distance**2, LEARNED**2 * usual))
-    columns.usual[slots] = np.where(known, usual + memory * (square - usual), usual)
+    health.usual[slots] = np.where(known, usual + memory * (square - usual), usual)
     # A quantile by small steps: up by RARE_RATE at each excess, otherwise down by RARE times that. Both balance
     # where one record in 1 / RARE exceeds it.
     followed = extreme * np.exp(RARE_RATE * ((distance > extreme) - RARE))
-    columns.extreme[slots] = np.where(known, np.where(young, np.maximum(extreme, distance), followed), extreme)
+    health.extreme[slots] = np.where(known, np.where(young, np.maximum(extreme, distance), followed), extreme)
     return np.where(known & ~young & (shift >= QUIET), shift, 0.0), moved
 
 
-def _jump(columns: SensorHealth, slots: Ints, values: Floats) -> Floats:
+def _jump(health: SensorHealth, slots: Ints, values: Floats) -> Floats:
     """A step far beyond any other that is not taken back: a glitch is no jump."""
-    young = columns.count[slots][:, None] < WARM_UP
-    step = np.clip(values - columns.value[slots], -HUGE, HUGE)
-    size, leap = np.abs(step), columns.leap[slots]
-    jump, base, held = columns.jump[slots], columns.base[slots], columns.held[slots] + 1
+    young = health.count[slots][:, None] < WARM_UP
+    step = np.clip(values - health.value[slots], -HUGE, HUGE)
+    size, leap = np.abs(step), health.leap[slots]
+    jump, base, held = health.jump[slots], health.base[slots], health.held[slots] + 1
     # A candidate (jump != 0) is dropped when half of it is taken back, or reported when it has held for STAYS
     # records; only then may the next one begin. A missing value decides nothing.
     gone = np.isfinite(values) & (np.sign(jump) * (values - base) < 0.5 * np.abs(jump))
-    told = (jump != 0) & ~gone & (held >= STAYS)
+    stays = (jump != 0) & ~gone & (held >= STAYS)
     # The way back from a glitch is no jump either.
-    begins = ((jump == 0) | told) & ~young & (size > LEAP * leap) & (leap > 0)
-    columns.jump[slots] = np.where(begins, step, np.where(gone | told, 0.0, jump))
-    columns.base[slots] = np.where(begins, columns.value[slots], base)
-    columns.held[slots] = np.where(begins, 0, held)
+    begins = ((jump == 0) | stays) & ~young & (size > LEAP * leap) & (leap > 0)
+    health.jump[slots] = np.where(begins, step, np.where(gone | stays, 0.0, jump))
+    health.base[slots] = np.where(begins, health.value[slots], base)
+    health.held[slots] = np.where(begins, 0, held)
     followed = np.where(young, np.maximum(leap, size), leap * np.exp(RARE_RATE * ((size > leap) - RARE)))
-    # What was told once is no news the next time.
-    learned = np.where(told, np.maximum(followed, np.abs(jump)), followed)
-    columns.leap[slots] = np.where(np.isfinite(step), learned, leap)
-    return np.where(told, jump, 0.0)
+    # What has raised an alert once is no news the next time.
+    learned = np.where(stays, np.maximum(followed, np.abs(jump)), followed)
+    health.leap[slots] = np.where(np.isfinite(step), learned, leap)
+    return np.where(stays, jump, 0.0)
 
 
-def _gap(columns: SensorHealth, slots: Ints, t: Ints) -> Ints:
-    gap = np.where(columns.count[slots] > 0, t - columns.t[slots], 0)
-    longest = columns.gap[slots]
+def _gap(health: SensorHealth, slots: Ints, t: Ints) -> Ints:
+    gap = np.where(health.count[slots] > 0, t - health.t[slots], 0)
+    longest = health.gap[slots]
     # An outage of the same length is news only once.
-    columns.gap[slots] = np.maximum(longest, gap)
+    health.gap[slots] = np.maximum(longest, gap)
     return np.where(gap >= LONGER * longest, gap, 0)
 
 
-def _run(columns: SensorHealth, slots: Ints, values: Floats) -> Ints:
-    """A run is told once, when it reaches the length; only when it is over, what is longest is known."""
-    before = columns.value[slots]
+def _run(health: SensorHealth, slots: Ints, values: Floats) -> Ints:
+    """A run counts once, when it reaches the length; only when it is over, what is longest is known."""
+    before = health.value[slots]
     # NaN equals nothing, so a run of missing values needs its own test.
     same = (values == before) | (np.isnan(values) & np.isnan(before))
-    run, longest = columns.run[slots], columns.longest[slots]
-    # On a change the run that has just ended counts; `columns.run` still holds its length.
-    columns.longest[slots] = np.where(same, longest, np.maximum(longest, run))
-    columns.run[slots] = now = np.where(same, run + 1, 1)
+    run, longest = health.run[slots], health.longest[slots]
+    # On a change the run that has just ended counts; `health.run` still holds its length.
+    health.longest[slots] = np.where(same, longest, np.maximum(longest, run))
+    health.run[slots] = now = np.where(same, run + 1, 1)
     return np.where(now == LONGER * longest, now, 0)
 
 
 def health_alerts(
-    names: Sequence[str], levels: Sequence[int], record: Record, found: Condition, row: int
+    names: Sequence[str], levels: Sequence[int], record: Record, condition: Condition, row: int
 ) -> list[Alert]:
-    """The alerts of jumps, the gap and the runs that are to be told of the condition's `row`th record. levels: which
+    """The alerts of the jumps, the gap and the runs of the condition's `row`th record. levels: which
     columns are no angles; those jump for no reason."""
 
     def alert(kind: str, subject: str, detail: str) -> Alert:
         return Alert(record.stream, record.key, record.t, kind, subject, detail)
 
-    told = [
-        alert("drift", names[place], f"{names[place]} has jumped by {found.jumped[row, place]:.4g} and stays there")
-        for place in levels
-        if found.jumped[row, place]
+    jumped = condition.jumped[row]
+    alerts = [
+        alert("drift", names[column], f"{names[column]} has jumped by {jumped[column]:.4g} and stays there")
+        for column in levels
+        if jumped[column]
     ]
-    if found.gap[row]:
-        told.append(alert("gap", "time", f"no record for {found.gap[row] / 1000:,.0f} s before this one"))
-    for place in np.flatnonzero(found.run[row]).tolist():
-        name, run = names[place], found.run[row, place]
-        if found.missing[row, place]:
-            told.append(alert("missing", name, f"{name} has been missing for {run} records"))
+    if condition.gap[row]:
+        alerts.append(alert("gap", "time", f"no record for {condition.gap[row] / 1000:,.0f} s before this one"))
+    for column in np.flatnonzero(condition.run[row]).tolist():
+        name, run = names[column], condition.run[row, column]
+        if condition.missing[row, column]:
+            alerts.append(alert("missing", name, f"{name} has been missing for {run} records"))
         else:
-            told.append(alert("stuck", name, f"{name} has been {record.values[name]:g} for {run} records"))
-    return told
+            alerts.append(alert("stuck", name, f"{name} has been {record.values[name]:g} for {run} records"))
+    return alerts

@@ -1,4 +1,4 @@
-"""Whether a new version is worse than the one before, which forecasts beside it for a while. Pure.
+"""Whether a new version is worse than the one before, which forecasts in parallel for a while. Pure.
 
 The errors of both are compared as they come, and the comparison may be looked at after every record: it is a test by
 betting (Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS-B 2024). While the new
@@ -59,7 +59,7 @@ class Shadow:
         """Whether there is nothing more to find out."""
         return self.seen >= SHADOW_RECORDS or self.test.certain
 
-    def watch(
+    def add(
         self, keys: Sequence[str], truths: Sequence[float | None], forecasts: Sequence[tuple[float, float]]
     ) -> None:
         """Takes in records in order: their truths, and what the new and the old version forecast from them."""

@@ -29,7 +29,7 @@ from driftline_inference.sensor_health import Condition, SensorHealth, assess, h
 from driftline_inference.shadow import Shadow
 
 OUT: Topic[Any] = FORECASTS
-ALARM: Topic[Any] = ALERTS
+ALERT: Topic[Any] = ALERTS
 STATE = 3
 """Counted up when what is saved of a series changes its shape."""
 LIVE_LIMIT = 2000
@@ -58,7 +58,7 @@ class ForecastTables(NamedTuple):
     waiting: Waiting
     rls: Filters
     stack: Filters
-    columns: SensorHealth
+    health: SensorHealth
     late: LateTruths
 
 
@@ -85,8 +85,8 @@ class ForecastStep:
     """All series of one stream; see `driftline.worker.keyed.StreamStep`.
 
     `serving` gives the models; it is asked once a batch, so a batch ends on the models that it began with. `shadows`
-    gives the versions before them, which are compared for a while; `worse` is told the stream, member, version and
-    reason when a new one turns out to be worse; `alarmed` the stream and kind of each alert.
+    gives the versions before them, which are compared for a while; `worse` gets the stream, member, version and
+    reason when a new one turns out to be worse; `on_alert` the stream and kind of each alert.
     """
 
     def __init__(
@@ -96,34 +96,34 @@ class ForecastStep:
         *,
         shadows: Callable[[], Serving] = dict,
         worse: Callable[[str, str, str, str], None] = lambda *_: None,
-        alarmed: Callable[[str, str], None] = lambda *_: None,
+        on_alert: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
         self.stream = stream
         self._serving = serving
         self._shadows = shadows
         self._worse = worse
-        self._alarmed = alarmed
-        self._watched: dict[str, Shadow] = {}
+        self._on_alert = on_alert
+        self._compared: dict[str, Shadow] = {}
         self._layout = Layout.of(stream)
         self._steps = np.array(stream.horizon, dtype=np.int64)
         self.ahead = stream.time.tolerance
         self._store = SeriesStore(self._blank)
         self._tables = self._store.tables
-        self._levels = [place for place, angle in enumerate(stream.angles) if not angle]
+        self._levels = [column for column, angle in enumerate(stream.angles) if not angle]
         self._signature = (
             f"{STATE}-{stream.fingerprint}-{self._layout.season}-{self._layout.rls_terms}-{stream.patience}"
         )
 
     def work(self, messages: Sequence[Record]) -> list[list[Emission]]:
         """One forecast for each record."""
-        places = list(rounds([record.key for record in messages]))
-        order = list(chain.from_iterable(places))
-        # From here on everything is in the rounds' order; only what is told goes back to that of the messages.
-        in_order = self._work([messages[place] for place in order], [len(part) for part in places])
-        told: list[list[Emission]] = [[] for _ in messages]
-        for place, caused in zip(order, in_order, strict=True):
-            told[place] = caused
-        return told
+        by_round = list(rounds([record.key for record in messages]))
+        order = list(chain.from_iterable(by_round))
+        # From here on everything is in the rounds' order; only the emissions go back to that of the messages.
+        in_order = self._work([messages[index] for index in order], [len(part) for part in by_round])
+        emissions: list[list[Emission]] = [[] for _ in messages]
+        for index, caused in zip(order, in_order, strict=True):
+            emissions[index] = caused
+        return emissions
 
     def _work(self, records: Sequence[Record], sizes: Sequence[int]) -> list[list[Emission]]:
         """sizes: how many of the records each round has."""
@@ -136,13 +136,14 @@ class ForecastStep:
         self._store.advance((record.key, record.t) for record in records)
         shifts, alerts = self._conditions(records, turns, conditions)
         forecasts = self._messages(records, members, versions, shifts)
-        told: list[list[Emission]] = [
-            [(OUT, made), *((ALARM, alert) for alert in found)] for made, found in zip(forecasts, alerts, strict=True)
+        emissions: list[list[Emission]] = [
+            [(OUT, message), *((ALERT, alert) for alert in raised)]
+            for message, raised in zip(forecasts, alerts, strict=True)
         ]
         for member, old in former.items():
             if member in models:
-                told[-1] += self._compare(member, models[member], old, records, inputs, members[member])
-        return told
+                emissions[-1] += self._compare(member, models[member], old, records, inputs, members[member])
+        return emissions
 
     def lacks(self, message: Record) -> bool:
         return message.values[self.stream.target] is None
@@ -153,7 +154,7 @@ class ForecastStep:
         return self._tables.late.number(self._store[message.key], message.t) is not None
 
     def complete(self, message: Record) -> list[Emission]:
-        """The built-in members learn from it, and the combiner is told what was observed."""
+        """The built-in members learn from it, and the combiner gets what was observed."""
         slot = self._store[message.key]
         number = self._tables.late.settle(slot, message.t)
         assert number is not None, "see awaits"  # noqa: S101
@@ -164,8 +165,8 @@ class ForecastStep:
         for filters in (self._tables.rls, self._tables.stack):
             learn(filters, slots, lesson)
         observed, horizon = message.values[self.stream.target], list(self.stream.horizon)
-        made = Forecast(message.stream, message.key, message.t, observed, horizon, {}, {}, message.received)
-        return [(OUT, made)]
+        completed = Forecast(message.stream, message.key, message.t, observed, horizon, {}, {}, message.received)
+        return [(OUT, completed)]
 
     def _mine(self, models: Serving) -> dict[str, Model]:
         return {member: model for (stream, member), model in models.items() if stream == self.stream.name}
@@ -173,22 +174,22 @@ class ForecastStep:
     def _compare(
         self, member: str, new: Model, old: Model, records: Sequence[Record], inputs: Inputs, forecasts: Floats
     ) -> list[Emission]:
-        """Lets the version before forecast, too; tells and alerts when the new one is worse."""
-        shadow = self._watched.get(member)
+        """Lets the version before forecast, too; reports and alerts when the new one is worse."""
+        shadow = self._compared.get(member)
         if shadow is None or (shadow.new, shadow.old) != (new.version, old.version):
-            shadow = self._watched[member] = Shadow(new.version, old.version, self.stream.horizon[0])
+            shadow = self._compared[member] = Shadow(new.version, old.version, self.stream.horizon[0])
         if shadow.over:
             return []
         pairs = list(zip(forecasts[:, 0].tolist(), _forecast(old, inputs)[:, 0].tolist(), strict=True))
         truths = [record.values[self.stream.target] for record in records]
-        shadow.watch([record.key for record in records], truths, pairs)
+        shadow.add([record.key for record in records], truths, pairs)
         if not shadow.test.certain:
             return []
         reason = f"worse than {old.version} beyond the margin: evidence {shadow.test.evidence:.0f} after {shadow.seen}"
         self._worse(self.stream.name, member, new.version, reason)
-        self._alarmed(self.stream.name, "rollback")
+        self._on_alert(self.stream.name, "rollback")
         last = records[-1]
-        return [(ALARM, Alert(self.stream.name, last.key, last.t, "rollback", member, f"{new.version}: {reason}"))]
+        return [(ALERT, Alert(self.stream.name, last.key, last.t, "rollback", member, f"{new.version}: {reason}"))]
 
     def live(self) -> Inputs | None:
         """What the newest records of all series are forecast from, of LIVE_LIMIT series at most; None without any."""
@@ -200,8 +201,8 @@ class ForecastStep:
         return newest(self._tables.history, self._layout, slots, t)
 
     def shadow(self, member: str) -> Shadow | None:
-        """How a model's newest version compares to the one before, while that forecasts beside it."""
-        return self._watched.get(member)
+        """How a model's newest version compares to the one before, while that forecasts in parallel."""
+        return self._compared.get(member)
 
     def _observe(self, records: Sequence[Record], sizes: Sequence[int]) -> tuple[list[Turn], Inputs, list[Condition]]:
         """Takes the records in, round by round, and gives what all of them are forecast from, and per round what
@@ -219,7 +220,7 @@ class ForecastStep:
             t = np.array([record.t for record in part])
             parts.append(observe(self._tables.history, self._layout, slots, t, values))
             self._tables.late.expect(slots, t, np.isnan(values[:, 0]))
-            conditions.append(assess(self._tables.columns, slots, t, values))
+            conditions.append(assess(self._tables.health, slots, t, values))
             turns.append(Turn(rows, slots))
         return turns, Inputs.joined(parts), conditions
 
@@ -230,16 +231,16 @@ class ForecastStep:
         shifts: list[Shifts] = [{} for _ in records]
         alerts: list[list[Alert]] = [[] for _ in records]
         names = self.stream.columns
-        for turn, found in zip(turns, conditions, strict=True):
-            for row, column in zip(*np.nonzero(found.shift[:, self._levels]), strict=True):
-                place = self._levels[column]
-                size, moved = float(found.shift[row, place]), float(found.moved[row, place])
-                shifts[turn.rows.start + row][names[place]] = (round(size, 3), float(f"{moved:.4g}"))
-            for row in found.told:
-                place = turn.rows.start + row
-                alerts[place] = health_alerts(names, self._levels, records[place], found, row)
+        for turn, condition in zip(turns, conditions, strict=True):
+            for row, level in zip(*np.nonzero(condition.shift[:, self._levels]), strict=True):
+                column = self._levels[level]
+                size, moved = float(condition.shift[row, column]), float(condition.moved[row, column])
+                shifts[turn.rows.start + row][names[column]] = (round(size, 3), float(f"{moved:.4g}"))
+            for row in condition.alerting:
+                index = turn.rows.start + row
+                alerts[index] = health_alerts(names, self._levels, records[index], condition, row)
         for alert in chain.from_iterable(alerts):
-            self._alarmed(alert.stream, alert.kind)
+            self._on_alert(alert.stream, alert.kind)
         return shifts, alerts
 
     def _filter(self, turns: Sequence[Turn], inputs: Inputs, models: Mapping[str, Floats]) -> dict[str, Floats]:
@@ -252,9 +253,9 @@ class ForecastStep:
             last, scale = inputs.last[here], inputs.scale[here]
             number = self._tables.waiting.count[slots]
             lesson = recall(self._tables.waiting, self._steps, slots, number, last)
-            for filters, found in ((self._tables.rls, plain), (self._tables.stack, stacked)):
+            for filters, forecasts in ((self._tables.rls, plain), (self._tables.stack, stacked)):
                 learn(filters, slots, lesson)
-                found.append(forecast(filters, slots, terms[here], last, scale))
+                forecasts.append(forecast(filters, slots, terms[here], last, scale))
             remember(self._tables.waiting, slots, terms[here], last, scale)
         alone, over_models = np.concatenate(plain), np.concatenate(stacked)
         members = {
@@ -281,12 +282,12 @@ class ForecastStep:
                 t=record.t,
                 observed=record.values[target],
                 horizon=horizon,
-                members={name: row[place] for name, row in rows.items()},
+                members={name: row[index] for name, row in rows.items()},
                 versions=versions,
                 received=record.received,
-                shifts=shifts[place],
+                shifts=shifts[index],
             )
-            for place, record in enumerate(records)
+            for index, record in enumerate(records)
         ]
 
     def _blank(self, slots: int) -> ForecastTables:
@@ -345,11 +346,11 @@ def _stacked(inputs: Inputs, models: Mapping[str, Floats], steps: Ints) -> Float
     mean, whoever of them is there."""
     absent = np.full(inputs.rls.shape[:2], np.nan)
     moves = np.stack([models.get(name, absent) for name in MODELS], axis=2) - inputs.last[:, None, None]
-    there = np.isfinite(moves)
-    count = there.sum(axis=2, keepdims=True)
+    present = np.isfinite(moves)
+    count = present.sum(axis=2, keepdims=True)
     with np.errstate(invalid="ignore"):
-        mean = np.where(there, moves, 0.0).sum(axis=2, keepdims=True) / count
-    terms = np.concatenate([mean, np.where(there, moves - mean, 0.0)[:, :, :-1]], axis=2)
+        mean = np.where(present, moves, 0.0).sum(axis=2, keepdims=True) / count
+    terms = np.concatenate([mean, np.where(present, moves - mean, 0.0)[:, :, :-1]], axis=2)
     unit = np.maximum(inputs.scale, TINY)[:, None, None]
     furthest = CLIP * np.sqrt(steps)[:, None]
     stacked: Floats = np.where(count > 0, np.clip(terms / unit, -furthest, furthest), np.nan)

@@ -50,26 +50,21 @@ def create_app(
     timed, edge, census = TimedStore(store, metrics), Edge(bus), Census(streams)
     streams.each(lambda stream: metrics.watch_keys(stream.name, stream.keys, lambda: census.keys(stream.name)))
 
-    archive = Archive(settings, bus, timed, streams, metrics, edge)
+    archive = ArchiveWorkers(settings, bus, timed, streams, metrics, edge)
     windows = archive.worker(RECORDS, RecordWindows(streams), census)
     results = archive.worker(BLENDS, BlendWindows(streams))
     believed = BelievedClock(clock)
     door = Door(settings, bus, streams, census, metrics, believed)
     groups: list[tuple[str, Topic[Any]]] = [(windows.name, RECORDS), (results.name, BLENDS)]
     jobs: list[BackgroundJob] = [edge, windows, results, LagExporter(bus, groups, metrics, archive.kept)]
-    checks = _checks(bus, believed, windows, results, timed)
-    if settings.mqtt_host is not None:
-        mqtt = MqttDoor(settings, door, streams)
-        jobs.append(mqtt)
-        # Needed: while its broker is away that door does no work, and what sensors send is held by nobody we know of.
-        checks.append(ReadinessCheck("mqtt", mqtt.check))
+    mqtt = [MqttDoor(settings, door, streams)] if settings.mqtt_host is not None else []
     app = create_service(
         "ingest",
         "Takes sensor records in, and archives training windows and results in the object store.",
         metrics=metrics,
         streams=streams,
-        jobs=jobs,
-        checks=checks,
+        jobs=[*jobs, *mqtt],
+        checks=[*_checks(bus, believed, windows, results, timed), *map(_mqtt_check, mqtt)],
         on_death=on_death,
         close=(bus.close, timed.close),
     )
@@ -78,7 +73,7 @@ def create_app(
 
 
 @dataclass(frozen=True)
-class Archive:
+class ArchiveWorkers:
     """What the archives of records and blends have in common."""
 
     settings: IngestSettings
@@ -121,6 +116,11 @@ def _checks(
         ReadinessCheck("results", results.check, needed=False),
         ReadinessCheck("store", store.answered, needed=False),
     ]
+
+
+def _mqtt_check(door: MqttDoor) -> ReadinessCheck:
+    """Needed: while its broker is away that door does no work, and what sensors send is held by nobody we know of."""
+    return ReadinessCheck("mqtt", door.check)
 
 
 def refuse(streams: Mapping[str, StreamDefinition], message: Any) -> str | None:

@@ -31,7 +31,7 @@ SILENT_AT_ONCE = 10
 
 
 class SeriesCounter(Protocol):
-    """Is told which series there are."""
+    """Counts the series."""
 
     def add(self, series: Series, partition: int) -> None: ...
 
@@ -143,7 +143,7 @@ class _Pending:
         self.brought &= set(times)
         fresh = [t for t in times if t not in self.brought]
         # Rows have moved up, so their places are others.
-        self.lacking = {t: place for place, t in enumerate(times) if t in self.lacking}
+        self.lacking = {t: index for index, t in enumerate(times) if t in self.lacking}
         self.first_t = min(fresh, default=None)
         self.t = max(times, default=self.t)
 
@@ -258,7 +258,7 @@ class ArchiveStep(Generic[Timed]):
         return windows
 
     def _is_read_again(self, partition: _Partition, series: Series) -> bool:
-        """Whether a restart reads messages of it again, which only its progress tells from new ones."""
+        """Whether a restart reads messages of it again, which only its progress distinguishes from new ones."""
         oldest = next(iter(partition.pending.values()), None)
         return oldest is not None and oldest.offset < partition.progress[series].next
 
@@ -345,9 +345,9 @@ class ArchiveStep(Generic[Timed]):
     def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:
         """What changed since the last time, `limit` series at most: the next call gives more."""
         owned = self._partitions[partition]
-        told = list(islice(owned.changed, limit))
-        owned.changed.difference_update(told)
-        return {f"{stream}/{key}": self._saved(owned, (stream, key)) for stream, key in told}
+        changed = list(islice(owned.changed, limit))
+        owned.changed.difference_update(changed)
+        return {f"{stream}/{key}": self._saved(owned, (stream, key)) for stream, key in changed}
 
     def unsaved(self) -> int:
         return sum(len(partition.changed) for partition in self._partitions.values())

@@ -1,7 +1,7 @@
 """Which series there are, so that the door can refuse the first record of one too many. Pure.
 
-The archive of the same process tells what it has restored, met and forgotten, of the partitions that it owns; the door
-tells what it has let in, whose partition may be another replica's.
+The archive of the same process reports what it has restored, met and forgotten, of the partitions that it owns. The
+door reports what it has let in, whose partition may be another replica's.
 """
 
 from collections import defaultdict

@@ -208,7 +208,7 @@ def rows_of(receipt: Receipt) -> int:
 
 
 def _refused(refusal: Refusal) -> RefusedRow:
-    return RefusedRow(row=refusal.row, column=refusal.column, found=refusal.found, expected=refusal.expected)
+    return RefusedRow(row=refusal.row, column=refusal.column, found=refusal.value, expected=refusal.expected)
 
 
 class DirectRoute(APIRoute):

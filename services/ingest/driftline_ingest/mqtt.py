@@ -1,6 +1,6 @@
 """The MQTT door: records in from the protocol that sensors speak, acknowledged only when the bus has them.
 
-What stands in which topic says the stream definition (`mqtt`). QoS 1, a session that outlives restarts, and a shared
+The stream definition (`mqtt`) says which topic holds what. QoS 1, a session that outlives restarts, and a shared
 subscription, so that replicas divide the work.
 """
 
@@ -68,14 +68,14 @@ class Route:
             if self.mapping.payload == "csv":
                 fields = payload.decode().strip().split(self.mapping.separator)
                 return {name: field or None for name, field in zip(self.mapping.columns, fields, strict=True)}
-            found = decode(payload)
+            content = decode(payload)
         except (*UNREADABLE, ValueError) as error:
             raise Unreadable(f"expected {self.mapping.payload}: {error}") from error
         if self.mapping.payload == "number":
-            return {self.stream.target: found}
-        if not isinstance(found, dict):
-            raise Unreadable(f"found {type(found).__name__}, expected a JSON object of columns")
-        return found
+            return {self.stream.target: content}
+        if not isinstance(content, dict):
+            raise Unreadable(f"found {type(content).__name__}, expected a JSON object of columns")
+        return content
 
 
 class MqttDoor:
@@ -97,7 +97,7 @@ class MqttDoor:
         streams.on_new(self._add)
 
     def _add(self, stream: StreamDefinition) -> None:
-        """Another subscription begins the connection anew; the session holds what comes meanwhile."""
+        """Another subscription begins a new connection; the session holds what comes meanwhile."""
         if stream.mqtt is not None:
             self._routes.append(Route.of(stream, stream.mqtt))
             self._end()
@@ -178,8 +178,8 @@ class MqttDoor:
                 self._door.refused(route.stream.name)
                 continue
             rows.setdefault((route.stream.name, route.mapping.payload == "csv"), []).append(row)
-        for (stream, text), found in rows.items():
-            receipt, _ = await self._door.take_rows(stream, found, text=text)
+        for (stream, text), some in rows.items():
+            receipt, _ = await self._door.take_rows(stream, some, text=text)
             for refusal in receipt.refused:
                 log.warning("MQTT: %s: found %s, expected %s", refusal.column, refusal.found, refusal.expected)
 

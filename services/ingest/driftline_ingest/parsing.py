@@ -1,7 +1,7 @@
 """From a request's body to rows. Pure: a row is what stood there, not yet a record.
 
 A body that can't be read as its content type is refused whole, with the position; a row that is no record is the
-matter of `validation`. A name that stands twice in one object or header is broken, too: nobody knows which was meant.
+matter of `validation`. A name that comes twice in one object or header is broken, too: nobody knows which was meant.
 """
 
 import csv
@@ -36,7 +36,7 @@ def parse(content_type: str, body: bytes) -> list[object]:
 
 
 class Twice(ValueError):
-    """A name that stands twice where it may stand once."""
+    """A name that comes twice where it may come once."""
 
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Twice)
@@ -44,18 +44,18 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Twice)
 
 def decode(text: bytes) -> object:
     """What one JSON text holds. Raises one of UNREADABLE."""
-    found = msgspec.json.decode(text)
-    if not _surely_once(text, [found]):
+    value = msgspec.json.decode(text)
+    if not _surely_once(text, [value]):
         _check_names(text)
-    return found
+    return value
 
 
 def _json(body: bytes) -> list[object]:
     try:
-        found = msgspec.json.decode(body)
-        rows = found if isinstance(found, list) else [found]
+        value = msgspec.json.decode(body)
+        rows = value if isinstance(value, list) else [value]
         if not _surely_once(body, rows):
-            _check_rows(body, is_list=isinstance(found, list))
+            _check_rows(body, is_list=isinstance(value, list))
     except UNREADABLE as error:
         raise Malformed(f"broken JSON: {error}") from error
     return rows
@@ -110,10 +110,10 @@ def _check_names(text: bytes) -> None:
 
 
 def _once(pairs: list[tuple[str, object]]) -> Row:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    row = dict(pairs)
+    if len(row) != len(pairs):
         raise _twice((name for name, _ in pairs), "one object")
-    return found
+    return row
 
 
 def _twice(names: Iterable[str], where: str) -> Twice:
@@ -143,8 +143,8 @@ def _fields(reader: "csv._reader") -> list[object]:  # type: ignore[name-defined
         if not fields:
             continue
         if len(fields) != len(header):
-            found = f"found {len(fields)} fields, expected {len(header)} as in the header"
-            raise Malformed(f"broken CSV in line {reader.line_num}: {found}")
+            problem = f"found {len(fields)} fields, expected {len(header)} as in the header"
+            raise Malformed(f"broken CSV in line {reader.line_num}: {problem}")
         rows.append({name: field or None for name, field in zip(header, fields, strict=True)})
     return rows
 

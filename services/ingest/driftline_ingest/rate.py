@@ -9,10 +9,10 @@ SENDERS = 10_000
 
 
 class Rate:
-    """rate: rows a second. burst: rows that may come at once beside it. Times are seconds of one clock."""
+    """rate: rows a second. burst: rows that may come at once in addition. Times are seconds of one clock."""
 
     def __init__(self, rate: float, burst: int) -> None:
-        self._each = 1 / rate
+        self._seconds_a_row = 1 / rate
         self._tolerance = burst / rate
         self._paid: OrderedDict[str, float] = OrderedDict()
         """By sender when all that it sent would have come at the rate."""
@@ -24,7 +24,7 @@ class Rate:
     def count(self, sender: str, rows: int, now: float) -> None:
         """Counts what it sent. How much a body holds is known when it was read, so the last one may go beyond the
         burst; what comes next waits for it."""
-        self._paid[sender] = max(self._paid.get(sender, now), now) + rows * self._each
+        self._paid[sender] = max(self._paid.get(sender, now), now) + rows * self._seconds_a_row
         self._paid.move_to_end(sender)
         if len(self._paid) > SENDERS:
             self._paid.popitem(last=False)

@@ -69,10 +69,10 @@ class Times:
         return surplus
 
     def recall(self, t: int) -> Memory:
-        place = bisect_right(self._firsts, t) - 1
-        if place < 0:
+        run = bisect_right(self._firsts, t) - 1
+        if run < 0:
             return Memory.FORGOTTEN
-        first, last = self._firsts[place], self._lasts[place]
+        first, last = self._firsts[run], self._lasts[run]
         return Memory.REPEATED if t <= last and (t - first) % self._period == 0 else Memory.SKIPPED
 
 
@@ -151,11 +151,11 @@ class Seen:
     def _explained(self, fresh: list[Record], stale: Sequence[Record], newest: Mapping[Series, Newest]) -> Sifted:
         """What the stale ones are. `newest` is of the series of fresh ones."""
         here = {(record.stream, record.key, record.t) for record in fresh}
-        found = [
+        memories = [
             Memory.REPEATED if (record.stream, record.key, record.t) in here else self._recall(record)
             for record in stale
         ]
-        repeated, forgotten = found.count(Memory.REPEATED), found.count(Memory.FORGOTTEN)
+        repeated, forgotten = memories.count(Memory.REPEATED), memories.count(Memory.FORGOTTEN)
         last = stale[-1]
         latest, _ = newest.get((last.stream, last.key)) or self._newest((last.stream, last.key))
         return Sifted(fresh, repeated, len(stale) - repeated, forgotten, (last.key, latest))
@@ -196,10 +196,10 @@ class Seen:
     def _after(self, former: Newest, record: Record) -> Newest | None:
         """What is known after the record, or None when it brings nothing new."""
         stream = self._streams[record.stream]
-        there = record.values[stream.target] is not None
+        has_truth = record.values[stream.target] is not None
         last, awaited = former
         if record.t > last:
-            return record.t, awaited if there else (*awaited, record.t)[-stream.patience :]
-        if there and record.t in awaited:
+            return record.t, awaited if has_truth else (*awaited, record.t)[-stream.patience :]
+        if has_truth and record.t in awaited:
             return last, tuple(t for t in awaited if t != record.t)
         return None

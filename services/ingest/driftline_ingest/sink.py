@@ -27,7 +27,7 @@ class WindowSink:
     in their order, so that whoever reads finds no gap.
 
     What lies there under a window's name stays: it is that window, from before a restart. What the store will never
-    take is left out and told, and the rest goes on. edge: gives the id of the edge that archives.
+    take is left out and logged, and the rest goes on. edge: gives the id of the edge that archives.
     """
 
     def __init__(

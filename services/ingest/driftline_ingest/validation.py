@@ -20,18 +20,18 @@ SHOWN = 80
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """Why a row is no record. `row` counts from 1."""
+    """Why a row is no record. `row` counts from 1; `value` is as it was given."""
 
     row: int
     column: str
-    found: str
+    value: str
     expected: str
 
 
 class _Wrong(Exception):
-    def __init__(self, column: str, found: object, expected: str) -> None:
+    def __init__(self, column: str, value: object, expected: str) -> None:
         super().__init__(column)
-        self.column, self.found, self.expected = column, found, expected
+        self.column, self.value, self.expected = column, value, expected
 
 
 class Validator:
@@ -53,7 +53,7 @@ class Validator:
             try:
                 records.append(self._record(row, received, text=text))
             except _Wrong as wrong:
-                refusals.append(Refusal(number, wrong.column, shown(wrong.found), wrong.expected))
+                refusals.append(Refusal(number, wrong.column, shown(wrong.value), wrong.expected))
         return records, refusals
 
     def _record(self, row: object, received: float, *, text: bool) -> Record:
@@ -75,7 +75,7 @@ class Validator:
         return Record(self._stream.name, key, t, values, received)
 
     def _from_the_future(self, t: int, received: float) -> _Wrong:
-        """It would make all that comes after it count as old. Both times are told, since either clock may be wrong."""
+        """It would make all that comes after it count as old. Both times are shown, since either clock may be wrong."""
         latest, now = clock.shown(received + self._ahead), clock.shown(received)
         return _Wrong(
             self._time,
@@ -135,7 +135,7 @@ def _key(name: str, value: object) -> str:
     return value
 
 
-def shown(found: object) -> str:
+def shown(value: object) -> str:
     """As a refusal repeats it."""
-    text = found if isinstance(found, str) and found in {"nothing", "a column of this name"} else repr(found)
+    text = value if isinstance(value, str) and value in {"nothing", "a column of this name"} else repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

@@ -55,7 +55,7 @@ class RecordWindows:
 
 
 class BlendWindows:
-    """Results: what was forecast, by whom, with which weight, beside the truth as far as the window knows it.
+    """Results: what was forecast, by whom, with which weight, next to the truth as far as the window knows it.
 
     Columns: t, observed, and for each horizon h: truth_h, blend_h, <strategy>_h, <member>_h, weight_<member>_h.
     """
@@ -107,8 +107,8 @@ class BlendWindows:
             columns[f"truth_{h}"] = pa.array(later, from_pandas=True)
         names = ["blend", *STRATEGIES, *MEMBERS, *(f"weight_{name}" for name in MEMBERS)]
         labels = [f"{name}_{h}" for name in names for h in horizon]
-        for place, label in enumerate(labels, 2):
-            columns[label] = pa.array(data[:, place], from_pandas=True)
+        for column, label in enumerate(labels, 2):
+            columns[label] = pa.array(data[:, column], from_pandas=True)
         sink = io.BytesIO()
         pq.write_table(pa.table(columns), sink, compression="zstd")
         return sink.getvalue()

@@ -36,18 +36,11 @@ def create_app(
     metrics, streams = metrics or Metrics(), Streams.of(streams)
     store = TimedStore(store, metrics)
     training = trainer or Trainer(settings, store, streams, metrics)
-    watch = StoreReconciler(
-        "window watch",
-        store,
-        "windows/",
-        poll=settings.store_poll,
-        reconcile=training.reconcile,
-        base=settings.store_prefix,
-    )
-    streams.on_new(lambda _: watch.wake())
-    jobs: list[BackgroundJob] = [training, watch]
+    store_reconciler = _store_reconciler(settings, store, training)
+    streams.on_new(lambda _: store_reconciler.wake())
+    jobs: list[BackgroundJob] = [training, store_reconciler]
     if events is not None and settings.store_topic is not None:
-        jobs.append(StoreEventReader(events, settings.store_topic, watch))
+        jobs.append(StoreEventReader(events, settings.store_topic, store_reconciler))
 
     app = create_service(
         "trainer",
@@ -63,5 +56,16 @@ def create_app(
         close=[*([events.close] if events is not None else []), store.close],
     )
     app.include_router(routes(training, settings))
-    app.include_router(webhook.routes(watch, settings.token))
+    app.include_router(webhook.routes(store_reconciler, settings.token))
     return app
+
+
+def _store_reconciler(settings: TrainerSettings, store: Store, training: Trainer) -> StoreReconciler:
+    return StoreReconciler(
+        "window watch",
+        store,
+        "windows/",
+        poll=settings.store_poll,
+        reconcile=training.reconcile,
+        base=settings.store_prefix,
+    )

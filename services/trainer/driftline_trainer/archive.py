@@ -80,7 +80,7 @@ class Archive:
         self._foreign = metrics.windows_foreign.labels(stream.name)
         self._limit = limit
         self._known: dict[str, WindowFile] = {}
-        self._told = False
+        self._reported = False
 
     async def refresh(self) -> None:
         """Lists what there is. Raises StoreUnavailable."""
@@ -97,22 +97,22 @@ class Archive:
             feeds.add(window.feed)
             known[listed.key] = window
         self._known = known
-        self._tell(foreign)
+        self._report(foreign)
 
-    def _tell(self, foreign: list[str]) -> None:
+    def _report(self, foreign: list[str]) -> None:
         self._foreign.set(len(foreign))
-        if foreign and not self._told:
+        if foreign and not self._reported:
             extra = {"stream": self._stream.name, "count": len(foreign), "first": foreign[0][:200]}
             log.warning("found objects among the windows that no archive named; they are left alone", extra=extra)
-        self._told = bool(foreign)
+        self._reported = bool(foreign)
 
     def newest(self) -> dict[str, str]:
         """By feed the key of its newest window."""
-        found: dict[str, WindowFile] = {}
+        newest: dict[str, WindowFile] = {}
         for window in self._usable():
-            if window.feed not in found or window.name.order > found[window.feed].name.order:
-                found[window.feed] = window
-        return {feed: window.key for feed, window in found.items()}
+            if window.feed not in newest or window.name.order > newest[window.feed].name.order:
+                newest[window.feed] = window
+        return {feed: window.key for feed, window in newest.items()}
 
     def fresh(self, learned: Learned) -> int:
         """Windows that nothing has learned from yet."""
@@ -139,9 +139,9 @@ class Archive:
             if room <= 0:
                 log.warning("older windows are left out", extra={"stream": self._stream.name, "count": len(windows)})
                 break
-            found = await self._read(windows[first : first + AT_ONCE])
-            parts += found.values()
-            room -= sum(map(len, found.values()))
+            by_key = await self._read(windows[first : first + AT_ONCE])
+            parts += by_key.values()
+            room -= sum(map(len, by_key.values()))
         return parts
 
     def _usable(self) -> Iterable[WindowFile]:
@@ -152,9 +152,9 @@ class Archive:
         by_series: dict[str, list[WindowFile]] = {}
         for window in self._usable():
             by_series.setdefault(window.series, []).append(window)
-        each = -(-self._stream.retraining.records // max(1, len(by_series)))
+        records = -(-self._stream.retraining.records // max(1, len(by_series)))
         warm_up = min(WARM_UP, DAYS * self._stream.season + self._stream.lags + max(self._stream.horizon))
-        count = -(-(each + warm_up) // self._stream.window)
+        count = -(-(records + warm_up) // self._stream.window)
         ordered = (sorted(windows, key=lambda window: window.name.order) for windows in by_series.values())
         return [window for windows in ordered for window in windows[-count:]]
 
@@ -163,8 +163,8 @@ class Archive:
         parts: dict[str, Rows] = {}
         for first in range(0, len(windows), AT_ONCE):
             some = windows[first : first + AT_ONCE]
-            found = await asyncio.gather(*map(self._rows, some))
-            parts |= {window.key: rows for window, rows in zip(some, found, strict=True) if rows is not None}
+            rows_of_some = await asyncio.gather(*map(self._rows, some))
+            parts |= {window.key: rows for window, rows in zip(some, rows_of_some, strict=True) if rows is not None}
         return parts
 
     async def _rows(self, window: WindowFile) -> Rows | None:
@@ -183,7 +183,7 @@ OLDEST = (False, -1, -1, "")
 
 
 def _order(key: str) -> tuple[bool, int, int, str]:
-    """Where a window stands in time; what is no window's name, as an older trainer may have noted, before all."""
+    """A window's order in time; what is no window's name, as an older trainer may have noted, before all."""
     name = parse(key.rpartition("/")[2])
     return name.order if name else OLDEST
 

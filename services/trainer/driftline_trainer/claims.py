@@ -121,18 +121,18 @@ class Claims:
 
     async def _free(self, key: str, windows: dict[str, str], *, again: bool) -> str:
         """The etag of a claim that may be replaced."""
-        found = await self._store.get(key, limit=CLAIM_LIMIT)
-        assert found is not None, "only a conditional get may answer with nothing"  # noqa: S101
+        stored = await self._store.get(key, limit=CLAIM_LIMIT)
+        assert stored is not None, "only a conditional get may answer with nothing"  # noqa: S101
         try:
-            other = msgspec.json.decode(found.body, type=Claim)
+            other = msgspec.json.decode(stored.body, type=Claim)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return found.etag
+            return stored.etag
         if other.done and other.windows == windows and not again:
             raise Conflict(f"{other.holder} has learned from these windows already")
         # Its own unfinished claim is from before a restart, and is taken again.
         if not other.done and other.holder != self._holder and await self.alive(other.holder):
             raise Conflict(f"{other.holder} is at work on this model")
-        return found.etag
+        return stored.etag
 
     async def finish(self, stream: str, member: str, windows: dict[str, str]) -> None:
         """Notes that the windows were learned from. Raises StoreUnavailable."""

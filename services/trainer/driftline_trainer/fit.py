@@ -19,8 +19,8 @@ from driftline.scoring import rmse, skill
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows
 from driftline_trainer.dataset import Batch, Dataset, build
+from driftline_trainer.fine_tuning import INPUT_CLIP, Replay, Scaling, pack, unpack
 from driftline_trainer.gate import GateReport, judge
-from driftline_trainer.weights import INPUT_CLIP, Replay, Scaling, pack, unpack
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -29,7 +29,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its order of sums varies 
 HOLD_OUT = 0.1
 """Share of the newest rows that is not learned from but scored on ..."""
 HOLD_OUT_ROWS = 6000
-"""... but no more than these: they tell enough, and the newest rows are the best to learn from."""
+"""... but no more than these: they are enough, and the newest rows are the best to learn from."""
 LEAST_ROWS = 100
 TUNING_BATCH = 64
 GOLDEN_ROWS = 8
@@ -198,10 +198,10 @@ def _tune(stream: StreamDefinition, learned: Dataset, weights: bytes) -> tuple[A
 def _load(network: Any, weights: bytes, features: int) -> tuple[Scaling, Replay]:
     """Sets the parent's weights and gives its scaling and its sample."""
     arrays, scaling, replay = unpack(weights)
-    found = [array.shape for array in arrays]
+    shapes = [array.shape for array in arrays]
     expected = [tuple(array.shape) for array in network.get_weights()]
-    if found != expected or scaling.mean.shape != (features,):
-        raise RefusedModel("parent", f"found weights of the shapes {found}, expected {expected}: train a batch model")
+    if shapes != expected or scaling.mean.shape != (features,):
+        raise RefusedModel("parent", f"found weights of the shapes {shapes}, expected {expected}: train a batch model")
     network.set_weights(arrays)
     return scaling, replay
 
@@ -236,8 +236,8 @@ def _tuned_network(stream: StreamDefinition, features: int) -> Any:
 
 
 def _predict(network: Any, scaling: Scaling, inputs: Batch) -> Batch:
-    each = np.asarray(network(scaling.inputs(inputs), training=False))
-    predicted: Batch = each.mean(axis=1) * scaling.target
+    by_network = np.asarray(network(scaling.inputs(inputs), training=False))
+    predicted: Batch = by_network.mean(axis=1) * scaling.target
     return predicted
 
 
@@ -266,7 +266,7 @@ def _export(network: Any, scaling: Scaling) -> bytes:
 
 
 def _parity(forecast: Batch, network: Any, scaling: Scaling, held: Dataset) -> float:
-    """The largest difference of the export, run in the edge's own runtime, to Keras, beside the target's scale."""
+    """The largest difference of the export, run in the edge's own runtime, to Keras, relative to the target's scale."""
     part = slice(-PARITY_ROWS, None)
     return float(np.abs(forecast[part] - _predict(network, scaling, held.inputs[part])).max() / scaling.target.max())
 
@@ -278,17 +278,17 @@ def _score(stream: StreamDefinition, forecast: Batch, held: Dataset) -> dict[str
     mae = float(np.abs(forecast - held.targets).mean())
     scores = {"rmse": error, "mae": mae, "skill": skill(error, persistence), "persistence_rmse": persistence}
     for column, h in enumerate(stream.horizon):
-        each = slice(column, column + 1)
-        scores[f"rmse_{h}"] = rmse(forecast[:, each], held.targets[:, each])
-        scores[f"skill_{h}"] = skill(scores[f"rmse_{h}"], rmse(naive[:, each], held.targets[:, each]))
+        horizon = slice(column, column + 1)
+        scores[f"rmse_{h}"] = rmse(forecast[:, horizon], held.targets[:, horizon])
+        scores[f"skill_{h}"] = skill(scores[f"rmse_{h}"], rmse(naive[:, horizon], held.targets[:, horizon]))
     return scores
 
 
 def _libraries() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

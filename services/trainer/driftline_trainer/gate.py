@@ -16,12 +16,12 @@ DOUBT = 2.0
 
 
 class GateCheck(msgspec.Struct, frozen=True):
-    """One thing that was asked. `against` and `horizon` where it is a comparison; `found` and `limit` are then RMSE in
-    the target's units."""
+    """One thing that was asked. `against` and `horizon` where it is a comparison; `measured` and `limit` are then RMSE
+    in the target's units. In JSON `measured` is `found`."""
 
     name: str
     passed: bool
-    found: float | None
+    measured: float | None = msgspec.field(name="found")
     limit: float
     against: float | None = None
     horizon: int | None = None
@@ -47,9 +47,9 @@ class GateReport(msgspec.Struct, frozen=True):
         """What the first failed check found, in words."""
         check = self.failed[0]
         if check.against is None:
-            return f"{check.name}: found {check.found}, expected at most {check.limit:g}"
+            return f"{check.name}: found {check.measured}, expected at most {check.limit:g}"
         return (
-            f"worse than {check.name} at horizon {check.horizon}: found RMSE {check.found:.4g} on {self.rows} rows, "
+            f"worse than {check.name} at horizon {check.horizon}: found RMSE {check.measured:.4g} on {self.rows} rows, "
             f"expected at most {check.limit:.4g} ({check.name} has {check.against:.4g})"
         )
 
@@ -60,8 +60,8 @@ class GateReport(msgspec.Struct, frozen=True):
         return "; ".join(f"{name}: {self._gains(name)}" for name in rivals)
 
     def _gains(self, name: str) -> str:
-        found = [(c.horizon, c.found, c.against) for c in self.checks if c.name == name]
-        return ", ".join(f"{1 - f / a:+.1%} at horizon {h}" for h, f, a in found if f is not None and a)
+        results = [(c.horizon, c.measured, c.against) for c in self.checks if c.name == name]
+        return ", ".join(f"{1 - f / a:+.1%} at horizon {h}" for h, f, a in results if f is not None and a)
 
 
 def judge(
@@ -88,9 +88,11 @@ def _compared(
     difference of squares."""
     checks = []
     for column, h in enumerate(horizon):
-        mine, theirs = ((made[:, column] - truth[:, column]).astype(np.float64) ** 2 for made in (forecast, rival))
+        mine, theirs = (
+            (predicted[:, column] - truth[:, column]).astype(np.float64) ** 2 for predicted in (forecast, rival)
+        )
         chance = DOUBT * float((mine - theirs).std()) * np.sqrt(h / max(1, len(truth)))
-        found, against = float(np.sqrt(mine.mean())), float(np.sqrt(theirs.mean()))
+        error, against = float(np.sqrt(mine.mean())), float(np.sqrt(theirs.mean()))
         limit = float(np.sqrt((against * (1.0 + tolerance)) ** 2 + chance))
-        checks.append(GateCheck(name, found <= limit, found, limit, against, h))
+        checks.append(GateCheck(name, error <= limit, error, limit, against, h))
     return checks

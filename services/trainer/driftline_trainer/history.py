@@ -44,7 +44,7 @@ class HistoryFiles:
         listed = [file async for file in self._store.list(f"history/{stream.name}/") if file not in aside]
         parts: list[Rows] = []
         for file in listed:
-            if (rows := await self._found(stream, file, aside, most_rows - _count(parts))) is not None:
+            if (rows := await self._rows_of(stream, file, aside, most_rows - _count(parts))) is not None:
                 parts.append(rows)
         parts += await archive.all_rows(most_rows - _count(parts))
         if not parts:
@@ -52,7 +52,7 @@ class HistoryFiles:
             raise InvalidInput(f"found no history of {stream.name}, expected {expected}")
         return concatenate(parts)
 
-    async def _found(self, stream: StreamDefinition, file: Listed, aside: SetAside, room: int) -> Rows | None:
+    async def _rows_of(self, stream: StreamDefinition, file: Listed, aside: SetAside, room: int) -> Rows | None:
         if room <= 0:
             log.warning("history file left out: there are rows enough", extra={"key": file.key})
             return None

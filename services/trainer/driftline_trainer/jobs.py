@@ -25,7 +25,7 @@ FORM = re.compile(PREFIX + r"\d{16}-[0-9a-f]{8}\.json")
 LIMIT = 128 * 1024
 """Bytes of a job at most; the metrics of a thousand horizons are less."""
 REASON_SHOWN = 2000
-"""Characters of a job's reason that are told."""
+"""Characters of a job's reason that are kept."""
 
 
 class JobState(msgspec.Struct, frozen=True):

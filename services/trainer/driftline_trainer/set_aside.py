@@ -84,6 +84,6 @@ class SetAside:
         return f"aside/{self._stream}/{hashlib.sha256(named.encode()).hexdigest()[:32]}.json"
 
 
-def _text(found: str) -> str:
+def _text(name: str) -> str:
     """A file's name need not be text; what is written and logged must be."""
-    return found.encode(errors="replace").decode()
+    return name.encode(errors="replace").decode()

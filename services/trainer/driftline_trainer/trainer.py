@@ -204,7 +204,7 @@ class Trainer:
 
     async def _outcome(self, job: JobState) -> JobState:
         try:
-            made = await self._training.train(job)
+            publication = await self._training.train(job)
         except (RefusedModel, Conflict) as error:
             return msgspec.structs.replace(job, state="refused", reason=str(error))
         except (StoreUnavailable, InvalidInput, NotFound, ProcessDied) as error:
@@ -215,7 +215,7 @@ class Trainer:
         return msgspec.structs.replace(
             job,
             state="published",
-            version=made.manifest.version,
-            beaten=made.beaten,
-            metrics=made.manifest.metrics,
+            version=publication.manifest.version,
+            beaten=publication.beaten,
+            metrics=publication.manifest.metrics,
         )

@@ -30,7 +30,7 @@ from driftline_trainer.settings import TrainerSettings
 log = logging.getLogger(__name__)
 
 
-class Made(msgspec.Struct, frozen=True):
+class Publication(msgspec.Struct, frozen=True):
     """What was published, and what it has beaten at the gate."""
 
     manifest: Manifest
@@ -94,7 +94,7 @@ class TrainingRun:
         learned = later(self._tried.get(stream.name, {}), speed.manifest.windows if speed else {})
         return archive.fresh(learned) * stream.window
 
-    async def train(self, job: JobState) -> Made:
+    async def train(self, job: JobState) -> Publication:
         """Raises RefusedModel, Conflict when another trainer is at it, InvalidInput, NotFound, ProcessDied and
         StoreUnavailable."""
         if job.stream not in self._streams:
@@ -108,19 +108,19 @@ class TrainingRun:
             self._tried.pop(stream.name, None)
             raise
 
-    async def _train_batch(self, stream: StreamDefinition, job: JobState) -> Made:
+    async def _train_batch(self, stream: StreamDefinition, job: JobState) -> Publication:
         await self._claims.take(stream.name, "batch", {}, again=True)
         before = await current(self._store, stream.name, "batch")
         speed = await current(self._store, stream.name, "speed")
         rows = await self._rows(stream, job)
         trained = await self._process.train(fit.Task(stream, rows, parent=await self._model(stream, before)))
         await self._pass_gate(stream, "batch", trained)
-        made = await self._publish(stream, "batch", trained, before, before.version if before else None, {})
+        manifest = await self._publish(stream, "batch", trained, before, before.version if before else None, {})
         await self._claims.finish(stream.name, "batch", {})
         if not _fits(speed, stream):
             # The speed model begins as the batch model, so that it is there from the first record on.
-            await self._begin_speed(stream, trained, speed, made.version)
-        return Made(made, trained.report.beaten)
+            await self._begin_speed(stream, trained, speed, manifest.version)
+        return Publication(manifest, trained.report.beaten)
 
     async def _rows(self, stream: StreamDefinition, job: JobState) -> Rows:
         try:
@@ -141,7 +141,7 @@ class TrainingRun:
         except Conflict as error:
             log.warning("another trainer published a speed model first: %s", error)
 
-    async def _train_speed(self, stream: StreamDefinition, job: JobState) -> Made:
+    async def _train_speed(self, stream: StreamDefinition, job: JobState) -> Publication:
         archive = self._archives[stream.name]
         await archive.refresh()
         newest = archive.newest()
@@ -150,20 +150,20 @@ class TrainingRun:
         self._tried[stream.name] = newest
         await self._claims.take(stream.name, "speed", newest, again=job.trigger == "demand")
         try:
-            made = await self._tune(stream, job)
+            publication = await self._tune(stream, job)
         except (RefusedModel, InvalidInput):
             # Whoever tried them next would find the same.
             await self._claims.finish(stream.name, "speed", self._try(stream, archive))
             raise
         await self._claims.finish(stream.name, "speed", self._try(stream, archive))
-        return made
+        return publication
 
     def _try(self, stream: StreamDefinition, archive: Archive) -> dict[str, str]:
         """What was tried, without what was set aside meanwhile: no window that can't be used may hide others."""
         self._tried[stream.name] = archive.newest()
         return self._tried[stream.name]
 
-    async def _tune(self, stream: StreamDefinition, job: JobState) -> Made:
+    async def _tune(self, stream: StreamDefinition, job: JobState) -> Publication:
         before = await current(self._store, stream.name, "speed")
         parent = await self._parent(stream, before)
         key = manifests.weights_key(stream.name, parent.manifest.member, parent.version)
@@ -179,7 +179,7 @@ class TrainingRun:
         newest = archive.newest()
         trained = await self._process.train(fit.Task(stream, rows, weights, model))
         await self._pass_gate(stream, "speed", trained)
-        return Made(
+        return Publication(
             await self._publish(stream, "speed", trained, before, parent.version, newest), trained.report.beaten
         )
 
@@ -216,7 +216,7 @@ class TrainingRun:
         raise RefusedModel("gate", trained.report.reason)
 
     async def _model(self, stream: StreamDefinition, version: Current | None) -> bytes | None:
-        """The model behind a version, when it can be scored beside a new one."""
+        """The model behind a version, when it can be compared with a new one."""
         if version is None or not _fits(version, stream):
             return None
         key = manifests.model_key(stream.name, version.manifest.member, version.version)
@@ -231,7 +231,7 @@ class TrainingRun:
         parent: str | None,
         windows: dict[str, str],
     ) -> Manifest:
-        made = await publish(
+        manifest = await publish(
             self._store,
             stream,
             member,
@@ -243,7 +243,7 @@ class TrainingRun:
             now=self._clock(),
         )
         await self._prune(stream.name, member)
-        return made
+        return manifest
 
     async def _prune(self, stream: str, member: str) -> None:
         """What can't be removed now is removed after the next publication."""

@@ -59,9 +59,10 @@ def unpack(packed: Packed, means: Means) -> Rows:
     except MemoryError as error:
         raise InvalidInput(too_much(packed.source, means)) from error
     except Exception as error:
-        # Whatever a reader stumbles over in a file from outside: it must not stop the others.
-        found = f"{type(error).__name__}: {str(error)[:SHOWN]}"
-        raise InvalidInput(f"{packed.source}: found what Arrow can't read: {found}") from error
+        # The edge of the child. Whatever else a reader raises for a file from outside must not stop the other files;
+        # the error goes back as text, and the parent sets the file aside and logs it.
+        reason = f"{type(error).__name__}: {str(error)[:SHOWN]}"
+        raise InvalidInput(f"{packed.source}: found what Arrow can't read: {reason}") from error
     return rows
 
 
@@ -79,8 +80,8 @@ def check(rows: Rows, packed: Packed) -> None:
     if len(wild):
         row, column = wild[0]
         where = f"{packed.source}: column {packed.stream.columns[column]!r}"
-        found = f"found {rows.values[row, column]} in row {row + 1}"
-        raise InvalidInput(f"{where}: {found}, expected numbers between -{LARGEST:g} and {LARGEST:g}")
+        problem = f"found {rows.values[row, column]} in row {row + 1}"
+        raise InvalidInput(f"{where}: {problem}, expected numbers between -{LARGEST:g} and {LARGEST:g}")
     if packed.folder is not None:
         _check_key(rows, packed, packed.folder)
 

@@ -146,7 +146,7 @@ class Reconciler:
         except NotFound:
             return
         except TooLarge as error:
-            # Every look finds it anew, which costs an answer without a body.
+            # Every look finds it again, which costs an answer without a body.
             await self._refuse_named(state, UNKNOWN, RefusedModel("pointer", str(error)))
             return
         if pointer is None:
@@ -190,8 +190,8 @@ class Reconciler:
 
     async def _fall_back(self, state: ModelState, named: str) -> None:
         """Where nothing serves, an older version that may is better than none."""
-        found = {version async for version in self._versions(state)}
-        older = sorted((version for version in found if version < named), reverse=True)
+        listed = {version async for version in self._versions(state)}
+        older = sorted((version for version in listed if version < named), reverse=True)
         for version in older[:FALL_BACKS]:
             try:
                 await self._adopt(state, version, "fallback", f"the newest that may serve: {named} may not")

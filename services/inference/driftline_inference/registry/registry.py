@@ -112,10 +112,10 @@ class Registry:
         self._wake()
 
     def changed(self, state: ModelState) -> None:
-        """What the step reads, and what others are told of this edge, follow."""
+        """Renews what the step reads and what this edge reports to others."""
         states = self.states()
-        self._serving = {each.name: each.serving for each in states if each.serving}
-        self._shadows = {each.name: each.former for each in states if each.former and not each.pinned}
+        self._serving = {model.name: model.serving for model in states if model.serving}
+        self._shadows = {model.name: model.former for model in states if model.former and not model.pinned}
         self._changed.add(state.name)
 
     def take_rolled_back(self) -> list[tuple[ModelName, Quarantine]]:

@@ -68,11 +68,11 @@ class LoadedModel:
 
     def _in_units(self, outputs: Batch, last: Floats) -> Floats:
         """last: [n], the target's newest values."""
-        found = outputs.astype(np.float64)
+        forecasts = outputs.astype(np.float64)
         match self.manifest.scaling:
             case ColumnScaling(target_offset=offset, target_scale=scale):
-                found = found * scale + offset
-        return found + last[:, None] if self.manifest.output == "difference" else found
+                forecasts = forecasts * scale + offset
+        return forecasts + last[:, None] if self.manifest.output == "difference" else forecasts
 
 
 @dataclass(frozen=True)

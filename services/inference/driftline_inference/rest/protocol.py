@@ -30,7 +30,7 @@ class Tensor(msgspec.Struct, omit_defaults=True):
     data: list[Any] | None = None
 
 
-class Wanted(msgspec.Struct):
+class RequestedOutput(msgspec.Struct):
     """An output that is asked for."""
 
     name: str
@@ -40,14 +40,16 @@ class Wanted(msgspec.Struct):
 class InferRequest(msgspec.Struct):
     inputs: list[Tensor]
     id: str | None = None
-    outputs: list[Wanted] = []
+    outputs: list[RequestedOutput] = []
     parameters: dict[str, Any] = {}
 
     @property
     def binary(self) -> bool:
         """Whether the answer's tensor is wanted as bytes."""
         common = bool(self.parameters.get("binary_data_output", False))
-        return all(bool(wanted.parameters.get("binary_data", common)) for wanted in self.outputs or [Wanted(OUTPUT)])
+        return all(
+            bool(output.parameters.get("binary_data", common)) for output in self.outputs or [RequestedOutput(OUTPUT)]
+        )
 
 
 class InferResponse(msgspec.Struct, omit_defaults=True):
@@ -113,6 +115,6 @@ def _rows(tensor: Tensor, behind: bytes) -> Batch:
     return values.reshape(tensor.shape)
 
 
-def _expect(what: str, found: object, expected: object) -> None:
-    if found != expected:
-        raise InvalidInput(f"{what}: found {found!r}, expected {expected!r}")
+def _expect(what: str, given: object, expected: object) -> None:
+    if given != expected:
+        raise InvalidInput(f"{what}: found {given!r}, expected {expected!r}")

@@ -1,4 +1,4 @@
-"""What REST tells about the models, and how they are steered by hand."""
+"""The models' status by REST, and their steering by hand."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -131,14 +131,21 @@ def routes(
 
     @router.get("/v1/models", summary="Which models serve, and why others don't")
     async def list_models() -> ModelList:
-        found = [_built_in(stream, member) for stream in streams for member in BUILT_IN]
-        found += [describe(stream, member) for stream in streams for member in MODELS]
-        return ModelList(edge=EdgeStatus(id=steering.edge.known(), name=steering.edge_name), models=found)
+        models = [_built_in(stream, member) for stream in streams for member in BUILT_IN]
+        models += [describe(stream, member) for stream in streams for member in MODELS]
+        return ModelList(edge=EdgeStatus(id=steering.edge.known(), name=steering.edge_name), models=models)
 
     @router.get("/v1/models/{stream}.{member}", summary="Status of one model", responses={404: {}})
     async def show_model(stream: Stream, member: Member) -> ModelStatus:
         return describe(stream, member)
 
+    _add_steering(router, steering, describe, token)
+    return router
+
+
+def _add_steering(
+    router: APIRouter, steering: Steering, describe: Callable[[str, str], ModelStatus], token: SecretStr | None
+) -> None:
     @router.post(
         "/v1/models/{stream}.{member}/rollback",
         summary="Go back to the previous version",
@@ -163,8 +170,6 @@ def routes(
         await steering.reconciler.pin(stream, member, request.version)
         steering.wake()
         return describe(stream, member)
-
-    return router
 
 
 def _built_in(stream: str, member: str) -> ModelStatus:

@@ -100,20 +100,21 @@ def routes(registry: Registry, version: str, checks: list[ReadinessCheck]) -> AP
     return router
 
 
-def _model_routes(router: APIRouter, path: str, registry: Registry) -> None:
-    def find(name: str, wanted: str | None) -> LoadedModel:
-        stream, _, member = name.rpartition(".")
-        found = registry.serving().get((stream, member))
-        if found is None:
-            serving = sorted(".".join(pair) for pair in registry.serving())
-            raise NotFound(f"found no model {name!r} that serves, expected one of {serving}")
-        if wanted is not None and wanted != found.version:
-            raise NotFound(f"found no version {wanted!r} of {name} that serves, expected {found.version!r}")
-        return found
+def _serving(registry: Registry, name: str, wanted: str | None) -> LoadedModel:
+    stream, _, member = name.rpartition(".")
+    model = registry.serving().get((stream, member))
+    if model is None:
+        serving = sorted(".".join(pair) for pair in registry.serving())
+        raise NotFound(f"found no model {name!r} that serves, expected one of {serving}")
+    if wanted is not None and wanted != model.version:
+        raise NotFound(f"found no version {wanted!r} of {name} that serves, expected {model.version!r}")
+    return model
 
+
+def _model_routes(router: APIRouter, path: str, registry: Registry) -> None:
     @router.get(path, summary="Model metadata", responses=_errors(MISSING))
     async def metadata(name: str, wanted: str | None = None) -> dict[str, Any]:
-        manifest = find(name, wanted).manifest
+        manifest = _serving(registry, name, wanted).manifest
         tensors = {
             kind: [{"name": tensor, "datatype": DATATYPE, "shape": list(shape)}]
             for kind, tensor, shape in (
@@ -125,7 +126,7 @@ def _model_routes(router: APIRouter, path: str, registry: Registry) -> None:
 
     @router.get(f"{path}/ready", summary="Whether a model serves", response_class=Response, responses=_errors(MISSING))
     async def ready(name: str, wanted: str | None = None) -> Response:
-        find(name, wanted)
+        _serving(registry, name, wanted)
         return Response()
 
     @router.post(
@@ -136,10 +137,10 @@ def _model_routes(router: APIRouter, path: str, registry: Registry) -> None:
         | _errors((400, "The request is no tensor of the model's shape."), MISSING, (413, "The body is too large.")),
     )
     async def infer(request: Request, name: str, wanted: str | None = None) -> Response:
-        find(name, wanted)
+        _serving(registry, name, wanted)
         body = await read_body(request, BODY_LIMIT)
         # A swap may have come while the body was read: from here to the answer nothing is awaited.
-        model = find(name, wanted)
+        model = _serving(registry, name, wanted)
         asked, rows = decode(body, request.headers.get(HEADER_LENGTH), model.manifest.width)
         content, head = encode(asked, name, model.version, model.run(rows))
         if head is None:

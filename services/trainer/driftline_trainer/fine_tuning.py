@@ -61,7 +61,7 @@ def pack(arrays: Sequence[Any], scaling: Scaling, replay: Replay) -> bytes:
     """weights.npz. arrays: the network's weights."""
     sink = io.BytesIO()
     named: dict[str, Any] = {f"weight_{n:03d}": array for n, array in enumerate(arrays)}
-    # Half as many bits tell enough of a scaled number.
+    # Half as many bits are enough for a scaled number.
     named |= {"replay_inputs": replay.inputs.astype(np.float16), "replay_targets": replay.targets.astype(np.float16)}
     np.savez(sink, mean=scaling.mean, deviation=scaling.deviation, target=scaling.target, **named)
     return sink.getvalue()
