@@ -29,8 +29,8 @@ TOGETHER = {
     "default topics": ("tests/cli/test_doctor.py", "tests/core/test_starting.py"),
     "a machine under load": ("tests/chaos",),
 }
-"""Modules that run one after the other, by the reason: they use the topics of the shared broker by their default names, or
-each of them loads the machine as much as it can bear."""
+"""By the reason the modules that run one after the other: they use the topics of the shared broker by their default
+names, or each of them loads the machine as much as it can bear."""
 
 
 def is_in(nodeid: str, places: Sequence[str]) -> bool:
