@@ -90,8 +90,8 @@ class KeyedStep(Generic[Timed]):
     """See `driftline.worker.loop.Step`. dropped: gets the stream and the reason, repeated or out_of_order.
 
     A series that was silent for longer than its stream allows is forgotten: its slot is free, its state is deleted, and
-    if it comes back it begins again. Whether it does is found when it comes, so it never depends on where batches are cut;
-    when the slot and the state go does, by a batch.
+    if it comes back it begins again. Whether it does is found when it comes, so it never depends on where batches are
+    cut; when the slot and the state go does, by a batch.
     """
 
     def __init__(self, stream_steps: Mapping[str, StreamStep[Timed]], dropped: Callable[[str, str], None]) -> None:
@@ -157,18 +157,18 @@ class KeyedStep(Generic[Timed]):
             return []
         for envelope in envelopes:
             self._partitions[envelope.partition].changed[stream, envelope.value.key] = None
-        told = self._stream_steps[stream].work([envelope.value for envelope in envelopes])
+        emissions = self._stream_steps[stream].work([envelope.value for envelope in envelopes])
         return [
             Output(envelope.partition, topic, message)
-            for envelope, messages in zip(envelopes, told, strict=True)
+            for envelope, messages in zip(envelopes, emissions, strict=True)
             for topic, message in messages
         ]
 
     def _complete(self, envelope: Envelope[Timed]) -> list[Output]:
         message = envelope.value
         self._partitions[envelope.partition].changed[message.stream, message.key] = None
-        told = self._stream_steps[message.stream].complete(message)
-        return [Output(envelope.partition, topic, caused) for topic, caused in told]
+        emissions = self._stream_steps[message.stream].complete(message)
+        return [Output(envelope.partition, topic, caused) for topic, caused in emissions]
 
     def _forget_silent(self, touched: Iterable[tuple[int, str]]) -> None:
         """Gives back the slots of silent series, AT_ONCE at most."""
