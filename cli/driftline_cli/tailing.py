@@ -32,26 +32,26 @@ class Wanted:
         return self.stream in {None, message.stream} and self.key in {None, message.key}
 
 
-async def tell(
+async def show_messages(
     wanted: Wanted,
-    tell: Callable[[Blend | Alert], None],
+    show: Callable[[Blend | Alert], None],
     remark: Callable[[str], None],
     *,
     earliest: bool,
     limit: int | None,
 ) -> None:
-    """Tells of messages on the settings' bus as they come, until it has told of `limit`; remarks that there are none
+    """Shows messages on the settings' bus as they come, until it has shown `limit`; remarks that there are none
     yet, since silence could mean anything."""
     bus = open_bus(read_settings(Settings))
     try:
         async with aclosing(follow(bus, wanted, earliest=earliest)) as messages:
             if await _is_new(bus, wanted.what):
                 remark(f"there are no {wanted.what} yet; waiting for the first")
-            told = 0
+            count = 0
             async for message in messages:
-                tell(message)
-                told += 1
-                if told == limit:
+                show(message)
+                count += 1
+                if count == limit:
                     return
     finally:
         await bus.close()
@@ -81,15 +81,15 @@ async def follow(bus: Bus, wanted: Wanted, *, earliest: bool) -> AsyncGenerator[
 def line(message: Blend | Alert) -> str:
     """For people."""
     time = datetime.fromtimestamp(message.t / 1000, UTC).isoformat(timespec="seconds").removesuffix("+00:00")
-    place = f"{time}Z {message.stream}/{message.key}"
+    head = f"{time}Z {message.stream}/{message.key}"
     if isinstance(message, Alert):
-        return f"{place} {message.kind} {message.subject}: {message.detail}"
+        return f"{head} {message.kind} {message.subject}: {message.detail}"
     observed = "missing" if message.observed is None else f"{message.observed:g}"
     parts = [
         _ahead(h, value, (lower, upper))
         for h, value, lower, upper in zip(message.horizon, message.value, message.lower, message.upper, strict=True)
     ]
-    return f"{place} observed {observed}; {'; '.join(parts)}"
+    return f"{head} observed {observed}; {'; '.join(parts)}"
 
 
 def _ahead(h: int, value: float | None, ends: tuple[float | None, float | None]) -> str:

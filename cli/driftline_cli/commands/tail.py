@@ -35,7 +35,7 @@ def tail(
         said = tailing.as_json if json else tailing.line
         wanted = tailing.Wanted(what.value, chosen.named(stream), key)
         asyncio.run(
-            tailing.tell(
+            tailing.show_messages(
                 wanted,
                 lambda message: typer.echo(said(message)),
                 lambda remark: errors.print(remark, style="dim", markup=False, soft_wrap=True),
