@@ -12,10 +12,10 @@ from pathlib import Path
 def requirements(project: str) -> list[str]:
     """project: a folder, with extras in brackets."""
     folder, extras = re.fullmatch(r"([^\[]+)(?:\[(.*)\])?", project).groups()
-    found = tomllib.loads((Path(folder) / "pyproject.toml").read_text())["project"]
-    wanted = list(found.get("dependencies", []))
+    metadata = tomllib.loads((Path(folder) / "pyproject.toml").read_text())["project"]
+    wanted = list(metadata.get("dependencies", []))
     for extra in filter(None, (extras or "").split(",")):
-        wanted += found["optional-dependencies"][extra]
+        wanted += metadata["optional-dependencies"][extra]
     return wanted
 
 
