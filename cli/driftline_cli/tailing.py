@@ -21,7 +21,7 @@ TOPICS: dict[str, Topic[Any]] = {"blends": BLENDS, "alerts": ALERTS}
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Selection:
     """Which messages: of a topic of TOPICS, a stream and a key, or of all."""
 
     what: str
@@ -33,7 +33,7 @@ class Wanted:
 
 
 async def show_messages(
-    wanted: Wanted,
+    wanted: Selection,
     show: Callable[[Blend | Alert], None],
     remark: Callable[[str], None],
     *,
@@ -70,7 +70,7 @@ async def is_empty(bus: Bus, topic: Topic[Any]) -> bool:
     return not sum((await bus.lag(topic, NOBODY)).values())
 
 
-async def follow(bus: Bus, wanted: Wanted, *, earliest: bool) -> AsyncGenerator[Blend | Alert]:
+async def follow(bus: Bus, wanted: Selection, *, earliest: bool) -> AsyncGenerator[Blend | Alert]:
     """The messages that are wanted, from now on or from the first that there is."""
     async for page in bus.tail(TOPICS[wanted.what], earliest=earliest):
         for envelope in page:

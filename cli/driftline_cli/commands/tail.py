@@ -33,7 +33,7 @@ def tail(
         from driftline_cli import chosen, tailing  # noqa: PLC0415
 
         said = tailing.as_json if json else tailing.line
-        wanted = tailing.Wanted(what.value, chosen.named(stream), key)
+        wanted = tailing.Selection(what.value, chosen.named(stream), key)
         asyncio.run(
             tailing.show_messages(
                 wanted,

@@ -50,7 +50,7 @@ def create_app(
     timed, edge, census = TimedStore(store, metrics), Edge(bus), Census(streams)
     streams.on_every(lambda stream: metrics.export_keys(stream.name, stream.keys, lambda: census.keys(stream.name)))
 
-    archive = Archive(settings, bus, timed, streams, metrics, edge)
+    archive = ArchiveWorkers(settings, bus, timed, streams, metrics, edge)
     windows = archive.worker(RECORDS, RecordWindows(streams), census)
     results = archive.worker(BLENDS, BlendWindows(streams))
     believed = BelievedClock(clock)
@@ -78,7 +78,7 @@ def create_app(
 
 
 @dataclass(frozen=True)
-class Archive:
+class ArchiveWorkers:
     """What the archives of records and blends have in common."""
 
     settings: IngestSettings
