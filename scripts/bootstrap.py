@@ -21,8 +21,13 @@ import sys
 import tempfile
 from itertools import zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pythons
+if TYPE_CHECKING:
+    from scripts import pythons
+else:
+    # It runs as a file, before anything is installed: then its folder is where Python looks.
+    import pythons
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS, VENV, CONSTRAINTS = (
