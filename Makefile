@@ -42,7 +42,7 @@ check: setup-dev ## format, lint, types, boundaries, Kubernetes manifests, alert
 	$(RUN)/python -m pytest -q tests/k8s tests/observe tests/workflows tests/boundaries/test_words.py tests/docs/test_wording.py tests/docs/test_results.py
 
 types: setup-dev
-	$(RUN)/mypy core/driftline cli/driftline_cli services scripts
+	$(RUN)/mypy core/driftline cli/driftline_cli services scripts tests
 
 unit: setup-dev ## what needs no Java, no training and no browser, in a minute
 	$(RUN)/python -m pytest -n 2 -m unit

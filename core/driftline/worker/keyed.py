@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -19,7 +19,7 @@ from driftline.worker.silence import BEGINNING, Heard
 Timed = TypeVar("Timed", bound=Record | Forecast | Blend)
 Timed_contra = TypeVar("Timed_contra", bound=Record | Forecast | Blend, contravariant=True)
 
-Emission = tuple[Topic[msgspec.Struct], msgspec.Struct]
+Emission = tuple[Topic[Any], msgspec.Struct]
 """A message with the topic that it goes to."""
 
 
