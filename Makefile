@@ -34,15 +34,15 @@ packages: ## Debian's programs that some tests drive (root)
 demo: setup ## train, stream, retrain, blend: a table and pictures in demo-report/; KEEP=1 goes on serving
 	@$(RUN)/driftline demo $(if $(KEEP),--keep) $(if $(DRIFT),--drift $(DRIFT)) $(if $(STREAM),--stream $(STREAM))
 
-check: setup-dev ## format, lint, types, boundaries, Kubernetes manifests, alert rules, dashboards, workflows and the wording of documents
+check: setup-dev ## format, lint, types, boundaries, Kubernetes manifests, alert rules, dashboards, workflows, names and the wording of documents
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
 	@$(MAKE) --no-print-directory types
 	$(RUN)/lint-imports
-	$(RUN)/python -m pytest -q tests/k8s tests/observe tests/workflows tests/docs/test_wording.py tests/docs/test_results.py
+	$(RUN)/python -m pytest -q tests/k8s tests/observe tests/workflows tests/boundaries/test_words.py tests/docs/test_wording.py tests/docs/test_results.py
 
 types: setup-dev
-	$(RUN)/mypy core/driftline cli/driftline_cli services
+	$(RUN)/mypy core/driftline cli/driftline_cli services scripts tests
 
 unit: setup-dev ## what needs no Java, no training and no browser, in a minute
 	$(RUN)/python -m pytest -n 2 -m unit

@@ -21,8 +21,13 @@ import sys
 import tempfile
 from itertools import zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pythons
+if TYPE_CHECKING:
+    from scripts import pythons
+else:
+    # It runs as a file, before anything is installed: then its folder is where Python looks.
+    import pythons
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS, VENV, CONSTRAINTS = (
@@ -56,7 +61,7 @@ def kept() -> str | None:
 def make() -> None:
     """An environment with the first Python that can have one."""
     failed = set()
-    for version, python in pythons.found(CONSTRAINTS):
+    for version, python in pythons.available(CONSTRAINTS):
         if version in failed or not create(version, python):
             continue
         if install(version):
@@ -96,12 +101,12 @@ def install(version: str) -> bool:
 def by_uv(version: str, packages: list[str | Path]) -> bool:
     """With uv, which takes a tenth of pip's time. Not where pip is told of an index of somebody's own: uv reads other
     settings."""
-    told = subprocess.run([str(PYTHON), "-m", "pip", "config", "list"], check=False, capture_output=True, text=True)  # noqa: S603
-    if any(setting in told.stdout for setting in ("index", "proxy")):
+    config = subprocess.run([str(PYTHON), "-m", "pip", "config", "list"], check=False, capture_output=True, text=True)  # noqa: S603
+    if any(setting in config.stdout for setting in ("index", "proxy")):
         return False
-    found = shutil.which("uv")
-    uv: list[str | Path] = [found] if found else [PYTHON, "-m", "uv"]
-    if not found and run([*PIP_INSTALL, "-q", "-c", pins(version), "uv"], quiet=True):
+    program = shutil.which("uv")
+    uv: list[str | Path] = [program] if program else [PYTHON, "-m", "uv"]
+    if not program and run([*PIP_INSTALL, "-q", "-c", pins(version), "uv"], quiet=True):
         say("has no uv, which would be quicker: goes on with pip")
         return False
     settings = {"UV_HTTP_TIMEOUT": "180"}
@@ -136,7 +141,7 @@ def say(text: str) -> None:
 def run(command: list[str | Path], *, quiet: bool = False, environment: dict[str, str] | None = None) -> int:
     output = subprocess.DEVNULL if quiet else None
     try:
-        found = subprocess.run(  # noqa: S603
+        process = subprocess.run(  # noqa: S603
             [str(part) for part in command],
             check=False,
             cwd=str(ROOT),
@@ -146,7 +151,7 @@ def run(command: list[str | Path], *, quiet: bool = False, environment: dict[str
         )
     except OSError:
         return 1
-    return found.returncode
+    return process.returncode
 
 
 def has_pip() -> bool:

@@ -142,13 +142,13 @@ MODELS: list[Panel] = [
 ]
 
 
-def panel(place: int, described: Panel, across: int) -> dict[str, Any]:
+def panel(number: int, described: Panel, across: int) -> dict[str, Any]:
     title, unit, text, queries = described
     width = WIDTH // across
-    grid = {"x": place % across * width, "y": place // across * HEIGHT, "w": width, "h": HEIGHT}
+    grid = {"x": number % across * width, "y": number // across * HEIGHT, "w": width, "h": HEIGHT}
     stacked = {"stacking": {"mode": "normal"}, "fillOpacity": 60} if title == "Weights" else {}
     return {
-        "id": place + 1,
+        "id": number + 1,
         "type": "timeseries",
         "title": title,
         "description": text,
@@ -178,7 +178,7 @@ def dashboard(
         "refresh": "10s",
         "time": {"from": "now-3h", "to": "now"},
         "templating": {"list": variables},
-        "panels": [panel(place, described, across) for place, described in enumerate(panels)],
+        "panels": [panel(number, described, across) for number, described in enumerate(panels)],
     }
 
 
@@ -188,12 +188,12 @@ def dashboards() -> dict[str, str]:
         variable("stream", "label_values(driftline_series, stream)"),
         variable("horizon", 'label_values(driftline_rmse{stream="$stream"}, horizon)'),
     ]
-    found = {
+    boards = {
         "fleet.json": dashboard("fleet", "fleet", FLEET, [], 3),
         "stream.json": dashboard("stream", "one stream", STREAM, chosen, 2),
         "models.json": dashboard("models", "models and training", MODELS, [], 2),
     }
-    return {name: json.dumps(content, indent=1) + "\n" for name, content in found.items()}
+    return {name: json.dumps(content, indent=1) + "\n" for name, content in boards.items()}
 
 
 if __name__ == "__main__":

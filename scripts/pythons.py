@@ -25,20 +25,20 @@ PROBE = (
 
 def supported(constraints: Path) -> list[str]:
     """The versions that the folder has constraints for, the newest first."""
-    found = [path.stem for path in constraints.glob("3.*.txt")]
-    return sorted(found, key=lambda version: int(version.split(".")[1]), reverse=True)
+    versions = [path.stem for path in constraints.glob("3.*.txt")]
+    return sorted(versions, key=lambda version: int(version.split(".")[1]), reverse=True)
 
 
 def version_of(python: str | Path) -> str:
     """Such as 3.13; what else it is where no packages are made for it; empty where it does not run."""
     try:
-        told = subprocess.run([str(python), "-c", PROBE], check=False, capture_output=True, text=True)  # noqa: S603
+        process = subprocess.run([str(python), "-c", PROBE], check=False, capture_output=True, text=True)  # noqa: S603
     except OSError:
         return ""
-    return told.stdout.strip() if told.returncode == 0 else ""
+    return process.stdout.strip() if process.returncode == 0 else ""
 
 
-def found(constraints: Path) -> Iterator[tuple[str, str]]:
+def available(constraints: Path) -> Iterator[tuple[str, str]]:
     """The Pythons that may be taken: version and path."""
     versions = supported(constraints)
     named = os.environ.get("PYTHON")
@@ -78,16 +78,16 @@ def kept(name: str) -> Iterator[Path]:
 
 def patch(python: Path) -> int:
     """7 of .../3.11.7/bin/python3.11, or of .../cpython-3.11.7-linux-x86_64-gnu/bin/python3.11."""
-    found = re.search(r"\d+\.\d+\.(\d+)", python.parent.parent.name)
-    return int(found.group(1)) if found else 0
+    match = re.search(r"\d+\.\d+\.(\d+)", python.parent.parent.name)
+    return int(match.group(1)) if match else 0
 
 
 def main() -> None:
-    told = set()
+    printed = set()
     folder = sys.argv[1] if len(sys.argv) > 1 else "constraints"
-    for version, path in found(ROOT / folder):
-        if version not in told:
-            told.add(version)
+    for version, path in available(ROOT / folder):
+        if version not in printed:
+            printed.add(version)
             print(version, path)  # noqa: T201
 
 

@@ -11,11 +11,14 @@ from pathlib import Path
 
 def requirements(project: str) -> list[str]:
     """project: a folder, with extras in brackets."""
-    folder, extras = re.fullmatch(r"([^\[]+)(?:\[(.*)\])?", project).groups()
-    found = tomllib.loads((Path(folder) / "pyproject.toml").read_text())["project"]
-    wanted = list(found.get("dependencies", []))
+    match = re.fullmatch(r"([^\[]+)(?:\[(.*)\])?", project)
+    if match is None:
+        raise ValueError(f"found project {project!r}, expected a folder, with extras in brackets")
+    folder, extras = match.groups()
+    metadata = tomllib.loads((Path(folder) / "pyproject.toml").read_text())["project"]
+    wanted = list(metadata.get("dependencies", []))
     for extra in filter(None, (extras or "").split(",")):
-        wanted += found["optional-dependencies"][extra]
+        wanted += metadata["optional-dependencies"][extra]
     return wanted
 
 

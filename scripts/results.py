@@ -23,7 +23,7 @@ def read(page: str) -> str:
 
 def tables(text: str) -> Mapping[str, Cells]:
     """By heading the cells of the tables below it, by row and column; those above all headings are under ""."""
-    found: dict[str, dict[str, dict[str, str]]] = {}
+    by_heading: dict[str, dict[str, dict[str, str]]] = {}
     heading, path, head = "", list[str](), list[str]()
     for line in text.splitlines():
         cells = [cell.strip().strip("*") for cell in line.strip("|").split("|")]
@@ -36,8 +36,8 @@ def tables(text: str) -> Mapping[str, Cells]:
         elif not head:
             head = cells
         elif set("".join(cells)) - set("-: "):
-            found.setdefault(heading, {}).setdefault(cells[0], dict(zip(head, cells, strict=True)))
-    return found
+            by_heading.setdefault(heading, {}).setdefault(cells[0], dict(zip(head, cells, strict=True)))
+    return by_heading
 
 
 def render() -> str:
@@ -47,31 +47,31 @@ def render() -> str:
 
 
 def _accuracy() -> Iterator[Sequence[str]]:
-    found = tables(read("accuracy.md"))
+    by_heading = tables(read("accuracy.md"))
     ahead = f"{' / '.join(HORIZONS.values())} ahead"
     for stream, unit in (("outdoor-temperature", "°C"), ("active-power", "kW")):
-        lines = [found[f"{stream} / {h} ahead"]["none"] for h in HORIZONS]
+        lines = [by_heading[f"{stream} / {h} ahead"]["none"] for h in HORIZONS]
         blend, naive = (" / ".join(line[name] for line in lines) for name in ("blend", "persistence"))
         what = f"RMSE of {stream.replace('-', ' ')}, {ahead}, {unit}"
         yield what, blend, f"repeating the last value: {naive}", ACCURACY
-    covered = " / ".join(found[f"outdoor-temperature / {h} ahead"]["none"]["coverage"] for h in HORIZONS)
+    covered = " / ".join(by_heading[f"outdoor-temperature / {h} ahead"]["none"]["coverage"] for h in HORIZONS)
     yield f"temperatures inside the 90 % interval, {ahead}", covered, "nominal: 0.90", ACCURACY
 
 
 def _speed() -> Iterator[Sequence[str]]:
     page = read("performance.md")
-    found = tables(page)[""]
-    full = found["records a second at saturation"]
-    cores = _found(r", (\d+) cores,", page)
+    rows = tables(page)[""]
+    full = rows["records a second at saturation"]
+    cores = _matched(r", (\d+) cores,", page)
     yield f"records a second through the chain, {cores} cores", full["chain"], f"a bare relay: {full['relay']}", SPEED
-    half, tail = (found[f"{which} at 100/s, sent to readable, ms"] for which in ("p50", "p99"))
+    half, tail = (rows[f"{which} at 100/s, sent to readable, ms"] for which in ("p50", "p99"))
     ours, bare = (f"{half[side]} / {tail[side]}" for side in ("chain", "relay"))
     yield "from sensor to blend at 100 records/s, p50 / p99, ms", ours, f"a bare relay: {bare}", SPEED
 
 
 def _swaps() -> Sequence[str]:
-    found = tables(read("models.md"))["How fast"]
-    lost, records = found["lost, doubled, without a version"], found["records under 200 swaps"]
+    rows = tables(read("models.md"))["How fast"]
+    lost, records = rows["lost, doubled, without a version"], rows["records under 200 swaps"]
     what = "records lost, doubled, without a version while 200 models are swapped in"
     return what, lost["measured"], f"of {records['measured']} records", SWAPS
 
@@ -79,21 +79,21 @@ def _swaps() -> Sequence[str]:
 def _places() -> Sequence[str]:
     page = read("deployments.md")
     seen = tables(page)["Which one"]["sent → seen on the edge"]
-    link = _found(r"(\d+ ms each way)", page)
+    link = _matched(r"(\d+ ms each way)", page)
     what = f"from sensor to a reader on the edge, {link} to the cloud, p50 / p99, ms"
     return what, seen["integrated"], f"everything in the cloud: {seen['cloud-centric']}", PLACES
 
 
-def _found(pattern: str, text: str) -> str:
-    found = re.search(pattern, text)
-    if found is None:
+def _matched(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    if match is None:
         raise ValueError(f"found nothing like {pattern!r}, expected it on the page")
-    return found[1]
+    return match[1]
 
 
 def updated(readme: str) -> str:
     """README with the table as the pages have it. Raises ValueError where it has no place for one."""
-    text, places = MARKED.subn(lambda found: found[1] + render() + found[2], readme)
+    text, places = MARKED.subn(lambda match: match[1] + render() + match[2], readme)
     if places != 1:
         raise ValueError(f"{README}: found {places} places for the results, expected one")
     return text

@@ -11,14 +11,14 @@ from typing import Any
 def component(installed: dict[str, Any]) -> dict[str, Any]:
     about = installed["metadata"]
     name, version = about["name"], about["version"]
-    found = {"type": "library", "name": name, "version": version, "purl": f"pkg:pypi/{name.lower()}@{version}"}
+    described = {"type": "library", "name": name, "version": version, "purl": f"pkg:pypi/{name.lower()}@{version}"}
     licence = about.get("license_expression") or about.get("license")
-    return found | ({"licenses": [{"license": {"name": licence.splitlines()[0][:200]}}]} if licence else {})
+    return described | ({"licenses": [{"license": {"name": licence.splitlines()[0][:200]}}]} if licence else {})
 
 
 def main() -> None:
     installed = json.load(sys.stdin)["installed"]
-    components = sorted(map(component, installed), key=lambda found: found["name"].lower())
+    components = sorted(map(component, installed), key=lambda entry: entry["name"].lower())
     bill = {"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "components": components}
     json.dump(bill, sys.stdout, indent=1)
 

@@ -28,8 +28,8 @@ PLACES = (
 
 def stated() -> str:
     """The core's; all distributions have one version."""
-    found: str = tomllib.loads((ROOT / "core" / "pyproject.toml").read_text())["project"]["version"]
-    return found
+    version: str = tomllib.loads((ROOT / "core" / "pyproject.toml").read_text())["project"]["version"]
+    return version
 
 
 def pattern(version: str) -> re.Pattern[str]:
@@ -39,11 +39,11 @@ def pattern(version: str) -> re.Pattern[str]:
 
 def change(version: str) -> None:
     former = pattern(stated())
-    for place in PLACES:
-        file = ROOT / place
+    for path in PLACES:
+        file = ROOT / path
         text, times = former.subn(version, file.read_text())
         if not times:
-            sys.exit(f"{place}: found no {stated()}, expected it there")
+            sys.exit(f"{path}: found no {stated()}, expected it there")
         file.write_text(text)
 
 

@@ -19,7 +19,7 @@ def trained_once(shared: Shared, task: Task) -> Trained:
 def _name(task: Task) -> str:
     """The same for the same definition, rows and parent."""
     told = hashlib.sha256(task.stream.model_dump_json().encode())
-    for part in (task.rows.t, task.rows.values, "\n".join(task.rows.keys.tolist()).encode()):
+    for part in (task.rows.t.tobytes(), task.rows.values.tobytes(), "\n".join(task.rows.keys.tolist()).encode()):
         told.update(part)
     for model in (task.weights, task.parent):
         told.update(model or b"none")

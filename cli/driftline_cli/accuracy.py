@@ -67,13 +67,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Summary:
-    """One run of one stream with one drift. alarms: drift alerts in 10,000 records."""
+    """One run of one stream with one drift. alerts: drift alerts in 10,000 records."""
 
     stream: str
     drift: str
     records: int
     retrains: int
-    alarms: float
+    alerts: float
     seconds: float
     lines: list[Line]
 
@@ -90,21 +90,21 @@ class AccuracyPlan:
 
 def run(plan: AccuracyPlan, progress: Progress) -> list[Summary]:
     """All runs, one after the other."""
-    found = []
+    summaries = []
     for stream, rows in plan.streams:
         defined = stream.model_copy(update={"horizon": HORIZONS})
         train, test = rows.take(rows.t < plan.begin), rows.take(rows.t >= plan.begin)
         for kind in plan.kinds:
             part = test if kind == "none" else test.take(slice(0, plan.part))
-            found.append(_one(defined, train, part, kind, progress))
-    return found
+            summaries.append(_one(defined, train, part, kind, progress))
+    return summaries
 
 
 def _one(stream: StreamDefinition, train: Rows, test: Rows, kind: Kind, progress: Progress) -> Summary:
-    def told(what: str, done: int, total: int) -> None:
+    def in_run(what: str, done: int, total: int) -> None:
         progress(f"{stream.name}, {kind}: {what}", done, total)
 
-    done = asyncio.run(backtest(stream, train, test, drift=kind, progress=told))
+    done = asyncio.run(backtest(stream, train, test, drift=kind, progress=in_run))
     changes = drifts.marks(kind, test.t) if kind == "step" else []
     return summary(done, stream, changes)
 
@@ -113,22 +113,22 @@ def summary(done: Run, stream: StreamDefinition, changes: Sequence[int]) -> Summ
     """What a run tells. changes: the times of steps, milliseconds since the epoch."""
     lines = [_line(outcome(done.collected.blends, index), h, changes) for index, h in enumerate(stream.horizon)]
     report = done.report
-    alarms = 1e4 * report.drift_alarms / max(1, report.records)
-    return Summary(report.stream, report.drift, report.records, report.retrains, alarms, report.seconds, lines)
+    alerts = 1e4 * report.drift_alerts / max(1, report.records)
+    return Summary(report.stream, report.drift, report.records, report.retrains, alerts, report.seconds, lines)
 
 
-def _line(found: Outcome, horizon: int, changes: Sequence[int]) -> Line:
-    mask = common(found)
-    keys = np.unique(found.keys)
-    of_key = [mask & (found.keys == key) for key in keys]
-    names = [name for name in ROWS if name in found.forecasts]
-    each = {name: [_rmse(found, name, part) for part in of_key] for name in names}
-    skills = [skill(mine, naive) for mine, naive in zip(each[PUBLISHED], each[PERSISTENCE], strict=True)]
-    covered = [_coverage(found, part) for part in of_key]
-    backs = [_back(found, part, change) for part in of_key for change in changes]
+def _line(scored: Outcome, horizon: int, changes: Sequence[int]) -> Line:
+    mask = common(scored)
+    keys = np.unique(scored.keys)
+    of_key = [mask & (scored.keys == key) for key in keys]
+    names = [name for name in ROWS if name in scored.forecasts]
+    rmses = {name: [_rmse(scored, name, part) for part in of_key] for name in names}
+    skills = [skill(mine, naive) for mine, naive in zip(rmses[PUBLISHED], rmses[PERSISTENCE], strict=True)]
+    covered = [_coverage(scored, part) for part in of_key]
+    backs = [_back(scored, part, change) for part in of_key for change in changes]
     return Line(
         horizon,
-        {name: float(np.mean(values)) for name, values in each.items()},
+        {name: float(np.mean(values)) for name, values in rmses.items()},
         float(np.mean(skills)),
         float(np.mean([share for share, _ in covered])),
         min(least for _, least in covered),
@@ -136,25 +136,25 @@ def _line(found: Outcome, horizon: int, changes: Sequence[int]) -> Line:
     )
 
 
-def _rmse(found: Outcome, name: str, part: npt.NDArray[np.bool_] | Ints) -> float:
+def _rmse(scored: Outcome, name: str, part: npt.NDArray[np.bool_] | Ints) -> float:
     """Over the records of `part` that the row forecast: one that comes late narrows nobody's."""
-    return rmse(found.forecasts[name][part], found.truth[part])
+    return rmse(scored.forecasts[name][part], scored.truth[part])
 
 
-def _coverage(found: Outcome, part: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    met = part & np.isfinite(found.lower)
-    hit = ((found.truth >= found.lower) & (found.truth <= found.upper))[met]
+def _coverage(scored: Outcome, part: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    met = part & np.isfinite(scored.lower)
+    hit = ((scored.truth >= scored.lower) & (scored.truth <= scored.upper))[met]
     total = np.concatenate([[0], np.cumsum(hit)])
     stretches: Floats = (total[STRETCH:] - total[:-STRETCH])[STRETCH:] / STRETCH
     return float(hit.mean()), float(stretches.min(initial=1.0))
 
 
-def _back(found: Outcome, part: npt.NDArray[np.bool_], change: int) -> float:
+def _back(scored: Outcome, part: npt.NDArray[np.bool_], change: int) -> float:
     """See `Line.back`."""
     places = np.flatnonzero(part)
-    at = int(np.searchsorted(found.t[places], change))
+    at = int(np.searchsorted(scored.t[places], change))
     before, after = places[at - LEVEL : at], places[at + BACK_AFTER : at + BACK_AFTER + LEVEL]
-    mine, naive = (_rmse(found, name, after) / _rmse(found, name, before) for name in (PUBLISHED, PERSISTENCE))
+    mine, naive = (_rmse(scored, name, after) / _rmse(scored, name, before) for name in (PUBLISHED, PERSISTENCE))
     return mine / naive
 
 
@@ -165,12 +165,12 @@ def render(summaries: Sequence[Summary], plan: AccuracyPlan) -> str:
         mine = [summary for summary in summaries if summary.stream == stream]
         text += ["", f"## {stream}", "", *_runs(mine)]
         for index, h in enumerate(line.horizon for line in mine[0].lines):
-            text += ["", f"### {h} ahead", "", *_table([(each.drift, each.lines[index]) for each in mine])]
+            text += ["", f"### {h} ahead", "", *_table([(run.drift, run.lines[index]) for run in mine])]
     return "\n".join([*text, ""])
 
 
 def _runs(summaries: Sequence[Summary]) -> list[str]:
-    rows = [[s.drift, f"{s.records:,}", str(s.retrains), f"{s.alarms:.2f}", f"{s.seconds:,.0f}"] for s in summaries]
+    rows = [[s.drift, f"{s.records:,}", str(s.retrains), f"{s.alerts:.2f}", f"{s.seconds:,.0f}"] for s in summaries]
     return _markdown(["drift", "records", "retrainings", "drift alerts in 10,000 records", "seconds"], rows)
 
 

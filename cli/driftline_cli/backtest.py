@@ -36,7 +36,7 @@ class Report(msgspec.Struct, frozen=True):
     records: int
     swaps: int
     retrains: int
-    drift_alarms: int
+    drift_alerts: int
     seconds: float
 
 
@@ -107,12 +107,12 @@ async def drive(
         records=len(chain.collected.blends),
         swaps=len(chain.swaps),
         retrains=chain.retrains,
-        drift_alarms=sum(alert.kind == "drift" for alert in chain.collected.alerts),
+        drift_alerts=sum(alert.kind == "drift" for alert in chain.collected.alerts),
         seconds=round(time.monotonic() - began, 2),
     )
     return Run(report, chain.collected, chain.swaps, dict(chain.metrics))
 
 
 def _score(chain: Chain, stream: StreamDefinition, index: int) -> HorizonReport:
-    found = outcome(chain.collected.blends, index)
-    return HorizonReport(scores(found), windows(found, stream.retraining.every))
+    scored = outcome(chain.collected.blends, index)
+    return HorizonReport(scores(scored), windows(scored, stream.retraining.every))

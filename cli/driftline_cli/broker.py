@@ -54,9 +54,9 @@ def jars() -> Path:
         if shutil.which(tool) is None:
             raise Unavailable(f"a local Kafka needs {tool}, which is not here: {remedy}")
     command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={lib}"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if found.returncode:
-        last = (found.stdout.strip() or found.stderr.strip()).splitlines()[-1:]
+    maven = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if maven.returncode:
+        last = (maven.stdout.strip() or maven.stderr.strip()).splitlines()[-1:]
         raise Unavailable(f"Maven could not fetch Kafka's jars; is Maven Central reachable? {' '.join(last)}")
     done.touch()
     return lib

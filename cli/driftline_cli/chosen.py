@@ -16,11 +16,11 @@ def defined(given: str) -> StreamDefinition:
     if _is_file(given):
         return definition.load(Path(given))
     folder = Path(os.environ.get(FOLDER) or BY_DEFAULT)
-    found = definition.load_folder(folder) if folder.is_dir() else {}
-    if given not in found:
-        known = ", ".join(sorted(found)) or "none"
+    definitions = definition.load_folder(folder) if folder.is_dir() else {}
+    if given not in definitions:
+        known = ", ".join(sorted(definitions)) or "none"
         raise InvalidInput(f"found no stream {given!r}, expected a definition's file or a name in {folder}: {known}")
-    return found[given]
+    return definitions[given]
 
 
 def named(given: str | None) -> str | None:

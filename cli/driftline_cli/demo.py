@@ -51,7 +51,7 @@ async def run(plan: DemoPlan, console: Console, port: int | None) -> Run:
     serving until it is interrupted."""
     with tempfile.TemporaryDirectory(prefix="driftline-demo-") as folder:
         ports = ports_from(port)
-        services = {name: f"http://127.0.0.1:{found}" for name, found in ports.items()} or None
+        services = {name: f"http://127.0.0.1:{service_port}" for name, service_port in ports.items()} or None
         async with running_chain({plan.stream.name: plan.stream}, Path(folder), page_services=services) as chain:
             with bars(console) as progress:
                 progress("reading two years of four turbines", 1, 1)
@@ -76,13 +76,13 @@ def _draw(plan: DemoPlan, done: Run) -> list[Path]:
 
     stream = plan.stream
     # Drawn is what is forecast furthest: there the members differ most.
-    found = outcome(done.collected.blends, len(stream.horizon) - 1)
+    scored = outcome(done.collected.blends, len(stream.horizon) - 1)
     marks = Marks(
         drifts=drifts.marks(plan.drift, plan.replay.t),
-        alarms=[alert.t for alert in done.collected.alerts if alert.kind == "drift"],
+        alerts=[alert.t for alert in done.collected.alerts if alert.kind == "drift"],
         swaps=[swap.t for swap in done.swaps if swap.t],
     )
-    return draw(plan.report, found, done.collected.blends, marks, stream.target, stream.horizon[-1])
+    return draw(plan.report, scored, done.collected.blends, marks, stream.target, stream.horizon[-1])
 
 
 async def _serve(apps: Mapping[str, FastAPI], ports: Mapping[str, int], console: Console) -> None:

@@ -38,7 +38,7 @@ class Finding:
     """What was looked at, and what to do where it is wrong."""
 
     what: str
-    found: str
+    state: str
     remedy: str = ""
 
     @property
@@ -46,17 +46,17 @@ class Finding:
         return not self.remedy
 
 
-def as_table(found: Sequence[Finding]) -> Table:
+def as_table(findings: Sequence[Finding]) -> Table:
     """For people: what is wrong in red."""
     table = table_of("Examined", "what", "found", "remedy")
-    for finding in found:
-        table.add_row(finding.what, finding.found, finding.remedy, style="" if finding.fine else "red")
+    for finding in findings:
+        table.add_row(finding.what, finding.state, finding.remedy, style="" if finding.fine else "red")
     return table
 
 
-def as_data(found: Sequence[Finding]) -> list[dict[str, str | bool]]:
+def as_data(findings: Sequence[Finding]) -> list[dict[str, str | bool]]:
     """For programs."""
-    return [{"what": f.what, "found": f.found, "remedy": f.remedy, "fine": f.fine} for f in found]
+    return [{"what": f.what, "found": f.state, "remedy": f.remedy, "fine": f.fine} for f in findings]
 
 
 async def examine(settings: Settings, urls: Mapping[str, str], *, fix: bool) -> list[Finding]:
@@ -89,12 +89,12 @@ async def broker(bus: KafkaBus, *, fix: bool) -> list[Finding]:
         if fix:
             await bus.topics.make(TOPICS)
             await _mend(bus)
-        found = await bus.topics.partitions(TOPICS)
-        kept = await bus.topics.configs(found)
+        partitions = await bus.topics.partitions(TOPICS)
+        kept = await bus.topics.configs(partitions)
     except Unavailable as error:
         silent = f"{bus.settings.brokers}: {without_cause(error)}"
         return [Finding("broker", silent, "start it (`make up`), or set DRIFTLINE_BROKERS to where it is")]
-    topics = [_topic(name, found, expected, kept.get(name, {})) for name in TOPICS]
+    topics = [_topic(name, partitions, expected, kept.get(name, {})) for name in TOPICS]
     return [Finding("broker", f"answers at {bus.settings.brokers}"), *topics]
 
 
@@ -112,21 +112,21 @@ def _otherwise(name: str, kept: Mapping[str, str]) -> str:
     return "; ".join(wrong)
 
 
-def _topic(name: str, found: Mapping[str, int], expected: int, kept: Mapping[str, str]) -> Finding:
-    if name not in found:
+def _topic(name: str, partitions: Mapping[str, int], expected: int, kept: Mapping[str, str]) -> Finding:
+    if name not in partitions:
         return Finding(name, "is not there", "`driftline doctor --fix` makes it; so does a service that starts")
-    if found[name] != expected:
-        remedy = f"set DRIFTLINE_PARTITIONS to {found[name]} everywhere: keys would move to other partitions"
-        return Finding(name, f"{found[name]} partitions, the settings say {expected}", remedy)
+    if partitions[name] != expected:
+        remedy = f"set DRIFTLINE_PARTITIONS to {partitions[name]} everywhere: keys would move to other partitions"
+        return Finding(name, f"{partitions[name]} partitions, the settings say {expected}", remedy)
     if wrong := _otherwise(name, kept):
         return Finding(name, wrong, "`driftline doctor --fix` sets it")
     if name in STATES:
-        return Finding(name, f"{found[name]} partitions, compacted")
+        return Finding(name, f"{partitions[name]} partitions, compacted")
     seconds = int(kept["retention.ms"]) / 1000
     if 0 <= seconds < RETENTION_S:
         remedy = "raise its retention.ms: what isn't read by then is lost"
         return Finding(name, f"messages are kept for {seconds:.0f} s only", remedy)
-    return Finding(name, f"{found[name]} partitions, kept {_long(seconds)}")
+    return Finding(name, f"{partitions[name]} partitions, kept {_long(seconds)}")
 
 
 def _long(seconds: float) -> str:
@@ -168,15 +168,15 @@ async def _service(client: httpx.AsyncClient, name: str, url: str) -> list[Findi
     missing = "; ".join(f"{check}: {state}" for check, state in checks.items() if state != "ok")
     ready = Finding(name, missing or f"ready at {url}", "mend what it waits for" if missing else "")
     wrong = [Finding(f"{name}'s streams", reason, "mend the file, or take it away") for reason in refused.values()]
-    wrong += [Finding(f"{name}'s streams", each["stream"], each["note"]) for each in known if each["note"]]
-    fine = Finding(f"{name}'s streams", ", ".join(sorted(each["stream"] for each in known)))
+    wrong += [Finding(f"{name}'s streams", stream["stream"], stream["note"]) for stream in known if stream["note"]]
+    fine = Finding(f"{name}'s streams", ", ".join(sorted(stream["stream"] for stream in known)))
     return [ready, *(wrong or [fine]), _version(name, described["version"]), *_clock(name, answer)]
 
 
-def _version(name: str, found: str) -> Finding:
+def _version(name: str, theirs: str) -> Finding:
     mine = version("driftline")
-    remedy = "" if found == mine else "run one version everywhere"
-    return Finding(f"{name}'s version", found if found == mine else f"{found}, this command is {mine}", remedy)
+    remedy = "" if theirs == mine else "run one version everywhere"
+    return Finding(f"{name}'s version", theirs if theirs == mine else f"{theirs}, this command is {mine}", remedy)
 
 
 def _clock(name: str, answer: httpx.Response) -> list[Finding]:

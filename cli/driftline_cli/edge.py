@@ -32,7 +32,9 @@ async def steer(url: str, model: str, how: str, token: str | None, asked: Any) -
     async with _client(url, token) as client:
         answer = await client.post(f"/v1/models/{model}/{how}", json=asked)
         if answer.status_code == httpx.codes.NOT_FOUND:
-            known = sorted(name_of(each) for each in _body(await client.get("/v1/models"))["models"] if _is_model(each))
+            known = sorted(
+                name_of(listed) for listed in _body(await client.get("/v1/models"))["models"] if _is_model(listed)
+            )
             if model not in known:
                 raise InvalidInput(f"found no model {model!r} at {url}, expected one of {known}")
         return _body(answer)

@@ -93,42 +93,42 @@ def _column(values: list[float | None]) -> Floats:
     return np.array(values, dtype=np.float64)
 
 
-def common(found: Outcome) -> npt.NDArray[np.bool_]:
+def common(scored: Outcome) -> npt.NDArray[np.bool_]:
     """[n]: the records on which every row, but the rare ones, can be scored."""
-    mask = np.isfinite(found.truth)
-    for row in found.forecasts.values():
-        there = np.isfinite(row)
-        if there.mean() >= RARE:
-            mask &= there
+    mask = np.isfinite(scored.truth)
+    for row in scored.forecasts.values():
+        known = np.isfinite(row)
+        if known.mean() >= RARE:
+            mask &= known
     return mask
 
 
-def scores(found: Outcome) -> dict[str, Score]:
+def scores(scored: Outcome) -> dict[str, Score]:
     """Per row its score, the published blend last."""
-    if not len(found.t):
+    if not len(scored.t):
         return {}
-    mask = common(found)
-    return {name: _score(found, row, mask & np.isfinite(row)) for name, row in found.forecasts.items()}
+    mask = common(scored)
+    return {name: _score(scored, row, mask & np.isfinite(row)) for name, row in scored.forecasts.items()}
 
 
-def _score(found: Outcome, row: Floats, mask: npt.NDArray[np.bool_]) -> Score:
+def _score(scored: Outcome, row: Floats, mask: npt.NDArray[np.bool_]) -> Score:
     if not mask.any():
         return Score(float("nan"), float("nan"), float("nan"), 0)
-    truth = found.truth[mask]
-    error, persistence = rmse(row[mask], truth), rmse(found.forecasts[PERSISTENCE][mask], truth)
+    truth = scored.truth[mask]
+    error, persistence = rmse(row[mask], truth), rmse(scored.forecasts[PERSISTENCE][mask], truth)
     mae = float(np.mean(np.abs(row[mask] - truth)))
     return Score(error, mae, skill(error, persistence), int(mask.sum()))
 
 
-def windows(found: Outcome, size: int) -> list[WindowScore]:
+def windows(scored: Outcome, size: int) -> list[WindowScore]:
     """RMSE per row over each stretch of `size` scored records."""
-    places = np.flatnonzero(common(found)) if len(found.t) else np.empty(0, dtype=np.int64)
+    places = np.flatnonzero(common(scored)) if len(scored.t) else np.empty(0, dtype=np.int64)
     parts = [places[i : i + size] for i in range(0, len(places), size)]
     return [
         WindowScore(
-            int(found.t[part[0]]),
-            int(found.t[part[-1]]),
-            {name: rmse(row[part], found.truth[part]) for name, row in found.forecasts.items()},
+            int(scored.t[part[0]]),
+            int(scored.t[part[-1]]),
+            {name: rmse(row[part], scored.truth[part]) for name, row in scored.forecasts.items()},
         )
         for part in parts
     ]

@@ -24,10 +24,10 @@ def stages(registry: CollectorRegistry, metric: str = "driftline_stage_latency_s
             if sample.name.endswith("_bucket"):
                 bucket = (float(sample.labels["le"]), sample.value)
                 counts.setdefault(sample.labels["group"], []).append(bucket)
-    found = {name: sorted(buckets) for name, buckets in counts.items()}
+    by_group = {name: sorted(buckets) for name, buckets in counts.items()}
     return [
         Stage(name, quantile(buckets, 0.5), quantile(buckets, 0.99))
-        for name, buckets in found.items()
+        for name, buckets in by_group.items()
         if buckets[-1][1]
     ]
 

@@ -19,12 +19,12 @@ QUEUES = {"inference": "models/", "trainer": "windows/"}
 
 def credentials(folder: Path) -> dict[str, str]:
     """Credentials of this folder's server, made at random when it is used first, as AWS's own variables."""
-    place = folder / "credentials"
-    if not place.exists():
+    path = folder / "credentials"
+    if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(place, os.O_CREAT | os.O_WRONLY, 0o600), "w") as file:
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as file:
             file.write(f"{secrets.token_hex(10)}\n{secrets.token_hex(20)}\n")
-    access, secret = place.read_text().split()
+    access, secret = path.read_text().split()
     return {"AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret}
 
 

@@ -40,7 +40,7 @@ class Marks:
 
     drifts: Sequence[int] = ()
     """Where the data were made to drift."""
-    alarms: Sequence[int] = ()
+    alerts: Sequence[int] = ()
     swaps: Sequence[int] = ()
 
 
@@ -48,17 +48,17 @@ FURTHEST = 1.5
 """How far the picture of errors reaches, in persistence's largest."""
 
 
-def draw(folder: Path, found: Outcome, blends: Sequence[Blend], marks: Marks, unit: str, steps: int) -> list[Path]:
-    """Writes the three pictures for the first key and returns their paths. steps: how far ahead `found` is forecast."""
-    key = str(found.keys[0])
-    title, of_key = f"{key}, {steps} ahead", found.keys == key
+def draw(folder: Path, scored: Outcome, blends: Sequence[Blend], marks: Marks, unit: str, steps: int) -> list[Path]:
+    """Writes the three pictures for the first key and returns their paths. steps: how far ahead was forecast."""
+    key = str(scored.keys[0])
+    title, of_key = f"{key}, {steps} ahead", scored.keys == key
     series = Outcome(
-        found.keys[of_key],
-        found.t[of_key],
-        found.truth[of_key],
-        {name: row[of_key] for name, row in found.forecasts.items()},
-        found.lower[of_key],
-        found.upper[of_key],
+        scored.keys[of_key],
+        scored.t[of_key],
+        scored.truth[of_key],
+        {name: row[of_key] for name, row in scored.forecasts.items()},
+        scored.lower[of_key],
+        scored.upper[of_key],
     )
     folder.mkdir(parents=True, exist_ok=True)
     weights = _weights([blend for blend in blends if blend.key == key], steps)
@@ -91,7 +91,7 @@ def _dates(t: np.typing.NDArray[np.int64]) -> np.typing.NDArray[np.datetime64]:
 def _mark(axes: Axes, marks: Marks, first: int, last: int) -> None:
     kinds = (
         ("swap", marks.swaps, "#edae49", ":"),
-        ("drift alarm", marks.alarms, "#d1495b", "-"),
+        ("drift alarm", marks.alerts, "#d1495b", "-"),
         ("the data drift", marks.drifts, "#222222", "--"),
     )
     for label, times, colour, style in kinds:

@@ -7,12 +7,12 @@ from rich import progress as rich
 from rich.console import Console
 
 Progress = Callable[[str, int, int], None]
-"""Is told of what is being done, how much of it is done, and how much there is."""
+"""Shows what is being done, how much of it is done, and how much there is."""
 
 
 @contextmanager
 def bars(console: Console) -> Iterator[Progress]:
-    """A function that draws one bar for each thing it is told of."""
+    """A function that draws one bar for each thing that it shows."""
     columns = (
         rich.SpinnerColumn(),
         rich.TextColumn("{task.description}"),
@@ -23,12 +23,12 @@ def bars(console: Console) -> Iterator[Progress]:
     with rich.Progress(*columns, console=console) as progress:
         tasks: dict[str, int] = {}
 
-        def tell(what: str, done: int, total: int) -> None:
+        def show(what: str, done: int, total: int) -> None:
             if what not in tasks:
                 tasks[what] = progress.add_task(what, total=total)
             progress.update(progress.task_ids[list(tasks).index(what)], completed=done, total=total)
 
-        yield tell
+        yield show
 
 
 @contextmanager
@@ -38,8 +38,8 @@ def waiting(console: Console) -> Iterator[Callable[[str], None]]:
     with rich.Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=None)
 
-        def tell(what: str) -> None:
+        def show(what: str) -> None:
             progress.update(task, description=what)
 
-        yield tell
+        yield show
         progress.update(task, total=1, completed=1)

@@ -38,7 +38,7 @@ def latency_table(run: Run) -> Table:
 def summary(report: Report) -> Text:
     return Text(
         f"{report.records:,} records in {report.seconds:.0f} s, {report.retrains} retrainings, {report.swaps} swaps, "
-        f"{report.drift_alarms} drift alarms"
+        f"{report.drift_alerts} drift alarms"
     )
 
 
@@ -46,7 +46,7 @@ def render(run: Run, target: str) -> Group:
     """All tables of a run."""
     report = run.report
     tables = [
-        scores_table(f"{report.stream}, drift {report.drift}, {horizon} ahead", found.rows, target)
-        for horizon, found in report.horizons.items()
+        scores_table(f"{report.stream}, drift {report.drift}, {horizon} ahead", scored.rows, target)
+        for horizon, scored in report.horizons.items()
     ]
     return Group(*tables, latency_table(run), summary(report))

@@ -1,4 +1,4 @@
-"""One look at the four services: health, lag, streams, models, skill, jobs, alarms."""
+"""One look at the four services: health, lag, streams, models, skill, jobs, alerts."""
 
 import asyncio
 from collections import defaultdict
@@ -17,9 +17,9 @@ from driftline_cli.screen import keep_whole, table_of
 
 TIMEOUT_S = 5.0
 LAG = "driftline_lag_messages"
-ALARMS = 5
+ALERTS = 5
 SEEN = 200
-"""Alarms that are asked for: those of one stream may lie behind others'."""
+"""Alerts that are asked for: those of one stream may lie behind others'."""
 JOBS = 5
 PATHS = {
     "ingest": {},
@@ -47,24 +47,24 @@ class StackStatus:
 async def look(urls: Mapping[str, str], only: str | None = None) -> list[StackStatus]:
     """Asks all services at once. only: the stream that is looked at, else all."""
     async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
-        found = list(await asyncio.gather(*(_ask(client, name, url) for name, url in urls.items())))
-    return found if only is None else of_stream(found, only)
+        services = list(await asyncio.gather(*(_ask(client, name, url) for name, url in urls.items())))
+    return services if only is None else of_stream(services, only)
 
 
-def of_stream(found: list[StackStatus], stream: str) -> list[StackStatus]:
+def of_stream(services: list[StackStatus], stream: str) -> list[StackStatus]:
     """What was said of one stream. Raises InvalidInput where services answer and none knows it."""
-    known = {each["stream"] for service in found if service.streams for each in service.streams["streams"]}
+    known = {state["stream"] for service in services if service.streams for state in service.streams["streams"]}
     if known and stream not in known:
         raise InvalidInput(f"found no stream {stream!r}, expected one of {sorted(known)}")
-    return [_of_stream(service, stream) for service in found]
+    return [_of_stream(service, stream) for service in services]
 
 
-def _of_stream(found: StackStatus, stream: str) -> StackStatus:
+def _of_stream(service: StackStatus, stream: str) -> StackStatus:
     """What was said of this stream; definitions that are refused belong to none."""
-    streams = found.streams
+    streams = service.streams
     if streams is not None:
         streams = {**streams, "streams": _having(streams["streams"], stream)}
-    return replace(found, streams=streams, body={name: _part(part, stream) for name, part in found.body.items()})
+    return replace(service, streams=streams, body={name: _part(part, stream) for name, part in service.body.items()})
 
 
 def _part(body: Any, stream: str) -> Any:
@@ -107,26 +107,26 @@ def _lag(text: str) -> dict[str, int]:
     return dict(groups)
 
 
-def render(found: list[StackStatus]) -> Group:
+def render(services: list[StackStatus]) -> Group:
     """One screen."""
-    body = {name: part for service in found for name, part in service.body.items() if part is not None}
-    tables = [_services(found), *_streams(found)]
+    body = {name: part for service in services for name, part in service.body.items() if part is not None}
+    tables = [_services(services), *_streams(services)]
     tables += [table(body[name]) for name, table in TABLES.items() if body.get(name)]
     return Group(*(table for table in tables if table.row_count))
 
 
-def _services(found: list[StackStatus]) -> Table:
+def _services(services: list[StackStatus]) -> Table:
     table = table_of("Services", "service", "address", "ready", "lag", "says")
-    for service in found:
+    for service in services:
         ready = {True: "yes", False: "no", None: "down"}[service.ready]
         lag = f"{sum(service.lag.values()):,}" if service.lag else ""
         table.add_row(service.service, service.url, ready, lag, service.detail, style="" if service.ready else "red")
     return keep_whole(table, "service", "address")
 
 
-def _streams(found: list[StackStatus]) -> Iterator[Table]:
+def _streams(services: list[StackStatus]) -> Iterator[Table]:
     """Only what is not as it should be: definitions that are refused, or that want a restart."""
-    wrong = [(service.service, *each) for service in found if service.streams for each in _wrong(service.streams)]
+    wrong = [(service.service, *row) for service in services if service.streams for row in _wrong(service.streams)]
     if wrong:
         table = table_of("Stream definitions", "service", "what", "says")
         for row in wrong:
@@ -136,7 +136,7 @@ def _streams(found: list[StackStatus]) -> Iterator[Table]:
 
 def _wrong(streams: Any) -> Iterator[tuple[str, str]]:
     yield from streams["refused"].items()
-    yield from ((each["stream"], each["note"]) for each in streams["streams"] if each["note"])
+    yield from ((stream["stream"], stream["note"]) for stream in streams["streams"] if stream["note"])
 
 
 def _models(body: Any) -> Table:
@@ -171,9 +171,9 @@ def _jobs(body: Any) -> Table:
     return keep_whole(table, "model")
 
 
-def _alarms(body: Any) -> Table:
+def _alerts(body: Any) -> Table:
     table = table_of("Latest alarms", "time of the record", "series", "kind", "says")
-    for alert in body[:ALARMS]:
+    for alert in body[:ALERTS]:
         series = f"{alert['stream']}/{alert['key']}"
         table.add_row(_time(alert["t"] / 1000), series, alert["kind"], alert["detail"])
     return keep_whole(table, "series")
@@ -183,4 +183,4 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-TABLES = {"models": _models, "scores": _skill, "jobs": _jobs, "alarms": _alarms}
+TABLES = {"models": _models, "scores": _skill, "jobs": _jobs, "alarms": _alerts}

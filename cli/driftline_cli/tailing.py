@@ -21,7 +21,7 @@ TOPICS: dict[str, Topic[Any]] = {"blends": BLENDS, "alerts": ALERTS}
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Selection:
     """Which messages: of a topic of TOPICS, a stream and a key, or of all."""
 
     what: str
@@ -32,26 +32,26 @@ class Wanted:
         return self.stream in {None, message.stream} and self.key in {None, message.key}
 
 
-async def tell(
-    wanted: Wanted,
-    tell: Callable[[Blend | Alert], None],
+async def show_messages(
+    wanted: Selection,
+    show: Callable[[Blend | Alert], None],
     remark: Callable[[str], None],
     *,
     earliest: bool,
     limit: int | None,
 ) -> None:
-    """Tells of messages on the settings' bus as they come, until it has told of `limit`; remarks that there are none
+    """Shows messages on the settings' bus as they come, until it has shown `limit`; remarks that there are none
     yet, since silence could mean anything."""
     bus = open_bus(read_settings(Settings))
     try:
         async with aclosing(follow(bus, wanted, earliest=earliest)) as messages:
             if await _is_new(bus, wanted.what):
                 remark(f"there are no {wanted.what} yet; waiting for the first")
-            told = 0
+            count = 0
             async for message in messages:
-                tell(message)
-                told += 1
-                if told == limit:
+                show(message)
+                count += 1
+                if count == limit:
                     return
     finally:
         await bus.close()
@@ -70,7 +70,7 @@ async def is_empty(bus: Bus, topic: Topic[Any]) -> bool:
     return not sum((await bus.lag(topic, NOBODY)).values())
 
 
-async def follow(bus: Bus, wanted: Wanted, *, earliest: bool) -> AsyncGenerator[Blend | Alert]:
+async def follow(bus: Bus, wanted: Selection, *, earliest: bool) -> AsyncGenerator[Blend | Alert]:
     """The messages that are wanted, from now on or from the first that there is."""
     async for page in bus.tail(TOPICS[wanted.what], earliest=earliest):
         for envelope in page:
@@ -81,15 +81,15 @@ async def follow(bus: Bus, wanted: Wanted, *, earliest: bool) -> AsyncGenerator[
 def line(message: Blend | Alert) -> str:
     """For people."""
     time = datetime.fromtimestamp(message.t / 1000, UTC).isoformat(timespec="seconds").removesuffix("+00:00")
-    place = f"{time}Z {message.stream}/{message.key}"
+    head = f"{time}Z {message.stream}/{message.key}"
     if isinstance(message, Alert):
-        return f"{place} {message.kind} {message.subject}: {message.detail}"
+        return f"{head} {message.kind} {message.subject}: {message.detail}"
     observed = "missing" if message.observed is None else f"{message.observed:g}"
     parts = [
         _ahead(h, value, (lower, upper))
         for h, value, lower, upper in zip(message.horizon, message.value, message.lower, message.upper, strict=True)
     ]
-    return f"{place} observed {observed}; {'; '.join(parts)}"
+    return f"{head} observed {observed}; {'; '.join(parts)}"
 
 
 def _ahead(h: int, value: float | None, ends: tuple[float | None, float | None]) -> str:

@@ -48,8 +48,8 @@ async def ask(trainer: httpx.AsyncClient, stream: str, member: str, history: str
         raise InvalidInput("the trainer wants a token: --token, or DRIFTLINE_TOKEN")
     if answer.is_error:
         raise InvalidInput(f"the trainer refused: {answer.json().get('detail', answer.text)}")
-    found: dict[str, Any] = answer.json()
-    return found
+    job: dict[str, Any] = answer.json()
+    return job
 
 
 async def follow(trainer: httpx.AsyncClient, job: str) -> AsyncIterator[dict[str, Any]]:
@@ -59,9 +59,9 @@ async def follow(trainer: httpx.AsyncClient, job: str) -> AsyncIterator[dict[str
     )
     async for attempt in retrying:
         with attempt:
-            found = (await trainer.get(f"/v1/jobs/{job}")).raise_for_status().json()
-            yield found
-            if found["state"] not in ENDED:
+            state = (await trainer.get(f"/v1/jobs/{job}")).raise_for_status().json()
+            yield state
+            if state["state"] not in ENDED:
                 raise _Unfinished
 
 
@@ -72,20 +72,20 @@ async def train(
     url: str,
     token: str | None,
     *,
-    tell: Callable[[str], None],
+    show: Callable[[str], None],
 ) -> dict[str, Any]:
     """Has a model trained by the trainer at `url`, and returns the job when it has ended.
 
-    tell: is told of what is being done.
+    show: shows what is being done.
     """
     key = None
     if history is not None:
-        tell(f"uploading {history.name}")
+        show(f"uploading {history.name}")
         key = await _upload(stream, history)
     async with httpx.AsyncClient(base_url=url, headers=tokens.headers(url, token), timeout=ANSWER_S) as client:
         job = await ask(client, stream.name, member, key)
         async for state in follow(client, job["id"]):
-            tell(f"{member} model of {stream.name}: {state['state']}")
+            show(f"{member} model of {stream.name}: {state['state']}")
             job = state
     return job
 

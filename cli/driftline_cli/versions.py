@@ -21,7 +21,7 @@ S = TypeVar("S", bound=Settings)
 
 
 @dataclass(frozen=True)
-class Found:
+class StoredVersion:
     """A version in the store. key: who signed it."""
 
     manifest: Manifest
@@ -29,13 +29,13 @@ class Found:
     notes: list[str]
 
 
-def as_table(model: str, found: list[Found]) -> Table:
+def as_table(model: str, versions: list[StoredVersion]) -> Table:
     """For people."""
     table = table_of(model, "version", "made", "rows", "skill", "signed by", "notes")
-    for each in found:
-        skill = each.manifest.metrics.get("skill")
-        cells = (each.manifest.created, f"{each.manifest.rows:,}", "" if skill is None else f"{skill:+.3f}")
-        table.add_row(each.manifest.version, *cells, each.key or "nobody", "; ".join(each.notes))
+    for version in versions:
+        skill = version.manifest.metrics.get("skill")
+        cells = (version.manifest.created, f"{version.manifest.rows:,}", "" if skill is None else f"{skill:+.3f}")
+        table.add_row(version.manifest.version, *cells, version.key or "nobody", "; ".join(version.notes))
     return keep_whole(table, "version")
 
 
@@ -66,19 +66,19 @@ async def look(url: str | None, stream: str, member: str, version: str | None) -
     settings = settings_of(Settings, url)
     async with opened(settings) as store:
         if version is not None:
-            return await _found(store, stream, member, version, {})
+            return await _stored(store, stream, member, version, {})
         notes = await _notes(store, stream, member)
         prefix = f"{manifests.folder(stream, member)}/v"
         names = sorted({listed.key.split("/")[3] async for listed in store.list(prefix)}, reverse=True)
-        found = [await _found(store, stream, member, name, notes) for name in names]
-        if not found:
+        versions = [await _stored(store, stream, member, name, notes) for name in names]
+        if not versions:
             raise NotFound(f"found no version of {stream}.{member} in {settings.store}")
-        return found
+        return versions
 
 
-async def _found(store: Store, stream: str, member: str, version: str, notes: dict[str, list[str]]) -> Found:
+async def _stored(store: Store, stream: str, member: str, version: str, notes: dict[str, list[str]]) -> StoredVersion:
     described = await file_of(store, manifests.manifest_key(stream, member, version), MANIFEST_LIMIT, "manifest")
-    return Found(unseal(described), manifests.decode(described, Sealed, "manifest").key, notes.get(version, []))
+    return StoredVersion(unseal(described), manifests.decode(described, Sealed, "manifest").key, notes.get(version, []))
 
 
 async def _notes(store: Store, stream: str, member: str) -> dict[str, list[str]]:

@@ -73,8 +73,8 @@ class TooLarge(InvalidInput):
         self.key, self.size, self.limit = key, size, limit
 
     def __str__(self) -> str:
-        found = "more" if self.size is None else f"{self.size} bytes"
-        return f"{self.key}: found {found}, expected at most {self.limit} bytes"
+        size = "more" if self.size is None else f"{self.size} bytes"
+        return f"{self.key}: found {size}, expected at most {self.limit} bytes"
 
 
 class Unavailable(DriftlineError):

@@ -21,7 +21,7 @@ JOB_BUCKETS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 
 
 
 @dataclass(frozen=True)
-class Told:
+class ComputedGauge:
     """A gauge that is worked out when Prometheus asks."""
 
     name: str
@@ -43,15 +43,15 @@ class CollectedMetrics(Collector):
 
 
 KEYED: Final = ("stream", "key", "horizon")
-"""`key` is `all`; single ones are told only where the settings say so, and few, since they may be thousands."""
-SERIES: Final = Told("series", "Series that are owned here.", ("stream",))
-RMSE: Final = Told("rmse", "RMSE over about the last 100 records, in the target's unit.", (*KEYED, "row"))
-SKILL: Final = Told(
+"""`key` is `all`; single ones are exported only where the settings say so, and few, since they may be thousands."""
+SERIES: Final = ComputedGauge("series", "Series that are owned here.", ("stream",))
+RMSE: Final = ComputedGauge("rmse", "RMSE over about the last 100 records, in the target's unit.", (*KEYED, "row"))
+SKILL: Final = ComputedGauge(
     "skill_ratio", "1 - RMSE / RMSE(persistence) over about the last 100 records, as a share.", (*KEYED, "row")
 )
-WEIGHT: Final = Told("weight_ratio", "Current weight, as a share.", (*KEYED, "member"))
-COVERAGE: Final = Told("coverage_ratio", "Share of the last 500 or so truths in the 90 % interval.", KEYED)
-GUARDED: Final = Told("guarded", "Series whose blend is persistence.", KEYED)
+WEIGHT: Final = ComputedGauge("weight_ratio", "Current weight, as a share.", (*KEYED, "member"))
+COVERAGE: Final = ComputedGauge("coverage_ratio", "Share of the last 500 or so truths in the 90 % interval.", KEYED)
+GUARDED: Final = ComputedGauge("guarded", "Series whose blend is persistence.", KEYED)
 EXPORTED: Final = (SERIES, RMSE, SKILL, WEIGHT, COVERAGE, GUARDED)
 
 
@@ -158,12 +158,12 @@ class Metrics:
             "training_seconds", "Time of a training job.", JOB_BUCKETS, "stream", "member"
         )
 
-    def watch_streams(self, streams: Callable[[], int], refused: Callable[[], int]) -> None:
+    def export_streams(self, streams: Callable[[], int], refused: Callable[[], int]) -> None:
         """Reads the two gauges when Prometheus asks."""
         self.streams.set_function(streams)
         self.streams_refused.set_function(refused)
 
-    def watch_keys(self, stream: str, limit: int, keys: Callable[[], int]) -> None:
+    def export_keys(self, stream: str, limit: int, keys: Callable[[], int]) -> None:
         """Reads the number of keys when Prometheus asks."""
         self.keys_limit.labels(stream).set(limit)
         self.keys.labels(stream).set_function(keys)

@@ -12,6 +12,6 @@ INTRODUCTION = """\
 
 def render() -> str:
     command = typer.main.get_command(app)
-    made = get_docs_for_click(obj=command, ctx=typer.Context(command), name="driftline")
-    text = made.replace("# `driftline`", f"# The command\n\n{MADE}\n\n{INTRODUCTION}", 1)
+    generated = get_docs_for_click(obj=command, ctx=typer.Context(command), name="driftline")
+    text = generated.replace("# `driftline`", f"# The command\n\n{MADE}\n\n{INTRODUCTION}", 1)
     return "\n".join(line.rstrip() for line in text.rstrip().splitlines()) + "\n"

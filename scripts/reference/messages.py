@@ -22,7 +22,7 @@ crash: the same name, the same content ([what exactly-once means here](../explai
 
 
 def render() -> str:
-    topics = [found for found in vars(messages).values() if isinstance(found, Topic)]
+    topics = [value for value in vars(messages).values() if isinstance(value, Topic)]
     return page("Messages", _contract(), INTRODUCTION, *map(_section, topics))
 
 

@@ -51,24 +51,24 @@ def describe() -> dict[str, Described]:
 
 def render() -> str:
     described = describe()
-    shared = _shared([found["paths"] for found in described.values()])
-    bodies = _shared([found["components"]["schemas"] for found in described.values()])
+    shared = _shared([document["paths"] for document in described.values()])
+    bodies = _shared([document["components"]["schemas"] for document in described.values()])
     first = next(iter(described.values()))
     link = partial(_link, bodies)
     parts = ["## All services", *_operations(first["paths"], shared, partial(link, "all"))]
     parts += _bodies("all", first, bodies, partial(link, "all"))
-    for name, found in described.items():
-        paths = {path for path in found["paths"] if path not in shared}
-        schemas = {schema for schema in found["components"]["schemas"] if schema not in bodies}
+    for name, document in described.items():
+        paths = {path for path in document["paths"] if path not in shared}
+        schemas = {schema for schema in document["components"]["schemas"] if schema not in bodies}
         here = partial(link, name)
-        parts += [f"## {name.capitalize()}", sentence(found["info"].get("description", ""))]
-        parts += [*_operations(found["paths"], paths, here), *_bodies(name, found, schemas, here)]
+        parts += [f"## {name.capitalize()}", sentence(document["info"].get("description", ""))]
+        parts += [*_operations(document["paths"], paths, here), *_bodies(name, document, schemas, here)]
     return page("REST", INTRODUCTION, *parts)
 
 
-def _shared(found: list[Described]) -> set[str]:
+def _shared(parts: list[Described]) -> set[str]:
     """The names that mean the same in all services."""
-    first, *others = found
+    first, *others = parts
     return {name for name, part in first.items() if all(part == other.get(name) for other in others)}
 
 
@@ -92,20 +92,20 @@ def _operation(method: str, path: str, operation: Described, link: Link) -> str:
         parts.append("Needs the token.")
     parts.append(_parameters(operation.get("parameters", []), link))
     parts.append(_request(operation.get("requestBody", {}).get("content", {}), link))
-    answers = [(status, *_answer(found, link)) for status, found in operation["responses"].items()]
+    answers = [(status, *_answer(answer, link)) for status, answer in operation["responses"].items()]
     parts.append(table(("Answer", "Body", "Meaning"), answers))
     return "\n\n".join(part for part in parts if part)
 
 
-def _parameters(found: list[Described], link: Link) -> str:
+def _parameters(parameters: list[Described], link: Link) -> str:
     rows = (
         (
-            f"`{each['name']}`",
-            each["in"] + ("" if each.get("required") else ", optional"),
-            words(each["schema"], link),
-            sentence(each.get("description", "")),
+            f"`{parameter['name']}`",
+            parameter["in"] + ("" if parameter.get("required") else ", optional"),
+            words(parameter["schema"], link),
+            sentence(parameter.get("description", "")),
         )
-        for each in found
+        for parameter in parameters
     )
     return table(("Parameter", "Where", "Allowed", "Meaning"), rows)
 
@@ -125,13 +125,13 @@ def _example(example: Any) -> str:
     return fence(example if text else json.dumps(example, indent=2, ensure_ascii=False), "text" if text else "json")
 
 
-def _answer(found: Described, link: Link) -> tuple[str, str]:
-    content: Mapping[str, Described] = found.get("content", {})
+def _answer(answer: Described, link: Link) -> tuple[str, str]:
+    content: Mapping[str, Described] = answer.get("content", {})
     bodies = [
         words(body.get("schema", {}), link) if kind == "application/json" else f"`{kind}`"
         for kind, body in content.items()
     ]
-    meaning = found.get("description", "").replace("Successful Response", "Done")
+    meaning = answer.get("description", "").replace("Successful Response", "Done")
     return ", ".join(bodies) or "none", sentence(meaning)
 
 

@@ -34,8 +34,8 @@ def _section(name: str, key: str, schemas: dict[str, Any], sections: dict[str, s
 
 def _section_of(schema: dict[str, Any]) -> str:
     """The name of the model that a key holds, or nothing for a plain value."""
-    found = [part["$ref"] for part in [schema, *schema.get("anyOf", [])] if "$ref" in part]
-    return name_of(found[0]) if found else ""
+    references = [part["$ref"] for part in [schema, *schema.get("anyOf", [])] if "$ref" in part]
+    return name_of(references[0]) if references else ""
 
 
 def _table(model: type[BaseModel], schemas: dict[str, Any], sections: dict[str, str]) -> str:

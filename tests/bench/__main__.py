@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -101,8 +102,8 @@ async def _warm_up(stack: Stack, stream: StreamDefinition, clock: Clock) -> list
     record = Record(stream.name, "sensor-000", int(rows.t[0]), values, time.time())
     members = {member: [12.345678901234567] for member in ("persistence", "rls", "batch", "speed")}
     versions = dict.fromkeys(("batch", "speed"), "v000001-0123456789ab")
-    common = {"stream": stream.name, "key": "sensor-000", "t": record.t, "observed": 1.25, "horizon": [1]}
-    common |= {"members": members, "versions": versions, "received": record.received}
+    common: dict[str, Any] = {"stream": stream.name, "key": "sensor-000", "t": record.t, "observed": 1.25}
+    common |= {"horizon": [1], "members": members, "versions": versions, "received": record.received}
     made = Blend(
         value=[12.345678901234567],
         strategy="online",

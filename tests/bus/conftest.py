@@ -105,12 +105,17 @@ class World:
         self.ticks = ticks(f"ticks-{name}")
         self.folds = folds(f"folds-{name}")
 
+    @property
+    def kafka(self) -> KafkaBus:
+        assert isinstance(self.bus, KafkaBus)
+        return self.bus
+
     async def drop(self, partition: int, before: int) -> None:
         """What retention does with the ticks of a partition before an offset."""
         if isinstance(self.bus, MemoryBus):
             self.bus._log(self.ticks.name)[partition].drop_before(before)
             return
-        admin = AIOKafkaAdminClient(**self.bus.settings.client())
+        admin = AIOKafkaAdminClient(**self.kafka.settings.client())
         await admin.start()
         await admin.delete_records({TopicPartition(self.ticks.name, partition): RecordsToDelete(before)})
         await admin.close()
@@ -136,8 +141,8 @@ def kafka_settings(request: pytest.FixtureRequest) -> KafkaSettings:
 )
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     if request.param == "memory":
-        bus = MemoryBus(PARTITIONS)
-        yield World(bus, bus)
+        memory = MemoryBus(PARTITIONS)
+        yield World(memory, memory)
         return
     settings = kafka_settings(request)
     bus, another = KafkaBus(settings), KafkaBus(settings)

@@ -82,8 +82,8 @@ async def nothing(_: Mapping[str, bytes | None]) -> None:
 @pytest.mark.kafka
 @pytest.mark.parametrize("world", ["kafka"], indirect=True)
 async def test_who_is_fenced_stays_fenced_however_often_it_tries(world: World):
-    await world.bus.topics.make([state_topic(world.group)])
-    zombie, heir = (Checkpoints(world.bus.settings, world.group, 0) for _ in range(2))
+    await world.kafka.topics.make([state_topic(world.group)])
+    zombie, heir = (Checkpoints(world.kafka.settings, world.group, 0) for _ in range(2))
     await zombie.take_over(nothing)
     await heir.take_over(nothing)
     for _ in range(2):

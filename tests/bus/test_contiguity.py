@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 import stamina
@@ -149,7 +150,8 @@ async def test_the_marks_of_transactions_are_no_lost_messages(world: World):
     copies = World(world.bus, world.another)
     copies.folds = again
     assert by_name(await collect(copies, len(sent))) == only(expected(sent))
-    for working, task in zip((first, second), tasks, strict=True):
+    workers: list[Worker[Any]] = [first, second]
+    for working, task in zip(workers, tasks, strict=True):
         await working.stop()
         await task
     assert counted.counts == {}
@@ -179,7 +181,7 @@ async def test_a_restore_that_takes_longer_than_the_session_timeout_keeps_its_pa
     await world.bus.publish(world.ticks, sent)
     await saved(world, lambda _: 0)
     async with world.bus.join(
-        world.ticks, world.group, holder := LongHolder(1.5 * world.bus.settings.session_timeout)
+        world.ticks, world.group, holder := LongHolder(1.5 * world.kafka.settings.session_timeout)
     ) as feed:
         found = await polled(feed, holder, len(sent))
         assert holder.revoked_partitions == []
@@ -195,7 +197,7 @@ async def test_a_topic_that_is_made_anew_under_a_running_worker_is_worked_off(wo
     working = Worker(world.group, world.bus, world.ticks, HashStep(world.folds), FAST, observer=counted)
     task = asyncio.create_task(working.run())
     await collect(world, len(first))
-    admin = AIOKafkaAdminClient(**world.bus.settings.client())
+    admin = AIOKafkaAdminClient(**world.kafka.settings.client())
     await admin.start()
     await admin.delete_topics([world.ticks.name])
     await made(admin, world.ticks.name)

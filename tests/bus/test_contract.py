@@ -4,11 +4,12 @@ import asyncio
 from collections import defaultdict
 from contextlib import aclosing, suppress
 
+import msgspec
 import pytest
 
 from driftline.bus.port import Assignment, Bus, Checkpoint, Output, Raw, Subscription
 from driftline.errors import Fenced, TooManyDeadLetters
-from driftline.messages import DEAD_LETTERS, DeadLetter
+from driftline.messages import DEAD_LETTERS, DeadLetter, Topic
 from driftline.worker.loop import LoopSettings, Worker
 from tests.bus.conftest import PARTITIONS, Folded, HashStep, Tick, World, expected
 
@@ -220,9 +221,9 @@ async def test_what_can_not_be_used_goes_to_the_dead_letters_with_its_origin_and
 async def test_bytes_that_are_no_message_are_a_dead_letter(world: World):
     async with world.bus.join(world.ticks, f"{world.group}-writer", Holder()) as feed:
         await feed.send([Output(0, world.folds, Folded("k", 1, 2))])
-    foreign = type(world.ticks)(world.folds.name, Tick, lambda tick: tick.key)
+    foreign = Topic(world.folds.name, Tick, lambda tick: tick.key)
     working = Worker(world.group, world.bus, foreign, HashStep(world.folds), FAST, refuse=lambda _: None)
-    broken = type(world.ticks)(world.folds.name, Broken, lambda _: "k")
+    broken = Topic(world.folds.name, Broken, lambda _: "k")
     await world.bus.publish(broken, [Broken("k")])
     task = asyncio.create_task(working.run())
     (letter,) = await dead_letters(world, world.folds.name, 1)
@@ -232,7 +233,7 @@ async def test_bytes_that_are_no_message_are_a_dead_letter(world: World):
     assert letter.payload == b'{"key":"k"}'
 
 
-class Broken(Tick.__bases__[0], frozen=True):
+class Broken(msgspec.Struct, frozen=True):
     key: str
 
 
@@ -267,7 +268,7 @@ async def test_a_small_topic_is_read_to_its_end(world: World):
     assert await world.bus.read(world.ticks) == []
     sent = sample(times=20)
     await world.bus.publish(world.ticks, sent)
-    broken = type(world.ticks)(world.ticks.name, Broken, lambda _: "k0")
+    broken = Topic(world.ticks.name, Broken, lambda _: "k0")
     await world.bus.publish(broken, [Broken("k0")])
     await world.bus.publish(world.ticks, [Tick("k0", 20)])
     found = [envelope.value for envelope in await world.another.read(world.ticks)]

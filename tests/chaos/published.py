@@ -84,7 +84,7 @@ class Published:
         first = self.values[place]
         both = which & ~np.isnan(first) & ~np.isnan(numbers)
         apart = np.abs(first - numbers) > CLOSE * np.maximum(1.0, np.abs(first))
-        for spot in np.flatnonzero(both & apart):
+        for spot in np.flatnonzero(both & apart).tolist():
             self.note_difference(place, labels[spot], float(first[spot]), float(numbers[spot]))
 
     def note_difference(self, place: tuple[int, int], what: str, first: float, again: float) -> None:

@@ -66,7 +66,9 @@ async def _read(
     return found
 
 
-async def _follow(brokers: str, topic: Topic[Any], found: Published, acknowledged: np.ndarray, until: float) -> None:
+async def _follow(
+    brokers: str, topic: Topic[Any], found: Forecasts | Blends, acknowledged: np.ndarray, until: float
+) -> None:
     """until: what comes to the topic later than that, in seconds since the epoch, is not waited for."""
     async with bus_at(brokers) as bus, aclosing(bus.tail(topic, earliest=True)) as pages:
         newest = 0.0

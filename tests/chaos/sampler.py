@@ -74,9 +74,10 @@ class Sampler:
     async def _green(self, client: httpx.AsyncClient, name: str) -> bool:
         if not self.fleet.is_up(name):
             return False
-        with suppress(httpx.HTTPError):
+        try:
             return (await client.get(f"{self.fleet.url(name)}/readyz")).is_success
-        return False
+        except httpx.HTTPError:
+            return False
 
 
 def _of(ends: Mapping[TopicPartition, int], topic: str) -> dict[int, int]:

@@ -85,7 +85,7 @@ def _definition(horizon: tuple[int, ...], window: int, retrain_every: int) -> di
 def _history(scene: Scene) -> Rows:
     ticks = np.tile(np.arange(-HISTORY_TICKS, 0), HISTORY_KEYS)
     numbers = np.repeat(np.arange(HISTORY_KEYS), HISTORY_TICKS)
-    names = np.array([scene.name(number) for number in numbers])
+    names = np.array([scene.name(number) for number in numbers.tolist()])
     return Rows(names, scene.base + ticks * PERIOD_MS, _values(scene.seed, numbers, ticks))
 
 

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-import click
 import msgspec
 import pytest
 import typer
@@ -37,8 +37,8 @@ def rows(tmp_path: Path) -> Path:
     return tmp_path / "rows.csv"
 
 
-def leaves(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
-    """All subcommands with their whole names."""
+def leaves(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """All subcommands with their whole names. Their class is of the copy of click that typer has."""
     inner = getattr(command, "commands", None)
     if inner is None:
         yield name, command
@@ -54,7 +54,7 @@ def test_every_subcommand_has_an_example_of_itself():
         assert f"Example: {name}" in command.help or f"$({name})" in command.help, name
 
 
-def named(command: click.Command, name: str) -> Iterator[str]:
+def named(command: Any, name: str) -> Iterator[str]:
     """All commands and groups with their whole names."""
     yield name
     for part, found in getattr(command, "commands", {}).items():

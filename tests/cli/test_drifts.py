@@ -5,7 +5,7 @@ import pytest
 
 from driftline.streams.definition import parse
 from driftline.streams.tables import Rows
-from driftline_cli.drift_kinds import KINDS
+from driftline_cli.drift_kinds import KINDS, Kind
 from driftline_cli.drifts import REGIMES, apply, marks
 
 STREAM = parse("name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\nfeatures: {x: level, w: angle}\n", "a")
@@ -19,7 +19,7 @@ def rows() -> Rows:
     return Rows(np.tile(["k", "m"], N), np.repeat(np.arange(N), 2) * 3_600_000, values)
 
 
-def offsets(rows: Rows, kind: str, seed: int = 0) -> np.ndarray:
+def offsets(rows: Rows, kind: Kind, seed: int = 0) -> np.ndarray:
     return apply(kind, rows, STREAM, magnitude=10.0, seed=seed).values - rows.values
 
 
@@ -51,7 +51,7 @@ def test_noise_is_a_new_offset_in_every_row_and_seeded(rows: Rows):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "none"])
-def test_other_columns_move_in_proportion_and_angles_stay(rows: Rows, kind: str):
+def test_other_columns_move_in_proportion_and_angles_stay(rows: Rows, kind: Kind):
     found = offsets(rows, kind)
     proportion = rows.values[:, 1].std() / rows.values[:, 0].std()
     np.testing.assert_allclose(found[:, 1], found[:, 0] * proportion, atol=1e-9)
@@ -59,7 +59,7 @@ def test_other_columns_move_in_proportion_and_angles_stay(rows: Rows, kind: str)
 
 
 @pytest.mark.parametrize("kind", ["gradual", "step", "recurring"])
-def test_keys_drift_together(rows: Rows, kind: str):
+def test_keys_drift_together(rows: Rows, kind: Kind):
     found = offsets(rows, kind)[:, 0]
     np.testing.assert_allclose(found[0::2], found[1::2], atol=1e-12)
 

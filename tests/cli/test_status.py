@@ -1,6 +1,7 @@
 """What status shows of what services said: one stream alone, and names that can be told apart."""
 
 import io
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -25,7 +26,7 @@ def found() -> list[status.StackStatus]:
         {"stream": name, "member": "speed", "submitted": 0.0, "state": "failed", "reason": "-", "version": None}
         for name in NAMES
     ]
-    bodies = {
+    bodies: dict[str, dict[str, Any]] = {
         "inference": {"models": {"edge": {"id": "4f", "name": "pi-7"}, "models": models}},
         "combiner": {
             "scores": [{"stream": name, "active": "online", "horizons": []} for name in NAMES],
@@ -40,9 +41,9 @@ def found() -> list[status.StackStatus]:
 
 
 def shown(found: list[status.StackStatus], width: int) -> str:
-    screen = Console(file=io.StringIO(), width=width)
-    screen.print(status.render(found))
-    return screen.file.getvalue()
+    text = io.StringIO()
+    Console(file=text, width=width).print(status.render(found))
+    return text.getvalue()
 
 
 def test_one_stream_is_shown_alone(found: list[status.StackStatus]):

@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -51,11 +52,13 @@ app()
 """
 
 
-def run(*words: str, missing: set[str] = frozenset(), **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *words: str, missing: AbstractSet[str] = frozenset(), environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """The command, as if `missing` were not installed; its last line says what it has imported."""
     return subprocess.run(
         [sys.executable, "-c", CODE.format(missing=sorted(missing)), *words],
-        env=os.environ | environment,
+        env={**os.environ, **(environment or {})},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -116,7 +119,7 @@ def test_a_subcommand_against_running_services_imports_none_of_them(
     options = [option.format(**given) for option in RUNS[words]]
     if words.startswith("local"):
         options += ["--folder", str(tmp_path / "run")]
-    done = run(*words.split(), *options, **away)
+    done = run(*words.split(), *options, environment=away)
     assert "Traceback" not in done.stderr, done.stderr
     assert imported(done) & LAB == set()
 
@@ -150,5 +153,5 @@ def test_without_a_runtime_a_sentence_says_how_to_install_one(words: list[str]):
 
 
 def test_the_thin_commands_miss_nothing_when_the_extra_is_not_there(tmp_path: Path, away: dict[str, str]):
-    done = run("status", missing=LAB, **away)
+    done = run("status", missing=LAB, environment=away)
     assert (done.returncode, "down" in done.stdout) == (1, True), done.stderr

@@ -8,6 +8,7 @@ import pytest
 
 from driftline.errors import InvalidInput
 from driftline_cli import tokens
+from driftline_cli.places import RUN
 from driftline_cli.stack import Ports
 
 TRAINER = 8004
@@ -18,8 +19,8 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A stack that was started in this folder's `.run`; its token."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DRIFTLINE_SECRETS", raising=False)
-    folder = tokens.make(tokens.RUN)
-    (tokens.RUN / "ports.json").write_bytes(msgspec.json.encode(Ports()))
+    folder = tokens.make(RUN)
+    (RUN / "ports.json").write_bytes(msgspec.json.encode(Ports()))
     return (folder / tokens.TOKEN_FILE).read_text()
 
 

@@ -26,7 +26,7 @@ def test_page_hinkley_finds_what_rivers_own_finds():
     values = np.concatenate([noise(seed, 300, mean) for seed, mean in enumerate((0.1, 0.4, 0.2, 0.8, 0.1, 0.9))])
     found = []
     for value in values.tolist():
-        theirs.update(value)
+        theirs.update(value)  # type: ignore[no-untyped-call]
         found.append(theirs.drift_detected)
         assert ours.update(value) == theirs.drift_detected
     assert sum(found) > 2

@@ -2,7 +2,9 @@
 
 import math
 from itertools import pairwise
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -158,10 +160,10 @@ def test_an_error_that_grows_raises_an_alarm_and_a_calm_one_does_not():
         ({"members": {"rls": [1.0]}}, "found 'rls' with another number of horizons than 2"),
     ],
 )
-def test_what_does_not_fit_is_refused(change: dict[str, object], reason: str):
-    good = {"stream": "a", "key": "k", "t": 0, "observed": 1.0, "horizon": [1, 3], "members": {}, "versions": {}}
-    assert refuse({"a": STREAM}, Forecast(**good, received=0.0)) is None
-    assert reason in refuse({"a": STREAM}, Forecast(**(good | change), received=0.0))
+def test_what_does_not_fit_is_refused(change: dict[str, Any], reason: str):
+    good = Forecast("a", "k", 0, 1.0, [1, 3], {}, {}, 0.0)
+    assert refuse({"a": STREAM}, good) is None
+    assert reason in refuse({"a": STREAM}, msgspec.structs.replace(good, **change))
 
 
 def test_a_series_that_a_time_from_the_future_silenced_begins_anew():

@@ -117,7 +117,7 @@ def service(name: str, tag: str, *options: str) -> None:
 
 def ours(base_of_pi: str | None) -> None:
     """base_of_pi: the tag of what images for a Pi are made on, if they are to be made."""
-    tasks = [(name, named(name)) for name in EXTRAS]
+    tasks: list[tuple[str, ...]] = [(name, named(name)) for name in EXTRAS]
     if base_of_pi:
         options = (f"--platform=linux/{PI}", f"--build-arg=BASE={base_of_pi}")
         tasks += [(name, named(name, PI), *options) for name in EDGE]

@@ -7,8 +7,9 @@ import ssl
 import subprocess
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 import numpy as np
@@ -50,10 +51,10 @@ def eventually(check: Callable[[], T], seconds: float = 180) -> T:
     raise AssertionError
 
 
-def wait_for(look: Callable[[], dict]) -> None:
+def wait_for(look: Callable[[], dict[str, Any]]) -> None:
     """Until the job that `look` gives has ended, as it should."""
 
-    def ended() -> dict:
+    def ended() -> dict[str, Any]:
         found = look()
         if found["state"] in {"queued", "running"}:
             raise Missing
@@ -100,7 +101,7 @@ class Stack:
     def token(self) -> str:
         return self.compose("exec", "-T", "ingest", "cat", "/run/driftline/driftline_token").strip()
 
-    def get(self, service: str, path: str, **parameters: str) -> dict:
+    def get(self, service: str, path: str, **parameters: str) -> Any:
         answer = self.client.get(self.url(service, path), params=parameters)
         answer.raise_for_status()
         return answer.json()
@@ -154,7 +155,7 @@ class Stack:
     def send(self, stream: StreamDefinition, rows: Rows, token: str) -> None:
         """Until ingest has taken everything: what it did not acknowledge is sent again, as a sensor would."""
         for part in chunks(rows, BATCH):
-            eventually(lambda part=part: self.offer(stream, part, token))
+            eventually(partial(self.offer, stream, part, token))
 
     def offer(self, stream: StreamDefinition, rows: Rows, token: str) -> None:
         """Raises Missing or httpx.HTTPError when ingest does not take them."""
@@ -204,7 +205,7 @@ class Stack:
         return found[0]
 
 
-def row(stream: StreamDefinition, part: Rows, n: int) -> dict:
+def row(stream: StreamDefinition, part: Rows, n: int) -> dict[str, Any]:
     values = [None if value != value else value for value in part.values[n].tolist()]  # noqa: PLR0124 - NaN
     time = in_words(int(part.t[n]))
     return {stream.time.column: time, stream.key: str(part.keys[n]), **dict(zip(stream.columns, values, strict=True))}

@@ -8,6 +8,7 @@ import re
 import subprocess
 import textwrap
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -148,7 +149,7 @@ def test_on_arm64_the_edge_goes_on_with_the_same_forecasts(stack: Stack, data: D
     machine = emulated.compose("exec", "-T", "inference", "python", "-c", "import platform; print(platform.machine())")
     assert machine.strip() == "aarch64"
     for member, version in versions.items():
-        there = eventually(lambda member=member, version=version: stack.inferred(member, version))
+        there = eventually(partial(stack.inferred, member, version))
         assert there == pytest.approx(here[member], rel=1e-5, abs=1e-5)
         stack.pin(member, None, token)
     stack.send(data.stream, data.next(stack, 400), token)

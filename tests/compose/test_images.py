@@ -3,6 +3,7 @@
 import json
 import subprocess
 from importlib.metadata import version
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ LARGEST = {"ingest": 200 * MB, "combiner": 200 * MB, "inference": 250 * MB, "tra
 TOOLS = ("pip", "pip3", "gcc", "cc", "g++", "make", "git", "curl")
 
 
-def inspect(tag: str) -> dict:
+def inspect(tag: str) -> dict[str, Any]:
     done = subprocess.run(["docker", "image", "inspect", tag], check=True, capture_output=True)
     return json.loads(done.stdout)[0]
 

@@ -6,6 +6,7 @@ import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -71,7 +72,7 @@ def test_windows_go_up_and_models_come_down_over_https(cloud: Stack, edge: Stack
         headers={"Authorization": f"Bearer {token}", "Host": CLOUD},
     ) as client:
 
-        def request(method: str, path: str, asked: dict | None = None) -> httpx.Response:
+        def request(method: str, path: str, asked: dict[str, Any] | None = None) -> httpx.Response:
             built = client.build_request(method, path, json=asked, extensions={"sni_hostname": CLOUD})
             return client.send(built)
 

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ PI_BYTES = 3_800 * 2**20
 
 
 @pytest.fixture(scope="module", params=FILES)
-def services(request) -> dict[str, dict]:
+def services(request) -> dict[str, dict[str, Any]]:
     """As `.env.example` has it, with everything that can be asked for."""
     found = subprocess.run(
         ["docker", "compose", "--env-file", ".env.example", "-f", f"{request.param}.yaml", "config", "--format=json"],
@@ -37,12 +38,12 @@ def services(request) -> dict[str, dict]:
     return json.loads(found.stdout)["services"]
 
 
-def test_the_services_answer_to_the_name_that_caddy_has(services: dict[str, dict]):
+def test_the_services_answer_to_the_name_that_caddy_has(services: dict[str, dict[str, Any]]):
     for name in OURS & set(services):
         assert services[name]["environment"]["DRIFTLINE_HOSTS"] == "cloud.test"
 
 
-def test_no_part_has_more_rights_than_it_needs(services: dict[str, dict]):
+def test_no_part_has_more_rights_than_it_needs(services: dict[str, dict[str, Any]]):
     for name, service in services.items():
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
@@ -53,31 +54,31 @@ def test_no_part_has_more_rights_than_it_needs(services: dict[str, dict]):
         assert "cap_add" not in services[name]
 
 
-def test_every_log_is_rotated_and_every_part_that_stays_comes_back(services: dict[str, dict]):
+def test_every_log_is_rotated_and_every_part_that_stays_comes_back(services: dict[str, dict[str, Any]]):
     for name, service in services.items():
         assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}, name
         assert service["restart"] == ("no" if name in ONCE else "unless-stopped"), name
 
 
-def test_every_part_that_stays_has_limits_that_a_pi_can_hold(services: dict[str, dict]):
+def test_every_part_that_stays_has_limits_that_a_pi_can_hold(services: dict[str, dict[str, Any]]):
     stay = {name: service for name, service in services.items() if name not in ONCE}
     limits = {name: service["deploy"]["resources"]["limits"] for name, service in stay.items()}
     assert all(limit["cpus"] for limit in limits.values())
     assert sum(int(limit["memory"]) for limit in limits.values()) <= PI_BYTES
 
 
-def test_only_tls_listens_beyond_the_machine(services: dict[str, dict]):
+def test_only_tls_listens_beyond_the_machine(services: dict[str, dict[str, Any]]):
     ports = [(name, port) for name, service in services.items() for port in service.get("ports", [])]
     beyond = {(name, port["published"]) for name, port in ports if port.get("host_ip") != "127.0.0.1"}
     assert beyond <= OPEN
 
 
-def test_every_image_is_of_a_version(services: dict[str, dict]):
+def test_every_image_is_of_a_version(services: dict[str, dict[str, Any]]):
     for service in services.values():
         assert re.search(r":v?\d+\.\d+", service["image"])
 
 
-def test_no_secret_stands_in_the_environment(services: dict[str, dict]):
+def test_no_secret_stands_in_the_environment(services: dict[str, dict[str, Any]]):
     for service in services.values():
         names = set(service.get("environment", {}))
         assert not {name for name in names if re.search("TOKEN|PASSWORD|SECRET_|SIGNING|ACCESS_KEY", name)}
@@ -95,7 +96,8 @@ def test_what_the_example_says_of_aws_reaches_the_services(tmp_path: Path):
     filled = tmp_path / "env"
     filled.write_text(re.sub(r"^#(?=[A-Z_]+=)", "", example, flags=re.MULTILINE))
     for name in ("edge-centric", "edge"):
-        command = ["docker", "compose", "--env-file", filled, "-f", COMPOSE / f"{name}.yaml", "config", "--format=json"]
+        file = str(COMPOSE / f"{name}.yaml")
+        command = ["docker", "compose", "--env-file", str(filled), "-f", file, "config", "--format=json"]
         services = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["services"]
         environment = services["inference"]["environment"]
         assert environment["DRIFTLINE_STORE"] == "s3://my-bucket"
@@ -109,7 +111,7 @@ def test_an_edge_without_a_cloud_is_told_so_before_anything_starts(tmp_path: Pat
     environment = {name: value for name, value in os.environ.items() if name != "DRIFTLINE_CLOUD"}
     empty = tmp_path / "env"
     empty.touch()
-    command = ["docker", "compose", "--env-file", empty, "-f", COMPOSE / "edge.yaml", "config", "-q"]
+    command = ["docker", "compose", "--env-file", str(empty), "-f", str(COMPOSE / "edge.yaml"), "config", "-q"]
     refused = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert refused.returncode != 0
     assert "DRIFTLINE_CLOUD" in refused.stderr

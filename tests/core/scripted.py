@@ -56,6 +56,10 @@ class Collecting:
         self.released.append(partition)
 
 
+async def at_once(_: Checkpoint) -> None:
+    """Holds no commit up."""
+
+
 class ScriptedFeed:
     """Each poll is one act of the script; after the last one polls bring nothing."""
 
@@ -103,6 +107,8 @@ class ScriptedBus:
         self.sent: list[Output] = []
         self.published: list[Any] = []
         self.committed: list[Checkpoint] = []
+        self.committing: Callable[[Checkpoint], Coroutine[Any, Any, None]] = at_once
+        """A commit that is about to be written; a test may hold it up or fail it."""
         self._moved = asyncio.Event()
 
     def moved(self) -> None:
@@ -113,9 +119,6 @@ class ScriptedBus:
         async with asyncio.timeout(20):
             while len(self.sent) < sent or len(self.committed) < committed:
                 await self._moved.wait()
-
-    async def committing(self, checkpoint: Checkpoint) -> None:
-        """A commit that is about to be written; a test may hold it up or fail it."""
 
     @asynccontextmanager
     async def join(self, topic, group, owner: Owner, *, gather: float = 0.0) -> AsyncIterator[ScriptedFeed]:

@@ -185,7 +185,7 @@ async def test_who_does_not_take_the_answers_off_is_let_go(tmp_path: Path):
         async with sockets(service, 1, b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000) as (
             (reader, _),
         ):
-            reader._transport.pause_reading()
+            reader._transport.pause_reading()  # type: ignore[attr-defined]
             await until_counted(service, 'driftline_connections_ended_total{reason="answer"} 1.0')
 
 

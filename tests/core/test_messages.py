@@ -1,6 +1,7 @@
 """Golden messages: what lies on the topics today must be read tomorrow."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -23,7 +24,7 @@ from driftline.messages import (
 )
 
 GOLDEN = Path(__file__).parent / "golden"
-MESSAGES = [
+MESSAGES: list[tuple[Topic[Any], Any]] = [
     (RECORDS, Record("outdoor-temperature", "R80711", 1420070400000, {"Ot_avg": 4.25, "P_avg": None}, 1420070401.5)),
     (
         FORECASTS,
@@ -66,7 +67,7 @@ MESSAGES = [
 
 
 @pytest.mark.parametrize(("topic", "message"), MESSAGES, ids=lambda part: getattr(part, "name", ""))
-def test_a_message_is_what_its_golden_file_says(topic: Topic, message: msgspec.Struct):
+def test_a_message_is_what_its_golden_file_says(topic: Topic[Any], message: msgspec.Struct):
     golden = (GOLDEN / f"{topic.name}.json").read_bytes()
     assert topic.decode(golden) == message
     assert msgspec.json.decode(topic.encode(message)) == msgspec.json.decode(golden)

@@ -72,7 +72,7 @@ def app() -> FastAPI:
     ],
 )
 async def test_who_has_not_exactly_the_token_is_kept_out(app: FastAPI, header: str | None):
-    headers = {} if header is None else {"Authorization": header.encode("latin-1")}
+    headers = {} if header is None else {b"Authorization": header.encode("latin-1")}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
         answer = await client.post("/change", headers=headers)
         assert answer.status_code == 401

@@ -164,7 +164,7 @@ class Probe(Collector):
     def __init__(self) -> None:
         self.threads: set[int] = set()
         self.family = GaugeMetricFamily("probe", "x", value=7)
-        self.family.samples = Looked(self.family.samples)
+        self.family.samples = self.samples = Looked(self.family.samples)
 
     def collect(self) -> Iterator[Metric]:
         self.threads.add(threading.get_ident())
@@ -174,10 +174,10 @@ class Probe(Collector):
 async def test_metrics_are_collected_between_two_steps_and_written_while_the_loop_goes_on():
     metrics, probe = Metrics(), Probe()
     metrics.registry.register(probe)
-    probe.family.samples.threads.clear()
+    probe.samples.threads.clear()
     async with client(create_service("x", "x", metrics=metrics)) as asking:
         assert "probe 7.0" in (await asking.get("/metrics")).text
     here = threading.get_ident()
     assert probe.threads == {here}
-    assert probe.family.samples.threads
-    assert here not in probe.family.samples.threads
+    assert probe.samples.threads
+    assert here not in probe.samples.threads

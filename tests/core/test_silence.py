@@ -71,7 +71,8 @@ def envelopes(sent: Sequence[tuple[str, int]]) -> list[Envelope[Record]]:
 
 
 def told(step: KeyedStep[Record], batch: Sequence[Envelope[Record]]) -> list[str]:
-    return [f"{output.message.key} {output.message.t} {output.message.detail}" for output in step.step(batch)]
+    alerts = [output.message for output in step.step(batch) if isinstance(output.message, Alert)]
+    return [f"{alert.key} {alert.t} {alert.detail}" for alert in alerts]
 
 
 SENT = st.lists(st.tuples(st.sampled_from(KEYS), st.integers(1, 60)), max_size=60)

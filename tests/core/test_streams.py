@@ -54,10 +54,10 @@ def test_a_file_that_is_being_written_is_read_when_it_is_whole(folder: Path):
     (folder / "b.yaml").write_text(whole)
     look = looked.look()
     assert look.settling
-    assert "b" not in look.found
+    assert "b" not in look.definitions
     look = looked.look()
     assert not look.settling
-    assert look.found["b"].columns == ("y", "x")
+    assert look.definitions["b"].columns == ("y", "x")
 
 
 async def test_a_file_that_can_not_be_used_says_its_line_and_costs_nobody_else(

@@ -96,9 +96,9 @@ async def test_the_reader_is_told_which_keys_may_have_changed(client: httpx.Asyn
 
 
 async def test_an_event_about_something_else_wakes_nobody(watch: StoreReconciler):
-    assert not watch.tell(event("site-1/windows/a"))
-    assert not watch.tell(event("models/a"))
-    assert watch.tell(event("site-1/models/a"))
+    assert not watch.hint(event("site-1/windows/a"))
+    assert not watch.hint(event("models/a"))
+    assert watch.hint(event("site-1/models/a"))
 
 
 async def test_a_store_that_is_away_is_looked_at_again_at_the_next_event(client: httpx.AsyncClient, looks: Looks):

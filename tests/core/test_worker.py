@@ -4,11 +4,12 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import cast
 
 import pytest
 from stamina import instrumentation
 
-from driftline.bus.port import Checkpoint, Hole
+from driftline.bus.port import Bus, Checkpoint, Hole
 from driftline.errors import BusUnavailable, Fenced, Standstill
 from driftline.worker.loop import STANDSTILL_S, LoopSettings, Unobserved, Worker
 from tests.core.scripted import NUMBERS, Act, Batch, Collecting, Number, ScriptedBus, ScriptedFeed, raw
@@ -74,7 +75,7 @@ class Scene:
         self.now = 0.0
         self.worker = Worker(
             "numbers",
-            self.bus,
+            cast("Bus", self.bus),
             NUMBERS,
             self.step,
             settings,

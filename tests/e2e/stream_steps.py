@@ -1,6 +1,7 @@
 """Inference and combiner, one behind the other without a bus: their own steps, as fast as they go."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -33,12 +34,13 @@ class StreamSteps:
             first = self._inference.step(_envelopes(records[start : start + BATCH]))
             alerts += [output.message for output in first if isinstance(output.message, Alert)]
             forecasts = [output.message for output in first if isinstance(output.message, Forecast)]
-            for output in self._combiner.step(_envelopes(forecasts)):
-                (blends if isinstance(output.message, Blend) else alerts).append(output.message)
+            second = self._combiner.step(_envelopes(forecasts))
+            blends += [output.message for output in second if isinstance(output.message, Blend)]
+            alerts += [output.message for output in second if isinstance(output.message, Alert)]
         return blends, alerts
 
 
-def _envelopes(messages: Iterable[Record | Forecast]) -> list[Envelope]:
+def _envelopes(messages: Iterable[Record | Forecast]) -> list[Envelope[Any]]:
     return [Envelope(0, n, 0.0, message) for n, message in enumerate(messages)]
 
 

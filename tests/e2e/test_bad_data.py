@@ -120,8 +120,8 @@ def test_a_key_that_appears_and_one_that_stops_disturb_no_other(series: Series, 
     t, values = series
     alone = StreamSteps(temperature).run(records(temperature, t, values, "a"))[0]
     sent = records(temperature, t, values, "a")
-    other = records(temperature, t[500:1500], values[500:1500] + 40.0, "b")
-    mixed = sorted([*sent, *other], key=lambda record: record.t)
+    more = records(temperature, t[500:1500], values[500:1500] + 40.0, "b")
+    mixed = sorted([*sent, *more], key=lambda record: record.t)
     together = [blend for blend in StreamSteps(temperature).run(mixed)[0] if blend.key == "a"]
     assert len(together) == len(alone)
     for one, other in zip(together, alone, strict=True):

@@ -18,10 +18,11 @@ from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows
 from driftline_cli import demo, drifts
 from driftline_cli.backtest import Report, Run, backtest
+from driftline_cli.drift_kinds import Kind
 
 pytestmark = pytest.mark.e2e
 RECORDS = 3000
-DRIFT: drifts.Kind = "step"
+DRIFT: Kind = "step"
 SEED = 3
 
 

@@ -89,7 +89,7 @@ def test_by_the_minute(temperature: StreamDefinition):
 
 def test_another_unit_gives_the_same_forecasts_in_that_unit(turbines: dict[str, Rows], temperature: StreamDefinition):
     stream = defined("power", "P_avg", "10min", "{Ws_avg: level}")
-    series = {}
+    series: dict[str, tuple[Ints, Floats]] = {}
     for key, rows in turbines.items():
         t, values = of_turbine(stream, rows.take(slice(0, 6000)), temperature, 1)
         series |= {f"{key} in kW": (t, values), f"{key} in W": (t, values * [1000.0, 1.0])}

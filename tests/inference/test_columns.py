@@ -46,7 +46,7 @@ def test_a_stuck_column_is_told_once():
     values = noise(400, 2)
     values[100:300, 1] = 7.0
     found = run(values)
-    told = [(n, column) for n, one in enumerate(found) for column in np.flatnonzero(one.run[0])]
+    told = [(n, column) for n, one in enumerate(found) for column in np.flatnonzero(one.run[0]).tolist()]
     assert told == [(100 + SHORTEST - 1, 1)]
 
 

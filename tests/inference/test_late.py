@@ -3,7 +3,7 @@
 import numpy as np
 
 from driftline.bus.port import Envelope
-from driftline.messages import FORECASTS, Forecast, Record
+from driftline.messages import Forecast, Record
 from driftline.streams.definition import parse
 from driftline.worker.keyed import KeyedStep
 from driftline_inference.step import ForecastStep
@@ -28,7 +28,7 @@ def run(sent: list[Record]) -> tuple[ForecastStep, list[Forecast], list[str]]:
     stream_step = ForecastStep(STREAM, dict)
     step = KeyedStep({"a": stream_step}, lambda _stream, reason: dropped.append(reason))
     outputs = step.step([Envelope(0, n, 0.0, record) for n, record in enumerate(sent)])
-    return stream_step, [output.message for output in outputs if output.topic is FORECASTS], dropped
+    return stream_step, [output.message for output in outputs if isinstance(output.message, Forecast)], dropped
 
 
 def test_the_combiner_is_told_what_was_observed():

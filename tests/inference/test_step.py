@@ -1,6 +1,7 @@
 """Inference's step: a forecast for each record, by all who can, with the version of each model."""
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -8,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline.bus.port import Envelope
-from driftline.messages import ALERTS, FORECASTS, Forecast, Record
+from driftline.bus.port import Envelope, Output
+from driftline.messages import FORECASTS, Alert, Forecast, Record
 from driftline.streams.definition import parse
 from driftline.streams.features import Inputs, Layout
 from driftline.worker.keyed import KeyedStep
@@ -47,11 +48,14 @@ def records(count: int, keys: int = 2, seed: int = 0) -> list[Record]:
 
 
 def run(step, sent: list[Record]) -> list[Forecast]:
-    outputs = step.step([Envelope(0, n, 0.0, record) for n, record in enumerate(sent)])
-    return [output.message for output in outputs if output.topic is FORECASTS]
+    return forecasts_of(step.step([Envelope(0, n, 0.0, record) for n, record in enumerate(sent)]))
 
 
-def new_step(models=None, dropped=lambda _stream, _reason: None):
+def forecasts_of(outputs: Sequence[Output]) -> list[Forecast]:
+    return [output.message for output in outputs if isinstance(output.message, Forecast)]
+
+
+def new_step(models=None, dropped=lambda _stream, _reason: None) -> KeyedStep[Record]:
     return KeyedStep({"a": ForecastStep(STREAM, lambda: models or {})}, dropped)
 
 
@@ -200,7 +204,7 @@ def test_a_new_version_that_is_worse_than_the_one_before_is_told_once_with_an_al
     outputs = KeyedStep({"a": stream_step}, lambda _stream, _reason: None).step(
         [Envelope(0, n, 0.0, record) for n, record in enumerate(sent)]
     )
-    alerts = [output.message for output in outputs if output.topic is ALERTS]
+    alerts = [output.message for output in outputs if isinstance(output.message, Alert)]
     assert [(stream, member, version) for stream, member, version, _ in told] == [("a", "batch", "v2")]
     assert [(alert.kind, alert.subject) for alert in alerts] == [("rollback", "batch")]
     assert "v2: worse than v1" in alerts[0].detail
@@ -232,10 +236,10 @@ def test_a_series_that_a_time_from_the_future_silenced_begins_anew(cut: int):
     t = round(BEGIN * 1000)
     sent, step = arriving(t - 3_600_000, FUTURE, t, t + 3_600_000), new_step()
     outputs = [*step.step(sent[:cut]), *step.step(sent[cut:])]
-    found = [output.message.t for output in outputs if output.topic is FORECASTS]
+    found = [forecast.t for forecast in forecasts_of(outputs)]
     assert found == [envelope.value.t for envelope in sent]
-    last, whole = (FORECASTS.encode(outputs[-1].message), FORECASTS.encode(new_step().step(sent)[-1].message))
-    assert last == whole, "wherever a batch is cut"
+    last, whole = (forecasts_of(batch)[-1] for batch in (outputs, new_step().step(sent)))
+    assert FORECASTS.encode(last) == FORECASTS.encode(whole), "wherever a batch is cut"
     restored = new_step()
     restored.restore(0, step.snapshot(0))
     assert restored.step(arriving(t + 3_600_000)) == []
@@ -245,7 +249,8 @@ def test_a_series_that_was_silenced_before_a_restart_begins_anew():
     poisoned, renewed, t = new_step(), new_step(), round(BEGIN * 1000)
     poisoned.step(arriving(FUTURE))
     renewed.restore(0, poisoned.snapshot(0))
-    assert [output.message.t for output in renewed.step(arriving(t))] == [t]
+    (output,) = renewed.step(arriving(t))
+    assert [forecast.t for forecast in forecasts_of([output])] == [t]
 
 
 def test_neither_a_clock_set_back_nor_a_repeat_from_the_future_makes_a_series_forget():

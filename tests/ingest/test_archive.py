@@ -144,8 +144,12 @@ def test_states_may_be_written_and_read_in_parts(keys: list[str], checkpoint: in
 
 def test_a_later_part_of_the_states_wins_and_nothing_forgets_a_series():
     archive = step()
-    states = [{"a/k": msgspec.msgpack.encode(Progress(0, t))} for t in (3 * HOUR_MS, HOUR_MS)]
-    for part in (*states, {"a/m": msgspec.msgpack.encode(Progress(0, 99 * HOUR_MS))}, {"a/m": None}):
+    states: list[dict[str, bytes | None]] = [
+        *({"a/k": msgspec.msgpack.encode(Progress(0, t))} for t in (3 * HOUR_MS, HOUR_MS)),
+        {"a/m": msgspec.msgpack.encode(Progress(0, 99 * HOUR_MS))},
+        {"a/m": None},
+    ]
+    for part in states:
         archive.restore(0, part)
     windows = archive.step(envelopes(["k"] * 7 + ["m"] * 5))
     assert [(window.key, window.first) for window in windows] == [("k", 2 * HOUR_MS), ("m", 7 * HOUR_MS)]

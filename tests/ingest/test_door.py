@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -54,7 +55,7 @@ def bus() -> AwayBus:
     return AwayBus(1)
 
 
-def build(bus: MemoryBus, folder: Path, **changes: object) -> FastAPI:
+def build(bus: MemoryBus, folder: Path, **changes: Any) -> FastAPI:
     return create_app(IngestSettings(body_limit=2000, **changes), bus, FolderStore(folder), streams={"a": STREAM})
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -55,7 +56,7 @@ async def ingest(bus, store: Store, stream=STREAM, metrics=None) -> AsyncIterato
     assert deaths == []
 
 
-async def take(client: httpx.AsyncClient, sent: Sequence[dict[str, object]]) -> dict[str, object]:
+async def take(client: httpx.AsyncClient, sent: Sequence[dict[str, object]]) -> dict[str, Any]:
     answer = await client.post("/v1/records", json=sent)
     assert answer.status_code == 202, answer.text
     return answer.json()

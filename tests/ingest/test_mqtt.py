@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import time as wall_clock
+from typing import Any
 
 import aiomqtt
 import httpx
@@ -112,16 +113,17 @@ async def ingest(
     folder: Path,
     streams: Mapping[str, StreamDefinition] | None = None,
     clock: Callable[[], float] = wall_clock,
-    **changes: object,
+    **changes: Any,
 ) -> AsyncIterator[FastAPI]:
-    settings = IngestSettings(**{"mqtt_host": "127.0.0.1", "mqtt_port": broker.port, "mqtt_name": "one"} | changes)
+    usual: dict[str, Any] = {"mqtt_host": "127.0.0.1", "mqtt_port": broker.port, "mqtt_name": "one"}
+    settings = IngestSettings(**usual | changes)
     store = FolderStore(folder)
     app = create_app(settings, bus, store, streams=streams or {"tank": TANK}, on_death=lambda *_: None, clock=clock)
     async with app.router.lifespan_context(app):
         yield app
 
 
-async def publish(broker: Broker, first: int, last: int, place: str = "tank", **access: object) -> None:
+async def publish(broker: Broker, first: int, last: int, place: str = "tank", **access: Any) -> None:
     """QoS 1, again and again until the broker has acknowledged: as a sensor does."""
     pending = list(range(first, last))
     retrying = stamina.retry_context(on=aiomqtt.MqttError, attempts=None, timeout=PATIENCE_S, wait_max=0.5)
@@ -151,7 +153,7 @@ async def received(bus: MemoryBus, count: int) -> set[float]:
 
 
 @stamina.retry(on=TimeoutError, attempts=None, timeout=PATIENCE_S)
-async def until_followed(broker: Broker, bus: MemoryBus, place: str = "tank", **access: object) -> None:
+async def until_followed(broker: Broker, bus: MemoryBus, place: str = "tank", **access: Any) -> None:
     """What comes before anybody has subscribed is nobody's."""
     await publish(broker, 0, 1, place, **access)
     async with asyncio.timeout(1):
@@ -297,8 +299,9 @@ def guarded(tmp_path: Path) -> Iterator[Broker]:
 @pytest.mark.process
 async def test_tls_and_a_password_are_spoken(guarded: Broker, tmp_path: Path):
     bus, cert = MemoryBus(), str(tmp_path / "cert.pem")
-    door = {"mqtt_tls": True, "mqtt_ca_file": cert, "mqtt_username": "sensor", "mqtt_password": "hush"}
-    sensor = {"username": "sensor", "password": "hush", "tls_context": ssl.create_default_context(cafile=cert)}
+    door: dict[str, Any] = {"mqtt_tls": True, "mqtt_ca_file": cert, "mqtt_username": "sensor", "mqtt_password": "hush"}
+    trusting = ssl.create_default_context(cafile=cert)
+    sensor: dict[str, Any] = {"username": "sensor", "password": "hush", "tls_context": trusting}
     async with ingest(guarded, bus, tmp_path / "store", **door):
         await until_followed(guarded, bus, **sensor)
         await publish(guarded, 1, 100, **sensor)
@@ -310,10 +313,10 @@ async def test_tls_and_a_password_are_spoken(guarded: Broker, tmp_path: Path):
 @pytest.mark.process
 @pytest.mark.parametrize("wrong", [{"mqtt_password": "guessed"}, {"mqtt_ca_file": None}])
 async def test_a_door_with_a_wrong_password_or_no_trust_in_the_broker_takes_nothing(
-    guarded: Broker, tmp_path: Path, wrong: dict[str, object], caplog: pytest.LogCaptureFixture
+    guarded: Broker, tmp_path: Path, wrong: dict[str, Any], caplog: pytest.LogCaptureFixture
 ):
     bus, cert = MemoryBus(), str(tmp_path / "cert.pem")
-    door = {"mqtt_tls": True, "mqtt_ca_file": cert, "mqtt_username": "sensor", "mqtt_password": "hush"}
+    door: dict[str, Any] = {"mqtt_tls": True, "mqtt_ca_file": cert, "mqtt_username": "sensor", "mqtt_password": "hush"}
     async with ingest(guarded, bus, tmp_path / "store", **door | wrong):
         await until_refused(caplog)
     gc.collect()

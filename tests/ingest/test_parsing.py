@@ -1,5 +1,7 @@
 """From bodies to rows, or to the position where they are broken."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -69,7 +71,7 @@ PAIRS = st.lists(st.tuples(TEXTS, st.none() | TEXTS | st.dictionaries(TEXTS, TEX
 
 
 @given(st.lists(PAIRS, min_size=1, max_size=3), st.sampled_from([":", ": ", " :", "\n:"]), st.booleans())
-def test_an_object_is_refused_exactly_where_a_name_stands_twice(rows: list[list], colon: str, lines: bool):  # noqa: FBT001
+def test_an_object_is_refused_exactly_where_a_name_stands_twice(rows: list[list[Any]], colon: str, lines: bool):  # noqa: FBT001
     """Whatever the names and values look like: the shortcut that most bodies take is never wrong."""
     written = [",".join(f"{_json(name)}{colon}{_json(value)}" for name, value in row).join("{}") for row in rows]
     body = ("\n" if lines else ",").join(line.replace("\n", " ") for line in written)

@@ -1,6 +1,7 @@
 """From rows to records, or to refusals that name row, column, found and expected."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,8 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
 GOOD = {"when": "2015-01-01T01:00:00+01:00", "id": "k", "y": 1, "x": None}
 
 
-def check(row: object, *, stream: StreamDefinition = STREAM, text: bool = False) -> Record | Refusal:
+def check(row: object, *, stream: StreamDefinition = STREAM, text: bool = False) -> Any:
+    """A record, or a refusal."""
     records, refusals = Validator(stream).records([row], NOW, text=text)
     return (records + refusals)[0]
 

@@ -69,7 +69,7 @@ def rule_tests() -> list[dict[str, Any]]:
     return yaml.safe_load((PROMETHEUS / "rules.test.yaml").read_text())["tests"]
 
 
-def rules() -> list[dict[str, str]]:
+def rules() -> list[dict[str, Any]]:
     groups = yaml.safe_load((PROMETHEUS / "rules.yaml").read_text())["groups"]
     return [rule for group in groups for rule in group["rules"]]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts import version as stating
 from tests.conftest import ROOT
 
 CONSTRAINTS = ROOT / "constraints" / f"3.{sys.version_info.minor}.txt"
@@ -43,7 +44,7 @@ def bare(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = folder / "bin" / "python"
     own = shutil.which("uv") or (find_spec("uv") and f"{sys.executable} -m uv")
     command = f"{own} pip install --python {python}" if own else f"{sys.executable} -m pip --python {python} install"
-    wanted = ["--find-links", dist, "-c", CONSTRAINTS, "driftline-cli"]
+    wanted = ["--find-links", str(dist), "-c", str(CONSTRAINTS), "driftline-cli"]
     environment = os.environ | ({"UV_SYSTEM_CERTS": "1"} if Path("/etc/ssl/certs").exists() else {})
     done = subprocess.run(
         [*command.split(), *wanted], cwd=folder, env=environment, capture_output=True, text=True, check=False
@@ -75,18 +76,13 @@ def test_what_the_command_works_with_is_there(bare: Path):
     "words", [("--help",), ("status", "--help"), ("doctor", "--help"), ("models", "list", "--help")]
 )
 def test_the_command_answers_without_the_services(bare: Path, words: tuple[str, ...]):
-    command = [bare.with_name("driftline"), *words]
+    command = [str(bare.with_name("driftline")), *words]
     done = subprocess.run(command, cwd=bare.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout
 
 
 def test_every_place_states_the_same_version():
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        import version as stating  # noqa: PLC0415
-    finally:
-        sys.path.pop(0)
     pattern = stating.pattern(version("driftline"))
     assert stating.stated() == version("driftline")
     assert not [place for place in stating.PLACES if not pattern.search((ROOT / place).read_text())]

@@ -92,7 +92,7 @@ class Served:
 
 
 @asynccontextmanager
-async def opened(served: Served, **options: object) -> AsyncIterator[Page]:
+async def opened(served: Served, **options: Any) -> AsyncIterator[Page]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = await browser.new_page(**options)

@@ -59,7 +59,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     """Of pytest-xdist, where a run has several workers."""
     from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - a run with one worker does without
 
-    class Scheduling(LoadScopeScheduling):
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             return unit_of_work(nodeid)
 

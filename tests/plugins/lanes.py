@@ -6,8 +6,9 @@ one that is in the lane and starts a process all the same fails at once, with a 
 
 import multiprocessing.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,11 +72,11 @@ class Guard:
         if event == "import" and details[0] in TRAINING:
             self._refuse(f"imports {details[0]}")
 
-    def _spawned(self, path: bytes, *rest: object) -> int:
+    def _spawned(self, path: bytes, args: Sequence[Any], passfds: Sequence[int]) -> int:
         # multiprocessing starts its children without a word to the audit hooks.
         if self._running is not None:
             self._refuse("starts a process of multiprocessing")
-        return self._spawn(path, *rest)
+        return self._spawn(path, args, passfds)
 
     def _refuse(self, what: str) -> None:
         self.refused = LeftTheLane(
@@ -124,7 +125,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Whatever the test made of the refusal."""
     report = yield
     refused, _guard.refused = _guard.refused, None

@@ -14,7 +14,7 @@ WORKER = "workerinput"
 
 
 def _folder(config: pytest.Config) -> Path:
-    base = config._tmp_path_factory.getbasetemp()
+    base: Path = config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
     # A worker's own is a folder in that of the run.
     return (base.parent if hasattr(config, WORKER) else base) / "shared"
 

@@ -53,8 +53,8 @@ async def fronted(name: str, folder: Path, behind: Mapping[str, str]) -> AsyncIt
     assert named == set(behind), "every address that the file names is given another one"
     for address, other in behind.items():
         text = text.replace(f"reverse_proxy {address}", f"reverse_proxy {other}")
-    for port, other in ports.items():
-        text = text.replace(f"}}:{port} {{", f"}}:{other} {{")
+    for port, free in ports.items():
+        text = text.replace(f"}}:{port} {{", f"}}:{free} {{")
     # Where plain HTTP is redirected from: otherwise port 80 of this machine.
     file = folder / "Caddyfile"
     file.write_text(text.replace("admin off", f"admin off\n\thttp_port {free_port()}", 1))

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -139,7 +140,7 @@ async def test_the_cloud_centric_front_leads_each_request_to_its_service(tempera
         "combiner:8003": create_combiner(CombinerSettings(token=TOKEN), bus, streams=streams),
         "trainer:8004": create_trainer(training, store, streams=streams),
     }
-    row = dict.fromkeys(temperature.columns, 1.0)
+    row: dict[str, Any] = dict.fromkeys(temperature.columns, 1.0)
     row |= {temperature.time.column: "2026-01-01T00:00:00Z", temperature.key: "R80711"}
     async with AsyncExitStack() as stack:
         behind = {name: await stack.enter_async_context(served(app)) for name, app in apps.items()}

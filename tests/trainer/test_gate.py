@@ -1,6 +1,7 @@
 """The gate: what is worse than its parent or persistence is refused, and what chance may do is granted."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from driftline.streams.definition import Gate
@@ -11,7 +12,7 @@ pytestmark = pytest.mark.unit
 HORIZON = (1, 6)
 
 
-def hold_out(rows: int = 4000, seed: int = 0) -> np.ndarray:
+def hold_out(rows: int = 4000, seed: int = 0) -> npt.NDArray[np.float32]:
     return np.random.default_rng(seed).normal(size=(rows, 2)).astype(np.float32)
 
 

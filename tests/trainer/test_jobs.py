@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ async def store(tmp_path: Path, quick: StreamDefinition, rows: Rows) -> FolderSt
     return found
 
 
-def trainer(store: FolderStore, stream: StreamDefinition, clock: Clock, name: str, **settings: object) -> Trainer:
+def trainer(store: FolderStore, stream: StreamDefinition, clock: Clock, name: str, **settings: Any) -> Trainer:
     given = {"retrain_interval": 0, "trainer_lease": LEASE_S} | settings
     return Trainer(TrainerSettings(trainer_name=name, **given), store, {stream.name: stream}, Metrics(), clock)
 

@@ -47,12 +47,12 @@ def status(
         only = _name(stream)
         if watch:
             _watch(urls, only)
-        found = asyncio.run(statuses.look(urls, only))
+        services = asyncio.run(statuses.look(urls, only))
         if json:
-            print_json(found)
+            print_json(services)
         else:
-            console.print(statuses.render(found))
-        if not all(service.ready for service in found):
+            console.print(statuses.render(services))
+        if not all(service.ready for service in services):
             raise typer.Exit(WRONG)
 
 
@@ -96,10 +96,10 @@ def doctor(
         from driftline.service.settings import Settings, read_settings  # noqa: PLC0415
         from driftline_cli import doctor as doctors  # noqa: PLC0415
 
-        found = asyncio.run(doctors.examine(read_settings(Settings), urls, fix=fix))
+        findings = asyncio.run(doctors.examine(read_settings(Settings), urls, fix=fix))
         if json:
-            print_json(doctors.as_data(found))
+            print_json(doctors.as_data(findings))
         else:
-            console.print(doctors.as_table(found))
-        if not all(finding.fine for finding in found):
+            console.print(doctors.as_table(findings))
+        if not all(finding.fine for finding in findings):
             raise typer.Exit(WRONG)

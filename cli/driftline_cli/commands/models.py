@@ -30,12 +30,12 @@ def list_models(
     with plainly():
         from driftline_cli import chosen, edge  # noqa: PLC0415
 
-        found = asyncio.run(edge.models(inference, chosen.named(stream)))
+        listed = asyncio.run(edge.models(inference, chosen.named(stream)))
         if json:
-            print_json(found)
+            print_json(listed)
             return
-        console.print(edge.as_table(found))
-        for sentence in edge.refusals(found):
+        console.print(edge.as_table(listed))
+        for sentence in edge.refusals(listed):
             console.print(sentence, style="red", markup=False, soft_wrap=True)
 
 
@@ -89,11 +89,11 @@ def show(
     with plainly():
         from driftline_cli import versions  # noqa: PLC0415
 
-        found = asyncio.run(versions.look(store, *_parts(model), version))
+        described = asyncio.run(versions.look(store, *_parts(model), version))
         if json or version is not None:
-            print_json(found)
+            print_json(described)
             return
-        console.print(versions.as_table(model, found))
+        console.print(versions.as_table(model, described))
 
 
 @app.command("import")
@@ -124,8 +124,8 @@ def import_file(
 
         wanted = tuple(filter(None, (name.strip() for name in columns.split(","))))
         meaning = Meaning(inputs, wanted, output, foreign.scaling_of(scaling) if scaling else "inside")
-        made = asyncio.run(foreign.bring(chosen.defined(stream), member, file.read_bytes(), meaning, store))
-        console.print(f"{made.stream}.{made.member}: published {made.version}", markup=False)
+        published = asyncio.run(foreign.bring(chosen.defined(stream), member, file.read_bytes(), meaning, store))
+        console.print(f"{published.stream}.{published.member}: published {published.version}", markup=False)
 
 
 @app.command()

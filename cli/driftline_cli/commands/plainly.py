@@ -76,8 +76,8 @@ def _end_of(error: Exception) -> tuple[str, int] | None:
     match error:
         case BusUnavailable():
             brokers = os.environ.get("DRIFTLINE_BROKERS") or "127.0.0.1:9092"
-            place = f"start it (`make up`), or set DRIFTLINE_BROKERS ({brokers}) to where it is"
-            return f"{without_cause(error)}; {place}", AWAY
+            remedy = f"start it (`make up`), or set DRIFTLINE_BROKERS ({brokers}) to where it is"
+            return f"{without_cause(error)}; {remedy}", AWAY
         case httpx.TransportError():
             url = error.request.url.copy_with(path="/", query=None)
             return f"{url} does not answer ({type(error).__name__}); start it, or name its address", AWAY

@@ -33,9 +33,9 @@ def tail(
         from driftline_cli import chosen, tailing  # noqa: PLC0415
 
         said = tailing.as_json if json else tailing.line
-        wanted = tailing.Wanted(what.value, chosen.named(stream), key)
+        wanted = tailing.Selection(what.value, chosen.named(stream), key)
         asyncio.run(
-            tailing.tell(
+            tailing.show_messages(
                 wanted,
                 lambda message: typer.echo(said(message)),
                 lambda remark: errors.print(remark, style="dim", markup=False, soft_wrap=True),

@@ -38,8 +38,8 @@ def train(
         from driftline_cli.progress import waiting  # noqa: PLC0415
 
         defined = chosen.defined(stream)
-        with waiting(errors if json else console) as tell:
-            job = asyncio.run(training.train(defined, history, member.value, trainer, token, tell=tell))
+        with waiting(errors if json else console) as show:
+            job = asyncio.run(training.train(defined, history, member.value, trainer, token, show=show))
         if json:
             print_json(job)
         else:

@@ -30,12 +30,12 @@ async def edge_id(bus: Bus, propose: Callable[[], str] = new_id) -> str:
 
     Raises BusUnavailable.
     """
-    if not (found := await bus.read(EDGE)):
+    if not (ids := await bus.read(EDGE)):
         await bus.publish(EDGE, [EdgeId(propose())])
-        found = await bus.read(EDGE)
-    if not found:
+        ids = await bus.read(EDGE)
+    if not ids:
         raise BusUnavailable(f"{EDGE.name}: found nothing, expected the id that was put there a moment ago")
-    return found[0].value.id
+    return ids[0].value.id
 
 
 class Edge:
@@ -44,9 +44,9 @@ class Edge:
 
     name = "edge id"
 
-    def __init__(self, bus: Bus, found: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, bus: Bus, on_known: Callable[[], None] = lambda: None) -> None:
         self._bus = bus
-        self._tell = found
+        self._on_known = on_known
         self._known: str | None = None
         self._is_known = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -78,6 +78,6 @@ class Edge:
                 self._known = await edge_id(self._bus)
         log.info("this edge's id", extra={"edge": self._known})
         self._is_known.set()
-        self._tell()
+        self._on_known()
         # Whoever has nothing more to do stays, since a job that ends is one that died.
         await asyncio.Event().wait()

@@ -22,7 +22,7 @@ class LagExporter:
     those that wait for their window to be full. They are no lag.
     """
 
-    name = "lag watch"
+    name = "lag exporter"
 
     def __init__(
         self,

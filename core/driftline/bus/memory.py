@@ -55,8 +55,8 @@ class _Group:
     """A consumer group: its checkpoints, who is in it, and who owns what."""
 
     saved: list[_Saved]
-    members: list["_MemoryFeed"] = field(default_factory=list)
-    owners: dict[int, "_MemoryFeed"] = field(default_factory=dict)
+    members: list["_MemorySubscription"] = field(default_factory=list)
+    owners: dict[int, "_MemorySubscription"] = field(default_factory=dict)
     rebalancing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -111,10 +111,11 @@ class MemoryBus:
     def _is_full(self, name: str) -> bool:
         logs = self._log(name)
         return any(
-            logs[partition].end - feed.positions.get(partition, group.saved[partition].position) > self._capacity
+            logs[partition].end - subscription.positions.get(partition, group.saved[partition].position)
+            > self._capacity
             for (topic, _), group in self._groups.items()
             if topic == name
-            for partition, feed in group.owners.items()
+            for partition, subscription in group.owners.items()
         )
 
     def _trim(self, name: str) -> None:
@@ -148,16 +149,16 @@ class MemoryBus:
         owner: Owner,
         *,
         gather: float = 0.0,  # noqa: ARG002 - reading costs nothing
-    ) -> AsyncIterator["_MemoryFeed"]:
-        found = self._group(topic.name, group)
-        feed = _MemoryFeed(self, topic.name, found, owner)
-        found.members.append(feed)
+    ) -> AsyncIterator["_MemorySubscription"]:
+        joined = self._group(topic.name, group)
+        subscription = _MemorySubscription(self, topic.name, joined, owner)
+        joined.members.append(subscription)
         try:
-            await self._rebalance(found)
-            yield feed
+            await self._rebalance(joined)
+            yield subscription
         finally:
-            found.members.remove(feed)
-            await self._rebalance(found)
+            joined.members.remove(subscription)
+            await self._rebalance(joined)
 
     async def _rebalance(self, group: _Group) -> None:
         """Deals the partitions out to the members in turn: first the losers let go, then the winners take over, with
@@ -211,7 +212,7 @@ def _decoded(topic: Topic[M], raw: Raw) -> Envelope[M] | None:
         return None
 
 
-class _MemoryFeed:
+class _MemorySubscription:
     """See `driftline.bus.port.Subscription`."""
 
     def __init__(self, bus: MemoryBus, name: str, group: _Group, owner: Owner) -> None:
@@ -222,10 +223,10 @@ class _MemoryFeed:
         self._group = group
 
     def _logs(self) -> list[_Log]:
-        return self._bus._log(self._name)  # noqa: SLF001 - bus and feed are one implementation
+        return self._bus._log(self._name)  # noqa: SLF001 - bus and subscription are one implementation
 
     def _mine(self) -> set[int]:
-        return {partition for partition, feed in self._group.owners.items() if feed is self}
+        return {partition for partition, subscription in self._group.owners.items() if subscription is self}
 
     async def _take_over(self) -> None:
         """What has become ours since the last poll."""
@@ -253,26 +254,26 @@ class _MemoryFeed:
         return Hole(min(max(0, first - missing.start), len(missing)), held if held in missing else None)
 
     def _read(self, limit: int) -> list[Raw]:
-        found: list[Raw] = []
+        raws: list[Raw] = []
         logs = self._logs()
         for partition in sorted(self._mine() & self.positions.keys()):
-            part = logs[partition].read(self.positions[partition], limit - len(found))
+            part = logs[partition].read(self.positions[partition], limit - len(raws))
             if part:
                 self.positions[partition] = part[-1].offset + 1
-                found += part
-        return found
+                raws += part
+        return raws
 
     async def poll(self, limit: int, timeout: float) -> Sequence[Raw]:
         await self._take_over()
-        found = self._read(limit)
-        if not found and timeout > 0:
+        raws = self._read(limit)
+        if not raws and timeout > 0:
             await self._bus.wait_for_change(timeout)
-            found = self._read(limit)
-        if found:
+            raws = self._read(limit)
+        if raws:
             self._bus.announce()
         # A turn for the others, even when there is always something to read.
         await asyncio.sleep(0)
-        return found
+        return raws
 
     async def send(self, outputs: Sequence[Output]) -> None:
         self._bus._append([(o.topic.name, o.partition, o.topic.encode(o.message)) for o in outputs])  # noqa: SLF001

@@ -81,8 +81,8 @@ def check_golden(interpreter: Interpreter, golden: Golden) -> None:
     expected = np.array(golden.outputs, dtype=np.float32).reshape(-1, interpreter.outputs)
     tolerance = PARITY * max(1.0, float(np.abs(expected).max(initial=0.0)))
     single = np.concatenate([interpreter.run(row[None, :]) for row in inputs])
-    for how, found in (("in a batch", interpreter.run(inputs)), ("row by row", single)):
-        difference = np.abs(found - expected).max(initial=0.0)
+    for how, outputs in (("in a batch", interpreter.run(inputs)), ("row by row", single)):
+        difference = np.abs(outputs - expected).max(initial=0.0)
         if not difference <= tolerance:
             raise RefusedModel(
                 "golden", f"golden outputs differ by {difference:g} {how}, expected at most {tolerance:g}"

@@ -126,7 +126,7 @@ def create_service(
     _add_probes(app, metrics, checks)
     if streams is not None:
         app.include_router(streams_route.routes(streams))
-        metrics.watch_streams(lambda: len(streams), lambda: len(streams.refused))
+        metrics.export_streams(lambda: len(streams), lambda: len(streams.refused))
     complete(app)
     return app
 
@@ -226,15 +226,15 @@ def _add_probes(app: FastAPI, metrics: Metrics, checks: Sequence[ReadinessCheck]
 
     @app.get("/readyz", tags=["health"], summary="Whether it can do its work", responses=READINESS)
     async def readyz() -> JSONResponse:
-        found = {check.name: await _probe(check) for check in checks}
-        ready = all(found[check.name] == "ok" for check in checks if check.needed)
-        return JSONResponse({"ready": ready, "checks": found}, status_code=200 if ready else 503)
+        states = {check.name: await _probe(check) for check in checks}
+        ready = all(states[check.name] == "ok" for check in checks if check.needed)
+        return JSONResponse({"ready": ready, "checks": states}, status_code=200 if ready else 503)
 
     @app.get("/metrics", tags=["health"], summary="Metrics for Prometheus", response_class=PlainTextResponse)
     async def read_metrics() -> Response:
-        # Collected here, where nobody changes meanwhile what is told; written elsewhere, since that takes longest.
-        told = CollectedMetrics(list(metrics.registry.collect()))
-        return Response(await asyncio.to_thread(generate_latest, told), media_type=CONTENT_TYPE_LATEST)
+        # Collected here, where nobody changes meanwhile what is collected; written elsewhere, since that takes longest.
+        collected = CollectedMetrics(list(metrics.registry.collect()))
+        return Response(await asyncio.to_thread(generate_latest, collected), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _probe(check: ReadinessCheck) -> str:

@@ -142,7 +142,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         cycle = self.cycle
         if cycle is None or cycle.scope is not self.scope or cycle.more_body:
-            self._watch(len(data))
+            self._note(len(data))
             return
         # It came whole, as most do.
         self._part = "idle"
@@ -210,7 +210,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Whether the client has the next move: nothing that it asked before is still to be answered."""
         return not self.pipeline if self._part == "body" else not self._is_answering
 
-    def _watch(self, size: int) -> None:
+    def _note(self, size: int) -> None:
         """Notes what part of a request is still to come, and since when; `size` bytes have come now."""
         is_body = self.cycle is not None and self.cycle.scope is self.scope
         part: Literal["head", "body", "idle"] = "idle" if self.scope is None else "body" if is_body else "head"

@@ -66,8 +66,8 @@ def _is_listed(name: str, hosts: Collection[str]) -> bool:
 
 
 def _refusal(host: bytes) -> ASGIApp:
-    found = host.decode("latin-1")[:SHOWN]
+    name = host.decode("latin-1")[:SHOWN]
     return problem(
         HTTPStatus.MISDIRECTED_REQUEST,
-        f"found Host {found!r}, expected an address, a name of this network, or one that DRIFTLINE_HOSTS lists",
+        f"found Host {name!r}, expected an address, a name of this network, or one that DRIFTLINE_HOSTS lists",
     )

@@ -27,8 +27,8 @@ def shown(value: object) -> str:
     return USER_INFO.sub("//…@", repr(value))
 
 
-def line(name: str, found: object, expected: str) -> str:
-    return f"{variable(name)}: found {'nothing' if found is None else shown(found)}, expected {expected}"
+def line(name: str, value: object, expected: str) -> str:
+    return f"{variable(name)}: found {'nothing' if value is None else shown(value)}, expected {expected}"
 
 
 def of_kafka(settings: "Settings") -> Iterator[str]:

@@ -161,7 +161,7 @@ def read_settings(kind: type[S], **given: Any) -> S:
     try:
         settings = kind(_secrets_dir=folder, **given)
     except ValidationError as error:
-        raise InvalidInput("\n".join(_mistake(kind, each) for each in error.errors())) from error
+        raise InvalidInput("\n".join(_mistake(kind, detail) for detail in error.errors())) from error
     except (SettingsError, UnicodeDecodeError, OSError) as error:
         # A file that can't be read. Its content may be a secret, so nothing of it is shown.
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
@@ -176,5 +176,5 @@ def read_settings(kind: type[S], **given: Any) -> S:
 def _mistake(kind: type[Settings], error: ErrorDetails) -> str:
     name = str(error["loc"][0])
     is_secret = SecretStr.__name__ in repr(kind.model_fields[name])
-    found = "a secret that is not shown" if is_secret else shown(error["input"])
-    return f"{variable(name)}: found {found}: {error['msg'].removeprefix('Value error, ')}"
+    value = "a secret that is not shown" if is_secret else shown(error["input"])
+    return f"{variable(name)}: found {value}: {error['msg'].removeprefix('Value error, ')}"

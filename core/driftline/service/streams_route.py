@@ -36,10 +36,10 @@ def routes(streams: Streams) -> APIRouter:
     @router.get("/v1/streams", summary="Which streams it works on, and which definitions it refuses")
     async def list_streams() -> StreamList:
         await streams.look()
-        found = [
+        statuses = [
             StreamStatus(stream=name, description=streams[name].description, state=state, note=note)
             for name, state, note in streams.standings()
         ]
-        return StreamList(streams=found, refused=dict(streams.refused))
+        return StreamList(streams=statuses, refused=dict(streams.refused))
 
     return router

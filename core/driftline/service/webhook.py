@@ -25,7 +25,7 @@ DOCUMENTED = {
 }
 
 
-def routes(watch: StoreReconciler, token: SecretStr | None) -> APIRouter:
+def routes(reconciler: StoreReconciler, token: SecretStr | None) -> APIRouter:
     router = APIRouter(tags=["store events"], dependencies=[Depends(bearer(token))])
 
     @router.post(
@@ -39,7 +39,7 @@ def routes(watch: StoreReconciler, token: SecretStr | None) -> APIRouter:
         openapi_extra=DOCUMENTED,
     )
     async def take(request: Request) -> Response:
-        watch.tell(await read_body(request, EVENT_LIMIT))
+        reconciler.hint(await read_body(request, EVENT_LIMIT))
         return Response(status_code=202)
 
     return router

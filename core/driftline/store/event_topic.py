@@ -16,15 +16,15 @@ log = logging.getLogger(__name__)
 
 
 class StoreEventReader:
-    """Wakes `watch` with every event on `topic`; see `driftline.service.app.BackgroundJob`. While the broker is away,
-    its poll works alone."""
+    """Wakes `reconciler` with every event on `topic`; see `driftline.service.app.BackgroundJob`. While the broker is
+    away, its poll works alone."""
 
     name = "store events"
 
-    def __init__(self, bus: Bus, topic: str, watch: StoreReconciler) -> None:
+    def __init__(self, bus: Bus, topic: str, reconciler: StoreReconciler) -> None:
         self._bus = bus
         self._topic = store_events(topic)
-        self._watch = watch
+        self._reconciler = reconciler
         self._hearing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -43,6 +43,6 @@ class StoreEventReader:
             async for page in pages:
                 if not page:
                     # From now on all is heard; what came before is found by looking.
-                    self._watch.wake()
+                    self._reconciler.wake()
                 for envelope in page:
-                    self._watch.tell(msgspec.json.encode(envelope.value))
+                    self._reconciler.hint(msgspec.json.encode(envelope.value))

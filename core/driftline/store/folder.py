@@ -103,9 +103,9 @@ class FolderStore:
         if if_absent and path.exists():
             raise Conflict(f"{key}: found an object, expected none")
         if if_match is not None:
-            found = etag_of(path.read_bytes()) if path.exists() else "nothing"
-            if found != if_match:
-                raise Conflict(f"{key}: found etag {found}, expected {if_match}")
+            etag = etag_of(path.read_bytes()) if path.exists() else "nothing"
+            if etag != if_match:
+                raise Conflict(f"{key}: found etag {etag}, expected {if_match}")
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -122,11 +122,11 @@ class FolderStore:
         return sorted(key for key in keys if key.startswith(prefix))
 
     def _describe(self, keys: Sequence[str]) -> Sequence[Listed]:
-        found = []
+        listed = []
         for key in keys:
             with suppress(FileNotFoundError):
-                found.append(Listed(key, (self.root / key).stat().st_size))
-        return found
+                listed.append(Listed(key, (self.root / key).stat().st_size))
+        return listed
 
     async def _hint(self, prefix: str, suffix: str, hints: Hints) -> None:
         await self.check()

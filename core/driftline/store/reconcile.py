@@ -13,8 +13,8 @@ log = logging.getLogger(__name__)
 
 
 class StoreReconciler:
-    """Calls `reconcile` at start, on hints about keys between `prefix` and `suffix`, on events told by others, and at
-    least every `poll` seconds; with the keys that may have changed, or None for any.
+    """Calls `reconcile` at start, on hints about keys between `prefix` and `suffix`, on events that others report, and
+    at least every `poll` seconds; with the keys that may have changed, or None for any.
 
     While the store is away nothing changes; any other error ends the job, and with it the process.
     """
@@ -39,31 +39,31 @@ class StoreReconciler:
         self._poll = poll
         self._reconcile = reconcile
         self._base = base
-        self._told = hints or Hints()
+        self._hints = hints or Hints()
         self._one_at_a_time = asyncio.Lock()
-        self._watching: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
 
-    def tell(self, event: bytes) -> bool:
-        """Takes an S3 event notification of any dialect as a hint; returns whether it may concern this watch."""
+    def hint(self, event: bytes) -> bool:
+        """Takes an S3 event notification of any dialect as a hint; returns whether it may concern this reconciler."""
         keys = s3_events.concerned(event, self._base + self._prefix, self._suffix)
-        self._told.add(keys and frozenset(key.removeprefix(self._base) for key in keys))
+        self._hints.add(keys and frozenset(key.removeprefix(self._base) for key in keys))
         return keys is None or bool(keys)
 
     def wake(self) -> None:
         """Has the store looked at soon."""
-        self._told.wake()
+        self._hints.wake()
 
     async def run(self) -> None:
-        self._watching = asyncio.create_task(self._watch())
-        await asyncio.wait({self._watching})
-        if not self._watching.cancelled():
-            self._watching.result()
+        self._following = asyncio.create_task(self._follow())
+        await asyncio.wait({self._following})
+        if not self._following.cancelled():
+            self._following.result()
 
     async def stop(self) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
+        if self._following is not None:
+            self._following.cancel()
 
-    async def _watch(self) -> None:
+    async def _follow(self) -> None:
         await asyncio.gather(self._follow_store(), self._follow_events())
 
     async def _follow_store(self) -> None:
@@ -72,8 +72,8 @@ class StoreReconciler:
 
     async def _follow_events(self) -> None:
         while True:
-            await self._told.come()
-            await self._look(self._told.take())
+            await self._hints.come()
+            await self._look(self._hints.take())
 
     async def _look(self, keys: Keys) -> None:
         async with self._one_at_a_time:

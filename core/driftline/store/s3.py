@@ -78,9 +78,9 @@ class S3Store:
         s3 = await self._client("s3")
         try:
             with self._answering(key):
-                found = await s3.get_object(**self._place(key), **condition)
-                async with found["Body"] as body:
-                    return Stored(await _whole(body, key, found.get("ContentLength"), limit), _etag(found))
+                answer = await s3.get_object(**self._address(key), **condition)
+                async with answer["Body"] as body:
+                    return Stored(await _whole(body, key, answer.get("ContentLength"), limit), _etag(answer))
         except _NotModifiedError:
             return None
         except Unstorable as error:
@@ -102,12 +102,12 @@ class S3Store:
     async def _put(self, key: str, body: bytes, condition: dict[str, str]) -> str:
         s3 = await self._client("s3")
         with self._answering(key):
-            return _etag(await s3.put_object(**self._place(key), Body=body, **condition))
+            return _etag(await s3.put_object(**self._address(key), Body=body, **condition))
 
     async def delete(self, key: str) -> None:
         s3 = await self._client("s3")
         with self._answering(key):
-            await s3.delete_object(**self._place(key))
+            await s3.delete_object(**self._address(key))
 
     async def list(self, prefix: str, *, after: str = "") -> AsyncIterator[Listed]:
         s3 = await self._client("s3")
@@ -117,8 +117,8 @@ class S3Store:
         )
         with self._answering(prefix):
             async for page in pages:
-                for found in page.get("Contents", ()):
-                    yield Listed(found["Key"].removeprefix(base), found["Size"])
+                for entry in page.get("Contents", ()):
+                    yield Listed(entry["Key"].removeprefix(base), entry["Size"])
 
     async def watch(self, prefix: str, *, suffix: str = "", poll: float) -> AsyncGenerator[Keys]:
         listen = partial(self._listen, prefix, suffix) if self._settings.queue else None
@@ -158,7 +158,7 @@ class S3Store:
             self._clients = {}
             await self._open.aclose()
 
-    def _place(self, key: str) -> dict[str, str]:
+    def _address(self, key: str) -> dict[str, str]:
         return {"Bucket": self._settings.bucket, "Key": self._settings.prefix + key}
 
     async def _client(self, service: str) -> Any:
@@ -206,9 +206,9 @@ class S3Store:
 
 def session() -> AioSession:
     """A session whose descriptions of AWS's services are read once a process: they are megabytes of JSON."""
-    made = get_session()
-    made.register_component("data_loader", _descriptions())
-    return made
+    aio_session = get_session()
+    aio_session.register_component("data_loader", _descriptions())
+    return aio_session
 
 
 @cache
@@ -241,12 +241,12 @@ async def _whole(body: Any, key: str, size: int | None, limit: int | None) -> by
         return bytes(await body.read())
     if size is not None and size > limit:
         raise TooLarge(key, size, limit)
-    found = bytearray()
-    while piece := await body.read(limit + 1 - len(found)):
-        found += piece
-        if len(found) > limit:
+    content = bytearray()
+    while piece := await body.read(limit + 1 - len(content)):
+        content += piece
+        if len(content) > limit:
             raise TooLarge(key, size, limit)
-    return bytes(found)
+    return bytes(content)
 
 
 def _wrong_clock(answer: Any, now: float) -> str | None:

@@ -15,17 +15,17 @@ from driftline.store.hints import Keys, between
 def keys(payload: bytes | str) -> Keys:
     """The keys that the event may be about, in every reading; None when it can't be understood or names none."""
     try:
-        found = frozenset(_keys(msgspec.json.decode(payload)))
+        named = frozenset(_keys(msgspec.json.decode(payload)))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return found or None
+    return named or None
 
 
 def concerned(payload: bytes | str, prefix: str, suffix: str = "") -> Keys:
     """The keys between `prefix` and `suffix` that the event may be about; None, which is any, for what can't be
     understood."""
-    found = keys(payload)
-    return found if found is None else between(found, prefix, suffix)
+    named = keys(payload)
+    return named if named is None else between(named, prefix, suffix)
 
 
 def _keys(event: Any) -> Iterator[str]:

@@ -31,20 +31,20 @@ class ThreadedStore:
         sys.setswitchinterval(SWITCH_S)
 
     async def get(self, key: str, *, unless: str | None = None, limit: int | None = None) -> Stored | None:
-        return await self._there(self._store.get(key, unless=unless, limit=limit))
+        return await self._in_thread(self._store.get(key, unless=unless, limit=limit))
 
     async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
-        return await self._there(self._store.put(key, body, if_absent=if_absent, if_match=if_match))
+        return await self._in_thread(self._store.put(key, body, if_absent=if_absent, if_match=if_match))
 
     async def delete(self, key: str) -> None:
-        await self._there(self._store.delete(key))
+        await self._in_thread(self._store.delete(key))
 
     async def list(self, prefix: str, *, after: str = "") -> AsyncIterator[Listed]:
         async def listed() -> list[Listed]:
-            return [each async for each in self._store.list(prefix, after=after)]
+            return [entry async for entry in self._store.list(prefix, after=after)]
 
-        for each in await self._there(listed()):
-            yield each
+        for entry in await self._in_thread(listed()):
+            yield entry
 
     async def watch(self, prefix: str, *, suffix: str = "", poll: float) -> AsyncGenerator[Keys]:
         waking = self._store.watch(prefix, suffix=suffix, poll=poll)
@@ -54,19 +54,19 @@ class ThreadedStore:
 
         try:
             while True:
-                yield await self._there(woken())
+                yield await self._in_thread(woken())
         finally:
-            await self._there(waking.aclose())
+            await self._in_thread(waking.aclose())
 
     async def check(self) -> None:
-        await self._there(self._store.check())
+        await self._in_thread(self._store.check())
 
     async def close(self) -> None:
-        await self._there(self._store.close())
+        await self._in_thread(self._store.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         await asyncio.to_thread(self._thread.join)
         self._loop.close()
 
-    async def _there(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _in_thread(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs `work` in the store's thread; who is cancelled while waiting cancels it."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))

@@ -41,7 +41,7 @@ def parse(name: str) -> WindowName | None:
     match = FORM.fullmatch(name)
     if match is None:
         return None
-    found = WindowName(int(match[1]), int(match[2]), match[3])
-    if found.first > found.last or found.last > LARGEST or found.format() != name:
+    window = WindowName(int(match[1]), int(match[2]), match[3])
+    if window.first > window.last or window.last > LARGEST or window.format() != name:
         return None
-    return found
+    return window

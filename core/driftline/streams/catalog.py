@@ -58,12 +58,12 @@ class Streams(Mapping[str, StreamDefinition]):
         when that leaves none."""
         folder = DefinitionFolder(path)
         look = folder.look(settled=True)
-        if not look.found:
+        if not look.definitions:
             nothing = f"{path}: found no *.yaml file, expected at least one stream definition"
             raise InvalidDefinition("\n".join(look.refused.values()) or nothing)
-        found = cls(look.found, folder)
-        found._tell(look)
-        return found
+        streams = cls(look.definitions, folder)
+        streams._log_news(look)
+        return streams
 
     def __getitem__(self, name: str) -> StreamDefinition:
         return self._known[name]
@@ -87,7 +87,7 @@ class Streams(Mapping[str, StreamDefinition]):
         """`reader` is told of every stream that is added."""
         self._readers.append(reader)
 
-    def each(self, reader: Callable[[StreamDefinition], None]) -> None:
+    def on_every(self, reader: Callable[[StreamDefinition], None]) -> None:
         """`reader` is told of every stream, now and when it is added."""
         for stream in self._known.values():
             reader(stream)
@@ -123,9 +123,9 @@ class Streams(Mapping[str, StreamDefinition]):
             return False
         # Parsing takes milliseconds that no record should wait for.
         look = await asyncio.to_thread(self._folder.look)
-        added = [stream for name, stream in look.found.items() if name not in self._known]
+        added = [stream for name, stream in look.definitions.items() if name not in self._known]
         self._known = self._known | {stream.name: stream for stream in added}
-        self._tell(look)
+        self._log_news(look)
         for stream in added:
             self._in_vain.clear()
             log.info("stream added", extra={"stream": stream.name})
@@ -133,22 +133,22 @@ class Streams(Mapping[str, StreamDefinition]):
                 reader(stream)
         return look.settling
 
-    def _tell(self, look: Look) -> None:
+    def _log_news(self, look: Look) -> None:
         """Logs what is new of what can't be used."""
         before, self._last = self._last, look
         for file, reason in look.refused.items():
             if before.refused.get(file) != reason:
                 log.error("stream definition refused: %s", reason)
         for name, known in self._known.items():
-            found = look.found.get(name)
-            if found not in (known, before.found.get(name)):
+            current = look.definitions.get(name)
+            if current not in (known, before.definitions.get(name)):
                 log.warning("stream %s: %s", name, self._standing(name).note)
 
     def _standing(self, name: str) -> StreamState:
-        found = self._last.found.get(name)
-        if found == self._known[name]:
+        current = self._last.definitions.get(name)
+        if current == self._known[name]:
             return StreamState(name, "runs", "")
-        if found is None:
+        if current is None:
             return StreamState(name, "gone", "found no file of it that can be used; it runs on until a restart")
         return StreamState(name, "changed", "its file has changed; restart all services to change a stream that runs")
 
@@ -179,7 +179,7 @@ class PerStream(Mapping[str, T], Generic[T]):
 class CatalogRefresher:
     """Looks at the folder again and again; see `driftline.service.app.BackgroundJob`."""
 
-    name = "streams watch"
+    name = "catalog refresher"
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams

@@ -264,13 +264,13 @@ def parse(text: str, source: str) -> StreamDefinition:
     """The definition in YAML `text`. `source` names it in errors. Raises InvalidDefinition."""
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        found = yaml.safe_load(text)
+        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InvalidDefinition(f"{source}: not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(found, dict):
-        raise InvalidDefinition(f"{source}: found {type(found).__name__}, expected keys and values such as `name: …`")
+    if not isinstance(content, dict):
+        raise InvalidDefinition(f"{source}: found {type(content).__name__}, expected keys and values such as `name: …`")
     try:
-        return StreamDefinition.model_validate(found)
+        return StreamDefinition.model_validate(content)
     except ValidationError as error:
         raise InvalidDefinition("\n".join(_explain(detail, tree, source) for detail in error.errors())) from error
 

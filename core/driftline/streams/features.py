@@ -176,10 +176,10 @@ def complete(history: History, layout: Layout, slots: Ints, number: Ints, values
     number: [n] how many records came before it. values: [n, columns]. `history` is changed in place.
     """
     # A record older than the ring has given its place to a newer one.
-    place = number % layout.lags
-    known = history.recent[slots, place]
+    position = number % layout.lags
+    known = history.recent[slots, position]
     kept = number >= history.count[slots] - layout.lags
-    history.recent[slots, place] = np.where(kept[:, None] & np.isnan(known), values, known)
+    history.recent[slots, position] = np.where(kept[:, None] & np.isnan(known), values, known)
 
 
 def newest(history: History, layout: Layout, slots: Ints, t: Ints) -> Inputs:

@@ -23,7 +23,7 @@ class Look:
     the look before, so that it may still be in the middle of being written.
     """
 
-    found: Mapping[str, StreamDefinition] = field(default_factory=dict)
+    definitions: Mapping[str, StreamDefinition] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     settling: bool = False
 
@@ -39,7 +39,7 @@ class DefinitionFolder:
     def look(self, *, settled: bool = False) -> Look:
         """settled: whoever wrote the files has long ended, as when a service starts."""
         before, self._marks = self._marks, self._look()
-        found: dict[str, StreamDefinition] = {}
+        definitions: dict[str, StreamDefinition] = {}
         refused: dict[str, str] = {}
         settling = False
         for path, mark in self._marks.items():
@@ -50,12 +50,12 @@ class DefinitionFolder:
             _, read = self._read.get(path, (None, None))
             if isinstance(read, str):
                 refused[path.name] = read
-            elif read is not None and read.name in found:
+            elif read is not None and read.name in definitions:
                 refused[path.name] = f"{path}: name: found {read.name!r}, which another file has already"
             elif read is not None:
-                found[read.name] = read
+                definitions[read.name] = read
         self._read = {path: read for path, read in self._read.items() if path in self._marks}
-        return Look(found, refused, settling)
+        return Look(definitions, refused, settling)
 
     def _look(self) -> dict[Path, Mark]:
         marks = {}

@@ -112,20 +112,20 @@ class _File:
         self._at_most("row groups", metadata.num_row_groups, self.bounds.row_groups)
         self._at_most("columns", metadata.num_columns, self.bounds.columns)
         self._has_columns(file.schema_arrow.names)
-        places = [self._place(metadata.schema, name) for name in self.expected]
+        leaves = [self._leaf(metadata.schema, name) for name in self.expected]
         groups = [metadata.row_group(n) for n in range(metadata.num_row_groups)]
         if sum(group.num_rows for group in groups) != metadata.num_rows:
             raise InvalidInput(f"{self.source}: found row groups of other sizes than the footer says")
-        packed = sum(group.column(place).total_uncompressed_size for group in groups for place in places)
+        packed = sum(group.column(leaf).total_uncompressed_size for group in groups for leaf in leaves)
         self._at_most("unpacked bytes", packed, self.bounds.unpacked)
         self._fits(metadata.num_rows, 0)
         # A key that is repeated in all rows lies in memory once.
         file = pq.ParquetFile(pa.BufferReader(self.body), read_dictionary=[self.stream.key] if self.stream.key else [])
         return file.read(columns=self.expected, use_threads=False)
 
-    def _place(self, schema: pq.ParquetSchema, name: str) -> int:
+    def _leaf(self, schema: pq.ParquetSchema, name: str) -> int:
         """Where a column stands among all leaves."""
-        leaves = [place for place in range(len(schema.names)) if schema.column(place).path == name]
+        leaves = [leaf for leaf in range(len(schema.names)) if schema.column(leaf).path == name]
         if len(leaves) != 1 or schema.column(leaves[0]).max_repetition_level:
             raise InvalidInput(f"{self.source}: column {name!r}: found nested values, expected one in a row")
         return leaves[0]
@@ -167,14 +167,14 @@ class _File:
         self._at_most("characters in a key", longest, self.bounds.key_length)
         self._fits(len(column), longest)
         names = np.asarray(encoded.dictionary.cast(pa.string()).to_pylist(), dtype=np.str_)
-        found: npt.NDArray[np.str_] = names[places]
-        return found
+        keys: npt.NDArray[np.str_] = names[places]
+        return keys
 
     def _has_columns(self, names: list[str]) -> None:
         missing = [name for name in self.expected if name not in names]
         if missing:
-            found = f"found no column {missing[0]!r} among {_cut(str(names))}"
-            raise InvalidInput(f"{self.source}: {found}, expected {self.expected}")
+            problem = f"found no column {missing[0]!r} among {_cut(str(names))}"
+            raise InvalidInput(f"{self.source}: {problem}, expected {self.expected}")
         twice = [name for name in self.expected if names.count(name) > 1]
         if twice:
             raise InvalidInput(f"{self.source}: found several columns {twice[0]!r}, expected one")
@@ -184,9 +184,9 @@ class _File:
         width = 8 * (1 + len(self.stream.columns)) + 4 * key_length
         self._at_most("unpacked bytes", rows * width, self.bounds.unpacked)
 
-    def _at_most(self, what: str, found: int, bound: int) -> None:
-        if not 0 <= found <= bound:
-            raise InvalidInput(f"{self.source}: found {found} {what}, expected at most {bound}")
+    def _at_most(self, what: str, number: int, bound: int) -> None:
+        if not 0 <= number <= bound:
+            raise InvalidInput(f"{self.source}: found {number} {what}, expected at most {bound}")
 
 
 def _cut(text: str) -> str:
@@ -207,10 +207,10 @@ def encode(rows: Rows, stream: StreamDefinition) -> bytes:
 
 def _numbers(column: pa.ChunkedArray, where: str) -> Floats:
     try:
-        found: Floats = column.cast(pa.float64()).to_numpy()
+        numbers: Floats = column.cast(pa.float64()).to_numpy()
     except pa.ArrowException as error:
         raise InvalidInput(f"{where}: found {column.type}, expected numbers: {error}") from error
-    return found
+    return numbers
 
 
 def _times(column: pa.ChunkedArray, stream: StreamDefinition, where: str) -> Ints:
@@ -235,8 +235,8 @@ def _between_years(column: pa.ChunkedArray, where: str) -> None:
     first, last = (ends[name].as_py() // PER_SECOND[column.type.unit] for name in ("min", "max"))
     earliest, latest = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in YEARS)
     if first < earliest or last >= latest:
-        found = f"found times from {first} to {last} seconds since 1970"
-        raise InvalidInput(f"{where}: {found}, expected times between the years {YEARS[0]} and {YEARS[1]}")
+        problem = f"found times from {first} to {last} seconds since 1970"
+        raise InvalidInput(f"{where}: {problem}, expected times between the years {YEARS[0]} and {YEARS[1]}")
 
 
 def _compute() -> Any:

@@ -44,7 +44,7 @@ def load(files: Files) -> Interpreter:
     """The model, once it has given its golden outputs. Raises RefusedModel."""
     manifest, interpreter = files.manifest, Interpreter(files.model_file)
     if interpreter.input_shape != manifest.input_shape or interpreter.outputs != manifest.outputs:
-        found = (interpreter.input_shape, interpreter.outputs)
-        raise RefusedModel("shape", f"found {found}, expected {(manifest.input_shape, manifest.outputs)}")
+        shapes = (interpreter.input_shape, interpreter.outputs)
+        raise RefusedModel("shape", f"found {shapes}, expected {(manifest.input_shape, manifest.outputs)}")
     check_golden(interpreter, manifest.golden)
     return interpreter

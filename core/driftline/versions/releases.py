@@ -73,5 +73,5 @@ async def release(
 async def _next_number(store: Store, stream: str, member: str) -> int:
     """One more than any that was ever begun, published or not."""
     prefix = f"{manifests.folder(stream, member)}/v"
-    found = [listed.key.split("/")[3] async for listed in store.list(prefix)]
-    return 1 + max((manifests.version_number(name) for name in found if manifests.is_version(name)), default=0)
+    names = [listed.key.split("/")[3] async for listed in store.list(prefix)]
+    return 1 + max((manifests.version_number(name) for name in names if manifests.is_version(name)), default=0)

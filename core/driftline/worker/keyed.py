@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -19,7 +19,7 @@ from driftline.worker.silence import BEGINNING, Heard
 Timed = TypeVar("Timed", bound=Record | Forecast | Blend)
 Timed_contra = TypeVar("Timed_contra", bound=Record | Forecast | Blend, contravariant=True)
 
-Emission = tuple[Topic[msgspec.Struct], msgspec.Struct]
+Emission = tuple[Topic[Any], msgspec.Struct]
 """A message with the topic that it goes to."""
 
 
@@ -157,18 +157,18 @@ class KeyedStep(Generic[Timed]):
             return []
         for envelope in envelopes:
             self._partitions[envelope.partition].changed[stream, envelope.value.key] = None
-        told = self._stream_steps[stream].work([envelope.value for envelope in envelopes])
+        emissions = self._stream_steps[stream].work([envelope.value for envelope in envelopes])
         return [
             Output(envelope.partition, topic, message)
-            for envelope, messages in zip(envelopes, told, strict=True)
+            for envelope, messages in zip(envelopes, emissions, strict=True)
             for topic, message in messages
         ]
 
     def _complete(self, envelope: Envelope[Timed]) -> list[Output]:
         message = envelope.value
         self._partitions[envelope.partition].changed[message.stream, message.key] = None
-        told = self._stream_steps[message.stream].complete(message)
-        return [Output(envelope.partition, topic, caused) for topic, caused in told]
+        emissions = self._stream_steps[message.stream].complete(message)
+        return [Output(envelope.partition, topic, caused) for topic, caused in emissions]
 
     def _forget_silent(self, touched: Iterable[tuple[int, str]]) -> None:
         """Gives back the slots of silent series, AT_ONCE at most."""

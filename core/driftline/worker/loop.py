@@ -197,7 +197,7 @@ class Worker(Generic[M]):
         self._gauge = DeadLetterGauge(settings.dead_letter_share, settings.dead_letter_minimum)
         self._owned: dict[int, _Owned] = {}
         self._restoring: set[int] = set()
-        self._feed: Subscription | None = None
+        self._subscription: Subscription | None = None
         self._came_round = monotonic()
         self._trouble = ""
         self._has_worked = False
@@ -238,10 +238,10 @@ class Worker(Generic[M]):
     async def check(self) -> None:
         """Raises Standstill while nothing is worked off: no session, a partition not restored yet, a turn without
         end."""
-        feed, still = self._feed, self._monotonic() - self._came_round
-        if feed is None:
+        subscription, still = self._subscription, self._monotonic() - self._came_round
+        if subscription is None:
             raise Standstill(f"{self.name} has not joined its group" + (f": {self._trouble}" if self._trouble else ""))
-        if feed.is_restoring():
+        if subscription.is_restoring():
             raise Standstill(f"{self.name} is restoring the states of its series")
         if still > STANDSTILL_S:
             raise Standstill(f"{self.name} has been standing still for {still:.0f} s")
@@ -254,12 +254,12 @@ class Worker(Generic[M]):
 
     def assigned(self, assignment: Assignment) -> None:
         partition, position = assignment.partition, assignment.position
-        place = {"topic": self._topic.name, "partition": partition, "position": position}
+        where = {"topic": self._topic.name, "partition": partition, "position": position}
         if assignment.lost:
             self._observer.lost(assignment.lost)
-            log.warning("%d messages were dropped by retention before they were read", assignment.lost, extra=place)
+            log.warning("%d messages were dropped by retention before they were read", assignment.lost, extra=where)
         if assignment.rewound:
-            self._rewound(place)
+            self._rewound(where)
         self._restoring.discard(partition)
         # A partition without any state must reach the step, too.
         self._step.restore(partition, {})
@@ -279,31 +279,31 @@ class Worker(Generic[M]):
 
     async def _session(self) -> None:
         try:
-            async with self._bus.join(self._topic, self.name, self, gather=self._gather) as feed:
-                self._feed = feed
+            async with self._bus.join(self._topic, self.name, self, gather=self._gather) as subscription:
+                self._subscription = subscription
                 try:
-                    await self._work(feed)
+                    await self._work(subscription)
                 except PassedOver:
                     self._observer.passed_over()
                     raise
                 finally:
-                    # Inside of `join`, since the checkpoint under way still uses the feed.
+                    # Inside of `join`, since the checkpoint under way still uses the subscription.
                     await self._abandon()
         finally:
-            self._feed = None
+            self._subscription = None
             # Half-restored ones, too: the next session restores them from the beginning.
             for partition in [*self._owned, *self._restoring]:
                 self._drop(partition)
 
-    async def _work(self, feed: Subscription) -> None:
+    async def _work(self, subscription: Subscription) -> None:
         due = self._monotonic() + self._settings.interval
         while not self._stopping.is_set():
             self._came_round = self._monotonic()
             # Not under the lock, since partitions are taken away while this waits.
-            batch = await feed.poll(self._settings.batch_limit, max(0.0, min(POLL_S, due - self._monotonic())))
+            batch = await subscription.poll(self._settings.batch_limit, max(0.0, min(POLL_S, due - self._monotonic())))
             async with self._lock:
                 if batch:
-                    await self._advance(feed, batch)
+                    await self._advance(subscription, batch)
                 if self._monotonic() >= due or self._has_enough():
                     # Written while the next messages are worked off: only the one before must be safe.
                     await self._written()
@@ -331,21 +331,23 @@ class Worker(Generic[M]):
         self._restoring.discard(partition)
         self._step.release(partition)
 
-    async def _follow_on(self, feed: Subscription, batch: Sequence[Raw]) -> None:
+    async def _follow_on(self, subscription: Subscription, batch: Sequence[Raw]) -> None:
         """Each partition's messages must begin where its position is. Raises PassedOver where the bus still holds what
         lies between."""
         for partition, first in _firsts(batch).items():
             owned = self._owned[partition]
-            place = {"topic": self._topic.name, "partition": partition, "position": owned.position, "first": first}
+            where = {"topic": self._topic.name, "partition": partition, "position": owned.position, "first": first}
             if first > owned.position:
-                await self._account_for(feed, partition, range(owned.position, first), place)
+                await self._account_for(subscription, partition, range(owned.position, first), where)
             elif first < owned.position:
                 # Since its assignment a partition is read on without a break, so the log itself was made anew.
-                self._rewound(place)
+                self._rewound(where)
                 owned.position = first
 
-    async def _account_for(self, feed: Subscription, partition: int, missing: range, place: Mapping[str, Any]) -> None:
-        hole = await feed.hole(partition, missing)
+    async def _account_for(
+        self, subscription: Subscription, partition: int, missing: range, where: Mapping[str, Any]
+    ) -> None:
+        hole = await subscription.hole(partition, missing)
         if hole.held is not None:
             raise PassedOver(
                 f"found message {missing.stop} of {self._topic.name}, partition {partition}, expected {missing.start}, "
@@ -355,17 +357,17 @@ class Worker(Generic[M]):
         lost = hole.lost if self._settings.exactly_once else len(missing)
         if lost:
             self._observer.lost(lost)
-            log.warning("%d messages were dropped from the topic before they were read", lost, extra=place)
+            log.warning("%d messages were dropped from the topic before they were read", lost, extra=where)
 
-    def _rewound(self, place: Mapping[str, Any]) -> None:
+    def _rewound(self, where: Mapping[str, Any]) -> None:
         self._observer.rewound()
-        log.error("the topic ends before the saved position: it was made anew or cut, and is read again", extra=place)
+        log.error("the topic ends before the saved position: it was made anew or cut, and is read again", extra=where)
 
-    async def _advance(self, feed: Subscription, batch: Sequence[Raw]) -> None:
+    async def _advance(self, subscription: Subscription, batch: Sequence[Raw]) -> None:
         """Works a batch off: its outputs are safe before the position moves."""
         # A partition may have been taken away since the poll, but never given back: that happens inside of polls.
         fresh = [raw for raw in batch if raw.partition in self._owned]
-        await self._follow_on(feed, fresh)
+        await self._follow_on(subscription, fresh)
         self._has_worked = True
         envelopes = await self._decode(fresh)
         try:
@@ -376,21 +378,21 @@ class Worker(Generic[M]):
             log.exception("the step failed", extra={"topic": self._topic.name, "first offset by partition": places})
             raise
         if outputs:
-            await self._emit(feed, outputs)
+            await self._emit(subscription, outputs)
         for raw in fresh:
             # Only now: a crash before this line repeats the batch, and what it sent has the same names.
             self._owned[raw.partition].position = raw.offset + 1
         self._observer.read(len(fresh))
         self._observer.sent(outputs, envelopes, self._clock())
 
-    async def _emit(self, feed: Subscription, outputs: Sequence[Any]) -> None:
+    async def _emit(self, subscription: Subscription, outputs: Sequence[Any]) -> None:
         if self._sink is not None:
             await self._sink(outputs)
         elif self._settings.exactly_once:
             for output in outputs:
                 self._owned[output.partition].held.append(output)
         else:
-            await feed.send(outputs)
+            await subscription.send(outputs)
 
     async def _decode(self, batch: Sequence[Raw]) -> list[Envelope[M]]:
         envelopes: list[Envelope[M]] = []
@@ -416,8 +418,8 @@ class Worker(Generic[M]):
 
     def _letter(self, raw: Raw, reason: str) -> DeadLetter:
         self._observer.dead_letter()
-        place = {"topic": self._topic.name, "partition": raw.partition, "offset": raw.offset}
-        log.warning("dead letter: %s", reason, extra=place)
+        where = {"topic": self._topic.name, "partition": raw.partition, "offset": raw.offset}
+        log.warning("dead letter: %s", reason, extra=where)
         return DeadLetter(
             topic=self._topic.name,
             partition=raw.partition,
@@ -430,15 +432,15 @@ class Worker(Generic[M]):
     async def _checkpoints(self, partitions: Mapping[int, _Owned]) -> list[Checkpoint]:
         """What has changed of these partitions since their last checkpoints. The lock is held, so nothing is worked off
         meanwhile."""
-        found = []
+        checkpoints = []
         for partition, owned in list(partitions.items()):
             if owned.position != owned.committed:
                 position = self._step.resume_at(partition, owned.position)
-                found.append(Checkpoint(partition, position, await self._snapshot(partition), owned.held))
+                checkpoints.append(Checkpoint(partition, position, await self._snapshot(partition), owned.held))
                 # Counted before it is written: if that fails, the session restarts from the former checkpoint.
                 # A new list, since the checkpoint keeps the old one.
                 owned.committed, owned.held = owned.position, []
-        return found
+        return checkpoints
 
     async def _snapshot(self, partition: int) -> dict[str, bytes | None]:
         states: dict[str, bytes | None] = {}
@@ -448,9 +450,9 @@ class Worker(Generic[M]):
         return states
 
     async def _write(self, checkpoints: Sequence[Checkpoint]) -> None:
-        if checkpoints and self._feed is not None:
+        if checkpoints and self._subscription is not None:
             began = self._monotonic()
-            await asyncio.gather(*(self._feed.commit(checkpoint) for checkpoint in checkpoints))
+            await asyncio.gather(*(self._subscription.commit(checkpoint) for checkpoint in checkpoints))
             self._observer.checkpointed(self._monotonic() - began)
 
     async def _written(self) -> None:

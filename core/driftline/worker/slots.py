@@ -93,9 +93,9 @@ def load(data: bytes, slot: int, *tables: Any) -> None:
 
 
 def rounds(keys: Sequence[str]) -> Iterator[list[int]]:
-    """The places of `keys` in rounds that hold each key at most once: all first ones, all second ones, and so on."""
-    places: dict[str, list[int]] = {}
-    for place, key in enumerate(keys):
-        places.setdefault(key, []).append(place)
-    for column in zip_longest(*places.values()):
-        yield [place for place in column if place is not None]
+    """The positions of `keys` in rounds that hold each key at most once: all first ones, all second ones, and so on."""
+    positions: dict[str, list[int]] = {}
+    for position, key in enumerate(keys):
+        positions.setdefault(key, []).append(position)
+    for column in zip_longest(*positions.values()):
+        yield [position for position in column if position is not None]

@@ -44,7 +44,7 @@ def create_app(
 ) -> FastAPI:
     """Blends what the forecasts topic brings. trainer: who is asked for models; otherwise whom the settings name."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
-    streams.each(lambda stream: from_zero(metrics.alerts, (stream.name,), KINDS))
+    streams.on_every(lambda stream: from_zero(metrics.alerts, (stream.name,), KINDS))
     stream_steps = PerStream(
         streams, lambda stream: BlendStep(stream, lambda s, kind: metrics.alerts.labels(s, kind).inc())
     )

@@ -5,7 +5,7 @@ It reads all partitions outside any group, so it knows the series of all replica
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from itertools import takewhile
 
 import msgspec
@@ -96,7 +96,7 @@ class DashboardBuffer:
         """The newest LATEST_ALERTS since this process runs, the newest first."""
         return list(reversed(self._alerts))
 
-    async def events(self, stream: str, key: str, after: int) -> AsyncIterator[ServerSentEvent]:
+    async def events(self, stream: str, key: str, after: int) -> AsyncGenerator[ServerSentEvent]:
         """Events of a series, of what came after time `after`, without end. Their ids are times, to go on from after a
         lost connection; alerts have none.
 

@@ -51,7 +51,7 @@ def create_app(
     """Forecasts from the records topic with the store's models. `app.state` has the registry and the reconciler, for
     whoever runs the app in its own process and steers it."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
-    streams.each(lambda stream: from_zero(metrics.alerts, (stream.name,), KINDS))
+    streams.on_every(lambda stream: from_zero(metrics.alerts, (stream.name,), KINDS))
     # Whatever makes a look at the store worth while adds a hint here, and the reconciler's job takes them all.
     hints, timed, cache = Hints(), TimedStore(store, metrics), settings.open_cache()
     edge, registry = Edge(bus, hints.wake), Registry(streams, metrics, wake=hints.wake)

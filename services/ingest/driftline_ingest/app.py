@@ -45,10 +45,10 @@ def create_app(
 ) -> FastAPI:
     """Takes records in, and archives records and blends in the store."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
-    streams.each(lambda stream: _from_zero(metrics, stream.name))
-    streams.each(lambda stream: metrics.stream_period.labels(stream.name).set(stream.time.period))
+    streams.on_every(lambda stream: _from_zero(metrics, stream.name))
+    streams.on_every(lambda stream: metrics.stream_period.labels(stream.name).set(stream.time.period))
     timed, edge, census = TimedStore(store, metrics), Edge(bus), Census(streams)
-    streams.each(lambda stream: metrics.watch_keys(stream.name, stream.keys, lambda: census.keys(stream.name)))
+    streams.on_every(lambda stream: metrics.export_keys(stream.name, stream.keys, lambda: census.keys(stream.name)))
 
     archive = ArchiveWorkers(settings, bus, timed, streams, metrics, edge)
     windows = archive.worker(RECORDS, RecordWindows(streams), census)

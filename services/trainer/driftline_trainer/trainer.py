@@ -40,7 +40,7 @@ class Trainer:
         self._settings = settings
         self._streams = Streams.of(streams)
         self._metrics = metrics
-        self._streams.each(lambda stream: from_zero(metrics.training_jobs, (stream.name,), MODELS, sorted(ENDED)))
+        self._streams.on_every(lambda stream: from_zero(metrics.training_jobs, (stream.name,), MODELS, sorted(ENDED)))
         self._clock = clock
         self._holder = settings.holder
         self._claims = Claims(store, self._holder, clock, settings.trainer_lease)

@@ -49,12 +49,12 @@ class KafkaBus:
         self, topic: Topic[Any], group: str, owner: Owner, *, gather: float = 0.0
     ) -> AsyncIterator[KafkaSubscription]:
         await self.topics.ensure([topic.name, state_topic(group), DEAD_LETTERS.name])
-        feed = KafkaSubscription(self.settings, self.topics, self._sender, topic.name, group, owner, gather)
+        subscription = KafkaSubscription(self.settings, self.topics, self._sender, topic.name, group, owner, gather)
         try:
-            await feed.start()
-            yield feed
+            await subscription.start()
+            yield subscription
         finally:
-            await feed.stop()
+            await subscription.stop()
 
     async def tail(self, topic: Topic[M], *, earliest: bool = False) -> AsyncGenerator[Sequence[Envelope[M]]]:
         # Whoever made the topic may have chosen another number of partitions.
@@ -68,8 +68,8 @@ class KafkaBus:
                 await (consumer.seek_to_beginning(*every) if earliest else consumer.seek_to_end(*every))
                 yield []
                 while True:
-                    found = await fetch(consumer, timeout=1.0)
-                    page = [_decoded(topic, raw(message)) for messages in found.values() for message in messages]
+                    fetched = await fetch(consumer, timeout=1.0)
+                    page = [_decoded(topic, raw(message)) for messages in fetched.values() for message in messages]
                     if page:
                         yield [envelope for envelope in page if envelope is not None]
         finally:
@@ -85,7 +85,7 @@ class KafkaBus:
                     raws = await _to_the_end(consumer, [TopicPartition(topic.name, p) for p in range(partitions)])
         finally:
             await stop(consumer)
-        return [envelope for each in raws if (envelope := _decoded(topic, each)) is not None]
+        return [envelope for message in raws if (envelope := _decoded(topic, message)) is not None]
 
     async def lag(self, topic: Topic[Any], group: str) -> Mapping[int, int]:
         every = [TopicPartition(topic.name, p) for p in range(self.settings.partitions)]
@@ -106,17 +106,17 @@ class KafkaBus:
         await self._sender.close()
 
 
-async def _to_the_end(consumer: AIOKafkaConsumer, every: Sequence[TopicPartition]) -> list[Raw]:
+async def _to_the_end(consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> list[Raw]:
     """What lies on the partitions by now, in their order."""
-    consumer.assign(every)
-    ends = await consumer.end_offsets(every)
-    await consumer.seek_to_beginning(*every)
-    found: list[Raw] = []
-    for place in every:
-        while await consumer.position(place) < ends[place]:
-            pages = await consumer.getmany(place, timeout_ms=200)
-            found += [raw(message) for message in pages.get(place, ())]
-    return found
+    consumer.assign(partitions)
+    ends = await consumer.end_offsets(partitions)
+    await consumer.seek_to_beginning(*partitions)
+    raws: list[Raw] = []
+    for partition in partitions:
+        while await consumer.position(partition) < ends[partition]:
+            pages = await consumer.getmany(partition, timeout_ms=200)
+            raws += [raw(message) for message in pages.get(partition, ())]
+    return raws
 
 
 def _decoded(topic: Topic[M], raw: Raw) -> Envelope[M] | None:

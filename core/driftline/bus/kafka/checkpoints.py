@@ -30,7 +30,7 @@ class Checkpoints:
 
     def __init__(self, settings: KafkaSettings, group: str, partition: int) -> None:
         self._settings = settings
-        self._place = TopicPartition(state_topic(group), partition)
+        self._partition = TopicPartition(state_topic(group), partition)
         self._producer: AIOKafkaProducer = producer(
             settings,
             transactional_id=f"driftline-{group}-{partition}",
@@ -50,7 +50,7 @@ class Checkpoints:
 
     async def write(self, checkpoint: Checkpoint) -> None:
         """All of it or nothing. Raises Fenced when the partition is another worker's by now, and BusUnavailable."""
-        producer, (topic, partition) = self._producer, self._place
+        producer, (topic, partition) = self._producer, self._partition
         written = [(name.encode(), value) for name, value in checkpoint.states.items()]
         written.append((POSITION, str(checkpoint.position).encode()))
         patience = self._settings.send_timeout
@@ -77,15 +77,15 @@ class Checkpoints:
         await start(consumer, self._settings)
         try:
             with answering():
-                consumer.assign([self._place])
-                end = (await consumer.end_offsets([self._place]))[self._place]
-                await consumer.seek_to_beginning(self._place)
+                consumer.assign([self._partition])
+                end = (await consumer.end_offsets([self._partition]))[self._partition]
+                await consumer.seek_to_beginning(self._partition)
                 async with asyncio.timeout(STUCK_S) as patience:
-                    while await consumer.position(self._place) < end:
+                    while await consumer.position(self._partition) < end:
                         if self._given_up:
-                            raise Fenced(f"partition {self._place.partition} was taken away before it was restored")
-                        found = await fetch(consumer, self._place, timeout=0.2)
-                        part = {message.key: message.value for message in found.get(self._place, ())}
+                            raise Fenced(f"partition {self._partition.partition} was taken away before it was restored")
+                        fetched = await fetch(consumer, self._partition, timeout=0.2)
+                        part = {message.key: message.value for message in fetched.get(self._partition, ())}
                         saved = part.pop(POSITION, saved)
                         if part:
                             await restore({key.decode(): state for key, state in part.items()})

@@ -54,16 +54,16 @@ class KafkaSettings:
 
     def client(self) -> dict[str, Any]:
         """Arguments that every aiokafka client takes."""
-        found: dict[str, Any] = {"bootstrap_servers": self.brokers, "security_protocol": self.security_protocol}
+        arguments: dict[str, Any] = {"bootstrap_servers": self.brokers, "security_protocol": self.security_protocol}
         if "SSL" in self.security_protocol:
-            found["ssl_context"] = create_ssl_context(cafile=self.ca_file)
+            arguments["ssl_context"] = create_ssl_context(cafile=self.ca_file)
         if "SASL" in self.security_protocol:
-            found |= {
+            arguments |= {
                 "sasl_mechanism": self.sasl_mechanism,
                 "sasl_plain_username": self.sasl_username,
                 "sasl_plain_password": self.sasl_password,
             }
-        return found
+        return arguments
 
     def request_timeout_ms(self) -> int:
         return int(self.send_timeout * 1000)
@@ -111,11 +111,11 @@ async def fetch(consumer: AIOKafkaConsumer, *places: TopicPartition, timeout: fl
     """By partition the messages that have come of `places`, of all for none; waits at most `timeout` seconds. Raises
     BusUnavailable and Fenced."""
     with answering():
-        found = await consumer.getmany(*places, timeout_ms=int(timeout * 1000), max_records=limit)
-    if not found and consumer._fetcher.error_future.done():  # noqa: SLF001
+        messages = await consumer.getmany(*places, timeout_ms=int(timeout * 1000), max_records=limit)
+    if not messages and consumer._fetcher.error_future.done():  # noqa: SLF001
         # Aiokafka's own task for it has failed. Whoever waits for messages is not told, and would wait for ever.
         raise BusUnavailable("the broker does not answer: the client has stopped to fetch")
-    return found
+    return messages
 
 
 async def start(client: Any, settings: KafkaSettings) -> None:

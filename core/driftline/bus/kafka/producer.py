@@ -63,9 +63,9 @@ class Sender:
     async def _ready(self) -> AIOKafkaProducer:
         async with self._starting:
             if self._producer is None:
-                made = producer(self._settings, enable_idempotence=True)
-                await start(made, self._settings)
-                self._producer = made
+                client = producer(self._settings, enable_idempotence=True)
+                await start(client, self._settings)
+                self._producer = client
             return self._producer
 
 
@@ -74,7 +74,7 @@ async def send_all(producer: AIOKafkaProducer, outputs: Iterable[Output]) -> Non
     groups: dict[tuple[str, int], list[Output]] = defaultdict(list)
     for output in outputs:
         groups[output.topic.name, output.partition].append(output)
-    sent = await asyncio.gather(*(_send_group(producer, *place, group) for place, group in groups.items()))
+    sent = await asyncio.gather(*(_send_group(producer, *address, group) for address, group in groups.items()))
     await asyncio.gather(*(future for futures in sent for future in futures))
 
 

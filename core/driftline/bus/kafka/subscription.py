@@ -35,7 +35,7 @@ from driftline.errors import Fenced
 log = logging.getLogger(__name__)
 
 GATHERED_BYTES = 256 * 1024
-"""A feed that gathers reads when there is so much, or when its time is over."""
+"""A subscription that gathers reads when there is so much, or when its time is over."""
 METADATA_S = 10.0
 """How old may be what is known of the topic: one that is made anew is found only when this is over."""
 MARKS = 4
@@ -92,20 +92,24 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Returns at once: while a listener is awaited aiokafka sends no heartbeats."""
         self._consumer.pause(*assigned)
-        for place in assigned:
-            checkpoints = self._coming[place.partition] = Checkpoints(self._settings, self._group, place.partition)
-            self._restoring[place.partition] = asyncio.create_task(self._restore(place, checkpoints))
+        for topic_partition in assigned:
+            checkpoints = self._coming[topic_partition.partition] = Checkpoints(
+                self._settings, self._group, topic_partition.partition
+            )
+            self._restoring[topic_partition.partition] = asyncio.create_task(
+                self._restore(topic_partition, checkpoints)
+            )
 
-    async def _restore(self, place: TopicPartition, checkpoints: Checkpoints) -> Assignment:
-        saved = await checkpoints.take_over(partial(self._owner.restore, place.partition))
+    async def _restore(self, topic_partition: TopicPartition, checkpoints: Checkpoints) -> Assignment:
+        saved = await checkpoints.take_over(partial(self._owner.restore, topic_partition.partition))
         try:
             with answering():
-                first = (await self._consumer.beginning_offsets([place]))[place]
-                end = (await self._consumer.end_offsets([place]))[place]
+                first = (await self._consumer.beginning_offsets([topic_partition]))[topic_partition]
+                end = (await self._consumer.end_offsets([topic_partition]))[topic_partition]
         except BaseException:
             await checkpoints.stop()
             raise
-        return _assignment(place.partition, saved, first, end)
+        return _assignment(topic_partition.partition, saved, first, end)
 
     def _take_over(self) -> None:
         """Has what is restored by now read on from its position."""
@@ -114,10 +118,10 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
             self._checkpoints[partition] = self._coming.pop(partition)
             self._next[partition] = assignment.position
             self._owner.assigned(assignment)
-            place = TopicPartition(self._topic, partition)
+            topic_partition = TopicPartition(self._topic, partition)
             with answering():
-                self._consumer.seek(place, assignment.position)
-                self._consumer.resume(place)
+                self._consumer.seek(topic_partition, assignment.position)
+                self._consumer.resume(topic_partition)
 
     async def _give_all_up(self) -> None:
         await asyncio.gather(*(self._give_up(partition) for partition in list(self._restoring)))
@@ -134,8 +138,8 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Aiokafka logs and forgets what a listener raises, so it is kept for the next poll, whatever it is."""
         try:
-            for place in revoked:
-                await self._let_go(place.partition)
+            for topic_partition in revoked:
+                await self._let_go(topic_partition.partition)
         except Exception as error:  # noqa: BLE001
             self._failure = error
 
@@ -156,13 +160,15 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._restoring and not wanted:
             await asyncio.wait(self._restoring.values(), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             return []
-        found = await fetch(self._consumer, *wanted, timeout=timeout, limit=limit)
+        fetched = await fetch(self._consumer, *wanted, timeout=timeout, limit=limit)
         # Without a partition to ask for, aiokafka gives what it has of any.
-        for place in wanted:
-            if messages := found.get(place):
-                self._skipped[place.partition] = range(self._next[place.partition], messages[0].offset)
-                self._next[place.partition] = messages[-1].offset + 1
-        return [raw(message) for place in wanted for message in found.get(place, ())]
+        for topic_partition in wanted:
+            if messages := fetched.get(topic_partition):
+                self._skipped[topic_partition.partition] = range(
+                    self._next[topic_partition.partition], messages[0].offset
+                )
+                self._next[topic_partition.partition] = messages[-1].offset + 1
+        return [raw(message) for topic_partition in wanted for message in fetched.get(topic_partition, ())]
 
     def is_restoring(self) -> bool:
         return bool(self._restoring) or self._consumer.assignment() != {
@@ -180,20 +186,20 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         return hole
 
     async def _look(self, partition: int, missing: range) -> Hole:
-        place = TopicPartition(self._topic, partition)
+        topic_partition = TopicPartition(self._topic, partition)
         looking = reader(self._settings)
         await start(looking, self._settings)
         try:
             with answering():
-                looking.assign([place])
-                first = (await looking.beginning_offsets([place]))[place]
-                looking.seek(place, max(first, missing.start))
+                looking.assign([topic_partition])
+                first = (await looking.beginning_offsets([topic_partition]))[topic_partition]
+                looking.seek(topic_partition, max(first, missing.start))
                 # Behind the hole there is a message, so that this need not wait for one.
-                found = await fetch(looking, place, timeout=LOOK_S, limit=1)
+                fetched = await fetch(looking, topic_partition, timeout=LOOK_S, limit=1)
         finally:
             await stop(looking)
         lost = min(max(0, first - missing.start), len(missing))
-        held = next((message.offset for messages in found.values() for message in messages), missing.stop)
+        held = next((message.offset for messages in fetched.values() for message in messages), missing.stop)
         return Hole(lost, held if held in missing else None)
 
     async def send(self, outputs: Sequence[Output]) -> None:

@@ -42,9 +42,11 @@ class KafkaTopics:
 
     async def ensure(self, names: Iterable[str]) -> None:
         """Makes topics that are missing. Raises BusUnavailable also for a topic of another number of partitions."""
-        for name, found in (await self.make(names)).items():
-            if found != self._settings.partitions:
-                raise BusUnavailable(f"topic {name}: found {found} partitions, expected {self._settings.partitions}")
+        for name, partitions in (await self.make(names)).items():
+            if partitions != self._settings.partitions:
+                raise BusUnavailable(
+                    f"topic {name}: found {partitions} partitions, expected {self._settings.partitions}"
+                )
 
     async def make(self, names: Iterable[str]) -> dict[str, int]:
         """Makes the topics that are not there, with the partitions and retention that they need. Gives how many
@@ -67,8 +69,8 @@ class KafkaTopics:
         """How many partitions those of the topics have that are there."""
         async with self._admin() as admin:
             with answering():
-                there = sorted(set(await admin.list_topics()) & set(names))
-                return _partitions(await _described(admin, there) if there else [])
+                existing = sorted(set(await admin.list_topics()) & set(names))
+                return _partitions(await _described(admin, existing) if existing else [])
 
     async def configs(self, names: Iterable[str]) -> dict[str, dict[str, str]]:
         """How topics that are there are kept: of each all settings."""
@@ -94,8 +96,8 @@ class KafkaTopics:
         """By topic partition, the offset that a consumer group has shown to have reached."""
         async with self._admin() as admin:
             with answering():
-                found = await admin.list_consumer_group_offsets(group)
-        return {place: committed.offset for place, committed in found.items()}
+                offsets = await admin.list_consumer_group_offsets(group)
+        return {partition: committed.offset for partition, committed in offsets.items()}
 
     @asynccontextmanager
     async def _admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
@@ -111,10 +113,10 @@ class KafkaTopics:
 @stamina.retry(on=LeaderNotAvailableError, timeout=10.0, attempts=None, wait_initial=0.02, wait_max=0.5)
 async def _described(admin: AIOKafkaAdminClient, names: Sequence[str]) -> list[dict[str, Any]]:
     """What a broker knows of topics; one that was made a moment ago has no leaders yet."""
-    found: list[dict[str, Any]] = await admin.describe_topics(names)
-    if any(part["error_code"] for topic in found for part in (topic, *topic["partitions"])):
+    topics: list[dict[str, Any]] = await admin.describe_topics(names)
+    if any(part["error_code"] for topic in topics for part in (topic, *topic["partitions"])):
         raise LeaderNotAvailableError(f"topics {', '.join(names)}")
-    return found
+    return topics
 
 
 def _partitions(described: Iterable[Mapping[str, Any]]) -> dict[str, int]:

@@ -40,7 +40,7 @@ class Registry:
         self._shadows: Mapping[ModelName, LoadedModel] = {}
         self._changed: set[ModelName] = set()
         self._rolled_back: list[tuple[ModelName, Quarantine]] = []
-        Streams.of(streams).each(self._from_zero)
+        Streams.of(streams).on_every(self._from_zero)
 
     def _from_zero(self, stream: StreamDefinition) -> None:
         from_zero(self._metrics.models_refused, (stream.name,), MODELS, EDGE_REFUSALS)
