@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 from rich.console import Console
 
+from driftline.names import SERVICES
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows, concatenate
 from driftline_cli import drifts
@@ -20,7 +21,6 @@ from driftline_cli.evaluate import outcome
 from driftline_cli.progress import bars
 from driftline_cli.report import render
 
-SERVICES = ("ingest", "inference", "combiner", "trainer")
 HORIZON = (1, 6, 36)
 """Records ahead that the demo forecasts: near by hardly anything beats the last value, far ahead much does."""
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from driftline.bus.kafka import KafkaBus, topic_config
 from driftline.errors import Conflict, DriftlineError, InvalidDefinition, Unavailable
 from driftline.messages import state_topic
+from driftline.names import GROUPS
 from driftline.service.make_topics import OURS
 from driftline.service.ports import open_bus, open_store
 from driftline.service.settings import Settings
@@ -22,9 +23,7 @@ from driftline.streams.definition import load_folder
 from driftline_cli.screen import table_of
 from driftline_cli.sentences import without_cause
 
-STATES = tuple(
-    state_topic(group) for group in ("inference", "combiner", "combiner-courier", "ingest-windows", "ingest-results")
-)
+STATES = tuple(map(state_topic, GROUPS))
 TOPICS = (*OURS, *STATES)
 RETENTION_S = 3600.0
 """What is kept for less is lost when a service or the link is away for longer."""

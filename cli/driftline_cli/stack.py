@@ -16,9 +16,9 @@ import stamina
 
 from driftline.errors import InvalidInput, Unavailable
 from driftline.models import signing
+from driftline.names import PORTS, SERVICES
 from driftline_cli import broker, objects, processes, tokens
 
-SERVICES = ("ingest", "inference", "combiner", "trainer")
 BUCKET = "driftline"
 PORTS_FILE = "ports.json"
 READY_S = 60.0
@@ -43,9 +43,7 @@ class Ports:
 
     kafka: int = 9092
     s3: int = 4566
-    services: Mapping[str, int] = field(
-        default_factory=lambda: dict(zip(SERVICES, (8001, 8002, 8003, 8004), strict=True))
-    )
+    services: Mapping[str, int] = field(default_factory=lambda: dict(PORTS))
 
     def url(self, service: str) -> str:
         return f"http://127.0.0.1:{self.services[service]}"

@@ -22,12 +22,13 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from driftline.messages import BLENDS, FORECASTS, RECORDS, Blend, Forecast, Record
+from driftline.names import SERVICES
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows
 from driftline_cli import processes
 from driftline_cli.replay import NDJSON
 from driftline_cli.replay import encode as encode_lines
-from driftline_cli.stack import SERVICES, Ports, Stack
+from driftline_cli.stack import Ports, Stack
 from tests.bench.load import Clock, Sensors, labels
 from tests.bench.measure import Arrivals, Latency, Usage, cpu_seconds, label, latency, paced, usage
 from tests.bench.prepared import first_models, real_data, write_definition, write_history

@@ -18,8 +18,9 @@ import httpx
 import msgspec
 import stamina
 
+from driftline.names import SERVICES
 from driftline_cli import broker, objects, processes
-from driftline_cli.stack import BUCKET, SERVICES, Ports, Stack
+from driftline_cli.stack import BUCKET, Ports, Stack
 
 KAFKA, STORE = "kafka", "s3"
 SECOND = "-b"

@@ -13,8 +13,9 @@ import stamina
 
 from driftline.bus.kafka import KafkaBus, KafkaSettings
 from driftline.messages import BLENDS, DEAD_LETTERS
+from driftline.names import SERVICES
 from driftline_cli import processes
-from driftline_cli.stack import SERVICES, Ports, Stack
+from driftline_cli.stack import Ports, Stack
 
 pytestmark = [pytest.mark.kafka, pytest.mark.s3, pytest.mark.e2e]
 PATIENCE_S = 120

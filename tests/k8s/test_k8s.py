@@ -11,9 +11,9 @@ import yaml
 
 from driftline.errors import Unavailable
 from driftline.messages import FORECASTS, RECORDS
-from driftline_cli.stack import SERVICES
-from driftline_combiner.app import GROUP as COMBINER
-from driftline_inference.app import GROUP as INFERENCE
+from driftline.names import COMBINER_GROUP as COMBINER
+from driftline.names import INFERENCE_GROUP as INFERENCE
+from driftline.names import SERVICES
 from tests.compose.images import REGISTRY
 from tests.conftest import ROOT
 from tests.golang import go_program

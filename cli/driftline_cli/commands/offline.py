@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from driftline.names import PORTS
 from driftline_cli.commands.options import DataFile, Drift, Seed, StreamDefined
 from driftline_cli.commands.plainly import LAB, as_json, brought_by, console, plainly
 
@@ -25,7 +26,7 @@ def demo(
     port: Annotated[
         int,
         typer.Option(help="With --keep: ingest's port; the others get the three behind it.", min=1, max=65532),
-    ] = 8001,
+    ] = PORTS["ingest"],
 ) -> None:
     """Trains on 2014, streams 2015 through all four services, and scores the forecasts 1, 6 and 36 records ahead.
 

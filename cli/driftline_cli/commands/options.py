@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from driftline.names import local_url
 from driftline_cli.drift_kinds import Kind
 
 StreamDefined = Annotated[
@@ -26,7 +27,7 @@ Combiner = Annotated[str, typer.Option(envvar="DRIFTLINE_COMBINER", help="Addres
 TrainerAt = Annotated[str, typer.Option(envvar="DRIFTLINE_TRAINER", help="Address of the trainer.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For scripts.")]
 
-INGEST = "http://127.0.0.1:8001"
-INFERENCE = "http://127.0.0.1:8002"
-COMBINER = "http://127.0.0.1:8003"
-TRAINER = "http://127.0.0.1:8004"
+INGEST = local_url("ingest")
+INFERENCE = local_url("inference")
+COMBINER = local_url("combiner")
+TRAINER = local_url("trainer")

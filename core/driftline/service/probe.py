@@ -5,7 +5,8 @@ import sys
 import urllib.error
 import urllib.request
 
-PORTS = {"ingest": 8001, "inference": 8002, "combiner": 8003, "trainer": 8004}
+from driftline.names import PORTS
+
 TIMEOUT_S = 4
 
 

@@ -13,6 +13,7 @@ from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
 from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, Topic
 from driftline.metrics import Metrics, from_zero
+from driftline.names import COMBINER_GROUP, RETRAIN_GROUP
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
 from driftline.streams.catalog import PerStream, Streams
 from driftline.streams.definition import StreamDefinition
@@ -27,8 +28,6 @@ from driftline_combiner.retrain_requests import RetrainStep, TrainerSink, open_t
 from driftline_combiner.settings import CombinerSettings
 from driftline_combiner.step import BlendStep, combiner_step, refuse
 
-GROUP = "combiner"
-RETRAIN_GROUP = "combiner-courier"
 KINDS = ("drift", "anomaly", "negative-skill")
 """Of the alerts that are raised here."""
 
@@ -75,14 +74,14 @@ def _worker(
     settings: CombinerSettings, bus: Bus, streams: Streams, stream_steps: Mapping[str, BlendStep], metrics: Metrics
 ) -> Worker[Forecast]:
     return Worker(
-        GROUP,
+        COMBINER_GROUP,
         bus,
         FORECASTS,
         combiner_step(stream_steps, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc()),
         settings.loop,
         refuse=lambda forecast: refuse(streams, forecast),
         wait_for=lambda forecast: streams.expect(forecast.stream, settings.streams_patience),
-        observer=LoopMetrics(metrics, GROUP, FORECASTS.name),
+        observer=LoopMetrics(metrics, COMBINER_GROUP, FORECASTS.name),
     )
 
 
@@ -118,7 +117,7 @@ class Page:
 def _jobs(
     bus: Bus, metrics: Metrics, worker: Worker[Forecast], requests: Worker[Alert] | None, page: Page | None
 ) -> list[BackgroundJob]:
-    groups: list[tuple[str, Topic[Any]]] = [(GROUP, FORECASTS)]
+    groups: list[tuple[str, Topic[Any]]] = [(COMBINER_GROUP, FORECASTS)]
     jobs: list[BackgroundJob] = [worker]
     if requests is not None:
         groups.append((RETRAIN_GROUP, ALERTS))

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import from_json
 from pydantic_settings import NoDecode
 
+from driftline.names import PORTS
 from driftline.service.setting_checks import of_url
 from driftline.service.settings import Port, Settings
 
@@ -19,7 +20,7 @@ def _parsed(value: object) -> object:
 class CombinerSettings(Settings):
     """The environment's DRIFTLINE_… variables that all services share."""
 
-    port: Port = 8003
+    port: Port = PORTS["combiner"]
     page_points: int = Field(1000, ge=0, le=10_000)
     """Blends of each series that the dashboard begins with, kept in memory; with more than twenty series fewer of each.
     0 does without the dashboard."""

@@ -12,6 +12,7 @@ from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
 from driftline.messages import RECORDS, Record
 from driftline.metrics import Metrics, from_zero
+from driftline.names import INFERENCE_GROUP
 from driftline.service import webhook
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
 from driftline.store.event_topic import StoreEventReader
@@ -32,7 +33,6 @@ from driftline_inference.rest import status, v2
 from driftline_inference.settings import InferenceSettings
 from driftline_inference.step import ForecastStep, refuse
 
-GROUP = "inference"
 KINDS = ("drift", "gap", "missing", "stuck", "rollback")
 """Of the alerts that are raised here."""
 
@@ -60,7 +60,7 @@ def create_app(
     worker = _worker(settings, bus, streams, stream_steps, metrics)
     store_reconciler = _store_reconciler(settings, timed, reconciler, hints)
     streams.on_new(lambda _: hints.wake())
-    lag = LagExporter(bus, [(GROUP, RECORDS)], metrics)
+    lag = LagExporter(bus, [(INFERENCE_GROUP, RECORDS)], metrics)
     checks = _checks(bus, worker, timed, cache)
     app = create_service(
         "inference",
@@ -95,14 +95,14 @@ def _worker(
     settings: InferenceSettings, bus: Bus, streams: Streams, stream_steps: StreamSteps, metrics: Metrics
 ) -> Worker[Record]:
     return Worker(
-        GROUP,
+        INFERENCE_GROUP,
         bus,
         RECORDS,
         KeyedStep(stream_steps, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc()),
         settings.loop,
         refuse=lambda record: refuse(streams, record),
         wait_for=lambda record: streams.expect(record.stream, settings.streams_patience),
-        observer=LoopMetrics(metrics, GROUP, RECORDS.name),
+        observer=LoopMetrics(metrics, INFERENCE_GROUP, RECORDS.name),
     )
 
 

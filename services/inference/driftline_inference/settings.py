@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
+from driftline.names import PORTS
 from driftline.service.model_settings import TrustSettings
 from driftline.service.settings import Port
 from driftline.store.folder import FolderStore
@@ -15,7 +16,7 @@ from driftline_inference.registry.versions import Fetcher
 class InferenceSettings(TrustSettings):
     """Whose models are believed, beside what all services share."""
 
-    port: Port = 8002
+    port: Port = PORTS["inference"]
     edge: str = Field(default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     """A name of this edge for people; its id, made at the first start, identifies it."""
     cache: Path | None = Path("cache")

@@ -13,6 +13,7 @@ from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
 from driftline.messages import BLENDS, RECORDS, Blend, Topic
 from driftline.metrics import Metrics, from_zero
+from driftline.names import ARCHIVE_GROUPS
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
 from driftline.store.port import Store
 from driftline.store.timed import TimedStore
@@ -87,7 +88,7 @@ class ArchiveWorkers:
 
     def worker(self, topic: Topic[Timed], packing: Packing[Timed], census: Census | None = None) -> Worker[Timed]:
         """census: who counts the keys."""
-        streams, metrics, group = self.streams, self.metrics, f"ingest-{packing.kind}"
+        streams, metrics, group = self.streams, self.metrics, ARCHIVE_GROUPS[packing.kind]
         dropped = metrics.records_dropped
         step = ArchiveStep(packing, lambda stream, reason: dropped.labels(stream, reason).inc(), census=census)
         self.kept[group] = step.kept

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from pydantic import Field, SecretStr
 
+from driftline.names import PORTS
 from driftline.service.setting_checks import line, of_authority, variable
 from driftline.service.settings import Port, Settings, is_loopback
 
@@ -12,7 +13,7 @@ from driftline.service.settings import Port, Settings, is_loopback
 class IngestSettings(Settings):
     """What the door takes at once, beside what all services share."""
 
-    port: Port = 8001
+    port: Port = PORTS["ingest"]
     body_limit: int = Field(8 * 1024 * 1024, ge=1)
     """Bytes of one request at most."""
     rate: float | None = Field(None, gt=0)

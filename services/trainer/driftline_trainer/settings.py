@@ -6,6 +6,7 @@ from socket import gethostname
 
 from pydantic import Field
 
+from driftline.names import PORTS
 from driftline.service.model_settings import SigningSettings
 from driftline.service.settings import Port
 from driftline.streams.bounds import MEBIBYTE, TableBounds
@@ -15,7 +16,7 @@ from driftline_trainer.unpacking import Means
 class TrainerSettings(SigningSettings):
     """What a job may read and how many are remembered, beside what all services share."""
 
-    port: Port = 8004
+    port: Port = PORTS["trainer"]
     data_dir: Path = Path("data")
     """Folder of history files that a job may name."""
     versions_kept: int = Field(10, ge=2)
