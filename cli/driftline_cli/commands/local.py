@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from driftline.names import SERVICES
 from driftline_cli.commands.plainly import LAB, brought_by, console, plainly
 from driftline_cli.places import RUN
 
@@ -51,7 +52,7 @@ def up(
     Example: driftline local up --streams streams --port 9001
     """
     with plainly():
-        from driftline_cli.stack import SERVICES, Ports, Stack, look_for_services  # noqa: PLC0415
+        from driftline_cli.stack import Ports, Stack, look_for_services  # noqa: PLC0415
         from driftline_cli.tokens import header_file  # noqa: PLC0415
 
         with brought_by(LAB):
