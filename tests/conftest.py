@@ -13,7 +13,13 @@ from tests.security import kafka_server
 from tests.security.authority import Authority
 from tests.shared import Shared
 
-pytest_plugins = ("tests.plugins.lanes", "tests.plugins.skips", "tests.plugins.shared", "tests.plugins.beside")
+pytest_plugins = (
+    "tests.plugins.lanes",
+    "tests.plugins.skips",
+    "tests.plugins.shared",
+    "tests.plugins.beside",
+    "tests.plugins.leaks",
+)
 ROOT = Path(__file__).parent.parent
 
 

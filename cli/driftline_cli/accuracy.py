@@ -138,7 +138,9 @@ def _line(scored: Outcome, horizon: int, changes: Sequence[int]) -> Line:
 
 def _rmse(scored: Outcome, name: str, part: npt.NDArray[np.bool_] | Ints) -> float:
     """Over the records of `part` that the row forecast: one that comes late narrows nobody's."""
-    return rmse(scored.forecasts[name][part], scored.truth[part])
+    forecast, truth = scored.forecasts[name][part], scored.truth[part]
+    both = np.isfinite(forecast) & np.isfinite(truth)
+    return rmse(forecast[both], truth[both])
 
 
 def _coverage(scored: Outcome, part: npt.NDArray[np.bool_]) -> tuple[float, float]:

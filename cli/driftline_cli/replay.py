@@ -72,7 +72,9 @@ async def post(client: httpx.AsyncClient, stream: StreamDefinition, rows: Rows) 
     try:
         response = await _send(client, stream.name, body)
     except (httpx.TransportError, httpx.HTTPStatusError) as error:
-        raise Unavailable(f"ingest at {client.base_url} can't take records: {error}") from error
+        # A timeout of httpx's has no text.
+        reason = str(error) or type(error).__name__
+        raise Unavailable(f"ingest at {client.base_url} can't take records: {reason}") from error
     if response.is_client_error:
         raise InvalidInput(f"ingest answered {response.status_code}: {response.text[:500]}")
     return msgspec.json.decode(response.content, type=ReplayReceipt)

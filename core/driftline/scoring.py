@@ -15,8 +15,8 @@ ROWS = (*MEMBERS, *STRATEGIES, PUBLISHED)
 
 
 def rmse(forecast: Any, truth: Any) -> float:
-    """Root mean square error; what is NaN is left out. forecast, truth: arrays of one shape, in the target's units."""
-    return float(np.sqrt(np.nanmean((forecast - truth) ** 2)))
+    """Root mean square error; NaN where any is. forecast, truth: arrays of one shape, in the target's units."""
+    return float(np.sqrt(np.mean((forecast - truth) ** 2)))
 
 
 def skill(error: float, persistence: float) -> float:

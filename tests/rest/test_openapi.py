@@ -125,7 +125,9 @@ async def test_a_blend_is_as_described(temperature: StreamDefinition):
             await bus.publish(FORECASTS, [forecast])
             async with asyncio.timeout(60):
                 lines = live.aiter_lines()
-                assert [await anext(lines), await anext(lines)] == ["id: 1420070400000", "event: blend"]
+                event = dict([(await anext(lines)).split(": ", 1) for _ in range(3)])
+            assert (event["id"], event["event"]) == ("1420070400000", "blend")
+            assert json.loads(event["data"])["key"] == "R80711"
         answer = await client.get(f"/v1/blends/{temperature.name}/R80711")
         assert answer.status_code == 200
         assert set(answer.json()) == set(app.openapi()["components"]["schemas"]["BlendAnswer"]["properties"])

@@ -1,0 +1,25 @@
+"""What aiokafka leaves behind of a connection is collected where it was made, and blamed on nobody else.
+
+A start of a client that is cancelled leaves a connection open that no one knows of. Its destructor closes it while the
+test's loop runs; later it can only complain of its transport and socket, in whatever test happens to run by then.
+"""
+
+import gc
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+USERS = ("kafka", "e2e", "process")
+"""Markers of tests that may be clients of a broker."""
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    try:
+        return (yield)
+    finally:
+        if any(item.get_closest_marker(name) for name in USERS):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ResourceWarning)
+                gc.collect()
