@@ -19,7 +19,7 @@ def demo(
     stream: StreamDefined = "streams/outdoor-temperature.yaml",
     data: DataFile = Path("data/la-haute-borne.parquet"),
     drift: Drift = "step",
-    records: Annotated[int, typer.Option(help="Records to stream.", min=1)] = 30_000,
+    records: Annotated[int, typer.Option(help="Records to stream.", min=1)] = 18_000,
     seed: Seed = 0,
     report: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("demo-report"),
     keep: Annotated[bool, typer.Option("--keep", help="Go on serving afterwards.")] = False,  # noqa: FBT002
