@@ -11,7 +11,7 @@ from driftline.bus.port import Assignment, Checkpoint, Envelope, Hole, Output, O
 from driftline.messages import Topic
 
 Batch = Sequence[Raw]
-Act = Callable[["ScriptedFeed"], Batch | Coroutine[Any, Any, Batch]]
+Act = Callable[["ScriptedSubscription"], Batch | Coroutine[Any, Any, Batch]]
 
 
 class Number(msgspec.Struct, frozen=True):
@@ -60,7 +60,7 @@ async def at_once(_: Checkpoint) -> None:
     """Holds no commit up."""
 
 
-class ScriptedFeed:
+class ScriptedSubscription:
     """Each poll is one act of the script; after the last one polls bring nothing."""
 
     def __init__(self, bus: "ScriptedBus", owner: Owner) -> None:
@@ -121,9 +121,9 @@ class ScriptedBus:
                 await self._moved.wait()
 
     @asynccontextmanager
-    async def join(self, topic, group, owner: Owner, *, gather: float = 0.0) -> AsyncIterator[ScriptedFeed]:
+    async def join(self, topic, group, owner: Owner, *, gather: float = 0.0) -> AsyncIterator[ScriptedSubscription]:
         self.joined += 1
-        yield ScriptedFeed(self, owner)
+        yield ScriptedSubscription(self, owner)
 
     async def publish(self, topic, messages) -> None:
         self.published += messages

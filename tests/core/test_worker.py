@@ -12,7 +12,7 @@ from stamina import instrumentation
 from driftline.bus.port import Bus, Checkpoint, Hole
 from driftline.errors import BusUnavailable, Fenced, Standstill
 from driftline.worker.loop import STANDSTILL_S, LoopSettings, Unobserved, Worker
-from tests.core.scripted import NUMBERS, Act, Batch, Collecting, Number, ScriptedBus, ScriptedFeed, raw
+from tests.core.scripted import NUMBERS, Act, Batch, Collecting, Number, ScriptedBus, ScriptedSubscription, raw
 
 NEVER = LoopSettings(checkpoint_every=3600.0)
 ALWAYS = LoopSettings(checkpoint_every=0.0)
@@ -47,7 +47,7 @@ class Counted(Unobserved):
 def at(position: int, *offsets: int, partition: int = 0):
     """A poll that begins with an assignment."""
 
-    def act(feed: ScriptedFeed) -> Batch:
+    def act(feed: ScriptedSubscription) -> Batch:
         feed.assign(partition, position)
         return [raw(offset, partition) for offset in offsets]
 
@@ -59,7 +59,7 @@ def bringing(*offsets: int, partition: int = 0):
 
 
 def revoking(partition: int, *offsets: int):
-    async def act(feed: ScriptedFeed) -> Batch:
+    async def act(feed: ScriptedSubscription) -> Batch:
         # As Kafka does, while the loop still holds what this poll brings.
         await feed.owner.revoked(partition)
         return [raw(offset, partition) for offset in offsets]
@@ -162,7 +162,7 @@ async def test_what_a_poll_brought_of_a_partition_that_was_taken_away_meanwhile_
 
 
 async def test_a_partition_that_is_taken_away_while_it_is_restored_is_released():
-    async def restoring(feed: ScriptedFeed) -> Batch:
+    async def restoring(feed: ScriptedSubscription) -> Batch:
         await feed.owner.restore(0, {"a": b"1"})
         await feed.owner.revoked(0)
         return []
@@ -175,7 +175,7 @@ async def test_a_partition_that_is_taken_away_while_it_is_restored_is_released()
 
 
 async def test_a_session_that_ends_while_a_partition_is_restored_releases_it():
-    async def failing(feed: ScriptedFeed) -> Batch:
+    async def failing(feed: ScriptedSubscription) -> Batch:
         await feed.owner.restore(0, {"a": b"1"})
         raise BusUnavailable("the broker is away")
 
@@ -197,7 +197,7 @@ async def test_many_states_are_restored_in_parts_and_others_get_a_turn_between()
             turns += 1
             await asyncio.sleep(0)
 
-    async def restoring(feed: ScriptedFeed) -> Batch:
+    async def restoring(feed: ScriptedSubscription) -> Batch:
         await feed.owner.restore(0, {f"k{n}": b"1" for n in range(1000)})
         return at(0, 0)(feed)
 
@@ -214,7 +214,7 @@ async def test_many_states_are_restored_in_parts_and_others_get_a_turn_between()
 async def test_a_session_that_has_worked_is_begun_anew_without_a_wait(waits: list[float]):
     """However many have failed before it: one that works begins the count of the waits again."""
 
-    def losing(_: ScriptedFeed) -> Batch:
+    def losing(_: ScriptedSubscription) -> Batch:
         raise BusUnavailable("the broker is away")
 
     scene = Scene(losing, losing, at(0, 0), losing, at(1, 1), losing, losing, at(2, 2))
@@ -255,17 +255,61 @@ async def test_a_checkpoint_under_way_holds_up_the_next_one_but_not_the_work():
     assert [checkpoint.position for checkpoint in scene.bus.committed] == [1, 2, 3]
 
 
+async def test_a_partition_that_is_taken_away_in_mid_write_is_left_once_that_and_the_rest_are_written():
+    scene = Scene(at(0, 0), bringing(1), revoking(0), bringing(), settings=ALWAYS)
+    events: list[str] = []
+
+    async def committing(checkpoint: Checkpoint) -> None:
+        events.append(f"begun {checkpoint.position}")
+        # So long that the partition is taken away meanwhile.
+        await scene.bus.until(sent=2)
+        events.append(f"written {checkpoint.position}")
+
+    scene.bus.committing = committing
+    await scene.play()
+    assert events == ["begun 1", "written 1", "begun 2", "written 2"]
+    assert [checkpoint.position for checkpoint in scene.bus.committed] == [1, 2]
+    assert scene.step.released == [0]
+
+
+async def test_a_checkpoint_under_way_is_abandoned_with_its_session_and_its_work_is_done_again():
+    begun, cancelled = asyncio.Event(), []
+
+    async def losing(_: ScriptedSubscription) -> Batch:
+        await begun.wait()
+        raise BusUnavailable("the broker is away")
+
+    scene = Scene(at(0, 0), losing, at(0, 0, 1), settings=ALWAYS)
+
+    async def committing(checkpoint: Checkpoint) -> None:
+        if begun.is_set():
+            return
+        begun.set()
+        try:
+            await asyncio.Event().wait()  # the broker never answers
+        except asyncio.CancelledError:
+            cancelled.append(checkpoint.position)
+            raise
+
+    scene.bus.committing = committing
+    await scene.play()
+    assert cancelled == [1]
+    assert scene.step.worked == [(0, 0), (0, 0), (0, 1)]
+    assert scene.bus.committed[-1].position == 2
+    assert scene.step.released[0] == 0
+
+
 async def test_a_clock_of_the_day_that_is_set_back_stops_no_checkpoint():
     """Timers go by a clock that is never set; the other is for latencies alone."""
     scene = Scene(at(0, 0), bringing(1), settings=LoopSettings(checkpoint_every=1.0))
     of_the_day = iter([1e9, *([1e9 - 3600] * 1000)])
     scene.worker._clock = lambda: next(of_the_day)
 
-    async def two_seconds_later(_: ScriptedFeed) -> Batch:
+    async def two_seconds_later(_: ScriptedSubscription) -> Batch:
         scene.now += 2.0
         return [raw(2)]
 
-    async def until_written(_: ScriptedFeed) -> Batch:
+    async def until_written(_: ScriptedSubscription) -> Batch:
         await scene.bus.until(committed=1)
         return []
 
@@ -280,7 +324,7 @@ async def test_a_worker_that_stands_still_says_so():
         await scene.worker.check()
     blocked, go = asyncio.Event(), asyncio.Event()
 
-    async def blocking(_: ScriptedFeed) -> Batch:
+    async def blocking(_: ScriptedSubscription) -> Batch:
         blocked.set()
         await go.wait()
         return []
