@@ -6,6 +6,7 @@ Pure: `parse` takes text. Errors name the file, the line, the key, what was foun
 import hashlib
 import json
 import re
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -282,6 +283,15 @@ def load(path: Path) -> StreamDefinition:
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidDefinition(f"{path}: can't be read: {error}") from error
     return parse(text, str(path))
+
+
+def refusal(streams: Mapping[str, StreamDefinition], name: str, values: Collection[str] | None = None) -> str | None:
+    """Why a message of the stream `name` can't be used, or None. values: what a record has; it needs all columns."""
+    stream = streams.get(name)
+    if stream is None:
+        return f"found stream {name!r}, expected one of {sorted(streams)}"
+    missing = [column for column in stream.columns if values is not None and column not in values]
+    return f"found no value for {missing[0]!r}, expected {list(stream.columns)}" if missing else None
 
 
 def load_folder(folder: Path) -> dict[str, StreamDefinition]:

@@ -13,7 +13,7 @@ from driftline.arrays import Floats, Ints, Mask
 from driftline.members import MEMBERS
 from driftline.messages import ALERTS, BLENDS, Blend, Forecast, Topic
 from driftline.scoring import ROWS, STRATEGIES
-from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition import StreamDefinition, refusal
 from driftline.worker import slots as tables
 from driftline.worker.keyed import Age, Emission, KeyedStep
 from driftline.worker.late_truths import LateTruths
@@ -308,9 +308,9 @@ def combiner_step(stream_steps: Mapping[str, BlendStep], dropped: Callable[[str,
 
 def refuse(streams: Mapping[str, StreamDefinition], forecast: Forecast) -> str | None:
     """Why a forecast can't be worked on, or None."""
-    stream = streams.get(forecast.stream)
-    if stream is None:
-        return f"found stream {forecast.stream!r}, expected one of {sorted(streams)}"
+    if (unknown := refusal(streams, forecast.stream)) is not None:
+        return unknown
+    stream = streams[forecast.stream]
     if tuple(forecast.horizon) != stream.horizon:
         return f"found horizon {forecast.horizon}, expected {list(stream.horizon)}"
     strange = [name for name in forecast.members if name not in MEMBERS]

@@ -16,7 +16,7 @@ from driftline.arrays import Floats, Ints
 from driftline.members import MODELS, PERSISTENCE, RLS, SEASONAL, STACK
 from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, Record, Topic
 from driftline.streams import features
-from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition import StreamDefinition, refusal
 from driftline.streams.features import CLIP, TINY, History, Inputs, Layout, newest, observe
 from driftline.worker import slots as tables
 from driftline.worker.keyed import Age, Emission
@@ -359,8 +359,4 @@ def _stacked(inputs: Inputs, models: Mapping[str, Floats], steps: Ints) -> Float
 
 def refuse(streams: Mapping[str, StreamDefinition], record: Record) -> str | None:
     """Why a record can't be worked on, or None."""
-    stream = streams.get(record.stream)
-    if stream is None:
-        return f"found stream {record.stream!r}, expected one of {sorted(streams)}"
-    missing = [name for name in stream.columns if name not in record.values]
-    return f"found no value for {missing[0]!r}, expected {list(stream.columns)}" if missing else None
+    return refusal(streams, record.stream, record.values)

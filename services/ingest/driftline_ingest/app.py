@@ -18,7 +18,7 @@ from driftline.service.app import BackgroundJob, ReadinessCheck, create_service,
 from driftline.store.port import Store
 from driftline.store.timed import TimedStore
 from driftline.streams.catalog import Streams
-from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition import StreamDefinition, refusal
 from driftline.worker.keyed import Timed
 from driftline.worker.loop import Worker
 from driftline.worker.observer import LoopMetrics
@@ -126,13 +126,7 @@ def _mqtt_check(door: MqttDoor) -> ReadinessCheck:
 
 def refuse(streams: Mapping[str, StreamDefinition], message: Any) -> str | None:
     """Why a record or blend can't be archived, or None."""
-    stream = streams.get(message.stream)
-    if stream is None:
-        return f"found stream {message.stream!r}, expected one of {sorted(streams)}"
-    if isinstance(message, Blend):
-        return None
-    missing = [name for name in stream.columns if name not in message.values]
-    return f"found no value for {missing[0]!r}, expected {list(stream.columns)}" if missing else None
+    return refusal(streams, message.stream, None if isinstance(message, Blend) else message.values)
 
 
 def _from_zero(metrics: Metrics, stream: str) -> None:
