@@ -21,7 +21,6 @@ from driftline.service.settings import Settings
 from driftline.store.port import Store
 from driftline.streams.definition import load_folder
 from driftline_cli.screen import table_of
-from driftline_cli.sentences import without_cause
 
 STATES = tuple(map(state_topic, GROUPS))
 TOPICS = (*OURS, *STATES)
@@ -91,7 +90,7 @@ async def broker(bus: KafkaBus, *, fix: bool) -> list[Finding]:
         partitions = await bus.topics.partitions(TOPICS)
         kept = await bus.topics.configs(partitions)
     except Unavailable as error:
-        silent = f"{bus.settings.brokers}: {without_cause(error)}"
+        silent = f"{bus.settings.brokers}: {error}"
         return [Finding("broker", silent, "start it (`make up`), or set DRIFTLINE_BROKERS to where it is")]
     topics = [_topic(name, partitions, expected, kept.get(name, {})) for name in TOPICS]
     return [Finding("broker", f"answers at {bus.settings.brokers}"), *topics]

@@ -229,8 +229,8 @@ async def test_a_service_without_an_mqtt_broker_asks_for_none(tmp_path: Path):
 async def test_replicas_of_one_group_divide_the_messages(broker: Broker, tmp_path: Path):
     buses = [MemoryBus(), MemoryBus()]
     async with (
-        ingest(broker, buses[0], tmp_path / "a", mqtt_name="one"),
-        ingest(broker, buses[1], tmp_path / "b", mqtt_name="two"),
+        ingest(broker, buses[0], tmp_path / "a", mqtt_name="one", mqtt_group="site"),
+        ingest(broker, buses[1], tmp_path / "b", mqtt_name="two", mqtt_group="site"),
     ):
         for bus in buses:
             await until_followed(broker, bus)

@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 
 from driftline.errors import BusUnavailable, DriftlineError, Unavailable
-from driftline_cli.sentences import without_cause
 
 console = Console()
 errors = Console(stderr=True)
@@ -77,7 +76,7 @@ def _end_of(error: Exception) -> tuple[str, int] | None:
         case BusUnavailable():
             brokers = os.environ.get("DRIFTLINE_BROKERS") or "127.0.0.1:9092"
             remedy = f"start it (`make up`), or set DRIFTLINE_BROKERS ({brokers}) to where it is"
-            return f"{without_cause(error)}; {remedy}", AWAY
+            return f"{error}; {remedy}", AWAY
         case httpx.TransportError():
             url = error.request.url.copy_with(path="/", query=None)
             return f"{url} does not answer ({type(error).__name__}); start it, or name its address", AWAY

@@ -227,7 +227,8 @@ class Worker(Generic[M]):
             self._trouble = str(error)
             self._observer.restarted()
             level = logging.ERROR if isinstance(error, PassedOver) else logging.WARNING
-            log.log(level, "beginning anew from the last checkpoint: %s", error, extra={"group": self.name})
+            extra = {"group": self.name, "cause": repr(error.__cause__)}
+            log.log(level, "restarting from the last checkpoint: %s", error, extra=extra)
             # Raised, so that the wait grows. Otherwise it returns, and `run` starts the next session at once.
             if isinstance(error, PassedOver) or not self._has_worked:
                 raise

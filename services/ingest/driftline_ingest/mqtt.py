@@ -1,7 +1,7 @@
 """The MQTT door: records in from the protocol that sensors speak, acknowledged only when the bus has them.
 
-The stream definition (`mqtt`) says which topic holds what. QoS 1, a session that outlives restarts, and a shared
-subscription, so that replicas divide the work.
+The stream definition (`mqtt`) says which topic holds what. QoS 1 and a session that outlives restarts. Replicas of a
+group divide the work by a shared subscription.
 """
 
 import asyncio
@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 BATCH = 500
 SESSION_S = 7 * 24 * 3600
 """How long the broker keeps what comes for a door that is away."""
+FORMER_GROUP = "driftline"
+"""Of releases that always divided the messages. mosquitto 2.0.11 does not keep such a subscription when it
+restarts: messages that came before the door was back were lost."""
 PARTS = {"{key}": r"(?P<key>[^/]+)", "+": r"[^/]+", "#": r".*"}
 
 
@@ -139,7 +142,7 @@ class MqttDoor:
         client._client.manual_ack_set(True)  # noqa: SLF001
         async with client:
             for route in self._routes:
-                await client.subscribe(f"$share/{self._settings.mqtt_group}/{route.filter}", qos=1)
+                await self._subscribe(client, route.filter)
             self._missing = ""
             log.info("following MQTT", extra={"filters": [route.filter for route in self._routes]})
             async with aclosing(_batches(client)) as batches:
@@ -147,6 +150,13 @@ class MqttDoor:
                     await self._take(batch)
                     for message in batch:
                         client._client.ack(message.mid, message.qos)  # noqa: SLF001
+
+    async def _subscribe(self, client: aiomqtt.Client, topics: str) -> None:
+        group = self._settings.mqtt_group
+        await client.subscribe(topics if group is None else f"$share/{group}/{topics}", qos=1)
+        if group is None:
+            # What an earlier release had subscribed would bring every message twice. In this order none is missed.
+            await client.unsubscribe(f"$share/{FORMER_GROUP}/{topics}")
 
     def _client(self) -> aiomqtt.Client:
         settings = self._settings

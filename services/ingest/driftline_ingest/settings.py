@@ -33,8 +33,8 @@ class IngestSettings(Settings):
     """Whether to connect to the broker by TLS."""
     mqtt_ca_file: str | None = None
     """Certificates in PEM of the broker's authority; the system's own by default."""
-    mqtt_group: str = Field("driftline", pattern=r"^[A-Za-z0-9._-]+$")
-    """Replicas of one group divide the messages."""
+    mqtt_group: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]+$")
+    """Replicas of one group divide the messages; without a group each takes all. See docs/mqtt.md for the price."""
     mqtt_name: str = Field(default_factory=socket.gethostname)
     """This replica's name at the broker, which keeps its messages while the replica does not run."""
     refusals_listed: int = Field(100, ge=0)

@@ -15,7 +15,9 @@ from aiokafka.errors import (
     InvalidProducerEpoch,
     KafkaConnectionError,
     KafkaError,
+    KafkaTimeoutError,
     ProducerFenced,
+    RequestTimedOutError,
     SaslAuthenticationFailed,
     TransactionCoordinatorFenced,
     UnsupportedSaslMechanismError,
@@ -75,9 +77,9 @@ def answering() -> Iterator[None]:
     try:
         yield
     except (ProducerFenced, InvalidProducerEpoch, TransactionCoordinatorFenced) as error:
-        raise Fenced(f"another worker took the partition over: {error!r}") from error
+        raise Fenced("another worker took the partition over") from error
     except (KafkaError, TimeoutError, OSError) as error:
-        raise BusUnavailable(f"the broker does not answer: {error!r}") from error
+        raise BusUnavailable(_in_words(error)) from error
     except AssertionError as error:
         if FENCED not in str(error):
             raise
@@ -92,6 +94,13 @@ def answering() -> Iterator[None]:
             raise
         # Nobody cancelled this task: aiokafka did so with a future that it waits for.
         raise BusUnavailable("the broker does not answer: the client gave it up") from error
+
+
+def _in_words(error: Exception) -> str:
+    """For people: what the client says is for programmers, and stays the cause."""
+    if isinstance(error, OSError | KafkaConnectionError | KafkaTimeoutError | RequestTimedOutError):
+        return "the broker does not answer"
+    return f"the broker does not answer as it should: {type(error).__name__.removesuffix('Error')}"
 
 
 def reader(settings: KafkaSettings) -> AIOKafkaConsumer:
