@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -20,6 +21,7 @@ from tests.conftest import ROOT
 CADDY = shutil.which("caddy")
 PATIENCE_S = 120
 HOST = "localhost"
+REFUSED = "400 Client sent an HTTP request to an HTTPS server."
 
 
 class NotYetError(Exception):
@@ -40,6 +42,19 @@ class Front:
         """One that believes this authority alone."""
         verify = ssl.create_default_context(cafile=self.ca_file)
         return httpx.AsyncClient(base_url=self.url(port, scheme), verify=verify, timeout=20)
+
+    async def answer_to_plain_http(self, port: int, path: str, **request: Any) -> str | None:
+        """What a POST by plain HTTP gets. None: the connection was cut.
+
+        The door answers after the first bytes and closes; what of the request comes later is answered with a reset,
+        which may overtake the answer.
+        """
+        async with self.client(port, "http") as client:
+            try:
+                answer = await client.post(path, **request)
+            except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+                return None
+        return f"{answer.status_code} {answer.text.strip()}"
 
 
 @asynccontextmanager
