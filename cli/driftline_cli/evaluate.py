@@ -51,10 +51,11 @@ class Outcome:
 
 
 def outcome(blends: Iterable[Blend], index: int) -> Outcome:
-    """Pairs what was forecast for the `index`th horizon with the truth `horizon` records later of the same key."""
+    """Pairs what was forecast for the `index`th horizon with the truth of the time that it was forecast for, of the
+    same key. Of several blends of one time on the grid the last one counts."""
     series: dict[str, dict[int, Blend]] = {}
     for blend in blends:
-        series.setdefault(blend.key, {}).setdefault(blend.t, blend)
+        series.setdefault(blend.key, {})[_grid_t(blend)] = blend
     ordered = [[of_key[t] for t in sorted(of_key)] for of_key in series.values()]
     flat = [blend for of_key in ordered for blend in of_key]
     truth = np.concatenate([_truths(of_key, index) for of_key in ordered]) if flat else np.empty(0)
@@ -79,9 +80,12 @@ def _end(ends: list[float | None], index: int) -> float | None:
 
 
 def _truths(blends: list[Blend], index: int) -> Floats:
-    observed = _column([blend.observed for blend in blends])
-    steps = blends[0].horizon[index]
-    return np.concatenate([observed[steps:], np.full(min(steps, len(observed)), np.nan)])
+    observed = {_grid_t(blend): blend.observed for blend in blends}
+    return _column([observed.get(blend.times[index]) for blend in blends])
+
+
+def _grid_t(blend: Blend) -> int:
+    return blend.t if blend.grid_t is None else blend.grid_t
 
 
 def _forecast(blend: Blend, name: str, index: int) -> float | None:

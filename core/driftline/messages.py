@@ -32,7 +32,7 @@ class Forecast(msgspec.Struct, frozen=True):
     key: str
     t: int
     observed: float | None
-    """The target's value at t: the truth for what was forecast `horizon` records ago."""
+    """The target's value at t: the truth for what was forecast `horizon` periods before."""
     horizon: list[int]
     """Steps ahead; lists of values are in this order."""
     members: dict[str, list[float | None]]
@@ -43,6 +43,9 @@ class Forecast(msgspec.Struct, frozen=True):
     shifts: dict[str, tuple[float, float]] = {}
     """Columns that are further than usual from where they have been: in [0, 1], 1 is further than ever, and in the
     column's units."""
+    grid_t: int | None = None
+    """The time on the series' grid that `t` belongs to, see `driftline.streams.grid`: what was forecast for it is
+    scored by `observed`. None in messages of former releases."""
 
 
 class Blend(msgspec.Struct, frozen=True):
@@ -72,6 +75,10 @@ class Blend(msgspec.Struct, frozen=True):
     """Its upper end."""
     guarded: list[bool] = []
     """Per horizon whether the guard publishes persistence, since the strategy has fallen behind it."""
+    grid_t: int | None = None
+    """As in the forecast."""
+    times: list[int] = []
+    """The times that `value` is for, one a horizon: so many periods after `grid_t`."""
 
 
 class Alert(msgspec.Struct, frozen=True):

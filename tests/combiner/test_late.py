@@ -13,6 +13,7 @@ STREAM = parse(
     "name: a\ntime: {column: when, period: 1h}\ntarget: y\nhorizon: [1, 3]\npatience: 4\nweighting: {window: 20}\n",
     "a.yaml",
 )
+HOUR_MS = 3_600_000
 
 
 def forecasts(count: int, lacking: tuple[int, ...] = ()) -> list[Forecast]:
@@ -20,7 +21,8 @@ def forecasts(count: int, lacking: tuple[int, ...] = ()) -> list[Forecast]:
     y = np.cumsum(np.random.default_rng(3).normal(size=count))
     members = [{"persistence": [y[n]] * 2, "rls": [y[n] + 0.3, y[n] - 0.2]} for n in range(count)]
     return [
-        Forecast("a", "k", n, None if n in lacking else float(y[n]), [1, 3], members[n], {}, 0.0) for n in range(count)
+        Forecast("a", "k", n * HOUR_MS, None if n in lacking else float(y[n]), [1, 3], members[n], {}, 0.0)
+        for n in range(count)
     ]
 
 
@@ -91,8 +93,9 @@ def test_what_waits_survives_a_restart():
 def test_where_the_guard_steps_in_an_alert_says_so_once():
     y = np.random.default_rng(1).normal(size=400)
     bad = [
-        Forecast("a", "k", n, float(y[n]), [1, 3], {"persistence": [0.0] * 2, "rls": [50.0 * (-1) ** n] * 2}, {}, 0.0)
+        Forecast("a", "k", n * HOUR_MS, float(y[n]), [1, 3], both, {}, 0.0)
         for n in range(400)
+        for both in [{"persistence": [0.0] * 2, "rls": [50.0 * (-1) ** n] * 2}]
     ]
     static = STREAM.model_copy(update={"weighting": STREAM.weighting.model_copy(update={"active": "static"})})
     stream_step = BlendStep(static, lambda _stream, _kind: None)

@@ -20,7 +20,9 @@ def stream_step(name: str, keys: list[str]) -> BlendStep:
     text = f"name: {name}\ntime: {{column: when, period: 1h}}\ntarget: y\nhorizon: [1, 3]\n"
     made = BlendStep(parse(text, name), lambda _stream, _kind: None)
     for t in range(3):
-        made.work([Forecast(name, key, t, 1.0 * t, [1, 3], {"persistence": [1.0, 1.0]}, {}, 0.0) for key in keys])
+        made.work(
+            [Forecast(name, key, t * 3_600_000, 1.0 * t, [1, 3], {"persistence": [1.0, 1.0]}, {}, 0.0) for key in keys]
+        )
     return made
 
 

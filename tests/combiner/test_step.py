@@ -19,10 +19,11 @@ from driftline_combiner.step import BlendStep, combiner_step, refuse
 STREAM = parse(
     "name: a\ntime: {column: when, period: 1h}\ntarget: y\nhorizon: [1, 3]\nweighting: {window: 20}\n", "a.yaml"
 )
+HOUR_MS = 3_600_000
 
 
 def forecast(n: int, observed: float | None, key: str = "k", **members: list[float | None]) -> Forecast:
-    return Forecast("a", key, n, observed, [1, 3], dict(members), {}, 0.0)
+    return Forecast("a", key, n * HOUR_MS, observed, [1, 3], dict(members), {}, 0.0)
 
 
 def new_step(stream: StreamDefinition = STREAM, dropped=lambda _stream, _reason: None):
@@ -92,7 +93,7 @@ def test_what_was_seen_is_dropped_and_counted():
     counted = []
     _, step = new_step(dropped=lambda stream, reason: counted.append((stream, reason)))
     found = blends(step, [forecast(t, 1.0, persistence=[1.0, 1.0]) for t in (5, 5, 3, 6)])
-    assert [blend.t for blend in found] == [5, 6]
+    assert [blend.t for blend in found] == [5 * HOUR_MS, 6 * HOUR_MS]
     assert counted == [("a", "repeated"), ("a", "out_of_order")]
 
 
@@ -148,7 +149,7 @@ def test_an_error_that_grows_raises_an_alarm_and_a_calm_one_does_not():
     alerts = [o.message for o in step.step(envelopes(wild)) if isinstance(o.message, Alert)]
     assert alerts
     assert alerts[0].kind == "drift"
-    assert alerts[0].t < 2100
+    assert alerts[0].t < 2100 * HOUR_MS
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,8 @@ def test_a_series_that_a_time_from_the_future_silenced_begins_anew():
     arrived, future = 1_772_366_400.0, 4_102_358_400_000
     t = round(arrived * 1000)
     sent = [
-        Envelope(0, n, arrived, forecast(at, 1.0, persistence=[1.0, 1.0])) for n, at in enumerate((future, t, t + 1))
+        Envelope(0, n, arrived, msgspec.structs.replace(forecast(0, 1.0, persistence=[1.0, 1.0]), t=at))
+        for n, at in enumerate((future, t, t + HOUR_MS))
     ]
     outputs = [*step.step(sent[:1]), *step.step(sent[1:])]
-    assert [output.message.t for output in outputs if isinstance(output.message, Blend)] == [future, t, t + 1]
+    assert [output.message.t for output in outputs if isinstance(output.message, Blend)] == [future, t, t + HOUR_MS]

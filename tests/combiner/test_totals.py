@@ -27,6 +27,7 @@ from driftline_combiner.totals import RESUMMED_AT_ONCE, ScoreSums
 STREAM = parse(
     "name: a\ntime: {column: when, period: 1h}\ntarget: y\nhorizon: [1, 3]\npatience: 4\nweighting: {window: 20}\n", "a"
 )
+HOUR_MS = 3_600_000
 KEYS = [f"k{n}" for n in range(7)]
 COUNTED = ("scored", "recently", "guarded", "met", "covered", "judged")
 FEW, MANY = 10, 3000
@@ -39,7 +40,7 @@ def new_lane() -> BlendStep:
 def forecast(key: str, t: int, y: float | None, scale: float = 1.0) -> Forecast:
     naive = 0.0 if y is None else y
     members = {"persistence": [naive, naive], "rls": [naive + scale, None if t % 5 == 3 else naive - 0.2 * scale]}
-    return Forecast("a", key, t, y, [1, 3], members | ({"batch": [0.5, 0.3]} if t % 3 else {}), {}, 0.0)
+    return Forecast("a", key, t * HOUR_MS, y, [1, 3], members | ({"batch": [0.5, 0.3]} if t % 3 else {}), {}, 0.0)
 
 
 def one_by_one(stream_step: BlendStep) -> ScoreSums:

@@ -1,11 +1,13 @@
 """The inputs that train and serve: one code, whatever the batch."""
 
+import dataclasses
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.streams.definition import StreamDefinition, parse
-from driftline.streams.features import CLIP, History, Layout, observe
+from driftline.streams.features import CLIP, History, Inputs, Layout, observe
 
 STREAM = parse(
     "name: a\ntime: {column: when, period: 1h}\ntarget: y\nfeatures: {x: level, w: angle}\nlags: 3\nhorizon: [1, 2]\n",
@@ -38,14 +40,103 @@ def test_a_network_is_ready_when_its_lags_are_filled_and_the_target_is_there():
     assert [bool(part.ready[0]) for part in found] == [False, False, True, False, True]
 
 
-def test_yesterday_at_the_same_time_and_how_it_went_on():
-    values = np.zeros((30, 3))
-    values[:, 0] = np.arange(30) ** 2
-    found = inputs(values)[-1]
+def test_a_day_and_a_week_ago_and_how_it_went_on():
+    count = 24 * 9
+    values = np.zeros((count, 3))
+    values[:, 0] = np.random.default_rng(1).integers(0, 100, count)
+    y, now = values[:, 0], count - 1
+    last = inputs(values)[-1]
     place = 6 + 5
-    yesterday = 29 - 24
-    expected = [yesterday**2 - 29**2, 6**2 - 5**2, 7**2 - 5**2]
-    np.testing.assert_allclose(found.net[0, place : place + 3], expected)
+    day, week = now - 24, now - 7 * 24
+    means = [y[[now - 24 * k + h for k in range(1, 8)]].mean() for h in range(3)]
+    moves = [[y[day + h] - y[day], means[h] - means[0], y[week + h] - y[week]] for h in (1, 2)]
+    expected = [y[day] - y[now], y[week] - y[now], *moves[0], *moves[1]]
+    np.testing.assert_allclose(last.net[0, place : place + 8], expected, rtol=1e-6, atol=1e-9)
+    np.testing.assert_array_equal(last.daily[0], [y[day + 1], y[day + 2]])
+    np.testing.assert_array_equal(last.weekly[0], [y[week + 1], y[week + 2]])
+
+
+def test_beyond_a_day_ahead_the_newest_known_day_is_looked_back_on():
+    stream = STREAM.model_copy(update={"horizon": (24, 30, 200)})
+    values = np.zeros((24 * 9, 3))
+    values[:, 0] = np.arange(len(values))
+    last = inputs(values, Layout.of(stream))[-1]
+    now = len(values) - 1
+    assert last.daily[0].tolist() == [now, now + 30 - 48, now + 200 - 9 * 24]
+    assert last.weekly[0].tolist() == [now + 24 - 168, now + 30 - 168, now + 200 - 2 * 168]
+
+
+HOURS_MS = 3_600_000
+
+
+def series(times: np.ndarray, values: np.ndarray, layout: Layout = LAYOUT) -> list[Inputs]:
+    history = History.empty(1, layout)
+    return [observe(history, layout, np.array([0]), times[n : n + 1], values[n : n + 1]) for n in range(len(times))]
+
+
+def fields_of(inputs: Inputs) -> dict[str, np.ndarray]:
+    return {field.name: getattr(inputs, field.name) for field in dataclasses.fields(inputs)}
+
+
+@given(st.lists(st.integers(1, 3), min_size=10, max_size=60), st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_a_gap_is_missing_values(steps: list[int], seed: int):
+    """As if a record without any value had come in each period of a gap that is no longer than the lags."""
+    hours = np.cumsum(steps)
+    values = np.random.default_rng(seed).normal(size=(len(hours), 3))
+    every = np.arange(hours[0], hours[-1] + 1)
+    filled = np.full((len(every), 3), np.nan)
+    filled[hours - hours[0]] = values
+    with_gaps, without = series(hours * HOURS_MS, values)[-1], series(every * HOURS_MS, filled)[-1]
+    # Averages of a young series depend on how many records it had.
+    for name, array in fields_of(with_gaps).items():
+        if name not in {"net", "rls", "scale"}:
+            np.testing.assert_array_equal(array, fields_of(without)[name], err_msg=name)
+    np.testing.assert_array_equal(with_gaps.net[0, :6], without.net[0, :6])
+    np.testing.assert_array_equal(with_gaps.net[0, 11:19], without.net[0, 11:19])
+
+
+def test_beyond_the_lags_a_gap_leaves_nothing_to_look_back_on_but_what_was_learned():
+    times = np.array([0, 1, 2, 3, 4, 9, 10, 11, 12]) * HOURS_MS
+    values = np.arange(27.0).reshape(9, 3)
+    ready = [bool(part.ready[0]) for part in series(times, values)]
+    assert ready == [False, False, True, True, True, False, False, True, True]
+    after = series(times, values)[5]
+    assert np.isnan(after.newest[0, 1:]).all()
+    assert after.scale[0] == series(times, values)[4].scale[0]
+
+
+@given(st.integers(0, 3_599_999), st.lists(st.integers(-1_790_000, 1_790_000), min_size=8, max_size=8))
+@settings(max_examples=60, deadline=None)
+def test_records_off_the_grid_belong_to_their_period(phase: int, late: list[int]):
+    """Wherever the grid of a sensor lies: less than half a period is no gap, and nothing comes twice."""
+    layout = Layout.of(STREAM)
+    history = History.empty(1, layout)
+    times = phase + np.arange(1, 10) * HOURS_MS
+    ticks = []
+    for n, t in enumerate(times):
+        # A quarter of a period is forgiven the first record, which says where the grid is.
+        off = 0 if n == 0 else late[n - 1] // 2
+        observe(history, layout, np.array([0]), np.array([t + off]), np.zeros((1, 3)))
+        ticks.append(int(history.tick[0]))
+    assert np.diff(ticks).tolist() == [1] * 8
+
+
+def test_of_two_records_in_one_period_the_later_counts_as_far_as_it_has_values():
+    times = np.array([0.0, 1.0, 2.0, 2.25]) * HOURS_MS
+    values = np.array([[1.0, 1, 1], [2, 2, 2], [3, 3, 3], [5, np.nan, 4]])
+    last = series(times.astype(np.int64), values)[-1]
+    np.testing.assert_array_equal(last.newest[0], [[5, 3, 4], [2, 2, 2], [1, 1, 1]])
+
+
+def test_after_a_gap_of_days_the_same_time_of_a_day_that_is_missing_is_unknown():
+    hours = np.concatenate([np.arange(48), np.arange(96, 120)])
+    values = np.zeros((len(hours), 3))
+    values[:, 0] = hours
+    parts = series(hours * HOURS_MS, values)
+    assert np.isnan(parts[48].daily).all()
+    # The day before yesterday is known again once a day has passed.
+    assert parts[-1].daily[0].tolist() == [96, 97]
 
 
 NUMBERS = st.floats(-1e12, 1e12) | st.just(float("nan"))

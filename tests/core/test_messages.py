@@ -38,6 +38,7 @@ MESSAGES: list[tuple[Topic[Any], Any]] = [
             versions={"batch": "v000001-0123456789ab"},
             received=1420070401.5,
             shifts={"P_avg": (0.75, -812.5)},
+            grid_t=1420070400000,
         ),
     ),
     (
@@ -58,6 +59,8 @@ MESSAGES: list[tuple[Topic[Any], Any]] = [
             lower=[3.5],
             upper=[5.25],
             guarded=[False],
+            grid_t=1420070400000,
+            times=[1420071000000],
         ),
     ),
     (ALERTS, Alert("outdoor-temperature", "R80711", 1420070400000, "drift", "blend", "its error has changed")),

@@ -16,7 +16,7 @@ def compare(seed: int, ratio: float, *, keys: int = 3, records: int = SHADOW_REC
     for now in range(len(truth) - steps):
         errors = random.normal(size=(2, keys))
         new, old = truth[now + steps] + ratio * errors[0], truth[now + steps] + errors[1]
-        shadow.add(names, truth[now].tolist(), list(zip(new.tolist(), old.tolist(), strict=True)))
+        shadow.add(names, [now] * keys, truth[now].tolist(), list(zip(new.tolist(), old.tolist(), strict=True)))
         if shadow.over:
             break
     return shadow
@@ -67,5 +67,5 @@ def test_false_alarms_are_as_rare_as_promised():
 
 def test_missing_truths_and_members_that_sit_out_are_not_compared():
     shadow = Shadow("v2", "v1", 1)
-    shadow.add(["a"] * 3, [0.0, None, 1.0], [(9.0, 0.0), (float("nan"), 0.0), (9.0, 0.0)])
+    shadow.add(["a"] * 3, [0, 1, 2], [0.0, None, 1.0], [(9.0, 0.0), (float("nan"), 0.0), (9.0, 0.0)])
     assert shadow.seen == 0

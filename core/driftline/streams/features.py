@@ -1,6 +1,7 @@
 """What members learn from, computed record by record: the same code trains in the cloud and serves on the edge.
 
-Pure NumPy over many series at once. The target enters as differences to its newest value, so a level of it that was
+Pure NumPy over many series at once. Lags look back in time, on the grid of `driftline.streams.grid`: a period without a
+record is one of missing values. The target enters as differences to its newest value, so a level of it that was
 never seen before can't break a forecast. The other columns enter as differences, as angles, and as levels measured
 against their own slow averages and deviations. The calendar is an input, too.
 """
@@ -8,29 +9,30 @@ against their own slow averages and deviations. The calendar is an input, too.
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from driftline.arrays import Floats, Ints
-from driftline.streams.definition import DAY_S, StreamDefinition
+from driftline.arrays import Floats, Ints, Mask
+from driftline.streams.calendar import LocalCalendar
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.grid import NEVER, UNKNOWN, phase_of, skipped, tick_of
 
 MEMORIES = (0.3, 0.1, 0.03, 0.01, 0.003)
 """Smoothing factors of the moving averages: from the last few records to the last few hundred."""
 SCALE_MEMORY = 0.002
-DAY_MEMORY = 1 / 7
-"""Of the mean over the last days: about a week."""
-YEAR_DAYS = 365.25
+DAYS = 7
+"""That are remembered period by period."""
 RLS_LAGS = 5
 BIAS = 0.1
-DAY_TERMS = [0, 1, 3, 4]
-"""Where in the calendar the time of day stands."""
 GLITCH = 10.0
 """A move of the target by more usual steps is cut before anything slow learns from it: a glitch is soon forgotten, and
 a new level is reached in a few records, since the usual step grows on the way."""
 GLITCH_AFTER = 50
 """Records until what is usual is known."""
+HOUR_TERMS = slice(0, 4)
+"""Two harmonics are enough for the filters."""
 TINY = 1e-12
 CLIP = 30.0
 """Scaled inputs are cut here: a glitch is one wild input, not the end of a filter."""
@@ -51,7 +53,10 @@ class Inputs:
     ready: npt.NDArray[np.bool_]
     """[n]: whether the networks' lags are filled."""
     daily: Floats
-    """[n, horizons]: the target's value a day before the time that is forecast; NaN where that can't be said."""
+    """[n, horizons]: the target's value a day before the time that is forecast, or so many whole days as the horizon
+    needs; NaN where it is not known."""
+    weekly: Floats
+    """[n, horizons]: the same of a week."""
     newest: Floats
     """[n, lags, columns]: the newest values themselves, the newest first, NaN where missing: for models that were made
     elsewhere."""
@@ -77,27 +82,64 @@ class Layout:
     """Which columns are angles."""
     lags: int
     horizon: tuple[int, ...]
-    season: int
+    day: int
+    """Periods in a day, or 0 where it is not looked back on."""
+    week: int
+    """The same of a week."""
     period: int
-    """Milliseconds between two records."""
+    """Milliseconds from one record to the next."""
+    calendar: LocalCalendar
 
     @classmethod
     def of(cls, stream: StreamDefinition) -> Self:
-        angles = np.flatnonzero(stream.angles)
-        return cls(len(stream.columns), angles, stream.lags, stream.horizon, stream.season, stream.time.period * 1000)
+        return cls(
+            columns=len(stream.columns),
+            angles=np.flatnonzero(stream.angles),
+            lags=stream.lags,
+            horizon=stream.horizon,
+            day=stream.season,
+            week=stream.week,
+            period=stream.time.period * 1000,
+            calendar=LocalCalendar.of(stream),
+        )
 
     @property
     def net_width(self) -> int:
-        seasonal = 1 + 2 * len(self.horizon) if self.season else 0
+        # As `newest` joins them: differences, averages, seasons, calendar, other levels, angles as two each.
         others = len(self.other_levels) + 2 * len(self.angles)
-        # As `newest` joins them: differences, averages, days before, calendar (6), other levels, angles as two each.
-        return (self.lags - 1) * self.columns + len(MEMORIES) + seasonal + 6 + others
+        return (self.lags - 1) * self.columns + len(MEMORIES) + self._seasonal_width + self._clock_width + others
 
     @property
     def rls_terms(self) -> int:
+        # As `_filter_inputs` joins them: bias, lags, averages, others, time of day, seasons.
         others = self.columns - 1 + len(self.other_angles)
-        # As `_filter_inputs` joins them: bias, lags, averages, times of day (4), others, days before (3).
-        return 1 + min(RLS_LAGS, self.lags - 1) + len(MEMORIES) + 4 + (3 if self.season else 0) + others
+        seasonal = self.seasons + self.seasonal_moves
+        hour = len(np.arange(self.calendar.width)[self.calendar.hour][HOUR_TERMS])
+        return 1 + min(RLS_LAGS, self.lags - 1) + len(MEMORIES) + others + hour + seasonal
+
+    @property
+    def seasons(self) -> int:
+        """How many are looked back on."""
+        return bool(self.day) + bool(self.week)
+
+    @property
+    def seasonal_moves(self) -> int:
+        """What the seasons say for one horizon: see `_Seasonal`."""
+        return 2 * bool(self.day) + bool(self.week)
+
+    @property
+    def _seasonal_width(self) -> int:
+        return self.seasons + self.seasonal_moves * len(self.horizon)
+
+    @property
+    def _clock_width(self) -> int:
+        year = len(np.arange(self.calendar.width)[self.calendar.year])
+        return (self.calendar.width - year) * len(self.horizon) + year
+
+    @property
+    def remembered(self) -> int:
+        """Periods of which the target's values are kept, to look back on seasons."""
+        return max(DAYS * self.day, self.week)
 
     @cached_property
     def other_angles(self) -> Ints:
@@ -116,9 +158,18 @@ class Layout:
         """[horizons]."""
         return np.array(self.horizon, dtype=np.int64)
 
-    def time_of_day(self, t: Ints) -> Ints:
-        """Which of the `season` places of a day each time falls in. t: milliseconds since the epoch."""
-        return t // self.period % self.season
+    @cached_property
+    def days_back(self) -> Ints:
+        """[horizons, DAYS]: periods from the time that is forecast back to the same time of former days, the newest
+        that is known first."""
+        whole = -(-self.steps // self.day)
+        return self.day * (whole[:, None] + np.arange(DAYS))
+
+    @cached_property
+    def weeks_back(self) -> Ints:
+        """[horizons]: periods from the time that is forecast back to the newest known one of the same time and
+        weekday."""
+        return self.week * -(-self.steps // self.week)
 
     @cached_property
     def memories(self) -> Floats:
@@ -132,14 +183,20 @@ class History:
 
     count: Ints
     """[slots]: records seen."""
+    tick: Ints
+    """[slots]: of the newest record; NEVER before the first."""
+    start: Ints
+    """[slots]: the tick at which `recent` began: a gap beyond the lags leaves nothing to look back on."""
+    phase: Ints
+    """[slots]: of the series' grid, milliseconds; UNKNOWN before the first record, which gives it."""
     recent: Floats
-    """[slots, lags, columns]: the newest values, a ring; NaN is missing."""
-    day: Floats
-    """[slots, season, 2]: by time of day the target's newest value, and its mean over the last days; NaN at first."""
+    """[slots, lags, columns]: the newest values, a ring by tick; NaN is missing."""
+    season: npt.NDArray[np.float32]
+    """[slots, remembered]: the target's values of the last week, wild moves cut, a ring by tick; NaN is missing."""
     steady: Floats
     """[slots]: the target's newest value, wild moves cut; NaN before the first."""
     before: Floats
-    """[slots, 2]: what `day` held for the newest record's time before it came."""
+    """[slots]: what `season` held in the newest record's place before it came."""
     moving: Floats
     """[slots, memories + 1 + 2 columns]: moving averages of the target, then slow ones of the target's squared steps,
     of every column, and of every column's squared deviation."""
@@ -148,10 +205,13 @@ class History:
     def empty(cls, slots: int, layout: Layout) -> Self:
         return cls(
             count=np.zeros(slots, dtype=np.int64),
+            tick=np.full(slots, NEVER, dtype=np.int64),
+            start=np.full(slots, NEVER, dtype=np.int64),
+            phase=np.full(slots, UNKNOWN, dtype=np.int64),
             recent=np.full((slots, layout.lags, layout.columns), np.nan),
-            day=np.full((slots, layout.season, 2), np.nan),
+            season=np.full((slots, layout.remembered), np.nan, dtype=np.float32),
             steady=np.full(slots, np.nan),
-            before=np.full((slots, 2), np.nan),
+            before=np.full(slots, np.nan),
             moving=np.full((slots, len(layout.memories)), np.nan),
         )
 
@@ -159,68 +219,98 @@ class History:
 def observe(history: History, layout: Layout, slots: Ints, t: Ints, values: Floats) -> Inputs:
     """Takes in one record of each of n different series and gives the inputs for forecasting from it.
 
-    slots: [n] rows of `history`, each at most once. t: [n] milliseconds since the epoch. values: [n, columns] in the
-    stream's units, NaN where missing. `history` is changed in place.
+    slots: [n] rows of `history`, each at most once. t: [n] milliseconds since the epoch, for each series at least the
+    time of its record before. values: [n, columns] in the stream's units, NaN where missing. A second record of a tick
+    takes the place of the first, as far as it has values. `history` is changed in place.
     """
-    # In this order: the day must remember the target with wild moves cut, which `_remember` computes.
-    _remember(history, layout, slots, history.count[slots], values)
-    if layout.season:
-        steady = np.where(np.isnan(values[:, :1]), np.nan, history.steady[slots, None])
-        _remember_day(history, slots, layout.time_of_day(t), steady)
+    # In this order: the season must remember the target with wild moves cut, which `_remember` computes.
+    before = history.tick[slots]
+    tick = _arrive(history, layout, slots, t)
+    again = tick == before
+    position = tick % layout.lags
+    values = np.where(again[:, None] & np.isnan(values), history.recent[slots, position], values)
+    _remember(history, layout, slots, tick, values, again)
+    if layout.remembered:
+        steady = np.where(np.isnan(values[:, 0]), np.nan, history.steady[slots])
+        _remember_season(history, layout, slots, tick, steady, again)
     return newest(history, layout, slots, t)
 
 
-def complete(history: History, layout: Layout, slots: Ints, number: Ints, values: Floats) -> None:
+def complete(history: History, layout: Layout, slots: Ints, tick: Ints, values: Floats) -> None:
     """Fills in what was missing in former records, as far as they are looked back on; averages go on without it.
 
-    number: [n] how many records came before it. values: [n, columns]. `history` is changed in place.
+    tick: [n] of these records. values: [n, columns]. `history` is changed in place.
     """
-    # A record older than the ring has given its place to a newer one.
-    position = number % layout.lags
-    known = history.recent[slots, position]
-    kept = number >= history.count[slots] - layout.lags
-    history.recent[slots, position] = np.where(kept[:, None] & np.isnan(known), values, known)
+    # A record older than a ring has given its place to a newer one.
+    age = history.tick[slots] - tick
+    known = history.recent[slots, tick % layout.lags]
+    missing = (age < layout.lags)[:, None] & np.isnan(known)
+    history.recent[slots, tick % layout.lags] = np.where(missing, values, known)
+    if layout.remembered:
+        place = tick % layout.remembered
+        kept = history.season[slots, place]
+        history.season[slots, place] = np.where((age < layout.remembered) & np.isnan(kept), values[:, 0], kept)
 
 
 def newest(history: History, layout: Layout, slots: Ints, t: Ints) -> Inputs:
     """The inputs for forecasting from the records that were taken in last, whose times are `t`."""
-    position = history.count[slots] - 1
+    tick = history.tick[slots]
     moving = history.moving[slots]
-    values = history.recent[slots, position % layout.lags]
+    values = history.recent[slots, tick % layout.lags]
     target = values[:, 0]
-    # Record k lies at k % lags. In a young series the places further back were never written and are NaN.
-    lagged = history.recent[slots[:, None], (position[:, None] - layout.lag_steps) % layout.lags]
+    # What was at tick k lies at k % lags. In a young series, and in a gap, these places are NaN.
+    lagged = history.recent[slots[:, None], (tick[:, None] - layout.lag_steps) % layout.lags]
     recent = np.concatenate([values[:, None, :], lagged], axis=1)
     differences = lagged - values[:, None, :]
     if len(layout.angles):
         # The shorter way round, in [-180, 180).
         differences[:, :, layout.angles] = (differences[:, :, layout.angles] + 180.0) % 360.0 - 180.0
     averages = moving[:, : len(MEMORIES)] - target[:, None]
-    seasonal, daily = _seasonal(history, layout, slots, t, target)
-    clock = calendar(t)
+    seasonal = _seasonal(history, layout, slots, tick, target)
+    clock = layout.calendar.terms(t[:, None] + layout.steps * layout.period)
     levels = _levels(layout, values, moving)
     turned = circle(values[:, layout.angles])
-    net = np.concatenate([differences.reshape(len(slots), -1), averages, seasonal, clock, levels, turned], axis=1)
+    parts = [differences, averages, seasonal.now, seasonal.moves, _clock(layout, clock), levels, turned]
+    net = np.concatenate([part.reshape(len(slots), -1) for part in parts], axis=1)
     # Networks take no NaN: a missing input says "no difference".
     net[np.isnan(net)] = 0.0
     scale = np.sqrt(moving[:, len(MEMORIES)])
-    ready = (position + 1 >= layout.lags) & np.isfinite(target)
+    ready = (tick - history.start[slots] + 1 >= layout.lags) & np.isfinite(target)
     others = np.concatenate([levels, circle(values[:, layout.other_angles])], axis=1)
-    rls = _filter_inputs(layout, differences[:, :RLS_LAGS, 0], averages, seasonal, clock, others, scale)
-    return Inputs(net.astype(np.float32), rls, target, scale, ready, daily, recent)
+    shared = [differences[:, :RLS_LAGS, 0], averages, seasonal.now]
+    hour = clock[:, :, layout.calendar.hour][:, :, HOUR_TERMS]
+    rls = _filter_inputs(shared, others, hour, seasonal.moves, scale)
+    return Inputs(net.astype(np.float32), rls, target, scale, ready, seasonal.daily, seasonal.weekly, recent)
 
 
-def _remember(history: History, layout: Layout, slots: Ints, position: Ints, values: Floats) -> None:
-    """Writes the record into the rings and moves the averages."""
-    # `position` is the number of the new record, so the newest one before it lies one place back.
-    former = history.recent[slots, (position - 1) % layout.lags, 0]
-    history.recent[slots, position % layout.lags] = values
-    history.count[slots] = position + 1
+def _arrive(history: History, layout: Layout, slots: Ints, t: Ints) -> Ints:
+    """[n]: the ticks of the times `t`, which become the newest; what lies between is missing."""
+    before = history.tick[slots]
+    phase = history.phase[slots]
+    phase = np.where(phase == UNKNOWN, phase_of(t, layout.period), phase)
+    tick = tick_of(t, phase, layout.period)
+    for ring, size in ((history.recent, layout.lags), (history.season, layout.remembered)):
+        rows, places = skipped(size, before, tick)
+        ring[slots[rows], places] = np.nan
+    # Also at the first record: NEVER is further away than any lag.
+    left_behind = tick - before > layout.lags
+    history.start[slots] = np.where(left_behind, tick, history.start[slots])
+    history.phase[slots] = phase
+    history.tick[slots] = tick
+    return tick
+
+
+def _remember(history: History, layout: Layout, slots: Ints, tick: Ints, values: Floats, again: Mask) -> None:
+    """Writes the record into the ring and moves the averages; those have learned from a tick that comes `again`."""
+    count = history.count[slots]
+    former = history.recent[slots, (tick - 1) % layout.lags, 0]
+    history.recent[slots, tick % layout.lags] = values
+    history.count[slots] = count + ~again
     # A copy, as all indexing by arrays: it keeps what was known before this record.
     old = history.moving[slots]
     first = len(MEMORIES)
     news = np.empty_like(old)
-    steady, step = _follow(history.steady[slots], former, values[:, 0], old[:, first], position)
+    steady, step = _follow(history.steady[slots], former, values[:, 0], old[:, first], count)
     history.steady[slots] = np.where(np.isnan(steady), history.steady[slots], steady)
     news[:, :first] = steady[:, None]
     news[:, first] = step**2
@@ -228,58 +318,81 @@ def _remember(history: History, layout: Layout, slots: Ints, position: Ints, val
     # Measured from the mean before this record; with the new mean a jump would look smaller than it is.
     news[:, first + 1 + layout.columns :] = (values - old[:, first + 1 : first + 1 + layout.columns]) ** 2
     # A young series follows its first records quickly, then settles into its slow memories.
-    memory = np.maximum(layout.memories, 1.0 / (position[:, None] + 1.0))
+    memory = np.maximum(layout.memories, 1.0 / (count[:, None] + 1.0))
     # NaN in `old`: the first value of a statistic. NaN in `news`: a missing value, which leaves it as it is.
     started = np.where(np.isnan(old), news, old)
     moved = started + memory * (news - started)
-    history.moving[slots] = np.where(np.isnan(news), old, moved)
+    history.moving[slots] = np.where(np.isnan(news) | again[:, None], old, moved)
 
 
-def _follow(before: Floats, former: Floats, target: Floats, square: Floats, position: Ints) -> tuple[Floats, Floats]:
+def _follow(before: Floats, former: Floats, target: Floats, square: Floats, count: Ints) -> tuple[Floats, Floats]:
     """The target with wild moves cut, and its step; NaN where it, or what was before it, is missing. All [n].
 
-    before: what was followed so far; former: the record before, as it was; square: the usual squared step.
+    before: what was followed so far; former: the value one period before, as it was; square: the usual squared step.
     """
     # After a gap the target is followed from where it is: the step over the gap is unknown, not zero.
     known = np.isfinite(former) & np.isfinite(before)
-    limit = np.where((position >= GLITCH_AFTER) & (square > 0), GLITCH * np.sqrt(square), np.inf)
+    limit = np.where((count >= GLITCH_AFTER) & (square > 0), GLITCH * np.sqrt(square), np.inf)
     step = np.where(known, np.clip(target - before, -limit, limit), np.nan)
     return np.where(known, before + step, target), step
 
 
-def _remember_day(history: History, slots: Ints, places: Ints, target: Floats) -> None:
-    """target: [n, 1]. A value that is missing leaves the day before's."""
-    known = history.day[slots, places]
-    mean = known[:, 1:]
-    news = np.concatenate([target, np.where(np.isnan(mean), target, mean + DAY_MEMORY * (target - mean))], axis=1)
-    # Kept, since the next line overwrites it, and `_seasonal` needs what the day before had at this time of day.
-    history.before[slots] = known
-    history.day[slots, places] = np.where(np.isnan(target), known, news)
+def _remember_season(history: History, layout: Layout, slots: Ints, tick: Ints, target: Floats, again: Mask) -> None:
+    """target: [n]."""
+    place = tick % layout.remembered
+    # Kept, since the next line overwrites it, and `_seasonal` needs what was a whole ring ago.
+    history.before[slots] = np.where(again, history.before[slots], history.season[slots, place])
+    history.season[slots, place] = target
 
 
-def _seasonal(history: History, layout: Layout, slots: Ints, t: Ints, target: Floats) -> tuple[Floats, Floats]:
-    """What the days before say, in two arrays.
+class _Seasonal(NamedTuple):
+    """What former days and weeks say."""
 
-    [n, 1 + 2 horizons]: the day before minus now, how it went on from there to each horizon, how days do in the mean;
-    [n, horizons]: the value of the day before at the time that is forecast.
-    """
-    if not layout.season:
-        return np.empty((len(slots), 0)), np.full((len(slots), len(layout.horizon)), np.nan)
-    # Places ahead of now were last written a day ago; beyond a day ahead it is the newest value at that time.
-    places = (layout.time_of_day(t)[:, None] + layout.steps) % layout.season
-    ahead: Floats = history.day[slots[:, None], places]
-    before = history.before[slots]
-    moves = ahead - before[:, None, :]
-    return np.concatenate([before[:, :1] - target[:, None], moves[:, :, 0], moves[:, :, 1]], axis=1), ahead[:, :, 0]
+    now: Floats
+    """[n, seasons]: what was a day ago, and a week ago, minus now."""
+    moves: Floats
+    """[n, horizons, moves]: how it went on from there to the horizon: after a day ago, in the mean of the last days,
+    after a week ago."""
+    daily: Floats
+    """[n, horizons]: see `Inputs`."""
+    weekly: Floats
 
 
-def calendar(t: Ints) -> Floats:
-    """[n, 6]: time of day (two harmonics) and day of year (one), as sines and cosines. `t` in milliseconds, UTC."""
-    days = t / (DAY_S * 1000.0)
-    day = 2 * np.pi * (days % 1.0)
-    year = 2 * np.pi * (days % YEAR_DAYS) / YEAR_DAYS
-    phases = np.stack([day, 2 * day, year], axis=1)
-    return np.concatenate([np.sin(phases), np.cos(phases)], axis=1)
+def _seasonal(history: History, layout: Layout, slots: Ints, tick: Ints, target: Floats) -> _Seasonal:
+    n, horizons, ring = len(slots), len(layout.horizon), layout.remembered
+    daily = weekly = np.full((n, horizons), np.nan)
+    now: list[Floats] = []
+    moves: list[Floats] = []
+    rows, ahead = slots[:, None], tick[:, None] + layout.steps
+    oldest = history.before[slots]
+    if layout.day:
+        days = history.season[rows[:, :, None], (ahead[:, :, None] - layout.days_back) % ring].astype(np.float64)
+        former = history.season[rows, (tick[:, None] - layout.day * np.arange(1, DAYS)) % ring].astype(np.float64)
+        former = np.concatenate([former, oldest[:, None]], axis=1)
+        daily = days[:, :, 0]
+        now.append(former[:, 0] - target)
+        moves += [daily - former[:, :1], _mean(days) - _mean(former)[:, None]]
+    if layout.week:
+        weekly = history.season[rows, (ahead - layout.weeks_back) % ring].astype(np.float64)
+        now.append(oldest - target)
+        moves.append(weekly - oldest[:, None])
+    joined = np.stack(moves, axis=2) if moves else np.empty((n, horizons, 0))
+    return _Seasonal(np.stack(now, axis=1) if now else np.empty((n, 0)), joined, daily, weekly)
+
+
+def _mean(values: Floats) -> Floats:
+    """Over the last axis, of what is known; NaN where nothing is."""
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        mean: Floats = np.where(known, values, 0.0).sum(axis=-1) / known.sum(axis=-1)
+    return mean
+
+
+def _clock(layout: Layout, terms: Floats) -> Floats:
+    """[n, width]: the calendar of every time that is forecast; the day of the year once, since it hardly moves."""
+    year = np.arange(layout.calendar.width)[layout.calendar.year]
+    rest = np.setdiff1d(np.arange(layout.calendar.width), year)
+    return np.concatenate([terms[:, :, rest].reshape(len(terms), -1), terms[:, 0, year]], axis=1)
 
 
 def circle(degrees: Floats) -> Floats:
@@ -298,22 +411,17 @@ def _levels(layout: Layout, values: Floats, moving: Floats) -> Floats:
     return np.clip(levels, -CLIP, CLIP)
 
 
-def _filter_inputs(
-    layout: Layout, lagged: Floats, averages: Floats, seasonal: Floats, clock: Floats, others: Floats, scale: Floats
-) -> Floats:
-    """[n, horizons, terms], scaled by the usual step of the target so that units don't matter."""
-    n, horizons = len(lagged), len(layout.horizon)
+def _filter_inputs(shared: Sequence[Floats], others: Floats, hour: Floats, moves: Floats, scale: Floats) -> Floats:
+    """[n, horizons, terms], scaled by the usual step of the target so that units don't matter.
+
+    shared: [n, terms] each in the target's units; others: [n, terms]; hour: [n, horizons, terms]; moves: [n, horizons,
+    terms] in the target's units.
+    """
+    n, horizons = hour.shape[:2]
     unit = np.maximum(scale, TINY)[:, None]
-    bias = np.full((n, 1), BIAS)
-    shared = [bias, lagged / unit, averages / unit, clock[:, DAY_TERMS], others]
-    terms = np.repeat(np.concatenate(shared, axis=1)[:, None, :], horizons, axis=1)
-    if layout.season:
-        # `seasonal` is one term for all horizons, then one move a horizon, then one mean move a horizon.
-        daily = np.empty((n, horizons, 3))
-        daily[:, :, 0] = seasonal[:, :1] / unit
-        daily[:, :, 1] = seasonal[:, 1 : 1 + horizons] / unit
-        daily[:, :, 2] = seasonal[:, 1 + horizons :] / unit
-        terms = np.concatenate([terms, daily], axis=2)
+    alike = np.concatenate([np.full((n, 1), BIAS), *(part / unit for part in shared), others], axis=1)
+    own = [np.repeat(alike[:, None, :], horizons, axis=1), hour, moves / unit[:, :, None]]
+    terms = np.concatenate(own, axis=2)
     # Missing inputs say nothing (zero), wild ones are cut.
     terms[np.isnan(terms)] = 0.0
     clipped: Floats = np.clip(terms, -CLIP, CLIP)

@@ -5,7 +5,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from driftline.arrays import Ints
+from driftline.arrays import Ints, Mask
+from driftline.streams.grid import NEVER, skipped
 
 NOTHING = -1
 
@@ -14,33 +15,44 @@ NOTHING = -1
 class LateTruths:
     """The state of all series; one row ("slot") each."""
 
-    count: Ints
-    """[slots]: records seen; a record's number is how many came before it."""
+    tick: Ints
+    """[slots]: of the newest record; NEVER before the first. See `driftline.streams.grid`."""
     t: Ints
-    """[slots, patience]: times of the newest records that lack their truth, otherwise NOTHING; a ring."""
+    """[slots, patience]: times of the records of the newest ticks that lack their truth, otherwise NOTHING; a ring."""
 
     @classmethod
     def empty(cls, slots: int, patience: int) -> Self:
-        return cls(np.zeros(slots, dtype=np.int64), np.full((slots, patience), NOTHING, dtype=np.int64))
+        return cls(np.full(slots, NEVER, dtype=np.int64), np.full((slots, patience), NOTHING, dtype=np.int64))
 
-    def expect(self, slots: Ints, t: Ints, missing: Any) -> None:
+    def expect(self, slots: Ints, tick: Ints, t: Ints, missing: Any) -> Mask:
         """Takes in one record of each of n different series. t: [n] milliseconds since the epoch. missing: [n]
-        booleans."""
-        count = self.count[slots]
-        self.t[slots, count % self.t.shape[1]] = np.where(missing, t, NOTHING)
-        self.count[slots] = count + 1
+        booleans.
 
-    def number(self, slot: int, t: int) -> int | None:
-        """Which record of a series the one of time `t` is, if it lacks its truth and is recent enough."""
+        Returns [n]: whether the record is the first of its tick that has its truth.
+        """
+        before, ring = self.tick[slots], self.t.shape[1]
+        again = tick == before
+        lacked = self.t[slots, tick % ring] != NOTHING
+        rows, places = skipped(ring, before, tick)
+        self.t[slots[rows], places] = NOTHING
+        # A truth that came before stays known, whatever comes in the same tick.
+        awaited = missing & (~again | lacked)
+        self.t[slots, tick % ring] = np.where(awaited, t, NOTHING)
+        self.tick[slots] = tick
+        first: Mask = ~missing & (~again | lacked)
+        return first
+
+    def tick_of(self, slot: int, t: int) -> int | None:
+        """The tick of the record of time `t`, if it lacks its truth and is recent enough."""
         places = np.flatnonzero(self.t[slot] == t)
         if not len(places):
             return None
-        newest = self.count[slot] - 1
-        # A record's place is its number modulo the ring: the newest number with this place is the one.
+        newest = self.tick[slot]
+        # The newest tick with this place in the ring is the one.
         return int(newest - (newest - places[0]) % self.t.shape[1])
 
     def settle(self, slot: int, t: int) -> int | None:
-        """Its truth has come. Returns the record's number; None where none was missing."""
-        number = self.number(slot, t)
+        """Its truth has come. Returns the record's tick; None where none was missing."""
+        tick = self.tick_of(slot, t)
         self.t[slot][self.t[slot] == t] = NOTHING
-        return number
+        return tick

@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 
 from driftline.arrays import Floats, Ints, Mask
+from driftline.streams.grid import skipped
 
 LEVEL = 0.9
 """Share of the truths that should fall into the interval."""
@@ -46,7 +47,8 @@ class Intervals:
     extreme: Floats
     """[slots, horizons]: the same of the extreme interval."""
     widths: Floats
-    """[slots, ring, horizons, 2]: half widths of both, until the truth comes; a ring; NaN for none."""
+    """[slots, ring, horizons, 2]: half widths of both, until the truth comes; a ring by tick (see
+    `driftline.streams.grid`); NaN for none."""
     scored: Floats
     """[slots, horizons]: truths that met an interval."""
     covered: Floats
@@ -76,13 +78,19 @@ class Anomalies:
     size: Floats
 
 
-def judge(intervals: Intervals, steps: Ints, slots: Ints, number: Ints, error: Floats) -> Anomalies:
+def arrive(intervals: Intervals, slots: Ints, before: Ints, tick: Ints) -> None:
+    """A forecast of each of n series comes: between its tick and the one `before` there was no interval."""
+    rows, places = skipped(intervals.widths.shape[1], before, tick)
+    intervals.widths[slots[rows], places] = np.nan
+
+
+def judge(intervals: Intervals, steps: Ints, slots: Ints, tick: Ints, error: Floats) -> Anomalies:
     """Compares the published errors of n series with the intervals that were given, and learns from them.
 
-    steps: [horizons]. slots: [n], each at most once. number: [n] which record it is, counted from 0. error: [n,
-    horizons], NaN where nothing is known. Changes `intervals` in place.
+    steps: [horizons]. slots: [n], each at most once. tick: [n] of the truths. error: [n, horizons], NaN where nothing
+    is known. Changes `intervals` in place.
     """
-    then = (number[:, None] - steps) % intervals.widths.shape[1]
+    then = (tick[:, None] - steps) % intervals.widths.shape[1]
     widths = intervals.widths[slots[:, None], then, np.arange(len(steps))]
     size = np.abs(error)
     known = np.isfinite(size) & np.isfinite(widths[..., 0])
@@ -125,10 +133,10 @@ def _learn_usual(intervals: Intervals, slots: Ints, size: Floats) -> None:
     intervals.usual[slots] = np.where(np.isfinite(size), moved, usual)
 
 
-def widths(intervals: Intervals, slots: Ints, count: Ints) -> Floats:
+def widths(intervals: Intervals, slots: Ints, tick: Ints) -> Floats:
     """[n, horizons]: half widths of the intervals around what is published now, remembered until its truth comes; NaN
-    before there was any error. count: [n] records seen before this one."""
+    before there was any error. tick: [n] of now."""
     usual = intervals.usual[slots]
     both = np.stack([intervals.quantile[slots] * usual, intervals.extreme[slots] * usual], axis=2)
-    intervals.widths[slots, count % intervals.widths.shape[1]] = both
+    intervals.widths[slots, tick % intervals.widths.shape[1]] = both
     return both[..., 0]

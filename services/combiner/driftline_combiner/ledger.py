@@ -13,6 +13,7 @@ from driftline.members import MEMBERS, TRAINED
 from driftline.scoring import ROWS, STRATEGIES
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.features import TINY
+from driftline.streams.grid import NEVER, skipped
 from driftline_combiner import weights as strategies
 from driftline_combiner.weights import Grams
 
@@ -52,11 +53,13 @@ class Ledger:
 
     count: Ints
     """[slots]: records seen."""
+    tick: Ints
+    """[slots]: of the newest record, see `driftline.streams.grid`; NEVER before the first."""
     members: Floats
-    """[slots, ring, horizons, members]: what was forecast, until its truth comes; a ring."""
+    """[slots, ring, horizons, members]: what was forecast, until its truth comes; a ring by tick."""
     blends: Floats
-    """[slots, ring, horizons, strategies + 1]: what every strategy made of it, and what was published; a
-    ring."""
+    """[slots, ring, horizons, strategies + 1]: what every strategy made of it, and what was published; a ring by
+    tick."""
     window: Floats
     """[slots, 2, horizons, members, members]: `weights.Grams` of the newest errors: products and counts."""
     long: Floats
@@ -92,6 +95,7 @@ class Ledger:
         horizons, ring, rows = len(horizon), max(horizon) + patience, len(ROWS)
         return cls(
             count=np.zeros(slots, dtype=np.int64),
+            tick=np.full(slots, NEVER, dtype=np.int64),
             members=np.full((slots, ring, horizons, MEMBER_COUNT), np.nan),
             blends=np.full((slots, ring, horizons, STRATEGY_COUNT + 1), np.nan),
             window=np.zeros((slots, 2, horizons, MEMBER_COUNT, MEMBER_COUNT)),
@@ -143,16 +147,24 @@ class Scored:
     scale: Floats
 
 
-def score(ledger: Ledger, rules: Rules, slots: Ints, number: Ints, truth: Floats) -> Scored:
-    """Compares the truths of n series with what was forecast `steps` records before, and learns from it.
+def arrive(ledger: Ledger, slots: Ints, tick: Ints) -> None:
+    """A forecast of each of n series comes: between its tick and the one before nothing was forecast."""
+    rows, places = skipped(ledger.members.shape[1], ledger.tick[slots], tick)
+    for ring in (ledger.members, ledger.blends):
+        ring[slots[rows], places] = np.nan
+    ledger.tick[slots] = tick
 
-    slots: [n], each at most once. number: [n] which records the truths are of, counted from 0. truth: [n], NaN where it
-    is missing. Changes `ledger` in place.
+
+def score(ledger: Ledger, rules: Rules, slots: Ints, tick: Ints, truth: Floats) -> Scored:
+    """Compares the truths of n series with what was forecast `steps` periods before, and learns from it.
+
+    slots: [n], each at most once. tick: [n] which the truths are of. truth: [n], NaN where it is missing. Changes
+    `ledger` in place.
     """
     rows = slots[:, None]
-    # Horizon i forecast this record steps[i] records ago, so each horizon has its own place in the ring [n, horizons].
+    # Horizon i forecast this tick steps[i] periods ago, so each horizon has its own place in the ring [n, horizons].
     # In a young series these places are still NaN, and an error of NaN teaches nothing.
-    then = (number[:, None] - rules.steps) % ledger.members.shape[1]
+    then = (tick[:, None] - rules.steps) % ledger.members.shape[1]
     horizons = np.arange(len(rules.steps))
     forecast = np.concatenate([ledger.members[rows, then, horizons], ledger.blends[rows, then, horizons]], axis=2)
     error = forecast - truth[:, None, None]
@@ -265,8 +277,8 @@ def weigh(ledger: Ledger, rules: Rules, slots: Ints, forecasts: Floats) -> tuple
     present = np.isfinite(forecasts)
     weights = current_weights(ledger, rules, slots, present)
     blends = strategies.blend(weights, forecasts[:, :, None, :], present[:, :, None, :])
-    # Before the count moves: record k lies at k % ring, where `score` looks for it.
-    now = ledger.count[slots] % ledger.members.shape[1]
+    # What is of tick k lies at k % ring, where `score` looks for it.
+    now = ledger.tick[slots] % ledger.members.shape[1]
     ledger.members[slots, now] = forecasts
     ledger.blends[slots, now] = blends
     ledger.count[slots] += 1

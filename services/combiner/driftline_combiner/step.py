@@ -14,11 +14,14 @@ from driftline.members import MEMBERS
 from driftline.messages import ALERTS, BLENDS, Blend, Forecast, Topic
 from driftline.scoring import ROWS, STRATEGIES
 from driftline.streams.definition import StreamDefinition, refusal
+from driftline.streams.grid import tick_of
 from driftline.worker import slots as tables
 from driftline.worker.keyed import Age, Emission, KeyedStep
 from driftline.worker.late_truths import LateTruths
 from driftline.worker.series_store import SeriesStore
 from driftline.worker.slots import rounds
+from driftline_combiner import intervals as interval_tables
+from driftline_combiner import ledger as ledgers
 from driftline_combiner.alert_rules import AlertRules
 from driftline_combiner.intervals import Intervals, judge, widths
 from driftline_combiner.ledger import MEMBER_COUNT, Ledger, Rules, current_weights, score, weigh
@@ -67,6 +70,7 @@ class BlendStep:
     def __init__(self, stream: StreamDefinition, on_alert: Callable[[str, str], None]) -> None:
         self.stream = stream
         self._rules = Rules.of(stream)
+        self._period = stream.time.period * 1000
         self._store = SeriesStore(self._blank)
         self._tables = self._store.tables
         self._totals = Totals(len(stream.horizon))
@@ -93,26 +97,33 @@ class BlendStep:
 
     def _round(self, part: Sequence[Forecast]) -> list[list[Emission]]:
         slots = np.array([self._slot(message.key) for message in part])
-        count = self._tables.ledger.count[slots]
-        alerts = self._score(part, slots, count)
+        tick, first = self._arrive(part, slots)
+        alerts = self._score(part, slots, tick, first)
         forecasts = self._forecasts(part)
         weights, blends = weigh(self._tables.ledger, self._rules, slots, forecasts)
-        half = widths(self._tables.intervals, slots, count)
+        half = widths(self._tables.intervals, slots, tick)
         published = self._blends(part, weights, blends, half, self._tables.ledger.guarded[slots])
-        missing = np.array([message.observed is None for message in part])
-        self._tables.late.expect(slots, np.array([message.t for message in part]), missing)
         self._totals.take(slots, ScoreSums.of(self._tables.ledger, self._tables.intervals, slots, weights[:, :, -1]))
         return [[(OUT, blend), *raised] for blend, raised in zip(published, alerts, strict=True)]
 
+    def _arrive(self, part: Sequence[Forecast], slots: Ints) -> tuple[Ints, Mask]:
+        """[n]: the ticks of the forecasts, and whether each is the first of its tick that brings a truth."""
+        ledger, intervals, late = self._tables
+        t = np.array([message.t for message in part], dtype=np.int64)
+        tick = tick_of(np.array([_grid_t(message) for message in part], dtype=np.int64), 0, self._period)
+        interval_tables.arrive(intervals, slots, ledger.tick[slots], tick)
+        ledgers.arrive(ledger, slots, tick)
+        return tick, late.expect(slots, tick, t, np.array([message.observed is None for message in part]))
+
     def _score(
-        self, part: Sequence[Forecast], slots: Ints, number: Ints, *, late: bool = False
+        self, part: Sequence[Forecast], slots: Ints, tick: Ints, first: Mask, *, late: bool = False
     ) -> list[list[Emission]]:
-        """Scores what was forecast of the observed records, which have these numbers, and gives the alerts."""
-        truth = np.array([message.observed for message in part], dtype=np.float64)
+        """Scores what was forecast for these ticks, where the truth is the `first`, and gives the alerts."""
+        observed = np.array([message.observed for message in part], dtype=np.float64)
         ledger, intervals, _ = self._tables
         before = ledger.guarded[slots]
-        scored = score(ledger, self._rules, slots, number, truth)
-        judged = judge(intervals, self._rules.steps, slots, number, scored.error[:, :, -1])
+        scored = score(ledger, self._rules, slots, tick, np.where(first, observed, np.nan))
+        judged = judge(intervals, self._rules.steps, slots, tick, scored.error[:, :, -1])
         alerts = zip(
             self._alert_rules.drifts(part, scored, late=late),
             self._alert_rules.anomalies(part, judged),
@@ -127,14 +138,14 @@ class BlendStep:
     def awaits(self, message: Forecast) -> bool:
         if self.lacks(message) or message.key not in self._store:
             return False
-        return self._tables.late.number(self._store[message.key], message.t) is not None
+        return self._tables.late.tick_of(self._store[message.key], message.t) is not None
 
     def complete(self, message: Forecast) -> list[Emission]:
         """Scores what was forecast of it; there is no new blend."""
         slot = self._store[message.key]
-        number = self._tables.late.settle(slot, message.t)
-        assert number is not None, "see awaits"  # noqa: S101
-        alerts = self._score([message], np.array([slot]), np.array([number]), late=True)[0]
+        tick = self._tables.late.settle(slot, message.t)
+        assert tick is not None, "see awaits"  # noqa: S101
+        alerts = self._score([message], np.array([slot]), np.array([tick]), np.array([True]), late=True)[0]
         self._totals.take(np.array([slot]), self._sums(np.array([slot])))
         return alerts
 
@@ -171,6 +182,8 @@ class BlendStep:
                 lower=lower,
                 upper=upper,
                 guarded=held,
+                grid_t=_grid_t(message),
+                times=[_grid_t(message) + h * self._period for h in message.horizon],
             )
             self._latest[message.key] = PACK.encode(blend)
             published.append(blend)
@@ -293,9 +306,13 @@ class BlendStep:
         """The weights of n series, [n, horizons, strategies + 1, members], and who forecast last, [n, horizons,
         members]."""
         ledger = self._tables.ledger
-        now = (ledger.count[slots] - 1) % ledger.members.shape[1]
+        now = ledger.tick[slots] % ledger.members.shape[1]
         present = np.isfinite(ledger.members[slots, now])
         return current_weights(ledger, self._rules, slots, present), present
+
+
+def _grid_t(message: Forecast) -> int:
+    return message.t if message.grid_t is None else message.grid_t
 
 
 def _by_member(weights: Floats) -> dict[str, float]:

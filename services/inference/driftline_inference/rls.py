@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftline.arrays import Floats, Ints
+from driftline.streams.grid import NEVER, skipped
 
 FORGETTING = 0.9998
 """Weight of the record before, against the newest; 0.999 loses at long horizons, 1 can't follow drift."""
@@ -30,11 +31,11 @@ NOISE_FLOOR = 0.01
 
 @dataclass(frozen=True)
 class Waiting:
-    """What was forecast from, until the truth comes: rings as long as the longest horizon and as a truth may be late
-    take together. One row ("slot") a series."""
+    """What was forecast from, until the truth comes: rings by tick (see `driftline.streams.grid`), as long as the
+    longest horizon and as a truth may be late take together. One row ("slot") a series."""
 
-    count: Ints
-    """[slots]: records seen."""
+    tick: Ints
+    """[slots]: of the newest record; NEVER before the first."""
     terms: npt.NDArray[np.float32]
     """[slots, ring, horizons, terms]."""
     last: Floats
@@ -46,7 +47,7 @@ class Waiting:
     def empty(cls, slots: int, horizon: tuple[int, ...], terms: int, patience: int = 0) -> Self:
         ring = max(horizon) + patience
         return cls(
-            count=np.zeros(slots, dtype=np.int64),
+            tick=np.full(slots, NEVER, dtype=np.int64),
             terms=np.zeros((slots, ring, len(horizon), terms), dtype=np.float32),
             last=np.full((slots, ring), np.nan),
             scale=np.full((slots, ring), np.nan),
@@ -84,15 +85,15 @@ class Lesson:
     target: Floats
 
 
-def recall(waiting: Waiting, steps: Ints, slots: Ints, number: Ints, truth: Floats) -> Lesson:
-    """What was forecast from `steps` records before the record of which the truth is, and what has come of it.
+def recall(waiting: Waiting, steps: Ints, slots: Ints, tick: Ints, truth: Floats) -> Lesson:
+    """What was forecast `steps` periods before the tick of which the truth is, and what has come of it.
 
-    steps: [horizons]. slots: [n], each at most once. number: [n] which record it is, counted from 0. truth: [n] in the
-    target's units; NaN teaches nothing.
+    steps: [horizons]. slots: [n], each at most once. tick: [n] of the truth, no later than that of `arrive`. truth: [n]
+    in the target's units; NaN teaches nothing.
     """
     rows = slots[:, None]
     # Each horizon looks as far back as it forecast ahead: [n, horizons] places in the ring.
-    then = (number[:, None] - steps) % waiting.last.shape[1]
+    then = (tick[:, None] - steps) % waiting.last.shape[1]
     # A target that has never moved has a usual step of 0: nothing can be learned in units of it.
     with np.errstate(divide="ignore", invalid="ignore"):
         target = (truth[:, None] - waiting.last[rows, then]) / waiting.scale[rows, then]
@@ -100,14 +101,20 @@ def recall(waiting: Waiting, steps: Ints, slots: Ints, number: Ints, truth: Floa
     return Lesson(terms, np.where(np.isfinite(target), target, np.nan))
 
 
+def arrive(waiting: Waiting, slots: Ints, tick: Ints) -> None:
+    """A record of each of n series comes: between its tick and the one before nothing was forecast from."""
+    rows, places = skipped(waiting.last.shape[1], waiting.tick[slots], tick)
+    waiting.last[slots[rows], places] = np.nan
+    waiting.tick[slots] = tick
+
+
 def remember(waiting: Waiting, slots: Ints, terms: Floats, last: Floats, scale: Floats) -> None:
-    """Keeps what is forecast from now. terms: [n, horizons, terms]; last, scale: [n]."""
-    # Record k lies at k % ring, where `recall` looks for it.
-    now = waiting.count[slots] % waiting.last.shape[1]
+    """Keeps what is forecast from the newest tick. terms: [n, horizons, terms]; last, scale: [n]."""
+    # What is of tick k lies at k % ring, where `recall` looks for it.
+    now = waiting.tick[slots] % waiting.last.shape[1]
     waiting.terms[slots, now] = terms
     waiting.last[slots, now] = last
     waiting.scale[slots, now] = scale
-    waiting.count[slots] += 1
 
 
 @dataclass(frozen=True)

@@ -43,14 +43,14 @@ class SignTest:
 
 @dataclass
 class Shadow:
-    """Two versions of a model, compared on the first horizon. `steps`: how many records it is ahead."""
+    """Two versions of a model, compared on the first horizon. `steps`: how many periods it is ahead."""
 
     new: str
     old: str
     steps: int
     seen: int = 0
     test: SignTest = field(default_factory=SignTest)
-    _awaited: dict[str, deque[tuple[float, float]]] = field(default_factory=dict)
+    _awaited: dict[str, deque[tuple[int, tuple[float, float]]]] = field(default_factory=dict)
     _errors: tuple[float, float] = (0.0, 0.0)
     _block: int = 0
 
@@ -60,14 +60,22 @@ class Shadow:
         return self.seen >= SHADOW_RECORDS or self.test.certain
 
     def add(
-        self, keys: Sequence[str], truths: Sequence[float | None], forecasts: Sequence[tuple[float, float]]
+        self,
+        keys: Sequence[str],
+        ticks: Sequence[int],
+        truths: Sequence[float | None],
+        forecasts: Sequence[tuple[float, float]],
     ) -> None:
-        """Takes in records in order: their truths, and what the new and the old version forecast from them."""
-        for key, truth, pair in zip(keys, truths, forecasts, strict=True):
-            awaited = self._awaited.setdefault(key, deque(maxlen=self.steps))
-            if len(awaited) == self.steps:
-                self._score(truth, awaited[0])
-            awaited.append(pair)
+        """Takes in records in order: their ticks (see `driftline.streams.grid`) and truths, and what the new and the
+        old version forecast from them."""
+        for key, tick, truth, pair in zip(keys, ticks, truths, forecasts, strict=True):
+            awaited = self._awaited.setdefault(key, deque())
+            while awaited and awaited[0][0] < tick - self.steps:
+                awaited.popleft()
+            # Taken out, so that a second record of a tick is not scored again.
+            if awaited and awaited[0][0] == tick - self.steps:
+                self._score(truth, awaited.popleft()[1])
+            awaited.append((tick, pair))
 
     def _score(self, truth: float | None, pair: tuple[float, float]) -> None:
         """Series of one site err together, so that one look at all of them is one bet, not one for each."""

@@ -13,24 +13,25 @@ import msgspec
 import numpy as np
 
 from driftline.arrays import Floats, Ints
-from driftline.members import MODELS, PERSISTENCE, RLS, SEASONAL, STACK
+from driftline.members import MODELS, PERSISTENCE, RLS, SEASONAL, STACK, WEEKLY
 from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, Record, Topic
 from driftline.streams import features
 from driftline.streams.definition import StreamDefinition, refusal
 from driftline.streams.features import CLIP, TINY, History, Inputs, Layout, newest, observe
+from driftline.streams.grid import time_of
 from driftline.worker import slots as tables
 from driftline.worker.keyed import Age, Emission
 from driftline.worker.late_truths import LateTruths
 from driftline.worker.series_store import SeriesStore
 from driftline.worker.slots import rounds
 from driftline_inference import rls
-from driftline_inference.rls import Filters, Waiting, forecast, learn, recall, remember
+from driftline_inference.rls import Filters, Waiting, arrive, forecast, learn, recall, remember
 from driftline_inference.sensor_health import Condition, SensorHealth, assess, health_alerts
 from driftline_inference.shadow import Shadow
 
 OUT: Topic[Any] = FORECASTS
 ALERT: Topic[Any] = ALERTS
-STATE = 3
+STATE = 4
 """Counted up when what is saved of a series changes its shape."""
 LIVE_LIMIT = 2000
 """Series that a new model is tried on at most: looking at 10,000 holds the loop up for 50 ms."""
@@ -79,6 +80,10 @@ class Turn:
 
     rows: slice
     slots: Ints
+    tick: Ints
+    """[n]: see `driftline.streams.grid`."""
+    truth: Floats
+    """[n]: the target's value, NaN where it is missing or its tick had one before."""
 
 
 class ForecastStep:
@@ -111,7 +116,7 @@ class ForecastStep:
         self._tables = self._store.tables
         self._levels = [column for column, angle in enumerate(stream.angles) if not angle]
         self._signature = (
-            f"{STATE}-{stream.fingerprint}-{self._layout.season}-{self._layout.rls_terms}-{stream.patience}"
+            f"{STATE}-{stream.fingerprint}-{self._layout.remembered}-{self._layout.rls_terms}-{stream.patience}"
         )
 
     def work(self, messages: Sequence[Record]) -> list[list[Emission]]:
@@ -135,14 +140,17 @@ class ForecastStep:
         versions = {name: model.version for name, model in models.items()}
         self._store.advance((record.key, record.t) for record in records)
         shifts, alerts = self._conditions(records, turns, conditions)
-        forecasts = self._messages(records, members, versions, shifts)
+        tick = np.concatenate([turn.tick for turn in turns])
+        phase = self._tables.history.phase[np.concatenate([turn.slots for turn in turns])]
+        on_grid = time_of(tick, phase, self._layout.period).tolist()
+        forecasts = self._messages(records, on_grid, members, versions, shifts)
         emissions: list[list[Emission]] = [
             [(OUT, message), *((ALERT, alert) for alert in raised)]
             for message, raised in zip(forecasts, alerts, strict=True)
         ]
         for member, old in former.items():
             if member in models:
-                emissions[-1] += self._compare(member, models[member], old, records, inputs, members[member])
+                emissions[-1] += self._compare(member, models[member], old, records, tick, inputs, members[member])
         return emissions
 
     def lacks(self, message: Record) -> bool:
@@ -151,30 +159,46 @@ class ForecastStep:
     def awaits(self, message: Record) -> bool:
         if self.lacks(message) or message.key not in self._store:
             return False
-        return self._tables.late.number(self._store[message.key], message.t) is not None
+        return self._tables.late.tick_of(self._store[message.key], message.t) is not None
 
     def complete(self, message: Record) -> list[Emission]:
         """The built-in members learn from it, and the combiner gets what was observed."""
         slot = self._store[message.key]
-        number = self._tables.late.settle(slot, message.t)
-        assert number is not None, "see awaits"  # noqa: S101
-        slots, numbers = np.array([slot]), np.array([number])
+        tick = self._tables.late.settle(slot, message.t)
+        assert tick is not None, "see awaits"  # noqa: S101
+        slots, ticks = np.array([slot]), np.array([tick])
         values = np.array([[message.values[name] for name in self.stream.columns]], dtype=np.float64)
-        features.complete(self._tables.history, self._layout, slots, numbers, values)
-        lesson = recall(self._tables.waiting, self._steps, slots, numbers, values[:, 0])
+        features.complete(self._tables.history, self._layout, slots, ticks, values)
+        lesson = recall(self._tables.waiting, self._steps, slots, ticks, values[:, 0])
         for filters in (self._tables.rls, self._tables.stack):
             learn(filters, slots, lesson)
-        observed, horizon = message.values[self.stream.target], list(self.stream.horizon)
-        completed = Forecast(message.stream, message.key, message.t, observed, horizon, {}, {}, message.received)
+        completed = Forecast(
+            stream=message.stream,
+            key=message.key,
+            t=message.t,
+            observed=message.values[self.stream.target],
+            horizon=list(self.stream.horizon),
+            members={},
+            versions={},
+            received=message.received,
+            grid_t=int(time_of(ticks, self._tables.history.phase[slots], self._layout.period)[0]),
+        )
         return [(OUT, completed)]
 
     def _mine(self, models: Serving) -> dict[str, Model]:
         return {member: model for (stream, member), model in models.items() if stream == self.stream.name}
 
     def _compare(
-        self, member: str, new: Model, old: Model, records: Sequence[Record], inputs: Inputs, forecasts: Floats
+        self,
+        member: str,
+        new: Model,
+        old: Model,
+        records: Sequence[Record],
+        tick: Ints,
+        inputs: Inputs,
+        forecasts: Floats,
     ) -> list[Emission]:
-        """Lets the version before forecast, too; reports and alerts when the new one is worse."""
+        """Lets the version before forecast, too; reports and alerts when the new one is worse. tick: of each record."""
         shadow = self._compared.get(member)
         if shadow is None or (shadow.new, shadow.old) != (new.version, old.version):
             shadow = self._compared[member] = Shadow(new.version, old.version, self.stream.horizon[0])
@@ -182,7 +206,7 @@ class ForecastStep:
             return []
         pairs = list(zip(forecasts[:, 0].tolist(), _forecast(old, inputs)[:, 0].tolist(), strict=True))
         truths = [record.values[self.stream.target] for record in records]
-        shadow.add([record.key for record in records], truths, pairs)
+        shadow.add([record.key for record in records], tick.tolist(), truths, pairs)
         if not shadow.test.certain:
             return []
         reason = f"worse than {old.version} beyond the margin: evidence {shadow.test.evidence:.0f} after {shadow.seen}"
@@ -217,11 +241,12 @@ class ForecastStep:
             part, start = records[rows], rows.stop
             slots = np.array([self._store.slot(record.key) for record in part])
             values = np.array([[r.values[name] for name in columns] for r in part], dtype=np.float64)
-            t = np.array([record.t for record in part])
+            t = np.array([record.t for record in part], dtype=np.int64)
             parts.append(observe(self._tables.history, self._layout, slots, t, values))
-            self._tables.late.expect(slots, t, np.isnan(values[:, 0]))
+            tick = self._tables.history.tick[slots]
+            first = self._tables.late.expect(slots, tick, t, np.isnan(values[:, 0]))
             conditions.append(assess(self._tables.health, slots, t, values))
-            turns.append(Turn(rows, slots))
+            turns.append(Turn(rows, slots, tick, np.where(first, values[:, 0], np.nan)))
         return turns, Inputs.joined(parts), conditions
 
     def _conditions(
@@ -251,8 +276,8 @@ class ForecastStep:
         for turn in turns:
             here, slots = turn.rows, turn.slots
             last, scale = inputs.last[here], inputs.scale[here]
-            number = self._tables.waiting.count[slots]
-            lesson = recall(self._tables.waiting, self._steps, slots, number, last)
+            arrive(self._tables.waiting, slots, turn.tick)
+            lesson = recall(self._tables.waiting, self._steps, slots, turn.tick, turn.truth)
             for filters, forecasts in ((self._tables.rls, plain), (self._tables.stack, stacked)):
                 learn(filters, slots, lesson)
                 forecasts.append(forecast(filters, slots, terms[here], last, scale))
@@ -264,11 +289,16 @@ class ForecastStep:
             # Over no models it is the plain filter.
             STACK: np.where(np.isnan(over_models), alone, over_models),
         }
-        return members | ({SEASONAL: inputs.daily} if self._layout.season else {})
+        if self._layout.day:
+            members[SEASONAL] = inputs.daily
+        if self._layout.week:
+            members[WEEKLY] = inputs.weekly
+        return members
 
     def _messages(
         self,
         records: Sequence[Record],
+        on_grid: Sequence[int],
         members: dict[str, Floats],
         versions: dict[str, str],
         shifts: Sequence[Shifts],
@@ -286,6 +316,7 @@ class ForecastStep:
                 versions=versions,
                 received=record.received,
                 shifts=shifts[index],
+                grid_t=on_grid[index],
             )
             for index, record in enumerate(records)
         ]

@@ -83,7 +83,8 @@ class BlendWindows:
 
     def pack(self, message: Blend) -> array[float]:
         absent = [None] * len(message.horizon)
-        packed = array("d", [message.t, _number(message.observed)])
+        grid_t = message.t if message.grid_t is None else message.grid_t
+        packed = array("d", [message.t, _number(message.observed), grid_t])
         for values in (
             message.value,
             *(message.strategies.get(name, absent) for name in STRATEGIES),
@@ -98,16 +99,17 @@ class BlendWindows:
         import pyarrow.parquet as pq  # noqa: PLC0415
 
         data = np.array(rows)
-        observed = data[:, 1]
+        observed, grid_t = data[:, 1], data[:, 2].astype(np.int64)
         columns = {"t": pa.array(data[:, 0].astype(np.int64), pa.timestamp("ms", tz="UTC")), "key": [key] * len(data)}
         columns["observed"] = pa.array(observed, from_pandas=True)
-        horizon = self._streams[stream].horizon
+        horizon, period = self._streams[stream].horizon, 1000 * self._streams[stream].time.period
+        truths = dict(zip(grid_t.tolist(), observed.tolist(), strict=True))
         for h in horizon:
-            later = np.concatenate([observed[h:], np.full(min(h, len(observed)), np.nan)])
-            columns[f"truth_{h}"] = pa.array(later, from_pandas=True)
+            of_window = [truths.get(t + h * period, np.nan) for t in grid_t.tolist()]
+            columns[f"truth_{h}"] = pa.array(of_window, from_pandas=True)
         names = ["blend", *STRATEGIES, *MEMBERS, *(f"weight_{name}" for name in MEMBERS)]
         labels = [f"{name}_{h}" for name in names for h in horizon]
-        for column, label in enumerate(labels, 2):
+        for column, label in enumerate(labels, 3):
             columns[label] = pa.array(data[:, column], from_pandas=True)
         sink = io.BytesIO()
         pq.write_table(pa.table(columns), sink, compression="zstd")

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from driftline.arrays import Floats, Ints
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.features import History, Inputs, Layout, observe
+from driftline.streams.grid import phase_of, tick_of
 from driftline.streams.tables import Rows
 
 PIECE = 8192
@@ -35,12 +36,13 @@ class Dataset:
 
 @dataclass(frozen=True)
 class _Piece:
-    """Part of one series: `skip` leading records only warm up."""
+    """Part of one series: `skip` leading records only warm up. phase: of the series' grid."""
 
     t: Ints
     values: Floats
     targets: Floats
     skip: int
+    phase: int
 
 
 def build(rows: Rows, stream: StreamDefinition) -> Dataset:
@@ -48,6 +50,8 @@ def build(rows: Rows, stream: StreamDefinition) -> Dataset:
     pieces = [piece for series in rows.by_key().values() for piece in _pieces(series, stream)]
     layout = Layout.of(stream)
     history = History.empty(len(pieces), layout)
+    # Otherwise each piece would take that of its own first record.
+    history.phase[:] = [piece.phase for piece in pieces]
     lengths = np.array([len(piece.t) for piece in pieces])
     parts: list[Dataset] = []
     for n in range(int(lengths.max(initial=0))):
@@ -60,15 +64,26 @@ def build(rows: Rows, stream: StreamDefinition) -> Dataset:
 
 
 def _pieces(series: Rows, stream: StreamDefinition) -> list[_Piece]:
+    period = stream.time.period * 1000
+    phase = int(phase_of(series.t[:1], period)[0])
+    ticks = tick_of(series.t, phase, period)
+    # Of two records in one tick the later counts.
+    last_of_tick = np.append(np.diff(ticks) > 0, True)
+    series, ticks = series.take(last_of_tick), ticks[last_of_tick]
     target = series.values[:, 0]
-    later = [np.concatenate([target[h:], np.full(min(h, len(target)), np.nan)]) for h in stream.horizon]
-    targets = np.stack([values - target for values in later], axis=1)
+    targets = np.stack([_at(ticks + h, ticks, target) - target for h in stream.horizon], axis=1)
     starts = range(0, len(series), PIECE)
     cuts = [(max(0, start - WARM_UP), start, min(start + PIECE, len(series))) for start in starts]
     return [
-        _Piece(series.t[warm:end], series.values[warm:end], targets[warm:end], start - warm)
+        _Piece(series.t[warm:end], series.values[warm:end], targets[warm:end], start - warm, phase)
         for warm, start, end in cuts
     ]
+
+
+def _at(wanted: Ints, ticks: Ints, values: Floats) -> Floats:
+    """The values at the wanted ticks; NaN where there is none. ticks: ascending."""
+    places = np.minimum(np.searchsorted(ticks, wanted), len(ticks) - 1)
+    return np.where(ticks[places] == wanted, values[places], np.nan)
 
 
 def _usable(inputs: Inputs, pieces: list[_Piece], n: int, t: Ints) -> Dataset:
