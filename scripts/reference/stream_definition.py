@@ -48,12 +48,12 @@ def _table(model: type[BaseModel], schemas: dict[str, Any], sections: dict[str, 
         HEAD,
         (
             (
-                f"`{key}`",
+                f"`{info.alias or name}`",
                 _default(info),
-                words(schemas[key], link).removesuffix(" or null"),
-                sentence(texts.get(key, "")) or _first_line(info),
+                words(schemas[info.alias or name], link).removesuffix(" or null"),
+                sentence(texts.get(name, "")) or _first_line(info),
             )
-            for key, info in model.model_fields.items()
+            for name, info in model.model_fields.items()
         ),
     )
 

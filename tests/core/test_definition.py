@@ -30,6 +30,25 @@ def test_the_least_definition_is_one_series_forecast_one_step_ahead():
         ("name: a\ntarget: y\n", "a.yaml: line 1: time: found nothing, expected this key"),
         (LEAST.replace("10min", "10"), "line 2: time.period: found 10, expected a length of time such as 30s"),
         (LEAST.replace("period", "zone: Mars, period"), "found 'Mars', expected `required` or the name of a time zone"),
+        (
+            LEAST.replace("period", "zone: Europe, period"),
+            "found 'Europe', expected `required` or the name of a time zone",
+        ),
+        (LEAST + "calendar: {zone: Mars}\n", "line 4: calendar.zone: found 'Mars', expected the name of a time zone"),
+        (LEAST + "calendar: {zone: paris}\n", "such as Europe/Paris; near it: Europe/Paris"),
+        (LEAST + "calendar: {zone: Europe/Pariss}\n", "near it: Europe/Paris"),
+        (LEAST + "calendar: {zone: required}\n", "found 'required', expected the name of a time zone"),
+        (LEAST + "calendar: {holidays: XX}\n", "line 4: calendar.holidays: found 'XX', expected a code of ISO 3166"),
+        (LEAST + "calendar: {holidays: DE-XX}\n", "found 'DE-XX', expected DE, or one of DE-BB, DE-BE"),
+        (LEAST + "calendar: {holidays: NO}\n", "found False, expected a country's code; YAML reads NO as false"),
+        (
+            LEAST + "calendar: {holidays: 33}\n",
+            "line 4: calendar.holidays: found 33, expected: Input should be a valid",
+        ),
+        (LEAST + "season: [1d, 30d]\n", "line 4: season.1: found '30d', expected 1d or 7d"),
+        (LEAST + "season: [daily]\n", "line 4: season.0: found 'daily', expected 1d or 7d"),
+        (LEAST.replace("10min", "1d") + "season: [1d, 7d]\n", "season: found 1d, expected 7d: at least 2 and a whole"),
+        (LEAST.replace("10min", "1s") + "season: 1d\n", "season: found 1d, expected an empty list: at least 2"),
         (LEAST.replace("10min", "10min, ahead: 0min"), "line 2: time.ahead: found '0min', expected a length of time"),
         (LEAST + "horizon: [6, 1]\n", "horizon: found [6, 1], expected ascending steps, each once"),
         (LEAST + "horizon: 0\n", "line 4: horizon.0: found 0, expected: Input should be greater"),
@@ -64,9 +83,61 @@ def test_the_fingerprint_changes_with_what_a_model_sees_and_with_nothing_else(te
     assert same.fingerprint == temperature.fingerprint != other.fingerprint
 
 
-@pytest.mark.parametrize(("period", "season"), [("1min", 1440), ("1h", 24), ("7min", 0), ("1s", 0), ("1d", 0)])
-def test_a_day_is_looked_back_on_where_it_is_a_whole_and_bearable_number_of_records(period: str, season: int):
-    assert parse(LEAST.replace("10min", period), "a.yaml").season == season
+@pytest.mark.parametrize(
+    ("period", "season", "week"),
+    [
+        ("1min", 1440, 10_080),
+        ("1h", 24, 168),
+        ("7min", 0, 1440),
+        ("11min", 0, 0),
+        ("1s", 0, 0),
+        ("12h", 2, 14),
+        ("1d", 0, 7),
+        ("84h", 0, 2),
+        ("7d", 0, 0),
+    ],
+)
+def test_day_and_week_are_looked_back_on_where_they_are_a_whole_and_bearable_number_of_records(
+    period: str, season: int, week: int
+):
+    stream = parse(LEAST.replace("10min", period), "a.yaml")
+    assert (stream.season, stream.week) == (season, week)
+    assert stream.seasons == tuple(records for records in (season, week) if records)
+
+
+@pytest.mark.parametrize(
+    ("season", "records"),
+    [("[1d]", (144, 0)), ("7d", (0, 1008)), ("[7d, 1d]", (144, 1008)), ("[24h]", (144, 0)), ("[]", (0, 0))],
+)
+def test_a_stream_may_say_which_seasons_it_has(season: str, records: tuple[int, int]):
+    stream = parse(f"{LEAST}season: {season}\n", "a.yaml")
+    assert (stream.season, stream.week) == records
+
+
+def test_a_day_is_looked_back_on_from_horizons_beyond_it():
+    assert parse(LEAST + "horizon: [1, 144, 1000]\n", "a.yaml").season == 144
+
+
+@pytest.mark.parametrize(
+    ("time", "calendar", "zone"),
+    [
+        ("required", "", "UTC"),
+        ("Europe/Paris", "", "Europe/Paris"),
+        ("Europe/Paris", "calendar: {holidays: FR}\n", "Europe/Paris"),
+        ("required", "calendar: {zone: Asia/Kolkata}\n", "Asia/Kolkata"),
+        ("UTC", "calendar: {zone: Asia/Kolkata, holidays: IN}\n", "Asia/Kolkata"),
+    ],
+)
+def test_the_calendar_is_in_its_zone_or_else_in_that_of_the_times(time: str, calendar: str, zone: str):
+    assert parse(LEAST.replace("period", f"zone: {time}, period") + calendar, "a.yaml").zone == zone
+
+
+def test_calendar_and_seasons_change_the_fingerprint_where_they_are_not_the_default():
+    plain = parse(LEAST, "a.yaml").fingerprint
+    same = ["calendar: {zone: UTC}", "season: [1d, 7d]"]
+    other = ["calendar: {zone: Europe/Paris}", "calendar: {holidays: FR}", "calendar: {holidays: DE}", "season: [1d]"]
+    assert {parse(f"{LEAST}{line}\n", "a.yaml").fingerprint for line in same} == {plain}
+    assert len({plain, *(parse(f"{LEAST}{line}\n", "a.yaml").fingerprint for line in other)}) == len(other) + 1
 
 
 def test_a_stream_may_say_how_many_keys_it_has_and_when_they_are_forgotten():

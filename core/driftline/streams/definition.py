@@ -7,10 +7,11 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import yaml
 from pydantic import (
@@ -26,6 +27,7 @@ from pydantic import (
 
 from driftline.errors import InvalidDefinition
 from driftline.scoring import Strategy
+from driftline.streams import public_holidays
 
 UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 DAY_S = 86400
@@ -37,7 +39,9 @@ SINGLE_KEY = "all"
 INPUTS = 3
 """Which inputs `driftline.streams.features` makes; counted up with each change, so that no older model is fed."""
 LONGEST_SEASON = 1440
-"""Records of a day that are kept to look back on; a faster stream has no daily features."""
+"""Records of a day that are kept to look back on; a faster stream has no season."""
+SEASONS = {"1d": DAY_S, "7d": 7 * DAY_S}
+"""The lengths of time that values may repeat after."""
 
 
 def _seconds(value: object) -> object:
@@ -48,19 +52,55 @@ def _seconds(value: object) -> object:
 
 
 def _zone(value: str) -> str:
-    if value != "required":
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError("expected `required` or the name of a time zone such as Europe/Paris") from error
+    return value if value == "required" else _known_zone(value, "`required` or the name")
+
+
+def _calendar_zone(value: str) -> str:
+    return _known_zone(value, "the name")
+
+
+def _known_zone(value: str, allowed: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        near = ", ".join(_near_zones(value))
+        hint = f"; near it: {near}" if near else ""
+        raise ValueError(f"expected {allowed} of a time zone such as Europe/Paris{hint}") from error
     return value
 
 
-def _horizons(value: object) -> object:
+def _near_zones(value: str) -> list[str]:
+    """At most five: those that hold `value`, such as a city's name, or else those that are written much like it."""
+    zones = sorted(available_timezones())
+    holding = [zone for zone in zones if value.strip() and value.strip().lower() in zone.lower()]
+    return (holding or get_close_matches(value, zones))[:5]
+
+
+def _country(value: object) -> object:
+    if value is False:
+        raise ValueError("expected a country's code; YAML reads NO as false, unless quotes make it text: 'NO'")
+    expected = public_holidays.expected_instead(value) if isinstance(value, str) else None
+    if expected is not None:
+        raise ValueError(f"expected {expected}")
+    return value
+
+
+def _season(value: object) -> object:
+    try:
+        seconds = _seconds(value)
+    except ValueError:
+        seconds = None
+    if seconds not in SEASONS.values():
+        raise ValueError(f"expected {' or '.join(SEASONS)}")
+    return seconds
+
+
+def _listed(value: object) -> object:
     return value if isinstance(value, list | tuple) else (value,)
 
 
-Horizons = Annotated[tuple[Annotated[int, Field(ge=1, le=1000)], ...], BeforeValidator(_horizons), Field(min_length=1)]
+Horizons = Annotated[tuple[Annotated[int, Field(ge=1, le=1000)], ...], BeforeValidator(_listed), Field(min_length=1)]
+SeasonLength = Annotated[int, BeforeValidator(_season), WithJsonSchema({"type": "string", "enum": list(SEASONS)})]
 
 
 class _Section(BaseModel):
@@ -84,6 +124,16 @@ class Time(_Section):
     def tolerance(self) -> int:
         """Seconds that a record may be ahead of the clock."""
         return self.ahead or max(self.period, LEAST_AHEAD_S)
+
+
+class Calendar(_Section):
+    """The calendar that people live by where the records come from."""
+
+    zone: Annotated[str, AfterValidator(_calendar_zone)] | None = None
+    """The time zone of hours, weekdays and holidays, such as `Europe/Paris`; by default the `zone` of `time`, or UTC
+    where that is `required`."""
+    holidays: Annotated[str, BeforeValidator(_country)] | None = None
+    """The country whose public holidays count, such as `FR`, or its subdivision, such as `DE-BY`."""
 
 
 class Mqtt(_Section):
@@ -214,6 +264,10 @@ class StreamDefinition(_Section):
     forget: Annotated[int, BeforeValidator(_seconds), WithJsonSchema(LENGTH_OF_TIME)] = 30 * DAY_S
     """A key that was silent for so long, by the time of the stream's records, such as `30d`, is forgotten and makes
     room for another; seconds in memory. It is never less than what a forecast looks back on and ahead."""
+    season_lengths: Annotated[tuple[SeasonLength, ...], BeforeValidator(_listed)] | None = Field(None, alias="season")
+    """The models look back on the same time so long ago, such as `[1d, 7d]`; seconds in memory. By default a day and a
+    week where they are at least 2 and whole numbers of periods, and a day is at most 1,440 of them."""
+    calendar: Calendar = Calendar()
     mqtt: Mqtt | None = None
     training: TrainingOptions = TrainingOptions()
     retraining: Retraining = Retraining()
@@ -225,6 +279,9 @@ class StreamDefinition(_Section):
     def _consistent(self) -> Self:
         if list(self.horizon) != sorted(set(self.horizon)):
             raise ValueError(f"horizon: found {list(self.horizon)}, expected ascending steps, each once")
+        impossible = set(self.season_lengths or ()) - set(_possible_seasons(self.time.period))
+        if impossible:
+            raise ValueError(f"season: {_refused_seasons(impossible, self.time.period)}")
         if self.mqtt is not None and self.mqtt.payload == "number" and len(self.columns) > 1:
             raise ValueError("mqtt: found payload number, expected json or csv: the stream has several columns")
         names = [self.time.column, *self.columns, *([self.key] if self.key else [])]
@@ -244,10 +301,28 @@ class StreamDefinition(_Section):
         return tuple(self.features.get(name) == "angle" for name in self.columns)
 
     @property
+    def zone(self) -> str:
+        """The time zone of the calendar."""
+        return self.calendar.zone or ("UTC" if self.time.zone == "required" else self.time.zone)
+
+    @property
+    def seasons(self) -> tuple[int, ...]:
+        """Records in each length of time that is looked back on, ascending."""
+        lengths = _possible_seasons(self.time.period) if self.season_lengths is None else set(self.season_lengths)
+        return tuple(length // self.time.period for length in sorted(lengths))
+
+    @property
     def season(self) -> int:
-        """Records in a day, or 0 where a day can't be looked back on from every horizon."""
-        steps, rest = divmod(DAY_S, self.time.period)
-        return steps if rest == 0 and max(1, *self.horizon) < steps <= LONGEST_SEASON else 0
+        """Records in a day, or 0 where it is not looked back on."""
+        return self._records_in(DAY_S)
+
+    @property
+    def week(self) -> int:
+        """Records in a week, or 0 where it is not looked back on."""
+        return self._records_in(SEASONS["7d"])
+
+    def _records_in(self, length: int) -> int:
+        return next((records for records in self.seasons if records * self.time.period == length), 0)
 
     @property
     def longest_silence(self) -> int:
@@ -257,8 +332,30 @@ class StreamDefinition(_Section):
     @property
     def fingerprint(self) -> str:
         """A hash of what a model's inputs and outputs depend on; a model of another fingerprint can't serve."""
-        shape = [INPUTS, self.time.period, self.columns, self.angles, self.lags, self.horizon]
+        shape = [INPUTS, self.time.period, self.columns, self.angles, self.lags, self.horizon, *self._own_calendar]
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:16]
+
+    @property
+    def _own_calendar(self) -> list[object]:
+        """Zone, holidays and seasons where they are not the default, which leaves the fingerprint as it was."""
+        usual = [length // self.time.period for length in _possible_seasons(self.time.period)]
+        own: list[object] = [self.zone, self.calendar.holidays, list(self.seasons)]
+        return [] if own == ["UTC", None, usual] else own
+
+
+def _possible_seasons(period: int) -> list[int]:
+    """Lengths of time that are whole numbers of periods, at least 2, and at most LONGEST_SEASON of them a day."""
+    is_slow = period * LONGEST_SEASON >= DAY_S
+    return [length for length in SEASONS.values() if is_slow and length % period == 0 and length >= 2 * period]
+
+
+def _refused_seasons(impossible: Collection[int], period: int) -> str:
+    refused = [name for name, length in SEASONS.items() if length in impossible]
+    possible = [name for name, length in SEASONS.items() if length in _possible_seasons(period)]
+    return (
+        f"found {', '.join(refused)}, expected {' or '.join(possible) or 'an empty list'}: at least 2 and a whole "
+        f"number of periods, and at most {LONGEST_SEASON:,} periods a day"
+    )
 
 
 def parse(text: str, source: str) -> StreamDefinition:
