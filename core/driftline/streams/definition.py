@@ -36,7 +36,7 @@ LEAST_AHEAD_S = 300
 LENGTH_OF_TIME = {"type": "string", "pattern": r"\d+ *(s|min|h|d)"}
 SINGLE_KEY = "all"
 """The key of a stream that is one series and has no key column."""
-INPUTS = 3
+INPUTS = 4
 """Which inputs `driftline.streams.features` makes; counted up with each change, so that no older model is fed."""
 LONGEST_SEASON = 1440
 """Records of a day that are kept to look back on; a faster stream has no season."""

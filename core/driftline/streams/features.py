@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftline.arrays import Floats, Ints, Mask
-from driftline.streams.calendar import LocalCalendar
+from driftline.streams.calendar import YEAR, LocalCalendar
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.grid import NEVER, UNKNOWN, phase_of, skipped, tick_of
 
@@ -31,8 +31,8 @@ GLITCH = 10.0
 a new level is reached in a few records, since the usual step grows on the way."""
 GLITCH_AFTER = 50
 """Records until what is usual is known."""
-HOUR_TERMS = slice(0, 4)
-"""Two harmonics are enough for the filters."""
+FILTER_HOURS = slice(0, 4)
+"""Which of the calendar's terms the filters get: two harmonics of the local hour."""
 TINY = 1e-12
 CLIP = 30.0
 """Scaled inputs are cut here: a glitch is one wild input, not the end of a filter."""
@@ -114,8 +114,8 @@ class Layout:
         # As `_filter_inputs` joins them: bias, lags, averages, others, time of day, seasons.
         others = self.columns - 1 + len(self.other_angles)
         seasonal = self.seasons + self.seasonal_moves
-        hour = len(np.arange(self.calendar.width)[self.calendar.hour][HOUR_TERMS])
-        return 1 + min(RLS_LAGS, self.lags - 1) + len(MEMORIES) + others + hour + seasonal
+        hours = FILTER_HOURS.stop - FILTER_HOURS.start
+        return 1 + min(RLS_LAGS, self.lags - 1) + len(MEMORIES) + others + hours + seasonal
 
     @property
     def seasons(self) -> int:
@@ -133,7 +133,7 @@ class Layout:
 
     @property
     def _clock_width(self) -> int:
-        year = len(np.arange(self.calendar.width)[self.calendar.year])
+        year = YEAR.stop - YEAR.start
         return (self.calendar.width - year) * len(self.horizon) + year
 
     @property
@@ -270,7 +270,7 @@ def newest(history: History, layout: Layout, slots: Ints, t: Ints) -> Inputs:
     clock = layout.calendar.terms(t[:, None] + layout.steps * layout.period)
     levels = _levels(layout, values, moving)
     turned = circle(values[:, layout.angles])
-    parts = [differences, averages, seasonal.now, seasonal.moves, _clock(layout, clock), levels, turned]
+    parts = [differences, averages, seasonal.now, seasonal.moves, *_clock(clock), levels, turned]
     net = np.concatenate([part.reshape(len(slots), -1) for part in parts], axis=1)
     # Networks take no NaN: a missing input says "no difference".
     net[np.isnan(net)] = 0.0
@@ -278,8 +278,7 @@ def newest(history: History, layout: Layout, slots: Ints, t: Ints) -> Inputs:
     ready = (tick - history.start[slots] + 1 >= layout.lags) & np.isfinite(target)
     others = np.concatenate([levels, circle(values[:, layout.other_angles])], axis=1)
     shared = [differences[:, :RLS_LAGS, 0], averages, seasonal.now]
-    hour = clock[:, :, layout.calendar.hour][:, :, HOUR_TERMS]
-    rls = _filter_inputs(shared, others, hour, seasonal.moves, scale)
+    rls = _filter_inputs(shared, others, clock[:, :, FILTER_HOURS], seasonal.moves, scale)
     return Inputs(net.astype(np.float32), rls, target, scale, ready, seasonal.daily, seasonal.weekly, recent)
 
 
@@ -388,11 +387,10 @@ def _mean(values: Floats) -> Floats:
     return mean
 
 
-def _clock(layout: Layout, terms: Floats) -> Floats:
-    """[n, width]: the calendar of every time that is forecast; the day of the year once, since it hardly moves."""
-    year = np.arange(layout.calendar.width)[layout.calendar.year]
-    rest = np.setdiff1d(np.arange(layout.calendar.width), year)
-    return np.concatenate([terms[:, :, rest].reshape(len(terms), -1), terms[:, 0, year]], axis=1)
+def _clock(terms: Floats) -> list[Floats]:
+    """The calendar of the times that are forecast, as a network gets it: the day of the year once, for it hardly moves.
+    terms: [n, horizons, width]."""
+    return [terms[:, :, : YEAR.start], terms[:, :, YEAR.stop :], terms[:, 0, YEAR]]
 
 
 def circle(degrees: Floats) -> Floats:
