@@ -6,11 +6,11 @@ const ENOUGH = 10;
 // What was forecast for each time, beside what came: forecasts are moved to the time that they are for.
 export function aligned(blends, h, ahead, period) {
   const shift = ahead * period;
-  const times = blends.map((blend) => blend.t / 1000);
-  const places = new Map(times.map((time, place) => [time, place]));
-  const future = times.slice(-ahead).map((time) => time + shift);
-  const targets = times.map((time, place) =>
-    places.get(time + shift) ?? (place >= times.length - future.length ? place + future.length : -1));
+  const times = blends.map((blend) => (blend.grid_t ?? blend.t) / 1000);
+  const future = [...new Set(times.map((time) => time + shift).filter((time) => time > times.at(-1)))];
+  // What was forecast for a gap has no place.
+  const places = new Map([...times, ...future].map((time, place) => [time, place]));
+  const targets = times.map((time) => places.get(time + shift) ?? -1);
   const row = (pick) => {
     const values = new Array(times.length + future.length).fill(null);
     for (const [place, blend] of blends.entries()) {
