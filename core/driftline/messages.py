@@ -23,6 +23,8 @@ class Record(msgspec.Struct, frozen=True):
     """By column of the stream's definition."""
     received: float
     """Seconds since the epoch when ingest took it in; used to measure latency, never to compute."""
+    group: str = ""
+    """The group that the series belongs to, where the stream's definition names one: its records share a partition."""
 
 
 class Forecast(msgspec.Struct, frozen=True):
@@ -149,15 +151,19 @@ class Topic(Generic[M]):
             raise PoisonMessage(f"{self.name}: expected a {self.type.__name__}: {error}") from error
 
 
-def _series(message: Record | Forecast | Blend | Alert) -> str:
+def _series(message: Forecast | Blend | Alert) -> str:
     return f"{message.stream}/{message.key}"
+
+
+def _group(record: Record) -> str:
+    return f"{record.stream}/{record.group or record.key}"
 
 
 def _origin(letter: DeadLetter) -> str:
     return letter.topic
 
 
-RECORDS = Topic("driftline.records.v1", Record, _series)
+RECORDS = Topic("driftline.records.v1", Record, _group)
 FORECASTS = Topic("driftline.forecasts.v1", Forecast, _series)
 BLENDS = Topic("driftline.blends.v1", Blend, _series)
 ALERTS = Topic("driftline.alerts.v1", Alert, _series)

@@ -34,6 +34,8 @@ DAY_S = 86400
 LEAST_AHEAD_S = 300
 """Clocks of sensors that nobody keeps differ by minutes."""
 LENGTH_OF_TIME = {"type": "string", "pattern": r"\d+ *(s|min|h|d)"}
+EVERY_SERIES = "all"
+"""The group of all series of a stream."""
 SINGLE_KEY = "all"
 """The key of a stream that is one series and has no key column."""
 INPUTS = 4
@@ -247,6 +249,12 @@ class StreamDefinition(_Section):
     time: Time
     key: str | None = None
     """The column that names the series; without it the stream is one series."""
+    group: str | None = None
+    """Series that see each other's newest values: `all` of the stream, or those with the same value in the column of this
+    name, such as `site`. A group is read by one worker."""
+    together: bool = False
+    """Whether a group is forecast as a whole, when its last series of that time has come, or the first of a later time.
+    Then each series knows what the others measured at the same time."""
     target: str = Field(min_length=1)
     """The column that is forecast."""
     features: dict[str, Literal["level", "angle"]] = Field(default_factory=dict)
@@ -284,16 +292,25 @@ class StreamDefinition(_Section):
             raise ValueError(f"season: {_refused_seasons(impossible, self.time.period)}")
         if self.mqtt is not None and self.mqtt.payload == "number" and len(self.columns) > 1:
             raise ValueError("mqtt: found payload number, expected json or csv: the stream has several columns")
-        names = [self.time.column, *self.columns, *([self.key] if self.key else [])]
+        if self.together and self.group is None:
+            raise ValueError("together: found true without a group, expected `group: all` or a column's name")
+        if self.group is not None and self.key is None:
+            raise ValueError(f"group: found {self.group!r} in a stream of one series, expected a key")
+        names = [self.time.column, *self.columns, *([self.key] if self.key else []), *self.group_columns]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"found {twice[0]!r} as more than one of time, key, target and features")
+            raise ValueError(f"found {twice[0]!r} as more than one of time, key, group, target and features")
         return self
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The measured columns, the target first."""
         return _columns(self.target, tuple(self.features))
+
+    @property
+    def group_columns(self) -> tuple[str, ...]:
+        """The column that names a series' group, or none: all series of the stream are one, or each is alone."""
+        return () if self.group in {None, EVERY_SERIES} else (str(self.group),)
 
     @property
     def angles(self) -> tuple[bool, ...]:
@@ -332,7 +349,9 @@ class StreamDefinition(_Section):
     @property
     def fingerprint(self) -> str:
         """A hash of what a model's inputs and outputs depend on; a model of another fingerprint can't serve."""
-        shape = [INPUTS, self.time.period, self.columns, self.angles, self.lags, self.horizon, *self._own_calendar]
+        neighbours = ["neighbours", self.together] if self.group is not None else []
+        shape = [INPUTS, self.time.period, self.columns, self.angles, self.lags, self.horizon]
+        shape += [*self._own_calendar, *neighbours]
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:16]
 
     @property
