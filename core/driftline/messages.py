@@ -13,7 +13,7 @@ import msgspec
 from driftline.errors import PoisonMessage
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """One timed row of a key, as ingest accepted it."""
 
     stream: str

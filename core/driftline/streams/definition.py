@@ -250,8 +250,8 @@ class StreamDefinition(_Section):
     key: str | None = None
     """The column that names the series; without it the stream is one series."""
     group: str | None = None
-    """Series that see each other's newest values: `all` of the stream, or those with the same value in the column of this
-    name, such as `site`. A group is read by one worker."""
+    """Series that see each other's newest values: `all` of the stream, or those with the same value in the column of
+    this name, such as `site`. A group is read by one worker."""
     together: bool = False
     """Whether a group is forecast as a whole, when its last series of that time has come, or the first of a later time.
     Then each series knows what the others measured at the same time."""
