@@ -18,6 +18,7 @@ from driftline.arrays import Floats, Ints, Mask
 from driftline.streams.calendar import YEAR, LocalCalendar
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.grid import NEVER, UNKNOWN, phase_of, skipped, tick_of
+from driftline.streams.neighbours import OFFSET_MEMORIES, Peers, moves_within, others
 
 MEMORIES = (0.3, 0.1, 0.03, 0.01, 0.003)
 """Smoothing factors of the moving averages: from the last few records to the last few hundred."""
@@ -33,6 +34,8 @@ GLITCH_AFTER = 50
 """Records until what is usual is known."""
 FILTER_HOURS = slice(0, 4)
 """Which of the calendar's terms the filters get: two harmonics of the local hour."""
+FILTER_NEIGHBOURS = 4
+"""Of what the neighbours say the filters get so much: their deviation from the usual offset, and the last two moves."""
 TINY = 1e-12
 CLIP = 30.0
 """Scaled inputs are cut here: a glitch is one wild input, not the end of a filter."""
@@ -89,6 +92,8 @@ class Layout:
     period: int
     """Milliseconds from one record to the next."""
     calendar: LocalCalendar
+    grouped: bool = False
+    """Whether series see their neighbours."""
 
     @classmethod
     def of(cls, stream: StreamDefinition) -> Self:
@@ -101,21 +106,23 @@ class Layout:
             week=stream.week,
             period=stream.time.period * 1000,
             calendar=LocalCalendar.of(stream),
+            grouped=stream.group is not None,
         )
 
     @property
     def net_width(self) -> int:
-        # As `newest` joins them: differences, averages, seasons, calendar, other levels, angles as two each.
-        others = len(self.other_levels) + 2 * len(self.angles)
-        return (self.lags - 1) * self.columns + len(MEMORIES) + self._seasonal_width + self._clock_width + others
+        # As `newest` joins them: differences, averages, seasons, calendar, levels, angles as two each, neighbours.
+        columns = len(self.other_levels) + 2 * len(self.angles)
+        lagged = (self.lags - 1) * self.columns
+        return lagged + len(MEMORIES) + self._seasonal_width + self._clock_width + columns + self.neighbour_width
 
     @property
     def rls_terms(self) -> int:
-        # As `_filter_inputs` joins them: bias, lags, averages, others, time of day, seasons.
-        others = self.columns - 1 + len(self.other_angles)
+        # As `_filter_inputs` joins them: bias, lags, averages, seasons, neighbours, other columns, time of day.
+        columns = self.columns - 1 + len(self.other_angles) + (FILTER_NEIGHBOURS if self.grouped else 0)
         seasonal = self.seasons + self.seasonal_moves
         hours = FILTER_HOURS.stop - FILTER_HOURS.start
-        return 1 + min(RLS_LAGS, self.lags - 1) + len(MEMORIES) + others + hours + seasonal
+        return 1 + min(RLS_LAGS, self.lags - 1) + len(MEMORIES) + columns + hours + seasonal
 
     @property
     def seasons(self) -> int:
@@ -130,6 +137,10 @@ class Layout:
     @property
     def _seasonal_width(self) -> int:
         return self.seasons + self.seasonal_moves * len(self.horizon)
+
+    @property
+    def neighbour_width(self) -> int:
+        return 2 + len(OFFSET_MEMORIES) + len(moves_within(self.lags)) if self.grouped else 0
 
     @property
     def _clock_width(self) -> int:
@@ -197,6 +208,8 @@ class History:
     """[slots]: the target's newest value, wild moves cut; NaN before the first."""
     before: Floats
     """[slots]: what `season` held in the newest record's place before it came."""
+    offset: Floats
+    """[slots, offset memories]: moving averages of the neighbours' difference to the target."""
     moving: Floats
     """[slots, memories + 1 + 2 columns]: moving averages of the target, then slow ones of the target's squared steps,
     of every column, and of every column's squared deviation."""
@@ -212,16 +225,20 @@ class History:
             season=np.full((slots, layout.remembered), np.nan, dtype=np.float32),
             steady=np.full(slots, np.nan),
             before=np.full(slots, np.nan),
+            offset=np.full((slots, len(OFFSET_MEMORIES) if layout.grouped else 0), np.nan),
             moving=np.full((slots, len(layout.memories)), np.nan),
         )
 
 
-def observe(history: History, layout: Layout, slots: Ints, t: Ints, values: Floats) -> Inputs:
+def observe(
+    history: History, layout: Layout, slots: Ints, t: Ints, values: Floats, peers: Peers | None = None
+) -> Inputs:
     """Takes in one record of each of n different series and gives the inputs for forecasting from it.
 
     slots: [n] rows of `history`, each at most once. t: [n] milliseconds since the epoch, for each series at least the
-    time of its record before. values: [n, columns] in the stream's units, NaN where missing. A second record of a tick
-    takes the place of the first, as far as it has values. `history` is changed in place.
+    time of its record before. values: [n, columns] in the stream's units, NaN where missing. peers: the groups of the n
+    series, where the layout says so; those of one group have the same tick. A second record of a tick takes the place
+    of the first, as far as it has values. `history` is changed in place.
     """
     # In this order: the season must remember the target with wild moves cut, which `_remember` computes.
     before = history.tick[slots]
@@ -233,7 +250,10 @@ def observe(history: History, layout: Layout, slots: Ints, t: Ints, values: Floa
     if layout.remembered:
         steady = np.where(np.isnan(values[:, 0]), np.nan, history.steady[slots])
         _remember_season(history, layout, slots, tick, steady, again)
-    return newest(history, layout, slots, t)
+    if peers is not None:
+        difference = others(history.recent, history.tick, tick, values[:, 0], peers).difference
+        _remember_offset(history, slots, difference, again)
+    return newest(history, layout, slots, t, peers)
 
 
 def complete(history: History, layout: Layout, slots: Ints, tick: Ints, values: Floats) -> None:
@@ -252,8 +272,8 @@ def complete(history: History, layout: Layout, slots: Ints, tick: Ints, values: 
         history.season[slots, place] = np.where((age < layout.remembered) & np.isnan(kept), values[:, 0], kept)
 
 
-def newest(history: History, layout: Layout, slots: Ints, t: Ints) -> Inputs:
-    """The inputs for forecasting from the records that were taken in last, whose times are `t`."""
+def newest(history: History, layout: Layout, slots: Ints, t: Ints, peers: Peers | None = None) -> Inputs:
+    """The inputs for forecasting from the records that were taken in last, whose times are `t`; see `observe`."""
     tick = history.tick[slots]
     moving = history.moving[slots]
     values = history.recent[slots, tick % layout.lags]
@@ -270,15 +290,16 @@ def newest(history: History, layout: Layout, slots: Ints, t: Ints) -> Inputs:
     clock = layout.calendar.terms(t[:, None] + layout.steps * layout.period)
     levels = _levels(layout, values, moving)
     turned = circle(values[:, layout.angles])
-    parts = [differences, averages, seasonal.now, seasonal.moves, *_clock(clock), levels, turned]
+    around = _neighbours(history, layout, slots, tick, target, peers)
+    parts = [differences, averages, seasonal.now, seasonal.moves, *_clock(clock), levels, turned, around]
     net = np.concatenate([part.reshape(len(slots), -1) for part in parts], axis=1)
     # Networks take no NaN: a missing input says "no difference".
     net[np.isnan(net)] = 0.0
     scale = np.sqrt(moving[:, len(MEMORIES)])
     ready = (tick - history.start[slots] + 1 >= layout.lags) & np.isfinite(target)
-    others = np.concatenate([levels, circle(values[:, layout.other_angles])], axis=1)
-    shared = [differences[:, :RLS_LAGS, 0], averages, seasonal.now]
-    rls = _filter_inputs(shared, others, clock[:, :, FILTER_HOURS], seasonal.moves, scale)
+    columns = np.concatenate([levels, circle(values[:, layout.other_angles])], axis=1)
+    shared = [differences[:, :RLS_LAGS, 0], averages, seasonal.now, around[:, 1 : 1 + FILTER_NEIGHBOURS]]
+    rls = _filter_inputs(shared, columns, clock[:, :, FILTER_HOURS], seasonal.moves, scale)
     return Inputs(net.astype(np.float32), rls, target, scale, ready, seasonal.daily, seasonal.weekly, recent)
 
 
@@ -342,6 +363,27 @@ def _remember_season(history: History, layout: Layout, slots: Ints, tick: Ints, 
     # Kept, since the next line overwrites it, and `_seasonal` needs what was a whole ring ago.
     history.before[slots] = np.where(again, history.before[slots], history.season[slots, place])
     history.season[slots, place] = target
+
+
+def _remember_offset(history: History, slots: Ints, difference: Floats, again: Mask) -> None:
+    """difference: [n], NaN where it is not known."""
+    old = history.offset[slots]
+    started = np.where(np.isnan(old), difference[:, None], old)
+    # A young series follows its first records quickly.
+    memory = np.maximum(np.array(OFFSET_MEMORIES), 1.0 / np.maximum(history.count[slots], 1)[:, None])
+    moved = started + memory * (difference[:, None] - started)
+    history.offset[slots] = np.where(np.isnan(difference)[:, None] | again[:, None], old, moved)
+
+
+def _neighbours(
+    history: History, layout: Layout, slots: Ints, tick: Ints, target: Floats, peers: Peers | None
+) -> Floats:
+    """[n, width]: the others' difference to the target, its deviation from what is usual, their moves, their spread."""
+    if peers is None:
+        return np.full((len(slots), layout.neighbour_width), np.nan)
+    around = others(history.recent, history.tick, tick, target, peers)
+    deviation = around.difference[:, None] - history.offset[slots]
+    return np.concatenate([around.difference[:, None], deviation, around.moves, around.spread[:, None]], axis=1)
 
 
 class _Seasonal(NamedTuple):
