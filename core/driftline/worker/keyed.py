@@ -9,17 +9,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-import msgspec
-
 from driftline.bus.port import Envelope, Output
 from driftline.clock import astray
-from driftline.messages import Blend, Forecast, Record, Topic
+from driftline.messages import Alert, Blend, Forecast, Record, Topic
 from driftline.worker.silence import BEGINNING, Heard
 
 Timed = TypeVar("Timed", bound=Record | Forecast | Blend)
 Timed_contra = TypeVar("Timed_contra", bound=Record | Forecast | Blend, contravariant=True)
 
-Emission = tuple[Topic[Any], msgspec.Struct]
+Emission = tuple[Topic[Any], Forecast | Blend | Alert]
 """A message with the topic that it goes to."""
 
 
@@ -158,11 +156,14 @@ class KeyedStep(Generic[Timed]):
         for envelope in envelopes:
             self._partitions[envelope.partition].changed[stream, envelope.value.key] = None
         emissions = self._stream_steps[stream].work([envelope.value for envelope in envelopes])
-        return [
-            Output(envelope.partition, topic, message)
-            for envelope, messages in zip(envelopes, emissions, strict=True)
-            for topic, message in messages
-        ]
+        outputs: list[Output] = []
+        for envelope, messages in zip(envelopes, emissions, strict=True):
+            changed = self._partitions[envelope.partition].changed
+            for topic, message in messages:
+                # A message may release those of other series, which waited for it.
+                changed[stream, message.key] = None
+                outputs.append(Output(envelope.partition, topic, message))
+        return outputs
 
     def _complete(self, envelope: Envelope[Timed]) -> list[Output]:
         message = envelope.value

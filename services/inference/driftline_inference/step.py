@@ -6,7 +6,7 @@ Networks look at observed values only, so they run once over all rounds of a bat
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, islice, zip_longest
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -18,13 +18,15 @@ from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, Record, Topic
 from driftline.streams import features
 from driftline.streams.definition import StreamDefinition, refusal
 from driftline.streams.features import CLIP, TINY, History, Inputs, Layout, newest, observe
-from driftline.streams.grid import time_of
+from driftline.streams.grid import UNKNOWN, phase_of, tick_of, time_of
+from driftline.streams.neighbours import Peers
 from driftline.worker import slots as tables
 from driftline.worker.keyed import Age, Emission
 from driftline.worker.late_truths import LateTruths
 from driftline.worker.series_store import SeriesStore
 from driftline.worker.slots import rounds
 from driftline_inference import rls
+from driftline_inference.groups import Assembly, Groups
 from driftline_inference.rls import Filters, Waiting, arrive, forecast, learn, recall, remember
 from driftline_inference.sensor_health import Condition, SensorHealth, assess, health_alerts
 from driftline_inference.shadow import Shadow
@@ -72,6 +74,10 @@ class SavedForecastState(msgspec.Struct, frozen=True, array_like=True):
     rls: bytes
     stack: bytes
     heard: int | None = None
+    group: str = ""
+    """Of its neighbours; empty where it has none."""
+    waiting: tuple[Record, ...] = ()
+    """Records that wait for others of the group."""
 
 
 @dataclass(frozen=True)
@@ -114,21 +120,53 @@ class ForecastStep:
         self.ahead = stream.time.tolerance
         self._store = SeriesStore(self._blank)
         self._tables = self._store.tables
+        self._groups = Groups()
+        self._assembly = Assembly()
         self._levels = [column for column, angle in enumerate(stream.angles) if not angle]
         self._signature = (
             f"{STATE}-{stream.fingerprint}-{self._layout.remembered}-{self._layout.rls_terms}-{stream.patience}"
         )
 
     def work(self, messages: Sequence[Record]) -> list[list[Emission]]:
-        """One forecast for each record."""
-        by_round = list(rounds([record.key for record in messages]))
-        order = list(chain.from_iterable(by_round))
+        """One forecast for each record, caused by itself or by the last of its group."""
+        by_round = self._rounds(messages)
         # From here on everything is in the rounds' order; only the emissions go back to that of the messages.
-        in_order = self._work([messages[index] for index in order], [len(part) for part in by_round])
+        order = list(chain.from_iterable(by_round))
         emissions: list[list[Emission]] = [[] for _ in messages]
-        for index, caused in zip(order, in_order, strict=True):
-            emissions[index] = caused
+        if order:
+            in_order = self._work([record for _, record in order], [len(part) for part in by_round])
+            for (index, _), caused in zip(order, in_order, strict=True):
+                emissions[index] += caused
+        self._store.advance((record.key, record.t) for record in messages)
         return emissions
+
+    def _rounds(self, messages: Sequence[Record]) -> list[list[tuple[int, Record]]]:
+        """Records to work on at once, each with the place of the message that caused it."""
+        if not self._layout.grouped:
+            return [
+                [(place, messages[place]) for place in part] for part in rounds([record.key for record in messages])
+            ]
+        groups = [record.group or record.key for record in messages]
+        for record, group in zip(messages, groups, strict=True):
+            self._groups.join(record.key, group, self._store.slot(record.key))
+        if not self.stream.together:
+            # One record of a group at a time: the next one sees it.
+            return [[(place, messages[place]) for place in part] for part in rounds(groups)]
+        return self._assembled(messages, groups)
+
+    def _assembled(self, messages: Sequence[Record], groups: Sequence[str]) -> list[list[tuple[int, Record]]]:
+        """The records of groups that are complete; those of different groups are worked on at once."""
+        by_group: dict[str, list[list[tuple[int, Record]]]] = {}
+        for place, (record, group) in enumerate(zip(messages, groups, strict=True)):
+            for part in self._assembly.add(group, record, self._tick(record)):
+                by_group.setdefault(group, []).append([(place, released) for released in part])
+        return [list(chain.from_iterable(parts)) for parts in zip_longest(*by_group.values(), fillvalue=[])]
+
+    def _tick(self, record: Record) -> int:
+        """On the grid of its series, which its first record gives."""
+        period, phase = self._layout.period, int(self._tables.history.phase[self._store[record.key]])
+        t = np.array([record.t], dtype=np.int64)
+        return int(tick_of(t, phase_of(t, period) if phase == UNKNOWN else phase, period)[0])
 
     def _work(self, records: Sequence[Record], sizes: Sequence[int]) -> list[list[Emission]]:
         """sizes: how many of the records each round has."""
@@ -138,7 +176,6 @@ class ForecastStep:
         members = {name: _forecast(model, inputs) for name, model in models.items()}
         members |= self._filter(turns, inputs, members)
         versions = {name: model.version for name, model in models.items()}
-        self._store.advance((record.key, record.t) for record in records)
         shifts, alerts = self._conditions(records, turns, conditions)
         tick = np.concatenate([turn.tick for turn in turns])
         phase = self._tables.history.phase[np.concatenate([turn.slots for turn in turns])]
@@ -222,7 +259,11 @@ class ForecastStep:
             return None
         slots = np.array([self._store[key] for key, _ in known], dtype=np.int64)
         t = np.array([last for _, last in known], dtype=np.int64)
-        return newest(self._tables.history, self._layout, slots, t)
+        peers = self._peers([key for key, _ in known], slots)
+        return newest(self._tables.history, self._layout, slots, t, peers)
+
+    def _peers(self, keys: Sequence[str], slots: Ints) -> Peers | None:
+        return self._groups.peers(keys, slots) if self._layout.grouped else None
 
     def shadow(self, member: str) -> Shadow | None:
         """How a model's newest version compares to the one before, while that forecasts in parallel."""
@@ -242,7 +283,8 @@ class ForecastStep:
             slots = np.array([self._store.slot(record.key) for record in part])
             values = np.array([[r.values[name] for name in columns] for r in part], dtype=np.float64)
             t = np.array([record.t for record in part], dtype=np.int64)
-            parts.append(observe(self._tables.history, self._layout, slots, t, values))
+            peers = self._peers([record.key for record in part], slots)
+            parts.append(observe(self._tables.history, self._layout, slots, t, values, peers))
             tick = self._tables.history.tick[slots]
             first = self._tables.late.expect(slots, tick, t, np.isnan(values[:, 0]))
             conditions.append(assess(self._tables.health, slots, t, values))
@@ -343,7 +385,9 @@ class ForecastStep:
         slot, (history, waiting, plain, stacked, *others) = self._store[key], self._tables
         arrays = tables.dump(slot, history, waiting, *others)
         filters = (rls.dump(slot, plain), rls.dump(slot, stacked))
-        saved = SavedForecastState(self._signature, self._store.time_of(key), arrays, *filters, heard)
+        group = self._groups.of(key) if self._layout.grouped else ""
+        held_back = self._assembly.of(group, key)
+        saved = SavedForecastState(self._signature, self._store.time_of(key), arrays, *filters, heard, group, held_back)
         return msgspec.msgpack.encode(saved)
 
     def restore(self, key: str, data: bytes) -> Age:
@@ -355,14 +399,30 @@ class ForecastStep:
             rls.load(saved.rls, slot, plain)
             rls.load(saved.stack, slot, stacked)
             self._store.advance([(key, saved.t)])
+            if self._layout.grouped:
+                self._restore_group(key, saved)
         else:
             # A part before this one may have fitted.
             self.forget(key)
         return Age(saved.t, saved.heard)
 
+    def _restore_group(self, key: str, saved: SavedForecastState) -> None:
+        self._groups.join(key, saved.group, self._store[key])
+        self._assembly.released(saved.group, key, int(self._tables.history.tick[self._store[key]]))
+        for record in saved.waiting:
+            self._assembly.restore(saved.group, [record], self._tick(record))
+
     def forget(self, key: str) -> None:
         if key in self._store:
             self._store.forget(key)
+            if self._layout.grouped:
+                self._assembly.drop(self._groups.of(key), key)
+                self._groups.leave(key)
+
+    @property
+    def waiting(self) -> int:
+        """Records that wait for others of their group."""
+        return len(self._assembly)
 
 
 def _forecast(model: Model, inputs: Inputs) -> Floats:

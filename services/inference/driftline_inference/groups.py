@@ -1,0 +1,142 @@
+"""Which series are neighbours, and which of their records wait for each other. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from driftline.arrays import Ints
+from driftline.messages import Record
+from driftline.streams.grid import NEVER
+from driftline.streams.neighbours import Peers
+
+
+class Groups:
+    """The series of every group, by their slots."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, str] = {}
+        self._slots: dict[str, dict[str, int]] = {}
+        self._arrays: dict[str, Ints] = {}
+
+    def join(self, key: str, group: str, slot: int) -> None:
+        """A series belongs to a group from now on."""
+        if self._of.get(key) == group:
+            return
+        self.leave(key)
+        self._of[key] = group
+        self._slots.setdefault(group, {})[key] = slot
+        self._arrays.pop(group, None)
+
+    def leave(self, key: str) -> None:
+        """A series is forgotten; there need be none."""
+        group = self._of.pop(key, None)
+        if group is None:
+            return
+        del self._slots[group][key]
+        self._arrays.pop(group, None)
+        if not self._slots[group]:
+            del self._slots[group]
+
+    def of(self, key: str) -> str:
+        """The group of a series that has one."""
+        return self._of[key]
+
+    def slots(self, group: str) -> Ints:
+        """Of all its series."""
+        if group not in self._arrays:
+            self._arrays[group] = np.array(list(self._slots[group].values()), dtype=np.int64)
+        return self._arrays[group]
+
+    def peers(self, keys: Sequence[str], slots: Ints) -> Peers:
+        """The groups of n series, which have these keys and slots."""
+        groups = [self._of[key] for key in keys]
+        numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+        return Peers.of(slots, [numbers[group] for group in groups], [self.slots(group) for group in numbers])
+
+
+@dataclass
+class _Waiting:
+    """Records of one tick of a group. again: further ones of series that it has a record of."""
+
+    tick: int
+    records: dict[str, Record] = field(default_factory=dict)
+    again: list[Record] = field(default_factory=list)
+
+    def add(self, record: Record) -> None:
+        if record.key in self.records:
+            self.again.append(record)
+        else:
+            self.records[record.key] = record
+
+    def rounds(self) -> list[list[Record]]:
+        """The group's records, then the further ones, each by itself."""
+        return [list(self.records.values()), *([record] for record in self.again)]
+
+
+class Assembly:
+    """Holds the records of a group back until its last series of that time has come, or the first record of a later
+    time. The series that had a record at the tick before are waited for."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, _Waiting] = {}
+        self._newest: dict[str, tuple[int, set[str]]] = {}
+        """By group the newest tick that was released, and the series that had a record of it."""
+
+    def add(self, group: str, record: Record, tick: int) -> list[list[Record]]:
+        """Takes a record in, and gives the records that may be forecast now, in rounds."""
+        released: list[list[Record]] = []
+        waiting = self._waiting.get(group)
+        if waiting is not None and tick > waiting.tick:
+            released += self._release(group)
+            waiting = None
+        if tick <= self._newest.get(group, (NEVER, set()))[0] or (waiting is not None and tick < waiting.tick):
+            # Its group has been forecast without it.
+            self.released(group, record.key, tick)
+            return [*released, [record]]
+        waiting = self._waiting.setdefault(group, _Waiting(tick))
+        waiting.add(record)
+        if self._newest.get(group, (NEVER, set()))[1] <= waiting.records.keys():
+            released += self._release(group)
+        return released
+
+    def _release(self, group: str) -> list[list[Record]]:
+        waiting = self._waiting.pop(group)
+        for key in waiting.records:
+            self.released(group, key, waiting.tick)
+        return waiting.rounds()
+
+    def released(self, group: str, key: str, tick: int) -> None:
+        """A series had a record of that tick."""
+        newest, keys = self._newest.get(group, (NEVER, set()))
+        if tick > newest:
+            self._newest[group] = (tick, {key})
+        elif tick == newest:
+            keys.add(key)
+
+    def of(self, group: str, key: str) -> tuple[Record, ...]:
+        """What of a series waits."""
+        waiting = self._waiting.get(group)
+        if waiting is None or key not in waiting.records:
+            return ()
+        return (waiting.records[key], *(record for record in waiting.again if record.key == key))
+
+    def restore(self, group: str, records: Iterable[Record], tick: int) -> None:
+        """Puts back what waited of a series. tick: that of its records."""
+        for record in records:
+            self._waiting.setdefault(group, _Waiting(tick)).add(record)
+
+    def drop(self, group: str, key: str) -> None:
+        """Lets go of a series, and of what waits of it."""
+        self._newest.get(group, (NEVER, set()))[1].discard(key)
+        waiting = self._waiting.get(group)
+        if waiting is None:
+            return
+        waiting.records.pop(key, None)
+        waiting.again = [record for record in waiting.again if record.key != key]
+        if not waiting.records:
+            del self._waiting[group]
+
+    def __len__(self) -> int:
+        """Records that wait."""
+        return sum(len(waiting.records) + len(waiting.again) for waiting in self._waiting.values())
