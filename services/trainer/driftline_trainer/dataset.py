@@ -130,7 +130,9 @@ class _Collection:
     @classmethod
     def of(cls, rows: int, width: int, horizons: int) -> "_Collection":
         """With room for so many rows."""
-        return cls(np.empty((rows, width), np.float32), np.empty((rows, horizons), np.float32), np.empty(rows, np.int64))
+        return cls(
+            np.empty((rows, width), np.float32), np.empty((rows, horizons), np.float32), np.empty(rows, np.int64)
+        )
 
     def add(self, rows: Dataset) -> None:
         end = self._count + len(rows)
