@@ -17,7 +17,7 @@ DIST ?= dist
 # For `make images`, such as --network=host.
 BUILD_FLAGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev packages demo check types unit unit-all test test-tflite-runtime docs kafka up down wheels images push compose-smoke compose-test bench bench-swap bench-keys bench-deployments accuracy chaos clean
+.PHONY: help setup setup-dev packages demo check types unit unit-all test test-tflite-runtime docs kafka up down wheels images push compose-smoke compose-test bench bench-swap bench-keys bench-deployments bench-training accuracy chaos clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -110,6 +110,9 @@ bench-keys: setup-dev ## 10,000 keys: start, memory, /metrics and /livez: writes
 
 bench-deployments: setup-dev ## the three deployments with a slow link: writes its figures into docs/deployments.md
 	$(RUN)/python -m tests.bench.deployments
+
+bench-training: setup-dev ## a batch model from 10 million records in 2 GB: writes its figures into docs/models.md
+	$(RUN)/python -m tests.bench.training
 
 accuracy: setup ## every member on every stream, horizon and drift, in half an hour: writes docs/accuracy.md
 	@$(RUN)/driftline accuracy $(if $(PART),--part $(PART))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from driftline.errors import InvalidInput
+from driftline.streams import tables
 from driftline.streams.definition import parse
 from driftline.streams.tables import Rows, decode, encode, read_file
 
@@ -58,3 +59,21 @@ def test_series_are_in_order_of_time_and_a_repeated_time_stands_once():
     series = rows.by_key()
     assert series["k"].t.tolist() == [1, 2]
     assert series["k"].values[:, 0].tolist() == [3.0, 1.0]
+
+
+def test_short_keys_tell_the_series_apart_and_keep_their_order():
+    names = np.array([f"site/{'x' * 40}/{n:02d}" for n in range(12)])
+    rows = Rows(np.tile(names[::-1], 3), np.repeat([0, 1, 2], 12), np.arange(36.0)[:, None])
+    short = rows.with_short_keys()
+    assert short.keys.dtype == np.dtype("<U2")
+    ours, theirs = list(short.by_key().values()), list(rows.by_key().values())
+    assert [part.values.tolist() for part in ours] == [part.values.tolist() for part in theirs]
+
+
+def test_keys_are_told_apart_part_by_part_as_they_are_at_once(monkeypatch: pytest.MonkeyPatch):
+    keys = np.random.default_rng(0).permutation(np.repeat([f"k{n}" for n in range(30)], 10))
+    rows = Rows(keys, np.arange(300), np.arange(300.0)[:, None])
+    at_once = {key: part.values.tolist() for key, part in rows.by_key().items()}
+    monkeypatch.setattr(tables, "ENCODED_AT_ONCE", 7)
+    assert {key: part.values.tolist() for key, part in rows.by_key().items()} == at_once
+    assert len(at_once) == 30

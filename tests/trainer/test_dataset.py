@@ -68,3 +68,44 @@ def test_a_missing_truth_is_not_learned_from(temperature: StreamDefinition, rows
 
 def test_nothing_gives_nothing(temperature: StreamDefinition, rows: Rows):
     assert len(dataset.build(rows.take(slice(0, 5)), temperature)) == 0
+
+
+def test_of_what_does_not_fit_a_sample_is_learned_from(temperature: StreamDefinition, rows: Rows):
+    part = rows.take(slice(0, 8000))
+    whole = dataset.build(part, temperature)
+    most = 1000
+    sampled = dataset.build(part, temperature, most * whole.inputs.shape[1] * 4)
+    assert whole.sampled_from is None
+    assert sampled.sampled_from == np.isfinite(part.values[:, 0]).sum()
+    assert len(sampled) == pytest.approx(most, rel=0.1)
+    # Each of its rows is one of the whole's.
+    in_whole = {row.tobytes() for row in whole.inputs}
+    assert all(row.tobytes() in in_whole for row in sampled.inputs)
+    assert (np.diff(sampled.t) >= 0).all()
+
+
+def test_a_sample_holds_all_of_the_newest_and_some_of_every_time():
+    t = np.random.default_rng(1).permutation(100_000)
+    known = t % 3 > 0
+    picked = dataset.sample(t, known, 5000, seed=0)
+    assert not (picked & ~known).any()
+    assert picked.sum() == pytest.approx(5000, rel=0.05)
+    newest = np.sort(t[known])[-500:]
+    assert np.isin(newest, t[picked]).all()
+    by_time, _ = np.histogram(t[picked], bins=10, range=(0, 99_000))
+    assert by_time == pytest.approx([450] * 10, rel=0.25)
+
+
+def test_a_sample_is_the_same_each_time():
+    t, known = np.arange(10_000), np.ones(10_000, np.bool_)
+    np.testing.assert_array_equal(dataset.sample(t, known, 100, 7), dataset.sample(t, known, 100, 7))
+    assert (dataset.sample(t, known, 100, 7) != dataset.sample(t, known, 100, 8)).any()
+
+
+def test_pieces_that_come_group_by_group_are_those_that_come_at_once(temperature, rows, monkeypatch):
+    part = rows.take(slice(0, 4000))
+    at_once = dataset.build(part, temperature)
+    monkeypatch.setattr(dataset, "AT_ONCE", 3)
+    by_group = dataset.build(part, temperature)
+    ours, theirs = (np.concatenate([d.inputs, d.targets], axis=1) for d in (at_once, by_group))
+    np.testing.assert_array_equal(ours[np.lexsort(ours.T)], theirs[np.lexsort(theirs.T)])

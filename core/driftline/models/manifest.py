@@ -99,6 +99,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """First and last record time that it learned from, milliseconds since the epoch."""
     trained_to: int
     rows: int
+    """From which it learned, the hold-out included."""
+    sampled_from: int | None = None
+    """Rows that there were, where `rows` are a sample of them: more than fit into the trainer's memory."""
     windows: dict[str, str] = {}
     """The newest archived windows that a speed model has learned from: the next one goes on there. By windows/<stream>/
     <key> where they are named by offsets, and by windows/<stream>/<key>/<edge> where by times."""

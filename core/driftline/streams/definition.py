@@ -162,24 +162,34 @@ class TrainingOptions(_Section):
 
     architecture: Literal["mlp", "lstm", "gru"] = "mlp"
     """The kind of network: dense layers, or a recurrent one over the lags."""
-    units: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = (128, 64)
-    """Units of each layer."""
+    units: tuple[Annotated[int, Field(ge=1, le=1024)], ...] | None = None
+    """Units of each layer; by default what fits the number of rows."""
     networks: int = Field(4, ge=1, le=16)
     """So many are trained from different beginnings and averaged in one model."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Share of the units that sit out in each step of training."""
     loss: Literal["huber", "mse"] = "huber"
     """The loss that training minimises; `huber` gives less weight to outliers."""
-    epochs: int = Field(10, ge=1, le=1000)
-    """At most; the rate's decay is spread over them."""
-    patience: int = Field(3, ge=1)
-    """Epochs without a better hold-out after which it stops; the best epoch's weights stay."""
+    steps: int | None = Field(None, ge=1, le=1_000_000)
+    """Batches that it learns from, at most; the rate's decay is spread over them. By default what fits the number of
+    rows: a short history is passed over more often than a long one."""
+    epochs: int | None = Field(None, ge=1, le=1000)
+    """Passes over all rows, in the place of `steps`."""
+    patience: int = Field(6, ge=1)
+    """Looks at the hold-out, of about 20 in a training, without a better one after which it stops; the weights of the
+    best look stay."""
     batch_size: int = Field(512, ge=1)
     """Rows of one step of training."""
     learning_rate: float = Field(2e-3, gt=0)
     """Adam's rate at the beginning."""
     seed: int = 0
     """Seed of all random numbers in training."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError(f"found steps {self.steps} and epochs {self.epochs}, expected one of them")
+        return self
 
 
 class Retraining(_Section):

@@ -5,6 +5,7 @@ of results; needs the extra `tables`.
 """
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,8 @@ SHOWN = 300
 """Characters that an error repeats of what was found."""
 YEARS = (1900, 2100)
 """Times lie between them; beyond, what counts nanoseconds begins anew."""
+ENCODED_AT_ONCE = 1_000_000
+"""Keys that are sorted at once."""
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
@@ -45,11 +48,31 @@ class Rows:
 
     def by_key(self) -> dict[str, "Rows"]:
         """Per key its rows in order of time, a repeated time once: the first row that has the target, or the first."""
-        keys, which = np.unique(self.keys, return_inverse=True)
-        together = np.argsort(which, kind="stable")
-        ends = np.cumsum(np.bincount(which, minlength=len(keys)))
-        parts = {str(key): self.take(part) for key, part in zip(keys, np.split(together, ends[:-1]), strict=False)}
-        return {key: rows.take(_each_time_once(rows)) for key, rows in parts.items()}
+        return {key: self.take(places) for key, places in self.series()}
+
+    def series(self) -> Iterator[tuple[str, Ints]]:
+        """As `by_key`, one key after the other, by the places of its rows: a long history lies in memory once."""
+        names, codes = _encode(self.keys)
+        together = np.argsort(codes, kind="stable")
+        ends = np.cumsum(np.bincount(codes, minlength=len(names)))
+        del codes
+        for name, places in zip(names, np.split(together, ends[:-1]), strict=False):
+            yield str(name), places[_each_time_once(self.take(places))]
+
+    def with_short_keys(self) -> "Rows":
+        """With numbers, in the keys' order, as keys: NumPy keeps every key as wide as the longest."""
+        names, codes = _encode(self.keys)
+        width = len(str(len(names)))
+        numbers = np.array([f"{n:0{width}}" for n in range(len(names))], dtype=np.str_)
+        return Rows(numbers[codes], self.t, self.values)
+
+
+def _encode(keys: npt.NDArray[np.str_]) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.int32]]:
+    """The names in order, and which of them each key is. Part by part: to sort all takes several times their memory."""
+    parts = [keys[start : start + ENCODED_AT_ONCE] for start in range(0, len(keys), ENCODED_AT_ONCE)]
+    names = np.unique(np.concatenate([np.unique(part) for part in parts])) if parts else keys
+    codes = [np.searchsorted(names, part).astype(np.int32) for part in parts]
+    return names, np.concatenate(codes) if codes else np.empty(0, np.int32)
 
 
 def _each_time_once(rows: Rows) -> Ints:

@@ -1,20 +1,38 @@
-"""From records to what a network learns: inputs and targets, made by the code that serves. Pure."""
+"""From records to what a network learns: inputs and targets, made by the code that serves. Pure.
 
-from dataclasses import dataclass
+However long the history is, the inputs take a bounded number of bytes: of more rows a sample is learned from.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 import numpy.typing as npt
 
-from driftline.arrays import Floats, Ints
+from driftline.arrays import Floats, Ints, Mask
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.features import History, Inputs, Layout, observe
 from driftline.streams.grid import phase_of, tick_of
+from driftline.streams.neighbours import Peers
 from driftline.streams.tables import Rows
 
 PIECE = 8192
 """A long series is worked off in pieces side by side, so that arrays span them."""
 WARM_UP = 3072
 """Records before a piece that fill its memories; the slowest has forgotten 95 % of what came before."""
+AT_ONCE = 512
+"""Pieces side by side at most: each is a copy of its records, and has a history of its own."""
+IN_TURN = 8
+"""Parts in which the series of a group follow each other where they are not forecast together."""
+MOST_BYTES = 384 * 1024 * 1024
+"""Of inputs; of more rows a sample is learned from."""
+NEWEST = 0.1
+"""Share of a sample that is the newest rows, all of them: the hold-out is taken from them."""
+NEVER_DUE = 2**62
+"""The step of a piece that has no more records."""
+REORDERED = 8
+"""Columns that are brought into order of time at once."""
 
 Batch = npt.NDArray[np.float32]
 
@@ -26,77 +44,227 @@ class Dataset:
     inputs: Batch
     targets: Batch
     t: Ints
+    sampled_from: int | None = None
+    """Rows that there were, where these are a sample of them."""
 
     def __len__(self) -> int:
         return len(self.t)
 
-    def take(self, which: slice) -> "Dataset":
-        return Dataset(self.inputs[which], self.targets[which], self.t[which])
+    def take(self, which: slice | Ints) -> "Dataset":
+        return Dataset(self.inputs[which], self.targets[which], self.t[which], self.sampled_from)
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """Part of one series: `skip` leading records only warm up. phase: of the series' grid."""
+    """Part of one series: `skip` leading records only warm up, and of the others those that are `picked` count.
+
+    phase: of the series' grid. step: [n] when each record has its turn, ascending: pieces of a group keep step by their
+    times. block: pieces of a group that lie side by side have the same.
+    """
 
     t: Ints
     values: Floats
     targets: Floats
+    picked: Mask
     skip: int
     phase: int
+    step: Ints
+    block: int
 
 
-def build(rows: Rows, stream: StreamDefinition) -> Dataset:
-    """All records of `rows` from which something can be learned, in order of time."""
-    pieces = [piece for series in rows.by_key().values() for piece in _pieces(series, stream)]
+def build(rows: Rows, stream: StreamDefinition, most_bytes: int = MOST_BYTES) -> Dataset:
+    """All records of `rows` from which something can be learned, in order of time; of a longer history a sample, whose
+    inputs take `most_bytes`."""
     layout = Layout.of(stream)
-    history = History.empty(len(pieces), layout)
-    # Otherwise each piece would take that of its own first record.
-    history.phase[:] = [piece.phase for piece in pieces]
-    lengths = np.array([len(piece.t) for piece in pieces])
-    parts: list[Dataset] = []
-    for n in range(int(lengths.max(initial=0))):
-        slots = np.flatnonzero(lengths > n)
-        t = np.array([pieces[slot].t[n] for slot in slots])
-        values = np.stack([pieces[slot].values[n] for slot in slots])
-        inputs = observe(history, layout, slots, t, values)
-        parts.append(_usable(inputs, [pieces[slot] for slot in slots], n, t))
-    return _in_order(parts, layout.net_width, len(stream.horizon))
+    most = most_bytes // (layout.net_width * np.dtype(np.float32).itemsize)
+    known = np.isfinite(rows.values[:, 0])
+    picked = known if known.sum() <= most else sample(rows.t, known, most, stream.training.seed)
+    collection = _Collection.of(int(picked.sum()), layout.net_width, len(stream.horizon))
+    for some in _side_by_side(_blocks(rows, stream, picked)):
+        _observe(some, layout, stream, collection)
+    return collection.in_order(sampled_from=None if picked is known else int(known.sum()))
 
 
-def _pieces(series: Rows, stream: StreamDefinition) -> list[_Piece]:
-    period = stream.time.period * 1000
-    phase = int(phase_of(series.t[:1], period)[0])
-    ticks = tick_of(series.t, phase, period)
-    # Of two records in one tick the later counts.
-    last_of_tick = np.append(np.diff(ticks) > 0, True)
-    series, ticks = series.take(last_of_tick), ticks[last_of_tick]
-    target = series.values[:, 0]
-    targets = np.stack([_at(ticks + h, ticks, target) - target for h in stream.horizon], axis=1)
-    starts = range(0, len(series), PIECE)
-    cuts = [(max(0, start - WARM_UP), start, min(start + PIECE, len(series))) for start in starts]
-    return [
-        _Piece(series.t[warm:end], series.values[warm:end], targets[warm:end], start - warm, phase)
-        for warm, start, end in cuts
-    ]
+def sample(t: Ints, known: Mask, most: int, seed: int) -> Mask:
+    """[n]: about `most` of the rows that are `known`: the newest, and of those before any, spread over all times."""
+    places = np.flatnonzero(known)
+    newest = max(1, int(NEWEST * most))
+    picked = np.zeros(len(t), dtype=np.bool_)
+    picked[places[np.argpartition(t[places], len(places) - newest)[len(places) - newest :]]] = True
+    share = (most - newest) / (len(places) - newest)
+    picked[places] |= np.random.default_rng(seed).random(len(places), dtype=np.float32) < share
+    return picked
+
+
+@dataclass(frozen=True)
+class _Series:
+    """A series on its grid: one record a tick."""
+
+    rows: Rows
+    ticks: Ints
+    phase: int
+    targets: Floats
+    picked: Mask
+
+    @classmethod
+    def of(cls, rows: Rows, stream: StreamDefinition, picked: Mask) -> "_Series":
+        period = stream.time.period * 1000
+        phase = int(phase_of(rows.t[:1], period)[0])
+        ticks = tick_of(rows.t, phase, period)
+        # Of two records in one tick the later counts.
+        last = np.append(np.diff(ticks) > 0, True)
+        rows, ticks, picked = rows.take(last), ticks[last], picked[last]
+        target = rows.values[:, 0]
+        targets = np.stack([_at(ticks + h, ticks, target) - target for h in stream.horizon], axis=1)
+        return cls(rows, ticks, phase, targets, picked)
+
+    def piece(self, begin: int, warm: int, end: int, step: Ints, block: int) -> _Piece:
+        """The records from `begin` to `end`; those before `warm` only warm up. step: of all records."""
+        part = slice(begin, end)
+        rows = self.rows.take(part)
+        return _Piece(
+            rows.t, rows.values, self.targets[part], self.picked[part], warm - begin, self.phase, step[part], block
+        )
 
 
 def _at(wanted: Ints, ticks: Ints, values: Floats) -> Floats:
-    """The values at the wanted ticks; NaN where there is none. ticks: ascending."""
+    """The values at the wanted ticks; NaN where there is none. ticks: ascending, at least one."""
     places = np.minimum(np.searchsorted(ticks, wanted), len(ticks) - 1)
     return np.where(ticks[places] == wanted, values[places], np.nan)
 
 
-def _usable(inputs: Inputs, pieces: list[_Piece], n: int, t: Ints) -> Dataset:
-    targets = np.stack([piece.targets[n] for piece in pieces])
-    warmed = np.array([n >= piece.skip for piece in pieces])
-    mask = inputs.ready & warmed & np.isfinite(targets).all(axis=1)
+def _blocks(rows: Rows, stream: StreamDefinition, picked: Mask) -> Iterator[list[_Piece]]:
+    """Pieces that must lie side by side."""
+    series = (_Series.of(rows.take(places), stream, picked[places]) for _, places in rows.series())
+    if stream.group is None:
+        for block, piece in enumerate(piece for one in series for piece in _pieces(one)):
+            yield [replace(piece, block=block)]
+        return
+    groups: dict[str, list[_Series]] = {}
+    for one in series:
+        groups.setdefault(str(one.rows.groups[0]), []).append(one)
+    blocks = count()
+    for group in groups.values():
+        yield from _blocks_of_group(group, blocks)
+
+
+def _pieces(series: _Series) -> Iterator[_Piece]:
+    """A series alone: record by record."""
+    total = len(series.ticks)
+    for start in range(0, total, PIECE):
+        begin = max(0, start - WARM_UP)
+        yield series.piece(begin, start, min(start + PIECE, total), np.arange(total) - begin, 0)
+
+
+def _blocks_of_group(group: list[_Series], blocks: Iterator[int]) -> Iterator[list[_Piece]]:
+    """All series of a group: tick by tick."""
+    first, last = min(one.ticks[0] for one in group), max(one.ticks[-1] for one in group)
+    for start in range(int(first), int(last) + 1, PIECE):
+        block, warm = next(blocks), max(int(first), start - WARM_UP)
+        cuts = [(one, *np.searchsorted(one.ticks, [warm, start, start + PIECE]).tolist()) for one in group]
+        pieces = [one.piece(begin, skip, end, one.ticks - warm, block) for one, begin, skip, end in cuts if begin < end]
+        if pieces:
+            yield pieces
+
+
+def _side_by_side(blocks: Iterator[list[_Piece]]) -> Iterator[list[_Piece]]:
+    """Whole blocks, AT_ONCE pieces or one block."""
+    some: list[_Piece] = []
+    for block in blocks:
+        if some and len(some) + len(block) > AT_ONCE:
+            yield some
+            some = []
+        some += block
+    if some:
+        yield some
+
+
+def _observe(pieces: list[_Piece], layout: Layout, stream: StreamDefinition, collection: "_Collection") -> None:
+    """Step by step through all pieces, side by side."""
+    history = History.empty(len(pieces), layout)
+    # Otherwise each piece would take that of its own first record.
+    history.phase[:] = [piece.phase for piece in pieces]
+    peers = _Neighbourhood(pieces) if layout.grouped else None
+    done = np.zeros(len(pieces), dtype=np.int64)
+    due = np.array([piece.step[0] for piece in pieces])
+    while (now := due.min()) != NEVER_DUE:
+        for slots in _turns(np.flatnonzero(due == now), stream, peers):
+            some = [pieces[slot] for slot in slots]
+            places = done[slots].tolist()
+            t = np.array([piece.t[n] for piece, n in zip(some, places, strict=True)])
+            values = np.stack([piece.values[n] for piece, n in zip(some, places, strict=True)])
+            inputs = observe(history, layout, slots, t, values, peers.of(slots) if peers else None)
+            collection.add(_usable(inputs, some, places, t))
+            done[slots] += 1
+            due[slots] = [
+                piece.step[n + 1] if n + 1 < len(piece.t) else NEVER_DUE for piece, n in zip(some, places, strict=True)
+            ]
+
+
+class _Neighbourhood:
+    """Which pieces are neighbours: those of one block."""
+
+    def __init__(self, pieces: list[_Piece]) -> None:
+        blocks = np.array([piece.block for piece in pieces])
+        self._starts = np.flatnonzero(np.diff(blocks, prepend=-1))
+        self._of = np.repeat(np.arange(len(self._starts)), np.diff(np.append(self._starts, len(pieces))))
+        self._all = np.arange(len(pieces))
+
+    def of(self, slots: Ints) -> Peers:
+        return Peers(self._all, self._starts, self._of[slots], slots)
+
+    def turn(self, slots: Ints) -> Ints:
+        """In which of IN_TURN parts of its block each piece has its turn."""
+        sizes = np.diff(np.append(self._starts, len(self._all)))
+        block = self._of[slots]
+        turn: Ints = (slots - self._starts[block]) * IN_TURN // np.maximum(sizes[block], IN_TURN)
+        return turn
+
+
+def _turns(slots: Ints, stream: StreamDefinition, peers: _Neighbourhood | None) -> list[Ints]:
+    """Pieces that take in a record at the same time, and what follows them. Where a group is not forecast together, its
+    series come one after the other, as their records do."""
+    if peers is None or stream.together:
+        return [slots]
+    turns = peers.turn(slots)
+    return [slots[turns == turn] for turn in np.unique(turns)]
+
+
+def _usable(inputs: Inputs, pieces: list[_Piece], places: list[int], t: Ints) -> Dataset:
+    """places: of each piece which of its records it is."""
+    targets = np.stack([piece.targets[n] for piece, n in zip(pieces, places, strict=True)])
+    picked = np.array([n >= piece.skip and piece.picked[n] for piece, n in zip(pieces, places, strict=True)])
+    mask = inputs.ready & picked & np.isfinite(targets).all(axis=1)
     return Dataset(inputs.net[mask], targets[mask].astype(np.float32), t[mask])
 
 
-def _in_order(parts: list[Dataset], width: int, horizons: int) -> Dataset:
-    if not parts:
-        return Dataset(np.empty((0, width), np.float32), np.empty((0, horizons), np.float32), np.empty(0, np.int64))
-    t = np.concatenate([part.t for part in parts])
-    order = np.argsort(t, kind="stable")
-    inputs = np.concatenate([part.inputs for part in parts])[order]
-    return Dataset(inputs, np.concatenate([part.targets for part in parts])[order], t[order])
+class _Collection:
+    """Rows as they come, in arrays that were made as long as they can get: no row lies in memory twice."""
+
+    def __init__(self, inputs: Batch, targets: Batch, t: Ints) -> None:
+        self._inputs, self._targets, self._t = inputs, targets, t
+        self._count = 0
+
+    @classmethod
+    def of(cls, rows: int, width: int, horizons: int) -> "_Collection":
+        """With room for so many rows."""
+        return cls(
+            np.empty((rows, width), np.float32), np.empty((rows, horizons), np.float32), np.empty(rows, np.int64)
+        )
+
+    def add(self, rows: Dataset) -> None:
+        end = self._count + len(rows)
+        self._inputs[self._count : end] = rows.inputs
+        self._targets[self._count : end] = rows.targets
+        self._t[self._count : end] = rows.t
+        self._count = end
+
+    def in_order(self, *, sampled_from: int | None) -> Dataset:
+        """All of them in order of time."""
+        order = np.argsort(self._t[: self._count], kind="stable")
+        inputs = self._inputs[: self._count]
+        for column in range(0, inputs.shape[1], REORDERED):
+            # A copy of some columns after the other, and never one of all.
+            some = inputs[:, column : column + REORDERED]
+            some[:] = some[order]
+        return Dataset(inputs, self._targets[order], self._t[order], sampled_from)

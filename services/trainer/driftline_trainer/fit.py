@@ -6,6 +6,7 @@ differences to the last value in the target's own units.
 
 import os
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -21,16 +22,19 @@ from driftline.streams.tables import Rows
 from driftline_trainer.dataset import Batch, Dataset, build
 from driftline_trainer.fine_tuning import INPUT_CLIP, Replay, Scaling, pack, unpack
 from driftline_trainer.gate import GateReport, judge
+from driftline_trainer.hold_out import split
+from driftline_trainer.schedule import AT_ONCE, Schedule, units_again
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its order of sums varies from run to run
 
-HOLD_OUT = 0.1
-"""Share of the newest rows that is not learned from but scored on ..."""
-HOLD_OUT_ROWS = 6000
-"""... but no more than these: they are enough, and the newest rows are the best to learn from."""
 LEAST_ROWS = 100
+LEAST_LEARNED = 50
+TUNED_PARTS = 10
+"""One in so many of the newest rows is not fine-tuned on but scored on."""
+MOMENTS_AT_ONCE = 65_536
+"""Rows whose sums are formed at once."""
 TUNING_BATCH = 64
 GOLDEN_ROWS = 8
 PARITY_ROWS = 512
@@ -62,6 +66,7 @@ class Trained:
     report: GateReport
     metrics: dict[str, float]
     rows: int
+    sampled_from: int | None
     trained_from: int
     trained_to: int
     libraries: dict[str, str]
@@ -82,11 +87,15 @@ def train(task: Task) -> Trained:
         data = data.take(slice(-task.stream.retraining.records, None))
     if len(data) < LEAST_ROWS:
         raise RefusedModel("rows", f"found {len(data)} rows to learn from, expected at least {LEAST_ROWS}")
-    cut = len(data) - min(HOLD_OUT_ROWS, max(1, int(len(data) * HOLD_OUT)))
-    learned, held = data.take(slice(0, cut)), data.take(slice(cut, None))
     if task.weights is None:
+        learned, held = split(data, task.stream)
+        if len(learned) < LEAST_LEARNED:
+            problem = f"found {len(learned)} rows whose truth comes before the hold-out"
+            raise RefusedModel("rows", f"{problem}, expected at least {LEAST_LEARNED}")
         network, scaling, replay = _fit(task.stream, learned, held)
     else:
+        cut = len(data) - max(1, len(data) // TUNED_PARTS)
+        learned, held = data.take(slice(0, cut)), data.take(slice(cut, None))
         network, scaling, replay = _tune(task.stream, learned, task.weights)
     exported = _export(network, scaling)
     interpreter = Interpreter(exported)
@@ -105,29 +114,30 @@ def train(task: Task) -> Trained:
         report=report,
         metrics=metrics,
         rows=len(data),
+        sampled_from=data.sampled_from,
         trained_from=int(data.t[0]),
         trained_to=int(data.t[-1]),
         libraries=_libraries(),
     )
 
 
-def _network(stream: StreamDefinition, features: int) -> Any:
+def _network(stream: StreamDefinition, features: int, units: Sequence[int]) -> Any:
     """The untrained networks over scaled inputs, side by side: outputs [n, networks, horizons], to be averaged."""
     import keras  # noqa: PLC0415 - see warm
 
     inputs = keras.Input((features,))
-    branches = [_branch(keras, stream, inputs, seed) for seed in range(stream.training.networks)]
+    branches = [_branch(keras, stream, inputs, units, seed) for seed in range(stream.training.networks)]
     return keras.Model(inputs, keras.ops.stack(branches, axis=1))
 
 
-def _branch(keras: Any, stream: StreamDefinition, inputs: Any, seed: int) -> Any:
+def _branch(keras: Any, stream: StreamDefinition, inputs: Any, units: Sequence[int], seed: int) -> Any:
     """One of the networks that are averaged. They learn side by side: no loss, and no step of Adam, spans two."""
     if stream.training.architecture in RECURRENT:
         hidden = _recurrent(keras, stream, inputs)
     else:
         hidden = inputs
-        for units in stream.training.units:
-            hidden = keras.layers.Dense(units, activation="relu")(hidden)
+        for width in units:
+            hidden = keras.layers.Dense(width, activation="relu")(hidden)
             hidden = keras.layers.Dropout(stream.training.dropout, seed=stream.training.seed + seed)(hidden)
     # It begins as persistence: no difference at all.
     return keras.layers.Dense(len(stream.horizon), kernel_initializer="zeros")(hidden)
@@ -149,27 +159,48 @@ def _fit(stream: StreamDefinition, learned: Dataset, held: Dataset) -> tuple[Any
     """From scratch, until the hold-out gets no better."""
     import keras  # noqa: PLC0415 - see warm
 
-    settings = stream.training
+    settings, schedule = stream.training, Schedule.of(stream.training, len(learned))
     keras.utils.set_random_seed(settings.seed)
-    deviation = np.maximum(learned.inputs.std(axis=0), 1e-6)
-    target = np.maximum(learned.targets.std(axis=0), 1e-6)
-    scaling = Scaling(learned.inputs.mean(axis=0), deviation, target)
-    network = _network(stream, learned.inputs.shape[1])
-    steps = max(1, len(learned) // settings.batch_size) * settings.epochs
-    rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
-    network.compile(keras.optimizers.Adam(rate), settings.loss, steps_per_execution=16)
+    scaling = _scaling(learned)
+    network = _network(stream, learned.inputs.shape[1], schedule.units)
+    rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, schedule.steps)
+    network.compile(keras.optimizers.Adam(rate), settings.loss, steps_per_execution=AT_ONCE)
     network.fit(
-        scaling.inputs(learned.inputs),
-        scaling.targets(learned.targets)[:, None, :],
+        _batches(learned, scaling, schedule.batch, settings.seed),
+        steps_per_epoch=schedule.stride,
+        epochs=schedule.looks,
+        shuffle=False,
         validation_data=(scaling.inputs(held.inputs), scaling.targets(held.targets)[:, None, :]),
         validation_batch_size=len(held),
         callbacks=[keras.callbacks.EarlyStopping(patience=settings.patience, restore_best_weights=True)],
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
         verbose=0,
     )
     sample = np.random.default_rng(settings.seed).permutation(len(learned))[: stream.retraining.replay]
     return network, scaling, Replay.of(learned, scaling, sample)
+
+
+def _batches(learned: Dataset, scaling: Scaling, size: int, seed: int) -> Iterator[tuple[Batch, Batch]]:
+    """Without end, all rows in a new order for each pass; scaled one by one, since all at once take as much memory as
+    the rows themselves."""
+    random = np.random.default_rng(seed)
+    while True:
+        order = random.permutation(len(learned))
+        for start in range(0, len(order) - size + 1, size):
+            part = order[start : start + size]
+            yield scaling.inputs(learned.inputs[part]), scaling.targets(learned.targets[part])[:, None, :]
+
+
+def _scaling(learned: Dataset) -> Scaling:
+    mean, deviation = _moments(learned.inputs)
+    return Scaling(mean, np.maximum(deviation, 1e-6), np.maximum(_moments(learned.targets)[1], 1e-6))
+
+
+def _moments(rows: Batch) -> tuple[Batch, Batch]:
+    """Mean and deviation of each column, without a copy of all rows."""
+    parts = [rows[start : start + MOMENTS_AT_ONCE] for start in range(0, len(rows), MOMENTS_AT_ONCE)]
+    mean = sum(part.sum(axis=0, dtype=np.float64) for part in parts) / len(rows)
+    square = sum(((part - mean) ** 2).sum(axis=0) for part in parts) / len(rows)
+    return mean.astype(np.float32), np.sqrt(square).astype(np.float32)
 
 
 def _tune(stream: StreamDefinition, learned: Dataset, weights: bytes) -> tuple[Any, Scaling, Replay]:
@@ -177,8 +208,9 @@ def _tune(stream: StreamDefinition, learned: Dataset, weights: bytes) -> tuple[A
 
     Raises RefusedModel when it is another network's.
     """
-    network = _tuned_network(stream, learned.inputs.shape[1])
-    scaling, before = _load(network, weights, learned.inputs.shape[1])
+    arrays, scaling, before = unpack(weights)
+    network = _tuned_network(stream, learned.inputs.shape[1], units_again(stream.training, arrays[0].shape[-1]))
+    _load(network, arrays, scaling)
     newest = Replay.of(learned, scaling, np.arange(len(learned)))
     inputs = np.concatenate([newest.inputs, before.inputs])
     targets = np.concatenate([newest.targets, before.targets])[:, None, :]
@@ -195,15 +227,13 @@ def _tune(stream: StreamDefinition, learned: Dataset, weights: bytes) -> tuple[A
     return network, scaling, before.renewed(newest, random)
 
 
-def _load(network: Any, weights: bytes, features: int) -> tuple[Scaling, Replay]:
-    """Sets the parent's weights and gives its scaling and its sample."""
-    arrays, scaling, replay = unpack(weights)
+def _load(network: Any, arrays: list[Any], scaling: Scaling) -> None:
+    """Sets the parent's weights."""
     shapes = [array.shape for array in arrays]
     expected = [tuple(array.shape) for array in network.get_weights()]
-    if shapes != expected or scaling.mean.shape != (features,):
+    if shapes != expected or scaling.mean.shape != network.input_shape[1:]:
         raise RefusedModel("parent", f"found weights of the shapes {shapes}, expected {expected}: train a batch model")
     network.set_weights(arrays)
-    return scaling, replay
 
 
 @dataclass(frozen=True)
@@ -214,17 +244,17 @@ class _Tunable:
     state: list[tuple[Any, Any]]
 
 
-_TUNED: dict[str, _Tunable] = {}
-"""By definition the network that is tuned again and again: compiling takes longer than tuning."""
+_TUNED: dict[tuple[str, tuple[int, ...]], _Tunable] = {}
+"""By definition and units the network that is tuned again and again: compiling takes longer than tuning."""
 
 
-def _tuned_network(stream: StreamDefinition, features: int) -> Any:
+def _tuned_network(stream: StreamDefinition, features: int, units: tuple[int, ...]) -> Any:
     """As if it were new: what it tuned before must not show."""
     import keras  # noqa: PLC0415 - see warm
 
-    definition = stream.model_dump_json()
+    definition = stream.model_dump_json(), units
     if definition not in _TUNED:
-        network = _network(stream, features)
+        network = _network(stream, features, units)
         network.compile(keras.optimizers.Adam(stream.retraining.learning_rate), stream.training.loss)
         network.optimizer.build(network.trainable_variables)
         variables = [*network.optimizer.variables, *network.non_trainable_variables]

@@ -57,6 +57,7 @@ def _describe(
         trained_from=trained.trained_from,
         trained_to=trained.trained_to,
         rows=trained.rows,
+        sampled_from=trained.sampled_from,
         windows=windows,
         metrics=trained.metrics,
         golden=trained.golden,

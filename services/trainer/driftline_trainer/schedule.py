@@ -1,0 +1,68 @@
+"""How a training from scratch is laid out, by the number of rows that it learns from. Pure."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from driftline.streams.definition import TrainingOptions
+
+STEPS_BY_ROOT = 6.0
+"""Steps of training for each row's square root: 10,000 rows need 30 passes over them, where 200,000 need 7."""
+STEPS = (200, 4000)
+"""At least and at most, unless the definition says how many."""
+LOOKS = 20
+"""So often a training looks at the hold-out."""
+AT_ONCE = 8
+"""Steps between two returns from TensorFlow."""
+NARROW = (128, 64)
+WIDE = (256, 128)
+"""Units of each layer ..."""
+WIDE_ROWS = 2**63
+"""... from so many rows on."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """units: of each layer; batch: rows of a step; stride: steps between two of all `looks` at the hold-out."""
+
+    units: tuple[int, ...]
+    batch: int
+    stride: int
+    looks: int
+
+    @classmethod
+    def of(cls, settings: TrainingOptions, rows: int) -> Self:
+        """rows: that are learned from."""
+        batch = min(settings.batch_size, rows)
+        steps = _steps(settings, rows, batch)
+        # Whole executions: Keras runs no part of one.
+        stride = AT_ONCE * max(1, round(steps / LOOKS / AT_ONCE))
+        return cls(units_of(settings, rows), batch, stride, max(1, round(steps / stride)))
+
+    @property
+    def steps(self) -> int:
+        """Of the whole training, unless it stops before."""
+        return self.stride * self.looks
+
+
+def units_of(settings: TrainingOptions, rows: int) -> tuple[int, ...]:
+    """The definition's, or those that fit the number of rows."""
+    if settings.units is not None:
+        return settings.units
+    return WIDE if rows >= WIDE_ROWS else NARROW
+
+
+def units_again(settings: TrainingOptions, first: int) -> tuple[int, ...]:
+    """The definition's, or those of a network that was trained before and has `first` units in its first layer."""
+    if settings.units is not None:
+        return settings.units
+    return WIDE if first == WIDE[0] else NARROW
+
+
+def _steps(settings: TrainingOptions, rows: int, batch: int) -> int:
+    if settings.epochs is not None:
+        return max(1, rows // batch) * settings.epochs
+    if settings.steps is not None:
+        return settings.steps
+    return int(np.clip(STEPS_BY_ROOT * np.sqrt(rows), *STEPS))
