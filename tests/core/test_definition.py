@@ -47,8 +47,11 @@ def test_the_least_definition_is_one_series_forecast_one_step_ahead():
         ),
         (LEAST + "season: [1d, 30d]\n", "line 4: season.1: found '30d', expected 1d or 7d"),
         (LEAST + "season: [daily]\n", "line 4: season.0: found 'daily', expected 1d or 7d"),
-        (LEAST.replace("10min", "1d") + "season: [1d, 7d]\n", "season: found 1d, expected 7d: at least 2 and a whole"),
-        (LEAST.replace("10min", "1s") + "season: 1d\n", "season: found 1d, expected an empty list: at least 2"),
+        (
+            LEAST.replace("10min", "1d") + "season: [1d, 7d]\n",
+            "season: found 1d, expected 7d: a whole number of periods",
+        ),
+        (LEAST.replace("10min", "1s") + "season: 1d\n", "season: found 1d, expected an empty list: a whole"),
         (LEAST.replace("10min", "10min, ahead: 0min"), "line 2: time.ahead: found '0min', expected a length of time"),
         (LEAST + "horizon: [6, 1]\n", "horizon: found [6, 1], expected ascending steps, each once"),
         (LEAST + "horizon: 0\n", "line 4: horizon.0: found 0, expected: Input should be greater"),

@@ -284,7 +284,7 @@ class StreamDefinition(_Section):
     room for another; seconds in memory. It is never less than what a forecast looks back on and ahead."""
     season_lengths: Annotated[tuple[SeasonLength, ...], BeforeValidator(_listed)] | None = Field(None, alias="season")
     """The models look back on the same time so long ago, such as `[1d, 7d]`; seconds in memory. By default a day and a
-    week where they are at least 2 and whole numbers of periods, and a day is at most 1,440 of them."""
+    week, each where it is a whole number of periods and more than one; none where a day has more than 1,440."""
     calendar: Calendar = Calendar()
     mqtt: Mqtt | None = None
     training: TrainingOptions = TrainingOptions()
@@ -373,7 +373,7 @@ class StreamDefinition(_Section):
 
 
 def _possible_seasons(period: int) -> list[int]:
-    """Lengths of time that are whole numbers of periods, at least 2, and at most LONGEST_SEASON of them a day."""
+    """Lengths of time that are whole numbers of periods and more than one; none for a stream that is too fast."""
     is_slow = period * LONGEST_SEASON >= DAY_S
     return [length for length in SEASONS.values() if is_slow and length % period == 0 and length >= 2 * period]
 
@@ -382,8 +382,8 @@ def _refused_seasons(impossible: Collection[int], period: int) -> str:
     refused = [name for name, length in SEASONS.items() if length in impossible]
     possible = [name for name, length in SEASONS.items() if length in _possible_seasons(period)]
     return (
-        f"found {', '.join(refused)}, expected {' or '.join(possible) or 'an empty list'}: at least 2 and a whole "
-        f"number of periods, and at most {LONGEST_SEASON:,} periods a day"
+        f"found {', '.join(refused)}, expected {' or '.join(possible) or 'an empty list'}: a whole number of "
+        f"periods and more than one, with at most {LONGEST_SEASON:,} periods a day"
     )
 
 
