@@ -3,7 +3,7 @@
 import pytest
 
 from driftline.streams.definition import TrainingOptions
-from driftline_trainer.schedule import AT_ONCE, LOOKS, STEPS, Schedule
+from driftline_trainer.schedule import AT_ONCE, LOOKS, NARROW, STEPS, USUAL, Schedule, units_again
 
 pytestmark = pytest.mark.unit
 
@@ -37,3 +37,13 @@ def test_the_definition_may_say_epochs():
 
 def test_one_epoch_of_little_is_a_step_or_few():
     assert Schedule.of(TrainingOptions(epochs=1), 100).steps == AT_ONCE
+
+
+@pytest.mark.parametrize(("rows", "units"), [(500, NARROW), (5000, USUAL), (5_000_000, USUAL)])
+def test_a_short_history_gets_a_narrow_network(rows: int, units: tuple[int, ...]):
+    assert Schedule.of(TrainingOptions(), rows).units == units
+    assert units_again(TrainingOptions(), units[0]) == units
+
+
+def test_the_definition_may_say_units():
+    assert Schedule.of(TrainingOptions(units=(8,)), 500).units == units_again(TrainingOptions(units=(8,)), 64) == (8,)

@@ -15,11 +15,12 @@ LOOKS = 20
 """So often a training looks at the hold-out."""
 AT_ONCE = 8
 """Steps between two returns from TensorFlow."""
-NARROW = (128, 64)
-WIDE = (256, 128)
-"""Units of each layer ..."""
-WIDE_ROWS = 2**63
-"""... from so many rows on."""
+NARROW = (64, 32)
+"""Units of each layer for a history that wider ones would learn by heart: shorter than ..."""
+NARROW_BELOW = 2500
+"""... so many rows."""
+USUAL = (128, 64)
+"""For all others: 256 and 128 units were no better on any number of rows that was tried."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,14 @@ def units_of(settings: TrainingOptions, rows: int) -> tuple[int, ...]:
     """The definition's, or those that fit the number of rows."""
     if settings.units is not None:
         return settings.units
-    return WIDE if rows >= WIDE_ROWS else NARROW
+    return NARROW if rows < NARROW_BELOW else USUAL
 
 
 def units_again(settings: TrainingOptions, first: int) -> tuple[int, ...]:
     """The definition's, or those of a network that was trained before and has `first` units in its first layer."""
     if settings.units is not None:
         return settings.units
-    return WIDE if first == WIDE[0] else NARROW
+    return NARROW if first == NARROW[0] else USUAL
 
 
 def _steps(settings: TrainingOptions, rows: int, batch: int) -> int:
