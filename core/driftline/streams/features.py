@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftline.arrays import Floats, Ints, Mask
-from driftline.streams.calendar import YEAR, LocalCalendar
+from driftline.streams.calendar import WEEKDAY, YEAR, LocalCalendar
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.grid import NEVER, UNKNOWN, phase_of, skipped, tick_of
 from driftline.streams.neighbours import OFFSET_MEMORIES, Peers, moves_within, others
@@ -137,6 +137,16 @@ class Layout:
     @property
     def _seasonal_width(self) -> int:
         return self.seasons + self.seasonal_moves * len(self.horizon)
+
+    @property
+    def weekday_inputs(self) -> Ints:
+        """Which of a network's inputs say what day of the week it is, and whether it is a holiday."""
+        first = (self.lags - 1) * self.columns + len(MEMORIES) + self._seasonal_width
+        steps = np.arange(len(self.horizon))[:, None]
+        holiday = self.calendar.width - YEAR.stop
+        weekdays = first + steps * YEAR.start + np.arange(YEAR.start)[WEEKDAY]
+        holidays = first + len(self.horizon) * YEAR.start + steps * holiday + np.arange(holiday)
+        return np.concatenate([weekdays.ravel(), holidays.ravel()])
 
     @property
     def neighbour_width(self) -> int:

@@ -13,17 +13,20 @@ from typing import Any
 
 import numpy as np
 
+from driftline.arrays import Ints
 from driftline.errors import RefusedModel
 from driftline.models.interpreter import Interpreter
 from driftline.models.manifest import Golden
 from driftline.scoring import rmse, skill
 from driftline.streams.definition import StreamDefinition
+from driftline.streams.features import Layout
 from driftline.streams.tables import Rows
 from driftline_trainer.dataset import Batch, Dataset, build
 from driftline_trainer.fine_tuning import INPUT_CLIP, Replay, Scaling, pack, unpack
 from driftline_trainer.gate import GateReport, judge
 from driftline_trainer.hold_out import split
 from driftline_trainer.schedule import AT_ONCE, Schedule, units_again
+from driftline_trainer.weekly_course import has_weekly_course
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -161,7 +164,10 @@ def _fit(stream: StreamDefinition, learned: Dataset, held: Dataset) -> tuple[Any
 
     settings, schedule = stream.training, Schedule.of(stream.training, len(learned))
     keras.utils.set_random_seed(settings.seed)
-    scaling = _scaling(learned)
+    unseen = Layout.of(stream).weekday_inputs
+    if has_weekly_course(learned, held, stream):
+        unseen = unseen[:0]
+    scaling = _scaling(learned, unseen)
     network = _network(stream, learned.inputs.shape[1], schedule.units)
     rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, schedule.steps)
     network.compile(keras.optimizers.Adam(rate), settings.loss, steps_per_execution=AT_ONCE)
@@ -190,9 +196,12 @@ def _batches(learned: Dataset, scaling: Scaling, size: int, seed: int) -> Iterat
             yield scaling.inputs(learned.inputs[part]), scaling.targets(learned.targets[part])[:, None, :]
 
 
-def _scaling(learned: Dataset) -> Scaling:
+def _scaling(learned: Dataset, unseen: Ints) -> Scaling:
+    """unseen: inputs that the network gets as 0, whatever they are."""
     mean, deviation = _moments(learned.inputs)
-    return Scaling(mean, np.maximum(deviation, 1e-6), np.maximum(_moments(learned.targets)[1], 1e-6))
+    deviation = np.maximum(deviation, 1e-6)
+    deviation[unseen] = np.inf
+    return Scaling(mean, deviation, np.maximum(_moments(learned.targets)[1], 1e-6))
 
 
 def _moments(rows: Batch) -> tuple[Batch, Batch]:
