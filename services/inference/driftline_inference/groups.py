@@ -45,7 +45,9 @@ class Groups:
     def slots(self, group: str) -> Ints:
         """Of all its series."""
         if group not in self._arrays:
-            self._arrays[group] = np.array(list(self._slots[group].values()), dtype=np.int64)
+            # In the order of keys: sums over them are the same to the last bit, whoever came first after a restart.
+            slots = [slot for _, slot in sorted(self._slots[group].items())]
+            self._arrays[group] = np.array(slots, dtype=np.int64)
         return self._arrays[group]
 
     def peers(self, keys: Sequence[str], slots: Ints) -> Peers:
@@ -71,7 +73,7 @@ class _Waiting:
 
     def rounds(self) -> list[list[Record]]:
         """The group's records, then the further ones, each by itself."""
-        return [list(self.records.values()), *([record] for record in self.again)]
+        return [[record for _, record in sorted(self.records.items())], *([record] for record in self.again)]
 
 
 class Assembly:
