@@ -29,6 +29,8 @@ SECTORS, VISITED = 12, 10
 DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 NUMBER = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?")
 MOSTLY = 0.5
+KINDS = {"null": "is empty", "binary": "is text that is not UTF-8"}
+"""In words, kinds that Arrow names otherwise."""
 MISSING = frozenset({"NaN", "nan", "NA", "N/A", "n/a", "#N/A", "NULL", "null", "-nan"})
 """Texts that Arrow takes for a missing number."""
 
@@ -115,7 +117,7 @@ def _reason(column: Column) -> str | None:
         case TextColumn(samples=samples):
             return _text(samples)
         case OtherColumn(kind=kind):
-            return "is empty" if kind == "null" else f"holds {kind}"
+            return KINDS.get(kind, f"holds {kind}")
         case NumberColumn():
             return _number(column)
     return "holds times that can't be used"
@@ -157,4 +159,4 @@ def _together(column: NumberColumn, target: NumberColumn, line: Timeline) -> flo
     steps = steps[:, np.isfinite(steps).all(axis=0)]
     if steps.shape[1] < 2 or (steps.std(axis=1) == 0).any():  # noqa: PLR2004
         return 0.0
-    return float(abs(np.corrcoef(steps)[0, 1]))
+    return float(abs(np.atleast_2d(np.corrcoef(steps))[0, 1]))

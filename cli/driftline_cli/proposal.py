@@ -65,7 +65,7 @@ def propose(survey: Survey, line: Timeline, columns: Measured, target: str, zone
     horizon = horizons_of(survey, line)
     lines = [
         _one_line(f"# Proposed for {PurePath(survey.source).name} by `driftline backtest`; any line may be changed."),
-        f"name: {name_of(survey.source)}",
+        f"name: {_scalar(name_of(survey.source))}",
         "",
         "time:",
         f"  column: {_scalar(line.time)}",

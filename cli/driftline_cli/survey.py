@@ -126,9 +126,12 @@ def _csv(body: bytes, source: str) -> pa.Table:
     _commas(body, source)
     try:
         table = pcsv.read_csv(pa.BufferReader(body))
+        names: list[str] = table.column_names
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{source}: found text that is not UTF-8, expected CSV in UTF-8 or Parquet") from error
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InvalidInput(f"{source}: neither Parquet nor CSV: {_cut(error)}") from error
-    values = [name for name in table.column_names if VALUE.fullmatch(name)]
+    values = [name for name in names if VALUE.fullmatch(name)]
     if values:
         raise InvalidInput(f"{source}: found {values[0]!r} in the first line, expected the columns' names there")
     return table

@@ -15,6 +15,8 @@ from driftline_cli.survey import NumberColumn, OtherColumn, Survey, TextColumn, 
 
 TIME_NAMES = re.compile(r"time|date|zeit|datum|stamp|^ts$|^t$", re.IGNORECASE)
 """Only where several columns hold times."""
+KEY_NAMES = re.compile(r"id$|key|nr$|no$|num|sensor|device|station|node|meter|site|channel|unit", re.IGNORECASE)
+"""Of a column of whole numbers that may be a key where no text is: measured values part the records, too."""
 REPEATED = 0.01
 """Share of records that may have a time which another of their series has: an hour of autumn, a message sent twice."""
 LEAST = 200
@@ -164,9 +166,10 @@ def _key(survey: Survey, time: TimeColumn) -> TextColumn | None:
     named = [column for column in _names(survey) if 1 < column.distinct <= survey.rows / 2]
     if alone <= REPEATED:
         return _ordering(named, survey, time)
-    by_text = {column.name for column in survey.texts}
-    for texts in (True, False):  # numbers only where no text does
-        kind = [column for column in named if (column.name in by_text) == texts]
+    texts = {column.name for column in survey.texts}
+    numbers = {column.name for column in named if KEY_NAMES.search(column.name)} - texts
+    for names in (texts, numbers):
+        kind = [column for column in named if column.name in names]
         parting = [column for column in kind if _repeated(time.t, column.codes) <= REPEATED]
         if parting:
             return min(parting, key=lambda column: column.distinct)
