@@ -21,6 +21,8 @@ RIVALS = {PERSISTENCE: "#c3cad2", YESTERDAY: "#9aa5b1", LAST_WEEK: "#6c7885"}
 BAND = "#edae49"
 STRETCH = 400
 """Records in the picture of truth and forecast."""
+FURTHEST = 0.6
+"""How far that picture reaches beyond what both span, as a share of it."""
 WIDTH = 0.8
 """Of all bars of a horizon together."""
 
@@ -72,7 +74,7 @@ def _errors(answer: Answer) -> Figure:
 
 def _stretch(scored: Outcome, horizon: HorizonAnswer, stream: StreamDefinition) -> Figure:
     """The newest records of the first key whose forecasts met their truth."""
-    key = str(scored.keys[np.isfinite(scored.truth)][0])
+    key = min(scored.keys[np.isfinite(scored.truth)].tolist())
     part = np.flatnonzero((scored.keys == key) & np.isfinite(scored.truth))[-STRETCH:]
     series = f", {key}" if stream.key else ""
     figure, axes = _blank(f"{stream.name}{series}: the truth, and what was forecast {roughly(horizon.ahead)} before it")
@@ -89,5 +91,10 @@ def _stretch(scored: Outcome, horizon: HorizonAnswer, stream: StreamDefinition) 
     axes.set_xlabel(str(zone))
     axes.set_ylabel(stream.target)
     axes.margins(x=0.01)
+    drawn = np.concatenate([scored.truth[part], scored.forecasts[PUBLISHED][part]])
+    low, high = float(np.nanmin(drawn)), float(np.nanmax(drawn))
+    bottom, top = axes.get_ylim()
+    # An interval that is far wider leaves the picture: truth and forecast are to be told apart.
+    axes.set_ylim(max(bottom, low - FURTHEST * (high - low)), min(top, high + FURTHEST * (high - low)))
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     return figure

@@ -35,7 +35,7 @@ UTC = "UTC"
 
 
 @dataclass(frozen=True)
-class Hints:
+class FileHints:
     """What somebody knows of a file that no definition describes; None is found out or asked."""
 
     target: str | None = None
@@ -52,7 +52,7 @@ class Answered:
     pictures: list[Path]
 
 
-def look(data: Path, hints: Hints, ask: Callable[[Measured], str]) -> Proposal:
+def look(data: Path, hints: FileHints, ask: Callable[[Measured], str]) -> Proposal:
     """Proposes a definition for a file. ask: chooses the target where several columns may be. Raises InvalidInput."""
     if hints.zone is not None:
         check_zone(hints.zone)
@@ -94,7 +94,7 @@ def keep(proposal: Proposal, path: Path) -> None:
     path.write_text(proposal.text, encoding="utf-8")
 
 
-def proposed(data: Path, hints: Hints, save: Path | None, console: Console) -> StreamDefinition:
+def proposed(data: Path, hints: FileHints, save: Path | None, console: Console) -> StreamDefinition:
     """Looks at a file, prints what was seen and the definition that is proposed for it, and keeps that."""
     proposal = look(data, hints, ask_target)
     for note in proposal.notes:

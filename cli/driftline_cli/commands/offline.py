@@ -83,6 +83,7 @@ def backtest(
     elif stream is None or train is None or test is None:
         raise typer.BadParameter("found neither a file to look at (--data) nor all of --stream, --train and --test")
     else:
+        _only_with(target=target is None, key=key is None, zone=zone is None, save=save is None)
         _compare(stream, train, test, drift, magnitude, seed, json)
 
 
@@ -111,7 +112,7 @@ def _ask(
         if stream is not None:
             defined = chosen.defined(stream)
         else:
-            defined = question.proposed(data, question.Hints(*hints), save, console)
+            defined = question.proposed(data, question.FileHints(*hints), save, console)
         done = question.run(
             defined,
             data,
