@@ -22,9 +22,10 @@ SEASONS = {YESTERDAY: DAY_S, LAST_WEEK: WEEK_S}
 """By naive forecast how far back it looks, in seconds, or several times as far where that is not yet over."""
 NAIVE = (PERSISTENCE, *SEASONS)
 HELPS = 0.01
-"""Skill from which a forecast helps ..."""
-OFTEN = 0.5
-"""... when it was better on more than this share of the days, too: one day alone may bring it by chance."""
+"""Skill from which a forecast helps, where it is no chance."""
+LEAST_STRETCHES = 5
+CHANCE = 1.65
+"""Standard errors that the mean gain of a stretch must be above 0: less comes about by chance in one of twenty."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class Split:
 class HorizonAnswer(msgspec.Struct, frozen=True):
     """One horizon. rmse: by naive forecast, and `blend`, on the same `n` records, in the target's units.
 
-    ahead: seconds. best: the naive forecast that is best here; skill: 1 - RMSE / its RMSE. days: share of the days on
-    which the blend was better than it.
+    ahead: seconds. best: the naive forecast that is best here; skill: 1 - RMSE / its RMSE. won: share of the stretches,
+    of a day or as long as `ahead`, in which the blend was better than it. sure: that is more than chance.
     """
 
     steps: int
@@ -49,11 +50,12 @@ class HorizonAnswer(msgspec.Struct, frozen=True):
     rmse: dict[str, float]
     best: str
     skill: float
-    days: float
+    won: float
+    sure: bool
 
     @property
     def helps(self) -> bool:
-        return self.skill >= HELPS and self.days > OFTEN
+        return self.skill >= HELPS and self.sure
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -146,14 +148,24 @@ def _horizon(scored: Outcome, steps: int, past: Past) -> HorizonAnswer | None:
     errors = {name: rmse(row[mask], truth) for name, row in kept.items()}
     best = min(errors, key=lambda name: errors[name])
     errors[PUBLISHED] = rmse(blend[mask], truth)
-    days = _days(scored.t[mask], (kept[best][mask] - truth) ** 2 - (blend[mask] - truth) ** 2)
-    return HorizonAnswer(steps, ahead, int(mask.sum()), errors, best, skill(errors[PUBLISHED], errors[best]), days)
+    gains = _gains(scored.t[mask], (kept[best][mask] - truth) ** 2 - (blend[mask] - truth) ** 2, ahead)
+    share = float(np.mean(gains > 0))
+    better = skill(errors[PUBLISHED], errors[best])
+    return HorizonAnswer(steps, ahead, int(mask.sum()), errors, best, better, share, _sure(gains))
 
 
-def _days(t: Ints, gain: Floats) -> float:
-    """Share of the days whose summed gain is above 0."""
-    _, day = np.unique(t // (1000 * DAY_S), return_inverse=True)
-    return float(np.mean(np.bincount(day, weights=gain) > 0))
+def _gains(t: Ints, gain: Floats, ahead: int) -> Floats:
+    """[stretches]: the gain of each; they are so long that what is forecast in one is hardly that of another."""
+    _, stretch = np.unique(t // (1000 * max(DAY_S, ahead)), return_inverse=True)
+    sums: Floats = np.bincount(stretch, weights=gain).astype(np.float64)
+    return sums
+
+
+def _sure(gains: Floats) -> bool:
+    """Whether so much gain is hardly chance: a paired t-test over the stretches, as Diebold and Mariano (1995) do."""
+    if len(gains) < LEAST_STRETCHES:
+        return False
+    return bool(gains.mean() > CHANCE * gains.std(ddof=1) / np.sqrt(len(gains)))
 
 
 def verdict(given: Answer) -> str:
@@ -169,10 +181,11 @@ def verdict(given: Answer) -> str:
 
 
 def _not(horizon: HorizonAnswer) -> str:
-    change = f"{percent(abs(horizon.skill))} {'better' if horizon.skill >= 0 else 'worse'}"
-    seldom = f", on {percent(horizon.days)} of the days" if horizon.skill >= HELPS else ""
+    gain = round(100 * horizon.skill)
+    change = f"{abs(gain)} % {'better than' if gain > 0 else 'worse than'}" if gain else "as good as"
+    chance = ", which may be chance" if horizon.skill >= HELPS else ""
     rival = f"the {called(horizon.best)}" if horizon.best == PERSISTENCE else horizon.best
-    return f"{roughly(horizon.ahead)} ahead ({change} than {rival}{seldom})"
+    return f"{roughly(horizon.ahead)} ahead ({change} {rival}{chance})"
 
 
 def called(rival: str) -> str:

@@ -144,11 +144,11 @@ def answer_table(given: Answer) -> Table:
         title=f"{given.stream}: root mean square error of {given.target}",
         title_justify="left",
         caption=f"Over the same records, at least {records}. Bold: the best naive forecast; the skill is against it. "
-        "Days: on how many of them Driftline was better than it.",
+        "Won: the days, or stretches as long as it looks ahead, in which Driftline was better.",
         caption_justify="left",
     )
     table.add_column("ahead")
-    for name in (*map(called, NAIVE), "Driftline", "skill", "days"):
+    for name in (*map(called, NAIVE), "Driftline", "skill", "won"):
         table.add_column(name, justify="right")
     for horizon in given.horizons:
         table.add_row(*_cells(horizon))
@@ -165,5 +165,5 @@ def _cells(horizon: HorizonAnswer) -> list[Text | str]:
         *naive,
         f"{horizon.rmse[PUBLISHED]:.4g}",
         f"{horizon.skill:+.3f}",
-        f"{round(100 * horizon.days)} %",
+        f"{round(100 * horizon.won)} %",
     ]

@@ -95,7 +95,7 @@ def test_all_are_scored_on_the_same_records_and_the_best_naive_one_is_named(stre
     ]
     assert given.horizons[0].rmse == {"persistence": 1.0, "yesterday": 24.0, "last week": 168.0, "blend": 0.5}
     assert [h.skill for h in given.horizons] == pytest.approx([0.5, -1.0, 0.75])
-    assert [h.days for h in given.horizons] == [1.0, 0.0, 1.0]
+    assert [(h.won, h.sure) for h in given.horizons] == [(1.0, True), (0.0, False), (1.0, True)]
     assert verdict(given) == (
         "Forecasting helps: 1 h ahead by 50 %, 1 d ahead by 75 % against the best naive forecast; "
         "it does not help 6 h ahead (100 % worse than the last value)."
@@ -111,8 +111,24 @@ def test_last_week_is_not_scored_where_the_file_is_shorter(stream: StreamDefinit
     assert given.horizons[0].n == 149 - 23
 
 
-def one(skill: float, days: float, best: str = "last week", ahead: int = 900) -> HorizonAnswer:
-    return HorizonAnswer(1, ahead, 100, {best: 1.0, "blend": 1 - skill}, best, skill, days)
+def test_a_gain_of_one_day_alone_is_chance(stream: StreamDefinition):
+    scored = outcome(1, error=1.0)
+    blend = scored.truth + np.where(np.arange(N) < N - 24, 1.0, 0.0)
+    lucky = replace(scored, forecasts={**scored.forecasts, "blend": blend})
+    (horizon,) = answer(stream.model_copy(update={"horizon": (1,)}), split(rows(), N), [lucky]).horizons
+    assert horizon.skill > 0.01
+    assert (horizon.sure, horizon.helps) == (False, False)
+
+
+def test_four_days_are_too_few_to_be_sure(stream: StreamDefinition):
+    for days, sure in ((4, False), (6, True)):
+        scored = outcome(1, error=0.5, first=N - 24 * days)
+        (horizon,) = answer(stream.model_copy(update={"horizon": (1,)}), split(rows(), N), [scored]).horizons
+        assert (horizon.won, horizon.sure) == (1.0, sure)
+
+
+def one(skill: float, won: float, best: str = "last week", ahead: int = 900) -> HorizonAnswer:
+    return HorizonAnswer(1, ahead, 100, {best: 1.0, "blend": 1 - skill}, best, skill, won, won > 0.5)
 
 
 @pytest.mark.parametrize(
@@ -122,9 +138,9 @@ def one(skill: float, days: float, best: str = "last week", ahead: int = 900) ->
             [one(0.04, 0.8), one(0.31, 0.9, ahead=21_600)],
             "15 min ahead by 4 %, 6 h ahead by 31 % against the best naive",
         ),
-        ([one(0.004, 0.8)], "Forecasting does not help here: 15 min ahead (0 % better than last week)."),
+        ([one(0.004, 0.8)], "Forecasting does not help here: 15 min ahead (as good as last week)."),
         ([one(-0.2, 0.1, "yesterday")], "Forecasting does not help here: 15 min ahead (20 % worse than yesterday)."),
-        ([one(0.05, 0.3)], "does not help here: 15 min ahead (5 % better than last week, on 30 % of the days)."),
+        ([one(0.05, 0.3)], "does not help here: 15 min ahead (5 % better than last week, which may be chance)."),
     ],
 )
 def test_the_sentence_is_honest(horizons: list[HorizonAnswer], sentence: str):
