@@ -173,7 +173,8 @@ def _key(survey: Survey, time: TimeColumn) -> TextColumn | None:
         parting = [column for column in kind if _repeated(time.t, column.codes) <= REPEATED]
         if parting:
             return min(parting, key=lambda column: column.distinct)
-    raise InvalidInput(f"{survey.source}: {percent(alone)} of the times are repeated; {_why_no_key(named, time)}")
+    halves = [column for column in named if column.name in texts | numbers]
+    raise InvalidInput(f"{survey.source}: {percent(alone)} of the times are repeated; {_why_no_key(halves, time)}")
 
 
 def _ordering(named: list[TextColumn], survey: Survey, time: TimeColumn) -> TextColumn | None:

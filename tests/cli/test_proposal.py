@@ -123,6 +123,11 @@ def test_two_keys_that_name_the_series_together_are_refused():
     assert "75 % of the times are repeated; only 'site' and 'room' together tell the series apart" in said
 
 
+def test_measured_values_are_no_half_of_a_key():
+    rows = [(f"2026-01-{1 + n // 24:02}T{n % 24:02}:00:00Z", "ab"[n % 2], n % 7 + s) for n in range(N) for s in (0, 9)]
+    assert "found no column that tells the series apart" in refusal(csv("time,site,y", rows))
+
+
 def test_whole_numbers_name_the_series_where_no_text_does():
     body = csv(
         "time,device,y", [(f"2026-01-{1 + n // 24:02}T{n % 24:02}:00:00Z", d, n % 5) for n in range(N) for d in (7, 8)]
