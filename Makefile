@@ -121,4 +121,4 @@ bench-swap: setup-dev ## 200 models swapped in under load: writes its figures in
 	$(RUN)/python -m tests.bench.swap
 
 clean: ## remove the virtual environments and what was run
-	rm -rf .venv .venv-* .test-models .run demo-report dist
+	rm -rf .venv .venv-* .test-models .run demo-report backtest-report dist

@@ -1,7 +1,7 @@
 """Tables of records: CSV and Parquet files with the columns that a stream definition names, in and out.
 
 History files, archived windows and replayed files are all such tables. The only importer of pyarrow beside the archive
-of results; needs the extra `tables`.
+of results and the command's survey of files that no definition describes; needs the extra `tables`.
 """
 
 import io
