@@ -19,7 +19,7 @@ PIECE = 8192
 """A long series is worked off in pieces side by side, so that arrays span them."""
 WARM_UP = 3072
 """Records before a piece that fill its memories; the slowest has forgotten 95 % of what came before."""
-AT_ONCE = 512
+AT_ONCE = 256
 """Pieces side by side at most: each is a copy of its records, and has a history of its own."""
 MOST_BYTES = 384 * 1024 * 1024
 """Of inputs; of more rows a sample is learned from."""
@@ -70,6 +70,8 @@ def build(rows: Rows, stream: StreamDefinition, most_bytes: int = MOST_BYTES) ->
     pieces = _all_pieces(rows, stream, picked)
     while some := list(islice(pieces, AT_ONCE)):
         _observe(some, layout, collection)
+        # Before the next ones are made: they are copies.
+        some.clear()
     return collection.in_order(sampled_from=None if picked is known else int(known.sum()))
 
 
