@@ -58,7 +58,7 @@ class Route:
         return self.mapping.topic.replace("{key}", "+").replace("{group}", "+")
 
     def row(self, topic: str, payload: bytes, now: float) -> dict[str, object]:
-        """The row that a message brings: key, group and time from the topic and the clock where the payload has none."""
+        """The row that a message brings: key, group and time from topic and clock where the payload has none."""
         row = self._payload(payload)
         match = self.pattern.fullmatch(topic)
         in_topic = match.groupdict() if match is not None else {}
