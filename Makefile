@@ -111,7 +111,7 @@ bench-keys: setup-dev ## 10,000 keys: start, memory, /metrics and /livez: writes
 bench-deployments: setup-dev ## the three deployments with a slow link: writes its figures into docs/deployments.md
 	$(RUN)/python -m tests.bench.deployments
 
-accuracy: setup ## every member on every stream, horizon and drift, in half an hour: writes docs/accuracy.md
+accuracy: setup-dev ## every member on every stream, horizon and drift, and others, in an hour: writes docs/accuracy.md
 	@$(RUN)/driftline accuracy $(if $(PART),--part $(PART))
 
 bench-swap: setup-dev ## 200 models swapped in under load: writes its figures into docs/models.md
