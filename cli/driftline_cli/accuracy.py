@@ -13,7 +13,7 @@ import numpy as np
 
 from driftline.arrays import Floats, Ints, Mask
 from driftline.errors import InvalidInput
-from driftline.members import MEMBERS, PERSISTENCE
+from driftline.members import PERSISTENCE
 from driftline.scoring import PUBLISHED, ROWS, rmse, skill
 from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
@@ -22,9 +22,9 @@ from driftline_cli import drifts, references, simbench
 from driftline_cli.backtest import Run, backtest
 from driftline_cli.drift_kinds import KINDS, Kind
 from driftline_cli.evaluate import Outcome, common, outcome
-from driftline_cli.mixtures import best_mixture, best_with_one_shift
 from driftline_cli.progress import Progress
-from driftline_cli.references import BOOSTING, Reference, Timeline
+from driftline_cli.references import BOOSTING, Reference
+from driftline_cli.rivals import References, Rival, compared
 
 HORIZONS = (1, 6, 36)
 STRETCH = 500
@@ -32,19 +32,10 @@ STRETCH = 500
 BACK_AFTER = 200
 LEVEL = 250
 """After a step: records until the error is looked at again, and records over which it is taken."""
-MIXTURE, ONE_SHIFT = "mixture", "one shift"
 LOAD_PROFILES = "load profiles"
 """The section of the page that all of them share."""
 Fit = Callable[[StreamDefinition, Rows], Reference]
 """Makes a reference that is trained, from a history."""
-
-
-@dataclass(frozen=True)
-class Rival:
-    """Another's RMSE, and the blend's divided by it, on the records that both forecast: means over the keys."""
-
-    rmse: float
-    share: float
 
 
 @dataclass(frozen=True)
@@ -115,12 +106,12 @@ def run(plan: AccuracyPlan, fit: Fit, progress: Progress) -> list[list[Summary]]
 def _runs(subject: Subject, part: int, fit: Fit, progress: Progress) -> list[Summary]:
     stream = subject.stream
     progress(f"{stream.name}: {BOOSTING}", 0, 1)
-    rivals = {**references.naive(stream), BOOSTING: fit(stream, subject.train)}
+    others = {**references.naive(stream), BOOSTING: fit(stream, subject.train)}
     progress(f"{stream.name}: {BOOSTING}", 1, 1)
     summaries = []
     for kind in subject.kinds:
         test = subject.test if kind == "none" else subject.test.take(slice(0, part))
-        summaries.append(_one(stream, subject.train, test, kind, rivals, progress))
+        summaries.append(_one(stream, subject.train, test, kind, others, progress))
     return summaries
 
 
@@ -129,7 +120,7 @@ def _one(
     train: Rows,
     test: Rows,
     kind: Kind,
-    rivals: Mapping[str, Reference],
+    others: Mapping[str, Reference],
     progress: Progress,
 ) -> Summary:
     def in_run(what: str, done: int, total: int) -> None:
@@ -139,31 +130,14 @@ def _one(
     # The same drift as the chain has seen, so that everyone sees the same records.
     seen = tables.concatenate([train, drifts.apply(kind, test, stream, history=train)])
     changes = drifts.marks(kind, test.t) if kind == "step" else []
-    return summary(done, stream, changes, Rivals(stream, references.timelines(seen, stream), rivals))
+    return summary(done, stream, changes, References(stream, references.timelines(seen, stream), others))
 
 
-@dataclass(frozen=True)
-class Rivals:
-    """The references of a run, with the records that they look back on."""
-
-    stream: StreamDefinition
-    series: Mapping[str, Timeline]
-    references: Mapping[str, Reference]
-
-    def forecasts(self, scored: Outcome, index: int) -> dict[str, Floats]:
-        """Per reference [n], as in `scored.forecasts`."""
-        slots = references.slots_of(scored.t, self.stream)
-        return {
-            name: references.forecasts(reference, self.series, scored.keys, slots, index)
-            for name, reference in self.references.items()
-        }
-
-
-def summary(done: Run, stream: StreamDefinition, changes: Sequence[int], rivals: Rivals) -> Summary:
+def summary(done: Run, stream: StreamDefinition, changes: Sequence[int], others: References) -> Summary:
     """What a run tells. changes: the times of steps, milliseconds since the epoch."""
     outcomes = [outcome(done.collected.blends, index) for index in range(len(stream.horizon))]
     lines = [
-        _line(scored, h, changes, rivals.forecasts(scored, index))
+        _line(scored, h, changes, others.forecasts(scored, index))
         for index, (h, scored) in enumerate(zip(stream.horizon, outcomes, strict=True))
     ]
     report = done.report
@@ -187,36 +161,8 @@ def _line(scored: Outcome, horizon: int, changes: Sequence[int], others: Mapping
         float(np.mean([share for share, _ in covered])),
         min(least for _, least in covered),
         float(np.mean(backs)) if backs else None,
-        {name: _rival(scored, row, of_key) for name, row in others.items()} | _in_hindsight(scored, of_key),
+        compared(scored, others, of_key),
     )
-
-
-def _rival(scored: Outcome, row: Floats, of_key: Sequence[Mask]) -> Rival:
-    """Of a reference. row: [n], its forecasts."""
-    both = [part & np.isfinite(row) for part in of_key]
-    return _as_rival(
-        [(rmse(row[part], scored.truth[part]), _rmse(scored, PUBLISHED, part)) for part in both if part.any()]
-    )
-
-
-def _in_hindsight(scored: Outcome, of_key: Sequence[Mask]) -> dict[str, Rival]:
-    """What one weight vector, and two, could have made of the members; each key has its own."""
-    known = [name for name in MEMBERS if name in scored.forecasts]
-    names = [name for name in known if np.isfinite(scored.forecasts[name][np.any(of_key, axis=0)]).all()]
-    errors = [np.stack([scored.forecasts[name] - scored.truth for name in names], axis=1)[part] for part in of_key]
-    blend = [_rmse(scored, PUBLISHED, part) for part in of_key]
-    fixed = [best_mixture(part).rmse for part in errors]
-    shifted = [best_with_one_shift(part).rmse for part in errors]
-    pairs = {MIXTURE: fixed, ONE_SHIFT: shifted}
-    return {name: _as_rival(list(zip(rmses, blend, strict=True))) for name, rmses in pairs.items()}
-
-
-def _as_rival(pairs: Sequence[tuple[float, float]]) -> Rival:
-    """pairs: by key the rival's RMSE and the blend's; none where the rival forecast nothing."""
-    if not pairs:
-        return Rival(float("nan"), float("nan"))
-    theirs, ours = np.mean(pairs, axis=0)
-    return Rival(float(theirs), float(ours / theirs) if theirs else float("inf"))
 
 
 def _rmse(scored: Outcome, name: str, part: Mask | Ints) -> float:

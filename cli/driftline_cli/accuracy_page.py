@@ -8,13 +8,13 @@ from driftline.scoring import PUBLISHED, ROWS
 from driftline_cli.accuracy import AccuracyPlan, Line, Summary
 
 HEAD = """
-Written by `make accuracy`; nothing here is typed by hand. Every stream is learned from its history and streamed from then
-on through the services' own code. The turbines: trained on 2014, streamed 2015, all of it undrifted, its first {part:,}
-records with each drift. The load profiles: quarters of an hour of 2016, 60 % history, the rest streamed, everything in
-their definitions at its default. RMSE in the target's units, the mean over the keys; `skill` is 1 - RMSE /
-RMSE(persistence) of the blend; `vs best` is the blend's RMSE divided by that of the best member or strategy in hindsight;
-`coverage` is that of the 90 % interval, `least` in any 500 records of a key. `back`: the blend's error 200 records
-after a step divided by that before, with persistence's own change divided out.
+Written by `make accuracy`; nothing here is typed by hand. Every stream is learned from its history and streamed from
+then on through the services' own code. The turbines: trained on 2014, streamed 2015, all of it undrifted, its first
+{part:,} records with each drift. The load profiles: quarters of an hour of 2016, 60 % history, the rest streamed,
+everything in their definitions at its default. RMSE in the target's units, the mean over the keys; `skill` is
+1 - RMSE / RMSE(persistence) of the blend; `vs best` is the blend's RMSE divided by that of the best member or strategy
+in hindsight; `coverage` is that of the 90 % interval, `least` in any 500 records of a key. `back`: the blend's error
+200 records after a step divided by that before, with persistence's own change divided out.
 
 Below each table the blend is compared with others on the same records: their RMSE and, in brackets, the blend's divided
 by it. `yesterday` and `last week` repeat the value at the same time, as many whole days or weeks back as the horizon

@@ -5,7 +5,7 @@ matrix of the members' errors.
 """
 
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -54,13 +54,13 @@ def best_with_one_shift(errors: Floats) -> ShiftedMixture:
 
 def _grams_up_to(errors: Floats, splits: Ints) -> Floats:
     """[splits, members, members]: the Gram matrices of all errors before each split."""
-    parts = [errors[begin:end] for begin, end in zip(splits, splits[1:], strict=False)]
+    parts = [errors[begin:end] for begin, end in pairwise(splits)]
     grams = np.array([part.T @ part for part in parts])
     return np.concatenate([np.zeros((1, *grams.shape[1:])), np.cumsum(grams, axis=0)])
 
 
 def simplex_argmin(gram: Floats) -> tuple[Floats, Floats]:
-    """argmin and min of w'Gw over convex weights. gram: [n, members, members]. Returns [n, members] and [n].
+    """Where and what the least w'Gw is, over convex weights. gram: [n, members, members]. Returns [n, members] and [n].
 
     The minimum has some support, on which it is G^-1 1 / (1' G^-1 1) with weights that are not negative; all supports
     are tried. It is at 1 / (1' G^-1 1), so the largest sum wins. A support of one member is always feasible.
