@@ -28,8 +28,8 @@ setup:
 setup-dev:
 	@$(BOOT) scripts/bootstrap.py requirements-dev.txt $(VENV)
 
-packages: ## Debian's programs that some tests drive (root)
-	@$(BOOT) scripts/packages.py chromium mosquitto prometheus prometheus-alertmanager caddy openjdk-17-jre-headless maven
+packages: ## Debian's programs and libraries that some tests need (root)
+	@$(BOOT) scripts/packages.py chromium mosquitto prometheus prometheus-alertmanager caddy openjdk-17-jre-headless maven libgomp1
 
 demo: setup ## train, stream, retrain, blend: a table and pictures in demo-report/; KEEP=1 goes on serving
 	@$(RUN)/driftline demo $(if $(KEEP),--keep) $(if $(DRIFT),--drift $(DRIFT)) $(if $(STREAM),--stream $(STREAM))
