@@ -52,6 +52,13 @@ def test_it_learns_the_week_and_the_temperature():
     assert errors["boosting"] < 0.8 * min(errors["persistence"], errors["last week"])
 
 
+def test_a_rare_glitch_of_the_sensor_is_not_all_that_it_learns():
+    stream, rows = definition(horizon=(24,)), generated(300)
+    rows.values[[1000, 3000, 5000], 0] = -273.0
+    errors = scored(stream, rows, 6600)
+    assert errors["boosting"] < 0.8 * min(errors["persistence"], errors["last week"])
+
+
 def test_the_same_history_gives_the_same_model():
     stream, rows = definition(), generated(40)
     series = timelines(rows, stream)["all"]
