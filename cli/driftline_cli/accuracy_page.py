@@ -33,13 +33,13 @@ def render(runs: Sequence[Sequence[Summary]], plan: AccuracyPlan) -> str:
     text = ["# Accuracy", "", HEAD.format(part=plan.part).strip()]
     for section in dict.fromkeys(subject.section for subject in plan.subjects):
         members = [of for subject, of in zip(plan.subjects, runs, strict=True) if subject.section == section]
-        text += ["", f"## {section}", "", *_section(members)]
+        text += ["", f"## {section}", "", *_section(section, members)]
     return "\n".join([*text, ""])
 
 
-def _section(runs: Sequence[Sequence[Summary]]) -> Iterator[str]:
-    """One row for each drift, or, where several streams share the section, for each stream."""
-    shared = len({of[0].stream for of in runs}) > 1
+def _section(section: str, runs: Sequence[Sequence[Summary]]) -> Iterator[str]:
+    """One row for each drift, or, in a section that streams share, for each stream."""
+    shared = any(of[0].stream != section for of in runs)
     by = "stream" if shared else "drift"
     rows = [(summary.stream if shared else summary.drift, summary) for of in runs for summary in of]
     yield from _runs(by, rows)
