@@ -155,20 +155,33 @@ def accuracy(
     streams: Annotated[Path, typer.Option(help="Folder of stream definitions.")] = Path("streams"),
     data: DataFile = Path("data/la-haute-borne.parquet"),
     part: Annotated[int, typer.Option(help="Records to stream with each drift.", min=3000)] = 50_000,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A stream to measure, by default all; may be repeated.")
+    ] = None,
+    drift: Annotated[bool, typer.Option("--drift/--no-drift", help="With every drift, too.")] = True,  # noqa: FBT002
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder that downloads are kept in.", show_default="~/.cache/driftline")
+    ] = None,
     to: Annotated[Path, typer.Option(help="The page that is written.")] = Path("docs/accuracy.md"),
 ) -> None:
-    """Scores every member and strategy on every stream, horizon and drift, and writes the tables: half an hour.
+    """Scores every member and strategy on every stream, horizon and drift, compares the blend with others, and writes
+    the tables: most of an hour. Downloads load profiles; needs LightGBM.
 
-    Example: driftline accuracy --part 5000 --to /tmp/accuracy.md
+    Example: driftline accuracy --only commercial-general --no-drift --to /tmp/accuracy.md
     """
     with plainly():
         with brought_by(LAB):
             from driftline.streams import definition  # noqa: PLC0415
             from driftline_cli import accuracy as accuracies  # noqa: PLC0415
+            from driftline_cli import accuracy_page, simbench  # noqa: PLC0415
             from driftline_cli.progress import bars  # noqa: PLC0415
+        with brought_by("lightgbm"):
+            from driftline_cli import boosting  # noqa: PLC0415
 
-        plan = accuracies.read_plan(list(definition.load_folder(streams).values()), data, BEGIN, part)
+        definitions = list(definition.load_folder(streams).values())
+        kept = cache or simbench.cache_folder()
+        plan = accuracies.read_plan(definitions, data, BEGIN, part, only=only or (), drift=drift, cache=kept)
         with bars(console) as progress:
-            text = accuracies.render(accuracies.run(plan, progress), plan)
+            text = accuracy_page.render(accuracies.run(plan, boosting.fit, progress), plan)
         to.write_text(text, encoding="utf-8")
         console.print(text, markup=False)
