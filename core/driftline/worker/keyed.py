@@ -220,9 +220,12 @@ class KeyedStep(Generic[Timed]):
         last = stream_step.last_t(key)
         if last is None or not any(other.owns(series) for other in self._partitions.values() if other is not partition):
             return stream_step.restore(key, data)
+        # Forgotten before each is restored, so that nothing of one is left in the other.
         other_state = stream_step.save(key)
+        stream_step.forget(key)
         age = stream_step.restore(key, data)
         if stream_step.last_t(key) is None or age.t < last:
+            stream_step.forget(key)
             stream_step.restore(key, other_state)
         return age
 
