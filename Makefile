@@ -28,8 +28,8 @@ setup:
 setup-dev:
 	@$(BOOT) scripts/bootstrap.py requirements-dev.txt $(VENV)
 
-packages: ## Debian's programs that some tests drive (root)
-	@$(BOOT) scripts/packages.py chromium mosquitto prometheus prometheus-alertmanager caddy openjdk-17-jre-headless maven
+packages: ## Debian's programs and libraries that some tests need (root)
+	@$(BOOT) scripts/packages.py chromium mosquitto prometheus prometheus-alertmanager caddy openjdk-17-jre-headless maven libgomp1
 
 demo: setup ## train, stream, retrain, blend: a table and pictures in demo-report/; KEEP=1 goes on serving
 	@$(RUN)/driftline demo $(if $(KEEP),--keep) $(if $(DRIFT),--drift $(DRIFT)) $(if $(STREAM),--stream $(STREAM))
@@ -114,11 +114,11 @@ bench-deployments: setup-dev ## the three deployments with a slow link: writes i
 bench-training: setup-dev ## a batch model from 10 million records in 2 GB: writes its figures into docs/models.md
 	$(RUN)/python -m tests.bench.training
 
-accuracy: setup ## every member on every stream, horizon and drift, in half an hour: writes docs/accuracy.md
+accuracy: setup-dev ## every member on every stream, horizon and drift, and others, in an hour: writes docs/accuracy.md
 	@$(RUN)/driftline accuracy $(if $(PART),--part $(PART))
 
 bench-swap: setup-dev ## 200 models swapped in under load: writes its figures into docs/models.md
 	$(RUN)/python -m tests.bench.swap
 
 clean: ## remove the virtual environments and what was run
-	rm -rf .venv .venv-* .test-models .run demo-report dist
+	rm -rf .venv .venv-* .test-models .run demo-report backtest-report dist

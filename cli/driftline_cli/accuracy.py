@@ -1,28 +1,30 @@
-"""How accurate every member is, on every stream, horizon and drift: writes docs/accuracy.md.
+"""How accurate every member is, on every stream, horizon and drift, and how accurate others would have been.
 
 Trains on the rows before a split and streams those from then on: all of them undrifted, the first part of them with
-each drift. Scores per key; reports means over the keys.
+each drift. Scores per key; reports means over the keys. `driftline_cli.accuracy_page` writes docs/accuracy.md from it.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from driftline.arrays import Floats, Ints
+from driftline.arrays import Floats, Ints, Mask
+from driftline.errors import InvalidInput
 from driftline.members import PERSISTENCE
 from driftline.scoring import PUBLISHED, ROWS, rmse, skill
 from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows
-from driftline_cli import drifts
+from driftline_cli import drifts, references, simbench
 from driftline_cli.backtest import Run, backtest
 from driftline_cli.drift_kinds import KINDS, Kind
 from driftline_cli.evaluate import Outcome, common, outcome
 from driftline_cli.progress import Progress
+from driftline_cli.references import BOOSTING, Reference
+from driftline_cli.rivals import References, Rival, compared
 
 HORIZONS = (1, 6, 36)
 STRETCH = 500
@@ -30,13 +32,10 @@ STRETCH = 500
 BACK_AFTER = 200
 LEVEL = 250
 """After a step: records until the error is looked at again, and records over which it is taken."""
-HEAD = """
-Written by `make accuracy`; nothing here is typed by hand. Trained on 2014, streamed 2015 through the services' own
-code: all of it undrifted, its first {part:,} records with each drift. RMSE in the target's units, the mean over four
-turbines; `skill` is 1 - RMSE / RMSE(persistence) of the blend; `vs best` is the blend's RMSE divided by that of the
-best member or strategy in hindsight; `coverage` is that of the 90 % interval, `least` in any 500 records of a turbine.
-`back`: the blend's error 200 records after a step divided by that before, with persistence's own change divided out.
-"""
+LOAD_PROFILES = "load profiles"
+"""The section of the page that all of them share."""
+Fit = Callable[[StreamDefinition, Rows], Reference]
+"""Makes a reference that is trained, from a history."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,8 @@ class Line:
     back: float | None
     """After a step: the blend's error LEVEL records long, BACK_AFTER records later, divided by that before, with
     persistence's own ups and downs divided out."""
+    rivals: Mapping[str, Rival]
+    """Those that need no Driftline, and what weights could have reached in hindsight."""
 
     @property
     def best(self) -> str:
@@ -79,45 +80,72 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class Subject:
+    """A stream that is measured, with its horizons. section: the page's, one for several streams if they share it."""
+
+    stream: StreamDefinition
+    train: Rows
+    test: Rows
+    kinds: Sequence[Kind]
+    section: str
+
+
+@dataclass(frozen=True)
 class AccuracyPlan:
     """What is run. part: how many records with each drift."""
 
-    streams: Sequence[tuple[StreamDefinition, Rows]]
-    begin: int
+    subjects: Sequence[Subject]
     part: int
-    kinds: Sequence[Kind] = KINDS
 
 
-def run(plan: AccuracyPlan, progress: Progress) -> list[Summary]:
-    """All runs, one after the other."""
+def run(plan: AccuracyPlan, fit: Fit, progress: Progress) -> list[list[Summary]]:
+    """All runs, one after the other: per subject one summary for each drift. fit: of the boosting model."""
+    return [_runs(subject, plan.part, fit, progress) for subject in plan.subjects]
+
+
+def _runs(subject: Subject, part: int, fit: Fit, progress: Progress) -> list[Summary]:
+    stream = subject.stream
+    progress(f"{stream.name}: {BOOSTING}", 0, 1)
+    others = {**references.naive(stream), BOOSTING: fit(stream, subject.train)}
+    progress(f"{stream.name}: {BOOSTING}", 1, 1)
     summaries = []
-    for stream, rows in plan.streams:
-        defined = stream.model_copy(update={"horizon": HORIZONS})
-        train, test = rows.take(rows.t < plan.begin), rows.take(rows.t >= plan.begin)
-        for kind in plan.kinds:
-            part = test if kind == "none" else test.take(slice(0, plan.part))
-            summaries.append(_one(defined, train, part, kind, progress))
+    for kind in subject.kinds:
+        test = subject.test if kind == "none" else subject.test.take(slice(0, part))
+        summaries.append(_one(stream, subject.train, test, kind, others, progress))
     return summaries
 
 
-def _one(stream: StreamDefinition, train: Rows, test: Rows, kind: Kind, progress: Progress) -> Summary:
+def _one(
+    stream: StreamDefinition,
+    train: Rows,
+    test: Rows,
+    kind: Kind,
+    others: Mapping[str, Reference],
+    progress: Progress,
+) -> Summary:
     def in_run(what: str, done: int, total: int) -> None:
         progress(f"{stream.name}, {kind}: {what}", done, total)
 
     done = asyncio.run(backtest(stream, train, test, drift=kind, progress=in_run))
+    # The same drift as the chain has seen, so that everyone sees the same records.
+    seen = tables.concatenate([train, drifts.apply(kind, test, stream, history=train)])
     changes = drifts.marks(kind, test.t) if kind == "step" else []
-    return summary(done, stream, changes)
+    return summary(done, stream, changes, References(stream, references.timelines(seen, stream), others))
 
 
-def summary(done: Run, stream: StreamDefinition, changes: Sequence[int]) -> Summary:
+def summary(done: Run, stream: StreamDefinition, changes: Sequence[int], others: References) -> Summary:
     """What a run tells. changes: the times of steps, milliseconds since the epoch."""
-    lines = [_line(outcome(done.collected.blends, index), h, changes) for index, h in enumerate(stream.horizon)]
+    outcomes = [outcome(done.collected.blends, index) for index in range(len(stream.horizon))]
+    lines = [
+        _line(scored, h, changes, others.forecasts(scored, index))
+        for index, (h, scored) in enumerate(zip(stream.horizon, outcomes, strict=True))
+    ]
     report = done.report
     alerts = 1e4 * report.drift_alerts / max(1, report.records)
     return Summary(report.stream, report.drift, report.records, report.retrains, alerts, report.seconds, lines)
 
 
-def _line(scored: Outcome, horizon: int, changes: Sequence[int]) -> Line:
+def _line(scored: Outcome, horizon: int, changes: Sequence[int], others: Mapping[str, Floats]) -> Line:
     mask = common(scored)
     keys = np.unique(scored.keys)
     of_key = [mask & (scored.keys == key) for key in keys]
@@ -133,17 +161,18 @@ def _line(scored: Outcome, horizon: int, changes: Sequence[int]) -> Line:
         float(np.mean([share for share, _ in covered])),
         min(least for _, least in covered),
         float(np.mean(backs)) if backs else None,
+        compared(scored, others, of_key),
     )
 
 
-def _rmse(scored: Outcome, name: str, part: npt.NDArray[np.bool_] | Ints) -> float:
+def _rmse(scored: Outcome, name: str, part: Mask | Ints) -> float:
     """Over the records of `part` that the row forecast: one that comes late narrows nobody's."""
     forecast, truth = scored.forecasts[name][part], scored.truth[part]
     both = np.isfinite(forecast) & np.isfinite(truth)
     return rmse(forecast[both], truth[both])
 
 
-def _coverage(scored: Outcome, part: npt.NDArray[np.bool_]) -> tuple[float, float]:
+def _coverage(scored: Outcome, part: Mask) -> tuple[float, float]:
     met = part & np.isfinite(scored.lower)
     hit = ((scored.truth >= scored.lower) & (scored.truth <= scored.upper))[met]
     total = np.concatenate([[0], np.cumsum(hit)])
@@ -151,7 +180,7 @@ def _coverage(scored: Outcome, part: npt.NDArray[np.bool_]) -> tuple[float, floa
     return float(hit.mean()), float(stretches.min(initial=1.0))
 
 
-def _back(scored: Outcome, part: npt.NDArray[np.bool_], change: int) -> float:
+def _back(scored: Outcome, part: Mask, change: int) -> float:
     """See `Line.back`."""
     places = np.flatnonzero(part)
     at = int(np.searchsorted(scored.t[places], change))
@@ -160,44 +189,40 @@ def _back(scored: Outcome, part: npt.NDArray[np.bool_], change: int) -> float:
     return mine / naive
 
 
-def render(summaries: Sequence[Summary], plan: AccuracyPlan) -> str:
-    """docs/accuracy.md."""
-    text = ["# Accuracy", "", HEAD.format(part=plan.part).strip()]
-    for stream in dict.fromkeys(summary.stream for summary in summaries):
-        mine = [summary for summary in summaries if summary.stream == stream]
-        text += ["", f"## {stream}", "", *_runs(mine)]
-        for index, h in enumerate(line.horizon for line in mine[0].lines):
-            text += ["", f"### {h} ahead", "", *_table([(run.drift, run.lines[index]) for run in mine])]
-    return "\n".join([*text, ""])
+def read_plan(
+    streams: Sequence[StreamDefinition],
+    data: Path,
+    begin: int,
+    part: int,
+    *,
+    only: Collection[str] = (),
+    drift: bool = True,
+    cache: Path,
+) -> AccuracyPlan:
+    """The streams, all over the same file, and the load profiles, which are downloaded into `cache`.
+
+    begin: what is before is learned from, milliseconds since the epoch. only: names of streams, all if there are none.
+    drift: also with every drift. Raises InvalidInput, Unavailable.
+    """
+    names = [*(stream.name for stream in streams), *simbench.PROFILES]
+    unknown = sorted(set(only) - set(names))
+    if unknown:
+        raise InvalidInput(f"found no stream {unknown[0]!r}, expected one of {', '.join(names)}")
+    chosen = set(only or names)
+    kinds: Sequence[Kind] = KINDS if drift else ("none",)
+    subjects = [_recorded(stream, data, begin, kinds) for stream in streams if stream.name in chosen]
+    return AccuracyPlan([*subjects, *_load_profiles(chosen, cache)], part)
 
 
-def _runs(summaries: Sequence[Summary]) -> list[str]:
-    rows = [[s.drift, f"{s.records:,}", str(s.retrains), f"{s.alerts:.2f}", f"{s.seconds:,.0f}"] for s in summaries]
-    return _markdown(["drift", "records", "retrainings", "drift alerts in 10,000 records", "seconds"], rows)
+def _recorded(stream: StreamDefinition, data: Path, begin: int, kinds: Sequence[Kind]) -> Subject:
+    rows = tables.read_file(data, stream)
+    defined = stream.model_copy(update={"horizon": HORIZONS})
+    return Subject(defined, rows.take(rows.t < begin), rows.take(rows.t >= begin), kinds, stream.name)
 
 
-def _table(lines: Sequence[tuple[str, Line]]) -> list[str]:
-    names = [name for name in ROWS if name in lines[0][1].rmse]
-    rows = [
-        [
-            drift,
-            *(f"{line.rmse[name]:.4g}" for name in names),
-            f"{line.skill:.4f}",
-            f"{line.versus_best:.4f} ({line.best})",
-            f"{line.coverage:.4f}",
-            f"{line.least:.3f}",
-            "" if line.back is None else f"{line.back:.3f}",
-        ]
-        for drift, line in lines
-    ]
-    return _markdown(["drift", *names, "skill", "vs best", "coverage", "least", "back"], rows)
-
-
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return [f"| {' | '.join(line)} |" for line in lines]
-
-
-def read_plan(streams: Sequence[StreamDefinition], data: Path, begin: int, part: int) -> AccuracyPlan:
-    """All streams over the same file. Raises InvalidInput."""
-    return AccuracyPlan([(stream, tables.read_file(data, stream)) for stream in streams], begin, part)
+def _load_profiles(chosen: Collection[str], cache: Path) -> list[Subject]:
+    streams = simbench.definitions(chosen)
+    if not streams:
+        return []
+    pairs = zip(streams, simbench.read(simbench.table(cache), streams), strict=True)
+    return [Subject(stream, *simbench.split(rows), ("none",), LOAD_PROFILES) for stream, rows in pairs]

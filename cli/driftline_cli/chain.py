@@ -31,6 +31,7 @@ from driftline_inference.app import create_app as create_inference
 from driftline_inference.registry.reconciler import Reconciler
 from driftline_inference.registry.registry import Registry
 from driftline_inference.settings import InferenceSettings
+from driftline_inference.step import ForecastStep
 from driftline_ingest.app import create_app as create_ingest
 from driftline_ingest.settings import IngestSettings
 from driftline_trainer.app import create_app as create_trainer
@@ -85,6 +86,7 @@ class Chain:
         trainer: Trainer,
         registry: Registry,
         reconciler: Reconciler,
+        stream_steps: Mapping[str, ForecastStep],
         door: httpx.AsyncClient,
         collected: CollectedOutputs,
     ) -> None:
@@ -99,6 +101,7 @@ class Chain:
         self._trainer = trainer
         self._registry = registry
         self._reconciler = reconciler
+        self._stream_steps = stream_steps
         self._door = door
         self._counts: dict[tuple[str, str], int] = {}
         self._last_t: dict[tuple[str, str], int] = {}
@@ -138,12 +141,16 @@ class Chain:
             self._last_t[name] = max(int(series.t.max()), self._last_t.get(name, -1))
 
     async def _follow(self) -> None:
-        await self._until(lambda: len(self.collected.blends) >= self.receipt.accepted, "blends")
+        await self._until(lambda: len(self.collected.blends) + self._waiting() >= self.receipt.accepted, "blends")
         await self._archived()
         before = self._jobs()
         await self._trainer.reconcile()
         self.retrains += self._jobs() - before
         await self._adopt()
+
+    def _waiting(self) -> int:
+        """Records whose group is not complete yet."""
+        return sum(step.waiting for step in self._stream_steps.values())
 
     def _jobs(self) -> int:
         return sum(job.member == "speed" and job.state == "published" for job in self._trainer.jobs())
@@ -237,7 +244,18 @@ async def running_chain(
         collecting = asyncio.create_task(_collect(bus, collected))
         try:
             state = apps["inference"].state
-            yield Chain(streams, apps, metrics, store, trainer, state.registry, state.reconciler, door, collected)
+            yield Chain(
+                streams,
+                apps,
+                metrics,
+                store,
+                trainer,
+                state.registry,
+                state.reconciler,
+                state.stream_steps,
+                door,
+                collected,
+            )
         finally:
             collecting.cancel()
             with suppress(asyncio.CancelledError):

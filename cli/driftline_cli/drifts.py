@@ -5,6 +5,7 @@ angles are left as they are, since turning a wind vane is no drift of its level.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -40,7 +41,7 @@ def apply(
     proportion = deviation / deviation[0] if deviation[0] else np.ones_like(deviation)
     proportion[np.array(stream.angles)] = 0.0
     proportion[0] = 1.0
-    return Rows(rows.keys, rows.t, rows.values + offset[:, None] * proportion)
+    return replace(rows, values=rows.values + offset[:, None] * proportion)
 
 
 def marks(kind: Kind, t: Ints) -> list[int]:

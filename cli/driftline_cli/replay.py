@@ -50,16 +50,19 @@ class ReplayReceipt(msgspec.Struct, frozen=True):
 def encode(rows: Rows, stream: StreamDefinition) -> bytes:
     """The rows as NDJSON with the stream's own column names."""
     times = np.datetime_as_string(rows.t.astype("datetime64[ms]"), unit="ms")
+    parts = zip(rows.keys, rows.groups, times, rows.values, strict=True)
     return msgspec.json.Encoder().encode_lines(
-        [_row(stream, key, f"{t}Z", values) for key, t, values in zip(rows.keys, times, rows.values, strict=True)]
+        [_row(stream, key, group, f"{t}Z", values) for key, group, t, values in parts]
     )
 
 
-def _row(stream: StreamDefinition, key: str, t: str, values: Any) -> dict[str, object]:
+def _row(stream: StreamDefinition, key: str, group: str, t: str, values: Any) -> dict[str, object]:
     row: dict[str, object] = dict(zip(stream.columns, map(float, values), strict=True))
     row[stream.time.column] = t
     if stream.key:
         row[stream.key] = str(key)
+    for name in stream.group_columns:
+        row[name] = str(group)
     return row
 
 

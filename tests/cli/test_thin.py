@@ -146,6 +146,12 @@ def test_without_the_extra_a_sentence_says_how_to_install_it(words: list[str], m
     ]
 
 
+def test_without_lightgbm_a_sentence_says_how_to_install_it():
+    done = run("accuracy", missing={"lightgbm"})
+    sentence = "driftline: this subcommand needs lightgbm, which is not installed: pip install 'lightgbm'"
+    assert (done.returncode, done.stderr.splitlines()) == (1, [sentence])
+
+
 @pytest.mark.parametrize("words", [["models", "verify", "a.batch"]])
 def test_without_a_runtime_a_sentence_says_how_to_install_one(words: list[str]):
     done = run(*words, missing={"ai_edge_litert", "tflite_runtime"})

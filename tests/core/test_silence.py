@@ -6,12 +6,14 @@ from itertools import pairwise
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from driftline.bus.port import Envelope
 from driftline.messages import ALERTS, BLENDS, Alert, Record
-from driftline.streams.definition import parse
+from driftline.streams.definition import StreamDefinition, parse
 from driftline.worker.keyed import AT_ONCE, Age, Emission, KeyedStep
 from driftline.worker.silence import Heard
+from driftline_inference.step import ForecastStep
 from tests.e2e.stream_steps import StreamSteps
 
 LONGEST = 10
@@ -177,6 +179,16 @@ def test_a_series_on_two_partitions_keeps_its_slot_while_one_has_it():
     assert stream_step.series == {}
 
 
+def test_of_a_series_on_two_partitions_the_newer_state_stays():
+    """A series that moved, since topics grew or it belongs to a group by now, leaves an old state where it was."""
+    for older, newer in ((0, 1), (1, 0)):
+        for first, second in ((older, newer), (newer, older)):
+            stream_step, step = new()
+            for partition in (first, second):
+                step.restore(partition, {"s/a": b"1 1 1" if partition == older else b"2 2 2"})
+            assert stream_step.series == {"a": (2, 2)}
+
+
 def test_many_silent_series_are_forgotten_over_several_batches():
     stream_step, step = new()
     step.step(envelopes([(f"k{n}", 1) for n in range(2 * AT_ONCE + 20)]))
@@ -197,9 +209,8 @@ def test_restored_series_are_forgotten_in_the_order_of_their_last_records():
     assert heard.first_silent(LONGEST) == "new"
 
 
-STREAM = parse(
-    "name: s\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\nlags: 2\npatience: 1\nforget: 10h\n", "s.yaml"
-)
+TEXT = "name: s\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\nlags: 2\npatience: 1\nforget: 10h\n"
+STREAM, GROUPED = parse(TEXT, "s.yaml"), parse(f"{TEXT}group: all\n", "s.yaml")
 
 
 def hours(key: str, first: int, last: int) -> list[Record]:
@@ -225,3 +236,18 @@ def test_both_lanes_read_the_states_of_the_release_before():
         assert other.restore("k", former) == Age(19 * 3_600_000, None)
         assert other.save("k", heard=5) == state
         assert other.restore("k", state).heard == 5
+
+
+def forecasting(stream: StreamDefinition) -> tuple[ForecastStep, KeyedStep[Record]]:
+    stream_step = ForecastStep(stream, dict)
+    return stream_step, KeyedStep({"s": stream_step}, lambda *_: None)
+
+
+def test_a_state_from_before_there_were_groups_takes_no_newer_one_away():
+    """The partition that a series has left keeps it in its checkpoint, and a restart reads both."""
+    (_, alone), (_, grouped), (restarted, step) = map(forecasting, (STREAM, GROUPED, GROUPED))
+    alone.step([Envelope(0, n, 0.0, record) for n, record in enumerate(hours("k", 1, 5))])
+    grouped.step([Envelope(1, n, 0.0, replace(record, group="all")) for n, record in enumerate(hours("k", 5, 8))])
+    step.restore(1, grouped.snapshot(1))
+    step.restore(0, alone.snapshot(0))
+    assert restarted.last_t("k") == 7 * 3_600_000

@@ -5,11 +5,14 @@ import pytest
 
 from driftline.errors import InvalidInput
 from driftline.streams import tables
+from driftline.streams.bounds import TableBounds
 from driftline.streams.definition import parse
-from driftline.streams.tables import Rows, decode, encode, read_file
+from driftline.streams.tables import Rows, concatenate, decode, encode, read_file
 
 STREAM = parse("name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\n", "a.yaml")
 NAIVE = parse("name: a\ntime: {column: when, period: 1h, zone: Europe/Paris}\ntarget: y\n", "a.yaml")
+GROUPED = parse("name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\ngroup: site\n", "a.yaml")
+TOGETHER = parse("name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\ngroup: all\n", "a.yaml")
 CSV = b"when,id,y,other\n2015-01-01T01:00:00+01:00,k,1.5,z\n2015-01-01T02:00:00+01:00,k,,z\n"
 
 
@@ -77,3 +80,67 @@ def test_keys_are_told_apart_part_by_part_as_they_are_at_once(monkeypatch: pytes
     monkeypatch.setattr(tables, "ENCODED_AT_ONCE", 7)
     assert {key: part.values.tolist() for key, part in rows.by_key().items()} == at_once
     assert len(at_once) == 30
+
+
+def sites(*rows: str) -> bytes:
+    """CSV of key, group and y, an hour apart."""
+    lines = [f"2015-01-01T{hour:02d}:00:00Z,{row}" for hour, row in enumerate(rows)]
+    return "\n".join(["when,id,site,y", *lines, ""]).encode()
+
+
+def test_groups_are_read_written_and_kept():
+    rows = decode(sites("k,north,1", "m,7,2", "k,north,3"), GROUPED, "a.csv")
+    assert rows.groups.tolist() == ["north", "7", "north"]
+    again = decode(encode(rows, GROUPED), GROUPED, "a.parquet")
+    assert again.groups.tolist() == rows.groups.tolist()
+    assert again.take(slice(1, 3)).groups.tolist() == ["7", "north"]
+    assert concatenate([again, again]).by_key()["m"].groups.tolist() == ["7"]
+
+
+def test_without_a_column_all_rows_have_one_group():
+    assert decode(CSV, STREAM, "a.csv").groups.tolist() == ["", ""]
+    assert decode(CSV, TOGETHER, "a.csv").groups.tolist() == ["all", "all"]
+    assert Rows(np.array(["k"]), np.array([1]), np.array([[1.0]])).groups.tolist() == [""]
+    assert decode(encode(decode(CSV, TOGETHER, "a.csv"), STREAM), TOGETHER, "a.parquet").groups.tolist() == ["all"] * 2
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (CSV, "a.csv: found no column 'site' among ['when', 'id', 'y', 'other'], expected"),
+        (sites("k,,1", "m,south,1"), "a.csv: column 'site': found 1 empty groups, expected a group in every row"),
+        (sites(",north,1", "m,south,1"), "a.csv: column 'id': found 1 empty keys, expected a key in every row"),
+        (sites("k,,1", "m,7,1"), "a.csv: column 'site': found 1 empty groups, expected a group in every row"),
+        (
+            sites("k,north,1", "m,south,1", "m,north,1"),
+            "a.csv: column 'site': found groups 'north' and 'south' of key 'm', expected one group for a key",
+        ),
+    ],
+)
+def test_a_wrong_group_is_named(body: bytes, message: str):
+    with pytest.raises(InvalidInput) as error:
+        decode(body, GROUPED, "a.csv")
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "bounds", "message"),
+    [
+        ([f"k,{'g' * 50},1"], TableBounds(key_length=40), "found 50 characters in a group, expected at most 40"),
+        (["k,a,1", "m,b,1", "k,a,1"], TableBounds(keys=1), "found 2 series, expected at most 1"),
+        # Each has its own width: 8 bytes of time and 8 of value, 4 for each letter of the longest key and group.
+        ([f"k,{'g' * 50},1", "m,b,1"], TableBounds(unpacked=400), "found 440 unpacked bytes, expected at most 400"),
+    ],
+)
+def test_groups_are_bounded_as_keys_are(rows: list[str], bounds: TableBounds, message: str):
+    with pytest.raises(InvalidInput) as error:
+        decode(sites(*rows), GROUPED, "a.csv", bounds)
+    assert message in str(error.value)
+
+
+def test_of_a_series_that_moved_the_rows_in_its_newest_group_are_kept():
+    keys, groups = np.array(["k", "k", "m", "k"]), np.array(["b", "a", "a", "b"])
+    rows = Rows(keys, np.array([3, 1, 1, 2]), np.zeros((4, 1)), groups)
+    kept = rows.in_newest_groups()
+    assert (kept.keys.tolist(), kept.t.tolist()) == (["k", "m", "k"], [3, 1, 2])
+    assert kept.in_newest_groups() is kept

@@ -29,7 +29,7 @@ def calm_folder(tmp_path_factory: pytest.TempPathFactory, calm: StreamDefinition
     text = (ROOT / "streams" / "outdoor-temperature.yaml").read_text()
     replaced = (
         text.replace("units: [128, 64]", "units: [16]")
-        .replace("epochs: 8", "epochs: 2")
+        .replace("batch_size: 512", "batch_size: 512\n  epochs: 2")
         .replace("every: 1000 ", "every: 1000000 ")
         .replace("window: 250                      #", "window: 100                      #")
     )

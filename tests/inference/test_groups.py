@@ -149,7 +149,8 @@ def test_restored_it_goes_on_bit_by_bit_with_what_waits(seed: int, cut: int):
 def test_a_checkpoint_of_what_has_changed_is_all_that_a_restart_needs(seed: int, cut: int):
     """A record may release those of other series: their states have changed, too."""
     sent = some_missing(seed)
-    step, states = new_step(), {}
+    step = new_step()
+    states: dict[str, bytes | None] = {}
     for n, message in enumerate(sent[:cut]):
         run(step, [message], n)
         states |= step.snapshot(0)

@@ -174,7 +174,7 @@ async def test_a_model_that_can_not_forecast_a_live_series_is_refused(store, str
     width = Layout.of(stream).net_width
     rows, nothing, ready = np.ones((3, width), np.float32), np.empty((3, 0, 0)), np.ones(3, dtype=bool)
     # Runtimes differ in what they make of NaN in a row, so it is the last value here.
-    live = Inputs(rows, nothing, np.full(3, np.nan), np.ones(3), ready, nothing, nothing)
+    live = Inputs(rows, nothing, np.full(3, np.nan), np.ones(3), ready, nothing, nothing, nothing)
     seen: list[Inputs | None] = [None, live]
     models = Models.on(store, stream, TRUST, live=lambda _: seen.pop(0))
     await models.reconcile()

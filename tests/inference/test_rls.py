@@ -5,9 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline_inference.rls import Filters, Waiting, forecast, learn, recall, remember
+from driftline.streams.grid import NEVER
+from driftline_inference.rls import Filters, Waiting, arrive, forecast, learn, recall, remember
 
 STEPS = np.array([1])
+
+
+def next_tick(waiting: Waiting) -> np.ndarray:
+    """Of the only series, whose record comes in time."""
+    tick = np.array([0]) if waiting.tick[0] == NEVER else waiting.tick + 1
+    arrive(waiting, np.array([0]), tick)
+    return tick
 
 
 def step(
@@ -15,7 +23,8 @@ def step(
 ) -> np.ndarray:
     """One record of one series, whose usual step is 1: learned from, forecast from, remembered."""
     slot, one = np.array([0]), np.ones(1)
-    learn(filters, slot, recall(waiting, steps, slot, waiting.count[slot], last))
+    tick = next_tick(waiting)
+    learn(filters, slot, recall(waiting, steps, slot, tick, last))
     found = forecast(filters, slot, terms, last, one)
     remember(waiting, slot, terms, last, one)
     return found[0]
@@ -89,7 +98,7 @@ def test_a_filter_looks_at_as_many_terms_as_it_has():
     terms = np.concatenate([x, np.ones((500, 1))], axis=1)
     found = []
     for n in range(500):
-        lesson = recall(waiting, STEPS, slot, waiting.count[slot], y[n : n + 1])
+        lesson = recall(waiting, STEPS, slot, next_tick(waiting), y[n : n + 1])
         for filters in (plain, wide):
             learn(filters, slot, lesson)
         found.append(forecast(plain, slot, terms[n][None, None], y[n : n + 1], one)[0, 0])

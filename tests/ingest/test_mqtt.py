@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import re
 import shutil
 import signal
 import ssl
@@ -44,6 +45,10 @@ PLAIN = stream("plain", "{topic: 'plain/{key}', payload: number}")
 LINES = stream("lines", "{topic: 'lines/+', payload: csv, columns: [when, id, y, x]}", "features: {x: level}\n")
 
 
+BY_SITE = stream("sites", "{topic: 'sites/{group}/{key}', payload: number}", "group: site\n")
+SITE_INSIDE = stream("inside", "{topic: 'inside/{key}'}", "group: site\n")
+
+
 def row(defined: StreamDefinition, topic: str, payload: bytes) -> dict[str, object]:
     return Route.of(defined, defined.mqtt).row(topic, payload, 0.0)
 
@@ -62,6 +67,32 @@ def test_topics_and_payloads_become_rows():
         "y": "1.5",
         "x": None,
     }
+
+
+def test_a_group_comes_from_the_topic_or_the_payload():
+    now = "1970-01-01T00:00:00.000+00:00"
+    assert BY_SITE.mqtt is not None
+    assert Route.of(BY_SITE, BY_SITE.mqtt).filter == "sites/+/+"
+    assert row(BY_SITE, "sites/north/k", b"2.5") == {"y": 2.5, "id": "k", "site": "north", "when": now}
+    assert row(SITE_INSIDE, "inside/k", b'{"y": 1, "site": "north"}') == {
+        "y": 1,
+        "id": "k",
+        "site": "north",
+        "when": now,
+    }
+
+
+@pytest.mark.parametrize(
+    ("mqtt", "more", "message"),
+    [
+        ("{topic: 'a/{group}/{key}'}", "", "found {group} in the topic, expected it only where `group` names a column"),
+        ("{topic: 'a/{group}/{key}'}", "group: all\n", "found {group} in the topic, expected it only where"),
+        ("{topic: 'a/{key}', payload: number}", "group: site\n", "found no {group} in the topic, expected it"),
+    ],
+)
+def test_a_group_that_no_message_names_is_refused(mqtt: str, more: str, message: str):
+    with pytest.raises(InvalidDefinition, match=re.escape(message)):
+        stream("wrong", mqtt, more)
 
 
 def test_a_payload_that_holds_a_name_twice_is_no_row():

@@ -53,6 +53,21 @@ def test_a_wrong_row_is_refused_by_name(change: dict[str, object], column: str, 
     assert len(refusal.value) < 100
 
 
+GROUPED = parse("name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\ngroup: site\n", "a.yaml")
+
+
+@pytest.mark.parametrize("group", ["", None, 1.5, True, "a\nb", "g" * 201])
+def test_a_wrong_group_is_refused_as_a_key_would_be(group: object):
+    refusal = check({"when": "2015-01-01T01:00:00+01:00", "id": "k", "y": 1, "site": group}, stream=GROUPED)
+    assert (refusal.column, refusal.expected) == ("site", "a name of 1 to 200 printable characters")
+    assert len(refusal.value) < 100
+
+
+def test_a_missing_group_column_is_named():
+    refusal = check({"when": "2015-01-01T01:00:00+01:00", "id": "k", "y": 1}, stream=GROUPED)
+    assert refusal == Refusal(1, "site", "nothing", "this column; a missing value is null")
+
+
 def test_a_missing_column_is_named():
     assert check({name: value for name, value in GOOD.items() if name != "x"}) == Refusal(
         1, "x", "nothing", "this column; a missing value is null"

@@ -173,6 +173,23 @@ async def test_rows_of_two_edges_are_united_by_time(kept: Kept, quick: StreamDef
     assert (len(rows), len(rows.by_key()[KEY])) == (200, 100)
 
 
+async def test_of_a_series_that_moved_to_another_group_the_newest_windows_are_learned_from(
+    tmp_path: Path, quick: StreamDefinition, reading: Reading, caplog: pytest.LogCaptureFixture
+):
+    kept = Kept(FolderStore(tmp_path), quick.model_copy(update={"group": "site"}), reading)
+    for n, site in enumerate(["north", "north", "south"]):
+        t = pa.array(range(bombs.T0 + n * 100, bombs.T0 + n * 100 + 100), pa.timestamp("ms", tz="UTC"))
+        body = table(quick, 100, site=pa.array([site] * 100), **{quick.time.column: t})
+        await kept.put(by_time(bombs.T0 + n * 100, "aa"), parquet(body))
+    await kept.put(by_time(bombs.T0 + 300, "aa"))
+    await kept.archive.refresh()
+    rows = await kept.archive.newest_rows()
+    assert (len(rows), set(rows.groups)) == (100, {"south"})
+    assert "rows left out: their series are in other groups since" in caplog.messages
+    # A window from before there were groups.
+    assert kept.metric("files_set_aside_total", kind="windows") == 1
+
+
 async def test_of_thousands_of_windows_some_bad_ones_are_left_out(kept: Kept, quick: StreamDefinition):
     good = parquet(table(quick, 100))
     for n in range(3000):

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from driftline.names import PORTS
-from driftline_cli.commands.options import DataFile, Drift, Seed, StreamDefined
+from driftline_cli.commands.options import DEFINED, DataFile, Drift, MaybeFile, Seed, StreamDefined
 from driftline_cli.commands.plainly import LAB, as_json, brought_by, console, plainly
+from driftline_cli.drift_kinds import Kind
 
 BEGIN = int(datetime(2015, 1, 1, tzinfo=UTC).timestamp() * 1000)
 """What is before is learned from, what is after is streamed; milliseconds since the epoch."""
@@ -45,18 +46,90 @@ def demo(
 
 
 def backtest(
-    stream: StreamDefined,
-    train: DataFile,
-    test: DataFile,
+    stream: Annotated[str | None, typer.Option(metavar="STREAM", help=DEFINED)] = None,
+    train: MaybeFile = None,
+    test: MaybeFile = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Instead of --train and --test: one file, which is split.", exists=True, dir_okay=False),
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Without --stream: the column to forecast.")] = None,
+    key: Annotated[str | None, typer.Option(help="Without --stream: the column that names the series.")] = None,
+    zone: Annotated[
+        str | None, typer.Option(help="Without --stream: the zone of times that carry none, such as Europe/Paris.")
+    ] = None,
+    save: Annotated[Path | None, typer.Option(help="Without --stream: write the proposed definition here.")] = None,
+    records: Annotated[int, typer.Option(help="With --data: records to stream at most.", min=100)] = 20_000,
+    report: Annotated[Path, typer.Option(help="With --data: folder for the pictures.")] = Path("backtest-report"),
     drift: Drift = "none",
     seed: Seed = 0,
     magnitude: Annotated[float | None, typer.Option(help="Size of the drift, in the target's units.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the scores here.")] = None,
 ) -> None:
-    """Trains on one file, streams another through the services' own code, and scores every member and strategy.
+    """Would forecasting help? Looks at a file, proposes a definition, and compares forecasts with the naive ones.
+
+    With --stream, --train and --test: trains on one file, streams another through the services' own code, and scores
+    every member and strategy.
+
+    Example: driftline backtest --data greenhouse.csv --target temperature --save streams/greenhouse.yaml
 
     Example: driftline backtest --stream streams/outdoor-temperature.yaml --train 2014.parquet --test 2015.csv
     """
+    if data is not None:
+        _only_with(train=train is None, test=test is None)
+        if stream is not None:
+            _only_with(target=target is None, key=key is None, zone=zone is None, save=save is None)
+        _ask(data, stream, (target, zone, key), save, records, report, drift, magnitude, seed, json)
+    elif stream is None or train is None or test is None:
+        raise typer.BadParameter("found neither a file to look at (--data) nor all of --stream, --train and --test")
+    else:
+        _only_with(target=target is None, key=key is None, zone=zone is None, save=save is None)
+        _compare(stream, train, test, drift, magnitude, seed, json)
+
+
+def _only_with(**unused: bool) -> None:
+    wrong = [f"--{name}" for name, absent in unused.items() if not absent]
+    if wrong:
+        raise typer.BadParameter(f"found {', '.join(wrong)}, which this form of the command does not take")
+
+
+def _ask(
+    data: Path,
+    stream: str | None,
+    hints: tuple[str | None, str | None, str | None],
+    save: Path | None,
+    records: int,
+    report: Path,
+    drift: Kind,
+    magnitude: float | None,
+    seed: int,
+    json: Path | None,
+) -> None:
+    with plainly():
+        with brought_by(LAB):
+            from driftline_cli import chosen, question  # noqa: PLC0415
+
+        if stream is not None:
+            defined = chosen.defined(stream)
+        else:
+            defined = question.proposed(data, question.FileHints(*hints), save, console)
+        done = question.run(
+            defined,
+            data,
+            records=records,
+            drift=drift,
+            magnitude=magnitude,
+            seed=seed,
+            report=report,
+            console=console,
+        )
+        if json is not None:
+            json.write_text(as_json(done.answer), encoding="utf-8")
+
+
+def _compare(
+    stream: str, train: Path, test: Path, drift: Kind, magnitude: float | None, seed: int, json: Path | None
+) -> None:
     with plainly():
         with brought_by(LAB):
             from driftline.streams import tables  # noqa: PLC0415
@@ -82,20 +155,33 @@ def accuracy(
     streams: Annotated[Path, typer.Option(help="Folder of stream definitions.")] = Path("streams"),
     data: DataFile = Path("data/la-haute-borne.parquet"),
     part: Annotated[int, typer.Option(help="Records to stream with each drift.", min=3000)] = 50_000,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A stream to measure, by default all; may be repeated.")
+    ] = None,
+    drift: Annotated[bool, typer.Option("--drift/--no-drift", help="With every drift, too.")] = True,  # noqa: FBT002
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder that downloads are kept in.", show_default="~/.cache/driftline")
+    ] = None,
     to: Annotated[Path, typer.Option(help="The page that is written.")] = Path("docs/accuracy.md"),
 ) -> None:
-    """Scores every member and strategy on every stream, horizon and drift, and writes the tables: half an hour.
+    """Scores every member and strategy on every stream, horizon and drift, compares the blend with others, and writes
+    the tables: most of an hour. Downloads load profiles; needs LightGBM.
 
-    Example: driftline accuracy --part 5000 --to /tmp/accuracy.md
+    Example: driftline accuracy --only commercial-general --no-drift --to /tmp/accuracy.md
     """
     with plainly():
         with brought_by(LAB):
             from driftline.streams import definition  # noqa: PLC0415
             from driftline_cli import accuracy as accuracies  # noqa: PLC0415
+            from driftline_cli import accuracy_page, simbench  # noqa: PLC0415
             from driftline_cli.progress import bars  # noqa: PLC0415
+        with brought_by("lightgbm"):
+            from driftline_cli import boosting  # noqa: PLC0415
 
-        plan = accuracies.read_plan(list(definition.load_folder(streams).values()), data, BEGIN, part)
+        definitions = list(definition.load_folder(streams).values())
+        kept = cache or simbench.cache_folder()
+        plan = accuracies.read_plan(definitions, data, BEGIN, part, only=only or (), drift=drift, cache=kept)
         with bars(console) as progress:
-            text = accuracies.render(accuracies.run(plan, progress), plan)
+            text = accuracy_page.render(accuracies.run(plan, boosting.fit, progress), plan)
         to.write_text(text, encoding="utf-8")
         console.print(text, markup=False)

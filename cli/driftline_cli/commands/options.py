@@ -9,15 +9,16 @@ import typer
 from driftline.names import local_url
 from driftline_cli.drift_kinds import Kind
 
-StreamDefined = Annotated[
-    str,
-    typer.Option(metavar="STREAM", help="A definition's file, or a name in DRIFTLINE_STREAMS (else `streams`)."),
-]
+DEFINED = "A definition's file, or a name in DRIFTLINE_STREAMS (else `streams`)."
+StreamDefined = Annotated[str, typer.Option(metavar="STREAM", help=DEFINED)]
 OnlyStream = Annotated[
     str | None, typer.Option("--stream", metavar="STREAM", help="Only this one: its name, or its definition's file.")
 ]
 DataFile = Annotated[
     Path, typer.Option(help="A CSV or Parquet file with the definition's columns.", exists=True, dir_okay=False)
+]
+MaybeFile = Annotated[
+    Path | None, typer.Option(help="A CSV or Parquet file with the definition's columns.", exists=True, dir_okay=False)
 ]
 Drift = Annotated[Kind, typer.Option(help="Drift that is added to the data.")]
 Seed = Annotated[int, typer.Option(help="Seed of the drift.")]

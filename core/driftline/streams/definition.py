@@ -142,7 +142,7 @@ class Mqtt(_Section):
     """Which messages of an MQTT broker are records of the stream."""
 
     topic: str = Field(min_length=1)
-    """A topic filter, with `{key}` in the place of the key."""
+    """A topic filter, with `{key}` in the place of the key, and `{group}` in that of the column of `group`."""
     payload: Literal["json", "number", "csv"] = "json"
     """A JSON object of columns; the target's plain number; or a line of `columns`. A time that is missing is now."""
     columns: tuple[str, ...] = ()
@@ -302,6 +302,8 @@ class StreamDefinition(_Section):
             raise ValueError(f"season: {_refused_seasons(impossible, self.time.period)}")
         if self.mqtt is not None and self.mqtt.payload == "number" and len(self.columns) > 1:
             raise ValueError("mqtt: found payload number, expected json or csv: the stream has several columns")
+        if self.mqtt is not None:
+            self._check_group_of(self.mqtt)
         if self.together and self.group is None:
             raise ValueError("together: found true without a group, expected `group: all` or a column's name")
         if self.group is not None and self.key is None:
@@ -311,6 +313,13 @@ class StreamDefinition(_Section):
         if twice:
             raise ValueError(f"found {twice[0]!r} as more than one of time, key, group, target and features")
         return self
+
+    def _check_group_of(self, mqtt: Mqtt) -> None:
+        is_named = "{group}" in mqtt.topic
+        if is_named and not self.group_columns:
+            raise ValueError("mqtt: found {group} in the topic, expected it only where `group` names a column")
+        if mqtt.payload == "number" and self.group_columns and not is_named:
+            raise ValueError(f"mqtt: found no {{group}} in the topic, expected it: a number has no {self.group!r}")
 
     @property
     def columns(self) -> tuple[str, ...]:

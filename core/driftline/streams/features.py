@@ -141,12 +141,21 @@ class Layout:
     @property
     def weekday_inputs(self) -> Ints:
         """Which of a network's inputs say what day of the week it is, and whether it is a holiday."""
-        first = (self.lags - 1) * self.columns + len(MEMORIES) + self._seasonal_width
         steps = np.arange(len(self.horizon))[:, None]
         holiday = self.calendar.width - YEAR.stop
-        weekdays = first + steps * YEAR.start + np.arange(YEAR.start)[WEEKDAY]
-        holidays = first + len(self.horizon) * YEAR.start + steps * holiday + np.arange(holiday)
+        weekdays = self._clock_start + steps * YEAR.start + np.arange(YEAR.start)[WEEKDAY]
+        holidays = self._clock_start + len(self.horizon) * YEAR.start + steps * holiday + np.arange(holiday)
         return np.concatenate([weekdays.ravel(), holidays.ravel()])
+
+    @property
+    def year_inputs(self) -> Ints:
+        """Which of a network's inputs say what day of the year it is."""
+        years = YEAR.stop - YEAR.start
+        return self._clock_start + self._clock_width - years + np.arange(years)
+
+    @property
+    def _clock_start(self) -> int:
+        return (self.lags - 1) * self.columns + len(MEMORIES) + self._seasonal_width
 
     @property
     def neighbour_width(self) -> int:

@@ -1,12 +1,12 @@
 """Tables of records: CSV and Parquet files with the columns that a stream definition names, in and out.
 
 History files, archived windows and replayed files are all such tables. The only importer of pyarrow beside the archive
-of results; needs the extra `tables`.
+of results and the command's survey of files that no definition describes; needs the extra `tables`.
 """
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from driftline.arrays import Floats, Ints
 from driftline.errors import InvalidInput
 from driftline.streams.bounds import NONE, TableBounds
-from driftline.streams.definition import SINGLE_KEY, StreamDefinition
+from driftline.streams.definition import EVERY_SERIES, SINGLE_KEY, StreamDefinition
 
 SHOWN = 300
 """Characters that an error repeats of what was found."""
@@ -30,21 +30,36 @@ ENCODED_AT_ONCE = 1_000_000
 """Keys that are sorted at once."""
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
+Names = npt.NDArray[np.str_]
+"""[n] keys or groups."""
+
+
+def _nobody() -> Names:
+    return np.empty(0, np.str_)
+
 
 @dataclass(frozen=True)
 class Rows:
     """Records of any keys in the table's order. values: [n, columns] as `StreamDefinition.columns`, NaN missing."""
 
-    keys: npt.NDArray[np.str_]
+    keys: Names
     t: Ints
     """[n] milliseconds since the epoch, UTC."""
     values: Floats
+    groups: Names = field(default_factory=_nobody)
+    """[n] the group of each row's series; "" where the stream has no groups, which is how they are if none are given.
+    A key may have different ones until `in_newest_groups`."""
+
+    def __post_init__(self) -> None:
+        if not len(self.groups):
+            # All rows share one "", so that streams without groups pay no memory for them.
+            object.__setattr__(self, "groups", np.broadcast_to(np.array(""), len(self.t)))
 
     def __len__(self) -> int:
         return len(self.t)
 
     def take(self, which: npt.NDArray[np.bool_] | Ints | slice) -> "Rows":
-        return Rows(self.keys[which], self.t[which], self.values[which])
+        return Rows(self.keys[which], self.t[which], self.values[which], self.groups[which])
 
     def by_key(self) -> dict[str, "Rows"]:
         """Per key its rows in order of time, a repeated time once: the first row that has the target, or the first."""
@@ -64,7 +79,19 @@ class Rows:
         names, codes = _encode(self.keys)
         width = len(str(len(names)))
         numbers = np.array([f"{n:0{width}}" for n in range(len(names))], dtype=np.str_)
-        return Rows(numbers[codes], self.t, self.values)
+        return Rows(numbers[codes], self.t, self.values, self.groups)
+
+    def in_newest_groups(self) -> "Rows":
+        """Without the rows that a series has from a group before its newest one: its neighbours were others then."""
+        if not self.groups.any():
+            return self
+        names, which = _encode(self.keys)
+        newest = np.empty(len(names), dtype=np.int64)
+        in_time = np.argsort(self.t, kind="stable")
+        # Of several writes to one place the last stays, which is the newest row of the key.
+        newest[which[in_time]] = in_time
+        same: npt.NDArray[np.bool_] = self.groups == self.groups[newest[which]]
+        return self if bool(same.all()) else self.take(same)
 
 
 def _encode(keys: npt.NDArray[np.str_]) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.int32]]:
@@ -87,6 +114,7 @@ def concatenate(parts: list[Rows]) -> Rows:
         np.concatenate([p.keys for p in parts]),
         np.concatenate([p.t for p in parts]),
         np.concatenate([p.values for p in parts]),
+        np.concatenate([p.groups for p in parts]),
     )
 
 
@@ -115,6 +143,21 @@ def decode(body: bytes, stream: StreamDefinition, source: str, bounds: TableBoun
 
 
 @dataclass(frozen=True)
+class _NameColumn:
+    """Keys or groups as they lie in a file: each once, and for each row its number among them. width: characters of the
+    longest."""
+
+    names: Names
+    numbers: Ints
+    width: int
+
+    def rows(self) -> Names:
+        """[n]: NumPy keeps every one as wide as the longest."""
+        names: Names = self.names[self.numbers]
+        return names
+
+
+@dataclass(frozen=True)
 class _File:
     """A file that is read. Its methods raise InvalidInput, and what Arrow raises."""
 
@@ -125,8 +168,12 @@ class _File:
 
     @property
     def expected(self) -> list[str]:
-        key = [self.stream.key] if self.stream.key else []
-        return [self.stream.time.column, *key, *self.stream.columns]
+        return [self.stream.time.column, *self._named, *self.stream.columns]
+
+    @property
+    def _named(self) -> list[str]:
+        """The columns of keys and groups."""
+        return [*([self.stream.key] if self.stream.key else []), *self.stream.group_columns]
 
     def parquet(self) -> pa.Table:
         file = pq.ParquetFile(pa.BufferReader(self.body))
@@ -142,8 +189,8 @@ class _File:
         packed = sum(group.column(leaf).total_uncompressed_size for group in groups for leaf in leaves)
         self._at_most("unpacked bytes", packed, self.bounds.unpacked)
         self._fits(metadata.num_rows, 0)
-        # A key that is repeated in all rows lies in memory once.
-        file = pq.ParquetFile(pa.BufferReader(self.body), read_dictionary=[self.stream.key] if self.stream.key else [])
+        # A key or group that is repeated in all rows lies in memory once.
+        file = pq.ParquetFile(pa.BufferReader(self.body), read_dictionary=self._named)
         return file.read(columns=self.expected, use_threads=False)
 
     def _leaf(self, schema: pq.ParquetSchema, name: str) -> int:
@@ -169,29 +216,56 @@ class _File:
     def rows(self, table: pa.Table) -> Rows:
         self._at_most("rows", table.num_rows, self.bounds.rows)
         stream = self.stream
-        keys = self._keys(table[stream.key]) if stream.key else np.full(table.num_rows, SINGLE_KEY)
+        keys, groups = self._keys_and_groups(table)
         values = [_numbers(table[name], f"{self.source}: column {name!r}") for name in stream.columns]
         time = stream.time.column
-        return Rows(keys, _times(table[time], stream, f"{self.source}: column {time!r}"), np.stack(values, axis=1))
+        t = _times(table[time], stream, f"{self.source}: column {time!r}")
+        return Rows(keys, t, np.stack(values, axis=1), groups)
 
-    def _keys(self, column: pa.ChunkedArray) -> npt.NDArray[np.str_]:
-        where = f"{self.source}: column {self.stream.key!r}"
-        if column.null_count:
-            raise InvalidInput(f"{where}: found {column.null_count} empty keys, expected a key in every row")
+    def _keys_and_groups(self, table: pa.Table) -> tuple[Names, Names]:
+        """[n] each; without a column all rows have the same."""
+        stream, n = self.stream, table.num_rows
+        every = np.broadcast_to(np.array("" if stream.group is None else EVERY_SERIES), n)
+        if not stream.key or not n:
+            return np.full(n, SINGLE_KEY), every
+        keys = self._names(table[stream.key], stream.key, "key")
+        if not stream.group_columns:
+            self._fits(n, keys.width)
+            return keys.rows(), every
+        groups = self._names(table[stream.group_columns[0]], stream.group_columns[0], "group")
+        self._fits(n, keys.width + groups.width)
+        self._has_one_group_a_key(keys, groups)
+        return keys.rows(), groups.rows()
+
+    def _names(self, column: pa.ChunkedArray, name: str, what: str) -> _NameColumn:
+        """At least one row's. what: key or group."""
+        self._has_no_empty(column.null_count, name, what)
         if not pa.types.is_dictionary(column.type):
             column = column.cast(pa.string()).dictionary_encode()
-        if not len(column):
-            return np.empty(0, np.str_)
         encoded = column.unify_dictionaries().combine_chunks()
-        places = encoded.indices.to_numpy()
-        self._at_most("series", len(encoded.dictionary), self.bounds.keys)
-        lengths = _compute().utf8_length(encoded.dictionary.cast(pa.string()))
-        longest = int(_compute().max(lengths).as_py() or 1)
-        self._at_most("characters in a key", longest, self.bounds.key_length)
-        self._fits(len(column), longest)
-        names = np.asarray(encoded.dictionary.cast(pa.string()).to_pylist(), dtype=np.str_)
-        keys: npt.NDArray[np.str_] = names[places]
-        return keys
+        texts = encoded.dictionary.cast(pa.string())
+        self._at_most("series" if what == "key" else "groups", len(texts), self.bounds.keys)
+        longest = int(_compute().max(_compute().utf8_length(texts)).as_py() or 1)
+        self._at_most(f"characters in a {what}", longest, self.bounds.key_length)
+        names, numbers = np.asarray(texts.to_pylist(), dtype=np.str_), encoded.indices.to_numpy()
+        self._has_no_empty(int(np.isin(numbers, np.flatnonzero(names == "")).sum()), name, what)
+        return _NameColumn(names, numbers, longest)
+
+    def _has_no_empty(self, count: int, name: str, what: str) -> None:
+        if count:
+            where = f"{self.source}: column {name!r}"
+            raise InvalidInput(f"{where}: found {count} empty {what}s, expected a {what} in every row")
+
+    def _has_one_group_a_key(self, keys: _NameColumn, groups: _NameColumn) -> None:
+        pairs = np.unique(keys.numbers * np.int64(len(groups.names)) + groups.numbers)
+        of_key, of_group = np.divmod(pairs, len(groups.names))
+        # Pairs are in the order of keys, so two of one key are neighbours.
+        twice = np.flatnonzero(np.diff(of_key) == 0)
+        if len(twice):
+            key, (one, other) = keys.names[of_key[twice[0]]], groups.names[of_group[twice[0] : twice[0] + 2]]
+            where = f"{self.source}: column {self.stream.group_columns[0]!r}"
+            problem = f"found groups {_cut(repr(str(one)))} and {_cut(repr(str(other)))} of key {_cut(repr(str(key)))}"
+            raise InvalidInput(f"{where}: {problem}, expected one group for a key")
 
     def _has_columns(self, names: list[str]) -> None:
         missing = [name for name in self.expected if name not in names]
@@ -202,9 +276,9 @@ class _File:
         if twice:
             raise InvalidInput(f"{self.source}: found several columns {twice[0]!r}, expected one")
 
-    def _fits(self, rows: int, key_length: int) -> None:
-        """NumPy keeps every key as wide as the longest."""
-        width = 8 * (1 + len(self.stream.columns)) + 4 * key_length
+    def _fits(self, rows: int, letters: int) -> None:
+        """letters: of the longest key and the longest group, since NumPy keeps all as wide as the longest."""
+        width = 8 * (1 + len(self.stream.columns)) + 4 * letters
         self._at_most("unpacked bytes", rows * width, self.bounds.unpacked)
 
     def _at_most(self, what: str, number: int, bound: int) -> None:
@@ -221,6 +295,8 @@ def encode(rows: Rows, stream: StreamDefinition) -> bytes:
     columns: dict[str, pa.Array] = {stream.time.column: pa.array(rows.t, pa.timestamp("ms", tz="UTC"))}
     if stream.key:
         columns[stream.key] = pa.array(rows.keys.tolist(), pa.string())
+    for name in stream.group_columns:
+        columns[name] = pa.array(rows.groups.tolist(), pa.string())
     for index, name in enumerate(stream.columns):
         columns[name] = pa.array(rows.values[:, index], pa.float64(), from_pandas=True)
     sink = io.BytesIO()

@@ -209,8 +209,25 @@ class KeyedStep(Generic[Timed]):
         for partition in self._partitions.values():
             for stream in [stream for stream in partition.waiting if stream in self._stream_steps]:
                 for key, data in partition.waiting.pop(stream).items():
-                    age = self._stream_steps[stream].restore(key, data)
+                    age = self._take_up(partition, (stream, key), data)
                     partition.heard[stream].restore(key, age.heard)
+
+    def _take_up(self, partition: _Partition, series: Series, data: bytes) -> Age:
+        """Restores a series. Where another partition has it, too, since topics grew or it belongs to a group by now,
+        the newer state stays: the older is of the partition that the series has left."""
+        stream, key = series
+        stream_step = self._stream_steps[stream]
+        last = stream_step.last_t(key)
+        if last is None or not any(other.owns(series) for other in self._partitions.values() if other is not partition):
+            return stream_step.restore(key, data)
+        # Forgotten before each is restored, so that nothing of one is left in the other.
+        other_state = stream_step.save(key)
+        stream_step.forget(key)
+        age = stream_step.restore(key, data)
+        if stream_step.last_t(key) is None or age.t < last:
+            stream_step.forget(key)
+            stream_step.restore(key, other_state)
+        return age
 
     def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:
         changed = self._partitions[partition].changed

@@ -73,7 +73,7 @@ def create_app(
         first=reconciler.restore,
         close=(bus.close, timed.close),
     )
-    app.state.registry, app.state.reconciler = registry, reconciler
+    app.state.registry, app.state.reconciler, app.state.stream_steps = registry, reconciler, stream_steps
     steering = status.Steering(registry, reconciler, edge, settings.edge, wake=hints.wake)
     app.include_router(status.routes(steering, streams, stream_steps, settings.token))
     app.include_router(webhook.routes(store_reconciler, settings.token))

@@ -78,7 +78,10 @@ class Packing(Protocol[Timed_contra]):
     def pack(self, message: Timed_contra) -> array[float]:
         """A message as a few numbers, for the time until its window is full."""
 
-    def encode(self, stream: str, key: str, rows: Sequence[array[float]]) -> bytes:
+    def group(self, message: Timed_contra) -> str:
+        """The group that its series has in the file; "" where there are none."""
+
+    def encode(self, stream: str, key: str, rows: Sequence[array[float]], group: str = "") -> bytes:
         """The file."""
 
 
@@ -94,6 +97,7 @@ class FullWindow:
     first: int
     last: int
     rows: Sequence[array[float]]
+    group: str = ""
 
     def name(self, edge: str) -> str:
         """Its key in the store. edge: the id of who archives it."""
@@ -123,6 +127,8 @@ class _Pending:
     last: int
     """Offset of its newest message."""
     t: int
+    group: str = ""
+    """Of all its messages."""
     first_t: int | None = None
     """Time of the first message that no window has yet; None while there are only truths for what is archived."""
     rows: list[array[float]] = field(default_factory=list)
@@ -215,7 +221,14 @@ class ArchiveStep(Generic[Timed]):
                 # The record's own row still waits in the open window; otherwise the truth goes into the next one.
                 pending.rows[pending.lacking.pop(message.t)] = self._packing.pack(message)
                 return []
-        return self._append(partition, series, envelope)
+        return [*self._of_other_group(partition, series, message), *self._append(partition, series, envelope)]
+
+    def _of_other_group(self, partition: _Partition, series: Series, message: Timed) -> list[FullWindow]:
+        """Writes what there is of a series that moves to another group: a window is of one."""
+        pending = partition.pending.get(series)
+        if pending is None or pending.group == self._packing.group(message):
+            return []
+        return [self._close(partition, series)]
 
     def _meet(self, partition: _Partition, envelope: Envelope[Timed]) -> None:
         """A series is known from its first message on, not only from its first window."""
@@ -290,7 +303,9 @@ class ArchiveStep(Generic[Timed]):
         message, progress = envelope.value, partition.progress.get(series)
         pending = partition.pending.get(series)
         if pending is None:
-            pending = partition.pending[series] = _Pending(envelope.offset, envelope.offset, message.t)
+            pending = partition.pending[series] = _Pending(
+                envelope.offset, envelope.offset, message.t, self._packing.group(message)
+            )
         if progress is not None and message.t <= progress.t:
             # A truth for a window that is written: one more row, but no new time.
             pending.brought.add(message.t)
@@ -324,7 +339,7 @@ class ArchiveStep(Generic[Timed]):
         partition.progress[series] = Progress(pending.last + 1, pending.t, awaited, truths, heard)
         partition.changed.add(series)
         first = pending.t if pending.first_t is None else pending.first_t
-        return FullWindow(self._packing.kind, *series, first, pending.t + truths, pending.rows)
+        return FullWindow(self._packing.kind, *series, first, pending.t + truths, pending.rows, pending.group)
 
     def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
         """Takes in a part of what was checkpointed; None forgets a series."""

@@ -1,11 +1,13 @@
-"""Which series there are, so that the door can refuse the first record of one too many. Pure.
+"""Which series there are and in which groups. Pure.
+
+So the door can refuse the first record of one too many, and one that moves its series to another group.
 
 The archive of the same process reports what it has restored, met and forgotten, of the partitions that it owns. The
 door reports what it has let in, whose partition may be another replica's.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from driftline.messages import Record
 from driftline.streams.definition import StreamDefinition
@@ -22,6 +24,8 @@ class Census:
         self._admitted: dict[str, Heard] = defaultdict(Heard)
         # By stream and key how many of the above know it.
         self._known: dict[str, dict[str, int]] = defaultdict(dict)
+        # By stream and key, of what was admitted in streams whose definition names a group's column.
+        self._groups: dict[str, dict[str, str]] = defaultdict(dict)
 
     def add(self, series: Series, partition: int) -> None:
         """The archive has it on this partition."""
@@ -48,6 +52,8 @@ class Census:
             if record.key not in heard:
                 self._count((record.stream, record.key), 1)
             heard.hear(record.key, record.t)
+            if self._streams[record.stream].group_columns:
+                self._groups[record.stream][record.key] = record.group
             longest = self._streams[record.stream].longest_silence
             while (silent := heard.first_silent(longest)) is not None:
                 self._leave((record.stream, silent))
@@ -63,8 +69,23 @@ class Census:
         room = max(0, self._streams[stream].keys - len(known))
         return set(list(new)[room:])
 
+    def former_groups(self, stream: str, records: Sequence[Record]) -> dict[int, str]:
+        """By index the group that the series of a record has had, where the record names another. An earlier one of
+        `records` counts as well."""
+        if not self._streams[stream].group_columns:
+            return {}
+        former: dict[int, str] = {}
+        new: dict[str, str] = {}
+        known = self._groups[stream]
+        for index, record in enumerate(records):
+            group = known.get(record.key) or new.setdefault(record.key, record.group)
+            if group != record.group:
+                former[index] = group
+        return former
+
     def _leave(self, series: Series) -> None:
         stream, key = series
+        self._groups[stream].pop(key, None)
         if key in self._admitted[stream]:
             self._admitted[stream].forget(key)
             self._count(series, -1)

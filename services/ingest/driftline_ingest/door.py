@@ -160,6 +160,8 @@ class Door:
         """The same for rows that were read already. text: numbers are written as text. Raises Unavailable."""
         now = self.now()
         records, refusals = self._validators[stream].records(rows, now, text=text)
+        records, moved = self._in_their_groups(stream, len(rows), records, refusals)
+        refusals += moved
         records, beyond = self._within_limit(stream, rows, records, {refusal.row for refusal in refusals})
         refusals = sorted([*refusals, *beyond], key=lambda refusal: refusal.row)
         sifted = self._seen.sift(records)
@@ -184,6 +186,22 @@ class Door:
         )
         return receipt, bool(records) or not refusals
 
+    def _in_their_groups(
+        self, stream: str, rows: int, records: list[Record], refusals: Sequence[Refusal]
+    ) -> tuple[list[Record], list[Refusal]]:
+        """Leaves out records that name another group than their series has had, and says why. refusals: of the rows
+        that are no records."""
+        former = self._census.former_groups(stream, records)
+        if not former:
+            return records, []
+        (column,), refused = self._streams[stream].group_columns, {refusal.row for refusal in refusals}
+        numbers = [number for number in range(1, rows + 1) if number not in refused]
+        moved = [
+            Refusal(numbers[index], column, shown(records[index].group), _of_group(group, records[index].key))
+            for index, group in former.items()
+        ]
+        return [record for index, record in enumerate(records) if index not in former], moved
+
     def _within_limit(
         self, stream: str, rows: Sequence[object], records: list[Record], refused: set[int]
     ) -> tuple[list[Record], list[Refusal]]:
@@ -205,6 +223,10 @@ class Door:
 def rows_of(receipt: Receipt) -> int:
     """Rows that a receipt is about."""
     return receipt.accepted + receipt.repeated + receipt.out_of_order + receipt.refused_total
+
+
+def _of_group(group: str, key: str) -> str:
+    return f"{shown(group)}, which key {shown(key)} has had"
 
 
 def _refused(refusal: Refusal) -> RefusedRow:

@@ -33,7 +33,7 @@ SESSION_S = 7 * 24 * 3600
 FORMER_GROUP = "driftline"
 """Of releases that always divided the messages. mosquitto 2.0.11 does not keep such a subscription when it
 restarts: messages that came before the door was back were lost."""
-PARTS = {"{key}": r"(?P<key>[^/]+)", "+": r"[^/]+", "#": r".*"}
+PARTS = {"{key}": r"(?P<key>[^/]+)", "{group}": r"(?P<group>[^/]+)", "+": r"[^/]+", "#": r".*"}
 
 
 class Unreadable(Exception):
@@ -50,19 +50,23 @@ class Route:
 
     @classmethod
     def of(cls, stream: StreamDefinition, mapping: Mqtt) -> "Route":
-        pieces = re.split(r"(\{key\}|\+|#)", mapping.topic)
+        pieces = re.split(r"(\{key\}|\{group\}|\+|#)", mapping.topic)
         return cls(stream, mapping, re.compile("".join(PARTS.get(piece) or re.escape(piece) for piece in pieces)))
 
     @property
     def filter(self) -> str:
-        return self.mapping.topic.replace("{key}", "+")
+        return self.mapping.topic.replace("{key}", "+").replace("{group}", "+")
 
     def row(self, topic: str, payload: bytes, now: float) -> dict[str, object]:
-        """The row that a message brings: key and time from the topic and the clock where the payload has none."""
+        """The row that a message brings: key, group and time from topic and clock where the payload has none."""
         row = self._payload(payload)
         match = self.pattern.fullmatch(topic)
-        if match is not None and self.stream.key is not None and "key" in match.groupdict():
-            row.setdefault(self.stream.key, match["key"])
+        in_topic = match.groupdict() if match is not None else {}
+        if self.stream.key is not None and "key" in in_topic:
+            row.setdefault(self.stream.key, in_topic["key"])
+        for column in self.stream.group_columns:
+            if "group" in in_topic:
+                row.setdefault(column, in_topic["group"])
         row.setdefault(self.stream.time.column, datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"))
         return row
 

@@ -53,7 +53,7 @@ class WindowSink:
                 await self._archive(window)
 
     async def _archive(self, window: FullWindow) -> None:
-        body = await asyncio.to_thread(self._packing.encode, window.stream, window.key, window.rows)
+        body = await asyncio.to_thread(self._packing.encode, window.stream, window.key, window.rows, window.group)
         name = window.name(await self._edge())
         try:
             await self._put(name, body)

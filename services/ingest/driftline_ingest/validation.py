@@ -8,11 +8,12 @@ import msgspec
 
 from driftline import clock
 from driftline.messages import Record
-from driftline.streams.definition import SINGLE_KEY, StreamDefinition
+from driftline.streams.definition import EVERY_SERIES, SINGLE_KEY, StreamDefinition
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
-KEY_LENGTH = 200
+NAME_LENGTH = 200
+"""Characters of a key or a group."""
 LARGEST = 1e30
 """No sensor measures more, and it is a number in half the precision, too."""
 SHOWN = 80
@@ -42,8 +43,10 @@ class Validator:
         self._time = stream.time.column
         self._ahead = stream.time.tolerance
         self._zone = None if stream.time.zone == "required" else ZoneInfo(stream.time.zone)
-        named = [self._time, *([stream.key] if stream.key else []), *stream.columns]
+        named = [self._time, *([stream.key] if stream.key else []), *stream.group_columns, *stream.columns]
         self._names = frozenset(named)
+        self._group_column = next(iter(stream.group_columns), None)
+        self._common_group = "" if stream.group is None else EVERY_SERIES
 
     def records(self, rows: Sequence[object], received: float, *, text: bool) -> tuple[list[Record], list[Refusal]]:
         """The rows that are records, and why the others are none. received: seconds since the epoch."""
@@ -68,11 +71,13 @@ class Validator:
                 values[name] = value
             else:
                 values[name] = _number(name, value, text=text)
-        key = _key(self._stream.key, row[self._stream.key]) if self._stream.key else SINGLE_KEY
+        key = _name(self._stream.key, row[self._stream.key]) if self._stream.key else SINGLE_KEY
+        column = self._group_column
+        group = self._common_group if column is None else _name(column, row[column])
         t = self._milliseconds(row[self._time])
         if t > 1000 * (received + self._ahead):
             raise self._from_the_future(t, received)
-        return Record(self._stream.name, key, t, values, received)
+        return Record(self._stream.name, key, t, values, received, group)
 
     def _from_the_future(self, t: int, received: float) -> _Wrong:
         """It would make all that comes after it count as old. Both times are shown, since either clock may be wrong."""
@@ -84,7 +89,7 @@ class Validator:
         )
 
     def _explain_columns(self, row: dict[str, object]) -> None:
-        for name in (self._time, self._stream.key, *self._stream.columns):
+        for name in (self._time, self._stream.key, *self._stream.group_columns, *self._stream.columns):
             if name is not None and name not in row:
                 raise _Wrong(name, "nothing", "this column; a missing value is null")
         unknown = next(name for name in row if name not in self._names)
@@ -127,11 +132,12 @@ def _number(name: str, value: object, *, text: bool) -> float:
     return number
 
 
-def _key(name: str, value: object) -> str:
+def _name(name: str, value: object) -> str:
+    """A key or a group."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, str) or not 0 < len(value) <= KEY_LENGTH or not value.isprintable():
-        raise _Wrong(name, value, f"a name of 1 to {KEY_LENGTH} printable characters")
+    if not isinstance(value, str) or not 0 < len(value) <= NAME_LENGTH or not value.isprintable():
+        raise _Wrong(name, value, f"a name of 1 to {NAME_LENGTH} printable characters")
     return value
 
 

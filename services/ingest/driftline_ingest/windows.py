@@ -46,12 +46,16 @@ class RecordWindows:
         columns = self._streams[message.stream].columns
         return array("d", [message.t, *(_number(message.values[name]) for name in columns)])
 
-    def encode(self, stream: str, key: str, rows: Sequence[array[float]]) -> bytes:
+    def group(self, message: Record) -> str:
+        return message.group if self._streams[message.stream].group_columns else ""
+
+    def encode(self, stream: str, key: str, rows: Sequence[array[float]], group: str = "") -> bytes:
         from driftline.streams import tables  # noqa: PLC0415 - pyarrow is large, and not needed before the first window
 
         data = np.array(rows)
         t = data[:, 0].astype(np.int64)
-        return tables.encode(tables.Rows(np.full(len(t), key), t, data[:, 1:]), self._streams[stream])
+        keys, groups = np.full(len(t), key), np.full(len(t), group)
+        return tables.encode(tables.Rows(keys, t, data[:, 1:], groups), self._streams[stream])
 
 
 class BlendWindows:
@@ -94,7 +98,11 @@ class BlendWindows:
             packed.extend(map(_number, values))
         return packed
 
-    def encode(self, stream: str, key: str, rows: Sequence[array[float]]) -> bytes:
+    def group(self, message: Blend) -> str:  # noqa: ARG002
+        """Results are of one series each, whoever its neighbours were."""
+        return ""
+
+    def encode(self, stream: str, key: str, rows: Sequence[array[float]], group: str = "") -> bytes:  # noqa: ARG002
         import pyarrow as pa  # noqa: PLC0415 - as above
         import pyarrow.parquet as pq  # noqa: PLC0415
 

@@ -129,7 +129,7 @@ class Archive:
             read |= await self._read(wanted)
         if not read:
             raise InvalidInput(f"found no window of {self._stream.name} that can be used, expected some to learn from")
-        return concatenate([read[window.key] for window in self._newest_windows()])
+        return joined([read[window.key] for window in self._newest_windows()])
 
     async def all_rows(self, room: int) -> list[Rows]:
         """Of all windows, the newest first, until there are `room` rows."""
@@ -177,6 +177,15 @@ class Archive:
         except (TooLarge, InvalidInput) as error:
             await self._aside.add(window.listed, str(error))
         return None
+
+
+def joined(parts: list[Rows]) -> Rows:
+    """The rows of all parts, of each series those in its newest group."""
+    rows = concatenate(parts)
+    kept = rows.in_newest_groups()
+    if len(kept) < len(rows):
+        log.warning("rows left out: their series are in other groups since", extra={"count": len(rows) - len(kept)})
+    return kept
 
 
 OLDEST = (False, -1, -1, "")

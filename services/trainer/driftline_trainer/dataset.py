@@ -21,7 +21,7 @@ PIECE = 8192
 """A long series is worked off in pieces side by side, so that arrays span them."""
 WARM_UP = 3072
 """Records before a piece that fill its memories; the slowest has forgotten 95 % of what came before."""
-AT_ONCE = 512
+AT_ONCE = 256
 """Pieces side by side at most: each is a copy of its records, and has a history of its own."""
 IN_TURN = 8
 """Parts in which the series of a group follow each other where they are not forecast together."""
@@ -82,6 +82,8 @@ def build(rows: Rows, stream: StreamDefinition, most_bytes: int = MOST_BYTES) ->
     collection = _Collection.of(int(picked.sum()), layout.net_width, len(stream.horizon))
     for some in _side_by_side(_blocks(rows, stream, picked)):
         _observe(some, layout, stream, collection)
+        # Before the next ones are made: they are copies.
+        some.clear()
     return collection.in_order(sampled_from=None if picked is known else int(known.sum()))
 
 

@@ -19,14 +19,13 @@ from driftline.models.interpreter import Interpreter
 from driftline.models.manifest import Golden
 from driftline.scoring import rmse, skill
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.features import Layout
 from driftline.streams.tables import Rows
+from driftline_trainer.calendar_use import unseen_inputs
 from driftline_trainer.dataset import Batch, Dataset, build
 from driftline_trainer.fine_tuning import INPUT_CLIP, Replay, Scaling, pack, unpack
 from driftline_trainer.gate import GateReport, judge
 from driftline_trainer.hold_out import split
 from driftline_trainer.schedule import AT_ONCE, Schedule, units_again
-from driftline_trainer.weekly_course import has_weekly_course
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -164,9 +163,7 @@ def _fit(stream: StreamDefinition, learned: Dataset, held: Dataset) -> tuple[Any
 
     settings, schedule = stream.training, Schedule.of(stream.training, len(learned))
     keras.utils.set_random_seed(settings.seed)
-    unseen = Layout.of(stream).weekday_inputs
-    if has_weekly_course(learned, held, stream):
-        unseen = unseen[:0]
+    unseen = unseen_inputs(learned, held, stream)
     scaling = _scaling(learned, unseen)
     network = _network(stream, learned.inputs.shape[1], schedule.units)
     rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, schedule.steps)

@@ -7,8 +7,8 @@ from pathlib import Path
 from driftline.errors import InvalidInput, NotFound, TooLarge
 from driftline.store.port import Listed, Store, read
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows, concatenate
-from driftline_trainer.archive import Archive
+from driftline.streams.tables import Rows
+from driftline_trainer.archive import Archive, joined
 from driftline_trainer.reading import Reading
 from driftline_trainer.set_aside import SetAside
 
@@ -57,7 +57,7 @@ class HistoryFiles:
         if not parts:
             expected = f"files under history/{stream.name}/ or windows that can be used"
             raise InvalidInput(f"found no history of {stream.name}, expected {expected}")
-        return concatenate(parts)
+        return joined(parts)
 
     async def _rows_of(self, stream: StreamDefinition, file: Listed, aside: SetAside, room: int) -> Rows | None:
         if room <= 0:

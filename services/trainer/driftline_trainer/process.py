@@ -1,8 +1,5 @@
 """The training process: the one child that holds TensorFlow, imported ahead of the first task."""
 
-import asyncio
-from dataclasses import replace
-
 from driftline_trainer import fit
 from driftline_trainer.child import ChildProcess, ProcessDied
 
@@ -22,9 +19,7 @@ class TrainingProcess:
 
     async def train(self, task: fit.Task) -> fit.Trained:
         """See `fit.train`. Raises ProcessDied."""
-        # To tell the series apart is enough there, and rows lie twice in memory while they are handed over.
-        rows = await asyncio.to_thread(task.rows.with_short_keys)
-        return await self._child.run(fit.train, replace(task, rows=rows))
+        return await self._child.run(fit.train, task)
 
     def close(self) -> None:
         """Ends the child, also in the middle of a task."""

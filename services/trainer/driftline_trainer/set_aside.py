@@ -41,6 +41,7 @@ class SetAside:
         self._stream = stream.name
         # Of another definition's columns other files can be used.
         self._shape = [stream.time.column, stream.time.zone, stream.key, stream.columns]
+        self._shape += stream.group_columns
         self._metrics = metrics
         self._clock = clock
         self._marks: set[str] = set()

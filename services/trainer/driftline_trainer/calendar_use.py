@@ -1,22 +1,37 @@
-"""Whether a stream has a weekly course, by its hold-out. Pure.
+"""Which of the calendar a network may learn from, by its history. Pure.
 
 With the weekday among its inputs a network recognises single days of a history, and learns them by heart: on the
 outdoor temperature of a wind farm it lost a fifth of its skill. So it gets the weekday only where the mean course of a
-week forecasts new data better than that of a day.
+week forecasts new data better than that of a day. The day of the year says nothing about new days before a history has
+all of them.
 """
 
 import numpy as np
 
 from driftline.arrays import Floats, Ints
 from driftline.streams.calendar import HOUR, WEEKDAY, WEEKDAYS, LocalCalendar
-from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition import DAY_S, StreamDefinition
+from driftline.streams.features import Layout
 from driftline_trainer.dataset import Dataset
 
 HOURS = 24
+YEAR_MS = 330 * DAY_S * 1000
+"""A history of so much has seen all seasons."""
 GAIN = 0.03
 """Least share of the squared error that the week must take away."""
 SHRINKAGE = 50.0
 """Rows that count for the day's course in each hour of the week."""
+
+
+def unseen_inputs(learned: Dataset, held: Dataset, stream: StreamDefinition) -> Ints:
+    """The places of the inputs that a network of this history must not see."""
+    layout = Layout.of(stream)
+    unseen = [np.empty(0, dtype=np.int64)]
+    if not has_weekly_course(learned, held, stream):
+        unseen.append(layout.weekday_inputs)
+    if learned.t[-1] - learned.t[0] < YEAR_MS:
+        unseen.append(layout.year_inputs)
+    return np.concatenate(unseen)
 
 
 def has_weekly_course(learned: Dataset, held: Dataset, stream: StreamDefinition) -> bool:

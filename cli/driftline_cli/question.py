@@ -1,0 +1,169 @@
+"""`driftline backtest --data`: would forecasting help on a file of records, how far ahead, and by how much.
+
+A definition is proposed where none is given; the file is split, and the services' own code forecasts its later part.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from driftline.errors import InvalidInput
+from driftline.scoring import PUBLISHED
+from driftline.streams import tables
+from driftline.streams.definition import StreamDefinition, load
+from driftline_cli import answer as answers
+from driftline_cli import drifts
+from driftline_cli.answer import NAIVE, Answer, HorizonAnswer, called
+from driftline_cli.backtest import Run, backtest
+from driftline_cli.drift_kinds import Kind
+from driftline_cli.evaluate import outcome
+from driftline_cli.lengths import roughly
+from driftline_cli.measured import Measured, measured
+from driftline_cli.progress import bars
+from driftline_cli.proposal import Proposal, check_zone, horizons_of, propose
+from driftline_cli.survey import survey
+from driftline_cli.timeline import timeline
+
+UTC = "UTC"
+
+
+@dataclass(frozen=True)
+class FileHints:
+    """What somebody knows of a file that no definition describes; None is found out or asked."""
+
+    target: str | None = None
+    zone: str | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The answer, and the pictures of it."""
+
+    answer: Answer
+    run: Run
+    pictures: list[Path]
+
+
+def look(data: Path, hints: FileHints, ask: Callable[[Measured], str]) -> Proposal:
+    """Proposes a definition for a file. ask: chooses the target where several columns may be. Raises InvalidInput."""
+    if hints.zone is not None:
+        check_zone(hints.zone)
+    try:
+        body = data.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{data}: can't be read: {error.strerror}") from error
+    seen = survey(body, str(data), hints.zone or UTC)
+    line = timeline(seen, hints.key)
+    horizons_of(seen, line)
+    columns = measured(seen, line)
+    return propose(seen, line, columns, hints.target or ask(columns), hints.zone)
+
+
+def ask_target(columns: Measured) -> str:
+    """Asks at the terminal which column is to be forecast. Raises InvalidInput where nobody can be asked."""
+    names = list(columns.usable)
+    if len(names) == 1:
+        return names[0]
+    if not sys.stdin.isatty():
+        raise InvalidInput(f"found no --target, expected one of the numeric columns: {', '.join(names)}")
+    typer.echo(f"Numeric columns: {', '.join(names)}")
+    while (name := str(typer.prompt("Which one is to be forecast?"))) not in columns.usable:
+        typer.echo(f"found {name!r}, expected one of these columns")
+    return name
+
+
+def keep(proposal: Proposal, path: Path) -> None:
+    """Writes the definition. Raises InvalidInput for a file that exists, or a name that a neighbour has already."""
+    if path.suffix != ".yaml":
+        raise InvalidInput(f"--save: found {path}, expected a file that ends with .yaml, as services read no other")
+    if path.exists():
+        raise InvalidInput(f"{path}: exists already, expected a new file: remove it, or name another one")
+    name = proposal.definition.name
+    for neighbour in sorted(path.parent.glob("*.yaml")):
+        if load(neighbour).name == name:
+            raise InvalidInput(f"{path}: {neighbour.name} has a stream {name!r} already: save it in another folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(proposal.text, encoding="utf-8")
+
+
+def proposed(data: Path, hints: FileHints, save: Path | None, console: Console) -> StreamDefinition:
+    """Looks at a file, prints what was seen and the definition that is proposed for it, and keeps that."""
+    proposal = look(data, hints, ask_target)
+    for note in proposal.notes:
+        console.print(f"- {note}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"\n{proposal.text}", markup=False, highlight=False, soft_wrap=True)
+    if save is not None:
+        keep(proposal, save)
+        console.print(f"definition: {save}\n", markup=False, soft_wrap=True)
+    return proposal.definition
+
+
+def run(
+    stream: StreamDefinition,
+    data: Path,
+    *,
+    records: int,
+    drift: Kind,
+    magnitude: float | None,
+    seed: int,
+    report: Path,
+    console: Console,
+) -> Answered:
+    """Splits the file, forecasts, prints the table and the answer, and draws the pictures. Raises InvalidInput."""
+    parts = answers.split(tables.read_file(data, stream), records)
+    # Here and not by the backtest: the naive forecasts must see the same data.
+    streamed = drifts.apply(drift, parts.streamed, stream, history=parts.history, magnitude=magnitude, seed=seed)
+    parts = replace(parts, streamed=streamed)
+    console.print(answers.described(parts, stream), markup=False, highlight=False, soft_wrap=True)
+    with bars(console) as progress:
+        done = asyncio.run(backtest(stream, parts.history, parts.streamed, seed=seed, progress=progress))
+    outcomes = [outcome(done.collected.blends, index) for index in range(len(stream.horizon))]
+    given = answers.answer(stream, parts, outcomes)
+    console.print(answer_table(given))
+    console.print(Text(answers.verdict(given), style="bold"), soft_wrap=True)
+    from driftline_cli.answer_plots import draw_answer  # noqa: PLC0415 - Matplotlib is half of the command's start
+
+    pictures = draw_answer(report, given, outcomes, stream)
+    for picture in pictures:
+        console.print(f"picture: {picture}", markup=False, soft_wrap=True)
+    return Answered(given, done, pictures)
+
+
+def answer_table(given: Answer) -> Table:
+    """By horizon the errors of the naive forecasts and of the blend."""
+    records = f"{min(horizon.n for horizon in given.horizons):,}"
+    table = Table(
+        title=f"{given.stream}: root mean square error of {given.target}",
+        title_justify="left",
+        caption=f"Over the same records, at least {records}. Bold: the best naive forecast; the skill is against it. "
+        "Won: the days, or stretches as long as it looks ahead, in which Driftline was better.",
+        caption_justify="left",
+    )
+    table.add_column("ahead")
+    for name in (*map(called, NAIVE), "Driftline", "skill", "won"):
+        table.add_column(name, justify="right")
+    for horizon in given.horizons:
+        table.add_row(*_cells(horizon))
+    return table
+
+
+def _cells(horizon: HorizonAnswer) -> list[Text | str]:
+    naive = [
+        Text(f"{horizon.rmse[name]:.4g}" if name in horizon.rmse else "-", "bold" if name == horizon.best else "")
+        for name in NAIVE
+    ]
+    return [
+        roughly(horizon.ahead),
+        *naive,
+        f"{horizon.rmse[PUBLISHED]:.4g}",
+        f"{horizon.skill:+.3f}",
+        f"{round(100 * horizon.won)} %",
+    ]
