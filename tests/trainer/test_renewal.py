@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -60,14 +61,14 @@ async def current_of(store: FolderStore, stream: StreamDefinition, member: str) 
     return version
 
 
-def new_trainer(store: FolderStore, stream: StreamDefinition, **settings: float) -> Trainer:
+def new_trainer(store: FolderStore, stream: StreamDefinition, **settings: Any) -> Trainer:
     data = store.root.parent / "data"
     asked = TrainerSettings(store=str(store.root), data_dir=data, store_poll=3600, **settings)
     return Trainer(asked, store, {stream.name: stream}, Metrics())
 
 
 @asynccontextmanager
-async def at_work(store: FolderStore, stream: StreamDefinition, **settings: float) -> AsyncIterator[Trainer]:
+async def at_work(store: FolderStore, stream: StreamDefinition, **settings: Any) -> AsyncIterator[Trainer]:
     trainer = new_trainer(store, stream, **settings)
     async with working(trainer), asyncio.timeout(PATIENCE_S):
         yield trainer
