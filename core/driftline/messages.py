@@ -43,6 +43,8 @@ class Forecast(msgspec.Struct, frozen=True):
     shifts: dict[str, tuple[float, float]] = {}
     """Columns that are further than usual from where they have been: in [0, 1], 1 is further than ever, and in the
     column's units."""
+    skills: dict[str, list[float]] = {}
+    """Per member that is a model its skill on the hold-out, as its manifest reports it, one a horizon."""
 
 
 class Blend(msgspec.Struct, frozen=True):
@@ -72,6 +74,9 @@ class Blend(msgspec.Struct, frozen=True):
     """Its upper end."""
     guarded: list[bool] = []
     """Per horizon whether the guard publishes persistence, since the strategy has fallen behind it."""
+    quantiles: dict[str, list[float | None]] = {}
+    """By level (0.05, 0.1, 0.5, 0.9 and 0.95) the value below which the truth lies with that probability, one a
+    horizon; the outermost are `lower` and `upper`."""
 
 
 class Alert(msgspec.Struct, frozen=True):

@@ -38,6 +38,7 @@ MESSAGES: list[tuple[Topic[Any], Any]] = [
             versions={"batch": "v000001-0123456789ab"},
             received=1420070401.5,
             shifts={"P_avg": (0.75, -812.5)},
+            skills={"batch": [0.25, 0.5]},
         ),
     ),
     (
@@ -58,6 +59,7 @@ MESSAGES: list[tuple[Topic[Any], Any]] = [
             lower=[3.5],
             upper=[5.25],
             guarded=[False],
+            quantiles={"0.05": [3.5], "0.5": [4.25], "0.95": [None]},
         ),
     ),
     (ALERTS, Alert("outdoor-temperature", "R80711", 1420070400000, "drift", "blend", "its error has changed")),

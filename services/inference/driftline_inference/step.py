@@ -42,6 +42,10 @@ class Model(Protocol):
     @property
     def version(self) -> str: ...
 
+    @property
+    def skills(self) -> list[float]:
+        """On its hold-out, one a horizon; nothing where they were not reported."""
+
     def forecast(self, inputs: Inputs) -> Floats:
         """[n, horizons] in the target's units; NaN where the model can't forecast: there it sits out."""
 
@@ -135,7 +139,8 @@ class ForecastStep:
         versions = {name: model.version for name, model in models.items()}
         self._store.advance((record.key, record.t) for record in records)
         shifts, alerts = self._conditions(records, turns, conditions)
-        forecasts = self._messages(records, members, versions, shifts)
+        skills = {name: model.skills for name, model in models.items() if model.skills}
+        forecasts = self._messages(records, members, versions, shifts, skills)
         emissions: list[list[Emission]] = [
             [(OUT, message), *((ALERT, alert) for alert in raised)]
             for message, raised in zip(forecasts, alerts, strict=True)
@@ -272,6 +277,7 @@ class ForecastStep:
         members: dict[str, Floats],
         versions: dict[str, str],
         shifts: Sequence[Shifts],
+        skills: dict[str, list[float]],
     ) -> list[Forecast]:
         rows = {name: values.tolist() for name, values in members.items()}
         horizon, target = list(self.stream.horizon), self.stream.target
@@ -286,6 +292,7 @@ class ForecastStep:
                 versions=versions,
                 received=record.received,
                 shifts=shifts[index],
+                skills=skills,
             )
             for index, record in enumerate(records)
         ]
