@@ -38,9 +38,9 @@ PRIOR = np.array([1.0 if name in TRAINED else UNTRAINED for name in MEMBERS])
 """What the online weights begin from: who was trained on history knows most before anything was scored."""
 HELD_OUT = 20.0
 """Independent records that a model's report on its hold-out counts for."""
-PRIOR_RECORDS = 30.0
+PRIOR_RECORDS = 50.0
 """Independent records after which regret is believed by half: until then the sizes of errors count."""
-SHARED = 2 / 3
+SHARED = 0.3
 """How much less further records are worth for each step of the horizon where successive errors are the same."""
 YOUNG = 20.0
 """Records after which it is believed by half how alike successive errors are: before, as steps overlap."""
