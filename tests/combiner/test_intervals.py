@@ -14,8 +14,8 @@ ALIKE = np.ones((1, 1))
 
 
 def run(errors: np.ndarray, horizon: int = 1) -> tuple[np.ndarray, np.ndarray, Intervals]:
-    """Of errors (truth minus forecast), [records], at one horizon: the quantiles that each truth met, [records, levels],
-    NaN where there were none; which truths were anomalies; and what was learned."""
+    """Of errors (truth minus forecast), [records], at one horizon: the quantiles that each truth met, [records,
+    levels], NaN where there were none; which truths were anomalies; and what was learned."""
     intervals, steps = Intervals.empty(1, (horizon,)), np.array([horizon])
     quantiles, anomalies = [], []
     for n, error in enumerate(errors):

@@ -67,11 +67,8 @@ class Intervals:
     """One row ("slot") a series."""
 
     usual: Floats
-    """[slots, horizons]: moving mean absolute error of what was published; NaN before the first."""
-    quick: Floats
-    """[slots, 1]: the first horizon's with a short memory."""
-    calm: Floats
-    """[slots, horizons]: the first horizon's with the memory of `usual`."""
+    """[slots, horizons, 3]: moving mean absolute errors of what was published: the usual one, the first horizon's with
+    the same memory and the first horizon's with a short one; NaN before the first."""
     spread: Floats
     """[slots, horizons]: moving mean distance of the blend from persistence."""
     tails: Floats
@@ -102,9 +99,7 @@ class Intervals:
     def empty(cls, slots: int, horizon: tuple[int, ...], patience: int = 0) -> Self:
         shape = (slots, len(horizon))
         return cls(
-            usual=np.full(shape, np.nan),
-            quick=np.full((slots, 1), np.nan),
-            calm=np.full(shape, np.nan),
+            usual=np.full((*shape, 3), np.nan),
             spread=np.full(shape, np.nan),
             tails=np.broadcast_to(np.array(FIRST), (*shape, len(FIRST))).copy(),
             median=np.zeros(shape),
@@ -144,7 +139,7 @@ def judge(intervals: Intervals, steps: Ints, slots: Ints, number: Ints, error: F
     extreme = intervals.extreme[slots]
     further = np.maximum(extreme * np.exp(RARE_RATE * (beyond - RARE)), LEAST_EXTREME)
     intervals.extreme[slots] = np.where(known, further, extreme)
-    usual = intervals.usual[slots]
+    usual = intervals.usual[slots, :, 0]
     anomalous = beyond & (intervals.scored[slots] >= ENOUGH)
     _learn_usual(intervals, steps, slots, size)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -201,10 +196,12 @@ def _learn_usual(intervals: Intervals, steps: Ints, slots: Ints, size: Floats) -
     scored = intervals.scored[slots]
     slow = USUAL_MEMORY * steps**SLOWLY
     young = 1.0 / (scored + 2.0)
-    first = size[:, :1]
-    intervals.usual[slots] = _followed(intervals.usual[slots], size, np.maximum(slow, young))
-    intervals.calm[slots] = _followed(intervals.calm[slots], first, np.maximum(slow, young[:, :1]))
-    intervals.quick[slots] = _followed(intervals.quick[slots], first, np.maximum(QUICK_MEMORY, young[:, :1]))
+    sizes, memories = np.empty((2, *scored.shape, 3))
+    sizes[..., 0], sizes[..., 1:] = size, size[:, :1, None]
+    memories[..., 0] = np.maximum(slow, young)
+    memories[..., 1] = np.maximum(slow, young[:, :1])
+    memories[..., 2] = np.maximum(QUICK_MEMORY, young[:, :1])
+    intervals.usual[slots] = _followed(intervals.usual[slots], sizes, memories)
 
 
 def _followed(mean: Floats, size: Floats, memory: Floats) -> Floats:
@@ -219,7 +216,7 @@ def widths(intervals: Intervals, steps: Ints, slots: Ints, count: Ints, spread: 
     comes; NaN before there was any error. count: [n] records seen before this one. spread: [n, horizons] how far the
     forecast is from persistence."""
     around = _quantiles(intervals, slots, _scale(intervals, steps, slots, spread))
-    extreme = intervals.extreme[slots] * intervals.usual[slots]
+    extreme = intervals.extreme[slots] * intervals.usual[slots, :, 0]
     intervals.widths[slots, count % intervals.widths.shape[1]] = np.concatenate([around, extreme[..., None]], axis=2)
     return around
 
@@ -229,11 +226,12 @@ def _scale(intervals: Intervals, steps: Ints, slots: Ints, spread: Floats) -> Fl
     scored = intervals.scored[slots]
     slow = np.maximum(USUAL_MEMORY * steps**SLOWLY, 1.0 / (scored + 2.0))
     usual = intervals.spread[slots] = _followed(intervals.spread[slots], spread, slow)
-    lively = _ratio(intervals.quick[slots], intervals.calm[slots])
+    errors = intervals.usual[slots]
+    lively = _ratio(errors[..., 2], errors[..., 1])
     apart = (_ratio(spread, usual) + STEADY) / (1.0 + STEADY)
     # The first errors far ahead overlap: what is usual is not known well yet.
     young = 1.0 + (steps - 1) / (scored + steps)
-    scale: Floats = young * intervals.usual[slots] * lively**LIVELINESS * apart**AGREEMENT
+    scale: Floats = young * errors[..., 0] * lively**LIVELINESS * apart**AGREEMENT
     return scale
 
 

@@ -81,6 +81,8 @@ class Ledger:
     """[slots, horizons, 1]: largest of them."""
     skills: Floats
     """[slots, horizons, models]: the newest that the models' hold-outs reported; NaN for none."""
+    reported: Floats
+    """[slots, horizons, members]: see `_reported`."""
     successive: Floats
     """[slots, horizons, 3]: the online strategy's newest error, cut; sums of the products of successive ones and of
     their squares."""
@@ -116,6 +118,7 @@ class Ledger:
             second=np.zeros((slots, horizons, MEMBER_COUNT)),
             bound=np.zeros((slots, horizons, 1)),
             skills=np.full((slots, horizons, len(MODELS)), np.nan),
+            reported=np.full((slots, horizons, MEMBER_COUNT), np.nan),
             successive=np.zeros((slots, horizons, 3)),
             scale=np.full((slots, horizons), np.nan),
             rivals=np.zeros((slots, horizons, 2)),
@@ -234,9 +237,11 @@ def _learn_overlap(ledger: Ledger, slots: Ints, error: Floats) -> None:
     """error: [n, horizons], the online strategy's, cut."""
     known = np.isfinite(error)
     news = np.where(known, error, 0.0)
-    before, products, squares = np.moveaxis(ledger.successive[slots], 2, 0)
-    renewed = np.stack([news, products + news * before, squares + news**2], axis=2)
-    ledger.successive[slots] = np.where(known[..., None], renewed, ledger.successive[slots])
+    renewed = ledger.successive[slots]
+    renewed[..., 1] += news * renewed[..., 0]
+    renewed[..., 2] += news**2
+    renewed[..., 0] = np.where(known, news, renewed[..., 0])
+    ledger.successive[slots] = renewed
 
 
 def _independent(ledger: Ledger, rules: Rules, slots: Ints) -> Floats:
@@ -256,12 +261,13 @@ def _first(ledger: Ledger, slots: Ints, records: Floats) -> Floats:
 
     As if errors were normal: the prior times the likelihood of as many independent records, [n, horizons].
     """
-    products, counts = np.moveaxis(np.einsum("nphii->nphi", ledger.window[slots]), 1, 0)
+    diagonals = np.einsum("nphii->nphi", ledger.window[slots])
+    products, counts = diagonals[:, 0], diagonals[:, 1]
     mean = products / np.maximum(counts, TINY)
     known = (counts > 0) & (mean[..., :1] > 0)
     size = np.where(known, mean / np.maximum(mean[..., :1], TINY), 1.0)
     own = records[..., None] * counts / np.maximum(counts.max(axis=-1, keepdims=True), TINY)
-    reported = _reported(ledger.skills[slots])
+    reported = ledger.reported[slots]
     held = np.where(np.isfinite(reported), HELD_OUT, 0.0)
     both = held + own
     size = (held * np.where(held > 0, reported, 0.0) + own * size) / np.maximum(both, TINY)
@@ -286,7 +292,10 @@ def _reported(skills: Floats) -> Floats:
 def hear(ledger: Ledger, slots: Ints, skills: Floats) -> None:
     """Remembers what the models' hold-outs reported. skills: [n, horizons, models], NaN where nothing is said. Changes
     `ledger` in place."""
-    ledger.skills[slots] = np.where(np.isfinite(skills), skills, ledger.skills[slots])
+    before = ledger.skills[slots]
+    newest = np.where(np.isfinite(skills), skills, before)
+    if not np.array_equal(newest, before, equal_nan=True):
+        ledger.skills[slots], ledger.reported[slots] = newest, _reported(newest)
 
 
 def _learn_scale(ledger: Ledger, slots: Ints, published: Floats) -> None:

@@ -101,7 +101,8 @@ class BlendStep:
         count = self._tables.ledger.count[slots]
         alerts = self._score(part, slots, count)
         forecasts = self._forecasts(part)
-        hear(self._tables.ledger, slots, self._skills(part))
+        if any(message.skills for message in part):
+            hear(self._tables.ledger, slots, self._skills(part))
         weights, blends = weigh(self._tables.ledger, self._rules, slots, forecasts)
         spread = np.abs(blends[:, :, -1] - forecasts[:, :, BASE])
         around = widths(self._tables.intervals, self._rules.steps, slots, count, spread)
