@@ -269,10 +269,11 @@ def _first(ledger: Ledger, slots: Ints, records: Floats) -> Floats:
     own = records[..., None] * counts / np.maximum(counts.max(axis=-1, keepdims=True), TINY)
     reported = ledger.reported[slots]
     held = np.where(np.isfinite(reported), HELD_OUT, 0.0)
+    # As logarithms: a stretch in which persistence is hardly wrong must not outweigh a report.
+    seen, said = (np.log(np.minimum(np.maximum(part, SMALLEST), 1.0 / SMALLEST)) for part in (size, reported))
+    sizes = own * seen + np.where(held > 0, held * said, 0.0)
     both = held + own
-    size = (held * np.where(held > 0, reported, 0.0) + own * size) / np.maximum(both, TINY)
-    size = np.where(both > 0, np.minimum(np.maximum(size, SMALLEST), 1.0 / SMALLEST), 1.0)
-    likely = -0.5 * both.max(axis=-1, keepdims=True) * np.log(size)
+    likely = -0.5 * both.max(axis=-1, keepdims=True) * sizes / np.maximum(both, TINY)
     raw: Floats = PRIOR * np.exp(np.maximum(likely - likely.max(axis=-1, keepdims=True), FAINT))
     return raw
 
