@@ -49,6 +49,10 @@ class Trend:
 
     version = "v000001-trend"
 
+    @property
+    def skills(self) -> list[float]:
+        return []
+
     def forecast(self, inputs: Inputs) -> npt.NDArray[np.float64]:
         """[n, 2]."""
         move = inputs.last - inputs.newest[:, 1, 0]

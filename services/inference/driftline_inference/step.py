@@ -44,6 +44,10 @@ class Model(Protocol):
     @property
     def version(self) -> str: ...
 
+    @property
+    def skills(self) -> list[float]:
+        """On its hold-out, one a horizon; nothing where they were not reported."""
+
     def forecast(self, inputs: Inputs) -> Floats:
         """[n, horizons] in the target's units; NaN where the model can't forecast: there it sits out."""
 
@@ -154,7 +158,8 @@ class ForecastStep:
         tick = np.concatenate([turn.tick for turn in turns])
         phase = self._tables.history.phase[np.concatenate([turn.slots for turn in turns])]
         on_grid = time_of(tick, phase, self._layout.period).tolist()
-        forecasts = self._messages(records, on_grid, members, versions, shifts)
+        skills = {name: model.skills for name, model in models.items() if model.skills}
+        forecasts = self._messages(records, on_grid, members, versions, shifts, skills)
         emissions: list[list[Emission]] = [
             [(OUT, message), *((ALERT, alert) for alert in raised)]
             for message, raised in zip(forecasts, alerts, strict=True)
@@ -318,6 +323,7 @@ class ForecastStep:
         members: dict[str, Floats],
         versions: dict[str, str],
         shifts: Sequence[Shifts],
+        skills: dict[str, list[float]],
     ) -> list[Forecast]:
         rows = {name: values.tolist() for name, values in members.items()}
         horizon, target = list(self.stream.horizon), self.stream.target
@@ -333,6 +339,7 @@ class ForecastStep:
                 received=record.received,
                 shifts=shifts[index],
                 grid_t=on_grid[index],
+                skills=skills,
             )
             for index, record in enumerate(records)
         ]
