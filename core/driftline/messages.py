@@ -48,6 +48,8 @@ class Forecast(msgspec.Struct, frozen=True):
     grid_t: int | None = None
     """The time on the series' grid that `t` belongs to, see `driftline.streams.grid`; `observed` scores the forecasts
     for it. None in messages of former releases."""
+    skills: dict[str, list[float]] = {}
+    """Per member that is a model its skill on the hold-out, as its manifest reports it, one a horizon."""
 
 
 class Blend(msgspec.Struct, frozen=True):
@@ -81,6 +83,9 @@ class Blend(msgspec.Struct, frozen=True):
     """As in the forecast."""
     times: list[int] = []
     """The times that `value` is for, one a horizon: so many periods after `grid_t`."""
+    quantiles: dict[str, list[float | None]] = {}
+    """By level (0.05, 0.1, 0.5, 0.9 and 0.95) the value below which the truth lies with that probability, one a
+    horizon; the outermost are `lower` and `upper`."""
 
 
 class Alert(msgspec.Struct, frozen=True):

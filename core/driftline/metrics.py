@@ -51,8 +51,11 @@ SKILL: Final = ComputedGauge(
 )
 WEIGHT: Final = ComputedGauge("weight_ratio", "Current weight, as a share.", (*KEYED, "member"))
 COVERAGE: Final = ComputedGauge("coverage_ratio", "Share of the last 500 or so truths in the 90 % interval.", KEYED)
+PINBALL: Final = ComputedGauge(
+    "pinball_loss", "Mean pinball loss of the quantiles over the last 500 or so truths, in the target's unit.", KEYED
+)
 GUARDED: Final = ComputedGauge("guarded", "Series whose blend is persistence.", KEYED)
-EXPORTED: Final = (SERIES, RMSE, SKILL, WEIGHT, COVERAGE, GUARDED)
+EXPORTED: Final = (SERIES, RMSE, SKILL, WEIGHT, COVERAGE, GUARDED, PINBALL)
 
 
 def from_zero(counter: Counter, *values: Iterable[str]) -> None:

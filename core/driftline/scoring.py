@@ -9,6 +9,8 @@ from driftline.members import MEMBERS
 Strategy = Literal["static", "window", "online"]
 STRATEGIES: tuple[Strategy, ...] = ("static", "window", "online")
 """How the members are weighed, side by side; see docs/explain."""
+LEVELS = (0.05, 0.1, 0.5, 0.9, 0.95)
+"""Of the quantiles that are published; the 90 % interval lies between the outermost."""
 PUBLISHED = "blend"
 ROWS = (*MEMBERS, *STRATEGIES, PUBLISHED)
 """Everything that is scored. What is published is the active strategy's blend, or persistence while that is better."""

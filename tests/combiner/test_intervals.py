@@ -1,29 +1,43 @@
-"""Intervals: they cover what they say, whatever comes, and what is far outside of them is told."""
+"""Quantiles: they cover what they say, whatever comes, and what is far outside of them is reported."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline_combiner.intervals import Intervals, judge, rates, widths
+from driftline.scoring import LEVELS
+from driftline_combiner.intervals import Intervals, judge, widths
 
 SLOT = np.array([0])
+ALIKE = np.ones((1, 1))
+"""How far the forecast is from persistence: always the same."""
 
 
-def run(errors: np.ndarray, horizon: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Of errors, [records], at one horizon: which truths fell into their interval, and which were anomalies. The first
-    have neither."""
+def run(errors: np.ndarray, horizon: int = 1) -> tuple[np.ndarray, np.ndarray, Intervals]:
+    """Of errors (truth minus forecast), [records], at one horizon: the quantiles that each truth met, [records,
+    levels], NaN where there were none; which truths were anomalies; and what was learned."""
     intervals, steps = Intervals.empty(1, (horizon,)), np.array([horizon])
-    hits, anomalies = [], []
+    quantiles, anomalies = [], []
     for n, error in enumerate(errors):
         count = np.array([n])
-        ring = intervals.widths[0, (n - horizon) % horizon, 0, 0]
-        found = judge(intervals, steps, SLOT, count, np.array([[error]]))
-        if n >= horizon and np.isfinite(error) and np.isfinite(ring):
-            hits.append(abs(error) <= ring)
-        anomalies.append(bool(found.anomalous[0, 0]))
-        widths(intervals, SLOT, count)
-    return np.array(hits), np.array(anomalies)
+        quantiles.append(intervals.widths[0, (n - horizon) % horizon, 0, :-1].copy())
+        judged = judge(intervals, steps, SLOT, count, np.array([[-error]]))
+        anomalies.append(bool(judged.anomalous[0, 0]))
+        widths(intervals, steps, SLOT, count, ALIKE)
+    return np.array(quantiles), np.array(anomalies), intervals
+
+
+def hits(errors: np.ndarray, horizon: int) -> np.ndarray:
+    """Which truths fell into the interval, of those that met one."""
+    quantiles, _, _ = run(errors, horizon)
+    known = np.isfinite(quantiles[:, 0])
+    inside: np.ndarray = ((quantiles[:, 0] <= errors) & (errors <= quantiles[:, -1]))[known]
+    return inside
+
+
+def least(inside: np.ndarray) -> float:
+    """Coverage of the worst 500 truths in a row, behind the first 500."""
+    return float(np.convolve(inside, np.ones(500) / 500, "valid")[500:].min())
 
 
 @pytest.mark.parametrize("horizon", [1, 6, 36])
@@ -35,30 +49,60 @@ def test_nine_of_ten_truths_fall_into_their_interval(kind: str, horizon: int):
         errors[5_000:] *= 10
     if kind == "by turns":
         errors *= np.where(np.arange(10_000) // 700 % 2, 5.0, 1.0)
-    hits, _ = run(errors, horizon)
-    rolling = np.convolve(hits, np.ones(500) / 500, "valid")[500:]
-    assert 0.89 < hits.mean() < 0.91
-    assert rolling.min() > (0.82 if horizon < 36 else 0.74)
+    inside = hits(errors, horizon)
+    assert 0.89 < inside.mean() < 0.91
+    assert least(inside) > 0.82
+
+
+@pytest.mark.parametrize("horizon", [6, 36])
+def test_errors_that_overlap_are_covered_in_every_stretch(horizon: int):
+    random = np.random.default_rng(6)
+    lively = np.repeat(np.exp(0.5 * random.normal(size=50)), 200)
+    steps = random.normal(size=10_000) * lively
+    errors = np.convolve(steps, np.ones(horizon), "valid")
+    inside = hits(errors, horizon)
+    assert 0.89 < inside.mean() < 0.91
+    assert least(inside) > 0.8
+
+
+def test_every_quantile_has_its_share_below_where_errors_are_skewed():
+    errors = np.random.default_rng(7).exponential(size=20_000) - 0.5
+    quantiles, _, _ = run(errors)
+    below = (errors[2_000:, None] <= quantiles[2_000:]).mean(axis=0)
+    assert below == pytest.approx(LEVELS, abs=0.03)
+
+
+def test_the_pinball_loss_is_that_of_the_quantiles_that_were_given():
+    errors = np.random.default_rng(8).normal(size=300)
+    quantiles, _, intervals = run(errors)
+    over = errors[:, None] - quantiles
+    tau = np.array(LEVELS)
+    losses = np.where(over >= 0, tau * over, (tau - 1) * over).mean(axis=1)
+    assert intervals.pinball[0, 0] == pytest.approx(np.nansum(losses))
+    assert np.nanmin(losses) < intervals.loss[0, 0] < np.nanmax(losses)
 
 
 def test_what_is_far_outside_is_an_anomaly_and_the_rest_is_not():
     random = np.random.default_rng(5)
     errors = random.normal(size=5_000)
     errors[[2_000, 4_000]] = 1e9
-    _, anomalies = run(errors)
+    _, anomalies, _ = run(errors)
     assert np.flatnonzero(anomalies).tolist() == [2_000, 4_000]
+
+
+def test_a_series_that_never_errs_keeps_what_it_began_from():
+    _, _, intervals = run(np.zeros(1_000))
+    blank = Intervals.empty(1, (1,))
+    assert intervals.tails.tolist() == blank.tails.tolist()
+    assert intervals.wider.tolist() == blank.wider.tolist()
 
 
 @given(st.lists(st.floats(-1e12, 1e12) | st.just(float("nan")), min_size=1, max_size=80), st.sampled_from([1, 3]))
 @settings(max_examples=60, deadline=None)
-def test_a_width_is_never_negative_and_never_infinite(errors: list[float], horizon: int):
-    intervals, steps = Intervals.empty(1, (horizon,)), np.array([horizon])
-    for n, error in enumerate(errors):
-        judge(intervals, steps, SLOT, np.array([n]), np.array([[error]]))
-        half = widths(intervals, SLOT, np.array([n]))[0, 0]
-        assert np.isnan(half) or 0 <= half < np.inf
-
-
-def test_far_horizons_move_more_slowly():
-    moves = rates(np.array([1, 6, 36]))
-    assert (np.diff(moves) < 0).all()
+def test_quantiles_are_finite_and_rise_with_their_level(errors: list[float], horizon: int):
+    quantiles, _, _ = run(np.array(errors), horizon)
+    known = quantiles[np.isfinite(quantiles).any(axis=1)]
+    assert np.isfinite(known).all()
+    assert (np.diff(known, axis=1) >= 0).all()
+    assert (known[:, 0] <= 0).all()
+    assert (known[:, -1] >= 0).all()

@@ -39,6 +39,7 @@ MESSAGES: list[tuple[Topic[Any], Any]] = [
             received=1420070401.5,
             shifts={"P_avg": (0.75, -812.5)},
             grid_t=1420070400000,
+            skills={"batch": [0.25, 0.5]},
         ),
     ),
     (
@@ -61,6 +62,7 @@ MESSAGES: list[tuple[Topic[Any], Any]] = [
             guarded=[False],
             grid_t=1420070400000,
             times=[1420071000000],
+            quantiles={"0.05": [3.5], "0.5": [4.25], "0.95": [None]},
         ),
     ),
     (ALERTS, Alert("outdoor-temperature", "R80711", 1420070400000, "drift", "blend", "its error has changed")),

@@ -31,6 +31,10 @@ class Plus:
         self.by = by
         self.rows: list[int] = []
 
+    @property
+    def skills(self) -> list[float]:
+        return [0.25]
+
     def forecast(self, inputs: Inputs) -> np.ndarray:
         assert inputs.net.shape[1] == WIDTH
         self.rows.append(len(inputs.net))

@@ -44,7 +44,7 @@ class ScoreExporter(Collector):
 def _export(
     whose: list[str], steps: Sequence[int], sums: ScoreSums, series: int, families: Sequence[GaugeMetricFamily]
 ) -> None:
-    rmse, skills, weight, coverages, guarded = families
+    rmse, skills, weight, coverages, guarded, pinball = families
     means = (sums.weights / series).tolist()
     for h, rows, covered, held, mean in zip(
         steps, scores(sums), coverage(sums), sums.guarded.tolist(), means, strict=True
@@ -58,6 +58,8 @@ def _export(
                     skills.add_metric([*labels, row], skill(score.recent_rmse, naive))
         if math.isfinite(covered.recent):
             coverages.add_metric(labels, covered.recent)
+        if math.isfinite(covered.recent_pinball):
+            pinball.add_metric(labels, covered.recent_pinball)
         guarded.add_metric(labels, held)
         for member, share in zip(MEMBERS, mean, strict=True):
             weight.add_metric([*labels, member], share)

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 
 from driftline.arrays import Floats, Ints, Mask
-from driftline.members import MEMBERS, TRAINED
+from driftline.members import MEMBERS, MODELS, STACK, TRAINED
 from driftline.scoring import ROWS, STRATEGIES
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.features import TINY
@@ -34,11 +34,21 @@ GUARD_MARGIN = 1.1
 """The guard steps in when the active strategy's mean squared error is so many times persistence's."""
 GUARD_AFTER = 50
 """Records before the guard judges, for each step of the horizon: what overlaps convicts nobody sooner."""
-PRIOR = np.array([float(name in TRAINED) for name in MEMBERS])
-"""What the online weights begin from: who was trained on history knows most before anything was scored; without models
-that is the filter, which itself begins as persistence."""
-PRIOR_RECORDS = 20.0
-"""The prior counts for as many scored records for each step of the horizon: truths of far forecasts overlap."""
+UNTRAINED = 0.5
+PRIOR = np.array([1.0 if name in TRAINED else UNTRAINED for name in MEMBERS])
+"""What the online weights begin from: who was trained on history knows most before anything was scored."""
+HELD_OUT = 20.0
+"""Independent records that a model's report on its hold-out counts for."""
+PRIOR_RECORDS = 50.0
+"""Independent records after which regret is believed by half: until then the sizes of errors count."""
+SHARED = 0.3
+"""How much less further records are worth for each step of the horizon where successive errors are the same."""
+YOUNG = 20.0
+"""Records after which it is believed by half how alike successive errors are: before, as steps overlap."""
+SMALLEST = 1e-4
+"""Mean squared errors are told apart from this share of persistence's on, and up to its inverse."""
+FAINT = -50.0
+"""Logarithm of the least weight beside the largest."""
 ALONE = np.eye(MEMBER_COUNT)[0]
 """Persistence's weights."""
 CUT = 5.0
@@ -72,6 +82,13 @@ class Ledger:
     """[slots, horizons, members]: sum of its squared regrets."""
     bound: Floats
     """[slots, horizons, 1]: largest of them."""
+    skills: Floats
+    """[slots, horizons, models]: the newest that the models' hold-outs reported; NaN for none."""
+    reported: Floats
+    """[slots, horizons, members]: see `_reported`."""
+    successive: Floats
+    """[slots, horizons, 3]: the online strategy's newest error, cut; sums of the products of successive ones and of
+    their squares."""
     scale: Floats
     """[slots, horizons]: moving mean square of the online strategy's error; NaN before the first."""
     rivals: Floats
@@ -104,6 +121,9 @@ class Ledger:
             regret=np.zeros((slots, horizons, MEMBER_COUNT)),
             second=np.zeros((slots, horizons, MEMBER_COUNT)),
             bound=np.zeros((slots, horizons, 1)),
+            skills=np.full((slots, horizons, len(MODELS)), np.nan),
+            reported=np.full((slots, horizons, MEMBER_COUNT), np.nan),
+            successive=np.zeros((slots, horizons, 3)),
             scale=np.full((slots, horizons), np.nan),
             rivals=np.zeros((slots, horizons, 2)),
             guarded=np.zeros((slots, horizons), dtype=np.bool_),
@@ -175,6 +195,7 @@ def score(ledger: Ledger, rules: Rules, slots: Ints, tick: Ints, truth: Floats) 
     # Weights, scale and guard see limited errors; `_tally` counts them in full, since scores must be honest.
     _learn_window(ledger, rules, slots, _mild(error, limit))
     _learn_online(ledger, slots, error, limit)
+    _learn_overlap(ledger, slots, cut[:, :, MEMBER_COUNT + ONLINE])
     _learn_scale(ledger, slots, error[:, :, MEMBER_COUNT + ONLINE])
     _guard(ledger, rules, slots, cut)
     _tally(ledger, slots, error)
@@ -222,6 +243,72 @@ def _learn_online(ledger: Ledger, slots: Ints, error: Floats, limit: Floats) -> 
         ledger.regret[slots], ledger.second[slots], ledger.bound[slots], gradient=gradient, distance=distance
     )
     ledger.regret[slots], ledger.second[slots], ledger.bound[slots] = regret, second, bound
+
+
+def _learn_overlap(ledger: Ledger, slots: Ints, error: Floats) -> None:
+    """error: [n, horizons], the online strategy's, cut."""
+    known = np.isfinite(error)
+    news = np.where(known, error, 0.0)
+    renewed = ledger.successive[slots]
+    renewed[..., 1] += news * renewed[..., 0]
+    renewed[..., 2] += news**2
+    renewed[..., 0] = np.where(known, news, renewed[..., 0])
+    ledger.successive[slots] = renewed
+
+
+def _independent(ledger: Ledger, rules: Rules, slots: Ints) -> Floats:
+    """[n, horizons]: how many independent records the scored ones are worth, by how alike successive errors are."""
+    scored = ledger.scored[slots, :, MEMBER_COUNT + ONLINE]
+    products, squares = ledger.successive[slots, :, 1], ledger.successive[slots, :, 2]
+    seen = scored / (scored + YOUNG)
+    alike = seen * products / np.maximum(squares, TINY) + (1.0 - seen) * (1.0 - 1.0 / rules.steps)
+    # Squares are alike as the square of what errors are.
+    share = 1.0 / (1.0 + SHARED * (rules.steps - 1) * np.minimum(np.maximum(alike, 0.0), 1.0) ** 2)
+    worth: Floats = np.minimum(scored, 1.0 + np.maximum(scored - 1.0, 0.0) * share)
+    return worth
+
+
+def _first(ledger: Ledger, slots: Ints, records: Floats) -> Floats:
+    """[n, horizons, members]: raw weights by the sizes of the members' errors, and by what hold-outs reported.
+
+    As if errors were normal: the prior times the likelihood of as many independent records, [n, horizons].
+    """
+    diagonals = np.einsum("nphii->nphi", ledger.window[slots])
+    products, counts = diagonals[:, 0], diagonals[:, 1]
+    mean = products / np.maximum(counts, TINY)
+    known = (counts > 0) & (mean[..., :1] > 0)
+    size = np.where(known, mean / np.maximum(mean[..., :1], TINY), 1.0)
+    own = records[..., None] * counts / np.maximum(counts.max(axis=-1, keepdims=True), TINY)
+    reported = ledger.reported[slots]
+    held = np.where(np.isfinite(reported), HELD_OUT, 0.0)
+    # As logarithms: a stretch in which persistence is hardly wrong must not outweigh a report.
+    seen, said = (np.log(np.minimum(np.maximum(part, SMALLEST), 1.0 / SMALLEST)) for part in (size, reported))
+    sizes = own * seen + np.where(held > 0, held * said, 0.0)
+    both = held + own
+    likely = -0.5 * both.max(axis=-1, keepdims=True) * sizes / np.maximum(both, TINY)
+    raw: Floats = PRIOR * np.exp(np.maximum(likely - likely.max(axis=-1, keepdims=True), FAINT))
+    return raw
+
+
+def _reported(skills: Floats) -> Floats:
+    """[n, horizons, members]: mean squared errors as shares of persistence's, as far as hold-outs say; NaN where they
+    say nothing. Other built-in members begin as persistence, the stack as the models' mean."""
+    models = (1.0 - skills) ** 2
+    known = np.isfinite(models)
+    count = known.sum(axis=-1, keepdims=True)
+    mean = np.where(count > 0, np.where(known, models, 0.0).sum(axis=-1, keepdims=True) / np.maximum(count, 1), np.nan)
+    one = np.where(count > 0, 1.0, np.nan)
+    by_member = [mean if name == STACK else one for name in MEMBERS[: -len(MODELS)]]
+    return np.concatenate([*by_member, np.where(known, models, mean)], axis=-1)
+
+
+def hear(ledger: Ledger, slots: Ints, skills: Floats) -> None:
+    """Remembers what the models' hold-outs reported. skills: [n, horizons, models], NaN where nothing is said. Changes
+    `ledger` in place."""
+    before = ledger.skills[slots]
+    newest = np.where(np.isfinite(skills), skills, before)
+    if not np.array_equal(newest, before, equal_nan=True):
+        ledger.skills[slots], ledger.reported[slots] = newest, _reported(newest)
 
 
 def _learn_scale(ledger: Ledger, slots: Ints, published: Floats) -> None:
@@ -288,12 +375,13 @@ def weigh(ledger: Ledger, rules: Rules, slots: Ints, forecasts: Floats) -> tuple
 def current_weights(ledger: Ledger, rules: Rules, slots: Ints, present: Mask) -> Floats:
     """[n, horizons, strategies + 1, members]: the weights as they stand for who is present; see `weigh`."""
     rate = strategies.rate(ledger.second[slots], ledger.bound[slots])
-    scored = ledger.scored[slots, :, MEMBER_COUNT + ONLINE, None]
-    trust = scored / (scored + PRIOR_RECORDS * rules.steps[:, None])
+    records = _independent(ledger, rules, slots)
+    first = _first(ledger, slots, records)
+    trust = (records / (records + PRIOR_RECORDS))[..., None]
     by_strategy = {
         "static": strategies.normalised(np.broadcast_to(rules.static, present.shape), present),
         "window": strategies.normalised(ledger.fitted[slots], present),
-        "online": strategies.online_weights(ledger.regret[slots], rate, present, prior=PRIOR, trust=trust),
+        "online": strategies.online_weights(ledger.regret[slots], rate, present, prior=first, trust=trust),
     }
     weights = [by_strategy[name] for name in STRATEGIES]
     # Without a forecast of persistence there is nothing to fall back on.

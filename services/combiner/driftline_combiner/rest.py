@@ -36,11 +36,16 @@ class ScoreAnswer(BaseModel):
 
 
 class IntervalCoverage(BaseModel):
-    """How many truths fell into the 90 % prediction interval; null before anything was scored."""
+    """How many truths fell into the 90 % prediction interval, and how right the quantiles were; null before anything
+    was scored."""
 
     n: int = Field(description="truths that met an interval")
     share: float | None
     recent: float | None = Field(description="over about the last 500")
+    pinball: float | None = Field(
+        description="mean pinball loss of the quantiles in the target's units; twice it approximates the CRPS"
+    )
+    recent_pinball: float | None = Field(description="over about the last 500")
 
 
 class HorizonScores(BaseModel):
@@ -96,6 +101,7 @@ class BlendAnswer(BaseModel):
     lower: list[float | None] = Field(description="lower end of the 90 % prediction interval, one a horizon")
     upper: list[float | None]
     guarded: list[bool] = Field(description="per horizon whether persistence is published instead of the strategy")
+    quantiles: dict[str, list[float | None]] = Field(description="by level, one a horizon")
 
 
 NEXT = {
@@ -198,7 +204,13 @@ def _score(row: RowScore) -> ScoreAnswer:
 
 
 def _coverage(covered: Coverage) -> IntervalCoverage:
-    return IntervalCoverage(n=covered.n, share=_finite(covered.share), recent=_finite(covered.recent))
+    return IntervalCoverage(
+        n=covered.n,
+        share=_finite(covered.share),
+        recent=_finite(covered.recent),
+        pinball=_finite(covered.pinball),
+        recent_pinball=_finite(covered.recent_pinball),
+    )
 
 
 def stream_scores(name: str, stream_step: BlendStep) -> StreamScores:
@@ -233,6 +245,6 @@ def _series_weights(name: str, key: str, stream_step: BlendStep) -> SeriesWeight
 
 def _blend_answer(blend: Blend) -> BlendAnswer:
     fields: dict[str, Any] = {name: getattr(blend, name) for name in BlendAnswer.model_fields}
-    for name in ("strategies", "members"):
+    for name in ("strategies", "members", "quantiles"):
         fields[name] = {row: [_finite(v) for v in values] for row, values in fields[name].items()}
     return BlendAnswer(**fields | {name: [_finite(v) for v in fields[name]] for name in ("value", "lower", "upper")})

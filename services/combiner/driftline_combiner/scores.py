@@ -21,11 +21,14 @@ class RowScore:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Share of the truths that fell into the 90 % interval: of all `n`, and of about the last 500."""
+    """Share of the truths that fell into the 90 % interval, and mean pinball loss of the quantiles in the target's
+    units: of all `n`, and of about the last 500. Twice the loss approximates the CRPS."""
 
     n: int
     share: float
     recent: float
+    pinball: float
+    recent_pinball: float
 
 
 def scores(sums: ScoreSums) -> list[dict[str, RowScore]]:
@@ -45,6 +48,12 @@ def _row(n: float, squared: float, absolute: float, naive: float, recent: float)
 
 def coverage(sums: ScoreSums) -> list[Coverage]:
     """Per horizon, over all truths that met an interval."""
-    recent = sums.share / np.maximum(sums.judged, 1)
-    counts = zip(sums.met.tolist(), sums.covered.tolist(), recent.tolist(), strict=True)
-    return [Coverage(int(n), c / n, r) if n else Coverage(0, np.nan, np.nan) for n, c, r in counts]
+    judged = np.maximum(sums.judged, 1)
+    rows = np.stack([sums.met, sums.covered, sums.share / judged, sums.pinball, sums.loss / judged], axis=1).tolist()
+    return [_coverage(*row) for row in rows]
+
+
+def _coverage(n: float, covered: float, recent: float, pinball: float, recent_pinball: float) -> Coverage:
+    if not n:
+        return Coverage(0, np.nan, np.nan, np.nan, np.nan)
+    return Coverage(int(n), covered / n, recent, pinball / n, recent_pinball)

@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 
 from driftline.arrays import Floats, Ints, Mask
-from driftline.members import MEMBERS
+from driftline.members import MEMBERS, MODELS, PERSISTENCE
 from driftline.messages import ALERTS, BLENDS, Blend, Forecast, Topic
-from driftline.scoring import ROWS, STRATEGIES
+from driftline.scoring import LEVELS, ROWS, STRATEGIES
 from driftline.streams.definition import StreamDefinition, refusal
 from driftline.streams.grid import tick_of
 from driftline.worker import slots as tables
@@ -24,11 +24,16 @@ from driftline_combiner import intervals as interval_tables
 from driftline_combiner import ledger as ledgers
 from driftline_combiner.alert_rules import AlertRules
 from driftline_combiner.intervals import Intervals, judge, widths
-from driftline_combiner.ledger import MEMBER_COUNT, Ledger, Rules, current_weights, score, weigh
+from driftline_combiner.ledger import MEMBER_COUNT, Ledger, Rules, current_weights, hear, score, weigh
 from driftline_combiner.totals import ScoreSums, Totals
 
 OUT: Topic[Any] = BLENDS
 ALERT: Topic[Any] = ALERTS
+STATE = 2
+"""Counted up when what is saved of a series changes its shape."""
+QUANTILES = tuple(str(level) for level in LEVELS)
+"""The levels, as blends name them."""
+BASE = MEMBERS.index(PERSISTENCE)
 PACK, UNPACK = msgspec.msgpack.Encoder(enc_hook=float), msgspec.msgpack.Decoder(Blend)
 TAKEN_UP = 256
 """Restored series that are put into the sums over all series at once: far cheaper than one by one."""
@@ -83,7 +88,7 @@ class BlendStep:
         """As MessagePack, a sixth of the objects."""
         self.ahead = stream.time.tolerance
         settings = [stream.weighting.window, stream.drift.model_dump(), stream.patience, ROWS]
-        self._signature = f"{stream.fingerprint}-{json.dumps(settings)}"
+        self._signature = f"{STATE}-{stream.fingerprint}-{json.dumps(settings)}"
 
     def work(self, messages: Sequence[Forecast]) -> list[list[Emission]]:
         """One blend for each forecast, and an alert where its truth raised one."""
@@ -100,9 +105,12 @@ class BlendStep:
         tick, first = self._arrive(part, slots)
         alerts = self._score(part, slots, tick, first)
         forecasts = self._forecasts(part)
+        if any(message.skills for message in part):
+            hear(self._tables.ledger, slots, self._skills(part))
         weights, blends = weigh(self._tables.ledger, self._rules, slots, forecasts)
-        half = widths(self._tables.intervals, slots, tick)
-        published = self._blends(part, weights, blends, half, self._tables.ledger.guarded[slots])
+        spread = np.abs(blends[:, :, -1] - forecasts[:, :, BASE])
+        around = widths(self._tables.intervals, self._rules.steps, slots, tick, spread)
+        published = self._blends(part, weights, blends, around, self._tables.ledger.guarded[slots])
         self._totals.take(slots, ScoreSums.of(self._tables.ledger, self._tables.intervals, slots, weights[:, :, -1]))
         return [[(OUT, blend), *raised] for blend, raised in zip(published, alerts, strict=True)]
 
@@ -155,16 +163,22 @@ class BlendStep:
         raw = [[message.members.get(name, absent) for name in MEMBERS] for message in part]
         return np.swapaxes(np.array(raw, dtype=np.float64), 1, 2)
 
+    def _skills(self, part: Sequence[Forecast]) -> Floats:
+        """[n, horizons, models]: what their hold-outs reported, NaN where that is not said."""
+        unknown = [np.nan] * len(self.stream.horizon)
+        raw = [[message.skills.get(name, unknown) for name in MODELS] for message in part]
+        return np.swapaxes(np.array(raw, dtype=np.float64), 1, 2)
+
     def _blends(
-        self, part: Sequence[Forecast], weights: Floats, blends: Floats, half: Floats, guarded: Mask
+        self, part: Sequence[Forecast], weights: Floats, blends: Floats, around: Floats, guarded: Mask
     ) -> list[Blend]:
         by_member = np.swapaxes(weights[:, :, -1], 1, 2).tolist()
         by_strategy = np.swapaxes(blends, 1, 2).tolist()
-        value = blends[:, :, -1]
-        ends = zip((value - half).tolist(), (value + half).tolist(), guarded.tolist(), strict=True)
+        values = blends[:, :, -1, None] + around
+        quantiles = zip(np.swapaxes(values, 1, 2).tolist(), guarded.tolist(), strict=True)
         published = []
-        for message, member_rows, strategy_rows, (lower, upper, held) in zip(
-            part, by_member, by_strategy, ends, strict=True
+        for message, member_rows, strategy_rows, (by_level, held) in zip(
+            part, by_member, by_strategy, quantiles, strict=True
         ):
             blend = Blend(
                 stream=message.stream,
@@ -179,11 +193,12 @@ class BlendStep:
                 members=message.members,
                 versions=message.versions,
                 received=message.received,
-                lower=lower,
-                upper=upper,
+                lower=by_level[0],
+                upper=by_level[-1],
                 guarded=held,
                 grid_t=_grid_t(message),
                 times=[_grid_t(message) + h * self._period for h in message.horizon],
+                quantiles=dict(zip(QUANTILES, by_level, strict=True)),
             )
             self._latest[message.key] = PACK.encode(blend)
             published.append(blend)
@@ -333,5 +348,7 @@ def refuse(streams: Mapping[str, StreamDefinition], forecast: Forecast) -> str |
     strange = [name for name in forecast.members if name not in MEMBERS]
     if strange:
         return f"found member {strange[0]!r}, expected one of {list(MEMBERS)}"
-    uneven = [name for name, values in forecast.members.items() if len(values) != len(stream.horizon)]
+    rows = [(name, len(values)) for name, values in forecast.members.items()]
+    rows += [(name, len(skills)) for name, skills in forecast.skills.items()]
+    uneven = [name for name, length in rows if length != len(stream.horizon)]
     return f"found {uneven[0]!r} with another number of horizons than {len(stream.horizon)}" if uneven else None

@@ -46,6 +46,10 @@ class ScoreSums:
     """[horizons]: moving shares of them."""
     judged: Floats
     """[horizons]: series that have one."""
+    pinball: Floats
+    """[horizons]: mean pinball losses of all levels, over the truths that met an interval."""
+    loss: Floats
+    """[horizons]: moving means of them."""
 
     @classmethod
     def of(cls, ledger: Ledger, intervals: Intervals, slots: Ints, weights: Floats) -> Self:
@@ -66,13 +70,15 @@ class ScoreSums:
             covered=intervals.covered[slots],
             share=np.where(met > 0, intervals.recent[slots], 0.0),
             judged=(met > 0).astype(np.float64),
+            pinball=intervals.pinball[slots],
+            loss=np.where(met > 0, intervals.loss[slots], 0.0),
         )
 
     @classmethod
     def unflattened(cls, flat: Floats, horizons: int) -> Self:
         """From a row of what `flat` gave."""
         rows = len(ROWS)
-        shapes = [(horizons, rows)] * 6 + [(horizons, MEMBER_COUNT)] + [(horizons,)] * 5
+        shapes = [(horizons, rows)] * 6 + [(horizons, MEMBER_COUNT)] + [(horizons,)] * 7
         ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
         parts = np.split(flat, ends[:-1])
         return cls(*(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)))
@@ -92,7 +98,7 @@ class Totals:
 
     def __init__(self, horizons: int) -> None:
         self._horizons = horizons
-        self._width = horizons * (6 * len(ROWS) + MEMBER_COUNT + 5)
+        self._width = horizons * (6 * len(ROWS) + MEMBER_COUNT + 7)
         self._rows = np.zeros((0, self._width))
         self._sums = np.zeros(self._width)
         # Sums over the first `_resummed` slots, from the rows. When they cover all slots, they replace `_sums`.

@@ -107,7 +107,7 @@ def online_weights(regret: Floats, rate: Floats, present: Mask, *, prior: Floats
     regret against the best convex combination of members grows as the root of its own second moment, without tuning.
     Members that sit out are specialised experts: they are not judged while they sleep.
 
-    prior: [members] weights to begin with, as far as one of those that have any is present. trust: [..., 1] share
+    prior: [..., members] weights to begin with, as far as one of those that have any is present. trust: [..., 1] share
     of what was learned; the rest is the prior's.
     """
     learned = normalised(np.maximum(regret, 0.0) * rate, present)

@@ -7,7 +7,7 @@ Networks look at observed values only, so they run once over all rounds of a bat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -25,16 +25,15 @@ from driftline.worker.keyed import Age, Emission
 from driftline.worker.late_truths import LateTruths
 from driftline.worker.series_store import SeriesStore
 from driftline.worker.slots import rounds
-from driftline_inference import rls
+from driftline_inference import migration, rls
 from driftline_inference.groups import Assembly, Groups
 from driftline_inference.rls import Filters, Waiting, arrive, forecast, learn, recall, remember
 from driftline_inference.sensor_health import Condition, SensorHealth, assess, health_alerts
 from driftline_inference.shadow import Shadow
+from driftline_inference.state import STATE, ForecastTables, SavedForecastState
 
 OUT: Topic[Any] = FORECASTS
 ALERT: Topic[Any] = ALERTS
-STATE = 4
-"""Counted up when what is saved of a series changes its shape."""
 LIVE_LIMIT = 2000
 """Series that a new model is tried on at most: looking at 10,000 holds the loop up for 50 ms."""
 
@@ -45,6 +44,10 @@ class Model(Protocol):
     @property
     def version(self) -> str: ...
 
+    @property
+    def skills(self) -> list[float]:
+        """On its hold-out, one a horizon; nothing where they were not reported."""
+
     def forecast(self, inputs: Inputs) -> Floats:
         """[n, horizons] in the target's units; NaN where the model can't forecast: there it sits out."""
 
@@ -52,32 +55,6 @@ class Model(Protocol):
 Shifts = dict[str, tuple[float, float]]
 Serving = Mapping[tuple[str, str], Model]
 """The models that serve now, by (stream, member). Replaced as a whole by a swap, never changed."""
-
-
-class ForecastTables(NamedTuple):
-    """The state of all series of a stream, one row ("slot") each."""
-
-    history: History
-    waiting: Waiting
-    rls: Filters
-    stack: Filters
-    health: SensorHealth
-    late: LateTruths
-
-
-class SavedForecastState(msgspec.Struct, frozen=True, array_like=True):
-    """The checkpoint of one series."""
-
-    definition: str
-    t: int
-    arrays: bytes
-    rls: bytes
-    stack: bytes
-    heard: int | None = None
-    group: str = ""
-    """Of its neighbours; empty where it has none."""
-    waiting: tuple[Record, ...] = ()
-    """Records that wait for others of the group."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +103,7 @@ class ForecastStep:
         self._signature = (
             f"{STATE}-{stream.fingerprint}-{self._layout.remembered}-{self._layout.rls_terms}-{stream.patience}"
         )
+        self._former_signature = migration.former_signature(stream)
 
     def work(self, messages: Sequence[Record]) -> list[list[Emission]]:
         """One forecast for each record, caused by itself or by the last of its group."""
@@ -180,7 +158,8 @@ class ForecastStep:
         tick = np.concatenate([turn.tick for turn in turns])
         phase = self._tables.history.phase[np.concatenate([turn.slots for turn in turns])]
         on_grid = time_of(tick, phase, self._layout.period).tolist()
-        forecasts = self._messages(records, on_grid, members, versions, shifts)
+        skills = {name: model.skills for name, model in models.items() if model.skills}
+        forecasts = self._messages(records, on_grid, members, versions, shifts, skills)
         emissions: list[list[Emission]] = [
             [(OUT, message), *((ALERT, alert) for alert in raised)]
             for message, raised in zip(forecasts, alerts, strict=True)
@@ -344,6 +323,7 @@ class ForecastStep:
         members: dict[str, Floats],
         versions: dict[str, str],
         shifts: Sequence[Shifts],
+        skills: dict[str, list[float]],
     ) -> list[Forecast]:
         rows = {name: values.tolist() for name, values in members.items()}
         horizon, target = list(self.stream.horizon), self.stream.target
@@ -359,6 +339,7 @@ class ForecastStep:
                 received=record.received,
                 shifts=shifts[index],
                 grid_t=on_grid[index],
+                skills=skills,
             )
             for index, record in enumerate(records)
         ]
@@ -392,12 +373,7 @@ class ForecastStep:
 
     def restore(self, key: str, data: bytes) -> Age:
         saved = msgspec.msgpack.decode(data, type=SavedForecastState)
-        if saved.definition == self._signature:
-            slot = self._store.slot(key)
-            history, waiting, plain, stacked, *others = self._tables
-            tables.load(saved.arrays, slot, history, waiting, *others)
-            rls.load(saved.rls, slot, plain)
-            rls.load(saved.stack, slot, stacked)
+        if self._load(key, saved):
             self._store.advance([(key, saved.t)])
             if self._layout.grouped:
                 self._restore_group(key, saved)
@@ -406,11 +382,32 @@ class ForecastStep:
             self.forget(key)
         return Age(saved.t, saved.heard)
 
+    def _load(self, key: str, saved: SavedForecastState) -> bool:
+        """Whether it is a state of this definition, of today or of the release before."""
+        if saved.definition == self._signature:
+            slot = self._store.slot(key)
+            history, waiting, plain, stacked, *others = self._tables
+            tables.load(saved.arrays, slot, history, waiting, *others)
+            rls.load(saved.rls, slot, plain)
+            rls.load(saved.stack, slot, stacked)
+            return True
+        if saved.definition != self._former_signature:
+            return False
+        former = migration.migrate(saved, self.stream, self._blank(1))
+        if former is None:
+            return False
+        slot = self._store.slot(key)
+        for table, state in zip(self._tables, former, strict=True):
+            tables.reset(table, slot, state)
+        return True
+
     def _restore_group(self, key: str, saved: SavedForecastState) -> None:
-        self._groups.join(key, saved.group, self._store[key])
-        self._assembly.released(saved.group, key, int(self._tables.history.tick[self._store[key]]))
+        # A state from before there were groups says none: its next record does.
+        group = saved.group or key
+        self._groups.join(key, group, self._store[key])
+        self._assembly.released(group, key, int(self._tables.history.tick[self._store[key]]))
         for record in saved.waiting:
-            self._assembly.restore(saved.group, [record], self._tick(record))
+            self._assembly.restore(group, [record], self._tick(record))
 
     def forget(self, key: str) -> None:
         if key in self._store:

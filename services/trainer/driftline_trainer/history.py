@@ -36,6 +36,13 @@ class HistoryFiles:
             raise InvalidInput(f"history: {error}") from error
         return await self._reading.rows(body, stream, name)
 
+    async def any(self, stream: StreamDefinition, aside: SetAside) -> bool:
+        """Whether the store has a file that may be usable."""
+        async for file in self._store.list(f"history/{stream.name}/"):
+            if file not in aside:
+                return True
+        return False
+
     async def everything(self, stream: StreamDefinition, archive: Archive, aside: SetAside, most_rows: int) -> Rows:
         """All history files of the stream, and what is newest of its archived windows, `most_rows` or little more.
 

@@ -18,7 +18,8 @@ from driftline.store.port import Store
 log = logging.getLogger(__name__)
 
 State = Literal["queued", "running", "published", "refused", "failed"]
-Trigger = Literal["demand", "records", "drift", "negative-skill"]
+Trigger = Literal["demand", "records", "drift", "negative-skill", "definition"]
+"""Why a model is trained: a person asks, enough records have come, an alert, or the definition is another one."""
 ENDED: frozenset[State] = frozenset({"published", "refused", "failed"})
 PREFIX = "jobs/"
 FORM = re.compile(PREFIX + r"\d{16}-[0-9a-f]{8}\.json")
@@ -43,6 +44,7 @@ class JobState(msgspec.Struct, frozen=True):
     started: float | None = None
     ended: float | None = None
     reason: str | None = None
+    """Why it was refused or has failed, or why a model of another definition is replaced."""
     version: str | None = None
     beaten: str | None = None
     """What the version was compared to at the gate, and by how much it was better."""

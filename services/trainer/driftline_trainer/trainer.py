@@ -18,6 +18,7 @@ from driftline_trainer import budget
 from driftline_trainer.claims import Claims
 from driftline_trainer.jobs import ENDED, JobBook, JobState, Trigger
 from driftline_trainer.process import ProcessDied
+from driftline_trainer.renewal import Renewal
 from driftline_trainer.settings import TrainerSettings
 from driftline_trainer.training import TrainingRun
 
@@ -48,6 +49,7 @@ class Trainer:
         self._training = TrainingRun(settings, store, streams, self._claims, clock, metrics)
         self._ended: dict[str, asyncio.Event] = {}
         self._fresh: dict[str, int] = {}
+        self._renewal = Renewal(self._training)
         self._stopping = False
         self._wake = asyncio.Event()
         self._reconciling = asyncio.Lock()
@@ -71,7 +73,13 @@ class Trainer:
         self._wake.set()
 
     async def submit(
-        self, stream: str, member: str, history: str | None = None, *, trigger: Trigger = "demand"
+        self,
+        stream: str,
+        member: str,
+        history: str | None = None,
+        *,
+        trigger: Trigger = "demand",
+        reason: str | None = None,
     ) -> JobState:
         """Queues a job, or gives the one that is queued or running for the same model. What is answered was written
         down, except for what the records trigger: that comes again. Raises InvalidInput, StoreUnavailable."""
@@ -88,7 +96,9 @@ class Trainer:
         if waiting is not None:
             return await self._hurry(waiting) if trigger == "demand" else waiting
         now = self._clock()
-        job = JobState(self._book.new_id(now), stream, member, history, "queued", now, trigger, self._holder)
+        job = JobState(
+            self._book.new_id(now), stream, member, history, "queued", now, trigger, self._holder, reason=reason
+        )
         if trigger == "records":
             await self._book.note(job)
         else:
@@ -124,8 +134,9 @@ class Trainer:
         return self._book.all()
 
     async def reconcile(self, _: Keys = None) -> None:
-        """Takes up what was left undone, and retrains the speed model of every stream whose archive has grown enough,
-        and waits for that. Raises StoreUnavailable."""
+        """Takes up what was left undone, has batch models trained in the place of those that can't serve any more, and
+        retrains the speed model of every stream whose archive has grown enough, and waits for that. Raises
+        StoreUnavailable."""
         async with self._reconciling:
             await self._book.catch_up()
             await self._book.look(self._claims.alive)
@@ -133,12 +144,21 @@ class Trainer:
             # whole trainings, and jobs of other streams may run meanwhile.
             streams = list(self._streams.values())
             for stream in streams:
+                await self._renew(stream)
                 self._fresh[stream.name] = await self._training.fresh(stream)
             self._wake.set()
             for stream in streams:
                 due = self._fresh[stream.name] >= stream.retraining.every
                 if due and self._earliest(stream.name) <= self._clock():
                     await self.wait((await self.submit(stream.name, "speed", trigger="records")).id)
+
+    async def _renew(self, stream: StreamDefinition) -> None:
+        """Queues a batch model where the current one was made for another definition. Raises StoreUnavailable."""
+        due = await self._renewal.due(stream, self._book.all())
+        if due is not None:
+            await self.submit(stream.name, "batch", due.history, trigger="definition", reason=due.reason)
+            self._renewal.done(stream.name)
+            log.warning("a batch model is trained: %s", due.reason, extra={"stream": stream.name})
 
     async def _next(self) -> JobState | None:
         """The oldest job that may run now, as soon as there is one; None to stop."""
@@ -161,10 +181,10 @@ class Trainer:
             pass
 
     def _runs_at(self, job: JobState) -> float:
-        """What nobody asked for waits for the budget and, unless the records say so, for a window to learn from."""
+        """What nobody asked for waits for the budget and, after an alert, for a window to learn from."""
         if job.trigger == "demand":
             return 0.0
-        if job.trigger != "records" and not self._fresh.get(job.stream):
+        if job.trigger not in {"records", "definition"} and not self._fresh.get(job.stream):
             return float("inf")
         return self._earliest(job.stream)
 

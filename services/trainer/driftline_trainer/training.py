@@ -13,7 +13,7 @@ from driftline.models.manifest import Manifest
 from driftline.store.port import Store
 from driftline.streams.catalog import PerStream
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows
+from driftline.streams.tables import Rows, concatenate
 from driftline.versions.files import MARK_LIMIT, MODEL_LIMIT, WEIGHTS_LIMIT, file_of
 from driftline.versions.releases import Current, current
 from driftline_trainer import fit
@@ -95,6 +95,24 @@ class TrainingRun:
         learned = later(self._tried.get(stream.name, {}), speed.manifest.windows if speed else {})
         return archive.fresh(learned) * stream.window
 
+    async def replaceable(self, stream: StreamDefinition) -> Current | None:
+        """The batch model, where it was made for another definition, or from other inputs than this release makes."""
+        try:
+            batch = await current(self._store, stream.name, "batch")
+        except (RefusedModel, NotFound) as error:
+            log.warning("the batch model of %s is not looked at: %s", stream.name, error)
+            return None
+        return None if batch is None or batch.manifest.definition == stream.fingerprint else batch
+
+    async def has_history(self, stream: StreamDefinition) -> bool:
+        """Whether a batch model could learn from files in the store, or from as many archived records as a speed model
+        is retrained on."""
+        archive = self._archives[stream.name]
+        await archive.refresh()
+        if archive.fresh({}) * stream.window >= stream.retraining.every:
+            return True
+        return await self._history.any(stream, self._aside[stream.name])
+
     async def train(self, job: JobState) -> Publication:
         """Raises RefusedModel, Conflict when another trainer is at it, InvalidInput, NotFound, ProcessDied and
         StoreUnavailable."""
@@ -112,6 +130,9 @@ class TrainingRun:
     async def _train_batch(self, stream: StreamDefinition, job: JobState) -> Publication:
         await self._claims.take(stream.name, "batch", {}, again=True)
         before = await current(self._store, stream.name, "batch")
+        if job.trigger == "definition" and _fits(before, stream):
+            await self._claims.finish(stream.name, "batch", {})
+            raise Conflict("a batch model of this definition was published meanwhile")
         speed = await current(self._store, stream.name, "speed")
         # To tell the series apart is enough there, and rows lie twice in memory while they are handed over.
         rows = await asyncio.to_thread((await self._rows(stream, job)).with_short_keys)
@@ -126,14 +147,33 @@ class TrainingRun:
 
     async def _rows(self, stream: StreamDefinition, job: JobState) -> Rows:
         try:
+            if job.trigger == "definition":
+                return await self._all_rows(stream, job.history)
             if job.history is not None:
                 return await self._history.named(stream, job.history)
-            archive, aside = self._archives[stream.name], self._aside[stream.name]
-            await archive.refresh()
-            return await self._history.everything(stream, archive, aside, self._settings.training_rows)
+            return await self._everything(stream, self._settings.training_rows)
         finally:
             # Whatever it took to unpack them is given back.
             self._reading.close()
+
+    async def _everything(self, stream: StreamDefinition, most_rows: int) -> Rows:
+        archive, aside = self._archives[stream.name], self._aside[stream.name]
+        await archive.refresh()
+        return await self._history.everything(stream, archive, aside, most_rows)
+
+    async def _all_rows(self, stream: StreamDefinition, history: str | None) -> Rows:
+        """Of the store, and of the file that the model before was made from, as far as it is still there."""
+        if history is None:
+            return await self._everything(stream, self._settings.training_rows)
+        try:
+            rows = await self._history.named(stream, history)
+        except InvalidInput as error:
+            log.warning("trained without the history of the model before: %s", error, extra={"stream": stream.name})
+            return await self._everything(stream, self._settings.training_rows)
+        try:
+            return concatenate([rows, await self._everything(stream, self._settings.training_rows - len(rows))])
+        except InvalidInput:
+            return rows
 
     async def _begin_speed(
         self, stream: StreamDefinition, trained: fit.Trained, before: Current | None, parent: str
@@ -191,7 +231,10 @@ class TrainingRun:
         good = [version if await self._is_good(stream, version) else None for version in (speed, batch)]
         parent = _newer(*good)
         if parent is None:
-            raise RefusedModel("parent", "found no model of this stream's definition, expected one to fine-tune from")
+            raise RefusedModel(
+                "parent",
+                "found no model of this stream's definition, expected one to fine-tune from: train a batch model",
+            )
         return parent
 
     async def _is_good(self, stream: StreamDefinition, version: Current | None) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -32,6 +33,8 @@ class LoadedModel:
     def __init__(self, manifest: Manifest, interpreter: Interpreter, stream: StreamDefinition) -> None:
         self.manifest = manifest
         self._interpreter = interpreter
+        reported = [manifest.metrics.get(f"skill_{h}", math.nan) for h in stream.horizon]
+        self.skills = reported if all(math.isfinite(skill) for skill in reported) else []
         self._columns = [stream.columns.index(name) for name in manifest.columns]
 
     @property

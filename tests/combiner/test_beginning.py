@@ -1,0 +1,35 @@
+"""The beginning: reports of hold-outs count at once, and errors as they come."""
+
+import numpy as np
+
+from driftline.members import MEMBERS
+from driftline.streams.definition import parse
+from driftline_combiner.ledger import Ledger, Rules, hear, score, weigh
+
+SLOT = np.array([0])
+RULES = Rules.of(parse("name: a\ntime: {column: t, zone: required, period: 10min}\ntarget: y\n", "test"))
+
+
+def online(ledger: Ledger, forecasts: list[float]) -> dict[str, float]:
+    """The published weights by member, when these are the forecasts."""
+    weights, _ = weigh(ledger, RULES, SLOT, np.array([[forecasts]]))
+    return dict(zip(MEMBERS, weights[0, 0, -1].tolist(), strict=True))
+
+
+def test_a_model_whose_hold_out_reports_more_skill_begins_with_more_weight():
+    ledger = Ledger.empty(1, (1,))
+    hear(ledger, SLOT, np.array([[[-0.5, 0.5]]]))
+    weights = online(ledger, [1.0] * len(MEMBERS))
+    assert weights["speed"] > 0.5 > weights["stack"] > weights["batch"]
+
+
+def test_a_model_that_is_wrong_from_the_first_truths_on_loses_its_weight():
+    ledger = Ledger.empty(1, (1,))
+    wrong = [0.1 if name == "rls" else 5.0 if name in {"batch", "speed", "stack"} else 1.0 for name in MEMBERS]
+    before = online(ledger, wrong)
+    for number in range(20):
+        score(ledger, RULES, SLOT, np.array([number]), np.array([0.0]))
+        after = online(ledger, wrong)
+    assert before["batch"] > before["rls"]
+    assert after["rls"] > 0.8
+    assert after["batch"] < 0.1
