@@ -6,7 +6,7 @@ local calendar of that time, and the other columns' newest values. Needs LightGB
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,7 +16,7 @@ import numpy as np
 from driftline.arrays import Floats, Ints, Mask
 from driftline.streams.definition import DAY_S, StreamDefinition
 from driftline.streams.tables import Rows
-from driftline_cli.references import WEEK_S, Timeline, back, span_of, timelines
+from driftline_cli.references import WEEK_S, SeriesOnGrid, back, span_of, timelines
 
 LAGS = (1, 2, 3, 4, 5, 6, 8, 12, 18, 24, 36, 48)
 BLOCKS, HELD_OUT = 50, 10
@@ -53,7 +53,7 @@ class BoostedTrees:
     stream: StreamDefinition
     models: Sequence[lightgbm.Booster | None]
 
-    def __call__(self, series: Timeline, slots: Ints, index: int) -> Floats:
+    def __call__(self, series: SeriesOnGrid, slots: Ints, index: int) -> Floats:
         """[n]: see `references.Reference`; NaN where the newest value is missing."""
         model = self.models[index]
         if model is None or not len(slots):
@@ -80,7 +80,7 @@ class _Examples:
         return lightgbm.Dataset(self.inputs[which], self.change[which], free_raw_data=False)
 
 
-def _fit(stream: StreamDefinition, of_keys: Sequence[Timeline], steps: int) -> lightgbm.Booster | None:
+def _fit(stream: StreamDefinition, of_keys: Sequence[SeriesOnGrid], steps: int) -> lightgbm.Booster | None:
     examples = _examples(stream, of_keys, steps)
     if not len(examples.slots):
         return None
@@ -104,7 +104,7 @@ def _best_rounds(learned: lightgbm.Dataset, held_out: lightgbm.Dataset) -> int:
     return max(1, model.best_iteration)
 
 
-def _examples(stream: StreamDefinition, of_keys: Sequence[Timeline], steps: int) -> _Examples:
+def _examples(stream: StreamDefinition, of_keys: Sequence[SeriesOnGrid], steps: int) -> _Examples:
     known = [_known(series, steps) for series in of_keys]
     share = min(1.0, MOST_ROWS / max(1, sum(map(len, known))))
     random = np.random.default_rng(0)
@@ -122,27 +122,22 @@ def _cut(change: Floats) -> Floats:
     return np.clip(change, least, most)
 
 
-def _known(series: Timeline, steps: int) -> Ints:
+def _known(series: SeriesOnGrid, steps: int) -> Ints:
     """The slots at which the target and its truth are known."""
     both = np.isfinite(series.values[:, 0]) & np.isfinite(series.target(series.slots + steps))
     slots: Ints = series.slots[both]
     return slots
 
 
-def inputs(stream: StreamDefinition, series: Timeline, slots: Ints, steps: int) -> Floats:
+def inputs(stream: StreamDefinition, series: SeriesOnGrid, slots: Ints, steps: int) -> Floats:
     """[n, terms]: what a model of that horizon is fed with; NaN missing."""
     newest = series.at(slots)
     last = newest[:, 0]
     spans = [span for span in (span_of(DAY_S, stream), span_of(WEEK_S, stream)) if span]
     looked_back = [*LAGS, *spans, *(back(steps, span) - steps for span in spans)]
     changes = [series.target(slots - lag) - last for lag in looked_back]
-    clock = calendar((slots + steps) * stream.time.period, zone_of(stream))
+    clock = calendar((slots + steps) * stream.time.period, ZoneInfo(stream.zone))
     return np.column_stack([last, *changes, clock, newest[:, 1:]])
-
-
-def zone_of(stream: StreamDefinition) -> tzinfo:
-    """The zone that people around the sensor live by, as far as the definition says."""
-    return UTC if stream.time.zone == "required" else ZoneInfo(stream.time.zone)
 
 
 def calendar(seconds: Ints, zone: tzinfo) -> Floats:

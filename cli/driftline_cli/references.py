@@ -26,7 +26,7 @@ def slots_of(t: Ints, stream: StreamDefinition) -> Ints:
 
 
 @dataclass(frozen=True)
-class Timeline:
+class SeriesOnGrid:
     """One key's records. slots: [n] ascending, each once. values: [n, columns], NaN missing."""
 
     slots: Ints
@@ -52,15 +52,15 @@ class Timeline:
         return self.at(slots)[:, 0]
 
 
-def timelines(rows: Rows, stream: StreamDefinition) -> dict[str, Timeline]:
+def timelines(rows: Rows, stream: StreamDefinition) -> dict[str, SeriesOnGrid]:
     """By key."""
-    return {key: Timeline.of(of_key, stream) for key, of_key in rows.by_key().items()}
+    return {key: SeriesOnGrid.of(of_key, stream) for key, of_key in rows.by_key().items()}
 
 
 class Reference(Protocol):
     """Forecasts from a key's records up to a slot."""
 
-    def __call__(self, series: Timeline, slots: Ints, index: int) -> Floats:
+    def __call__(self, series: SeriesOnGrid, slots: Ints, index: int) -> Floats:
         """[n]: made at `slots` for the `index`th horizon, NaN where it has nothing to say."""
         ...
 
@@ -75,7 +75,7 @@ class SameTimeBefore:
     horizon: Sequence[int]
     span: int
 
-    def __call__(self, series: Timeline, slots: Ints, index: int) -> Floats:
+    def __call__(self, series: SeriesOnGrid, slots: Ints, index: int) -> Floats:
         if not self.span:
             return np.full(len(slots), np.nan)
         return series.target(slots + self.horizon[index] - back(self.horizon[index], self.span))
@@ -101,7 +101,7 @@ def naive(stream: StreamDefinition) -> dict[str, Reference]:
 
 
 def forecasts(
-    reference: Reference, series: Mapping[str, Timeline], keys: npt.NDArray[np.str_], slots: Ints, index: int
+    reference: Reference, series: Mapping[str, SeriesOnGrid], keys: npt.NDArray[np.str_], slots: Ints, index: int
 ) -> Floats:
     """[n]: what the reference forecasts at each key and slot."""
     row = np.full(len(slots), np.nan)

@@ -13,7 +13,7 @@ from driftline.streams.definition import StreamDefinition
 from driftline_cli import references
 from driftline_cli.evaluate import Outcome
 from driftline_cli.mixtures import best_mixture, best_with_one_shift
-from driftline_cli.references import Reference, Timeline
+from driftline_cli.references import Reference, SeriesOnGrid
 
 MIXTURE, ONE_SHIFT = "mixture", "one shift"
 
@@ -31,7 +31,7 @@ class References:
     """The references of a run, with the records that they look back on."""
 
     stream: StreamDefinition
-    series: Mapping[str, Timeline]
+    series: Mapping[str, SeriesOnGrid]
     by_name: Mapping[str, Reference]
 
     def forecasts(self, scored: Outcome, index: int) -> dict[str, Floats]:

@@ -46,8 +46,8 @@ class Forecast(msgspec.Struct, frozen=True):
     """Columns that are further than usual from where they have been: in [0, 1], 1 is further than ever, and in the
     column's units."""
     grid_t: int | None = None
-    """The time on the series' grid that `t` belongs to, see `driftline.streams.grid`: what was forecast for it is
-    scored by `observed`. None in messages of former releases."""
+    """The time on the series' grid that `t` belongs to, see `driftline.streams.grid`; `observed` scores the forecasts
+    for it. None in messages of former releases."""
     skills: dict[str, list[float]] = {}
     """Per member that is a model its skill on the hold-out, as its manifest reports it, one a horizon."""
 

@@ -6,7 +6,7 @@ import pytest
 from driftline.scoring import rmse
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows
-from driftline_cli.references import LAST_WEEK, YESTERDAY, Timeline, back, forecasts, naive, slots_of, timelines
+from driftline_cli.references import LAST_WEEK, YESTERDAY, SeriesOnGrid, back, forecasts, naive, slots_of, timelines
 from tests.generated import definition, generated
 
 pytestmark = pytest.mark.unit
@@ -20,7 +20,7 @@ def rows(values: np.ndarray, keys: str | np.ndarray = "all", t: np.ndarray | Non
     return Rows(names, times, np.column_stack([values, np.zeros(len(values))]))
 
 
-def errors(stream: StreamDefinition, series: Timeline, name: str, index: int) -> np.ndarray:
+def errors(stream: StreamDefinition, series: SeriesOnGrid, name: str, index: int) -> np.ndarray:
     forecast = naive(stream)[name](series, series.slots, index)
     return forecast - series.target(series.slots + stream.horizon[index])
 
@@ -55,7 +55,7 @@ def test_records_off_the_grid_belong_to_the_nearest_slot_and_the_later_counts():
     stream = definition()
     t = HOUR_MS * np.array([1, 2, 3]) + np.array([-60_000, 60_000, -HOUR_MS + 120_000])
     assert slots_of(t, stream).tolist() == [1, 2, 2]
-    series = Timeline.of(rows(np.array([1.0, 2.0, 3.0]), t=t), stream)
+    series = SeriesOnGrid.of(rows(np.array([1.0, 2.0, 3.0]), t=t), stream)
     assert (series.slots.tolist(), series.target(np.array([1, 2, 3])).tolist()[:2]) == ([1, 2], [1.0, 3.0])
 
 

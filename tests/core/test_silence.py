@@ -230,9 +230,12 @@ def test_both_lanes_forget_and_begin_anew():
 def test_both_lanes_read_the_states_of_the_release_before():
     stream_steps, again = StreamSteps(STREAM), StreamSteps(STREAM)
     stream_steps.run(hours("k", 1, 20))
-    for stream_step, other in ((stream_steps.forecasting, again.forecasting), (stream_steps.blending, again.blending)):
+    for stream_step, other, parts in (
+        (stream_steps.forecasting, again.forecasting, 5),
+        (stream_steps.blending, again.blending, 4),
+    ):
         state = stream_step.save("k", heard=5)
-        former = msgspec.msgpack.encode(msgspec.msgpack.decode(state)[:-1])
+        former = msgspec.msgpack.encode(msgspec.msgpack.decode(state)[:parts])
         assert other.restore("k", former) == Age(19 * 3_600_000, None)
         assert other.save("k", heard=5) == state
         assert other.restore("k", state).heard == 5

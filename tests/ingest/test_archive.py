@@ -209,7 +209,7 @@ def test_a_training_window_is_a_table_of_the_stream():
 def test_a_result_holds_forecasts_beside_the_truth_that_came(tmp_path: Path):
     packing = BlendWindows(STREAMS)
     rows = [
-        packing.pack(Blend("a", "k", n, float(n), [1], [n + 0.5], "online", {"online": [n + 0.5]}, {"rls": [1.0]},
+        packing.pack(Blend("a", "k", n * 3_600_000, float(n), [1], [n + 0.5], "online", {"online": [n + 0.5]}, {"rls": [1.0]},
                            {"rls": [n + 0.5]}, {}, 0.0))
         for n in range(3)
     ]  # fmt: skip

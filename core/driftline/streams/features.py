@@ -286,9 +286,9 @@ def complete(history: History, layout: Layout, slots: Ints, tick: Ints, values: 
     missing = (age < layout.lags)[:, None] & np.isnan(known)
     history.recent[slots, tick % layout.lags] = np.where(missing, values, known)
     if layout.remembered:
-        place = tick % layout.remembered
-        kept = history.season[slots, place]
-        history.season[slots, place] = np.where((age < layout.remembered) & np.isnan(kept), values[:, 0], kept)
+        position = tick % layout.remembered
+        kept = history.season[slots, position]
+        history.season[slots, position] = np.where((age < layout.remembered) & np.isnan(kept), values[:, 0], kept)
 
 
 def newest(history: History, layout: Layout, slots: Ints, t: Ints, peers: Peers | None = None) -> Inputs:
@@ -378,10 +378,10 @@ def _follow(before: Floats, former: Floats, target: Floats, square: Floats, coun
 
 def _remember_season(history: History, layout: Layout, slots: Ints, tick: Ints, target: Floats, again: Mask) -> None:
     """target: [n]."""
-    place = tick % layout.remembered
+    position = tick % layout.remembered
     # Kept, since the next line overwrites it, and `_seasonal` needs what was a whole ring ago.
-    history.before[slots] = np.where(again, history.before[slots], history.season[slots, place])
-    history.season[slots, place] = target
+    history.before[slots] = np.where(again, history.before[slots], history.season[slots, position])
+    history.season[slots, position] = target
 
 
 def _remember_offset(history: History, slots: Ints, difference: Floats, again: Mask) -> None:

@@ -122,22 +122,22 @@ class ForecastStep:
         """Records to work on at once, each with the place of the message that caused it."""
         if not self._layout.grouped:
             return [
-                [(place, messages[place]) for place in part] for part in rounds([record.key for record in messages])
+                [(index, messages[index]) for index in part] for part in rounds([record.key for record in messages])
             ]
         groups = [record.group or record.key for record in messages]
         for record, group in zip(messages, groups, strict=True):
             self._groups.join(record.key, group, self._store.slot(record.key))
         if not self.stream.together:
             # One record of a group at a time: the next one sees it.
-            return [[(place, messages[place]) for place in part] for part in rounds(groups)]
+            return [[(index, messages[index]) for index in part] for part in rounds(groups)]
         return self._assembled(messages, groups)
 
     def _assembled(self, messages: Sequence[Record], groups: Sequence[str]) -> list[list[tuple[int, Record]]]:
         """The records of groups that are complete; those of different groups are worked on at once."""
         by_group: dict[str, list[list[tuple[int, Record]]]] = {}
-        for place, (record, group) in enumerate(zip(messages, groups, strict=True)):
+        for index, (record, group) in enumerate(zip(messages, groups, strict=True)):
             for part in self._assembly.add(group, record, self._tick(record)):
-                by_group.setdefault(group, []).append([(place, released) for released in part])
+                by_group.setdefault(group, []).append([(index, released) for released in part])
         return [list(chain.from_iterable(parts)) for parts in zip_longest(*by_group.values(), fillvalue=[])]
 
     def _tick(self, record: Record) -> int:
