@@ -30,6 +30,10 @@ class Watching:
     def __init__(self) -> None:
         self.inputs: list[Inputs] = []
 
+    @property
+    def skills(self) -> list[float]:
+        return []
+
     def forecast(self, inputs: Inputs) -> np.ndarray:
         self.inputs.append(inputs)
         return np.repeat(inputs.last[:, None], 2, axis=1)

@@ -4,7 +4,7 @@ import json
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,31 +22,21 @@ from driftline.worker.series_store import SeriesStore
 from driftline.worker.slots import rounds
 from driftline_combiner import intervals as interval_tables
 from driftline_combiner import ledger as ledgers
+from driftline_combiner import migration
 from driftline_combiner.alert_rules import AlertRules
 from driftline_combiner.intervals import Intervals, judge, widths
 from driftline_combiner.ledger import MEMBER_COUNT, Ledger, Rules, current_weights, hear, score, weigh
+from driftline_combiner.state import STATE, BlendTables, SavedBlendState
 from driftline_combiner.totals import ScoreSums, Totals
 
 OUT: Topic[Any] = BLENDS
 ALERT: Topic[Any] = ALERTS
-STATE = 2
-"""Counted up when what is saved of a series changes its shape."""
 QUANTILES = tuple(str(level) for level in LEVELS)
 """The levels, as blends name them."""
 BASE = MEMBERS.index(PERSISTENCE)
 PACK, UNPACK = msgspec.msgpack.Encoder(enc_hook=float), msgspec.msgpack.Decoder(Blend)
 TAKEN_UP = 256
 """Restored series that are put into the sums over all series at once: far cheaper than one by one."""
-
-
-class SavedBlendState(msgspec.Struct, frozen=True, array_like=True):
-    """The checkpoint of one series."""
-
-    definition: str
-    t: int
-    arrays: bytes
-    detectors: list[bytes]
-    heard: int | None = None
 
 
 @dataclass(frozen=True)
@@ -58,14 +48,6 @@ class HorizonWeighting:
     present: frozenset[str]
     guarded: bool
     rivals: tuple[float, float]
-
-
-class BlendTables(NamedTuple):
-    """The state of all series of a stream, one row ("slot") each."""
-
-    ledger: Ledger
-    intervals: Intervals
-    late: LateTruths
 
 
 class BlendStep:
@@ -89,6 +71,7 @@ class BlendStep:
         self.ahead = stream.time.tolerance
         settings = [stream.weighting.window, stream.drift.model_dump(), stream.patience, ROWS]
         self._signature = f"{STATE}-{stream.fingerprint}-{json.dumps(settings)}"
+        self._former_signature = migration.former_signature(stream)
 
     def work(self, messages: Sequence[Forecast]) -> list[list[Emission]]:
         """One blend for each forecast, and an alert where its truth raised one."""
@@ -238,9 +221,7 @@ class BlendStep:
 
     def restore(self, key: str, data: bytes) -> Age:
         saved = msgspec.msgpack.decode(data, type=SavedBlendState)
-        if saved.definition == self._signature:
-            tables.load(saved.arrays, self._slot(key), *self._tables)
-            self._alert_rules.load(key, saved.detectors)
+        if self._load(key, saved):
             self._store.advance([(key, saved.t)])
             self._restored.add(self._store[key])
             if len(self._restored) >= TAKEN_UP:
@@ -249,6 +230,26 @@ class BlendStep:
             # A part before this one may have fitted.
             self.forget(key)
         return Age(saved.t, saved.heard)
+
+    def _load(self, key: str, saved: SavedBlendState) -> bool:
+        """Whether it is a state of this definition, of today or of the release before."""
+        if saved.definition == self._signature:
+            tables.load(saved.arrays, self._slot(key), *self._tables)
+            self._alert_rules.load(key, saved.detectors)
+            return True
+        if saved.definition != self._former_signature:
+            return False
+        former = migration.migrate(saved, self.stream, self._blank(1))
+        if former is None:
+            return False
+        slot = self._slot(key)
+        for table, state in zip(self._tables, former, strict=True):
+            tables.reset(table, slot, state)
+        try:
+            self._alert_rules.load(key, saved.detectors)
+        except (ValueError, msgspec.DecodeError):
+            return False
+        return True
 
     def forget(self, key: str) -> None:
         if key not in self._store:
