@@ -25,7 +25,6 @@ class Watching:
     """A model that keeps what it is fed with."""
 
     version = "v1"
-    skills: tuple[float, ...] = ()
 
     def __init__(self) -> None:
         self.inputs: list[Inputs] = []
