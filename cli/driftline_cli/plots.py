@@ -20,6 +20,7 @@ COLOURS = {
     PUBLISHED: "#d1495b",
     PERSISTENCE: "#9aa5b1",
     "seasonal": "#8d96a3",
+    "weekly": "#b08968",
     "rls": "#66a182",
     "stack": "#2e6f57",
     "batch": "#2e6f95",

@@ -209,10 +209,24 @@ def test_a_training_window_is_a_table_of_the_stream():
 def test_a_result_holds_forecasts_beside_the_truth_that_came(tmp_path: Path):
     packing = BlendWindows(STREAMS)
     rows = [
-        packing.pack(Blend("a", "k", n * 3_600_000, float(n), [1], [n + 0.5], "online", {"online": [n + 0.5]}, {"rls": [1.0]},
-                           {"rls": [n + 0.5]}, {}, 0.0))
+        packing.pack(
+            Blend(
+                stream="a",
+                key="k",
+                t=n * 3_600_000,
+                observed=float(n),
+                horizon=[1],
+                value=[n + 0.5],
+                strategy="online",
+                strategies={"online": [n + 0.5]},
+                weights={"rls": [1.0]},
+                members={"rls": [n + 0.5]},
+                versions={},
+                received=0.0,
+            )
+        )
         for n in range(3)
-    ]  # fmt: skip
+    ]
     (tmp_path / "r.parquet").write_bytes(packing.encode("a", "k", rows))
     found = pq.read_table(tmp_path / "r.parquet").to_pydict()
     assert found["observed"] == [0.0, 1.0, 2.0]

@@ -25,6 +25,7 @@ from driftline_trainer.dataset import Batch, Dataset, build
 from driftline_trainer.fine_tuning import INPUT_CLIP, Replay, Scaling, pack, unpack
 from driftline_trainer.gate import GateReport, judge
 from driftline_trainer.hold_out import split
+from driftline_trainer.period import contradiction
 from driftline_trainer.schedule import AT_ONCE, Schedule, units_again
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -84,6 +85,8 @@ def warm() -> None:
 
 def train(task: Task) -> Trained:
     """Fits, exports and judges one model. Raises RefusedModel when there is too little to learn from."""
+    if task.weights is None and (problem := contradiction(task.rows, task.stream)) is not None:
+        raise RefusedModel("rows", problem)
     data = build(task.rows, task.stream)
     if task.weights is not None:
         data = data.take(slice(-task.stream.retraining.records, None))

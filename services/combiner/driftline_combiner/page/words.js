@@ -3,6 +3,7 @@
 export const MEMBERS = {
   persistence: "repeats the last value",
   seasonal: "repeats the same time of the day before",
+  weekly: "repeats the same time of the week before",
   rls: "a linear filter that learns with every record",
   stack: "a linear filter over the models' forecasts and the same data, learning with every record",
   batch: "a model trained once on history",
