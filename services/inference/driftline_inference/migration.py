@@ -208,7 +208,7 @@ def _take_filters(filters: Filters, former: Filters, turned: Floats) -> None:
     weights = np.einsum("hft,hf->ht", matrix, former.weights[0])
     filters.weights[0] = np.where(carried, weights, filters.weights[0])
     whole = former.variance[0][:, Places.of(width + more).whole]
-    variance = np.einsum("hfi,hfg,hgj->hij", matrix, whole, matrix, optimize=True)
+    variance = np.swapaxes(matrix, 1, 2) @ whole @ matrix
     rows, columns = np.triu_indices(today + more)
     both = carried[:, rows] & carried[:, columns]
     filters.variance[0] = np.where(both, variance[:, rows, columns], filters.variance[0])
