@@ -81,7 +81,8 @@ def _end(ends: list[float | None], index: int) -> float | None:
 
 def _truths(blends: list[Blend], index: int) -> Floats:
     observed = {_grid_t(blend): blend.observed for blend in blends}
-    return _column([observed.get(blend.times[index]) for blend in blends])
+    # A blend of a former release does not say what it is for.
+    return _column([observed.get(blend.times[index]) if blend.times else None for blend in blends])
 
 
 def _grid_t(blend: Blend) -> int:

@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -11,13 +12,37 @@ from driftline_cli.evaluate import outcome, scores, windows
 
 def blend(t: int, observed: float | None, rls: float | None, *, key: str = "k", batch: float | None = 0.0) -> Blend:
     members = {"persistence": [observed], "rls": [rls]} | ({} if batch is None else {"batch": [batch]})
-    return Blend("a", key, t, observed, [1], [rls], "online", {"online": [rls]}, {}, members, {}, 0.0)
+    return Blend(
+        stream="a",
+        key=key,
+        t=t,
+        observed=observed,
+        horizon=[1],
+        value=[rls],
+        strategy="online",
+        strategies={"online": [rls]},
+        weights={},
+        members=members,
+        versions={},
+        received=0.0,
+        times=[t + 1],
+    )
 
 
 def test_a_forecast_is_scored_with_the_next_value_of_its_own_key():
     found = scores(outcome([blend(0, 1.0, 3.0), blend(0, 9.0, 9.0, key="m"), blend(1, 3.0, 3.0)], 0))
     assert (found["rls"].n, found["rls"].rmse, found["rls"].skill) == (1, 0.0, 1.0)
     assert (found["persistence"].rmse, found["persistence"].mae, found["persistence"].skill) == (2.0, 2.0, 0.0)
+
+
+def test_a_forecast_for_a_gap_is_not_scored():
+    rows = scores(outcome([blend(t, float(t), float(t)) for t in (0, 1, 5, 6)], 0))
+    assert rows["rls"].n == 2
+
+
+def test_a_blend_of_a_former_release_says_no_times_and_is_not_scored():
+    former = msgspec.structs.replace(blend(0, 1.0, 3.0), times=[])
+    assert scores(outcome([former, blend(1, 3.0, 3.0)], 0))["rls"].n == 0
 
 
 def test_all_rows_are_scored_on_the_records_where_all_forecast():
