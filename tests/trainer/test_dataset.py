@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from driftline.messages import Forecast, Record
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.features import History, Layout, observe
+from driftline.streams.features import History, Inputs, Layout, observe
 from driftline.streams.tables import Rows
+from driftline_inference.step import ForecastStep
 from driftline_trainer import dataset
 
 pytestmark = pytest.mark.unit
@@ -40,6 +42,74 @@ def test_all_keys_at_once_give_what_each_gives_alone(temperature: StreamDefiniti
         np.concatenate([np.concatenate([d.inputs, d.targets], axis=1) for d in part]) for part in ([together], apart)
     )
     np.testing.assert_array_equal(ours[np.lexsort(ours.T)], theirs[np.lexsort(theirs.T)])
+
+
+def served_to_models(stream: StreamDefinition, rows: Rows) -> dict[tuple[str, int], np.ndarray]:
+    """What a network is fed with on the edge, by key and time, where it forecasts."""
+    watching = Watching()
+    step = ForecastStep(stream, lambda: {(stream.name, "batch"): watching})
+    records = [
+        Record(stream.name, str(key), int(t), dict(zip(stream.columns, nullable(values), strict=True)), 0.0, str(group))
+        for key, t, values, group in zip(rows.keys, rows.t, rows.values, rows.groups, strict=True)
+    ]
+    forecasts = [message for caused in step.work(records) for _, message in caused if isinstance(message, Forecast)]
+    inputs = Inputs.joined(watching.inputs)
+    pairs = zip(forecasts, inputs.net, inputs.ready, strict=False)
+    return {(forecast.key, forecast.t): net for forecast, net, ready in pairs if ready}
+
+
+def nullable(values: np.ndarray) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]
+
+
+class Watching:
+    """A model that keeps what it is fed with."""
+
+    version = "v1"
+
+    def __init__(self) -> None:
+        self.inputs: list[Inputs] = []
+
+    @property
+    def skills(self) -> list[float]:
+        return []
+
+    def forecast(self, inputs: Inputs) -> np.ndarray:
+        self.inputs.append(inputs)
+        return np.repeat(inputs.last[:, None], 1, axis=1)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_neighbours_are_what_the_edge_knows_of_them(temperature, rows: Rows, together: bool):  # noqa: FBT001
+    """Whether a group is forecast together or in turn; records of one time come in the order of their keys."""
+    stream = temperature.model_copy(update={"group": "all", "together": together})
+    part = rows.take(slice(0, 2000))
+    part = part.take(np.lexsort((part.keys, part.t)))
+    part = part.take(np.unique(np.stack([part.keys, part.t.astype(str)]), axis=1, return_index=True)[1])
+    part = part.take(np.lexsort((part.keys, part.t)))
+    part = Rows(part.keys, part.t, part.values, np.full(len(part), "all"))
+    served = served_to_models(stream, part)
+    built = dataset.build(part, stream)
+    assert len(built) > 1500
+    by_time: dict[int, list[np.ndarray]] = {}
+    for (_, t), net in served.items():
+        by_time.setdefault(t, []).append(net)
+    # On the edge the first record of all sees nobody yet, which the usual offset forgets slowly.
+    for t, net in zip(built.t.tolist(), built.inputs, strict=True):
+        assert min(np.abs(net - other).max() for other in by_time[t]) < 0.01
+
+
+def test_targets_are_of_their_time_and_not_of_the_next_record(temperature: StreamDefinition, rows: Rows):
+    part = series(rows, "R80711", 400)
+    kept = np.random.default_rng(4).random(400) < 0.8
+    holey = part.take(kept)
+    truths = dict(zip(part.t.tolist(), part.values[:, 0].tolist(), strict=True))
+    present = set(holey.t.tolist())
+    built = dataset.build(holey, temperature)
+    assert len(built) > 200
+    for t, target in zip(built.t.tolist(), built.targets[:, 0], strict=True):
+        assert t + 600_000 in present
+        assert target == np.float32(truths[t + 600_000] - truths[t])
 
 
 def test_a_long_series_in_pieces_is_nearly_the_same_as_in_one(temperature, rows, monkeypatch):

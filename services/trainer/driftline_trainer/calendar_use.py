@@ -38,8 +38,8 @@ def has_weekly_course(learned: Dataset, held: Dataset, stream: StreamDefinition)
     """Whether the mean course of the week, learned from `learned`, is better on `held` than that of the day."""
     calendar, targets = LocalCalendar.of(stream), learned.targets.astype(np.float64)
     weekday, hour = _places(learned.t, calendar)
-    day = _means(hour, HOURS, targets, np.zeros((HOURS, targets.shape[1])))
-    week = _means(weekday * HOURS + hour, WEEKDAYS * HOURS, targets, np.tile(day, (WEEKDAYS, 1)))
+    day = _means(hour, HOURS, targets, np.zeros((HOURS, targets.shape[1])), 0.0)
+    week = _means(weekday * HOURS + hour, WEEKDAYS * HOURS, targets, np.tile(day, (WEEKDAYS, 1)), SHRINKAGE)
     weekday, hour = _places(held.t, calendar)
     by_day, by_week = (_error(held, means) for means in (day[hour], week[weekday * HOURS + hour]))
     return bool(by_week < (1.0 - GAIN) * by_day)
@@ -49,14 +49,15 @@ def _places(t: Ints, calendar: LocalCalendar) -> tuple[Ints, Ints]:
     """[n] each: the weekday and the hour of the day, local."""
     terms = calendar.terms(t)
     turn = np.arctan2(terms[:, HOUR.start], terms[:, HOUR.start + 1]) / (2 * np.pi) % 1.0
-    return terms[:, WEEKDAY].argmax(axis=1), np.minimum((turn * HOURS).astype(np.int64), HOURS - 1)
+    # Rounding must not put a whole hour into the one before.
+    return terms[:, WEEKDAY].argmax(axis=1), np.floor(turn * HOURS + 1e-6).astype(np.int64) % HOURS
 
 
-def _means(places: Ints, count: int, targets: Floats, prior: Floats) -> Floats:
-    """[count, horizons]: of the targets in each place, shrunk towards the prior."""
+def _means(places: Ints, count: int, targets: Floats, prior: Floats, weight: float) -> Floats:
+    """[count, horizons]: of the targets in each place, shrunk towards the prior, which weighs as so many rows."""
     rows = np.bincount(places, minlength=count)[:, None]
     sums = np.stack([np.bincount(places, column, minlength=count) for column in targets.T], axis=1)
-    means: Floats = (sums + SHRINKAGE * prior) / (rows + SHRINKAGE)
+    means: Floats = (sums + weight * prior) / np.maximum(rows + weight, 1.0)
     return means
 
 
