@@ -68,7 +68,7 @@ def test_one_forecast_for_each_record_in_their_order():
     found = run(new_step(), sent)
     assert [(f.key, f.t) for f in found] == [(r.key, r.t) for r in sent]
     assert [f.observed for f in found] == [r.values["y"] for r in sent]
-    assert all(set(f.members) == {"persistence", "seasonal", "weekly", "rls", "stack"} for f in found)
+    assert all(set(f.members) == {"persistence", "seasonal", "rls", "stack"} for f in found)
 
 
 def test_without_the_target_nobody_forecasts():

@@ -327,6 +327,11 @@ class ForecastStep:
     ) -> list[Forecast]:
         rows = {name: values.tolist() for name, values in members.items()}
         horizon, target = list(self.stream.horizon), self.stream.target
+        # Most young series have no week behind them: their messages are shorter without it.
+        if WEEKLY in rows:
+            has_week = np.isfinite(members[WEEKLY]).any(axis=1).tolist()
+        else:
+            has_week = [False] * len(records)
         return [
             Forecast(
                 stream=record.stream,
@@ -334,7 +339,7 @@ class ForecastStep:
                 t=record.t,
                 observed=record.values[target],
                 horizon=horizon,
-                members={name: row[index] for name, row in rows.items()},
+                members={name: row[index] for name, row in rows.items() if name != WEEKLY or has_week[index]},
                 versions=versions,
                 received=record.received,
                 shifts=shifts[index],
