@@ -328,10 +328,7 @@ class ForecastStep:
         rows = {name: values.tolist() for name, values in members.items()}
         horizon, target = list(self.stream.horizon), self.stream.target
         # Most young series have no week behind them: their messages are shorter without it.
-        if WEEKLY in rows:
-            has_week = np.isfinite(members[WEEKLY]).any(axis=1).tolist()
-        else:
-            has_week = [False] * len(records)
+        has_week = np.isfinite(members[WEEKLY]).any(axis=1).tolist() if WEEKLY in members else []
         return [
             Forecast(
                 stream=record.stream,
