@@ -11,6 +11,7 @@ from driftline.members import MODELS
 from driftline.messages import Forecast, Record
 from driftline.streams.definition import StreamDefinition, parse
 from driftline.streams.features import History, Layout, newest
+from driftline.streams.futures import Foreseen
 from driftline.worker.keyed import KeyedStep
 from driftline.worker.late_truths import LateTruths
 from driftline_inference.migration import migrate
@@ -119,6 +120,7 @@ def blank() -> ForecastTables:
         Filters.empty(1, horizon, terms + models, trusted=terms),
         SensorHealth.empty(1, LAYOUT.columns, LAYOUT.period),
         LateTruths.empty(1, kept.stream().patience),
+        Foreseen.empty(1, 0, 0),
     )
 
 

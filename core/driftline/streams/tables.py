@@ -6,7 +6,7 @@ of results and the command's survey of files that no definition describes; needs
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,40 @@ def _nobody() -> Names:
 
 
 @dataclass(frozen=True)
+class FutureRows:
+    """Futures of any keys in the table's order. values: [n, futures] as `StreamDefinition.futures`, NaN missing."""
+
+    keys: Names
+    issued: Ints
+    """[n] milliseconds since the epoch, UTC: when the values were issued ..."""
+    t: Ints
+    """... and the time that they are for."""
+    values: Floats
+
+    @classmethod
+    def empty(cls, futures: int = 0) -> "FutureRows":
+        """futures: columns."""
+        none = np.empty(0, np.int64)
+        return cls(_nobody(), none, none, np.empty((0, futures)))
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    def take(self, which: npt.NDArray[np.bool_] | Ints) -> "FutureRows":
+        return FutureRows(self.keys[which], self.issued[which], self.t[which], self.values[which])
+
+    def by_key(self) -> "dict[str, FutureRows]":
+        """Per key its rows in the table's order."""
+        if not len(self):
+            return {}
+        names, codes = _encode(self.keys)
+        together = np.argsort(codes, kind="stable")
+        ends = np.cumsum(np.bincount(codes, minlength=len(names)))
+        parts = np.split(together, ends[:-1])
+        return {str(name): self.take(places) for name, places in zip(names, parts, strict=True)}
+
+
+@dataclass(frozen=True)
 class Rows:
     """Records of any keys in the table's order. values: [n, columns] as `StreamDefinition.columns`, NaN missing."""
 
@@ -49,6 +83,8 @@ class Rows:
     groups: Names = field(default_factory=_nobody)
     """[n] the group of each row's series; "" where the stream has no groups, which is how they are if none are given.
     A key may have different ones until `in_newest_groups`."""
+    futures: FutureRows = field(default_factory=FutureRows.empty)
+    """What was known ahead, of these keys and others: part of the rows share all of it."""
 
     def __post_init__(self) -> None:
         if not len(self.groups):
@@ -59,7 +95,11 @@ class Rows:
         return len(self.t)
 
     def take(self, which: npt.NDArray[np.bool_] | Ints | slice) -> "Rows":
-        return Rows(self.keys[which], self.t[which], self.values[which], self.groups[which])
+        return Rows(self.keys[which], self.t[which], self.values[which], self.groups[which], self.futures)
+
+    def with_futures(self, parts: "list[FutureRows]") -> "Rows":
+        """Together with these futures, which follow those that there are."""
+        return Rows(self.keys, self.t, self.values, self.groups, _joined_futures([self.futures, *parts]))
 
     def by_key(self) -> dict[str, "Rows"]:
         """Per key its rows in order of time, a repeated time once: the first row that has the target, or the first."""
@@ -79,7 +119,14 @@ class Rows:
         names, codes = _encode(self.keys)
         width = len(str(len(names)))
         numbers = np.array([f"{n:0{width}}" for n in range(len(names))], dtype=np.str_)
-        return Rows(numbers[codes], self.t, self.values, self.groups)
+        return Rows(numbers[codes], self.t, self.values, self.groups, self._short_futures(names, numbers))
+
+    def _short_futures(self, names: Names, numbers: Names) -> FutureRows:
+        """The futures of these keys, under their numbers. names: in order."""
+        if not len(self.futures):
+            return self.futures
+        futures = self.futures.take(np.isin(self.futures.keys, names))
+        return replace(futures, keys=numbers[np.searchsorted(names, futures.keys)])
 
     def in_newest_groups(self) -> "Rows":
         """Without the rows that a series has from a group before its newest one: its neighbours were others then."""
@@ -115,7 +162,16 @@ def concatenate(parts: list[Rows]) -> Rows:
         np.concatenate([p.t for p in parts]),
         np.concatenate([p.values for p in parts]),
         np.concatenate([p.groups for p in parts]),
+        _joined_futures([p.futures for p in parts]),
     )
+
+
+def _joined_futures(parts: list[FutureRows]) -> FutureRows:
+    # Parts of one table share their futures.
+    parts = [part for place, part in enumerate(parts) if len(part) and not any(part is p for p in parts[:place])]
+    if not parts:
+        return FutureRows.empty()
+    return FutureRows(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(FutureRows)))
 
 
 def read_file(path: Path, stream: StreamDefinition) -> Rows:

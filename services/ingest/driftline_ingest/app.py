@@ -126,7 +126,9 @@ def _mqtt_check(door: MqttDoor) -> ReadinessCheck:
 
 def refuse(streams: Mapping[str, StreamDefinition], message: Any) -> str | None:
     """Why a record or blend can't be archived, or None."""
-    return refusal(streams, message.stream, None if isinstance(message, Blend) else message.values)
+    if isinstance(message, Blend):
+        return refusal(streams, message.stream)
+    return refusal(streams, message.stream, message.values, future=message.issued is not None)
 
 
 def _from_zero(metrics: Metrics, stream: str) -> None:
