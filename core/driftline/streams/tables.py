@@ -18,9 +18,10 @@ import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
 from driftline.arrays import Floats, Ints
+from driftline.clock import shown
 from driftline.errors import InvalidInput
 from driftline.streams.bounds import NONE, TableBounds
-from driftline.streams.definition import EVERY_SERIES, SINGLE_KEY, StreamDefinition
+from driftline.streams.definition import EVERY_SERIES, ISSUED, SINGLE_KEY, StreamDefinition
 
 SHOWN = 300
 """Characters that an error repeats of what was found."""
@@ -198,6 +199,21 @@ def decode(body: bytes, stream: StreamDefinition, source: str, bounds: TableBoun
         raise InvalidInput(f"{source}: neither Parquet nor CSV: {_cut(str(error))}") from error
 
 
+def decode_futures(body: bytes, stream: StreamDefinition, source: str, bounds: TableBounds = NONE) -> FutureRows:
+    """The same of a table of futures: its columns are `issued`, those of time and key, and the stream's futures."""
+    names = list(stream.futures)
+    of_futures = stream.model_copy(
+        update={"target": names[0], "features": dict.fromkeys(names[1:], "level"), "group": None}
+    )
+    file = _File(body, of_futures, source, bounds, dated=True)
+    try:
+        return file.futures(file.parquet() if body[:4] == b"PAR1" else file.csv())
+    except MemoryError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InvalidInput(f"{source}: neither Parquet nor CSV: {_cut(str(error))}") from error
+
+
 @dataclass(frozen=True)
 class _NameColumn:
     """Keys or groups as they lie in a file: each once, and for each row its number among them. width: characters of the
@@ -221,10 +237,12 @@ class _File:
     stream: StreamDefinition
     source: str
     bounds: TableBounds
+    dated: bool = False
+    """Whether its rows say when they were issued."""
 
     @property
     def expected(self) -> list[str]:
-        return [self.stream.time.column, *self._named, *self.stream.columns]
+        return [*([ISSUED] if self.dated else []), self.stream.time.column, *self._named, *self.stream.columns]
 
     @property
     def _named(self) -> list[str]:
@@ -277,6 +295,16 @@ class _File:
         time = stream.time.column
         t = _times(table[time], stream, f"{self.source}: column {time!r}")
         return Rows(keys, t, np.stack(values, axis=1), groups)
+
+    def futures(self, table: pa.Table) -> FutureRows:
+        rows = self.rows(table)
+        issued = _times(table[ISSUED], self.stream, f"{self.source}: column {ISSUED!r}")
+        late = np.flatnonzero(issued > rows.t)
+        if len(late):
+            found, t = (shown(int(times[late[0]]) / 1000) for times in (issued, rows.t))
+            problem = f"found {found} in row {late[0] + 1}, expected at most {t}, the time that it is for"
+            raise InvalidInput(f"{self.source}: column {ISSUED!r}: {problem}")
+        return FutureRows(rows.keys, issued, rows.t, rows.values)
 
     def _keys_and_groups(self, table: pa.Table) -> tuple[Names, Names]:
         """[n] each; without a column all rows have the same."""
@@ -334,7 +362,7 @@ class _File:
 
     def _fits(self, rows: int, letters: int) -> None:
         """letters: of the longest key and the longest group, since NumPy keeps all as wide as the longest."""
-        width = 8 * (1 + len(self.stream.columns)) + 4 * letters
+        width = 8 * (1 + self.dated + len(self.stream.columns)) + 4 * letters
         self._at_most("unpacked bytes", rows * width, self.bounds.unpacked)
 
     def _at_most(self, what: str, number: int, bound: int) -> None:
@@ -355,6 +383,21 @@ def encode(rows: Rows, stream: StreamDefinition) -> bytes:
         columns[name] = pa.array(rows.groups.tolist(), pa.string())
     for index, name in enumerate(stream.columns):
         columns[name] = pa.array(rows.values[:, index], pa.float64(), from_pandas=True)
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink, compression="zstd")
+    return sink.getvalue()
+
+
+def encode_futures(futures: FutureRows, stream: StreamDefinition) -> bytes:
+    """A Parquet file of futures, which `decode_futures` reads again."""
+    columns: dict[str, pa.Array] = {
+        ISSUED: pa.array(futures.issued, pa.timestamp("ms", tz="UTC")),
+        stream.time.column: pa.array(futures.t, pa.timestamp("ms", tz="UTC")),
+    }
+    if stream.key:
+        columns[stream.key] = pa.array(futures.keys.tolist(), pa.string())
+    for index, name in enumerate(stream.futures):
+        columns[name] = pa.array(futures.values[:, index], pa.float64(), from_pandas=True)
     sink = io.BytesIO()
     pq.write_table(pa.table(columns), sink, compression="zstd")
     return sink.getvalue()

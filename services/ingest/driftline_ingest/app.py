@@ -22,7 +22,7 @@ from driftline.streams.definition import StreamDefinition, refusal
 from driftline.worker.keyed import Timed
 from driftline.worker.loop import Worker
 from driftline.worker.observer import LoopMetrics
-from driftline_ingest.archive import ArchiveStep, Packing
+from driftline_ingest.archive import FUTURES, ArchiveStep, Packing
 from driftline_ingest.census import Census
 from driftline_ingest.door import Door, routes
 from driftline_ingest.mqtt import MqttDoor
@@ -132,8 +132,8 @@ def refuse(streams: Mapping[str, StreamDefinition], message: Any) -> str | None:
 
 
 def _from_zero(metrics: Metrics, stream: str) -> None:
-    for counter in (metrics.records, metrics.records_refused, metrics.keys_refused):
+    for counter in (metrics.records, metrics.futures, metrics.records_refused, metrics.keys_refused):
         from_zero(counter, (stream,))
-    kinds = (RecordWindows.kind, BlendWindows.kind)
+    kinds = (RecordWindows.kind, BlendWindows.kind, FUTURES)
     from_zero(metrics.windows_archived, (stream,), kinds)
     from_zero(metrics.windows_left_out, (stream,), kinds, REASONS)
