@@ -175,6 +175,20 @@ def test_training_sees_what_the_edge_sees(seed: int):
         np.testing.assert_array_equal(row, by_t[t])
 
 
+@pytest.mark.parametrize(("before", "least", "most"), [(2, 0.9, 1.0), (0, -0.2, 0.2)])
+def test_the_filter_learns_what_is_known_ahead(before: int, least: float, most: float):
+    """From the truth itself, issued so many hours before its time; nobody could forecast it from its past."""
+    y = np.random.default_rng(0).normal(size=600).cumsum()
+    sent: list[Record] = []
+    for hour, value in enumerate(y.tolist()):
+        ahead = hour + before
+        sent += [*([future(hour, ahead, float(y[ahead]))] if ahead < len(y) else []), record(hour, value)]
+    forecasts = run(new_step(), sent)
+    rls = np.array([forecast.members["rls"][1] for forecast in forecasts[300:-2]])
+    skill = 1 - np.sqrt(np.mean((rls - y[302:]) ** 2) / np.mean((y[300:-2] - y[302:]) ** 2))
+    assert least < skill < most
+
+
 def test_a_stream_without_futures_keeps_its_state_as_it_was():
     plain, other = ForecastStep(PLAIN, dict), ForecastStep(STREAM, dict)
     for step in (plain, other):

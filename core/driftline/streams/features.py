@@ -253,7 +253,8 @@ class History:
     """[slots, memories + 1 + 2 columns]: moving averages of the target, then slow ones of the target's squared steps,
     of every column, and of every column's squared deviation."""
     usual: Floats
-    """[slots, 2, futures]: slow moving averages of every future, and of its squared deviation."""
+    """[slots, 2 + horizons, futures]: slow moving averages of every future, of its squared deviation, and of its
+    squared move until each horizon."""
 
     @classmethod
     def empty(cls, slots: int, layout: Layout) -> Self:
@@ -268,7 +269,7 @@ class History:
             before=np.full(slots, np.nan),
             offset=np.full((slots, len(OFFSET_MEMORIES) if layout.grouped else 0), np.nan),
             moving=np.full((slots, len(layout.memories)), np.nan),
-            usual=np.full((slots, 2, layout.futures), np.nan),
+            usual=np.full((slots, 2 + len(layout.horizon), layout.futures), np.nan),
         )
 
 
@@ -456,7 +457,7 @@ def _remember_usual(history: History, slots: Ints, ahead: Floats, again: Mask) -
     mean = _mean(np.moveaxis(ahead, 1, 2))
     base = np.where(np.isnan(old[:, 0]), mean, old[:, 0])
     square = _mean(np.moveaxis((ahead - base[:, None]) ** 2, 1, 2))
-    news = np.stack([mean, square], axis=1)
+    news = np.concatenate([mean[:, None], square[:, None], (ahead[:, 1:] - ahead[:, :1]) ** 2], axis=1)
     # A young series follows its first records quickly.
     memory = np.maximum(SCALE_MEMORY, 1.0 / np.maximum(history.count[slots], 1))[:, None, None]
     started = np.where(np.isnan(old), news, old)
@@ -471,7 +472,8 @@ class _ToCome(NamedTuple):
     """[n, horizons, futures] how far each moves until then, [n, horizons, levels] where it is in what is usual of it,
     in its own deviations, and [n, horizons, 2 angles]."""
     filters: Floats
-    """[n, horizons, levels + 2 angles]: the moves of levels in their own deviations, and angles as sine and cosine."""
+    """[n, horizons, levels + 2 angles]: the moves of levels measured by their usual ones until that horizon, and angles
+    as sine and cosine."""
 
 
 def _to_come(history: History, layout: Layout, slots: Ints, ahead: npt.NDArray[np.float32] | None) -> _ToCome:
@@ -481,12 +483,14 @@ def _to_come(history: History, layout: Layout, slots: Ints, ahead: npt.NDArray[n
     then = ahead[:, 1:].astype(np.float64)
     moves = then - ahead[:, :1]
     moves[:, :, angles] = (moves[:, :, angles] + 180.0) % 360.0 - 180.0
-    usual = history.usual[slots][:, None]
-    spread = np.sqrt(np.maximum(usual[:, :, 1, levels], TINY))
-    level = np.clip((then[:, :, levels] - usual[:, :, 0, levels]) / spread, -CLIP, CLIP)
+    usual = history.usual[slots][:, :, levels]
+    spread = np.sqrt(np.maximum(usual[:, 1:2], TINY))
+    level = np.clip((then[:, :, levels] - usual[:, :1]) / spread, -CLIP, CLIP)
+    # A level that wanders far moves little in a step: by its deviation it would be lost to the filters' prior.
+    scaled = moves[:, :, levels] / np.sqrt(np.maximum(usual[:, 2:], TINY))
     radians = np.deg2rad(then[:, :, angles])
     turned = np.concatenate([np.sin(radians), np.cos(radians)], axis=2)
-    return _ToCome([moves, level, turned], np.concatenate([moves[:, :, levels] / spread, turned], axis=2))
+    return _ToCome([moves, level, turned], np.concatenate([scaled, turned], axis=2))
 
 
 class _Seasonal(NamedTuple):
