@@ -40,11 +40,11 @@ class Foreseen:
     def add(self, slot: int, tick: int, issued: int, values: Floats) -> None:
         """Takes in what was issued for a tick. values: [futures]; one that is missing (NaN) says nothing, and leaves
         what was issued before."""
-        place = tick % self.tick.shape[1]
-        if self.tick[slot, place] != tick:
-            self.tick[slot, place] = tick
-            self.issued[slot, place], self.values[slot, place] = NEVER, np.nan
-        times, kept = self.issued[slot, place], self.values[slot, place]
+        position = tick % self.tick.shape[1]
+        if self.tick[slot, position] != tick:
+            self.tick[slot, position] = tick
+            self.issued[slot, position], self.values[slot, position] = NEVER, np.nan
+        times, kept = self.issued[slot, position], self.values[slot, position]
         known, newest = np.isfinite(values), times[0].copy()
         newer = known & (issued > newest)
         times[1, newer], kept[1, newer] = times[0, newer], kept[0, newer]

@@ -169,7 +169,7 @@ def concatenate(parts: list[Rows]) -> Rows:
 
 def _joined_futures(parts: list[FutureRows]) -> FutureRows:
     # Parts of one table share their futures.
-    parts = [part for place, part in enumerate(parts) if len(part) and not any(part is p for p in parts[:place])]
+    parts = [part for n, part in enumerate(parts) if len(part) and not any(part is other for other in parts[:n])]
     if not parts:
         return FutureRows.empty()
     return FutureRows(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(FutureRows)))
@@ -301,8 +301,8 @@ class _File:
         issued = _times(table[ISSUED], self.stream, f"{self.source}: column {ISSUED!r}")
         late = np.flatnonzero(issued > rows.t)
         if len(late):
-            found, t = (shown(int(times[late[0]]) / 1000) for times in (issued, rows.t))
-            problem = f"found {found} in row {late[0] + 1}, expected at most {t}, the time that it is for"
+            after, t = (shown(int(times[late[0]]) / 1000) for times in (issued, rows.t))
+            problem = f"found {after} in row {late[0] + 1}, expected at most {t}, the time that it is for"
             raise InvalidInput(f"{self.source}: column {ISSUED!r}: {problem}")
         return FutureRows(rows.keys, issued, rows.t, rows.values)
 
