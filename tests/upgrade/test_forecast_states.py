@@ -23,6 +23,7 @@ from tests.upgrade import kept
 from tests.upgrade.kept import DEFINITION, KEYS, NEXT, PERIOD_MS, Kept, following, forecasts_of
 
 LAYOUT = Layout.of(kept.stream())
+FUTURES = "futures: {f: level, d: angle}\n"
 TOKYO, GROUPED = "calendar: {zone: Asia/Tokyo}\n", "group: all\n"
 
 
@@ -57,7 +58,9 @@ def rmse(difference: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 @pytest.mark.parametrize(
-    ("more", "apart"), [("", 0.05), (TOKYO, 0.05), (GROUPED, 0.25)], ids=["as it was", "in a zone", "in a group"]
+    ("more", "apart"),
+    [("", 0.05), (TOKYO, 0.05), (GROUPED, 0.25), (FUTURES, 0.05)],
+    ids=["as it was", "in a zone", "in a group", "ahead"],
 )
 def test_the_members_forecast_as_that_release_would_have(released: Kept, more: str, apart: float):
     _, step = taken_up(released.forecast_states, parse(DEFINITION + more, "kept.yaml"))

@@ -478,6 +478,8 @@ class _ToCome(NamedTuple):
 
 def _to_come(history: History, layout: Layout, slots: Ints, ahead: npt.NDArray[np.float32] | None) -> _ToCome:
     n, horizons, levels, angles = len(slots), len(layout.horizon), layout.future_levels, layout.future_angles
+    if not layout.futures:
+        return _ToCome([], np.empty((n, horizons, 0)))
     if ahead is None:
         ahead = np.full((n, 1 + horizons, layout.futures), np.nan, dtype=np.float32)
     then = ahead[:, 1:].astype(np.float64)

@@ -256,13 +256,14 @@ class ForecastStep:
         slots = np.array([self._store[key] for key, _ in known], dtype=np.int64)
         t = np.array([last for _, last in known], dtype=np.int64)
         peers = self._peers([key for key, _ in known], slots)
-        ahead = self._ahead(slots, self._tables.history.tick[slots], t)
+        ahead = self._ahead(slots, t)
         return newest(self._tables.history, self._layout, slots, t, peers, ahead)
 
-    def _ahead(self, slots: Ints, tick: Ints, t: Ints) -> npt.NDArray[np.float32] | None:
+    def _ahead(self, slots: Ints, t: Ints) -> npt.NDArray[np.float32] | None:
         """What was known at the times `t` of the futures; see `observe`."""
         if not self._layout.futures:
             return None
+        _, tick = on_grid(self._tables.history, self._layout, slots, t)
         return self._tables.foreseen.at(slots, tick[:, None] + self._layout.looked_ahead, t)
 
     def _peers(self, keys: Sequence[str], slots: Ints) -> Peers | None:
@@ -287,9 +288,9 @@ class ForecastStep:
             values = np.array([[r.values[name] for name in columns] for r in part], dtype=np.float64)
             t = np.array([record.t for record in part], dtype=np.int64)
             peers = self._peers([record.key for record in part], slots)
-            _, tick = on_grid(self._tables.history, self._layout, slots, t)
-            ahead = self._ahead(slots, tick, t)
+            ahead = self._ahead(slots, t)
             parts.append(observe(self._tables.history, self._layout, slots, t, values, peers, ahead))
+            tick = self._tables.history.tick[slots]
             first = self._tables.late.expect(slots, tick, t, np.isnan(values[:, 0]))
             conditions.append(assess(self._tables.health, slots, t, values))
             turns.append(Turn(rows, slots, tick, np.where(first, values[:, 0], np.nan)))
