@@ -25,6 +25,9 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """Seconds since the epoch when ingest took it in; used to measure latency, never to compute."""
     group: str = ""
     """The group that the series belongs to, where the stream's definition names one: its records share a partition."""
+    issued: int | None = None
+    """Where it is a future, when its values were issued; `t` is the time that they are for, and `values` has the
+    columns of the definition's `futures`. It is no record of what was measured."""
 
 
 class Forecast(msgspec.Struct, frozen=True):

@@ -55,7 +55,7 @@ def test_the_least_definition_is_one_series_forecast_one_step_ahead():
         (LEAST.replace("10min", "10min, ahead: 0min"), "line 2: time.ahead: found '0min', expected a length of time"),
         (LEAST + "horizon: [6, 1]\n", "horizon: found [6, 1], expected ascending steps, each once"),
         (LEAST + "horizon: 0\n", "line 4: horizon.0: found 0, expected: Input should be greater"),
-        (LEAST + "key: y\n", "found 'y' as more than one of time, key, group, target and features"),
+        (LEAST + "key: y\n", "found 'y' as more than one of time, key, group, target, features and futures"),
         (LEAST + "weighting: {active: best}\n", "line 4: weighting.active: found 'best', expected"),
         (LEAST + "drift:\n  delta: 2\n", "line 5: drift.delta: found 2, expected"),
         ("- a\n", "found list, expected keys and values"),

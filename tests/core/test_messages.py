@@ -92,3 +92,10 @@ def test_anything_else_is_poison(payload: bytes):
 
 def test_a_number_that_is_not_finite_travels_as_null():
     assert b'"value":[null]' in BLENDS.encode(msgspec.structs.replace(MESSAGES[2][1], value=[float("nan")]))
+
+
+def test_a_record_says_when_it_was_issued_only_where_it_is_a_future():
+    record = Record("a", "k", 7, {"y": 1.0}, 1.5)
+    assert b"issued" not in RECORDS.encode(record)
+    future = msgspec.structs.replace(record, issued=0)
+    assert RECORDS.decode(RECORDS.encode(future)) == future != record

@@ -42,6 +42,12 @@ class Counting:
     def lacks(self, message: Record) -> bool:
         return False
 
+    def is_future(self, message: Record) -> bool:
+        return False
+
+    def foresee(self, message: Record) -> bool:
+        raise AssertionError(message)
+
     def awaits(self, message: Record) -> bool:
         return False
 

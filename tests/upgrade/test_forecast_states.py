@@ -11,6 +11,7 @@ from driftline.members import MODELS
 from driftline.messages import Forecast, Record
 from driftline.streams.definition import StreamDefinition, parse
 from driftline.streams.features import History, Layout, newest
+from driftline.streams.futures import Foreseen
 from driftline.worker.keyed import KeyedStep
 from driftline.worker.late_truths import LateTruths
 from driftline_inference.migration import migrate
@@ -22,6 +23,7 @@ from tests.upgrade import kept
 from tests.upgrade.kept import DEFINITION, KEYS, NEXT, PERIOD_MS, Kept, following, forecasts_of
 
 LAYOUT = Layout.of(kept.stream())
+FUTURES = "futures: {f: level, d: angle}\n"
 TOKYO, GROUPED = "calendar: {zone: Asia/Tokyo}\n", "group: all\n"
 
 
@@ -56,7 +58,9 @@ def rmse(difference: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 @pytest.mark.parametrize(
-    ("more", "apart"), [("", 0.05), (TOKYO, 0.05), (GROUPED, 0.25)], ids=["as it was", "in a zone", "in a group"]
+    ("more", "apart"),
+    [("", 0.05), (TOKYO, 0.05), (GROUPED, 0.25), (FUTURES, 0.05)],
+    ids=["as it was", "in a zone", "in a group", "ahead"],
 )
 def test_the_members_forecast_as_that_release_would_have(released: Kept, more: str, apart: float):
     _, step = taken_up(released.forecast_states, parse(DEFINITION + more, "kept.yaml"))
@@ -119,6 +123,7 @@ def blank() -> ForecastTables:
         Filters.empty(1, horizon, terms + models, trusted=terms),
         SensorHealth.empty(1, LAYOUT.columns, LAYOUT.period),
         LateTruths.empty(1, kept.stream().patience),
+        Foreseen.empty(1, 0, 0),
     )
 
 

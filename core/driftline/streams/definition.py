@@ -38,6 +38,10 @@ EVERY_SERIES = "all"
 """The group of all series of a stream."""
 SINGLE_KEY = "all"
 """The key of a stream that is one series and has no key column."""
+ISSUED = "issued"
+"""The column that says when a future was issued."""
+MOST_AHEAD = 2000
+"""Periods ahead of the newest record that futures are kept for, at most."""
 INPUTS = 4
 """Which inputs `driftline.streams.features` makes; counted up with each change, so that no older model is fed."""
 LONGEST_SEASON = 1440
@@ -269,6 +273,8 @@ class StreamDefinition(_Section):
     """The column that is forecast."""
     features: dict[str, Literal["level", "angle"]] = Field(default_factory=dict)
     """Columns to learn from in addition to the target; an `angle` is in degrees and wraps."""
+    futures: dict[str, Literal["level", "angle"]] = Field(default_factory=dict)
+    """Columns whose values are known ahead, such as a weather forecast; an `angle` is in degrees and wraps."""
     lags: int = Field(12, ge=2, le=1000)
     """Records, the newest included, that the models look back on."""
     horizon: Horizons = (1,)
@@ -309,9 +315,12 @@ class StreamDefinition(_Section):
         if self.group is not None and self.key is None:
             raise ValueError(f"group: found {self.group!r} in a stream of one series, expected a key")
         names = [self.time.column, *self.columns, *([self.key] if self.key else []), *self.group_columns]
+        names += [*self.futures, *([ISSUED] if self.futures else [])]
         twice = sorted({name for name in names if names.count(name) > 1})
+        if ISSUED in twice:
+            raise ValueError(f"found {ISSUED!r} as a column, expected another name: futures have it for their issue")
         if twice:
-            raise ValueError(f"found {twice[0]!r} as more than one of time, key, group, target and features")
+            raise ValueError(f"found {twice[0]!r} as more than one of time, key, group, target, features and futures")
         return self
 
     def _check_group_of(self, mqtt: Mqtt) -> None:
@@ -335,6 +344,18 @@ class StreamDefinition(_Section):
     def angles(self) -> tuple[bool, ...]:
         """Which of `columns` wrap at 360 degrees."""
         return tuple(self.features.get(name) == "angle" for name in self.columns)
+
+    @property
+    def future_angles(self) -> tuple[bool, ...]:
+        """Which of `futures` wrap at 360 degrees."""
+        return tuple(kind == "angle" for kind in self.futures.values())
+
+    @property
+    def kept_ahead(self) -> int:
+        """Periods that futures are kept for, that of the newest record included: to the longest horizon, and a day
+        further, since plans of the next day come early. 0 without futures."""
+        day = -(-DAY_S // self.time.period)
+        return min(MOST_AHEAD, self.horizon[-1] + day + 1) if self.futures else 0
 
     @property
     def zone(self) -> str:
@@ -370,7 +391,8 @@ class StreamDefinition(_Section):
         """A hash of what a model's inputs and outputs depend on; a model of another fingerprint can't serve."""
         neighbours = ["neighbours", self.together] if self.group is not None else []
         shape = [INPUTS, self.time.period, self.columns, self.angles, self.lags, self.horizon]
-        shape += [*self._own_calendar, *neighbours]
+        futures = ["futures", list(self.futures.items())] if self.futures else []
+        shape += [*self._own_calendar, *neighbours, *futures]
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:16]
 
     @property
@@ -420,13 +442,19 @@ def load(path: Path) -> StreamDefinition:
     return parse(text, str(path))
 
 
-def refusal(streams: Mapping[str, StreamDefinition], name: str, values: Collection[str] | None = None) -> str | None:
-    """Why a message of the stream `name` can't be used, or None. values: what a record has; it needs all columns."""
+def refusal(
+    streams: Mapping[str, StreamDefinition], name: str, values: Collection[str] | None = None, *, future: bool = False
+) -> str | None:
+    """Why a message of the stream `name` can't be used, or None. values: what a record has; it needs all columns.
+    future: whether it is a future, which needs all of those."""
     stream = streams.get(name)
     if stream is None:
         return f"found stream {name!r}, expected one of {sorted(streams)}"
-    missing = [column for column in stream.columns if values is not None and column not in values]
-    return f"found no value for {missing[0]!r}, expected {list(stream.columns)}" if missing else None
+    if future and not stream.futures:
+        return f"found a future, expected none: stream {name!r} has no `futures`"
+    columns = tuple(stream.futures) if future else stream.columns
+    missing = [column for column in columns if values is not None and column not in values]
+    return f"found no value for {missing[0]!r}, expected {list(columns)}" if missing else None
 
 
 def load_folder(folder: Path) -> dict[str, StreamDefinition]:

@@ -7,7 +7,7 @@ against their own slow averages and deviations. The calendar is an input, too.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
@@ -94,6 +94,10 @@ class Layout:
     calendar: LocalCalendar
     grouped: bool = False
     """Whether series see their neighbours."""
+    futures: int = 0
+    """Columns that are known ahead."""
+    future_angles: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """Which of them are angles."""
 
     @classmethod
     def of(cls, stream: StreamDefinition) -> Self:
@@ -107,22 +111,28 @@ class Layout:
             period=stream.time.period * 1000,
             calendar=LocalCalendar.of(stream),
             grouped=stream.group is not None,
+            futures=len(stream.futures),
+            future_angles=np.flatnonzero(stream.future_angles),
         )
 
     @property
     def net_width(self) -> int:
-        # As `newest` joins them: differences, averages, seasons, calendar, levels, angles as two each, neighbours.
-        columns = len(self.other_levels) + 2 * len(self.angles)
+        # As `newest` joins them: differences, averages, seasons, calendar, levels, angles as two each, neighbours,
+        # futures.
+        columns = len(self.other_levels) + 2 * len(self.angles) + self.neighbour_width
         lagged = (self.lags - 1) * self.columns
-        return lagged + len(MEMORIES) + self._seasonal_width + self._clock_width + columns + self.neighbour_width
+        futures = len(self.horizon) * (self.futures + len(self.future_levels) + 2 * len(self.future_angles))
+        return lagged + len(MEMORIES) + self._seasonal_width + self._clock_width + columns + futures
 
     @property
     def rls_terms(self) -> int:
-        # As `_filter_inputs` joins them: bias, lags, averages, seasons, neighbours, other columns, time of day.
+        # As `_filter_inputs` joins them: bias, lags, averages, seasons, neighbours, other columns, time of day, how
+        # seasons went on, futures.
         columns = self.columns - 1 + len(self.other_angles) + (FILTER_NEIGHBOURS if self.grouped else 0)
         seasonal = self.seasons + self.seasonal_moves
         hours = FILTER_HOURS.stop - FILTER_HOURS.start
-        return 1 + min(RLS_LAGS, self.lags - 1) + len(MEMORIES) + columns + hours + seasonal
+        futures = len(self.future_levels) + 2 * len(self.future_angles)
+        return 1 + min(RLS_LAGS, self.lags - 1) + len(MEMORIES) + columns + hours + seasonal + futures
 
     @property
     def seasons(self) -> int:
@@ -180,6 +190,16 @@ class Layout:
         return np.setdiff1d(np.arange(1, self.columns), self.angles)
 
     @cached_property
+    def future_levels(self) -> Ints:
+        return np.setdiff1d(np.arange(self.futures), self.future_angles)
+
+    @cached_property
+    def looked_ahead(self) -> Ints:
+        """[1 + horizons]: periods from a record to the times whose futures are looked at: its own, and those that are
+        forecast."""
+        return np.concatenate([[0], self.steps])
+
+    @cached_property
     def lag_steps(self) -> Ints:
         return np.arange(1, self.lags, dtype=np.int64)
 
@@ -232,6 +252,9 @@ class History:
     moving: Floats
     """[slots, memories + 1 + 2 columns]: moving averages of the target, then slow ones of the target's squared steps,
     of every column, and of every column's squared deviation."""
+    usual: Floats
+    """[slots, 2 + horizons, futures]: slow moving averages of every future, of its squared deviation, and of its
+    squared move until each horizon."""
 
     @classmethod
     def empty(cls, slots: int, layout: Layout) -> Self:
@@ -246,18 +269,26 @@ class History:
             before=np.full(slots, np.nan),
             offset=np.full((slots, len(OFFSET_MEMORIES) if layout.grouped else 0), np.nan),
             moving=np.full((slots, len(layout.memories)), np.nan),
+            usual=np.full((slots, 2 + len(layout.horizon), layout.futures), np.nan),
         )
 
 
 def observe(
-    history: History, layout: Layout, slots: Ints, t: Ints, values: Floats, peers: Peers | None = None
+    history: History,
+    layout: Layout,
+    slots: Ints,
+    t: Ints,
+    values: Floats,
+    peers: Peers | None = None,
+    ahead: npt.NDArray[np.float32] | None = None,
 ) -> Inputs:
     """Takes in one record of each of n different series and gives the inputs for forecasting from it.
 
     slots: [n] rows of `history`, each at most once. t: [n] milliseconds since the epoch, for each series at least the
     time of its record before. values: [n, columns] in the stream's units, NaN where missing. peers: the groups of the n
-    series, where the layout says so; those of one group have the same tick. A second record of a tick takes the place
-    of the first, as far as it has values. `history` is changed in place.
+    series, where the layout says so; those of one group have the same tick. ahead: [n, 1 + horizons, futures] what
+    was known by then of the times that `Layout.looked_ahead` says, where the layout has futures; NaN where nothing. A
+    second record of a tick takes the place of the first, as far as it has values. `history` is changed in place.
     """
     # In this order: the season must remember the target with wild moves cut, which `_remember` computes.
     before = history.tick[slots]
@@ -272,7 +303,9 @@ def observe(
     if peers is not None:
         difference = others(history.recent, history.tick, tick, values[:, 0], peers).difference
         _remember_offset(history, slots, difference, again)
-    return newest(history, layout, slots, t, peers)
+    if ahead is not None:
+        _remember_usual(history, slots, ahead.astype(np.float64), again)
+    return newest(history, layout, slots, t, peers, ahead)
 
 
 def complete(history: History, layout: Layout, slots: Ints, tick: Ints, values: Floats) -> None:
@@ -291,7 +324,14 @@ def complete(history: History, layout: Layout, slots: Ints, tick: Ints, values: 
         history.season[slots, position] = np.where((age < layout.remembered) & np.isnan(kept), values[:, 0], kept)
 
 
-def newest(history: History, layout: Layout, slots: Ints, t: Ints, peers: Peers | None = None) -> Inputs:
+def newest(
+    history: History,
+    layout: Layout,
+    slots: Ints,
+    t: Ints,
+    peers: Peers | None = None,
+    ahead: npt.NDArray[np.float32] | None = None,
+) -> Inputs:
     """The inputs for forecasting from the records that were taken in last, whose times are `t`; see `observe`."""
     tick = history.tick[slots]
     moving = history.moving[slots]
@@ -310,7 +350,8 @@ def newest(history: History, layout: Layout, slots: Ints, t: Ints, peers: Peers 
     levels = _levels(layout, values, moving)
     turned = circle(values[:, layout.angles])
     around = _neighbours(history, layout, slots, tick, target, peers)
-    parts = [differences, averages, seasonal.now, seasonal.moves, *_clock(clock), levels, turned, around]
+    to_come = _to_come(history, layout, slots, ahead)
+    parts = [differences, averages, seasonal.now, seasonal.moves, *_clock(clock), levels, turned, around, *to_come.net]
     net = np.concatenate([part.reshape(len(slots), -1) for part in parts], axis=1)
     # Networks take no NaN: a missing input says "no difference".
     net[np.isnan(net)] = 0.0
@@ -318,16 +359,21 @@ def newest(history: History, layout: Layout, slots: Ints, t: Ints, peers: Peers 
     ready = (tick - history.start[slots] + 1 >= layout.lags) & np.isfinite(target)
     columns = np.concatenate([levels, circle(values[:, layout.other_angles])], axis=1)
     shared = [differences[:, :RLS_LAGS, 0], averages, seasonal.now, around[:, 1 : 1 + FILTER_NEIGHBOURS]]
-    rls = _filter_inputs(shared, columns, clock[:, :, FILTER_HOURS], seasonal.moves, scale)
+    rls = _filter_inputs(shared, columns, clock[:, :, FILTER_HOURS], seasonal.moves, to_come.filters, scale)
     return Inputs(net.astype(np.float32), rls, target, scale, ready, seasonal.daily, seasonal.weekly, recent)
+
+
+def on_grid(history: History, layout: Layout, slots: Ints, t: Ints) -> tuple[Ints, Ints]:
+    """[n] each: the phases of the grids of n series, which a first record gives, and the ticks of the times `t`."""
+    phase = history.phase[slots]
+    phase = np.where(phase == UNKNOWN, phase_of(t, layout.period), phase)
+    return phase, tick_of(t, phase, layout.period)
 
 
 def _arrive(history: History, layout: Layout, slots: Ints, t: Ints) -> Ints:
     """[n]: the ticks of the times `t`, which become the newest; what lies between is missing."""
     before = history.tick[slots]
-    phase = history.phase[slots]
-    phase = np.where(phase == UNKNOWN, phase_of(t, layout.period), phase)
-    tick = tick_of(t, phase, layout.period)
+    phase, tick = on_grid(history, layout, slots, t)
     for ring, size in ((history.recent, layout.lags), (history.season, layout.remembered)):
         rows, places = skipped(size, before, tick)
         ring[slots[rows], places] = np.nan
@@ -405,6 +451,50 @@ def _neighbours(
     return np.concatenate([around.difference[:, None], deviation, around.moves, around.spread[:, None]], axis=1)
 
 
+def _remember_usual(history: History, slots: Ints, ahead: Floats, again: Mask) -> None:
+    """ahead: see `observe`. All that is known of it counts, so that a step to come is not measured by none before."""
+    old = history.usual[slots]
+    mean = _mean(np.moveaxis(ahead, 1, 2))
+    base = np.where(np.isnan(old[:, 0]), mean, old[:, 0])
+    square = _mean(np.moveaxis((ahead - base[:, None]) ** 2, 1, 2))
+    news = np.concatenate([mean[:, None], square[:, None], (ahead[:, 1:] - ahead[:, :1]) ** 2], axis=1)
+    # A young series follows its first records quickly.
+    memory = np.maximum(SCALE_MEMORY, 1.0 / np.maximum(history.count[slots], 1))[:, None, None]
+    started = np.where(np.isnan(old), news, old)
+    moved = started + memory * (news - started)
+    history.usual[slots] = np.where(np.isnan(news) | again[:, None, None], old, moved)
+
+
+class _ToCome(NamedTuple):
+    """What the futures say of each horizon."""
+
+    net: list[Floats]
+    """[n, horizons, futures] how far each moves until then, [n, horizons, levels] where it is in what is usual of it,
+    in its own deviations, and [n, horizons, 2 angles]."""
+    filters: Floats
+    """[n, horizons, levels + 2 angles]: the moves of levels measured by their usual ones until that horizon, and angles
+    as sine and cosine."""
+
+
+def _to_come(history: History, layout: Layout, slots: Ints, ahead: npt.NDArray[np.float32] | None) -> _ToCome:
+    n, horizons, levels, angles = len(slots), len(layout.horizon), layout.future_levels, layout.future_angles
+    if not layout.futures:
+        return _ToCome([], np.empty((n, horizons, 0)))
+    if ahead is None:
+        ahead = np.full((n, 1 + horizons, layout.futures), np.nan, dtype=np.float32)
+    then = ahead[:, 1:].astype(np.float64)
+    moves = then - ahead[:, :1]
+    moves[:, :, angles] = (moves[:, :, angles] + 180.0) % 360.0 - 180.0
+    usual = history.usual[slots][:, :, levels]
+    spread = np.sqrt(np.maximum(usual[:, 1:2], TINY))
+    level = np.clip((then[:, :, levels] - usual[:, :1]) / spread, -CLIP, CLIP)
+    # A level that wanders far moves little in a step: by its deviation it would be lost to the filters' prior.
+    scaled = moves[:, :, levels] / np.sqrt(np.maximum(usual[:, 2:], TINY))
+    radians = np.deg2rad(then[:, :, angles])
+    turned = np.concatenate([np.sin(radians), np.cos(radians)], axis=2)
+    return _ToCome([moves, level, turned], np.concatenate([scaled, turned], axis=2))
+
+
 class _Seasonal(NamedTuple):
     """What former days and weeks say."""
 
@@ -470,16 +560,18 @@ def _levels(layout: Layout, values: Floats, moving: Floats) -> Floats:
     return np.clip(levels, -CLIP, CLIP)
 
 
-def _filter_inputs(shared: Sequence[Floats], others: Floats, hour: Floats, moves: Floats, scale: Floats) -> Floats:
+def _filter_inputs(
+    shared: Sequence[Floats], others: Floats, hour: Floats, moves: Floats, to_come: Floats, scale: Floats
+) -> Floats:
     """[n, horizons, terms], scaled by the usual step of the target so that units don't matter.
 
     shared: [n, terms] each in the target's units; others: [n, terms]; hour: [n, horizons, terms]; moves: [n, horizons,
-    terms] in the target's units.
+    terms] in the target's units; to_come: [n, horizons, terms].
     """
     n, horizons = hour.shape[:2]
     unit = np.maximum(scale, TINY)[:, None]
     alike = np.concatenate([np.full((n, 1), BIAS), *(part / unit for part in shared), others], axis=1)
-    own = [np.repeat(alike[:, None, :], horizons, axis=1), hour, moves / unit[:, :, None]]
+    own = [np.repeat(alike[:, None, :], horizons, axis=1), hour, moves / unit[:, :, None], to_come]
     terms = np.concatenate(own, axis=2)
     # Missing inputs say nothing (zero), wild ones are cut.
     terms[np.isnan(terms)] = 0.0

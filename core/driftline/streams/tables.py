@@ -6,7 +6,7 @@ of results and the command's survey of files that no definition describes; needs
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
 from driftline.arrays import Floats, Ints
+from driftline.clock import shown
 from driftline.errors import InvalidInput
 from driftline.streams.bounds import NONE, TableBounds
-from driftline.streams.definition import EVERY_SERIES, SINGLE_KEY, StreamDefinition
+from driftline.streams.definition import EVERY_SERIES, ISSUED, SINGLE_KEY, StreamDefinition
 
 SHOWN = 300
 """Characters that an error repeats of what was found."""
@@ -39,6 +40,40 @@ def _nobody() -> Names:
 
 
 @dataclass(frozen=True)
+class FutureRows:
+    """Futures of any keys in the table's order. values: [n, futures] as `StreamDefinition.futures`, NaN missing."""
+
+    keys: Names
+    issued: Ints
+    """[n] milliseconds since the epoch, UTC: when the values were issued ..."""
+    t: Ints
+    """... and the time that they are for."""
+    values: Floats
+
+    @classmethod
+    def empty(cls, futures: int = 0) -> "FutureRows":
+        """futures: columns."""
+        none = np.empty(0, np.int64)
+        return cls(_nobody(), none, none, np.empty((0, futures)))
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    def take(self, which: npt.NDArray[np.bool_] | Ints) -> "FutureRows":
+        return FutureRows(self.keys[which], self.issued[which], self.t[which], self.values[which])
+
+    def by_key(self) -> "dict[str, FutureRows]":
+        """Per key its rows in the table's order."""
+        if not len(self):
+            return {}
+        names, codes = _encode(self.keys)
+        together = np.argsort(codes, kind="stable")
+        ends = np.cumsum(np.bincount(codes, minlength=len(names)))
+        parts = np.split(together, ends[:-1])
+        return {str(name): self.take(places) for name, places in zip(names, parts, strict=True)}
+
+
+@dataclass(frozen=True)
 class Rows:
     """Records of any keys in the table's order. values: [n, columns] as `StreamDefinition.columns`, NaN missing."""
 
@@ -49,6 +84,8 @@ class Rows:
     groups: Names = field(default_factory=_nobody)
     """[n] the group of each row's series; "" where the stream has no groups, which is how they are if none are given.
     A key may have different ones until `in_newest_groups`."""
+    futures: FutureRows = field(default_factory=FutureRows.empty)
+    """What was known ahead, of these keys and others: part of the rows share all of it."""
 
     def __post_init__(self) -> None:
         if not len(self.groups):
@@ -59,7 +96,11 @@ class Rows:
         return len(self.t)
 
     def take(self, which: npt.NDArray[np.bool_] | Ints | slice) -> "Rows":
-        return Rows(self.keys[which], self.t[which], self.values[which], self.groups[which])
+        return Rows(self.keys[which], self.t[which], self.values[which], self.groups[which], self.futures)
+
+    def with_futures(self, parts: "list[FutureRows]") -> "Rows":
+        """Together with these futures, which follow those that there are."""
+        return Rows(self.keys, self.t, self.values, self.groups, _joined_futures([self.futures, *parts]))
 
     def by_key(self) -> dict[str, "Rows"]:
         """Per key its rows in order of time, a repeated time once: the first row that has the target, or the first."""
@@ -79,7 +120,14 @@ class Rows:
         names, codes = _encode(self.keys)
         width = len(str(len(names)))
         numbers = np.array([f"{n:0{width}}" for n in range(len(names))], dtype=np.str_)
-        return Rows(numbers[codes], self.t, self.values, self.groups)
+        return Rows(numbers[codes], self.t, self.values, self.groups, self._short_futures(names, numbers))
+
+    def _short_futures(self, names: Names, numbers: Names) -> FutureRows:
+        """The futures of these keys, under their numbers. names: in order."""
+        if not len(self.futures):
+            return self.futures
+        futures = self.futures.take(np.isin(self.futures.keys, names))
+        return replace(futures, keys=numbers[np.searchsorted(names, futures.keys)])
 
     def in_newest_groups(self) -> "Rows":
         """Without the rows that a series has from a group before its newest one: its neighbours were others then."""
@@ -115,7 +163,16 @@ def concatenate(parts: list[Rows]) -> Rows:
         np.concatenate([p.t for p in parts]),
         np.concatenate([p.values for p in parts]),
         np.concatenate([p.groups for p in parts]),
+        _joined_futures([p.futures for p in parts]),
     )
+
+
+def _joined_futures(parts: list[FutureRows]) -> FutureRows:
+    # Parts of one table share their futures.
+    parts = [part for n, part in enumerate(parts) if len(part) and not any(part is other for other in parts[:n])]
+    if not parts:
+        return FutureRows.empty()
+    return FutureRows(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(FutureRows)))
 
 
 def read_file(path: Path, stream: StreamDefinition) -> Rows:
@@ -142,6 +199,21 @@ def decode(body: bytes, stream: StreamDefinition, source: str, bounds: TableBoun
         raise InvalidInput(f"{source}: neither Parquet nor CSV: {_cut(str(error))}") from error
 
 
+def decode_futures(body: bytes, stream: StreamDefinition, source: str, bounds: TableBounds = NONE) -> FutureRows:
+    """The same of a table of futures: its columns are `issued`, those of time and key, and the stream's futures."""
+    names = list(stream.futures)
+    of_futures = stream.model_copy(
+        update={"target": names[0], "features": dict.fromkeys(names[1:], "level"), "group": None}
+    )
+    file = _File(body, of_futures, source, bounds, dated=True)
+    try:
+        return file.futures(file.parquet() if body[:4] == b"PAR1" else file.csv())
+    except MemoryError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InvalidInput(f"{source}: neither Parquet nor CSV: {_cut(str(error))}") from error
+
+
 @dataclass(frozen=True)
 class _NameColumn:
     """Keys or groups as they lie in a file: each once, and for each row its number among them. width: characters of the
@@ -165,10 +237,12 @@ class _File:
     stream: StreamDefinition
     source: str
     bounds: TableBounds
+    dated: bool = False
+    """Whether its rows say when they were issued."""
 
     @property
     def expected(self) -> list[str]:
-        return [self.stream.time.column, *self._named, *self.stream.columns]
+        return [*([ISSUED] if self.dated else []), self.stream.time.column, *self._named, *self.stream.columns]
 
     @property
     def _named(self) -> list[str]:
@@ -221,6 +295,16 @@ class _File:
         time = stream.time.column
         t = _times(table[time], stream, f"{self.source}: column {time!r}")
         return Rows(keys, t, np.stack(values, axis=1), groups)
+
+    def futures(self, table: pa.Table) -> FutureRows:
+        rows = self.rows(table)
+        issued = _times(table[ISSUED], self.stream, f"{self.source}: column {ISSUED!r}")
+        late = np.flatnonzero(issued > rows.t)
+        if len(late):
+            after, t = (shown(int(times[late[0]]) / 1000) for times in (issued, rows.t))
+            problem = f"found {after} in row {late[0] + 1}, expected at most {t}, the time that it is for"
+            raise InvalidInput(f"{self.source}: column {ISSUED!r}: {problem}")
+        return FutureRows(rows.keys, issued, rows.t, rows.values)
 
     def _keys_and_groups(self, table: pa.Table) -> tuple[Names, Names]:
         """[n] each; without a column all rows have the same."""
@@ -278,7 +362,7 @@ class _File:
 
     def _fits(self, rows: int, letters: int) -> None:
         """letters: of the longest key and the longest group, since NumPy keeps all as wide as the longest."""
-        width = 8 * (1 + len(self.stream.columns)) + 4 * letters
+        width = 8 * (1 + self.dated + len(self.stream.columns)) + 4 * letters
         self._at_most("unpacked bytes", rows * width, self.bounds.unpacked)
 
     def _at_most(self, what: str, number: int, bound: int) -> None:
@@ -299,6 +383,21 @@ def encode(rows: Rows, stream: StreamDefinition) -> bytes:
         columns[name] = pa.array(rows.groups.tolist(), pa.string())
     for index, name in enumerate(stream.columns):
         columns[name] = pa.array(rows.values[:, index], pa.float64(), from_pandas=True)
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink, compression="zstd")
+    return sink.getvalue()
+
+
+def encode_futures(futures: FutureRows, stream: StreamDefinition) -> bytes:
+    """A Parquet file of futures, which `decode_futures` reads again."""
+    columns: dict[str, pa.Array] = {
+        ISSUED: pa.array(futures.issued, pa.timestamp("ms", tz="UTC")),
+        stream.time.column: pa.array(futures.t, pa.timestamp("ms", tz="UTC")),
+    }
+    if stream.key:
+        columns[stream.key] = pa.array(futures.keys.tolist(), pa.string())
+    for index, name in enumerate(stream.futures):
+        columns[name] = pa.array(futures.values[:, index], pa.float64(), from_pandas=True)
     sink = io.BytesIO()
     pq.write_table(pa.table(columns), sink, compression="zstd")
     return sink.getvalue()

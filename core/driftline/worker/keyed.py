@@ -50,6 +50,12 @@ class StreamStep(Protocol[Timed_contra]):
     def complete(self, message: Timed_contra) -> Sequence[Emission]:
         """What a truth causes that was awaited."""
 
+    def is_future(self, message: Timed_contra) -> bool:
+        """Whether it says what is known of a time ahead, and is no message of its own time."""
+
+    def foresee(self, message: Timed_contra) -> bool:
+        """Takes a future in, and returns whether the series keeps it."""
+
     def last_t(self, key: str) -> int | None:
         """Time of the newest message of `key`, or None when there is no such series."""
 
@@ -85,7 +91,8 @@ class _Partition:
 
 
 class KeyedStep(Generic[Timed]):
-    """See `driftline.worker.loop.Step`. dropped: gets the stream and the reason, repeated or out_of_order.
+    """See `driftline.worker.loop.Step`. dropped: gets the stream and the reason: repeated, out_of_order or, of a
+    future, not_kept.
 
     A series that was silent for longer than its stream allows is forgotten: its slot is free, its state is deleted, and
     if it comes back it begins again. That is decided when it comes, so it never depends on where batches are cut; when
@@ -109,6 +116,12 @@ class KeyedStep(Generic[Timed]):
         for envelope in batch:
             message = envelope.value
             series, stream_step = (message.stream, message.key), self._stream_steps[message.stream]
+            if stream_step.is_future(message):
+                # What was before it comes first, wherever the batch was cut: another series' record may release one of
+                # this series.
+                outputs += self._work(message.stream, fresh.pop(message.stream, []))
+                self._foresee(envelope)
+                continue
             heard = self._partitions[envelope.partition].heard[message.stream]
             # A time that can't be is no time of the stream: all others would have been silent until then.
             t = BEGINNING if astray(message.t, envelope.timestamp, stream_step.ahead) else message.t
@@ -118,7 +131,7 @@ class KeyedStep(Generic[Timed]):
                     outputs += self._work(message.stream, fresh.pop(message.stream, []))
                     del newest[series]
                 self._forget(envelope.partition, series)
-            last = newest[series] if series in newest else stream_step.last_t(message.key)
+            last = newest.get(series, stream_step.last_t(message.key))
             if last is not None and message.t < last and self._is_lost(stream_step, last, envelope):
                 outputs += self._work(message.stream, fresh.pop(message.stream, []))
                 stream_step.forget(message.key)
@@ -134,15 +147,19 @@ class KeyedStep(Generic[Timed]):
                 # What was before it comes first, wherever the batch was cut.
                 outputs += self._work(message.stream, fresh.pop(message.stream, []))
                 lacking.discard((series, message.t))
-            if stream_step.awaits(message):
-                heard.hear(message.key, t)
-                outputs += self._complete(envelope)
-            else:
-                self._dropped(message.stream, "repeated" if message.t == last else "out_of_order")
+            outputs += self._late(envelope, t, last)
         for stream, envelopes in fresh.items():
             outputs += self._work(stream, envelopes)
         self._forget_silent({(envelope.partition, envelope.value.stream) for envelope in batch})
         return outputs
+
+    def _foresee(self, envelope: Envelope[Timed]) -> None:
+        """A future keeps no series alive, and begins none."""
+        message, partition = envelope.value, self._partitions[envelope.partition]
+        if partition.owns((message.stream, message.key)) and self._stream_steps[message.stream].foresee(message):
+            partition.changed[message.stream, message.key] = None
+        else:
+            self._dropped(message.stream, "not_kept")
 
     def _is_lost(self, stream_step: StreamStep[Timed], last: int, envelope: Envelope[Timed]) -> bool:
         """Whether a series stands at a time that can't be, so that it has to begin anew or would be silent for ever.
@@ -164,6 +181,16 @@ class KeyedStep(Generic[Timed]):
                 changed[stream, message.key] = None
                 outputs.append(Output(envelope.partition, topic, message))
         return outputs
+
+    def _late(self, envelope: Envelope[Timed], t: int, last: int) -> list[Output]:
+        """Takes in a truth that was awaited, and drops anything else. t: see `step`. last: time of the newest message
+        of its series."""
+        message = envelope.value
+        if not self._stream_steps[message.stream].awaits(message):
+            self._dropped(message.stream, "repeated" if message.t == last else "out_of_order")
+            return []
+        self._partitions[envelope.partition].heard[message.stream].hear(message.key, t)
+        return self._complete(envelope)
 
     def _complete(self, envelope: Envelope[Timed]) -> list[Output]:
         message = envelope.value

@@ -126,6 +126,13 @@ class BlendStep:
     def lacks(self, message: Forecast) -> bool:
         return message.observed is None
 
+    def is_future(self, message: Forecast) -> bool:  # noqa: ARG002
+        """No forecast is."""
+        return False
+
+    def foresee(self, message: Forecast) -> bool:  # noqa: ARG002
+        return False
+
     def awaits(self, message: Forecast) -> bool:
         if self.lacks(message) or message.key not in self._store:
             return False

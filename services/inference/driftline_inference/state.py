@@ -6,6 +6,7 @@ import msgspec
 
 from driftline.messages import Record
 from driftline.streams.features import History
+from driftline.streams.futures import Foreseen
 from driftline.worker.late_truths import LateTruths
 from driftline_inference.rls import Filters, Waiting
 from driftline_inference.sensor_health import SensorHealth
@@ -23,6 +24,8 @@ class ForecastTables(NamedTuple):
     stack: Filters
     health: SensorHealth
     late: LateTruths
+    foreseen: Foreseen
+    """Empty where the stream has no futures, which leaves what is saved as it is."""
 
 
 class SavedForecastState(msgspec.Struct, frozen=True, array_like=True):

@@ -11,13 +11,15 @@ from typing import Any, Protocol
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from driftline.arrays import Floats, Ints
 from driftline.members import MODELS, PERSISTENCE, RLS, SEASONAL, STACK, WEEKLY
 from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, Record, Topic
 from driftline.streams import features
 from driftline.streams.definition import StreamDefinition, refusal
-from driftline.streams.features import CLIP, TINY, History, Inputs, Layout, newest, observe
+from driftline.streams.features import CLIP, TINY, History, Inputs, Layout, newest, observe, on_grid
+from driftline.streams.futures import Foreseen
 from driftline.streams.grid import UNKNOWN, phase_of, tick_of, time_of
 from driftline.streams.neighbours import Peers
 from driftline.worker import slots as tables
@@ -169,6 +171,21 @@ class ForecastStep:
                 emissions[-1] += self._compare(member, models[member], old, records, tick, inputs, members[member])
         return emissions
 
+    def is_future(self, message: Record) -> bool:
+        return message.issued is not None
+
+    def foresee(self, message: Record) -> bool:
+        """Kept where the series is known, and so far ahead of its newest record as `StreamDefinition.kept_ahead`."""
+        if message.issued is None or message.issued > message.t or message.key not in self._store:
+            return False
+        slot, tick = self._store[message.key], self._tick(message)
+        newest_tick = int(self._tables.history.tick[slot])
+        if not newest_tick <= tick < newest_tick + self.stream.kept_ahead:
+            return False
+        values = np.array([message.values[name] for name in self.stream.futures], dtype=np.float64)
+        self._tables.foreseen.add(slot, tick, message.issued, values)
+        return True
+
     def lacks(self, message: Record) -> bool:
         return message.values[self.stream.target] is None
 
@@ -239,7 +256,15 @@ class ForecastStep:
         slots = np.array([self._store[key] for key, _ in known], dtype=np.int64)
         t = np.array([last for _, last in known], dtype=np.int64)
         peers = self._peers([key for key, _ in known], slots)
-        return newest(self._tables.history, self._layout, slots, t, peers)
+        ahead = self._ahead(slots, t)
+        return newest(self._tables.history, self._layout, slots, t, peers, ahead)
+
+    def _ahead(self, slots: Ints, t: Ints) -> npt.NDArray[np.float32] | None:
+        """What was known at the times `t` of the futures; see `observe`."""
+        if not self._layout.futures:
+            return None
+        _, tick = on_grid(self._tables.history, self._layout, slots, t)
+        return self._tables.foreseen.at(slots, tick[:, None] + self._layout.looked_ahead, t)
 
     def _peers(self, keys: Sequence[str], slots: Ints) -> Peers | None:
         return self._groups.peers(keys, slots) if self._layout.grouped else None
@@ -263,7 +288,8 @@ class ForecastStep:
             values = np.array([[r.values[name] for name in columns] for r in part], dtype=np.float64)
             t = np.array([record.t for record in part], dtype=np.int64)
             peers = self._peers([record.key for record in part], slots)
-            parts.append(observe(self._tables.history, self._layout, slots, t, values, peers))
+            ahead = self._ahead(slots, t)
+            parts.append(observe(self._tables.history, self._layout, slots, t, values, peers, ahead))
             tick = self._tables.history.tick[slots]
             first = self._tables.late.expect(slots, tick, t, np.isnan(values[:, 0]))
             conditions.append(assess(self._tables.health, slots, t, values))
@@ -355,6 +381,7 @@ class ForecastStep:
             Filters.empty(slots, horizon, terms + len(MODELS), trusted=terms),
             SensorHealth.empty(slots, self._layout.columns, self._layout.period),
             LateTruths.empty(slots, self.stream.patience),
+            Foreseen.empty(slots, self.stream.kept_ahead, self._layout.futures),
         )
 
     @property
@@ -449,4 +476,4 @@ def _stacked(inputs: Inputs, models: Mapping[str, Floats], steps: Ints) -> Float
 
 def refuse(streams: Mapping[str, StreamDefinition], record: Record) -> str | None:
     """Why a record can't be worked on, or None."""
-    return refusal(streams, record.stream, record.values)
+    return refusal(streams, record.stream, record.values, future=record.issued is not None)

@@ -22,7 +22,7 @@ from driftline.streams.definition import StreamDefinition, refusal
 from driftline.worker.keyed import Timed
 from driftline.worker.loop import Worker
 from driftline.worker.observer import LoopMetrics
-from driftline_ingest.archive import ArchiveStep, Packing
+from driftline_ingest.archive import FUTURES, ArchiveStep, Packing
 from driftline_ingest.census import Census
 from driftline_ingest.door import Door, routes
 from driftline_ingest.mqtt import MqttDoor
@@ -126,12 +126,14 @@ def _mqtt_check(door: MqttDoor) -> ReadinessCheck:
 
 def refuse(streams: Mapping[str, StreamDefinition], message: Any) -> str | None:
     """Why a record or blend can't be archived, or None."""
-    return refusal(streams, message.stream, None if isinstance(message, Blend) else message.values)
+    if isinstance(message, Blend):
+        return refusal(streams, message.stream)
+    return refusal(streams, message.stream, message.values, future=message.issued is not None)
 
 
 def _from_zero(metrics: Metrics, stream: str) -> None:
-    for counter in (metrics.records, metrics.records_refused, metrics.keys_refused):
+    for counter in (metrics.records, metrics.futures, metrics.records_refused, metrics.keys_refused):
         from_zero(counter, (stream,))
-    kinds = (RecordWindows.kind, BlendWindows.kind)
+    kinds = (RecordWindows.kind, BlendWindows.kind, FUTURES)
     from_zero(metrics.windows_archived, (stream,), kinds)
     from_zero(metrics.windows_left_out, (stream,), kinds, REASONS)

@@ -23,6 +23,10 @@ from driftline.store.windows import WindowName
 from driftline.worker.keyed import Series, Timed, Timed_contra
 from driftline.worker.silence import BEGINNING, Heard
 
+FUTURES = "futures"
+"""The kind of windows that hold what was known ahead."""
+FUTURES_SIZE = 1000
+"""Futures of a series after which a window of them is written, as soon as a further issue comes."""
 LONGEST_SPAN = 50_000
 """Messages of a partition after which a window is written although it isn't full: a series that went silent must not
 hold the position back for ever."""
@@ -78,6 +82,15 @@ class Packing(Protocol[Timed_contra]):
     def pack(self, message: Timed_contra) -> array[float]:
         """A message as a few numbers, for the time until its window is full."""
 
+    def issued(self, message: Timed_contra) -> int | None:
+        """Where a message is a future, when it was issued."""
+
+    def pack_future(self, message: Timed_contra) -> array[float]:
+        """A future as a few numbers."""
+
+    def encode_futures(self, stream: str, key: str, rows: Sequence[array[float]]) -> bytes:
+        """A file of futures."""
+
     def group(self, message: Timed_contra) -> str:
         """The group that its series has in the file; "" where there are none."""
 
@@ -87,7 +100,8 @@ class Packing(Protocol[Timed_contra]):
 
 @dataclass(frozen=True)
 class FullWindow:
-    """Messages of one series. first, last: times of those that no window had before, milliseconds since the epoch. A
+    """Messages of one series. first, last: times of those that no window had before, milliseconds since the epoch; of
+    futures when the first and the last were issued. A
     window of late truths alone begins where the one before ended, and ends as many milliseconds later as there were
     such windows since."""
 
@@ -116,6 +130,22 @@ class Progress(msgspec.Struct, frozen=True, array_like=True):
     """Windows since then that held nothing but truths for what was archived before."""
     heard: int | None = None
     """When the series was heard of last; see `driftline.worker.silence`."""
+    foreseen: int = 0
+    """Offset after the last archived future, or of the first message: what comes before it is no news."""
+
+
+@dataclass
+class _PendingFutures:
+    """The window of futures that is being filled."""
+
+    offset: int
+    """Of its first message."""
+    first: int
+    """When the first was issued, and the last."""
+    last: int
+    next: int = 0
+    """Offset after its newest message."""
+    rows: list[array[float]] = field(default_factory=list)
 
 
 @dataclass
@@ -160,11 +190,19 @@ class _Partition:
 
     progress: dict[Series, Progress] = field(default_factory=dict)
     pending: OrderedDict[Series, _Pending] = field(default_factory=OrderedDict)
+    futures: OrderedDict[Series, _PendingFutures] = field(default_factory=OrderedDict)
+    """As `pending`."""
     changed: set[Series] = field(default_factory=set)
     heard: dict[str, Heard] = field(default_factory=lambda: defaultdict(Heard))
     """By stream."""
     behind: int = 0
     """Offset before which messages are read again after a restart: until then nobody is known to be silent."""
+
+    def oldest(self) -> int | None:
+        """The offset of the first message that is in an open window."""
+        # The first ones have the oldest offsets.
+        firsts = (next(iter(self.pending.values()), None), next(iter(self.futures.values()), None))
+        return min((window.offset for window in firsts if window is not None), default=None)
 
     def last_t(self, series: Series) -> int | None:
         """Time of the newest message of a series that was taken in."""
@@ -196,10 +234,37 @@ class ArchiveStep(Generic[Timed]):
             partition = self._partitions.setdefault(envelope.partition, _Partition())
             # This order is part of the windows' content: old windows are closed before the message can enter one.
             windows += self._overdue(partition, envelope.offset)
+            if (issued := self._packing.issued(envelope.value)) is not None:
+                windows += self._foresee(partition, envelope, issued)
+                continue
             windows += self._silent(partition, envelope)
             self._meet(partition, envelope)
             windows += self._add(partition, envelope)
         return windows
+
+    def _foresee(self, partition: _Partition, envelope: Envelope[Timed], issued: int) -> list[FullWindow]:
+        """Takes in a future of a series that is known. One issue lies in one window, whose name says the issues."""
+        series = (envelope.value.stream, envelope.value.key)
+        progress = partition.progress.get(series)
+        if progress is None or envelope.offset < progress.foreseen:
+            return []
+        windows: list[FullWindow] = []
+        pending = partition.futures.get(series)
+        if pending is not None and len(pending.rows) >= FUTURES_SIZE and issued > pending.last:
+            windows.append(self._close_futures(partition, series))
+            pending = None
+        if pending is None:
+            pending = partition.futures[series] = _PendingFutures(envelope.offset, issued, issued)
+        pending.first, pending.last = min(pending.first, issued), max(pending.last, issued)
+        pending.next = envelope.offset + 1
+        pending.rows.append(self._packing.pack_future(envelope.value))
+        return windows
+
+    def _close_futures(self, partition: _Partition, series: Series) -> FullWindow:
+        pending = partition.futures.pop(series)
+        partition.progress[series] = msgspec.structs.replace(partition.progress[series], foreseen=pending.next)
+        partition.changed.add(series)
+        return FullWindow(FUTURES, *series, pending.first, pending.last, pending.rows)
 
     def _add(self, partition: _Partition, envelope: Envelope[Timed]) -> list[FullWindow]:
         message = envelope.value
@@ -236,7 +301,7 @@ class ArchiveStep(Generic[Timed]):
         series = (message.stream, message.key)
         if series not in partition.progress:
             # As if everything before its first message were archived.
-            partition.progress[series] = Progress(envelope.offset, message.t - 1)
+            partition.progress[series] = Progress(envelope.offset, message.t - 1, foreseen=envelope.offset)
             partition.changed.add(series)
             self._census.add(series, envelope.partition)
         partition.heard[message.stream].hear(message.key, self._stream_time(envelope))
@@ -258,7 +323,9 @@ class ArchiveStep(Generic[Timed]):
             key = heard.first_silent(self._packing.longest_silence(stream))
             if key is None:
                 break
-            if (stream, key) in partition.pending:
+            if (stream, key) in partition.futures:
+                windows.append(self._close_futures(partition, (stream, key)))
+            elif (stream, key) in partition.pending:
                 # Written now, forgotten in the next turn: the key stays the first silent one until then.
                 windows.append(self._close(partition, (stream, key)))
             elif self._is_read_again(partition, (stream, key)):
@@ -272,8 +339,8 @@ class ArchiveStep(Generic[Timed]):
 
     def _is_read_again(self, partition: _Partition, series: Series) -> bool:
         """Whether a restart reads messages of it again, which only its progress distinguishes from new ones."""
-        oldest = next(iter(partition.pending.values()), None)
-        return oldest is not None and oldest.offset < partition.progress[series].next
+        oldest = partition.oldest()
+        return oldest is not None and oldest < partition.progress[series].next
 
     def _is_lost(self, last_t: int, envelope: Envelope[Timed]) -> bool:
         """As in `driftline.worker.keyed`: whether a series stands at a time that can't be."""
@@ -285,7 +352,9 @@ class ArchiveStep(Generic[Timed]):
         arrived, ahead = envelope.timestamp, self._packing.ahead(envelope.value.stream)
         progress, pending = partition.progress.get(series), partition.pending.get(series)
         if progress is not None and astray(progress.t, arrived, ahead):
-            partition.progress[series] = Progress(progress.next, NEVER, heard=progress.heard)
+            partition.progress[series] = Progress(
+                progress.next, NEVER, heard=progress.heard, foreseen=progress.foreseen
+            )
             partition.changed.add(series)
         if pending is None:
             return
@@ -327,6 +396,11 @@ class ArchiveStep(Generic[Timed]):
             if offset - oldest.offset <= self._longest_span:
                 break
             windows.append(self._close(partition, series))
+        while partition.futures:
+            series, first = next(iter(partition.futures.items()))
+            if offset - first.offset <= self._longest_span:
+                break
+            windows.append(self._close_futures(partition, series))
         return windows
 
     def _close(self, partition: _Partition, series: Series) -> FullWindow:
@@ -336,7 +410,8 @@ class ArchiveStep(Generic[Timed]):
         # Without a new time, the n-th such window is named t to t + n, which no other window is.
         truths = 1 + (before.truths if before else 0) if pending.first_t is None else 0
         heard = partition.heard[series[0]].at(series[1])
-        partition.progress[series] = Progress(pending.last + 1, pending.t, awaited, truths, heard)
+        foreseen = before.foreseen if before else 0
+        partition.progress[series] = Progress(pending.last + 1, pending.t, awaited, truths, heard, foreseen)
         partition.changed.add(series)
         first = pending.t if pending.first_t is None else pending.first_t
         return FullWindow(self._packing.kind, *series, first, pending.t + truths, pending.rows, pending.group)
@@ -373,9 +448,8 @@ class ArchiveStep(Generic[Timed]):
 
     def resume_at(self, partition: int, consumed: int) -> int:
         """A restart reads again what is not in a window yet."""
-        pending = self._partitions[partition].pending
-        # The first has the oldest offset; nothing before it is in an open window.
-        position = next(iter(pending.values())).offset if pending else consumed
+        oldest = self._partitions[partition].oldest()
+        position = consumed if oldest is None else oldest
         self._kept[partition] = consumed - position
         return position
 

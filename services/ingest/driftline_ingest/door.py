@@ -1,7 +1,8 @@
 """The REST door: records in, acknowledged only when the bus has them."""
 
 import json
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -20,7 +21,7 @@ from driftline.streams.catalog import PerStream, Streams
 from driftline_ingest.census import Census
 from driftline_ingest.limiter import Limiter
 from driftline_ingest.parsing import PARSERS, TEXT_ONLY, Malformed, UnknownType, parse
-from driftline_ingest.seen import Seen
+from driftline_ingest.seen import Seen, Sifted
 from driftline_ingest.settings import IngestSettings
 from driftline_ingest.validation import Refusal, Validator, shown
 
@@ -64,32 +65,52 @@ EXAMPLE = {
     "Ya_avg": 181.0,
     "Wa_avg": 182.3,
 }
+FUTURE_EXAMPLE = {
+    "issued": "2015-01-01T00:10:00+01:00",
+    "Date_time": "2015-01-01T06:00:00+01:00",
+    "Wind_turbine_name": "R80711",
+    "temperature_forecast": 3.1,
+}
 ROW = {"type": "object", "additionalProperties": True}
-BODIES: dict[str, dict[str, Any]] = {
-    "application/json": {"schema": {"anyOf": [ROW, {"type": "array", "items": ROW}]}, "example": EXAMPLE},
-    "text/csv": {
-        "schema": {"type": "string"},
-        "example": "\n".join(",".join(map(str, row)) for row in (EXAMPLE, EXAMPLE.values())),
-    },
-}
-LINES = {"schema": {"type": "string", "description": "a JSON object in each line"}, "example": json.dumps(EXAMPLE)}
-DOCUMENTED: dict[str, Any] = {
-    "parameters": [
-        {
-            "name": "stream",
-            "in": "query",
-            "required": False,
+
+
+def _documented(example: dict[str, Any], rows: str) -> dict[str, Any]:
+    """What the description says of a request. rows: what they have to be."""
+    lines = {"schema": {"type": "string", "description": "a JSON object in each line"}, "example": json.dumps(example)}
+    bodies: dict[str, dict[str, Any]] = {
+        "application/json": {"schema": {"anyOf": [ROW, {"type": "array", "items": ROW}]}, "example": example},
+        "text/csv": {
             "schema": {"type": "string"},
-            "example": "outdoor-temperature",
-            "description": "The stream that the records belong to; where there is only one it may stay unnamed.",
-        }
-    ],
-    "requestBody": {
-        "required": True,
-        "description": "Rows with exactly the columns that the stream definition names; a missing value is null.",
-        "content": {kind: BODIES.get(kind, LINES) for kind in PARSERS},
-    },
-}
+            "example": "\n".join(",".join(map(str, row)) for row in (example, example.values())),
+        },
+    }
+    return {
+        "parameters": [
+            {
+                "name": "stream",
+                "in": "query",
+                "required": False,
+                "schema": {"type": "string"},
+                "example": "outdoor-temperature",
+                "description": "The stream that the records belong to; where there is only one it may stay unnamed.",
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "description": rows,
+            "content": {kind: bodies.get(kind, lines) for kind in PARSERS},
+        },
+    }
+
+
+DOCUMENTED = _documented(
+    EXAMPLE, "Rows with exactly the columns that the stream definition names; a missing value is null."
+)
+FUTURES_DOCUMENTED = _documented(
+    FUTURE_EXAMPLE,
+    "Rows with the time that a value is for, the time when it was `issued`, the key (and group) where the stream has "
+    "one, and the columns of the stream definition's `futures`; a missing value is null.",
+)
 ANSWERS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The body is broken; the answer names the position."},
     401: {"model": Problem, "description": "The token is missing or wrong."},
@@ -123,6 +144,7 @@ class Door:
         self._bus = bus
         self._streams = streams
         self._validators = PerStream(streams, Validator)
+        self._future_validators = PerStream(streams, partial(Validator, futures=True))
         self._seen = Seen(streams)
         self._census = census
         self.metrics = metrics
@@ -145,8 +167,24 @@ class Door:
 
         Raises Malformed, UnknownType, Unavailable.
         """
-        text = content_type.partition(";")[0].strip().lower() in TEXT_ONLY
-        return await self.take_rows(stream, parse(content_type, body), text=text)
+        return await self.take_rows(stream, parse(content_type, body), text=_is_text(content_type))
+
+    async def foresee(self, stream: str, content_type: str, body: bytes) -> tuple[Receipt, bool]:
+        """The same for futures; all that can be used are published, since a repeated one changes nothing.
+
+        Raises InvalidInput when the stream has none, Malformed, UnknownType, Unavailable.
+        """
+        if not self._streams[stream].futures:
+            raise InvalidInput(f"found futures for stream {stream!r}, expected none: its definition has no `futures`")
+        rows, text = parse(content_type, body), _is_text(content_type)
+        futures, refusals = self._future_validators[stream].records(rows, self.now(), text=text)
+        futures, moved = self._in_their_groups(stream, len(rows), futures, refusals)
+        refusals = sorted([*refusals, *moved], key=lambda refusal: refusal.row)
+        if futures:
+            await self._bus.publish(RECORDS, futures)
+        self.metrics.futures.labels(stream).inc(len(futures))
+        self.metrics.records_refused.labels(stream).inc(len(refusals))
+        return self._receipt(Sifted(futures), refusals), bool(futures) or not refusals
 
     def now(self) -> float:
         """Seconds since the epoch. Raises ClockUnset."""
@@ -175,8 +213,11 @@ class Door:
         self.metrics.records_refused.labels(stream).inc(len(refusals))
         self.metrics.records_dropped.labels(stream, "repeated").inc(sifted.repeated)
         self.metrics.records_dropped.labels(stream, "out_of_order").inc(sifted.out_of_order)
+        return self._receipt(sifted, refusals), bool(records) or not refusals
+
+    def _receipt(self, sifted: Sifted, refusals: Sequence[Refusal]) -> Receipt:
         listed = refusals[: self._settings.refusals_listed]
-        receipt = Receipt(
+        return Receipt(
             accepted=len(sifted.fresh),
             repeated=sifted.repeated,
             out_of_order=sifted.out_of_order,
@@ -184,7 +225,6 @@ class Door:
             refused=[_refused(refusal) for refusal in listed],
             detail=sifted.detail,
         )
-        return receipt, bool(records) or not refusals
 
     def _in_their_groups(
         self, stream: str, rows: int, records: list[Record], refusals: Sequence[Refusal]
@@ -218,6 +258,11 @@ class Door:
         ]
         self.metrics.keys_refused.labels(stream).inc(len(refusals))
         return [record for record in records if record.key not in beyond], refusals
+
+
+def _is_text(content_type: str) -> bool:
+    """Whether numbers are written as text."""
+    return content_type.partition(";")[0].strip().lower() in TEXT_ONLY
 
 
 def rows_of(receipt: Receipt) -> int:
@@ -255,12 +300,30 @@ def routes(door: Door, settings: IngestSettings) -> APIRouter:
         openapi_extra=DOCUMENTED,
     )
     async def take(request: Request) -> Response:
+        return await answer(request, door.take)
+
+    @router.post(
+        "/v1/futures",
+        summary="Take in what is known ahead",
+        description="Accepted rows are on the bus. A series keeps them from its first record on, and for a bounded "
+        "time ahead of its newest one.",
+        status_code=202,
+        response_model=Receipt,
+        responses=ANSWERS,
+        openapi_extra=FUTURES_DOCUMENTED,
+    )
+    async def foresee(request: Request) -> Response:
+        return await answer(request, door.foresee)
+
+    async def answer(
+        request: Request, taking: Callable[[str, str, bytes], Awaitable[tuple[Receipt, bool]]]
+    ) -> Response:
         await authorised(request)
         limiter.admit(request)
         name = await door.stream(request.query_params.get("stream"))
         body = await read_body(request, settings.body_limit)
         try:
-            receipt, taken = await door.take(name, request.headers.get("content-type", ""), body)
+            receipt, taken = await taking(name, request.headers.get("content-type", ""), body)
         except UnknownType as error:
             raise HTTPException(415, str(error)) from error
         except Malformed as error:

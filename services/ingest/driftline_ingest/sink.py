@@ -12,7 +12,7 @@ from driftline.errors import Conflict, StoreUnavailable, Unstorable
 from driftline.metrics import Metrics
 from driftline.store.port import Store
 from driftline.worker.keyed import Series
-from driftline_ingest.archive import FullWindow, Packing
+from driftline_ingest.archive import FUTURES, FullWindow, Packing
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class WindowSink:
                 await self._archive(window)
 
     async def _archive(self, window: FullWindow) -> None:
-        body = await asyncio.to_thread(self._packing.encode, window.stream, window.key, window.rows, window.group)
+        body = await asyncio.to_thread(self._encode, window)
         name = window.name(await self._edge())
         try:
             await self._put(name, body)
@@ -65,6 +65,11 @@ class WindowSink:
             log.error("window left out: the store will never take it: %s", error, extra={"window": name})  # noqa: TRY400
         else:
             self._metrics.windows_archived.labels(window.stream, window.kind).inc()
+
+    def _encode(self, window: FullWindow) -> bytes:
+        if window.kind == FUTURES:
+            return self._packing.encode_futures(window.stream, window.key, window.rows)
+        return self._packing.encode(window.stream, window.key, window.rows, window.group)
 
     def _leave_out(self, window: FullWindow, reason: str) -> None:
         self._metrics.windows_left_out.labels(window.stream, window.kind, reason).inc()

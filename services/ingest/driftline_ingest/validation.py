@@ -8,7 +8,7 @@ import msgspec
 
 from driftline import clock
 from driftline.messages import Record
-from driftline.streams.definition import EVERY_SERIES, SINGLE_KEY, StreamDefinition
+from driftline.streams.definition import EVERY_SERIES, ISSUED, SINGLE_KEY, StreamDefinition
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
@@ -38,13 +38,17 @@ class _Wrong(Exception):
 class Validator:
     """Makes records of one stream. text: numbers are written as text, as in CSV."""
 
-    def __init__(self, stream: StreamDefinition) -> None:
+    def __init__(self, stream: StreamDefinition, *, futures: bool = False) -> None:
+        """futures: whether the rows are futures, which say when they were issued."""
         self._stream = stream
+        self._columns = tuple(stream.futures) if futures else stream.columns
+        self._issued = [ISSUED] if futures else []
         self._time = stream.time.column
         self._ahead = stream.time.tolerance
         self._zone = None if stream.time.zone == "required" else ZoneInfo(stream.time.zone)
-        named = [self._time, *([stream.key] if stream.key else []), *stream.group_columns, *stream.columns]
-        self._names = frozenset(named)
+        key = [stream.key] if stream.key else []
+        self._named = [*self._issued, self._time, *key, *stream.group_columns, *self._columns]
+        self._names = frozenset(self._named)
         self._group_column = next(iter(stream.group_columns), None)
         self._common_group = "" if stream.group is None else EVERY_SERIES
 
@@ -65,7 +69,7 @@ class Validator:
         if len(row) != len(self._names) or not self._names.issuperset(row):
             self._explain_columns(row)
         values: dict[str, float | None] = {}
-        for name in self._stream.columns:
+        for name in self._columns:
             value = row[name]
             if value is None or (type(value) is float and -LARGEST <= value <= LARGEST):
                 values[name] = value
@@ -74,46 +78,60 @@ class Validator:
         key = _name(self._stream.key, row[self._stream.key]) if self._stream.key else SINGLE_KEY
         column = self._group_column
         group = self._common_group if column is None else _name(column, row[column])
-        t = self._milliseconds(row[self._time])
-        if t > 1000 * (received + self._ahead):
-            raise self._from_the_future(t, received)
+        t = self._milliseconds(self._time, row[self._time])
+        if self._issued:
+            issued = self._milliseconds(ISSUED, row[ISSUED])
+            self._check(ISSUED, issued, received)
+            if issued > t:
+                raise _issued_late(issued, t)
+            return Record(self._stream.name, key, t, values, received, group, issued)
+        self._check(self._time, t, received)
         return Record(self._stream.name, key, t, values, received, group)
 
-    def _from_the_future(self, t: int, received: float) -> _Wrong:
+    def _check(self, column: str, t: int, received: float) -> None:
+        if t > 1000 * (received + self._ahead):
+            raise self._from_the_future(column, t, received)
+
+    def _from_the_future(self, column: str, t: int, received: float) -> _Wrong:
         """It would make all that comes after it count as old. Both times are shown, since either clock may be wrong."""
         latest, now = clock.shown(received + self._ahead), clock.shown(received)
         return _Wrong(
-            self._time,
+            column,
             clock.shown(t / 1000),
             f"at most {latest}: the clock here shows {now}, and time.ahead is {self._ahead} s",
         )
 
     def _explain_columns(self, row: dict[str, object]) -> None:
-        for name in (self._time, self._stream.key, *self._stream.group_columns, *self._stream.columns):
-            if name is not None and name not in row:
+        for name in self._named:
+            if name not in row:
                 raise _Wrong(name, "nothing", "this column; a missing value is null")
         unknown = next(name for name in row if name not in self._names)
         raise _Wrong(str(unknown), "a column of this name", f"only {', '.join(sorted(self._names))}")
 
-    def _milliseconds(self, value: object) -> int:
+    def _milliseconds(self, column: str, value: object) -> int:
         expected = "a time such as 2014-01-01T01:00:00+01:00"
         try:
             time = datetime.fromisoformat(value) if isinstance(value, str) else None
         except ValueError:
             time = None
         if time is None:
-            raise _Wrong(self._time, value, expected)
+            raise _Wrong(column, value, expected)
         if time.tzinfo is None:
             if self._zone is None:
-                raise _Wrong(self._time, value, f"{expected}, with a zone")
+                raise _Wrong(column, value, f"{expected}, with a zone")
             time = time.replace(tzinfo=self._zone)
         try:
             inside = EPOCH <= time < LATEST
         except OverflowError:
             inside = False
         if not inside:
-            raise _Wrong(self._time, value, "a time between the years 1970 and 2100")
+            raise _Wrong(column, value, "a time between the years 1970 and 2100")
         return round((time - EPOCH).total_seconds() * 1000)
+
+
+def _issued_late(issued: int, t: int) -> _Wrong:
+    """It was not known ahead: a model that learns from it would find later that it lacks it."""
+    return _Wrong(ISSUED, clock.shown(issued / 1000), f"at most {clock.shown(t / 1000)}, the time that it is for")
 
 
 def _number(name: str, value: object, *, text: bool) -> float:

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from driftline.arrays import Floats, Ints, Mask
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.features import History, Inputs, Layout, observe
+from driftline.streams.futures import Issues
 from driftline.streams.grid import phase_of, tick_of
 from driftline.streams.neighbours import Peers
-from driftline.streams.tables import Rows
+from driftline.streams.tables import FutureRows, Rows
 
 PIECE = 8192
 """A long series is worked off in pieces side by side, so that arrays span them."""
@@ -70,6 +71,8 @@ class _Piece:
     phase: int
     step: Ints
     block: int
+    ahead: Batch
+    """[n, 1 + horizons, futures]: see `driftline.streams.features.observe`."""
 
 
 def build(rows: Rows, stream: StreamDefinition, most_bytes: int = MOST_BYTES) -> Dataset:
@@ -107,9 +110,12 @@ class _Series:
     phase: int
     targets: Floats
     picked: Mask
+    issues: Issues
+    looked_ahead: Ints
 
     @classmethod
-    def of(cls, rows: Rows, stream: StreamDefinition, picked: Mask) -> "_Series":
+    def of(cls, rows: Rows, stream: StreamDefinition, picked: Mask, futures: FutureRows) -> "_Series":
+        """futures: those of the series."""
         period = stream.time.period * 1000
         phase = int(phase_of(rows.t[:1], period)[0])
         ticks = tick_of(rows.t, phase, period)
@@ -118,15 +124,34 @@ class _Series:
         rows, ticks, picked = rows.take(last), ticks[last], picked[last]
         target = rows.values[:, 0]
         targets = np.stack([_at(ticks + h, ticks, target) - target for h in stream.horizon], axis=1)
-        return cls(rows, ticks, phase, targets, picked)
+        issues = _issues(rows.t, ticks, futures, phase, stream)
+        return cls(rows, ticks, phase, targets, picked, issues, np.array([0, *stream.horizon]))
 
     def piece(self, begin: int, warm: int, end: int, step: Ints, block: int) -> _Piece:
         """The records from `begin` to `end`; those before `warm` only warm up. step: of all records."""
         part = slice(begin, end)
         rows = self.rows.take(part)
         return _Piece(
-            rows.t, rows.values, self.targets[part], self.picked[part], warm - begin, self.phase, step[part], block
+            rows.t,
+            rows.values,
+            self.targets[part],
+            self.picked[part],
+            warm - begin,
+            self.phase,
+            step[part],
+            block,
+            self.issues.at(self.ticks[part][:, None] + self.looked_ahead, rows.t),
         )
+
+
+def _issues(t: Ints, ticks: Ints, futures: FutureRows, phase: int, stream: StreamDefinition) -> Issues:
+    """What the edge would have kept of the futures of one series, had they come when they were issued: so far ahead of
+    the newest record before them, which there must be. t, ticks: of the records."""
+    of = tick_of(futures.t, phase, stream.time.period * 1000)
+    before = np.searchsorted(t, futures.issued) - 1
+    newest = ticks[before]
+    kept = (before >= 0) & (of >= newest) & (of < newest + stream.kept_ahead) & (futures.issued <= futures.t)
+    return Issues.of(of[kept], futures.issued[kept], futures.values[kept])
 
 
 def _at(wanted: Ints, ticks: Ints, values: Floats) -> Floats:
@@ -137,7 +162,10 @@ def _at(wanted: Ints, ticks: Ints, values: Floats) -> Floats:
 
 def _blocks(rows: Rows, stream: StreamDefinition, picked: Mask) -> Iterator[list[_Piece]]:
     """Pieces that must lie side by side."""
-    series = (_Series.of(rows.take(places), stream, picked[places]) for _, places in rows.series())
+    futures, none = rows.futures.by_key(), FutureRows.empty(len(stream.futures))
+    series = (
+        _Series.of(rows.take(places), stream, picked[places], futures.get(key, none)) for key, places in rows.series()
+    )
     if stream.group is None:
         for block, piece in enumerate(piece for one in series for piece in _pieces(one)):
             yield [replace(piece, block=block)]
@@ -195,7 +223,10 @@ def _observe(pieces: list[_Piece], layout: Layout, stream: StreamDefinition, col
             places = done[slots].tolist()
             t = np.array([piece.t[n] for piece, n in zip(some, places, strict=True)])
             values = np.stack([piece.values[n] for piece, n in zip(some, places, strict=True)])
-            inputs = observe(history, layout, slots, t, values, peers.of(slots) if peers else None)
+            ahead = (
+                np.stack([piece.ahead[n] for piece, n in zip(some, places, strict=True)]) if layout.futures else None
+            )
+            inputs = observe(history, layout, slots, t, values, peers.of(slots) if peers else None, ahead)
             collection.add(_usable(inputs, some, places, t))
             done[slots] += 1
             due[slots] = [

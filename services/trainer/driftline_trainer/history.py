@@ -9,6 +9,7 @@ from driftline.store.port import Listed, Store, read
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows
 from driftline_trainer.archive import Archive, joined
+from driftline_trainer.futures import holds_futures
 from driftline_trainer.reading import Reading
 from driftline_trainer.set_aside import SetAside
 
@@ -39,7 +40,7 @@ class HistoryFiles:
     async def any(self, stream: StreamDefinition, aside: SetAside) -> bool:
         """Whether the store has a file that may be usable."""
         async for file in self._store.list(f"history/{stream.name}/"):
-            if file not in aside:
+            if file not in aside and not holds_futures(stream, file.key):
                 return True
         return False
 
@@ -48,7 +49,8 @@ class HistoryFiles:
 
         What can't be used is set aside. Raises InvalidInput when nothing is left.
         """
-        listed = [file async for file in self._store.list(f"history/{stream.name}/") if file not in aside]
+        files = [file async for file in self._store.list(f"history/{stream.name}/") if file not in aside]
+        listed = [file for file in files if not holds_futures(stream, file.key)]
         parts: list[Rows] = []
         for file in listed:
             if (rows := await self._rows_of(stream, file, aside, most_rows - _count(parts))) is not None:

@@ -1,15 +1,19 @@
 """Reads files that come from outside in a child process of its own, so that none can take this one's memory."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import TypeVar
 
 from driftline.errors import InvalidInput
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows
+from driftline.streams.tables import FutureRows, Rows
 from driftline_trainer.child import ChildProcess, ProcessDied
 from driftline_trainer.limits import begin
-from driftline_trainer.unpacking import Means, Packed, prove, too_much, unpack
+from driftline_trainer.unpacking import Means, Packed, prove, too_much, unpack, unpack_futures
+
+T = TypeVar("T")
 
 IDLE_S = 10.0
 """How long a child waits for the next job's files before its memory is given back."""
@@ -51,15 +55,23 @@ class Reading:
     async def rows(self, body: bytes, stream: StreamDefinition, source: str, folder: str | None = None) -> Rows:
         """What a file holds. folder: of the series whose rows it may hold alone. Raises InvalidInput, and ProcessDied
         when no child can be had at all."""
-        packed = Packed(body, stream, source, folder)
+        return await self._unpacked(unpack, Packed(body, stream, source, folder))
+
+    async def futures(
+        self, body: bytes, stream: StreamDefinition, source: str, folder: str | None = None
+    ) -> FutureRows:
+        """What a file of futures holds; see `rows`."""
+        return await self._unpacked(unpack_futures, Packed(body, stream, source, folder))
+
+    async def _unpacked(self, unpacking: Callable[[Packed, Means], T], packed: Packed) -> T:
         # One at a time: who dies must die of its own file.
         async with self._one:
             self._wake()
             for _ in range(TRIES):
                 await self._prove()
                 with suppress(ProcessDied):
-                    return await self._child.run(unpack, packed, self._means)
-        raise InvalidInput(too_much(source, self._means))
+                    return await self._child.run(unpacking, packed, self._means)
+        raise InvalidInput(too_much(packed.source, self._means))
 
     async def _prove(self) -> None:
         """Once for every child. Raises ProcessDied."""

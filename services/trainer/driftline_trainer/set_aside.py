@@ -19,8 +19,8 @@ from driftline.streams.definition import StreamDefinition
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["windows", "history"]
-KINDS: tuple[Kind, ...] = ("windows", "history")
+Kind = Literal["windows", "history", "futures"]
+KINDS: tuple[Kind, ...] = ("windows", "history", "futures")
 REASON_SHOWN = 1000
 
 
@@ -40,8 +40,8 @@ class SetAside:
         self._store = store
         self._stream = stream.name
         # Of another definition's columns other files can be used.
-        self._shape = [stream.time.column, stream.time.zone, stream.key, stream.columns]
-        self._shape += stream.group_columns
+        self._shape: list[object] = [stream.time.column, stream.time.zone, stream.key, stream.columns]
+        self._shape += [*stream.group_columns, *([list(stream.futures)] if stream.futures else [])]
         self._metrics = metrics
         self._clock = clock
         self._marks: set[str] = set()

@@ -19,6 +19,7 @@ from driftline.versions.releases import Current, current
 from driftline_trainer import fit
 from driftline_trainer.archive import Archive, later
 from driftline_trainer.claims import Claims
+from driftline_trainer.futures import FutureFiles
 from driftline_trainer.history import HistoryFiles
 from driftline_trainer.jobs import JobState
 from driftline_trainer.process import TrainingProcess
@@ -57,6 +58,7 @@ class TrainingRun:
         self._clock = clock
         self._reading = Reading(settings.means)
         self._history = HistoryFiles(store, settings.data_dir, self._reading, limit=settings.history_bytes)
+        self._futures = FutureFiles(store, self._reading, limit=settings.history_bytes)
         self._aside = PerStream(streams, lambda stream: SetAside(store, stream, metrics, clock))
         self._archives = PerStream(streams, lambda stream: self._archive(stream, metrics))
         # What a refused or failed job has tried is not tried again until more has come.
@@ -147,14 +149,21 @@ class TrainingRun:
 
     async def _rows(self, stream: StreamDefinition, job: JobState) -> Rows:
         try:
-            if job.trigger == "definition":
-                return await self._all_rows(stream, job.history)
-            if job.history is not None:
-                return await self._history.named(stream, job.history)
-            return await self._everything(stream, self._settings.training_rows)
+            return await self._with_futures(stream, await self._records(stream, job))
         finally:
             # Whatever it took to unpack them is given back.
             self._reading.close()
+
+    async def _records(self, stream: StreamDefinition, job: JobState) -> Rows:
+        if job.trigger == "definition":
+            return await self._all_rows(stream, job.history)
+        if job.history is not None:
+            return await self._history.named(stream, job.history)
+        return await self._everything(stream, self._settings.training_rows)
+
+    async def _with_futures(self, stream: StreamDefinition, rows: Rows) -> Rows:
+        aside = self._aside[stream.name]
+        return await self._futures.with_futures(rows, stream, aside, self._settings.training_rows)
 
     async def _everything(self, stream: StreamDefinition, most_rows: int) -> Rows:
         archive, aside = self._archives[stream.name], self._aside[stream.name]
@@ -213,7 +222,7 @@ class TrainingRun:
         model = await self._model(stream, parent)
         archive = self._archives[stream.name]
         try:
-            rows = await archive.newest_rows()
+            rows = await self._with_futures(stream, await archive.newest_rows())
         finally:
             self._reading.rest()
         if job.trigger == "records" and before is not None and not archive.fresh(before.manifest.windows):

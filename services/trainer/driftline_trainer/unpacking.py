@@ -1,7 +1,9 @@
 """Unpacks a file that comes from outside, within bounds of memory and processor time; runs in a child of its own."""
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import quote
 
 import numpy as np
@@ -13,8 +15,10 @@ from driftline.errors import InvalidInput
 from driftline.store.object_names import folder_of
 from driftline.streams.bounds import TableBounds
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows, decode
+from driftline.streams.tables import FutureRows, Rows, decode, decode_futures
 from driftline_trainer.limits import for_seconds
+
+T = TypeVar("T", Rows, FutureRows)
 
 SHOWN = 300
 """Characters of an error that are repeated."""
@@ -50,10 +54,25 @@ def prove() -> None:
 
 def unpack(packed: Packed, means: Means) -> Rows:
     """The rows, all of them such as can be learned from. Raises InvalidInput."""
+    return _unpacked(decode, packed.stream.columns, packed, means)
+
+
+def unpack_futures(packed: Packed, means: Means) -> FutureRows:
+    """The same of a file of futures."""
+    return _unpacked(decode_futures, tuple(packed.stream.futures), packed, means)
+
+
+def _unpacked(
+    decoding: Callable[[bytes, StreamDefinition, str, TableBounds], T],
+    columns: tuple[str, ...],
+    packed: Packed,
+    means: Means,
+) -> T:
+    """columns: the names of its values."""
     for_seconds(means.seconds)
     try:
-        rows = decode(packed.body, packed.stream, packed.source, means.bounds)
-        check(rows, packed)
+        rows = decoding(packed.body, packed.stream, packed.source, means.bounds)
+        check(rows, columns, packed)
     except InvalidInput:
         raise
     except MemoryError as error:
@@ -72,21 +91,21 @@ def too_much(source: str, means: Means) -> str:
     return f"{source}: found a file that takes more to be unpacked, expected at most {expected}"
 
 
-def check(rows: Rows, packed: Packed) -> None:
+def check(rows: Rows | FutureRows, columns: tuple[str, ...], packed: Packed) -> None:
     """Raises InvalidInput for rows that nobody could learn from."""
     if not len(rows):
         raise InvalidInput(f"{packed.source}: found no rows, expected some")
     wild = np.argwhere(np.abs(rows.values) > LARGEST)
     if len(wild):
         row, column = wild[0]
-        where = f"{packed.source}: column {packed.stream.columns[column]!r}"
+        where = f"{packed.source}: column {columns[column]!r}"
         problem = f"found {rows.values[row, column]} in row {row + 1}"
         raise InvalidInput(f"{where}: {problem}, expected numbers between -{LARGEST:g} and {LARGEST:g}")
     if packed.folder is not None:
         _check_key(rows, packed, packed.folder)
 
 
-def _check_key(rows: Rows, packed: Packed, folder: str) -> None:
+def _check_key(rows: Rows | FutureRows, packed: Packed, folder: str) -> None:
     """Raises InvalidInput unless all rows are of the series that the folder is named after."""
     keys = np.unique(rows.keys).tolist()
     # Folders were once quoted a little differently.
