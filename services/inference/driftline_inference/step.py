@@ -354,7 +354,7 @@ class ForecastStep:
         rows = {name: values.tolist() for name, values in members.items()}
         horizon, target = list(self.stream.horizon), self.stream.target
         # Most young series have no week behind them: their messages are shorter without it.
-        has_week = np.isfinite(members[WEEKLY]).any(axis=1).tolist() if WEEKLY in members else []
+        has_week = np.isfinite(members.get(WEEKLY, np.empty((0, 1)))).any(axis=1)
         return [
             Forecast(
                 stream=record.stream,
