@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from driftline.arrays import Floats, Ints, Mask
+from driftline.arrays import Floats, Ints
 from driftline.members import MODELS, PERSISTENCE, RLS, SEASONAL, STACK, WEEKLY
 from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, Record, Topic
 from driftline.streams import features
@@ -354,7 +354,8 @@ class ForecastStep:
         rows = {name: values.tolist() for name, values in members.items()}
         horizon, target = list(self.stream.horizon), self.stream.target
         # Most young series have no week behind them: their messages are shorter without it.
-        has_week: Mask = np.isfinite(members.get(WEEKLY, np.empty((0, 1)))).any(axis=1)
+        weekly = members.get(WEEKLY, np.empty((0, 1)))
+        with_week = set(np.flatnonzero(np.isfinite(weekly).any(axis=1)).tolist())
         return [
             Forecast(
                 stream=record.stream,
@@ -362,7 +363,7 @@ class ForecastStep:
                 t=record.t,
                 observed=record.values[target],
                 horizon=horizon,
-                members={name: row[index] for name, row in rows.items() if name != WEEKLY or has_week[index]},
+                members={name: row[index] for name, row in rows.items() if name != WEEKLY or index in with_week},
                 versions=versions,
                 received=record.received,
                 shifts=shifts[index],
