@@ -73,4 +73,5 @@ def test_a_planted_shift_is_found():
 @given(seed=st.integers(0, 10_000), n=st.integers(1, 200))
 def test_one_shift_is_never_worse_than_none(seed: int, n: int):
     wrong = errors(seed, n, 3)
-    assert best_with_one_shift(wrong).rmse <= best_mixture(wrong).rmse * (1 + 1e-6)
+    # Of a few records a mixture may be without any error; the root of a rounded square is not quite 0.
+    assert best_with_one_shift(wrong).rmse <= best_mixture(wrong).rmse * (1 + 1e-6) + 1e-7

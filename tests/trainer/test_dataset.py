@@ -96,7 +96,7 @@ def test_neighbours_are_what_the_edge_knows_of_them(temperature, rows: Rows, tog
         by_time.setdefault(t, []).append(net)
     # On the edge the first record of all sees nobody yet, which the usual offset forgets slowly.
     for t, net in zip(built.t.tolist(), built.inputs, strict=True):
-        assert min(np.abs(net - other).max() for other in by_time[t]) < 0.01
+        assert min(np.abs(net - other).max() for other in by_time[t]) < 0.05
 
 
 def test_targets_are_of_their_time_and_not_of_the_next_record(temperature: StreamDefinition, rows: Rows):
