@@ -234,7 +234,7 @@ async def _relay_latency(stack: Stack, producer: AIOKafkaProducer, size: int, co
 INTRODUCTION = """\
 # How fast it is
 
-Written by `make bench`: the whole chain (ingest over HTTP, inference with all six members, the combiner with three
+Written by `make bench`: the whole chain (ingest over HTTP, inference with all its members, the combiner with three
 strategies; the archive at work, the trainer idle) compared with three bare aiokafka processes that only forward
 messages of the same size, in one run, on the same Kafka, everything on one machine. In the latency rows each record of
 the chain is one HTTP request; at saturation a body holds {body}. The relay's sender speaks to Kafka directly.
