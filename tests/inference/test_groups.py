@@ -11,31 +11,14 @@ from hypothesis import strategies as st
 from driftline.bus.port import Envelope
 from driftline.messages import Forecast, Record
 from driftline.streams.definition import StreamDefinition, parse
-from driftline.streams.features import Inputs
 from driftline.worker.keyed import KeyedStep
 from driftline_inference.groups import Assembly
 from driftline_inference.step import ForecastStep
+from tests.watching import WatchingModel
 
 HOUR_MS = 3_600_000
 TEXT = "name: a\ntime: {column: when, period: 1h}\nkey: k\ntarget: y\nlags: 3\nhorizon: [1, 2]\ngroup: all\n"
 TOGETHER, IN_TURN = parse(f"{TEXT}together: true\n", "a"), parse(TEXT, "a")
-
-
-class Watching:
-    """A model that keeps what it is fed with."""
-
-    version = "v1"
-
-    def __init__(self) -> None:
-        self.inputs: list[Inputs] = []
-
-    @property
-    def skills(self) -> list[float]:
-        return []
-
-    def forecast(self, inputs: Inputs) -> np.ndarray:
-        self.inputs.append(inputs)
-        return np.repeat(inputs.last[:, None], 2, axis=1)
 
 
 def record(hour: int, key: str, value: float | None, group: str = "all") -> Record:
@@ -81,7 +64,7 @@ def test_or_when_the_first_record_of_a_later_time_has_come_and_then_nobody_waits
 
 
 def test_each_knows_what_the_others_measured_at_the_same_time():
-    model = Watching()
+    model = WatchingModel(2)
     step = new_step(model=model)
     sent = walk(6)
     run(step, sent)
@@ -95,7 +78,7 @@ def test_each_knows_what_the_others_measured_at_the_same_time():
 
 
 def test_in_turn_each_sees_those_that_came_before_it():
-    model = Watching()
+    model = WatchingModel(2)
     step = new_step(IN_TURN, model)
     sent = walk(6)
     assert len(run(step, sent)) == len(sent)

@@ -9,6 +9,7 @@ from driftline.streams.features import History, Inputs, Layout, observe
 from driftline.streams.tables import Rows
 from driftline_inference.step import ForecastStep
 from driftline_trainer import dataset
+from tests.watching import WatchingModel
 
 pytestmark = pytest.mark.unit
 
@@ -46,7 +47,7 @@ def test_all_keys_at_once_give_what_each_gives_alone(temperature: StreamDefiniti
 
 def served_to_models(stream: StreamDefinition, rows: Rows) -> dict[tuple[str, int], np.ndarray]:
     """What a network is fed with on the edge, by key and time, where it forecasts."""
-    watching = Watching()
+    watching = WatchingModel(1)
     step = ForecastStep(stream, lambda: {(stream.name, "batch"): watching})
     records = [
         Record(stream.name, str(key), int(t), dict(zip(stream.columns, nullable(values), strict=True)), 0.0, str(group))
@@ -60,23 +61,6 @@ def served_to_models(stream: StreamDefinition, rows: Rows) -> dict[tuple[str, in
 
 def nullable(values: np.ndarray) -> list[float | None]:
     return [None if np.isnan(value) else float(value) for value in values]
-
-
-class Watching:
-    """A model that keeps what it is fed with."""
-
-    version = "v1"
-
-    def __init__(self) -> None:
-        self.inputs: list[Inputs] = []
-
-    @property
-    def skills(self) -> list[float]:
-        return []
-
-    def forecast(self, inputs: Inputs) -> np.ndarray:
-        self.inputs.append(inputs)
-        return np.repeat(inputs.last[:, None], 1, axis=1)
 
 
 @pytest.mark.parametrize("together", [True, False])
