@@ -5,7 +5,9 @@ each drift. Scores per key; reports means over the keys. `driftline_cli.accuracy
 """
 
 import asyncio
+import multiprocessing
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +36,8 @@ LEVEL = 250
 """After a step: records until the error is looked at again, and records over which it is taken."""
 LOAD_PROFILES = "load profiles"
 """The section of the page that all of them share."""
+NEIGHBOURS = "neighbours"
+"""The same of the streams whose series see each other."""
 Fit = Callable[[StreamDefinition, Rows], Reference]
 """Makes a reference that is trained, from a history."""
 
@@ -98,9 +102,22 @@ class AccuracyPlan:
     part: int
 
 
-def run(plan: AccuracyPlan, fit: Fit, progress: Progress) -> list[list[Summary]]:
-    """All runs, one after the other: per subject one summary for each drift. fit: of the boosting model."""
-    return [_runs(subject, plan.part, fit, progress) for subject in plan.subjects]
+def run(plan: AccuracyPlan, fit: Fit, progress: Progress, *, workers: int = 1) -> list[list[Summary]]:
+    """All runs: per subject one summary for each drift. fit: of the boosting model; workers: how many subjects are run
+    at once, each in a process of its own."""
+    if workers == 1:
+        return [_runs(subject, plan.part, fit, progress) for subject in plan.subjects]
+    # Not forked: TensorFlow and the services' threads do not survive that.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        futures = [pool.submit(_runs, subject, plan.part, fit, _unseen) for subject in plan.subjects]
+        for done, _ in enumerate(as_completed(futures), 1):
+            progress("streams", done, len(futures))
+        return [future.result() for future in futures]
+
+
+def _unseen(_what: str, _done: int, _total: int) -> None:
+    """The progress of a process of its own."""
 
 
 def _runs(subject: Subject, part: int, fit: Fit, progress: Progress) -> list[Summary]:
@@ -204,20 +221,27 @@ def read_plan(
     begin: what is before is learned from, milliseconds since the epoch. only: names of streams, all if there are none.
     drift: also with every drift. Raises InvalidInput, Unavailable.
     """
-    names = [*(stream.name for stream in streams), *simbench.PROFILES]
+    grouped = [_together(stream) for stream in streams if stream.key is not None]
+    names = [*(stream.name for stream in [*streams, *grouped]), *simbench.PROFILES]
     unknown = sorted(set(only) - set(names))
     if unknown:
         raise InvalidInput(f"found no stream {unknown[0]!r}, expected one of {', '.join(names)}")
     chosen = set(only or names)
     kinds: Sequence[Kind] = KINDS if drift else ("none",)
-    subjects = [_recorded(stream, data, begin, kinds) for stream in streams if stream.name in chosen]
+    subjects = [_recorded(stream, data, begin, kinds, stream.name) for stream in streams if stream.name in chosen]
+    subjects += [_recorded(stream, data, begin, ("none",), NEIGHBOURS) for stream in grouped if stream.name in chosen]
     return AccuracyPlan([*subjects, *_load_profiles(chosen, cache)], part)
 
 
-def _recorded(stream: StreamDefinition, data: Path, begin: int, kinds: Sequence[Kind]) -> Subject:
+def _together(stream: StreamDefinition) -> StreamDefinition:
+    """The same stream, whose series see each other and are forecast together."""
+    return stream.model_copy(update={"name": f"{stream.name}-together", "group": "all", "together": True})
+
+
+def _recorded(stream: StreamDefinition, data: Path, begin: int, kinds: Sequence[Kind], section: str) -> Subject:
     rows = tables.read_file(data, stream)
     defined = stream.model_copy(update={"horizon": HORIZONS})
-    return Subject(defined, rows.take(rows.t < begin), rows.take(rows.t >= begin), kinds, stream.name)
+    return Subject(defined, rows.take(rows.t < begin), rows.take(rows.t >= begin), kinds, section)
 
 
 def _load_profiles(chosen: Collection[str], cache: Path) -> list[Subject]:

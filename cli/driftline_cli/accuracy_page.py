@@ -22,6 +22,9 @@ needs. `boosting` is a gradient boosting model (LightGBM), trained once on the s
 week before, and the local calendar. `mixture` is the best fixed convex mixture of the members in hindsight, `one shift`
 the best with one change of its weights: no strategy can know them, and each key has its own.
 
+Under `neighbours` are the turbines again, whose series see each other and are forecast together (`group: all`,
+`together: true`); the boosting model sees one series alone.
+
 The load profiles are those of [SimBench](https://simbench.de), from its Python package, under the
 [Open Database License 1.0](https://opendatacommons.org/licenses/odbl/1-0/).
 """

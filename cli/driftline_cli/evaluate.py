@@ -12,9 +12,9 @@ from driftline.members import PERSISTENCE
 from driftline.messages import Blend
 from driftline.scoring import PUBLISHED, rmse, skill
 
-RARE = 0.5
-"""A member that forecast less than this share of the records (a model that came late) is scored on its own records
-and does not narrow the others'."""
+RARE = 0.9
+"""A member that forecast less than this share of the records (a model that came late, one that needs a week behind it)
+is scored on its own records and does not narrow the others'."""
 
 
 class Score(msgspec.Struct, frozen=True):
@@ -101,9 +101,10 @@ def _column(values: list[float | None]) -> Floats:
 def common(scored: Outcome) -> npt.NDArray[np.bool_]:
     """[n]: the records on which every row, but the rare ones, can be scored."""
     mask = np.isfinite(scored.truth)
+    expected = mask & np.isfinite(scored.forecasts[PERSISTENCE])
     for row in scored.forecasts.values():
         known = np.isfinite(row)
-        if known.mean() >= RARE:
+        if known[expected].sum() >= RARE * expected.sum():
             mask &= known
     return mask
 

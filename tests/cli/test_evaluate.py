@@ -46,14 +46,15 @@ def test_a_blend_of_a_former_release_says_no_times_and_is_not_scored():
 
 
 def test_all_rows_are_scored_on_the_records_where_all_forecast():
-    blends = [blend(t, float(t), None if t == 3 else float(t), batch=1.0) for t in range(10)]
-    assert {score.n for score in scores(outcome(blends, 0)).values()} == {8}
+    blends = [blend(t, float(t), None if t == 3 else float(t), batch=1.0) for t in range(30)]
+    assert {score.n for score in scores(outcome(blends, 0)).values()} == {28}
 
 
-def test_a_model_that_came_late_is_scored_on_its_own_records_and_narrows_nobody():
-    blends = [blend(t, float(t), float(t), batch=None if t < 8 else float(t)) for t in range(11)]
+@pytest.mark.parametrize("late", [2, 8])
+def test_a_member_that_came_late_is_scored_on_its_own_records_and_narrows_nobody(late: int):
+    blends = [blend(t, float(t), float(t), batch=None if t < late else float(t)) for t in range(11)]
     found = scores(outcome(blends, 0))
-    assert (found["rls"].n, found["batch"].n) == (10, 2)
+    assert (found["rls"].n, found["batch"].n) == (10, 10 - late)
 
 
 def test_repeats_count_once():

@@ -141,7 +141,8 @@ def test_many_restored_series_are_all_in_the_totals():
         new.restore(key, old.save(key))
     assert_totals(new)
     for field in fields(ScoreSums):
-        assert getattr(new.sums(), field.name) == pytest.approx(getattr(old.sums(), field.name))
+        # Sums over all series: what is tiny in them is known as exactly as the largest.
+        assert getattr(new.sums(), field.name) == pytest.approx(getattr(old.sums(), field.name), abs=1e-9)
 
 
 def test_an_error_beyond_all_bounds_leaves_with_its_series():

@@ -35,11 +35,11 @@ def test_weekends_that_differ_are_seen_and_others_not(days: int):
 
 def test_what_is_not_seen_is_the_calendar_and_nothing_else():
     layout = Layout.of(STREAM)
-    weekdays, years = set(layout.weekday_inputs.tolist()), set(layout.year_inputs.tolist())
-    assert (len(weekdays), len(years), weekdays & years) == (2 * 7, 2, set())
-    assert set(unseen_inputs(*history(70, 0.0), STREAM)) == weekdays | years
+    weeks, years = set(layout.week_inputs.tolist()), set(layout.year_inputs.tolist())
+    assert (len(weeks), len(years), weeks & years) == (2 * (7 + 1), 2, set())
+    assert set(unseen_inputs(*history(70, 0.0), STREAM)) == weeks | years
     assert set(unseen_inputs(*history(70, 3.0), STREAM)) == years
-    assert set(unseen_inputs(*history(400, 0.0), STREAM)) == weekdays
+    assert set(unseen_inputs(*history(400, 0.0), STREAM)) == weeks
     assert set(unseen_inputs(*history(400, 3.0), STREAM)) == set()
 
 
@@ -47,11 +47,16 @@ def test_weekdays_and_holidays_are_where_the_layout_says():
     """1 at one weekday of each horizon, and 0 or 1 at the holidays."""
     stream = parse(f"{TEXT}calendar: {{zone: Europe/Paris, holidays: FR}}\n", "a")
     learned, _ = history(30, 1.0, stream)
-    columns = learned.inputs[:, Layout.of(stream).weekday_inputs]
-    assert set(np.unique(columns)) == {0.0, 1.0}
+    columns = learned.inputs[:, Layout.of(stream).week_inputs]
+    assert set(np.unique(columns[:, :-2])) == {0.0, 1.0}
     weekdays = columns[:, :14].reshape(-1, 2, 7)
     assert (weekdays.sum(axis=2) == 1).all()
     # New Year is the first day of this history.
-    assert columns[:, 14:].max() == 1
+    assert columns[:, 14:-2].max() == 1
+    # How last week went on, one and six hours ahead: six moves of an hour are one of six hours.
+    moves, week = columns[:, -2:], 7 * 24
+    steps = np.lib.stride_tricks.sliding_window_view(moves[week:, 0], 6).sum(axis=1)
+    np.testing.assert_allclose(steps, moves[week : week + len(steps), 1], atol=1e-3)
+    assert moves[week:].std() > 0
     years = learned.inputs[:, Layout.of(stream).year_inputs]
     np.testing.assert_allclose((years**2).sum(axis=1), 1.0, rtol=1e-5)

@@ -1,6 +1,7 @@
 """`driftline demo`, `backtest` and `accuracy`: the services' own code in one process, over files."""
 
 import asyncio
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -162,6 +163,7 @@ def accuracy(
     cache: Annotated[
         Path | None, typer.Option(help="Folder that downloads are kept in.", show_default="~/.cache/driftline")
     ] = None,
+    workers: Annotated[int | None, typer.Option(help="Streams at once; by default one a processor.", min=1)] = None,
     to: Annotated[Path, typer.Option(help="The page that is written.")] = Path("docs/accuracy.md"),
 ) -> None:
     """Scores every member and strategy on every stream, horizon and drift, compares the blend with others, and writes
@@ -182,6 +184,7 @@ def accuracy(
         kept = cache or simbench.cache_folder()
         plan = accuracies.read_plan(definitions, data, BEGIN, part, only=only or (), drift=drift, cache=kept)
         with bars(console) as progress:
-            text = accuracy_page.render(accuracies.run(plan, boosting.fit, progress), plan)
+            runs = accuracies.run(plan, boosting.fit, progress, workers=workers or os.cpu_count() or 1)
+        text = accuracy_page.render(runs, plan)
         to.write_text(text, encoding="utf-8")
         console.print(text, markup=False)

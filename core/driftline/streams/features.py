@@ -25,6 +25,9 @@ MEMORIES = (0.3, 0.1, 0.03, 0.01, 0.003)
 SCALE_MEMORY = 0.002
 DAYS = 7
 """That are remembered period by period."""
+NET_SEASONS = 1
+"""Of how many seasons, the shortest first, a network sees how far what was then is from now: after a step the long ones
+are wrong for long, and a network does not learn that. Filters do."""
 RLS_LAGS = 5
 BIAS = 0.1
 GLITCH = 10.0
@@ -146,16 +149,18 @@ class Layout:
 
     @property
     def _seasonal_width(self) -> int:
-        return self.seasons + self.seasonal_moves * len(self.horizon)
+        return min(self.seasons, NET_SEASONS) + self.seasonal_moves * len(self.horizon)
 
     @property
-    def weekday_inputs(self) -> Ints:
-        """Which of a network's inputs say what day of the week it is, and whether it is a holiday."""
+    def week_inputs(self) -> Ints:
+        """Which of a network's inputs speak of the week: the weekday, holidays, and how last week went on."""
         steps = np.arange(len(self.horizon))[:, None]
         holiday = self.calendar.width - YEAR.stop
         weekdays = self._clock_start + steps * YEAR.start + np.arange(YEAR.start)[WEEKDAY]
         holidays = self._clock_start + len(self.horizon) * YEAR.start + steps * holiday + np.arange(holiday)
-        return np.concatenate([weekdays.ravel(), holidays.ravel()])
+        # The last of the moves, see `_seasonal`.
+        moves = self._clock_start + (steps - len(self.horizon) + 1) * self.seasonal_moves - 1
+        return np.concatenate([weekdays.ravel(), holidays.ravel(), moves[: bool(self.week) * len(steps)].ravel()])
 
     @property
     def year_inputs(self) -> Ints:
@@ -351,7 +356,8 @@ def newest(
     turned = circle(values[:, layout.angles])
     around = _neighbours(history, layout, slots, tick, target, peers)
     to_come = _to_come(history, layout, slots, ahead)
-    parts = [differences, averages, seasonal.now, seasonal.moves, *_clock(clock), levels, turned, around, *to_come.net]
+    anchors = seasonal.now[:, :NET_SEASONS]
+    parts = [differences, averages, anchors, seasonal.moves, *_clock(clock), levels, turned, around, *to_come.net]
     net = np.concatenate([part.reshape(len(slots), -1) for part in parts], axis=1)
     # Networks take no NaN: a missing input says "no difference".
     net[np.isnan(net)] = 0.0

@@ -39,8 +39,10 @@ PRIOR = np.array([1.0 if name in TRAINED else UNTRAINED for name in MEMBERS])
 """What the online weights begin from: who was trained on history knows most before anything was scored."""
 HELD_OUT = 20.0
 """Independent records that a model's report on its hold-out counts for."""
-PRIOR_RECORDS = 50.0
+PRIOR_RECORDS = 500.0
 """Independent records after which regret is believed by half: until then the sizes of errors count."""
+MOST_EVIDENCE = 60.0
+"""Independent records that the sizes of errors count for at most: members of nearly the same size share the weight."""
 SHARED = 0.3
 """How much less further records are worth for each step of the horizon where successive errors are the same."""
 YOUNG = 20.0
@@ -193,23 +195,24 @@ def score(ledger: Ledger, rules: Rules, slots: Ints, tick: Ints, truth: Floats) 
     limit = CUT * np.sqrt(np.where(np.isnan(scale), np.inf, scale))[:, :, None]
     cut = np.clip(error, -limit, limit)
     # Weights, scale and guard see limited errors; `_tally` counts them in full, since scores must be honest.
-    _learn_window(ledger, rules, slots, _mild(error, limit))
+    mild = _mild(error, limit)
+    _learn_window(ledger, rules, slots, mild[:, :, :MEMBER_COUNT])
     _learn_online(ledger, slots, error, limit)
     _learn_overlap(ledger, slots, cut[:, :, MEMBER_COUNT + ONLINE])
     _learn_scale(ledger, slots, error[:, :, MEMBER_COUNT + ONLINE])
-    _guard(ledger, rules, slots, cut)
+    _guard(ledger, rules, slots, mild)
     _tally(ledger, slots, error)
     return Scored(error, scale)
 
 
 def _mild(error: Floats, limit: Floats) -> Floats:
-    """[n, horizons, members]: the members' errors in their proportions, made smaller where even the blend's is wild;
-    cutting each by itself would make the worst look like the others."""
+    """[n, horizons, rows]: the errors in their proportions, made smaller where even the blend's is wild; cutting each
+    by itself would make the worst look like the others."""
     blend = np.abs(error[:, :, MEMBER_COUNT + ONLINE, None])
     factor = np.where(blend > limit, limit / np.maximum(blend, TINY), 1.0)
     # `limit` is CUT usual errors, so this is WILD of them.
     furthest = WILD / CUT * limit
-    milder: Floats = np.clip(error[:, :, :MEMBER_COUNT] * factor, -furthest, furthest)
+    milder: Floats = np.clip(error * factor, -furthest, furthest)
     return milder
 
 
@@ -273,12 +276,13 @@ def _first(ledger: Ledger, slots: Ints, records: Floats) -> Floats:
 
     As if errors were normal: the prior times the likelihood of as many independent records, [n, horizons].
     """
-    diagonals = np.einsum("nphii->nphi", ledger.window[slots])
+    # Of the long memory: the newest records alone are too few, far ahead, to tell members apart.
+    diagonals = np.einsum("nphii->nphi", ledger.long[slots])
     products, counts = diagonals[:, 0], diagonals[:, 1]
     mean = products / np.maximum(counts, TINY)
     known = (counts > 0) & (mean[..., :1] > 0)
     size = np.where(known, mean / np.maximum(mean[..., :1], TINY), 1.0)
-    own = records[..., None] * counts / np.maximum(counts.max(axis=-1, keepdims=True), TINY)
+    own = np.minimum(records, MOST_EVIDENCE)[..., None] * counts / np.maximum(counts.max(axis=-1, keepdims=True), TINY)
     reported = ledger.reported[slots]
     held = np.where(np.isfinite(reported), HELD_OUT, 0.0)
     # As logarithms: a stretch in which persistence is hardly wrong must not outweigh a report.
@@ -325,7 +329,7 @@ def _learn_scale(ledger: Ledger, slots: Ints, published: Floats) -> None:
 def _guard(ledger: Ledger, rules: Rules, slots: Ints, error: Floats) -> None:
     """Has persistence published from when the active strategy falls clearly behind it until it is as good again.
 
-    error: [n, horizons, rows], cut. Both are judged by what they would have published, whether it was or not.
+    error: [n, horizons, rows], made milder. Both are judged by what they would have published, whether it was or not.
     """
     # In ROWS the strategies follow the M members, of which persistence is the first.
     square = error[:, :, [MEMBER_COUNT + rules.active, 0]] ** 2

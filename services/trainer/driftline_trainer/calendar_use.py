@@ -1,9 +1,9 @@
 """Which of the calendar a network may learn from, by its history. Pure.
 
 With the weekday among its inputs a network recognises single days of a history, and learns them by heart: on the
-outdoor temperature of a wind farm it lost a fifth of its skill. So it gets the weekday only where the mean course of a
-week forecasts new data better than that of a day. The day of the year says nothing about new days before a history has
-all of them.
+outdoor temperature of a wind farm it lost a fifth of its skill. So it gets the weekday, and how last week went on, only
+where the mean course of a week forecasts new data better than that of a day. The day of the year says nothing about new
+days before a history has all of them.
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ def unseen_inputs(learned: Dataset, held: Dataset, stream: StreamDefinition) -> 
     layout = Layout.of(stream)
     unseen = [np.empty(0, dtype=np.int64)]
     if not has_weekly_course(learned, held, stream):
-        unseen.append(layout.weekday_inputs)
+        unseen.append(layout.week_inputs)
     if learned.t[-1] - learned.t[0] < YEAR_MS:
         unseen.append(layout.year_inputs)
     return np.concatenate(unseen)
