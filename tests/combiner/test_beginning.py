@@ -18,7 +18,7 @@ def online(ledger: Ledger, forecasts: list[float]) -> dict[str, float]:
 
 def test_a_model_whose_hold_out_reports_more_skill_begins_with_more_weight():
     ledger = Ledger.empty(1, (1,))
-    hear(ledger, SLOT, np.array([[[-0.5, 0.5]]]))
+    hear(ledger, RULES, SLOT, np.array([[[-0.5, 0.5]]]))
     weights = online(ledger, [1.0] * len(MEMBERS))
     assert weights["speed"] > 0.5 > weights["stack"] > weights["batch"]
 

@@ -50,8 +50,11 @@ def test_a_day_and_a_week_ago_and_how_it_went_on():
     day, week = now - 24, now - 7 * 24
     means = [y[[now - 24 * k + h for k in range(1, 8)]].mean() for h in range(3)]
     moves = [[y[day + h] - y[day], means[h] - means[0], y[week + h] - y[week]] for h in (1, 2)]
-    expected = [y[day] - y[now], y[week] - y[now], *moves[0], *moves[1]]
-    np.testing.assert_allclose(last.net[0, place : place + 8], expected, rtol=1e-6, atol=1e-9)
+    expected = [y[day] - y[now], *moves[0], *moves[1]]
+    np.testing.assert_allclose(last.net[0, place : place + 7], expected, rtol=1e-6, atol=1e-9)
+    # Filters see how far last week was from now, too: behind the bias, two lags and five averages.
+    ago = last.rls[0, 0, 8:10] * last.scale[0]
+    np.testing.assert_allclose(ago, [y[day] - y[now], y[week] - y[now]], rtol=1e-6, atol=1e-9)
     np.testing.assert_array_equal(last.daily[0], [y[day + 1], y[day + 2]])
     np.testing.assert_array_equal(last.weekly[0], [y[week + 1], y[week + 2]])
 

@@ -10,6 +10,7 @@ from driftline.arrays import Ints
 
 NEVER = -(2**62)
 """Before all ticks."""
+NONE = np.empty(0, dtype=np.int64)
 UNKNOWN = -1
 """A phase that nobody has said yet."""
 
@@ -37,11 +38,12 @@ def time_of(tick: Ints, phase: Ints | int, period: int) -> Ints:
 def skipped(ring: int, before: Ints, tick: Ints) -> tuple[Ints, Ints]:
     """Which places of rings of n series hold nothing any more, now that `tick` follows `before`: rows, and places in
     the ring. ring: how many it has. before, tick: [n]; a series without a tick before has NEVER."""
-    gaps = np.flatnonzero((tick - before > 1) & (before != NEVER))
-    if not len(gaps):
-        return gaps, gaps
+    jumped = tick - before > 1
+    if not jumped.any():
+        return NONE, NONE
+    gaps = np.flatnonzero(jumped & (before != NEVER))
     jump = tick[gaps] - before[gaps]
     # Beyond a whole turn of the ring every place is one that was skipped.
-    steps = np.arange(1, min(int(jump.max()), ring + 1))
+    steps = np.arange(1, min(int(jump.max(initial=0)), ring + 1))
     rows, columns = np.nonzero(steps < jump[:, None])
     return gaps[rows], (before[gaps][rows] + steps[columns]) % ring

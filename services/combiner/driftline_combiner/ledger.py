@@ -21,7 +21,9 @@ MEMBER_COUNT, STRATEGY_COUNT = len(MEMBERS), len(STRATEGIES)
 ONLINE = STRATEGIES.index("online")
 WINDOW = STRATEGIES.index("window")
 REFIT_EVERY = 10
-"""Records between two fits of the window strategy."""
+"""Records between two fits of the window strategy, and between two looks at what the online one begins from ..."""
+REFIT_FROM = 100
+"""... which a young series looks at with every record."""
 LONG_MEMORY = 0.0002
 """Of what the window strategy is shrunk towards: about the last 5,000 records."""
 RECENT = 0.01
@@ -78,6 +80,10 @@ class Ledger:
     """[slots, 2, horizons, members, members]: the same of a long memory."""
     fitted: Floats
     """[slots, horizons, members]: weights of the window strategy."""
+    first: Floats
+    """[slots, horizons, members]: weights that the online strategy begins from."""
+    trust: Floats
+    """[slots, horizons, 1]: share of the online strategy's weights that is learned, not `first`."""
     regret: Floats
     """[slots, horizons, members]: of the online strategy."""
     second: Floats
@@ -120,6 +126,8 @@ class Ledger:
             window=np.zeros((slots, 2, horizons, MEMBER_COUNT, MEMBER_COUNT)),
             long=np.zeros((slots, 2, horizons, MEMBER_COUNT, MEMBER_COUNT)),
             fitted=np.zeros((slots, horizons, MEMBER_COUNT)),
+            first=np.broadcast_to(PRIOR, (slots, horizons, MEMBER_COUNT)).copy(),
+            trust=np.zeros((slots, horizons, 1)),
             regret=np.zeros((slots, horizons, MEMBER_COUNT)),
             second=np.zeros((slots, horizons, MEMBER_COUNT)),
             bound=np.zeros((slots, horizons, 1)),
@@ -199,6 +207,8 @@ def score(ledger: Ledger, rules: Rules, slots: Ints, tick: Ints, truth: Floats) 
     _learn_window(ledger, rules, slots, mild[:, :, :MEMBER_COUNT])
     _learn_online(ledger, slots, error, limit)
     _learn_overlap(ledger, slots, cut[:, :, MEMBER_COUNT + ONLINE])
+    count = ledger.count[slots]
+    begin(ledger, rules, slots[(count % REFIT_EVERY == 0) | (count < REFIT_FROM)])
     _learn_scale(ledger, slots, error[:, :, MEMBER_COUNT + ONLINE])
     _guard(ledger, rules, slots, mild)
     _tally(ledger, slots, error)
@@ -271,6 +281,15 @@ def _independent(ledger: Ledger, rules: Rules, slots: Ints) -> Floats:
     return worth
 
 
+def begin(ledger: Ledger, rules: Rules, slots: Ints) -> None:
+    """What the online weights begin from, and how far they have come."""
+    if not len(slots):
+        return
+    records = _independent(ledger, rules, slots)
+    ledger.first[slots] = _first(ledger, slots, records)
+    ledger.trust[slots] = (records / (records + PRIOR_RECORDS))[..., None]
+
+
 def _first(ledger: Ledger, slots: Ints, records: Floats) -> Floats:
     """[n, horizons, members]: raw weights by the sizes of the members' errors, and by what hold-outs reported.
 
@@ -306,13 +325,14 @@ def _reported(skills: Floats) -> Floats:
     return np.concatenate([*by_member, np.where(known, models, mean)], axis=-1)
 
 
-def hear(ledger: Ledger, slots: Ints, skills: Floats) -> None:
+def hear(ledger: Ledger, rules: Rules, slots: Ints, skills: Floats) -> None:
     """Remembers what the models' hold-outs reported. skills: [n, horizons, models], NaN where nothing is said. Changes
     `ledger` in place."""
     before = ledger.skills[slots]
     newest = np.where(np.isfinite(skills), skills, before)
     if not np.array_equal(newest, before, equal_nan=True):
         ledger.skills[slots], ledger.reported[slots] = newest, _reported(newest)
+        begin(ledger, rules, slots)
 
 
 def _learn_scale(ledger: Ledger, slots: Ints, published: Floats) -> None:
@@ -379,9 +399,7 @@ def weigh(ledger: Ledger, rules: Rules, slots: Ints, forecasts: Floats) -> tuple
 def current_weights(ledger: Ledger, rules: Rules, slots: Ints, present: Mask) -> Floats:
     """[n, horizons, strategies + 1, members]: the weights as they stand for who is present; see `weigh`."""
     rate = strategies.rate(ledger.second[slots], ledger.bound[slots])
-    records = _independent(ledger, rules, slots)
-    first = _first(ledger, slots, records)
-    trust = (records / (records + PRIOR_RECORDS))[..., None]
+    first, trust = ledger.first[slots], ledger.trust[slots]
     by_strategy = {
         "static": strategies.normalised(np.broadcast_to(rules.static, present.shape), present),
         "window": strategies.normalised(ledger.fitted[slots], present),

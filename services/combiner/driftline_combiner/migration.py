@@ -21,7 +21,7 @@ from driftline.streams.grid import tick_of
 from driftline.worker import slots as tables
 from driftline.worker.former import FormerTruths, by_tick, former_fingerprint
 from driftline_combiner.intervals import FIRST, FIRST_EXTREME, LEVEL, Intervals
-from driftline_combiner.ledger import MEMBER_COUNT, ONLINE, YOUNG, Ledger
+from driftline_combiner.ledger import MEMBER_COUNT, ONLINE, YOUNG, Ledger, Rules, begin
 from driftline_combiner.state import BlendTables, SavedBlendState
 
 FORMER_MEMBERS = (PERSISTENCE, SEASONAL, RLS, STACK, "batch", "speed")
@@ -158,6 +158,7 @@ def migrate(saved: SavedBlendState, stream: StreamDefinition, blank: BlendTables
     steps = np.array(stream.horizon, dtype=np.float64)
     blank.ledger.tick[0] = tick
     _take_ledger(blank.ledger, former.ledger, steps)
+    begin(blank.ledger, Rules.of(stream), np.array([0]))
     _take_intervals(blank.intervals, former.intervals, count, tick)
     _take_losses(blank.intervals, blank.ledger)
     blank.late.tick[0] = tick

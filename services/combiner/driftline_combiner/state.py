@@ -8,7 +8,7 @@ from driftline.worker.late_truths import LateTruths
 from driftline_combiner.intervals import Intervals
 from driftline_combiner.ledger import Ledger
 
-STATE = 2
+STATE = 3
 """Counted up when what is saved of a series changes its shape."""
 
 

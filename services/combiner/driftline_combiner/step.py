@@ -89,7 +89,7 @@ class BlendStep:
         alerts = self._score(part, slots, tick, first)
         forecasts = self._forecasts(part)
         if any(message.skills for message in part):
-            hear(self._tables.ledger, slots, self._skills(part))
+            hear(self._tables.ledger, self._rules, slots, self._skills(part))
         weights, blends = weigh(self._tables.ledger, self._rules, slots, forecasts)
         spread = np.abs(blends[:, :, -1] - forecasts[:, :, BASE])
         around = widths(self._tables.intervals, self._rules.steps, slots, tick, spread)

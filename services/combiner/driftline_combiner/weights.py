@@ -24,12 +24,14 @@ HOPELESS = 1e8
 
 def normalised(raw: Floats, present: Mask) -> Floats:
     """`raw` (not negative) as weights of those present; alike for all where none of them has any."""
-    kept = np.where(present, raw, 0.0)
+    kept = raw * present
     total = kept.sum(axis=-1, keepdims=True)
-    even = present / np.maximum(present.sum(axis=-1, keepdims=True), 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        shares: Floats = np.where(total > 0, kept / total, even)
-    return shares
+        shares: Floats = kept / total
+    if (total > 0).all():
+        return shares
+    even = present / np.maximum(present.sum(axis=-1, keepdims=True), 1)
+    return np.where(total > 0, shares, even)
 
 
 def blend(weights: Floats, forecasts: Floats, present: Mask) -> Floats:

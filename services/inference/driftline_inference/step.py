@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from driftline.arrays import Floats, Ints
+from driftline.arrays import Floats, Ints, Mask
 from driftline.members import MODELS, PERSISTENCE, RLS, SEASONAL, STACK, WEEKLY
 from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, Record, Topic
 from driftline.streams import features
@@ -36,6 +36,8 @@ from driftline_inference.state import STATE, ForecastTables, SavedForecastState
 
 OUT: Topic[Any] = FORECASTS
 ALERT: Topic[Any] = ALERTS
+SKILLS_EVERY = 50
+"""A forecast says what its models' hold-outs reported at the first so many ticks of its series, and at each so many."""
 LIVE_LIMIT = 2000
 """Series that a new model is tried on at most: looking at 10,000 holds the loop up for 50 ms."""
 
@@ -69,6 +71,8 @@ class Turn:
     """[n]: see `driftline.streams.grid`."""
     truth: Floats
     """[n]: the target's value, NaN where it is missing or its tick had one before."""
+    reporting: Mask
+    """[n]: whether its forecasts say what the models' hold-outs reported, see SKILLS_EVERY."""
 
 
 class ForecastStep:
@@ -160,7 +164,9 @@ class ForecastStep:
         tick = np.concatenate([turn.tick for turn in turns])
         phase = self._tables.history.phase[np.concatenate([turn.slots for turn in turns])]
         on_grid = time_of(tick, phase, self._layout.period).tolist()
-        skills = {name: model.skills for name, model in models.items() if model.skills}
+        reported = {name: model.skills for name, model in models.items() if model.skills}
+        reporting = np.concatenate([turn.reporting for turn in turns]).tolist()
+        skills = [reported if reports else {} for reports in reporting]
         forecasts = self._messages(records, on_grid, members, versions, shifts, skills)
         emissions: list[list[Emission]] = [
             [(OUT, message), *((ALERT, alert) for alert in raised)]
@@ -293,7 +299,8 @@ class ForecastStep:
             tick = self._tables.history.tick[slots]
             first = self._tables.late.expect(slots, tick, t, np.isnan(values[:, 0]))
             conditions.append(assess(self._tables.health, slots, t, values))
-            turns.append(Turn(rows, slots, tick, np.where(first, values[:, 0], np.nan)))
+            reporting = (self._tables.history.count[slots] <= SKILLS_EVERY) | (tick % SKILLS_EVERY == 0)
+            turns.append(Turn(rows, slots, tick, np.where(first, values[:, 0], np.nan), reporting))
         return turns, Inputs.joined(parts), conditions
 
     def _conditions(
@@ -349,7 +356,7 @@ class ForecastStep:
         members: dict[str, Floats],
         versions: dict[str, str],
         shifts: Sequence[Shifts],
-        skills: dict[str, list[float]],
+        skills: Sequence[dict[str, list[float]]],
     ) -> list[Forecast]:
         rows = {name: values.tolist() for name, values in members.items()}
         horizon, target = list(self.stream.horizon), self.stream.target
@@ -368,7 +375,7 @@ class ForecastStep:
                 received=record.received,
                 shifts=shifts[index],
                 grid_t=on_grid[index],
-                skills=skills,
+                skills=skills[index],
             )
             for index, record in enumerate(records)
         ]
