@@ -83,7 +83,7 @@ def test_weights_are_of_those_who_took_part_and_sum_to_one():
     for blend in made:
         for h in range(2):
             total = sum(row[h] for row in blend.weights.values())
-            assert total == pytest.approx(1.0)
+            assert total == pytest.approx(1.0, abs=1e-6)
             assert all(0 <= row[h] <= 1 for row in blend.weights.values())
             absent = [name for name, values in blend.members.items() if values[h] is None]
             assert all(blend.weights[name][h] == 0 for name in absent)

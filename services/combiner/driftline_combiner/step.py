@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from driftline.arrays import Floats, Ints, Mask
+from driftline.arrays import Floats, Ints, Mask, shortened
 from driftline.members import MEMBERS, MODELS, PERSISTENCE
 from driftline.messages import ALERTS, BLENDS, Blend, Forecast, Topic
 from driftline.scoring import LEVELS, ROWS, STRATEGIES
@@ -35,6 +35,8 @@ QUANTILES = tuple(str(level) for level in LEVELS)
 """The levels, as blends name them."""
 BASE = MEMBERS.index(PERSISTENCE)
 PACK, UNPACK = msgspec.msgpack.Encoder(enc_hook=float), msgspec.msgpack.Decoder(Blend)
+WEIGHT_DIGITS = 7
+"""Of weights in blends."""
 TAKEN_UP = 256
 """Restored series that are put into the sums over all series at once: far cheaper than one by one."""
 
@@ -93,7 +95,9 @@ class BlendStep:
         weights, blends = weigh(self._tables.ledger, self._rules, slots, forecasts)
         spread = np.abs(blends[:, :, -1] - forecasts[:, :, BASE])
         around = widths(self._tables.intervals, self._rules.steps, slots, tick, spread)
-        published = self._blends(part, weights, blends, around, self._tables.ledger.guarded[slots])
+        usual = self._tables.intervals.usual[slots, :, :1]
+        values, quantiles = shortened(blends, usual), shortened(blends[:, :, -1:] + around, usual)
+        published = self._blends(part, weights, values, quantiles, self._tables.ledger.guarded[slots])
         self._totals.take(slots, ScoreSums.of(self._tables.ledger, self._tables.intervals, slots, weights[:, :, -1]))
         return [[(OUT, blend), *raised] for blend, raised in zip(published, alerts, strict=True)]
 
@@ -160,11 +164,10 @@ class BlendStep:
         return np.swapaxes(np.array(raw, dtype=np.float64), 1, 2)
 
     def _blends(
-        self, part: Sequence[Forecast], weights: Floats, blends: Floats, around: Floats, guarded: Mask
+        self, part: Sequence[Forecast], weights: Floats, blends: Floats, values: Floats, guarded: Mask
     ) -> list[Blend]:
-        by_member = np.swapaxes(weights[:, :, -1], 1, 2).tolist()
+        by_member = np.swapaxes(np.round(weights[:, :, -1], WEIGHT_DIGITS), 1, 2).tolist()
         by_strategy = np.swapaxes(blends, 1, 2).tolist()
-        values = blends[:, :, -1, None] + around
         quantiles = zip(np.swapaxes(values, 1, 2).tolist(), guarded.tolist(), strict=True)
         published = []
         for message, member_rows, strategy_rows, (by_level, held) in zip(

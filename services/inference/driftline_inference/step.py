@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from driftline.arrays import Floats, Ints, Mask
+from driftline.arrays import Floats, Ints, Mask, shortened
 from driftline.members import MODELS, PERSISTENCE, RLS, SEASONAL, STACK, WEEKLY
 from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, Record, Topic
 from driftline.streams import features
@@ -167,7 +167,7 @@ class ForecastStep:
         reported = {name: model.skills for name, model in models.items() if model.skills}
         reporting = np.concatenate([turn.reporting for turn in turns]).tolist()
         skills = [reported if reports else {} for reports in reporting]
-        forecasts = self._messages(records, on_grid, members, versions, shifts, skills)
+        forecasts = self._messages(records, on_grid, members, inputs.scale[:, None], versions, shifts, skills)
         emissions: list[list[Emission]] = [
             [(OUT, message), *((ALERT, alert) for alert in raised)]
             for message, raised in zip(forecasts, alerts, strict=True)
@@ -354,11 +354,14 @@ class ForecastStep:
         records: Sequence[Record],
         on_grid: Sequence[int],
         members: dict[str, Floats],
+        scale: Floats,
         versions: dict[str, str],
         shifts: Sequence[Shifts],
         skills: Sequence[dict[str, list[float]]],
     ) -> list[Forecast]:
-        rows = {name: values.tolist() for name, values in members.items()}
+        # Persistence stays what was observed, to the last digit: it is what others are compared with.
+        short = {name: values if name == PERSISTENCE else shortened(values, scale) for name, values in members.items()}
+        rows = {name: values.tolist() for name, values in short.items()}
         horizon, target = list(self.stream.horizon), self.stream.target
         # Most young series have no week behind them: their messages are shorter without it.
         weekly = members.get(WEEKLY, np.empty((0, 1)))
