@@ -19,7 +19,7 @@ from driftline.streams.definition import StreamDefinition, parse
 from driftline_ingest.app import create_app
 from driftline_ingest.archive import ArchiveStep
 from driftline_ingest.settings import IngestSettings
-from driftline_ingest.windows import RecordWindows
+from driftline_ingest.windows import FutureWindows, RecordWindows
 
 BASE = "time: {column: when, period: 1h}\nkey: id\ntarget: y\nwindow: 5\n"
 STREAM = parse(f"name: a\n{BASE}futures: {{f: level, d: angle}}\n", "a.yaml")
@@ -147,7 +147,7 @@ def test_what_was_issued_is_archived_in_windows_of_its_own_that_cut_no_issue():
         (1020, FIRST + 35 * HOUR_MS, FIRST + 68 * HOUR_MS),
     ]
     assert futures[0].name("e1") == "futures/a/k/001420074000000-001420192800000-e1.parquet"
-    body = RecordWindows({"a": STREAM}).encode_futures("a", "k", futures[0].rows)
+    body = FutureWindows({"a": STREAM}).encode("a", "k", futures[0].rows)
     rows = tables.decode_futures(body, STREAM, "futures.parquet")
     assert (rows.issued[0], rows.t[0], rows.values[1, 0]) == (FIRST + HOUR_MS, FIRST + HOUR_MS, 1.0)
     assert np.isnan(rows.values[:, 1]).all()

@@ -58,11 +58,28 @@ NEVER = -1
 """Before all times."""
 
 
+class FuturePacking(Protocol[Timed_contra]):
+    """How futures, which come among the messages, lie in memory and in a file."""
+
+    def issued(self, message: Timed_contra) -> int | None:
+        """When it was issued; None for a message that is no future."""
+
+    def pack(self, message: Timed_contra) -> array[float]:
+        """A future as a few numbers."""
+
+    def encode(self, stream: str, key: str, rows: Sequence[array[float]]) -> bytes:
+        """The file."""
+
+
 class Packing(Protocol[Timed_contra]):
     """How messages lie in memory and in a file."""
 
     kind: str
     """The first part of the objects' names."""
+
+    @property
+    def futures(self) -> FuturePacking[Timed_contra] | None:
+        """None where there are none among the messages."""
 
     def size(self, stream: str) -> int:
         """Messages in a full window."""
@@ -81,15 +98,6 @@ class Packing(Protocol[Timed_contra]):
 
     def pack(self, message: Timed_contra) -> array[float]:
         """A message as a few numbers, for the time until its window is full."""
-
-    def issued(self, message: Timed_contra) -> int | None:
-        """Where a message is a future, when it was issued."""
-
-    def pack_future(self, message: Timed_contra) -> array[float]:
-        """A future as a few numbers."""
-
-    def encode_futures(self, stream: str, key: str, rows: Sequence[array[float]]) -> bytes:
-        """A file of futures."""
 
     def group(self, message: Timed_contra) -> str:
         """The group that its series has in the file; "" where there are none."""
@@ -234,15 +242,18 @@ class ArchiveStep(Generic[Timed]):
             partition = self._partitions.setdefault(envelope.partition, _Partition())
             # This order is part of the windows' content: old windows are closed before the message can enter one.
             windows += self._overdue(partition, envelope.offset)
-            if (issued := self._packing.issued(envelope.value)) is not None:
-                windows += self._foresee(partition, envelope, issued)
+            futures = self._packing.futures
+            if futures is not None and (issued := futures.issued(envelope.value)) is not None:
+                windows += self._foresee(partition, envelope, issued, futures)
                 continue
             windows += self._silent(partition, envelope)
             self._meet(partition, envelope)
             windows += self._add(partition, envelope)
         return windows
 
-    def _foresee(self, partition: _Partition, envelope: Envelope[Timed], issued: int) -> list[FullWindow]:
+    def _foresee(
+        self, partition: _Partition, envelope: Envelope[Timed], issued: int, packing: FuturePacking[Timed]
+    ) -> list[FullWindow]:
         """Takes in a future of a series that is known. One issue lies in one window, whose name says the issues."""
         series = (envelope.value.stream, envelope.value.key)
         progress = partition.progress.get(series)
@@ -257,7 +268,7 @@ class ArchiveStep(Generic[Timed]):
             pending = partition.futures[series] = _PendingFutures(envelope.offset, issued, issued)
         pending.first, pending.last = min(pending.first, issued), max(pending.last, issued)
         pending.next = envelope.offset + 1
-        pending.rows.append(self._packing.pack_future(envelope.value))
+        pending.rows.append(packing.pack(envelope.value))
         return windows
 
     def _close_futures(self, partition: _Partition, series: Series) -> FullWindow:

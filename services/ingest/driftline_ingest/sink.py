@@ -67,8 +67,8 @@ class WindowSink:
             self._metrics.windows_archived.labels(window.stream, window.kind).inc()
 
     def _encode(self, window: FullWindow) -> bytes:
-        if window.kind == FUTURES:
-            return self._packing.encode_futures(window.stream, window.key, window.rows)
+        if window.kind == FUTURES and self._packing.futures is not None:
+            return self._packing.futures.encode(window.stream, window.key, window.rows)
         return self._packing.encode(window.stream, window.key, window.rows, window.group)
 
     def _leave_out(self, window: FullWindow, reason: str) -> None:

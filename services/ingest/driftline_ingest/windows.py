@@ -19,6 +19,28 @@ def _number(value: float | None) -> float:
     return nan if value is None else value
 
 
+class FutureWindows:
+    """Futures: tables of what was known ahead, with the times of issue."""
+
+    def __init__(self, streams: Mapping[str, StreamDefinition]) -> None:
+        self._streams = streams
+
+    def issued(self, message: Record) -> int | None:
+        return message.issued
+
+    def pack(self, message: Record) -> array[float]:
+        columns = self._streams[message.stream].futures
+        return array("d", [message.issued or 0, message.t, *(_number(message.values[name]) for name in columns)])
+
+    def encode(self, stream: str, key: str, rows: Sequence[array[float]]) -> bytes:
+        from driftline.streams import tables  # noqa: PLC0415 - as below
+
+        data = np.array(rows)
+        times = data[:, :2].astype(np.int64)
+        futures = tables.FutureRows(np.full(len(data), key), times[:, 0], times[:, 1], data[:, 2:])
+        return tables.encode_futures(futures, self._streams[stream])
+
+
 class RecordWindows:
     """Training windows: tables with the stream's own columns, as every history file."""
 
@@ -26,6 +48,7 @@ class RecordWindows:
 
     def __init__(self, streams: Mapping[str, StreamDefinition]) -> None:
         self._streams = streams
+        self.futures = FutureWindows(streams)
 
     def size(self, stream: str) -> int:
         return self._streams[stream].window
@@ -46,21 +69,6 @@ class RecordWindows:
         columns = self._streams[message.stream].columns
         return array("d", [message.t, *(_number(message.values[name]) for name in columns)])
 
-    def issued(self, message: Record) -> int | None:
-        return message.issued
-
-    def pack_future(self, message: Record) -> array[float]:
-        columns = self._streams[message.stream].futures
-        return array("d", [message.issued or 0, message.t, *(_number(message.values[name]) for name in columns)])
-
-    def encode_futures(self, stream: str, key: str, rows: Sequence[array[float]]) -> bytes:
-        from driftline.streams import tables  # noqa: PLC0415 - as below
-
-        data = np.array(rows)
-        times = data[:, :2].astype(np.int64)
-        futures = tables.FutureRows(np.full(len(data), key), times[:, 0], times[:, 1], data[:, 2:])
-        return tables.encode_futures(futures, self._streams[stream])
-
     def group(self, message: Record) -> str:
         return message.group if self._streams[message.stream].group_columns else ""
 
@@ -80,6 +88,7 @@ class BlendWindows:
     """
 
     kind = "results"
+    futures = None
 
     def __init__(self, streams: Mapping[str, StreamDefinition]) -> None:
         self._streams = streams
@@ -112,16 +121,6 @@ class BlendWindows:
         ):
             packed.extend(map(_number, values))
         return packed
-
-    def issued(self, message: Blend) -> int | None:  # noqa: ARG002
-        """No blend is a future."""
-        return None
-
-    def pack_future(self, message: Blend) -> array[float]:
-        raise NotImplementedError
-
-    def encode_futures(self, stream: str, key: str, rows: Sequence[array[float]]) -> bytes:
-        raise NotImplementedError
 
     def group(self, message: Blend) -> str:  # noqa: ARG002
         """Results are of one series each, whoever its neighbours were."""
