@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import os
 import re
 import shutil
@@ -50,7 +51,7 @@ SITE_INSIDE = stream("inside", "{topic: 'inside/{key}'}", "group: site\n")
 
 
 def row(defined: StreamDefinition, topic: str, payload: bytes) -> dict[str, object]:
-    return Route.of(defined, defined.mqtt).row(topic, payload, 0.0)
+    return Route.of(defined, defined.mqtt)[0].row(topic, payload, 0.0)
 
 
 def test_topics_and_payloads_become_rows():
@@ -72,7 +73,7 @@ def test_topics_and_payloads_become_rows():
 def test_a_group_comes_from_the_topic_or_the_payload():
     now = "1970-01-01T00:00:00.000+00:00"
     assert BY_SITE.mqtt is not None
-    assert Route.of(BY_SITE, BY_SITE.mqtt).filter == "sites/+/+"
+    assert Route.of(BY_SITE, BY_SITE.mqtt)[0].filter == "sites/+/+"
     assert row(BY_SITE, "sites/north/k", b"2.5") == {"y": 2.5, "id": "k", "site": "north", "when": now}
     assert row(SITE_INSIDE, "inside/k", b'{"y": 1, "site": "north"}') == {
         "y": 1,
@@ -93,6 +94,22 @@ def test_a_group_comes_from_the_topic_or_the_payload():
 def test_a_group_that_no_message_names_is_refused(mqtt: str, more: str, message: str):
     with pytest.raises(InvalidDefinition, match=re.escape(message)):
         stream("wrong", mqtt, more)
+
+
+def test_futures_come_on_topics_of_their_own():
+    mapping = "{topic: 'tank/{key}', payload: number, futures: 'plan/{key}'}"
+    planned = stream("planned", mapping, "futures: {demand: level}\n")
+    assert planned.mqtt is not None
+    _, plan = Route.of(planned, planned.mqtt)
+    assert (plan.filter, plan.futures, plan.is_text) == ("plan/+", True, False)
+    assert plan.row("plan/a", b'{"when": "1970-01-02T00:00:00Z", "demand": 2.5}', 0.0) == {
+        "id": "a",
+        "when": "1970-01-02T00:00:00Z",
+        "demand": 2.5,
+        "issued": "1970-01-01T00:00:00.000+00:00",
+    }
+    with pytest.raises(InvalidDefinition, match=re.escape("mqtt.futures: found a topic, expected none")):
+        stream("wrong", mapping)
 
 
 def test_a_payload_that_holds_a_name_twice_is_no_row():
@@ -212,6 +229,24 @@ async def test_ten_thousand_messages_and_nothing_lost_through_restarts(broker: B
 @stamina.retry(on=AssertionError, attempts=None, timeout=PATIENCE_S, wait_initial=0.1, wait_max=0.5)
 async def until_said(caplog: pytest.LogCaptureFixture, part: str) -> None:
     assert any(part in record.message for record in caplog.records)
+
+
+@pytest.mark.process
+async def test_a_plan_comes_by_mqtt_beside_the_records(broker: Broker, tmp_path: Path):
+    planned = stream("tank", "{topic: 'plant/{key}/tank', futures: 'plan/{key}'}", "futures: {demand: level}\n")
+    bus = MemoryBus()
+    async with ingest(broker, bus, tmp_path / "store", streams=Streams({"tank": planned})):
+        await until_followed(broker, bus)
+        async with aiomqtt.Client("127.0.0.1", broker.port) as client:
+            plan = {"when": time(60), "issued": time(0), "demand": 2.5}
+            await client.publish("plan/k0", json.dumps(plan), qos=1)
+        async with asyncio.timeout(PATIENCE_S):
+            async for page in bus.tail(RECORDS, earliest=True):
+                futures = [envelope.value for envelope in page if envelope.value.issued is not None]
+                if futures:
+                    break
+    assert [(future.key, future.values) for future in futures] == [("k0", {"demand": 2.5})]
+    assert futures[0].t - futures[0].issued == 60_000
 
 
 @pytest.mark.process

@@ -153,6 +153,9 @@ class Mqtt(_Section):
     """The columns of a `csv` line, in their order."""
     separator: str = Field(",", min_length=1, max_length=1)
     """Separator of the columns of a `csv` line."""
+    futures: str | None = Field(None, min_length=1)
+    """A topic filter of messages that are futures, with `{key}` and `{group}` as above: JSON objects of the columns of
+    `futures`, of the time that they are for, and of when they were `issued`, which is now where it is missing."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -310,6 +313,8 @@ class StreamDefinition(_Section):
             raise ValueError("mqtt: found payload number, expected json or csv: the stream has several columns")
         if self.mqtt is not None:
             self._check_group_of(self.mqtt)
+            if self.mqtt.futures is not None and not self.futures:
+                raise ValueError("mqtt.futures: found a topic, expected none: the stream has no `futures`")
         if self.together and self.group is None:
             raise ValueError("together: found true without a group, expected `group: all` or a column's name")
         if self.group is not None and self.key is None:

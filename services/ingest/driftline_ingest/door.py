@@ -176,7 +176,10 @@ class Door:
         """
         if not self._streams[stream].futures:
             raise InvalidInput(f"found futures for stream {stream!r}, expected none: its definition has no `futures`")
-        rows, text = parse(content_type, body), _is_text(content_type)
+        return await self.foresee_rows(stream, parse(content_type, body), text=_is_text(content_type))
+
+    async def foresee_rows(self, stream: str, rows: Sequence[object], *, text: bool) -> tuple[Receipt, bool]:
+        """The same for rows that were read already, of a stream that has futures. Raises Unavailable."""
         futures, refusals = self._future_validators[stream].records(rows, self.now(), text=text)
         futures, moved = self._in_their_groups(stream, len(rows), futures, refusals)
         refusals = sorted([*refusals, *moved], key=lambda refusal: refusal.row)

@@ -20,7 +20,7 @@ from paho.mqtt.properties import Properties
 
 from driftline.errors import Unavailable
 from driftline.streams.catalog import Streams
-from driftline.streams.definition import Mqtt, StreamDefinition
+from driftline.streams.definition import ISSUED, Mqtt, StreamDefinition
 from driftline_ingest.door import Door
 from driftline_ingest.parsing import UNREADABLE, decode
 from driftline_ingest.settings import IngestSettings
@@ -46,19 +46,32 @@ class Route:
 
     stream: StreamDefinition
     mapping: Mqtt
+    topics: str
+    """As the definition has them."""
     pattern: re.Pattern[str]
+    futures: bool = False
+    """Whether its messages are futures, not records."""
 
     @classmethod
-    def of(cls, stream: StreamDefinition, mapping: Mqtt) -> "Route":
-        pieces = re.split(r"(\{key\}|\{group\}|\+|#)", mapping.topic)
-        return cls(stream, mapping, re.compile("".join(PARTS.get(piece) or re.escape(piece) for piece in pieces)))
+    def of(cls, stream: StreamDefinition, mapping: Mqtt) -> list["Route"]:
+        """That of records, and that of futures where there is one."""
+        routes = [cls(stream, mapping, mapping.topic, _pattern(mapping.topic))]
+        if mapping.futures is not None:
+            routes.append(cls(stream, mapping, mapping.futures, _pattern(mapping.futures), futures=True))
+        return routes
 
     @property
     def filter(self) -> str:
-        return self.mapping.topic.replace("{key}", "+").replace("{group}", "+")
+        return self.topics.replace("{key}", "+").replace("{group}", "+")
+
+    @property
+    def is_text(self) -> bool:
+        """Whether numbers are written as text."""
+        return self.mapping.payload == "csv" and not self.futures
 
     def row(self, topic: str, payload: bytes, now: float) -> dict[str, object]:
-        """The row that a message brings: key, group and time from topic and clock where the payload has none."""
+        """The row that a message brings: key, group and time of arrival from topic and clock where the payload has
+        none."""
         row = self._payload(payload)
         match = self.pattern.fullmatch(topic)
         in_topic = match.groupdict() if match is not None else {}
@@ -67,22 +80,29 @@ class Route:
         for column in self.stream.group_columns:
             if "group" in in_topic:
                 row.setdefault(column, in_topic["group"])
-        row.setdefault(self.stream.time.column, datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"))
+        arrived = ISSUED if self.futures else self.stream.time.column
+        row.setdefault(arrived, datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"))
         return row
 
     def _payload(self, payload: bytes) -> dict[str, object]:
+        kind = "json" if self.futures else self.mapping.payload
         try:
-            if self.mapping.payload == "csv":
+            if kind == "csv":
                 fields = payload.decode().strip().split(self.mapping.separator)
                 return {name: field or None for name, field in zip(self.mapping.columns, fields, strict=True)}
             content = decode(payload)
         except (*UNREADABLE, ValueError) as error:
-            raise Unreadable(f"expected {self.mapping.payload}: {error}") from error
-        if self.mapping.payload == "number":
+            raise Unreadable(f"expected {kind}: {error}") from error
+        if kind == "number":
             return {self.stream.target: content}
         if not isinstance(content, dict):
             raise Unreadable(f"found {type(content).__name__}, expected a JSON object of columns")
         return content
+
+
+def _pattern(topics: str) -> re.Pattern[str]:
+    pieces = re.split(r"(\{key\}|\{group\}|\+|#)", topics)
+    return re.compile("".join(PARTS.get(piece) or re.escape(piece) for piece in pieces))
 
 
 class MqttDoor:
@@ -106,7 +126,8 @@ class MqttDoor:
     def _add(self, stream: StreamDefinition) -> None:
         """Another subscription begins a new connection; the session holds what comes meanwhile."""
         if stream.mqtt is not None:
-            self._routes.append(Route.of(stream, stream.mqtt))
+            # Futures first: their topics may lie below those of records.
+            self._routes = sorted([*self._routes, *Route.of(stream, stream.mqtt)], key=lambda route: not route.futures)
             self._end()
 
     async def check(self) -> None:
@@ -180,7 +201,7 @@ class MqttDoor:
 
     async def _take(self, batch: Sequence[aiomqtt.Message]) -> None:
         """Publishes what is new. Raises Unavailable: then nothing is acknowledged, and all of it comes again."""
-        rows: dict[tuple[str, bool], list[object]] = {}
+        rows: dict[tuple[str, bool], tuple[Route, list[object]]] = {}
         for message in batch:
             route = next((route for route in self._routes if message.topic.matches(route.filter)), None)
             if route is None:
@@ -191,9 +212,10 @@ class MqttDoor:
                 log.warning("message of %s refused: %s", message.topic, error)
                 self._door.refused(route.stream.name)
                 continue
-            rows.setdefault((route.stream.name, route.mapping.payload == "csv"), []).append(row)
-        for (stream, text), some in rows.items():
-            receipt, _ = await self._door.take_rows(stream, some, text=text)
+            rows.setdefault((route.stream.name, route.futures), (route, []))[1].append(row)
+        for route, some in rows.values():
+            take = self._door.foresee_rows if route.futures else self._door.take_rows
+            receipt, _ = await take(route.stream.name, some, text=route.is_text)
             for refusal in receipt.refused:
                 log.warning("MQTT: %s: found %s, expected %s", refusal.column, refusal.found, refusal.expected)
 
