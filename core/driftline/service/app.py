@@ -24,6 +24,7 @@ from starlette.requests import ClientDisconnect
 from driftline.errors import Conflict, InvalidInput, NotFound, Unavailable
 from driftline.metrics import CollectedMetrics, Metrics
 from driftline.service import docs_page, streams_route
+from driftline.service.allocator import MemoryTrimmer
 from driftline.service.openapi import complete
 from driftline.streams.catalog import CatalogRefresher, Streams
 
@@ -92,6 +93,7 @@ def create_service(
     """An app that runs `jobs` while it lives, and looks for new `streams`.
 
     `first` is awaited before they start; each of `close` last, to give connections back."""
+    jobs = [*jobs, MemoryTrimmer()]
     if streams is not None:
         jobs = [*jobs, CatalogRefresher(streams)]
 

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from driftline.errors import InvalidInput
 from driftline.metrics import Metrics
-from driftline.service.allocator import give_back
+from driftline.service import allocator
 from driftline.service.connections import ConnectionBounds, Connections
 from driftline.service.hosts import OwnHosts
 from driftline.service.logs import configure
@@ -31,7 +31,7 @@ IDLE_S = 5
 
 def run(name: str, kind: type[S], build: Callable[[S, Streams], FastAPI]) -> None:
     """Serves the app that `build` makes until SIGTERM or SIGINT."""
-    give_back()
+    allocator.set_up()
     try:
         settings = read_settings(kind)
         configure(name, settings.log_level)
