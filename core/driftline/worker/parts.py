@@ -95,7 +95,7 @@ def decoded(data: bytes) -> SavedState | None:
 
 
 def checked(saved: SavedState, version: int, definition: str) -> Body:
-    """What `Parts.dump` gave. Raises UnreadableState where the state is of another version or definition, or damaged."""
+    """What `Parts.dump` gave. Raises UnreadableState: it is of another version or definition, or damaged."""
     if saved.version != version:
         raise UnreadableState(f"found a state of version {saved.version}, expected {version}")
     if saved.definition != definition:

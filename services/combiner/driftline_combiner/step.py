@@ -62,7 +62,7 @@ class HorizonWeighting:
 
 class BlendStep:
     """All series of one stream; see `driftline.worker.keyed.StreamStep`. on_alert: gets the stream and kind of
-    each alert. left_behind: gets the stream, and the key and reason of a saved state that can't be taken up: its series
+    each alert. left_behind: gets the stream, key and reason of a saved state that can't be taken up: its series
     begins again."""
 
     def __init__(
@@ -70,7 +70,7 @@ class BlendStep:
         stream: StreamDefinition,
         on_alert: Callable[[str, str], None],
         *,
-        left_behind: Callable[[str, str], None] = lambda *_: None,
+        left_behind: Callable[[str, str, str], None] = lambda *_: None,
     ) -> None:
         self.stream = stream
         self._left_behind = left_behind
@@ -258,7 +258,7 @@ class BlendStep:
         except UnreadableState as error:
             # A part before the one that does not fit may have fitted.
             self.forget(key)
-            self._left_behind(self.stream.name, f"{key}: {error}")
+            self._left_behind(self.stream.name, key, str(error))
             return Age(saved.t, saved.heard)
         self._store.advance([(key, saved.t)])
         self._restored.add(self._store[key])

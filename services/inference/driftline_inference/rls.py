@@ -36,7 +36,7 @@ class Waiting:
     tick: Annotated[Ints, Over()]
     """[slots]: of the newest record; NEVER before the first."""
     terms: Annotated[npt.NDArray[np.float32], Over("ring", "horizons", "terms")]
-    """[slots, ring, horizons, terms]; NaN where nothing was forecast from, or without this term."""
+    """[slots, ring, horizons, terms]."""
     last: Annotated[Floats, Over("ring")]
     """[slots, ring]: the target's value then."""
     scale: Annotated[Floats, Over("ring")]
@@ -47,7 +47,7 @@ class Waiting:
         ring = max(horizon) + patience
         return cls(
             tick=np.full(slots, NEVER, dtype=np.int64),
-            terms=np.full((slots, ring, len(horizon), terms), np.nan, dtype=np.float32),
+            terms=np.zeros((slots, ring, len(horizon), terms), dtype=np.float32),
             last=np.full((slots, ring), np.nan),
             scale=np.full((slots, ring), np.nan),
         )

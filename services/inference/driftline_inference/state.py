@@ -116,5 +116,7 @@ def settle(tables: ForecastTables, before: Axes, after: Axes) -> None:
         history.start[0] = newest + 1
     elif len(after["lags"]) > lags:
         history.start[0] = np.maximum(history.start[0], newest - lags + 1)
+    # From a new horizon nothing was forecast; a new term was as good as 0, which is what the filters begin with.
+    tables.waiting.terms[0][:, added(before["horizons"], after["horizons"])] = np.nan
     if before["remembered"] != after["remembered"]:
         history.before[0] = np.nan

@@ -83,7 +83,7 @@ class ForecastStep:
     `serving` gives the models; it is asked once a batch, so a batch ends on the models that it began with. `shadows`
     gives the versions before them, which are compared for a while; `worse` gets the stream, member, version and
     reason when a new one turns out to be worse; `on_alert` the stream and kind of each alert;
-    `left_behind` the stream, and the key and reason of a saved state that can't be taken up: its series begins again.
+    `left_behind` the stream, key and reason of a saved state that can't be taken up: its series begins again.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class ForecastStep:
         shadows: Callable[[], Serving] = dict,
         worse: Callable[[str, str, str, str], None] = lambda *_: None,
         on_alert: Callable[[str, str], None] = lambda *_: None,
-        left_behind: Callable[[str, str], None] = lambda *_: None,
+        left_behind: Callable[[str, str, str], None] = lambda *_: None,
     ) -> None:
         self.stream = stream
         self._serving = serving
@@ -420,7 +420,7 @@ class ForecastStep:
         except UnreadableState as error:
             # A part before the one that does not fit may have fitted.
             self.forget(key)
-            self._left_behind(self.stream.name, f"{key}: {error}")
+            self._left_behind(self.stream.name, key, str(error))
             return Age(saved.t, saved.heard)
         self._store.advance([(key, saved.t)])
         if self._layout.grouped:
