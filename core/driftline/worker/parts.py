@@ -5,10 +5,10 @@ by place, where names agree; the rest is as in a new series. So a new horizon, c
 """
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from math import prod
-from typing import Any, NamedTuple, TypeVar, get_type_hints
+from typing import Any, NamedTuple, Self, TypeVar, get_type_hints
 
 import msgspec
 import numpy as np
@@ -80,10 +80,22 @@ class Body(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True):
-    """What the rows are."""
+    """What the rows are. parts: in their order, by table."""
 
-    parts: tuple[str, ...]
+    parts: dict[str, tuple[str, ...]]
     axes: dict[str, Axis]
+
+    @classmethod
+    def of(cls, names: Iterable[str], axes: Axes) -> Self:
+        parts: dict[str, tuple[str, ...]] = {}
+        for name in names:
+            table, _, field = name.partition(".")
+            parts[table] = (*parts.get(table, ()), field)
+        return cls(parts, dict(axes))
+
+    @property
+    def names(self) -> list[str]:
+        return [f"{table}.{field}" for table, known in self.parts.items() for field in known]
 
 
 def decoded(data: bytes) -> SavedState | None:
@@ -198,7 +210,7 @@ class Parts:
         self.axes = axes
         self._clock = clock
         self._stored = {part.name: self._layout(part, tables) for part in _parts(tables)}
-        self._header = msgspec.msgpack.encode(Header(tuple(self._stored), dict(axes)))
+        self._header = msgspec.msgpack.encode(Header.of(self._stored, axes))
         self._size = sum(stored.size for stored in self._stored.values())
 
     def _layout(self, part: Part, tables: Any) -> _Stored:
@@ -235,10 +247,10 @@ class Parts:
             header = msgspec.msgpack.decode(body.header, type=Header)
         except msgspec.DecodeError as error:
             raise UnreadableState(str(error)) from error
-        unknown = [name for name in header.parts if name not in self._stored]
+        unknown = [name for name in header.names if name not in self._stored]
         if unknown:
             raise UnreadableState(f"found the part {unknown[0]!r}, which this release does not know")
-        parts = {name: self._stored[name].part for name in header.parts}
+        parts = {name: self._stored[name].part for name in header.names}
         rows = read(body.rows, {name: (part.dtype, part.shape(header.axes)) for name, part in parts.items()})
         self.copy({name: part.whole(rows[name], header.axes) for name, part in parts.items()}, header.axes, blank)
         return header.axes
