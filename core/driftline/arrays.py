@@ -1,4 +1,8 @@
-"""Arrays by what they hold."""
+"""Arrays by what they hold, and by what their axes go over."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,3 +28,48 @@ def shortened(values: Floats, unit: Floats) -> Floats:
         short = np.rint(values * finer / coarser) * coarser / finer
     kept: Floats = np.where(known & np.isfinite(short), short, values)
     return kept
+
+
+class Symmetric(NamedTuple):
+    """Two axes over the same, of a symmetric matrix. halved: the array has its upper half alone, as one axis; otherwise
+    both axes, and half of it is saved."""
+
+    axis: str
+    halved: bool = False
+
+
+class Over:
+    """Annotates an array of a table: what its axes go over, but for the first one, which goes over slots.
+
+    An axis is the name of what its places mean, see `driftline.worker.parts`; a number where they mean the same for
+    good; or `Symmetric`.
+    """
+
+    def __init__(self, *axes: str | int | Symmetric) -> None:
+        self.axes = axes
+
+
+class Derived:
+    """Annotates an array of a table that is not saved, since it follows from the others."""
+
+
+@dataclass(frozen=True)
+class UpperHalf:
+    """Where what is in the upper half of a symmetric matrix, row by row."""
+
+    rows: Ints
+    """[half]: of each of its numbers the row ..."""
+    columns: Ints
+    """[half]: ... and the column."""
+    diagonal: Ints
+    """[size]: the places of the diagonal's numbers in the half."""
+    whole: Ints
+    """[size, size]: the place in the half of each of the matrix's numbers."""
+
+    @classmethod
+    @lru_cache
+    def of(cls, size: int) -> Self:
+        rows, columns = np.triu_indices(size)
+        whole = np.zeros((size, size), dtype=np.int64)
+        whole[rows, columns] = whole[columns, rows] = np.arange(len(rows))
+        return cls(rows, columns, np.diagonal(whole).copy(), whole)

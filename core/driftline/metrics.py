@@ -99,6 +99,11 @@ class Metrics:
             "requests_limited", "Requests refused at the door since their sender had sent more than it may."
         )
         self.records_dropped = self._counter("records_dropped", "Records dropped as already seen.", "stream", "reason")
+        self.states_left_behind = self._counter(
+            "states_left_behind",
+            "Saved states that could not be taken up: their series began again.",
+            "stream",
+        )
         self.dead_letters = self._counter("dead_letters", "Messages that could not be used.", "group", "topic")
         self.messages_read = self._counter("messages_read", "Messages read from a topic.", "group", "topic")
         self.messages_sent = self._counter("messages_sent", "Messages put out and acknowledged.", "group")

@@ -1,10 +1,9 @@
-"""State in arrays: dumped and loaded bit by bit."""
+"""State in arrays, a slot a series."""
 
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,19 +19,6 @@ class Pair:
 
 def pair(slots: int) -> Pair:
     return Pair(np.zeros(slots, dtype=np.int64), np.full((slots, 2), np.nan))
-
-
-def test_a_slot_is_loaded_bit_by_bit():
-    table, other = pair(3), pair(3)
-    table.a[1], table.b[1] = 7, [np.nextafter(1.0, 2.0), -0.0]
-    tables.load(tables.dump(1, table), 2, other)
-    assert other.a[2] == 7
-    assert other.b[2].tobytes() == table.b[1].tobytes()
-
-
-def test_a_state_of_another_size_is_refused():
-    with pytest.raises(ValueError, match="found a state of 3 bytes, expected 24"):
-        tables.load(b"abc", 0, pair(1))
 
 
 def test_growing_keeps_what_is_there_and_begins_the_rest_anew():

@@ -180,12 +180,14 @@ def test_restored_it_goes_on_bit_by_bit(cut: int):
     assert [repr(f) for f in found] == [repr(f) for f in expected]
 
 
-def test_a_state_of_an_older_definition_is_left_behind():
-    step, sent = new_step(), records(10)
+def test_a_state_of_another_period_is_left_behind():
+    step, sent, left = new_step(), records(10), list[tuple[str, str, str]]()
     run(step, sent)
-    other = STREAM.model_copy(update={"lags": 4})
-    renewed = KeyedStep({"a": ForecastStep(other, dict)}, lambda _stream, _reason: None)
+    other = STREAM.model_copy(update={"time": STREAM.time.model_copy(update={"period": 1800})})
+    stream_step = ForecastStep(other, dict, left_behind=lambda *said: left.append(said))
+    renewed = KeyedStep({"a": stream_step}, lambda _stream, _reason: None)
     renewed.restore(0, step.snapshot(0))
+    assert [(stream, key) for stream, key, _ in left] == [("a", "k0"), ("a", "k1")]
     assert len(run(renewed, sent)) == len(sent)
 
 

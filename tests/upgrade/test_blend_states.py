@@ -11,8 +11,10 @@ from driftline.bus.port import Envelope
 from driftline.messages import Blend, Forecast
 from driftline.streams.definition import StreamDefinition, parse
 from driftline.worker.keyed import KeyedStep
+from driftline.worker.parts import checked, decoded
+from driftline_combiner.migration import FormerBlendState
 from driftline_combiner.scores import coverage, scores
-from driftline_combiner.state import SavedBlendState
+from driftline_combiner.state import STATE, SavedDetectors, signature
 from driftline_combiner.step import BlendStep
 from tests.upgrade import kept
 from tests.upgrade.kept import DEFINITION, KEYS, NEXT, Kept, Scores
@@ -142,11 +144,11 @@ def test_taken_up_twice_it_is_the_same_and_from_then_on_it_is_a_state_of_today(r
 def test_detectors_of_drift_are_as_they_were(released: Kept):
     stream_step, _ = taken_up(released.blend_states)
     for key in KEYS:
-        former, today = (
-            msgspec.msgpack.decode(state, type=SavedBlendState).detectors
-            for state in (released.blend_states[key], stream_step.save(key))
-        )
-        assert today == former
+        former = msgspec.msgpack.decode(released.blend_states[key], type=FormerBlendState).detectors
+        saved = decoded(stream_step.save(key))
+        assert saved is not None
+        detectors = checked(saved, STATE, signature(kept.stream())).said(SavedDetectors)
+        assert detectors.states == dict(zip(("error 1", "column y", "column x"), former, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -159,8 +161,8 @@ def test_detectors_of_drift_are_as_they_were(released: Kept):
     ],
     ids=["cut", "empty", "a detector less", "empty detectors"],
 )
-def test_a_state_of_another_size_begins_again(released: Kept, spoil: Callable[[SavedBlendState], SavedBlendState]):
-    saved = msgspec.msgpack.decode(released.blend_states["north"], type=SavedBlendState)
+def test_a_state_of_another_size_begins_again(released: Kept, spoil: Callable[[FormerBlendState], FormerBlendState]):
+    saved = msgspec.msgpack.decode(released.blend_states["north"], type=FormerBlendState)
     states = {**released.blend_states, "north": msgspec.msgpack.encode(spoil(saved))}
     stream_step, step = taken_up(states)
     assert stream_step.keys() == ["south"]

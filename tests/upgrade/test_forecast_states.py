@@ -14,10 +14,11 @@ from driftline.streams.features import History, Layout, newest
 from driftline.streams.futures import Foreseen
 from driftline.worker.keyed import KeyedStep
 from driftline.worker.late_truths import LateTruths
-from driftline_inference.migration import migrate
+from driftline.worker.parts import Parts
+from driftline_inference.migration import FormerForecastState, migrate
 from driftline_inference.rls import Filters, Waiting
 from driftline_inference.sensor_health import SensorHealth
-from driftline_inference.state import ForecastTables, SavedForecastState
+from driftline_inference.state import NEWEST, ForecastTables, axes_of
 from driftline_inference.step import ForecastStep
 from tests.upgrade import kept
 from tests.upgrade.kept import DEFINITION, KEYS, NEXT, PERIOD_MS, Kept, following, forecasts_of
@@ -93,9 +94,8 @@ def test_a_model_has_its_lags(released: Kept):
 
 
 def test_what_was_forecast_waits_at_the_tick_that_it_was_forecast_from(released: Kept):
-    saved = msgspec.msgpack.decode(released.forecast_states["south"], type=SavedForecastState)
-    tables = migrate(saved, kept.stream(), blank())
-    assert tables is not None
+    saved = msgspec.msgpack.decode(released.forecast_states["south"], type=FormerForecastState)
+    tables = migrate(saved, kept.stream(), Parts(blank(), axes_of(kept.stream()), NEWEST), blank())
     waiting, history = tables.waiting, tables.history
     former = {tick_of_record(record): record for record in kept.learned() if record.key == "south"}
     assert waiting.tick[0] == history.tick[0] == max(former)
@@ -149,7 +149,7 @@ def test_taken_up_twice_it_is_the_same_and_from_then_on_it_is_a_state_of_today(r
     "spoil", [lambda body: body[:-1], lambda body: body[:-8], lambda body: body + b"8 bytes.", bytes]
 )
 def test_a_state_of_another_size_begins_again(released: Kept, part: str, spoil) -> None:
-    saved = msgspec.msgpack.decode(released.forecast_states["north"], type=SavedForecastState)
+    saved = msgspec.msgpack.decode(released.forecast_states["north"], type=FormerForecastState)
     body = spoil(b"" if spoil is bytes else getattr(saved, part))
     spoilt = msgspec.msgpack.encode(msgspec.structs.replace(saved, **{part: body}))
     stream_step, step = taken_up({"north": spoilt, "south": released.forecast_states["south"]})
@@ -158,7 +158,7 @@ def test_a_state_of_another_size_begins_again(released: Kept, part: str, spoil) 
 
 
 def released_t(released: Kept, key: str) -> int:
-    return msgspec.msgpack.decode(released.forecast_states[key], type=SavedForecastState).t
+    return msgspec.msgpack.decode(released.forecast_states[key], type=FormerForecastState).t
 
 
 @pytest.mark.parametrize("change", [("lags: 3", "lags: 4"), ("[1, 6]", "[1, 7]"), ("patience: 4", "patience: 5")])

@@ -9,12 +9,12 @@ against their own slow averages and deviations. The calendar is an input, too.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from driftline.arrays import Floats, Ints, Mask
+from driftline.arrays import Floats, Ints, Mask, Over
 from driftline.streams.calendar import WEEKDAY, YEAR, LocalCalendar
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.grid import NEVER, UNKNOWN, phase_of, skipped, tick_of
@@ -236,28 +236,28 @@ class Layout:
 class History:
     """What is remembered of every series, one row ("slot") each."""
 
-    count: Ints
+    count: Annotated[Ints, Over()]
     """[slots]: records seen."""
-    tick: Ints
+    tick: Annotated[Ints, Over()]
     """[slots]: of the newest record; NEVER before the first."""
-    start: Ints
+    start: Annotated[Ints, Over()]
     """[slots]: the tick at which `recent` began: a gap beyond the lags leaves nothing to look back on."""
-    phase: Ints
+    phase: Annotated[Ints, Over()]
     """[slots]: of the series' grid, milliseconds; UNKNOWN before the first record, which gives it."""
-    recent: Floats
+    recent: Annotated[Floats, Over("lags", "columns")]
     """[slots, lags, columns]: the newest values, a ring by tick; NaN is missing."""
-    season: npt.NDArray[np.float32]
+    season: Annotated[npt.NDArray[np.float32], Over("remembered")]
     """[slots, remembered]: the target's values of the last week, wild moves cut, a ring by tick; NaN is missing."""
-    steady: Floats
+    steady: Annotated[Floats, Over()]
     """[slots]: the target's newest value, wild moves cut; NaN before the first."""
-    before: Floats
+    before: Annotated[Floats, Over()]
     """[slots]: what `season` held in the newest record's place before it came."""
-    offset: Floats
+    offset: Annotated[Floats, Over("offsets")]
     """[slots, offset memories]: moving averages of the neighbours' difference to the target."""
-    moving: Floats
+    moving: Annotated[Floats, Over("moving")]
     """[slots, memories + 1 + 2 columns]: moving averages of the target, then slow ones of the target's squared steps,
     of every column, and of every column's squared deviation."""
-    usual: Floats
+    usual: Annotated[Floats, Over("usual", "futures")]
     """[slots, 2 + horizons, futures]: slow moving averages of every future, of its squared deviation, and of its
     squared move until each horizon."""
 

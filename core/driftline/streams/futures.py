@@ -5,12 +5,12 @@ from the one before.
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from driftline.arrays import Floats, Ints
+from driftline.arrays import Floats, Ints, Over
 from driftline.streams.grid import NEVER
 
 ISSUES = 2
@@ -21,11 +21,11 @@ ISSUES = 2
 class Foreseen:
     """The state of all series; one row ("slot") each. Rings by tick, see `driftline.streams.grid`."""
 
-    tick: Ints
+    tick: Annotated[Ints, Over("ahead")]
     """[slots, ring]: which tick a place holds; NEVER where none."""
-    issued: Ints
+    issued: Annotated[Ints, Over("ahead", ISSUES, "futures")]
     """[slots, ring, ISSUES, futures]: milliseconds since the epoch; NEVER where there is no value."""
-    values: npt.NDArray[np.float32]
+    values: Annotated[npt.NDArray[np.float32], Over("ahead", ISSUES, "futures")]
     """[slots, ring, ISSUES, futures]."""
 
     @classmethod

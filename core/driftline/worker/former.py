@@ -6,15 +6,17 @@ records of a ring came, so they are taken to lie one period apart.
 
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from driftline.arrays import Ints
 from driftline.streams.definition import DAY_S, LONGEST_SEASON, StreamDefinition
-from driftline.worker.late_truths import NOTHING
+from driftline.worker.parts import Axes, Parts, read
+
+Dims = tuple[str | int, ...]
+"""Names of axes, and numbers of places."""
 
 INPUTS = 3
 """See `driftline.streams.definition.INPUTS`."""
@@ -38,15 +40,22 @@ def by_tick(ring: npt.NDArray[Any], count: int, tick: int) -> npt.NDArray[Any]:
     return np.roll(ring, tick - (count - 1), axis=0)
 
 
-@dataclass(frozen=True)
-class FormerTruths:
-    """Late truths as they were; see `driftline.worker.late_truths.LateTruths`."""
+def former_rows(data: bytes, over: Mapping[str, Dims | None], axes: Axes, parts: Parts) -> dict[str, npt.NDArray[Any]]:
+    """What that release saved one after the other, by the names of today's parts, symmetric matrices with both sides.
 
-    count: Ints
-    """[slots]: records seen."""
-    t: Ints
-    """[slots, patience]: times of those that lack their truth, otherwise NOTHING; a ring by number."""
+    over: in its order, what an array went over where that was not what the part of the name goes over today. axes: of
+    that release. Raises UnreadableState when the size is another.
+    """
+    shapes = {name: _shape(parts, name, dims, axes) for name, dims in over.items()}
+    rows = read(data, {name: (_dtype(parts, name), shape) for name, shape in shapes.items()})
+    return {name: row if over[name] is not None else parts[name].whole(row, axes) for name, row in rows.items()}
 
-    @classmethod
-    def empty(cls, slots: int, patience: int) -> Self:
-        return cls(np.zeros(slots, dtype=np.int64), np.full((slots, patience), NOTHING, dtype=np.int64))
+
+def _shape(parts: Parts, name: str, dims: Dims | None, axes: Axes) -> tuple[int, ...]:
+    if dims is None:
+        return parts[name].shape(axes)
+    return tuple(dim if isinstance(dim, int) else len(axes[dim]) for dim in dims)
+
+
+def _dtype(parts: Parts, name: str) -> np.dtype[Any]:
+    return parts[name].dtype if name in parts else np.dtype(np.float64)

@@ -1,11 +1,11 @@
 """Which of a series' newest records came without their truth, so that it may still be brought. Pure."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 
-from driftline.arrays import Ints, Mask
+from driftline.arrays import Ints, Mask, Over
 from driftline.streams.grid import NEVER, skipped
 
 NOTHING = -1
@@ -15,9 +15,9 @@ NOTHING = -1
 class LateTruths:
     """The state of all series; one row ("slot") each."""
 
-    tick: Ints
+    tick: Annotated[Ints, Over()]
     """[slots]: of the newest record; NEVER before the first. See `driftline.streams.grid`."""
-    t: Ints
+    t: Annotated[Ints, Over("patience")]
     """[slots, patience]: times of the records of the newest ticks that lack their truth, otherwise NOTHING; a ring."""
 
     @classmethod
@@ -50,6 +50,17 @@ class LateTruths:
         newest = self.tick[slot]
         # The newest tick with this place in the ring is the one.
         return int(newest - (newest - places[0]) % self.t.shape[1])
+
+    def awaited(self, slot: int, steps: Ints, ring: int) -> Mask:
+        """[ring, horizons]: of a ring by tick of what was forecast, whether the truth may still come. steps: [horizons]
+        periods ahead. ring: as long as the longest of them and as a truth may be late."""
+        newest, patience = int(self.tick[slot]), self.t.shape[1]
+        age = (newest - np.arange(ring)) % ring
+        # How long ago the tick was that was forecast; below 0 it is ahead.
+        back = age[:, None] - steps
+        lacking = self.t[slot, (newest - np.arange(patience)) % patience] != NOTHING
+        awaited: Mask = (back < 0) | ((back < patience) & lacking[np.minimum(np.maximum(back, 0), patience - 1)])
+        return awaited
 
     def settle(self, slot: int, t: int) -> int | None:
         """Its truth has come. Returns the record's tick; None where none was missing."""

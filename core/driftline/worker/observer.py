@@ -1,10 +1,13 @@
 """Binds the step-and-commit loop to the catalogue of metrics."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from driftline.bus.port import Envelope
 from driftline.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 
 class LoopMetrics:
@@ -52,6 +55,16 @@ class LoopMetrics:
 
     def rewound(self) -> None:
         self._rewound.inc()
+
+
+def report_left_behind(metrics: Metrics) -> Callable[[str, str, str], None]:
+    """What a step calls with the stream, the key and the reason when it can't take a saved state up."""
+
+    def report(stream: str, key: str, reason: str) -> None:
+        metrics.states_left_behind.labels(stream).inc()
+        log.warning("saved state left behind: %s", reason, extra={"stream": stream, "key": key})
+
+    return report
 
 
 def _since(before: float, now: float) -> float:

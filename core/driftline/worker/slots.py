@@ -1,13 +1,11 @@
-"""State of many series in arrays: one row ("slot") each, grown in place, dumped and loaded bit by bit."""
+"""State of many series in arrays: one row ("slot") each, grown in place."""
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import fields
 from functools import cache
 from itertools import zip_longest
-from math import prod
 from typing import Any, TypeVar
 
-import numpy as np
 import numpy.typing as npt
 
 T = TypeVar("T")
@@ -72,24 +70,6 @@ def reset(table: Any, slot: int, blank: Any) -> None:
     """Makes `slot` as new; `blank` is a table of one slot."""
     for array, new in zip(_arrays(table), _arrays(blank), strict=True):
         array[slot] = new[0]
-
-
-def dump(slot: int, *tables: Any) -> bytes:
-    """The slot's rows of all arrays, one after the other."""
-    return b"".join(array[slot].tobytes() for table in tables for array in _arrays(table))
-
-
-def load(data: bytes, slot: int, *tables: Any) -> None:
-    """Sets the slot to what `dump` gave for tables of the same shapes. Raises ValueError when the size is another."""
-    arrays = [array for table in tables for array in _arrays(table)]
-    sizes = [array.itemsize * prod(array.shape[1:]) for array in arrays]
-    if len(data) != sum(sizes):
-        raise ValueError(f"found a state of {len(data)} bytes, expected {sum(sizes)}")
-    start = 0
-    for array, size in zip(arrays, sizes, strict=True):
-        if size:
-            array[slot] = np.ndarray(array.shape[1:], array.dtype, data, start)
-        start += size
 
 
 def rounds(keys: Sequence[str]) -> Iterator[list[int]]:

@@ -5,15 +5,18 @@ Which alerts: `drift` of the blend's error or of a column, `anomaly` of a truth,
 
 from collections.abc import Callable, Sequence
 
+import msgspec
 import numpy as np
 
 from driftline.arrays import Floats, Mask
 from driftline.messages import Alert, Forecast
 from driftline.scoring import PUBLISHED
 from driftline.streams.definition import StreamDefinition
+from driftline.worker.parts import UnreadableState
 from driftline_combiner.drift import Change, DriftDetector
 from driftline_combiner.intervals import Anomalies
 from driftline_combiner.ledger import CUT, Scored
+from driftline_combiner.state import SavedDetectors
 
 ERROR_SIZE = 0.6
 """An error raises an alert at this share of the size at which a column's move does: errors are milder."""
@@ -28,6 +31,7 @@ class AlertRules:
         self._stream = stream
         self._on_alert = on_alert
         self._columns = [name for name, angle in zip(stream.columns, stream.angles, strict=True) if not angle]
+        self._settings = stream.drift.model_dump_json()
         self._detectors: dict[str, dict[str, DriftDetector]] = {}
 
     def add(self, key: str) -> None:
@@ -40,13 +44,30 @@ class AlertRules:
         size = self._stream.drift.size
         return DriftDetector(self._stream.drift, ERROR_SIZE * size if subject == PUBLISHED else size)
 
-    def dump(self, key: str) -> list[bytes]:
-        return [detector.dump() for detector in self._detectors[key].values()]
+    def dump(self, key: str) -> SavedDetectors:
+        states = {self._watched(subject): detector.dump() for subject, detector in self._detectors[key].items()}
+        return SavedDetectors(self._settings, states)
 
-    def load(self, key: str, states: Sequence[bytes]) -> None:
-        """Takes up what `dump` gave."""
-        for detector, state in zip(self._detectors[key].values(), states, strict=True):
-            detector.load(state)
+    def load(self, key: str, saved: SavedDetectors) -> None:
+        """Takes up what `dump` gave: the detectors of what is still watched, unless they are set otherwise by now.
+        Raises UnreadableState."""
+        if saved.settings != self._settings:
+            return
+        for subject, detector in self._detectors[key].items():
+            if (state := saved.states.get(self._watched(subject))) is not None:
+                _load(detector, state)
+
+    def load_former(self, key: str, states: Sequence[bytes]) -> None:
+        """The same of release 0.1.0, which kept their states in order. Raises UnreadableState."""
+        detectors = self._detectors[key].values()
+        if len(states) != len(detectors):
+            raise UnreadableState(f"found {len(states)} drift detectors, expected {len(detectors)}")
+        for detector, state in zip(detectors, states, strict=True):
+            _load(detector, state)
+
+    def _watched(self, subject: str) -> str:
+        """The error is that of the first horizon."""
+        return f"error {self._stream.horizon[0]}" if subject == PUBLISHED else f"column {subject}"
 
     def drifts(self, part: Sequence[Forecast], scored: Scored, *, late: bool = False) -> list[list[Alert]]:
         """Per series the alerts of what has changed: the blend's error at the first horizon, and the columns.
@@ -108,3 +129,10 @@ class AlertRules:
     def _alert(self, message: Forecast, kind: str, subject: str, detail: str) -> Alert:
         self._on_alert(self._stream.name, kind)
         return Alert(message.stream, message.key, message.t, kind, subject, detail)
+
+
+def _load(detector: DriftDetector, state: bytes) -> None:
+    try:
+        detector.load(state)
+    except (ValueError, msgspec.DecodeError) as error:
+        raise UnreadableState(f"a drift detector: {error}") from error

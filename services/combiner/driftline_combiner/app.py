@@ -18,7 +18,7 @@ from driftline.service.app import BackgroundJob, ReadinessCheck, create_service,
 from driftline.streams.catalog import PerStream, Streams
 from driftline.streams.definition import StreamDefinition
 from driftline.worker.loop import Worker
-from driftline.worker.observer import LoopMetrics
+from driftline.worker.observer import LoopMetrics, report_left_behind
 from driftline_combiner import dashboard
 from driftline_combiner.dashboard_buffer import DashboardBuffer
 from driftline_combiner.exporter import ScoreExporter
@@ -44,9 +44,7 @@ def create_app(
     """Blends what the forecasts topic brings. trainer: who is asked for models; otherwise whom the settings name."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
     streams.on_every(lambda stream: from_zero(metrics.alerts, (stream.name,), KINDS))
-    stream_steps = PerStream(
-        streams, lambda stream: BlendStep(stream, lambda s, kind: metrics.alerts.labels(s, kind).inc())
-    )
+    stream_steps = PerStream(streams, lambda stream: _stream_step(stream, metrics))
     metrics.registry.register(ScoreExporter(stream_steps, by_key=settings.metrics_by_key))
     worker = _worker(settings, bus, streams, stream_steps, metrics)
     trainer = trainer or _trainer(settings)
@@ -68,6 +66,14 @@ def create_app(
         app.include_router(page.router)
         app.mount("/assets", dashboard.assets())
     return app
+
+
+def _stream_step(stream: StreamDefinition, metrics: Metrics) -> BlendStep:
+    return BlendStep(
+        stream,
+        lambda name, kind: metrics.alerts.labels(name, kind).inc(),
+        left_behind=report_left_behind(metrics),
+    )
 
 
 def _worker(

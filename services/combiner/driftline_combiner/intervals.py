@@ -9,11 +9,11 @@ them positive and free of units. Pure NumPy over many series and horizons at onc
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 
-from driftline.arrays import Floats, Ints, Mask
+from driftline.arrays import Floats, Ints, Mask, Over
 from driftline.scoring import LEVELS
 from driftline.streams.features import TINY
 from driftline.streams.grid import skipped
@@ -67,33 +67,33 @@ ENOUGH = 100
 class Intervals:
     """One row ("slot") a series."""
 
-    usual: Floats
+    usual: Annotated[Floats, Over("horizons", "errors")]
     """[slots, horizons, 3]: moving mean absolute errors of what was published: the usual one, the first horizon's with
     the same memory and the first horizon's with a short one; NaN before the first."""
-    spread: Floats
+    spread: Annotated[Floats, Over("horizons")]
     """[slots, horizons]: moving mean distance of the blend from persistence."""
-    tails: Floats
+    tails: Annotated[Floats, Over("horizons", 4)]
     """[slots, horizons, 4]: distances of the outer quantiles from the median, the lowest first, in units."""
-    median: Floats
+    median: Annotated[Floats, Over("horizons")]
     """[slots, horizons]: the median of truth minus forecast in units."""
-    wider: Floats
+    wider: Annotated[Floats, Over("horizons")]
     """[slots, horizons]: logarithm of the factor of all distances."""
-    excess: Floats
+    excess: Annotated[Floats, Over("horizons")]
     """[slots, horizons]: moving share of misses beyond those that should be."""
-    extreme: Floats
+    extreme: Annotated[Floats, Over("horizons")]
     """[slots, horizons]: half width of the extreme interval in usual errors."""
-    widths: Floats
+    widths: Annotated[Floats, Over("ring", "horizons", "widths")]
     """[slots, ring, horizons, levels + 1]: the quantiles of truth minus forecast, and the half width of the extreme
     interval, until the truth comes; a ring by tick (see `driftline.streams.grid`); NaN for none."""
-    scored: Floats
+    scored: Annotated[Floats, Over("horizons")]
     """[slots, horizons]: truths that met an interval."""
-    covered: Floats
+    covered: Annotated[Floats, Over("horizons")]
     """[slots, horizons]: those of them that fell into it."""
-    recent: Floats
+    recent: Annotated[Floats, Over("horizons")]
     """[slots, horizons]: moving share of them."""
-    pinball: Floats
+    pinball: Annotated[Floats, Over("horizons")]
     """[slots, horizons]: sum over the truths of the mean pinball loss of all levels."""
-    loss: Floats
+    loss: Annotated[Floats, Over("horizons")]
     """[slots, horizons]: moving mean of it; NaN before the first."""
 
     @classmethod

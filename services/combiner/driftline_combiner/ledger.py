@@ -4,11 +4,11 @@ Pure NumPy; one row ("slot") a series. Errors are prequential: forecast first, s
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 
-from driftline.arrays import Floats, Ints, Mask
+from driftline.arrays import Derived, Floats, Ints, Mask, Over, Symmetric
 from driftline.members import MEMBERS, MODELS, STACK, TRAINED
 from driftline.scoring import ROWS, STRATEGIES
 from driftline.streams.definition import StreamDefinition
@@ -65,53 +65,55 @@ WILD = 100.0
 class Ledger:
     """The state of all series."""
 
-    count: Ints
+    count: Annotated[Ints, Over()]
     """[slots]: records seen."""
-    tick: Ints
+    since: Annotated[Ints, Over("horizons")]
+    """[slots, horizons]: records seen before the horizon was there."""
+    tick: Annotated[Ints, Over()]
     """[slots]: of the newest record, see `driftline.streams.grid`; NEVER before the first."""
-    members: Floats
+    members: Annotated[Floats, Over("ring", "horizons", "members")]
     """[slots, ring, horizons, members]: what was forecast, until its truth comes; a ring by tick."""
-    blends: Floats
+    blends: Annotated[Floats, Over("ring", "horizons", "blends")]
     """[slots, ring, horizons, strategies + 1]: what every strategy made of it, and what was published; a ring by
     tick."""
-    window: Floats
+    window: Annotated[Floats, Over(2, "horizons", Symmetric("members"))]
     """[slots, 2, horizons, members, members]: `weights.Grams` of the newest errors: products and counts."""
-    long: Floats
+    long: Annotated[Floats, Over(2, "horizons", Symmetric("members"))]
     """[slots, 2, horizons, members, members]: the same of a long memory."""
-    fitted: Floats
+    fitted: Annotated[Floats, Over("horizons", "members")]
     """[slots, horizons, members]: weights of the window strategy."""
-    first: Floats
+    first: Annotated[Floats, Over("horizons", "members")]
     """[slots, horizons, members]: weights that the online strategy begins from."""
-    trust: Floats
+    trust: Annotated[Floats, Over("horizons", 1)]
     """[slots, horizons, 1]: share of the online strategy's weights that is learned, not `first`."""
-    regret: Floats
+    regret: Annotated[Floats, Over("horizons", "members")]
     """[slots, horizons, members]: of the online strategy."""
-    second: Floats
+    second: Annotated[Floats, Over("horizons", "members")]
     """[slots, horizons, members]: sum of its squared regrets."""
-    bound: Floats
+    bound: Annotated[Floats, Over("horizons", 1)]
     """[slots, horizons, 1]: largest of them."""
-    skills: Floats
+    skills: Annotated[Floats, Over("horizons", "models")]
     """[slots, horizons, models]: the newest that the models' hold-outs reported; NaN for none."""
-    reported: Floats
-    """[slots, horizons, members]: see `_reported`."""
-    successive: Floats
+    reported: Annotated[Floats, Derived]
+    """[slots, horizons, members]: see `from_reports`."""
+    successive: Annotated[Floats, Over("horizons", 3)]
     """[slots, horizons, 3]: the online strategy's newest error, cut; sums of the products of successive ones and of
     their squares."""
-    scale: Floats
+    scale: Annotated[Floats, Over("horizons")]
     """[slots, horizons]: moving mean square of the online strategy's error; NaN before the first."""
-    rivals: Floats
+    rivals: Annotated[Floats, Over("horizons", 2)]
     """[slots, horizons, 2]: moving mean squares of the active strategy's and of persistence's error; see `_guard`."""
-    guarded: Mask
+    guarded: Annotated[Mask, Over("horizons")]
     """[slots, horizons]: whether persistence is published, since the active strategy has fallen behind it."""
-    scored: Floats
+    scored: Annotated[Floats, Over("horizons", "rows")]
     """[slots, horizons, rows]: records on which the row and persistence were scored."""
-    squared: Floats
+    squared: Annotated[Floats, Over("horizons", "rows")]
     """[slots, horizons, rows]: sum of squared errors on them."""
-    absolute: Floats
+    absolute: Annotated[Floats, Over("horizons", "rows")]
     """[slots, horizons, rows]: sum of absolute errors on them."""
-    naive: Floats
+    naive: Annotated[Floats, Over("horizons", "rows")]
     """[slots, horizons, rows]: sum of persistence's squared errors on the same records."""
-    recent: Floats
+    recent: Annotated[Floats, Over("horizons", "rows")]
     """[slots, horizons, rows]: moving mean square error."""
 
     @classmethod
@@ -120,6 +122,7 @@ class Ledger:
         horizons, ring, rows = len(horizon), max(horizon) + patience, len(ROWS)
         return cls(
             count=np.zeros(slots, dtype=np.int64),
+            since=np.zeros((slots, horizons), dtype=np.int64),
             tick=np.full(slots, NEVER, dtype=np.int64),
             members=np.full((slots, ring, horizons, MEMBER_COUNT), np.nan),
             blends=np.full((slots, ring, horizons, STRATEGY_COUNT + 1), np.nan),
@@ -313,7 +316,7 @@ def _first(ledger: Ledger, slots: Ints, records: Floats) -> Floats:
     return raw
 
 
-def _reported(skills: Floats) -> Floats:
+def from_reports(skills: Floats) -> Floats:
     """[n, horizons, members]: mean squared errors as shares of persistence's, as far as hold-outs say; NaN where they
     say nothing. Other built-in members begin as persistence, the stack as the models' mean."""
     models = (1.0 - skills) ** 2
@@ -331,7 +334,7 @@ def hear(ledger: Ledger, rules: Rules, slots: Ints, skills: Floats) -> None:
     before = ledger.skills[slots]
     newest = np.where(np.isfinite(skills), skills, before)
     if not np.array_equal(newest, before, equal_nan=True):
-        ledger.skills[slots], ledger.reported[slots] = newest, _reported(newest)
+        ledger.skills[slots], ledger.reported[slots] = newest, from_reports(newest)
         begin(ledger, rules, slots)
 
 
@@ -341,7 +344,7 @@ def _learn_scale(ledger: Ledger, slots: Ints, published: Floats) -> None:
     known = np.isfinite(published)
     # Once settled, one glitch raises the scale by a fifth at most; errors that stay large are soon usual.
     square = np.where(scale > 0, np.minimum(published**2, (2 * CUT) ** 2 * scale), published**2)
-    memory = np.maximum(SCALE_MEMORY, 1.0 / (ledger.count[slots][:, None] + 1.0))
+    memory = np.maximum(SCALE_MEMORY, 1.0 / (_age(ledger, slots) + 1.0))
     moved = np.where(np.isnan(scale), square, scale + memory * (square - scale))
     ledger.scale[slots] = np.where(known, moved, scale)
 
@@ -354,15 +357,21 @@ def _guard(ledger: Ledger, rules: Rules, slots: Ints, error: Floats) -> None:
     # In ROWS the strategies follow the M members, of which persistence is the first.
     square = error[:, :, [MEMBER_COUNT + rules.active, 0]] ** 2
     known = np.isfinite(square[..., 0]) & np.isfinite(square[..., 1])
-    before = ledger.rivals[slots]
-    memory = np.maximum(rules.guard[:, None], 1.0 / (ledger.count[slots][:, None, None] + 1.0))
+    before, age = ledger.rivals[slots], _age(ledger, slots)
+    memory = np.maximum(rules.guard[:, None], 1.0 / (age[..., None] + 1.0))
     rivals = np.where(known[..., None], before + memory * (square - before), before)
     ledger.rivals[slots] = rivals
     guarded = ledger.guarded[slots]
     # Hysteresis: on at the margin, off at equality, so that it does not switch with every record.
     margin = np.where(guarded, 1.0, GUARD_MARGIN)
-    enough = ledger.count[slots][:, None] >= GUARD_AFTER * rules.steps
+    enough = age >= GUARD_AFTER * rules.steps
     ledger.guarded[slots] = np.where(known, enough & (rivals[..., 0] > margin * rivals[..., 1]), guarded)
+
+
+def _age(ledger: Ledger, slots: Ints) -> Ints:
+    """[n, horizons]: records seen since the horizon is there."""
+    age: Ints = ledger.count[slots][:, None] - ledger.since[slots]
+    return age
 
 
 def _tally(ledger: Ledger, slots: Ints, error: Floats) -> None:

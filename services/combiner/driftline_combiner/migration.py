@@ -8,128 +8,78 @@ errors of the size that was scored; successive errors are as alike as overlappin
 """
 
 import json
-from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Any
 
+import msgspec
 import numpy as np
+import numpy.typing as npt
 
-from driftline.arrays import Floats, Ints, Mask
-from driftline.members import MEMBERS, PERSISTENCE, RLS, SEASONAL, STACK
-from driftline.scoring import PUBLISHED, ROWS
+from driftline.arrays import Floats
+from driftline.members import PERSISTENCE, RLS, SEASONAL, STACK
+from driftline.scoring import PUBLISHED, ROWS, STRATEGIES
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.grid import tick_of
-from driftline.worker import slots as tables
-from driftline.worker.former import FormerTruths, by_tick, former_fingerprint
-from driftline_combiner.intervals import FIRST, FIRST_EXTREME, LEVEL, Intervals
+from driftline.worker.former import Dims, by_tick, former_fingerprint, former_rows
+from driftline.worker.parts import Axes, Parts, UnreadableState
+from driftline_combiner.intervals import FIRST, Intervals
 from driftline_combiner.ledger import MEMBER_COUNT, ONLINE, YOUNG, Ledger, Rules, begin
-from driftline_combiner.state import BlendTables, SavedBlendState
+from driftline_combiner.state import BlendTables, axes_of
 
 FORMER_MEMBERS = (PERSISTENCE, SEASONAL, RLS, STACK, "batch", "speed")
-FORMER_STRATEGIES = ("static", "window", "online")
-FORMER_ROWS = (*FORMER_MEMBERS, *FORMER_STRATEGIES, PUBLISHED)
+FORMER_ROWS = (*FORMER_MEMBERS, *STRATEGIES, PUBLISHED)
 NORMAL_LOSS = 0.24
 """Mean pinball loss of the quantiles of a normal distribution, as a share of its mean absolute error."""
+GRAMS = (2, "horizons", "members", "members")
+ARRAYS: dict[str, Dims | None] = {
+    "ledger.count": None,
+    "ledger.members": None,
+    "ledger.blends": None,
+    "ledger.window": GRAMS,
+    "ledger.long": GRAMS,
+    "ledger.fitted": None,
+    "ledger.regret": None,
+    "ledger.second": None,
+    "ledger.bound": None,
+    "ledger.scale": None,
+    "ledger.rivals": None,
+    "ledger.guarded": None,
+    "ledger.scored": None,
+    "ledger.squared": None,
+    "ledger.absolute": None,
+    "ledger.naive": None,
+    "ledger.recent": None,
+    # Intervals were symmetric: the usual error, and the half width of the interval in such errors.
+    "usual": ("horizons",),
+    "quantile": ("horizons",),
+    "intervals.extreme": None,
+    # Half widths of the interval and of the extreme one.
+    "widths": ("ring", "horizons", 2),
+    "intervals.scored": None,
+    "intervals.covered": None,
+    "intervals.recent": None,
+    # How many records were seen.
+    "late.tick": None,
+    "late.t": None,
+}
+"""In the order in which they were saved, by the names of today's parts; what they went over, where it was something
+else. Rings went by the number of a record."""
+Rows = dict[str, npt.NDArray[Any]]
+"""By part, see `driftline.worker.parts`."""
 
 
-@dataclass(frozen=True)
-class FormerLedger:
-    """See `driftline_combiner.ledger.Ledger`; its rings went by the number of a record."""
+class FormerBlendState(msgspec.Struct, frozen=True, array_like=True):
+    """The checkpoint of one series."""
 
-    count: Ints
-    members: Floats
-    """[slots, ring, horizons, members]."""
-    blends: Floats
-    """[slots, ring, horizons, strategies + 1]."""
-    window: Floats
-    """[slots, 2, horizons, members, members]."""
-    long: Floats
-    """[slots, 2, horizons, members, members]."""
-    fitted: Floats
-    """[slots, horizons, members]."""
-    regret: Floats
-    """[slots, horizons, members]."""
-    second: Floats
-    """[slots, horizons, members]."""
-    bound: Floats
-    """[slots, horizons, 1]."""
-    scale: Floats
-    """[slots, horizons]."""
-    rivals: Floats
-    """[slots, horizons, 2]."""
-    guarded: Mask
-    """[slots, horizons]."""
-    scored: Floats
-    """[slots, horizons, rows]."""
-    squared: Floats
-    """[slots, horizons, rows]."""
-    absolute: Floats
-    """[slots, horizons, rows]."""
-    naive: Floats
-    """[slots, horizons, rows]."""
-    recent: Floats
-    """[slots, horizons, rows]."""
-
-    @classmethod
-    def empty(cls, slots: int, horizon: tuple[int, ...], patience: int) -> Self:
-        horizons, ring, members, rows = len(horizon), max(horizon) + patience, len(FORMER_MEMBERS), len(FORMER_ROWS)
-        return cls(
-            count=np.zeros(slots, dtype=np.int64),
-            members=np.full((slots, ring, horizons, members), np.nan),
-            blends=np.full((slots, ring, horizons, len(FORMER_STRATEGIES) + 1), np.nan),
-            window=np.zeros((slots, 2, horizons, members, members)),
-            long=np.zeros((slots, 2, horizons, members, members)),
-            fitted=np.zeros((slots, horizons, members)),
-            regret=np.zeros((slots, horizons, members)),
-            second=np.zeros((slots, horizons, members)),
-            bound=np.zeros((slots, horizons, 1)),
-            scale=np.full((slots, horizons), np.nan),
-            rivals=np.zeros((slots, horizons, 2)),
-            guarded=np.zeros((slots, horizons), dtype=np.bool_),
-            scored=np.zeros((slots, horizons, rows)),
-            squared=np.zeros((slots, horizons, rows)),
-            absolute=np.zeros((slots, horizons, rows)),
-            naive=np.zeros((slots, horizons, rows)),
-            recent=np.full((slots, horizons, rows), np.nan),
-        )
+    definition: str
+    t: int
+    arrays: bytes
+    detectors: list[bytes]
+    heard: int | None = None
 
 
-@dataclass(frozen=True)
-class FormerIntervals:
-    """See `driftline_combiner.intervals.Intervals`; intervals were symmetric."""
-
-    usual: Floats
-    """[slots, horizons]: moving mean absolute error of what was published."""
-    quantile: Floats
-    """[slots, horizons]: half width of the interval in usual errors."""
-    extreme: Floats
-    """[slots, horizons]: the same of the extreme interval."""
-    widths: Floats
-    """[slots, ring, horizons, 2]: half widths of both; a ring by number."""
-    scored: Floats
-    covered: Floats
-    recent: Floats
-    """[slots, horizons] each."""
-
-    @classmethod
-    def empty(cls, slots: int, horizon: tuple[int, ...], patience: int) -> Self:
-        shape = (slots, len(horizon))
-        return cls(
-            usual=np.full(shape, np.nan),
-            quantile=np.full(shape, FIRST[0]),
-            extreme=np.full(shape, FIRST_EXTREME),
-            widths=np.full((slots, max(horizon) + patience, len(horizon), 2), np.nan),
-            scored=np.zeros(shape),
-            covered=np.zeros(shape),
-            recent=np.full(shape, LEVEL),
-        )
-
-
-class FormerBlendTables(NamedTuple):
-    """The tables of that release, in the order in which they were saved."""
-
-    ledger: FormerLedger
-    intervals: FormerIntervals
-    late: FormerTruths
+def decoded(data: bytes) -> FormerBlendState:
+    """Raises msgspec.DecodeError."""
+    return msgspec.msgpack.decode(data, type=FormerBlendState)
 
 
 def former_signature(stream: StreamDefinition) -> str:
@@ -138,70 +88,47 @@ def former_signature(stream: StreamDefinition) -> str:
     return f"{former_fingerprint(stream)}-{json.dumps(settings)}"
 
 
-def migrate(saved: SavedBlendState, stream: StreamDefinition, blank: BlendTables) -> BlendTables | None:
-    """The state in today's tables of one slot, which `blank` gives; None where it can't be read.
-
-    saved: of `former_signature`. `blank` is changed in place. Drift detectors are as they were.
-    """
-    size = (1, stream.horizon, stream.patience)
-    former = FormerBlendTables(
-        FormerLedger.empty(*size), FormerIntervals.empty(*size), FormerTruths.empty(1, stream.patience)
-    )
-    try:
-        tables.load(saved.arrays, 0, *former)
-    except ValueError:
-        return None
-    count = int(former.ledger.count[0])
+def migrate(saved: FormerBlendState, stream: StreamDefinition, parts: Parts, blank: BlendTables) -> BlendTables:
+    """The state in today's tables of one slot, which `blank` gives, and which is changed; drift detectors are as they
+    were. Raises UnreadableState."""
+    if saved.definition != former_signature(stream):
+        raise UnreadableState(f"found a state of {saved.definition}, expected {former_signature(stream)}")
+    axes: Axes = {**axes_of(stream), "members": FORMER_MEMBERS, "rows": FORMER_ROWS}
+    rows = former_rows(saved.arrays, ARRAYS, axes, parts)
+    count = int(rows["ledger.count"])
     if count < 1:
-        return None
-    tick = int(tick_of(np.array([saved.t], dtype=np.int64), 0, stream.time.period * 1000)[0])
-    steps = np.array(stream.horizon, dtype=np.float64)
-    blank.ledger.tick[0] = tick
-    _take_ledger(blank.ledger, former.ledger, steps)
+        raise UnreadableState("found a state without a record")
+    tick = tick_of(np.array([saved.t], dtype=np.int64), 0, stream.time.period * 1000)[0]
+    rows |= {"ledger.tick": tick, "late.tick": tick}
+    for name in ("ledger.members", "ledger.blends", "widths", "late.t"):
+        rows[name] = by_tick(rows[name], count, int(tick))
+    parts.copy(rows | _intervals(rows), axes, blank)
+    _take_successive(blank.ledger, np.array(stream.horizon, dtype=np.float64))
     begin(blank.ledger, Rules.of(stream), np.array([0]))
-    _take_intervals(blank.intervals, former.intervals, count, tick)
     _take_losses(blank.intervals, blank.ledger)
-    blank.late.tick[0] = tick
-    blank.late.t[0] = by_tick(former.late.t[0], int(former.late.count[0]), tick)
     return blank
 
 
-def _take_ledger(ledger: Ledger, former: FormerLedger, steps: Floats) -> None:
+def _intervals(rows: Rows) -> Rows:
+    usual, widths = rows["usual"], rows["widths"]
+    # Both other means are of the first horizon.
+    means = np.stack([usual, np.full_like(usual, usual[0]), np.full_like(usual, usual[0])], axis=-1)
+    outer, inner = widths[..., 0], widths[..., 0] * FIRST[1] / FIRST[0]
+    quantiles = [-outer, -inner, np.where(np.isnan(outer), np.nan, 0.0), inner, outer, widths[..., 1]]
+    return {
+        "intervals.usual": means,
+        "intervals.wider": np.log(rows["quantile"] / FIRST[0]),
+        "intervals.widths": np.stack(quantiles, axis=-1),
+    }
+
+
+def _take_successive(ledger: Ledger, steps: Floats) -> None:
     """steps: [horizons]."""
-    count, tick = int(former.count[0]), int(ledger.tick[0])
-    members = [MEMBERS.index(name) for name in FORMER_MEMBERS]
-    rows = [ROWS.index(name) for name in FORMER_ROWS]
-    ledger.count[0] = count
-    ledger.members[0][..., members] = by_tick(former.members[0], count, tick)
-    # The strategies are the same, in the same order.
-    ledger.blends[0] = by_tick(former.blends[0], count, tick)
-    for name in ("window", "long"):
-        getattr(ledger, name)[0][(..., *np.ix_(members, members))] = getattr(former, name)[0]
-    for name in ("fitted", "regret", "second"):
-        getattr(ledger, name)[0][:, members] = getattr(former, name)[0]
-    for name in ("bound", "scale", "rivals", "guarded"):
-        getattr(ledger, name)[0] = getattr(former, name)[0]
-    for name in ("scored", "squared", "absolute", "naive", "recent"):
-        getattr(ledger, name)[0][:, rows] = getattr(former, name)[0]
     # As if so many records had said it, so that those to come soon say more.
     scored = np.minimum(ledger.scored[0, :, MEMBER_COUNT + ONLINE], YOUNG)
     squares = scored * np.nan_to_num(ledger.scale[0])
     ledger.successive[0, :, 1] = (1.0 - 1.0 / steps) * squares
     ledger.successive[0, :, 2] = squares
-
-
-def _take_intervals(intervals: Intervals, former: FormerIntervals, count: int, tick: int) -> None:
-    usual = former.usual[0]
-    intervals.usual[0, :, 0] = usual
-    # Both other means are of the first horizon.
-    intervals.usual[0, :, 1:] = usual[0]
-    intervals.wider[0] = np.log(former.quantile[0] / FIRST[0])
-    for name in ("extreme", "scored", "covered", "recent"):
-        getattr(intervals, name)[0] = getattr(former, name)[0]
-    widths = by_tick(former.widths[0], count, tick)
-    outer, inner = widths[..., 0], widths[..., 0] * FIRST[1] / FIRST[0]
-    quantiles = [-outer, -inner, np.where(np.isnan(outer), np.nan, 0.0), inner, outer, widths[..., 1]]
-    intervals.widths[0] = np.stack(quantiles, axis=-1)
 
 
 def _take_losses(intervals: Intervals, ledger: Ledger) -> None:

@@ -1,15 +1,23 @@
-"""What is kept of the series of a stream, and what is saved of one of them. Pure."""
+"""What is kept of the series of a stream, what the places of its axes mean, and what is saved of one of them. Pure."""
 
+import json
 from typing import NamedTuple
 
 import msgspec
 
+from driftline.members import MEMBERS, MODELS
+from driftline.scoring import LEVELS, PUBLISHED, ROWS, STRATEGIES
+from driftline.streams.definition import StreamDefinition
 from driftline.worker.late_truths import LateTruths
+from driftline.worker.parts import Axes, Axis, Ring, added
 from driftline_combiner.intervals import Intervals
-from driftline_combiner.ledger import Ledger
+from driftline_combiner.ledger import Ledger, from_reports
 
-STATE = 3
-"""Counted up when what is saved of a series changes its shape."""
+STATE = 4
+"""Counted up when a part is kept in another way, or means something else: an array over other axes, or of another type.
+A further part needs no other number."""
+NEWEST = "ledger.tick"
+"""The part that is the tick of the newest record."""
 
 
 class BlendTables(NamedTuple):
@@ -20,11 +28,42 @@ class BlendTables(NamedTuple):
     late: LateTruths
 
 
-class SavedBlendState(msgspec.Struct, frozen=True, array_like=True):
-    """The checkpoint of one series."""
+class SavedDetectors(msgspec.Struct, frozen=True, array_like=True):
+    """The drift detectors of a series. settings: of all of them. states: by what they look at."""
 
-    definition: str
-    t: int
-    arrays: bytes
-    detectors: list[bytes]
-    heard: int | None = None
+    settings: str
+    states: dict[str, bytes]
+
+
+def signature(stream: StreamDefinition) -> str:
+    """What makes all that was saved of a series useless where it is another."""
+    return json.dumps([stream.target, stream.time.period, stream.key])
+
+
+def axes_of(stream: StreamDefinition) -> Axes:
+    first = stream.horizon[0]
+    axes: dict[str, Axis] = {
+        "horizons": stream.horizon,
+        "members": MEMBERS,
+        "models": MODELS,
+        "blends": (*STRATEGIES, PUBLISHED),
+        "rows": ROWS,
+        "widths": (*(str(level) for level in LEVELS), "extreme"),
+        # All horizons follow the errors of the first one.
+        "errors": ("usual", f"usual {first}", f"quick {first}"),
+        "ring": Ring(stream.horizon[-1] + stream.patience),
+        "patience": Ring(stream.patience),
+    }
+    return axes
+
+
+def settle(tables: BlendTables, before: Axes, after: Axes) -> None:
+    """What does not follow place by place when axes have changed. tables: of one slot, which are changed."""
+    ledger = tables.ledger
+    ledger.since[0, added(before["horizons"], after["horizons"])] = ledger.count[0]
+    derive(ledger, 0)
+
+
+def derive(ledger: Ledger, slot: int) -> None:
+    """What is not saved, since it follows from the rest."""
+    ledger.reported[slot] = from_reports(ledger.skills[slot])

@@ -1,6 +1,5 @@
 """The pure step of the combiner: forecasts in; blends and drift alerts out. First score, then weigh."""
 
-import json
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from driftline.streams.grid import tick_of
 from driftline.worker import slots as tables
 from driftline.worker.keyed import Age, Emission, KeyedStep
 from driftline.worker.late_truths import LateTruths
+from driftline.worker.parts import Parts, SavedState, UnreadableState, checked, decoded
 from driftline.worker.series_store import SeriesStore
 from driftline.worker.slots import rounds
 from driftline_combiner import intervals as interval_tables
@@ -26,7 +26,17 @@ from driftline_combiner import migration
 from driftline_combiner.alert_rules import AlertRules
 from driftline_combiner.intervals import Intervals, judge, widths
 from driftline_combiner.ledger import MEMBER_COUNT, Ledger, Rules, current_weights, hear, score, weigh
-from driftline_combiner.state import STATE, BlendTables, SavedBlendState
+from driftline_combiner.migration import FormerBlendState
+from driftline_combiner.state import (
+    NEWEST,
+    STATE,
+    BlendTables,
+    SavedDetectors,
+    axes_of,
+    derive,
+    settle,
+    signature,
+)
 from driftline_combiner.totals import ScoreSums, Totals
 
 OUT: Topic[Any] = BLENDS
@@ -54,10 +64,18 @@ class HorizonWeighting:
 
 class BlendStep:
     """All series of one stream; see `driftline.worker.keyed.StreamStep`. on_alert: gets the stream and kind of
-    each alert."""
+    each alert. left_behind: gets the stream, key and reason of a saved state that can't be taken up: its series
+    begins again."""
 
-    def __init__(self, stream: StreamDefinition, on_alert: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        stream: StreamDefinition,
+        on_alert: Callable[[str, str], None],
+        *,
+        left_behind: Callable[[str, str, str], None] = lambda *_: None,
+    ) -> None:
         self.stream = stream
+        self._left_behind = left_behind
         self._rules = Rules.of(stream)
         self._period = stream.time.period * 1000
         self._store = SeriesStore(self._blank)
@@ -71,9 +89,8 @@ class BlendStep:
         self._latest: dict[str, bytes] = {}
         """As MessagePack, a sixth of the objects."""
         self.ahead = stream.time.tolerance
-        settings = [stream.weighting.window, stream.drift.model_dump(), stream.patience, ROWS]
-        self._signature = f"{STATE}-{stream.fingerprint}-{json.dumps(settings)}"
-        self._former_signature = migration.former_signature(stream)
+        self._signature = signature(stream)
+        self._parts = Parts(self._tables, axes_of(stream), NEWEST)
 
     def work(self, messages: Sequence[Forecast]) -> list[list[Emission]]:
         """One blend for each forecast, and an alert where its truth raised one."""
@@ -225,41 +242,53 @@ class BlendStep:
         return self._store.last_t(key)
 
     def save(self, key: str, heard: int | None = None) -> bytes:
-        arrays = tables.dump(self._store[key], *self._tables)
-        saved = SavedBlendState(self._signature, self._store.time_of(key), arrays, self._alert_rules.dump(key), heard)
-        return msgspec.msgpack.encode(saved)
+        slot, (ledger, intervals, late) = self._store[key], self._tables
+        # Whose truths have come is not looked at again: nothing is smaller.
+        awaited = late.awaited(slot, self._rules.steps, ledger.members.shape[1])[..., None]
+        rings = {
+            "ledger.members": ledger.members,
+            "ledger.blends": ledger.blends,
+            "intervals.widths": intervals.widths,
+        }
+        in_flight = {name: np.where(awaited, ring[slot], np.nan) for name, ring in rings.items()}
+        body = self._parts.dump(slot, self._alert_rules.dump(key), in_flight)
+        return msgspec.msgpack.encode(SavedState(STATE, self._signature, self._store.time_of(key), heard, body))
 
     def restore(self, key: str, data: bytes) -> Age:
-        saved = msgspec.msgpack.decode(data, type=SavedBlendState)
-        if self._load(key, saved):
-            self._store.advance([(key, saved.t)])
-            self._restored.add(self._store[key])
-            if len(self._restored) >= TAKEN_UP:
-                self._take_up()
-        else:
-            # A part before this one may have fitted.
+        saved = decoded(data) or migration.decoded(data)
+        try:
+            self._load(key, saved)
+        except UnreadableState as error:
+            # A part before the one that does not fit may have fitted.
             self.forget(key)
+            self._left_behind(self.stream.name, key, str(error))
+            return Age(saved.t, saved.heard)
+        self._store.advance([(key, saved.t)])
+        self._restored.add(self._store[key])
+        if len(self._restored) >= TAKEN_UP:
+            self._take_up()
         return Age(saved.t, saved.heard)
 
-    def _load(self, key: str, saved: SavedBlendState) -> bool:
-        """Whether it is a state of this definition, of today or of the release before."""
-        if saved.definition == self._signature:
-            tables.load(saved.arrays, self._slot(key), *self._tables)
-            self._alert_rules.load(key, saved.detectors)
-            return True
-        if saved.definition != self._former_signature:
-            return False
-        former = migration.migrate(saved, self.stream, self._blank(1))
-        if former is None:
-            return False
+    def _load(self, key: str, saved: SavedState | FormerBlendState) -> None:
+        """Takes up a state of today or of the release before. Raises UnreadableState."""
+        if isinstance(saved, FormerBlendState):
+            self._put(key, migration.migrate(saved, self.stream, self._parts, self._blank(1)))
+            self._alert_rules.load_former(key, saved.detectors)
+            return
+        body = checked(saved, STATE, self._signature)
         slot = self._slot(key)
-        for table, state in zip(self._tables, former, strict=True):
-            tables.reset(table, slot, state)
-        try:
-            self._alert_rules.load(key, saved.detectors)
-        except (ValueError, msgspec.DecodeError):
-            return False
-        return True
+        if self._parts.load(body, slot):
+            derive(self._tables.ledger, slot)
+        else:
+            blank = self._blank(1)
+            settle(blank, self._parts.move(body, blank), self._parts.axes)
+            self._put(key, blank)
+        self._alert_rules.load(key, body.said(SavedDetectors))
+
+    def _put(self, key: str, state: BlendTables) -> None:
+        slot = self._slot(key)
+        for table, row in zip(self._tables, state, strict=True):
+            tables.reset(table, slot, row)
 
     def forget(self, key: str) -> None:
         if key not in self._store:

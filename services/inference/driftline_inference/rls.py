@@ -6,13 +6,12 @@ glitch moves a filter only a little. Pure NumPy over many series at once.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from driftline.arrays import Floats, Ints
+from driftline.arrays import Floats, Ints, Over, Symmetric, UpperHalf
 from driftline.streams.grid import NEVER, skipped
 
 FORGETTING = 0.9998
@@ -34,13 +33,13 @@ class Waiting:
     """What was forecast from, until the truth comes: rings by tick (see `driftline.streams.grid`), as long as the
     longest horizon and as a truth may be late take together. One row ("slot") a series."""
 
-    tick: Ints
+    tick: Annotated[Ints, Over()]
     """[slots]: of the newest record; NEVER before the first."""
-    terms: npt.NDArray[np.float32]
+    terms: Annotated[npt.NDArray[np.float32], Over("ring", "horizons", "terms")]
     """[slots, ring, horizons, terms]."""
-    last: Floats
+    last: Annotated[Floats, Over("ring")]
     """[slots, ring]: the target's value then."""
-    scale: Floats
+    scale: Annotated[Floats, Over("ring")]
     """[slots, ring]: its usual step then."""
 
     @classmethod
@@ -52,28 +51,6 @@ class Waiting:
             last=np.full((slots, ring), np.nan),
             scale=np.full((slots, ring), np.nan),
         )
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where what is in the upper half of a symmetric matrix."""
-
-    rows: Ints
-    """[half]: of each of its numbers the row ..."""
-    columns: Ints
-    """[half]: ... and the column."""
-    diagonal: Ints
-    """[terms]: the places of the diagonal's numbers in the half."""
-    whole: Ints
-    """[terms, terms]: the place in the half of each of the matrix's numbers."""
-
-    @classmethod
-    @lru_cache
-    def of(cls, terms: int) -> Self:
-        rows, columns = np.triu_indices(terms)
-        whole = np.zeros((terms, terms), dtype=np.int64)
-        whole[rows, columns] = whole[columns, rows] = np.arange(len(rows))
-        return cls(rows, columns, np.diagonal(whole).copy(), whole)
 
 
 @dataclass(frozen=True)
@@ -121,12 +98,12 @@ def remember(waiting: Waiting, slots: Ints, terms: Floats, last: Floats, scale: 
 class Filters:
     """The filters of every series, one row ("slot") each. They forecast in usual steps of the target."""
 
-    weights: Floats
+    weights: Annotated[Floats, Over("horizons", "terms")]
     """[slots, horizons, terms]."""
-    variance: Floats
+    variance: Annotated[Floats, Over("horizons", Symmetric("terms", halved=True))]
     """[slots, horizons, terms (terms + 1) / 2]: the inverse of the discounted correlation of the terms, which is
     symmetric: its upper half, row by row."""
-    noise: Floats
+    noise: Annotated[Floats, Over("horizons")]
     """[slots, horizons]: moving mean square of the cut innovations."""
 
     @classmethod
@@ -159,7 +136,7 @@ def learn(filters: Filters, slots: Ints, lesson: Lesson) -> None:
     limit = CUT * np.sqrt(noise)
     cut = np.minimum(np.maximum(innovation, -limit), limit)
     # The update with forgetting f: k = P x / (f + x' P x), w += k e, P = (P - k x' P) / f.
-    places = Places.of(x.shape[2])
+    places = UpperHalf.of(x.shape[2])
     spread = np.matmul(np.take(variance, places.whole, axis=2), x[..., None])[..., 0]
     certainty = FORGETTING + (x * spread).sum(axis=2)
     gain = spread / certainty[..., None]
@@ -183,19 +160,3 @@ def forecast(filters: Filters, slots: Ints, terms: Floats, last: Floats, scale: 
     known = np.where(np.isnan(scale), 0.0, scale)
     steps: Floats = (filters.weights[slots] * terms[:, :, : filters.weights.shape[2]]).sum(axis=2)
     return last[:, None] + known[:, None] * steps
-
-
-def dump(slot: int, filters: Filters) -> bytes:
-    """The whole state of a series."""
-    return b"".join(part[slot].tobytes() for part in (filters.weights, filters.variance, filters.noise))
-
-
-def load(data: bytes, slot: int, filters: Filters) -> None:
-    """Sets the slot to what `dump` gave. Raises ValueError when the size is another."""
-    parts = [table[slot] for table in (filters.weights, filters.variance, filters.noise)]
-    ends = np.cumsum([part.size for part in parts])
-    state = np.frombuffer(data)
-    if len(state) != ends[-1]:
-        raise ValueError(f"found a state of {len(state)} numbers, expected {ends[-1]}")
-    for part, numbers in zip(parts, np.split(state, ends[:-1]), strict=True):
-        part[...] = numbers.reshape(part.shape)

@@ -6,12 +6,12 @@ long as any before is for a person to look at: a sensor that is stuck, a column 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from driftline.arrays import Floats, Ints
+from driftline.arrays import Floats, Ints, Over
 from driftline.messages import Alert, Record
 from driftline.streams.features import TINY
 
@@ -46,38 +46,38 @@ SHORTEST = 24
 class SensorHealth:
     """One row ("slot") a series."""
 
-    count: Ints
-    """[slots]: records seen."""
-    t: Ints
+    count: Annotated[Ints, Over("columns")]
+    """[slots, columns]: records seen since the column is there."""
+    t: Annotated[Ints, Over()]
     """[slots]: time of the newest, milliseconds since the epoch."""
-    gap: Ints
+    gap: Annotated[Ints, Over()]
     """[slots]: the longest time between two records so far, milliseconds."""
-    value: Floats
+    value: Annotated[Floats, Over("columns")]
     """[slots, columns]: the newest value, NaN where it was missing."""
-    averages: Floats
+    averages: Annotated[Floats, Over("columns", 2)]
     """[slots, columns, 2]: fast and slow."""
-    usual: Floats
+    usual: Annotated[Floats, Over("columns")]
     """[slots, columns]: moving mean square of their distance."""
-    extreme: Floats
+    extreme: Annotated[Floats, Over("columns")]
     """[slots, columns]: what the distance exceeds once in 1 / RARE records."""
-    leap: Floats
+    leap: Annotated[Floats, Over("columns")]
     """[slots, columns]: the step that is exceeded once in 1 / RARE records."""
-    jump: Floats
+    jump: Annotated[Floats, Over("columns")]
     """[slots, columns]: a jump that may turn out to stay, signed; 0 for none."""
-    base: Floats
+    base: Annotated[Floats, Over("columns")]
     """[slots, columns]: the value before it."""
-    held: Ints
+    held: Annotated[Ints, Over("columns")]
     """[slots, columns]: records since."""
-    run: Ints
+    run: Annotated[Ints, Over("columns")]
     """[slots, columns]: for how many records the column has had the same value, or none."""
-    longest: Ints
+    longest: Annotated[Ints, Over("columns")]
     """[slots, columns]: the longest such run so far."""
 
     @classmethod
     def empty(cls, slots: int, columns: int, period: int) -> Self:
         """period: milliseconds between two records."""
         return cls(
-            count=np.zeros(slots, dtype=np.int64),
+            count=np.zeros((slots, columns), dtype=np.int64),
             t=np.zeros(slots, dtype=np.int64),
             # LONGER times this is SHORTEST: a new series reports no shorter gap, nor (below) a shorter run.
             gap=np.full(slots, SHORTEST * period // LONGER, dtype=np.int64),
@@ -133,12 +133,12 @@ def assess(health: SensorHealth, slots: Ints, t: Ints, values: Floats) -> Condit
 
 def _shift(health: SensorHealth, slots: Ints, values: Floats) -> tuple[Floats, Floats]:
     """The distance between the averages compared with what is usual for the column, and the distance itself."""
-    young = health.count[slots][:, None] < WARM_UP
+    young = health.count[slots] < WARM_UP
     known = np.isfinite(values)
     before = health.averages[slots]
     started = np.where(np.isnan(before), values[..., None], before)
     # A young series follows its first records quickly, then settles into its slow memory.
-    memories = np.maximum(MEMORIES, 1.0 / (health.count[slots][:, None, None] + 1.0))
+    memories = np.maximum(MEMORIES, 1.0 / (health.count[slots][:, :, None] + 1.0))
     averages = np.where(known[..., None], started + memories * (values[..., None] - started), before)
     health.averages[slots] = averages
     moved = averages[..., 0] - averages[..., 1]
@@ -147,7 +147,7 @@ def _shift(health: SensorHealth, slots: Ints, values: Floats) -> tuple[Floats, F
     usual, extreme = health.usual[slots], health.extreme[slots]
     whole = np.maximum(np.maximum(FAR * np.sqrt(usual), BEYOND * extreme), TINY)
     shift = np.minimum(distance / whole, 1.0)
-    memory = np.maximum(USUAL_MEMORY, 1.0 / (health.count[slots][:, None] + 1.0))
+    memory = np.maximum(USUAL_MEMORY, 1.0 / (health.count[slots] + 1.0))
     square = np.where(young, distance**2, np.minimum(distance**2, LEARNED**2 * usual))
     health.usual[slots] = np.where(known, usual + memory * (square - usual), usual)
     # A quantile by small steps: up by RARE_RATE at each excess, otherwise down by RARE times that. Both balance
@@ -159,7 +159,7 @@ def _shift(health: SensorHealth, slots: Ints, values: Floats) -> tuple[Floats, F
 
 def _jump(health: SensorHealth, slots: Ints, values: Floats) -> Floats:
     """A step far beyond any other that is not taken back: a glitch is no jump."""
-    young = health.count[slots][:, None] < WARM_UP
+    young = health.count[slots] < WARM_UP
     step = np.clip(values - health.value[slots], -HUGE, HUGE)
     size, leap = np.abs(step), health.leap[slots]
     jump, base, held = health.jump[slots], health.base[slots], health.held[slots] + 1
@@ -180,7 +180,8 @@ def _jump(health: SensorHealth, slots: Ints, values: Floats) -> Floats:
 
 
 def _gap(health: SensorHealth, slots: Ints, t: Ints) -> Ints:
-    gap = np.where(health.count[slots] > 0, t - health.t[slots], 0)
+    # The first column is the target, which is there from the first record on.
+    gap = np.where(health.count[slots, 0] > 0, t - health.t[slots], 0)
     longest = health.gap[slots]
     # An outage of the same length is news only once.
     health.gap[slots] = np.maximum(longest, gap)

@@ -25,14 +25,16 @@ from driftline.streams.neighbours import Peers
 from driftline.worker import slots as tables
 from driftline.worker.keyed import Age, Emission
 from driftline.worker.late_truths import LateTruths
+from driftline.worker.parts import Parts, SavedState, UnreadableState, checked, decoded
 from driftline.worker.series_store import SeriesStore
 from driftline.worker.slots import rounds
-from driftline_inference import migration, rls
+from driftline_inference import migration
 from driftline_inference.groups import Assembly, Groups
+from driftline_inference.migration import FormerForecastState
 from driftline_inference.rls import Filters, Waiting, arrive, forecast, learn, recall, remember
 from driftline_inference.sensor_health import Condition, SensorHealth, assess, health_alerts
 from driftline_inference.shadow import Shadow
-from driftline_inference.state import STATE, ForecastTables, SavedForecastState
+from driftline_inference.state import NEWEST, STATE, ForecastTables, HeldBack, axes_of, settle, signature
 
 OUT: Topic[Any] = FORECASTS
 ALERT: Topic[Any] = ALERTS
@@ -80,7 +82,8 @@ class ForecastStep:
 
     `serving` gives the models; it is asked once a batch, so a batch ends on the models that it began with. `shadows`
     gives the versions before them, which are compared for a while; `worse` gets the stream, member, version and
-    reason when a new one turns out to be worse; `on_alert` the stream and kind of each alert.
+    reason when a new one turns out to be worse; `on_alert` the stream and kind of each alert;
+    `left_behind` the stream, key and reason of a saved state that can't be taken up: its series begins again.
     """
 
     def __init__(
@@ -91,12 +94,14 @@ class ForecastStep:
         shadows: Callable[[], Serving] = dict,
         worse: Callable[[str, str, str, str], None] = lambda *_: None,
         on_alert: Callable[[str, str], None] = lambda *_: None,
+        left_behind: Callable[[str, str, str], None] = lambda *_: None,
     ) -> None:
         self.stream = stream
         self._serving = serving
         self._shadows = shadows
         self._worse = worse
         self._on_alert = on_alert
+        self._left_behind = left_behind
         self._compared: dict[str, Shadow] = {}
         self._layout = Layout.of(stream)
         self._steps = np.array(stream.horizon, dtype=np.int64)
@@ -106,10 +111,8 @@ class ForecastStep:
         self._groups = Groups()
         self._assembly = Assembly()
         self._levels = [column for column, angle in enumerate(stream.angles) if not angle]
-        self._signature = (
-            f"{STATE}-{stream.fingerprint}-{self._layout.remembered}-{self._layout.rls_terms}-{stream.patience}"
-        )
-        self._former_signature = migration.former_signature(stream)
+        self._signature = signature(stream)
+        self._parts = Parts(self._tables, axes_of(stream), NEWEST)
 
     def work(self, messages: Sequence[Record]) -> list[list[Emission]]:
         """One forecast for each record, caused by itself or by the last of its group."""
@@ -403,51 +406,60 @@ class ForecastStep:
         return self._store.last_t(key)
 
     def save(self, key: str, heard: int | None = None) -> bytes:
-        slot, (history, waiting, plain, stacked, *others) = self._store[key], self._tables
-        arrays = tables.dump(slot, history, waiting, *others)
-        filters = (rls.dump(slot, plain), rls.dump(slot, stacked))
+        slot, waiting = self._store[key], self._tables.waiting
+        # Whose truths have come is not looked at again: nothing is smaller.
+        awaited = self._tables.late.awaited(slot, self._steps, waiting.last.shape[1])
+        terms = np.where(awaited[..., None], waiting.terms[slot], np.float32(np.nan))
         group = self._groups.of(key) if self._layout.grouped else ""
-        held_back = self._assembly.of(group, key)
-        saved = SavedForecastState(self._signature, self._store.time_of(key), arrays, *filters, heard, group, held_back)
+        held_back = HeldBack(group, self._assembly.of(group, key))
+        body = self._parts.dump(slot, held_back, {"waiting.terms": terms})
+        saved = SavedState(STATE, self._signature, self._store.time_of(key), heard, body)
         return msgspec.msgpack.encode(saved)
 
     def restore(self, key: str, data: bytes) -> Age:
-        saved = msgspec.msgpack.decode(data, type=SavedForecastState)
-        if self._load(key, saved):
-            self._store.advance([(key, saved.t)])
-            if self._layout.grouped:
-                self._restore_group(key, saved)
-        else:
-            # A part before this one may have fitted.
+        saved = decoded(data) or migration.decoded(data)
+        try:
+            held_back = self._load(key, saved)
+        except UnreadableState as error:
+            # A part before the one that does not fit may have fitted.
             self.forget(key)
+            self._left_behind(self.stream.name, key, str(error))
+            return Age(saved.t, saved.heard)
+        self._store.advance([(key, saved.t)])
+        if self._layout.grouped:
+            self._restore_group(key, held_back)
         return Age(saved.t, saved.heard)
 
-    def _load(self, key: str, saved: SavedForecastState) -> bool:
-        """Whether it is a state of this definition, of today or of the release before."""
-        if saved.definition == self._signature:
-            slot = self._store.slot(key)
-            history, waiting, plain, stacked, *others = self._tables
-            tables.load(saved.arrays, slot, history, waiting, *others)
-            rls.load(saved.rls, slot, plain)
-            rls.load(saved.stack, slot, stacked)
-            return True
-        if saved.definition != self._former_signature:
-            return False
-        former = migration.migrate(saved, self.stream, self._blank(1))
-        if former is None:
-            return False
-        slot = self._store.slot(key)
-        for table, state in zip(self._tables, former, strict=True):
-            tables.reset(table, slot, state)
-        return True
+    def _load(self, key: str, saved: SavedState | FormerForecastState) -> HeldBack:
+        """Takes up a state of today or of the release before. Raises UnreadableState."""
+        if isinstance(saved, FormerForecastState):
+            self._put(key, migration.migrate(saved, self.stream, self._parts, self._blank(1)))
+            return HeldBack()
+        body = checked(saved, STATE, self._signature)
+        held_back = body.said(HeldBack)
+        if not self._parts.load(body, self._store.slot(key)):
+            blank = self._blank(1)
+            settle(blank, self._parts.move(body, blank), self._parts.axes)
+            self._put(key, blank)
+        return held_back
 
-    def _restore_group(self, key: str, saved: SavedForecastState) -> None:
+    def _put(self, key: str, state: ForecastTables) -> None:
+        slot = self._store.slot(key)
+        for table, row in zip(self._tables, state, strict=True):
+            tables.reset(table, slot, row)
+
+    def _restore_group(self, key: str, held_back: HeldBack) -> None:
         # A state from before there were groups says none: its next record does.
-        group = saved.group or key
+        group = held_back.group or key
         self._groups.join(key, group, self._store[key])
         self._assembly.released(group, key, int(self._tables.history.tick[self._store[key]]))
-        for record in saved.waiting:
-            self._assembly.restore(group, [record], self._tick(record))
+        if self.stream.together:
+            for record in held_back.records:
+                self._assembly.restore(group, [self._completed(record)], self._tick(record))
+
+    def _completed(self, record: Record) -> Record:
+        """A record from before the definition had other columns: of a new one it has no value."""
+        return msgspec.structs.replace(record, values=dict.fromkeys(self.stream.columns) | record.values)
 
     def forget(self, key: str) -> None:
         if key in self._store:
