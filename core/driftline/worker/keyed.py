@@ -110,6 +110,8 @@ class _Partition:
     """Forgotten series whose end was saved, each with the offset of that."""
     times: dict[str, int] | None = None
     """By stream the newest time when the newest round began; None where that was not saved."""
+    opening: dict[str, bytes] = field(default_factory=dict)
+    """The same as of the restart, to be saved with the first states where it never was."""
     next: int = 0
     """Offset behind the newest message that was worked off."""
     restart: int = 0
@@ -197,7 +199,7 @@ class KeyedStep(Generic[Timed]):
                 if stream_step.lacks(message):
                     lacking.add((series, message.t))
                 continue
-            if (series, message.t) in lacking or stream_step.awaits(message):
+            if (series, message.t) in lacking or stream_step.awaits(message) or self._may_be_released(message):
                 # What was before it comes first, wherever the batch was cut.
                 outputs += self._work(message.stream, fresh.pop(message.stream, []))
                 lacking.discard((series, message.t))
@@ -206,6 +208,14 @@ class KeyedStep(Generic[Timed]):
             outputs += self._work(stream, envelopes)
         self._forget_silent({(envelope.partition, envelope.value.stream) for envelope in batch})
         return outputs
+
+    def _may_be_released(self, message: Timed) -> bool:
+        """Whether a record that waits for its group may lack the truth that this one brings: another record before it
+        may release it."""
+        stream_step = self._stream_steps[message.stream]
+        if stream_step.lacks(message) or not self._knows((message.stream, message.key)):
+            return False
+        return stream_step.group_of(message.key) != ""
 
     def replay(self, batch: Sequence[Envelope[Timed]]) -> None:
         """As `step`, of messages that were answered before: series take in what their states lack."""
@@ -351,7 +361,10 @@ class KeyedStep(Generic[Timed]):
         for series in foreign:
             owned.saved[series] = 0
             self._mark(owned, series)
-        if owned.times is not None and not foreign:
+        if owned.times is None:
+            owned.times = {stream: heard.newest for stream, heard in owned.heard.items()}
+            owned.opening = {TIMES: msgspec.msgpack.encode(owned.times)}
+        elif not foreign:
             for stream, heard in owned.heard.items():
                 heard.set_back(owned.times.get(stream, BEGINNING))
         return bool(foreign)
@@ -411,7 +424,11 @@ class KeyedStep(Generic[Timed]):
         for series in given:
             owned.changed.pop(series, None)
             owned.round.pop(series, None)
-        return {f"{stream}/{key}": self._saved(owned, (stream, key)) for stream, key in given}
+        states = {f"{stream}/{key}": self._saved(owned, (stream, key)) for stream, key in given}
+        if not states:
+            return {}
+        opening, owned.opening = owned.opening, {}
+        return opening | states
 
     def left(self, partition: int) -> int:
         return len(self._partitions[partition].round)
