@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 from driftline.bus.memory import MemoryBus
-from driftline.bus.port import Checkpoint, Hole, Output, Owner, Raw, Subscription
+from driftline.bus.port import Bus, Checkpoint, Hole, Output, Owner, Raw, Subscription
 from driftline.messages import DEAD_LETTERS, DeadLetter, Topic
 from driftline.worker.loop import LoopSettings, Observer, Step, Unobserved, Worker
 
@@ -166,7 +166,7 @@ async def _live(
     looks = count()
     worker: Worker[Any] = Worker(
         GROUP,
-        bus,  # type: ignore[arg-type] - as much of a bus as a worker needs
+        cast("Bus", bus),  # as much of one as a worker needs
         scenario.topic,
         scenario.step(),
         settings,

@@ -2,17 +2,23 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
+from msgspec import structs
 
+from driftline.arrays import Floats
+from driftline.bus.port import Assignment, Checkpoint, Envelope, Output
+from driftline.errors import PoisonMessage
 from driftline.messages import ALERTS, BLENDS, FORECASTS, RECORDS, Forecast, Record
 from driftline.streams.definition import StreamDefinition, parse
-from driftline.worker.keyed import KeyedStep
-from driftline.worker.loop import LoopSettings
+from driftline.streams.features import Inputs
+from driftline.worker.keyed import TIMES, KeyedStep
+from driftline.worker.loop import LoopSettings, Unobserved
+from driftline.worker.saved_states import HEAD, MARK, SavedState
 from driftline_combiner.step import BlendStep, combiner_step
 from driftline_inference.step import ForecastStep
 from tests.core.crashing import Crash, Scenario, work_off
@@ -90,13 +96,13 @@ def course(stream: StreamDefinition, seed: int) -> list[Record]:
             value = float(random.normal())
             record = Record("a", key, hour * HOUR_MS, {"y": value}, 0.0, group if stream.group_columns else "")
             lacks = random.random() < 0.15
-            sent.append(replace(record, values={"y": None}) if lacks else record)
+            sent.append(structs.replace(record, values={"y": None}) if lacks else record)
             if lacks or random.random() < 0.05:
                 sent.append(record)
             if stream.futures:
                 ahead = hour + int(random.integers(0, 4))
                 values = {"f": float(random.normal())}
-                sent.append(replace(record, t=ahead * HOUR_MS, values=values, issued=hour * HOUR_MS))
+                sent.append(structs.replace(record, t=ahead * HOUR_MS, values=values, issued=hour * HOUR_MS))
     order = sorted(range(len(sent)), key=lambda n: n + 3 * random.random())
     return [sent[n] for n in order]
 
@@ -130,3 +136,141 @@ def test_blends_and_alerts(seed: int, loop: LoopSettings, crashes: list[Crash]):
         [BLENDS, ALERTS],
     )
     compare(scenario, loop, crashes)
+
+
+class Replays(Unobserved):
+    def __init__(self) -> None:
+        self.count = 0
+
+    def replayed(self, messages: int) -> None:
+        self.count += messages
+
+
+SLOW = LoopSettings(batch_limit=5, checkpoint_every=0.1, state_every=3.0, states_at_once=1)
+
+
+def test_such_runs_read_again_what_was_answered():
+    """Otherwise the tests above would prove little."""
+    scenario, replays = Scenario(RECORDS, course(ALONE, 1), lambda: inference(ALONE), [FORECASTS]), Replays()
+    work_off(scenario, SLOW, [Crash(40, after=True), Crash(40, after=False)], replays)
+    assert replays.count > 50
+
+
+def groups_of(checkpoint: Checkpoint) -> Counter[str]:
+    """Of how many series of each group the state is in it."""
+    return Counter(GROUPS[name.partition("/")[2]] for name in checkpoint.states if name.startswith("a/"))
+
+
+def test_series_of_a_group_that_changed_are_saved_together_and_one_group_at_a_time():
+    scenario = Scenario(RECORDS, course(TOGETHER, 1), lambda: inference(TOGETHER), [FORECASTS], partitions=1)
+    loop = replace(SLOW, state_every=0.5)
+    saved = [counts for checkpoint in work_off(scenario, loop).checkpoints if (counts := groups_of(checkpoint))]
+    assert len(saved) > 4
+    assert all(set(counts.values()) == {2} for counts in saved)
+    assert {len(counts) for counts in saved[:-1]} == {1}
+
+
+def envelopes(records: Sequence[Record]) -> list[Envelope[Record]]:
+    return [Envelope(0, n, 0.0, record) for n, record in enumerate(records)]
+
+
+def state_of(step: KeyedStep[Record]) -> dict[str, bytes | None]:
+    step.begin_round(0, 0)
+    return {name: state for name, state in step.snapshot(0).items() if name != TIMES}
+
+
+def wire(outputs: Sequence[Output]) -> list[bytes]:
+    return sorted(output.topic.encode(output.message) for output in outputs)
+
+
+def test_states_of_the_release_before_have_no_offset_and_take_in_everything_that_is_read():
+    sent = envelopes(course(ALONE, 3)[:60])
+    before, after = inference(ALONE), inference(ALONE)
+    before.step(sent[:20])
+    states = {name: SavedState.decode(state).data for name, state in state_of(before).items() if state is not None}
+    after.restore(0, states)
+    # That release said the position alone, and its states were as of there.
+    assert not after.begin(Assignment(0, 20, silent_until=20))
+    assert wire(after.step(sent[20:])) == wire(before.step(sent[20:]))
+
+
+def test_states_that_go_by_offsets_of_a_former_topic_are_saved_before_the_first_message():
+    former, after = inference(ALONE), inference(ALONE)
+    former.step(envelopes(course(ALONE, 3)[:60]))
+    states = state_of(former)
+    after.restore(0, states)
+    assert after.begin(Assignment(0, 0, rewound=True))
+    renewed = {name: SavedState.decode(state) for name, state in state_of(after).items() if state is not None}
+    assert {state.offset for state in renewed.values()} == {0}
+    # A crash in the midst of that leaves some of them as they were: they are known by an offset beyond the position.
+    again = inference(ALONE)
+    again.restore(0, {**states, "a/u": renewed["a/u"].encode()})
+    assert again.begin(Assignment(0, 0))
+    assert set(state_of(again)) == set(states) - {"a/u"}
+
+
+def test_a_topic_that_is_made_anew_under_a_running_worker_has_all_states_saved():
+    step = inference(ALONE)
+    step.step(envelopes(course(ALONE, 3)[:60]))
+    before = state_of(step)
+    assert state_of(step) == {}
+    step.begin_again(0, 0)
+    renewed = state_of(step)
+    assert renewed.keys() == before.keys()
+    assert {SavedState.decode(state).offset for state in renewed.values() if state is not None} == {0}
+
+
+def test_a_state_of_a_later_release_is_refused():
+    with pytest.raises(PoisonMessage, match="found a saved state of version 2, expected 1"):
+        inference(ALONE).restore(0, {"a/u": HEAD.pack(MARK, 2, 7) + b"?"})
+
+
+class Louder(WatchingModel):
+    """Forecasts more than there is."""
+
+    version = "v2"
+
+    def forecast(self, inputs: Inputs) -> Floats:
+        return 2.0 * super().forecast(inputs)
+
+
+def members(outputs: Sequence[Output]) -> list[dict[str, list[float]]]:
+    return [dict(output.message.members) for output in outputs if isinstance(output.message, Forecast)]
+
+
+def test_a_model_that_was_swapped_in_meanwhile_changes_what_the_stack_has_learned_and_nothing_else():
+    """What is read again is forecast by the model that serves now."""
+    serving: dict[tuple[str, str], WatchingModel] = {("a", "batch"): WatchingModel(2)}
+    sent = envelopes([record for record in course(ALONE, 3) if record.values["y"] is not None])
+    whole, recovered = (KeyedStep({"a": ForecastStep(ALONE, lambda: serving)}, lambda *_: None) for _ in range(2))
+    whole.step(sent[:100])
+    serving[("a", "batch")] = Louder(2)
+    recovered.replay(sent[:100])
+    expected, found = members(whole.step(sent[100:])), members(recovered.step(sent[100:]))
+    assert expected != found
+    for forecast in (*expected, *found):
+        forecast.pop("stack", None)
+    assert [repr(forecast) for forecast in found] == [repr(forecast) for forecast in expected]
+
+
+def test_in_silence_nothing_is_counted_and_no_model_is_judged():
+    serving, former = {("a", "batch"): Louder(2)}, {("a", "batch"): WatchingModel(2)}
+    counted: list[str] = []
+    stream_step = ForecastStep(
+        ALONE,
+        lambda: serving,
+        shadows=lambda: former,
+        worse=lambda *_: counted.append("worse"),
+        on_alert=lambda _, kind: counted.append(kind),
+    )
+    step = KeyedStep({"a": stream_step}, lambda _, reason: counted.append(reason))
+    # A sensor that sticks, and at last a repeat.
+    values = [float(hour * 7 % 11) for hour in range(100)] + [3.0] * 100
+    sent = [Record("a", "u", hour * HOUR_MS, {"y": value}, 0.0) for hour, value in enumerate(values)]
+    step.replay(envelopes([*sent, sent[-1]]))
+    assert counted == []
+    assert stream_step.shadow("batch") is None
+    step.release(0)
+    step.step(envelopes([*sent, sent[-1]]))
+    assert {"repeated", "stuck"} <= set(counted)
+    assert stream_step.shadow("batch") is not None
