@@ -111,6 +111,18 @@ class Metrics:
         self.messages_lost = self._counter(
             "messages_lost", "Messages that retention or compaction dropped before they were read.", "group", "topic"
         )
+        self.messages_replayed = self._counter(
+            "messages_replayed",
+            "Answered messages read again after a crash, for states that were not written yet.",
+            "group",
+            "topic",
+        )
+        self.messages_unlearned = self._counter(
+            "messages_unlearned",
+            "Answered messages that retention dropped before all states that have learned from them were written.",
+            "group",
+            "topic",
+        )
         self.messages_passed_over = self._counter(
             "messages_passed_over",
             "Times messages did not reach a worker although they are there; it restarts from its checkpoint.",

@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from driftline.bus.kafka import KafkaBus, KafkaSettings
 from driftline.bus.memory import MemoryBus
-from driftline.bus.port import Bus, Envelope, Output
+from driftline.bus.port import Assignment, Bus, Envelope, Output
 from driftline.messages import Topic
 from tests.security.kafka_server import PASSWORD, USER, SecureKafka
 
@@ -47,6 +47,7 @@ class HashStep:
         self.states: dict[str, tuple[int, int]] = {}
         self.owned: dict[int, set[str]] = {}
         self.changed: dict[int, set[str]] = {}
+        self.round: dict[int, set[str]] = {}
 
     def step(self, batch: Sequence[Envelope[Tick]]) -> list[Output]:
         outputs = []
@@ -67,19 +68,37 @@ class HashStep:
             self.states[key] = msgspec.json.decode(data, type=tuple[int, int])
         self.owned.setdefault(partition, set()).update(states)
 
+    def begin(self, assignment: Assignment) -> bool:
+        return False
+
+    def begin_again(self, partition: int, position: int) -> None:
+        """What it has seen it knows by time."""
+
+    def replay(self, batch: Sequence[Envelope[Tick]]) -> None:
+        self.step(batch)
+
+    def begin_round(self, partition: int, restart: int) -> dict[str, bytes]:
+        self.round.setdefault(partition, set()).update(self.changed.pop(partition, set()))
+        return {}
+
+    def left(self, partition: int) -> int:
+        return len(self.round.get(partition, ()))
+
     def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:
-        changed = self.changed.get(partition, set())
-        given = [changed.pop() for _ in range(min(limit or len(changed), len(changed)))]
+        left = self.round.get(partition, set())
+        given = [left.pop() for _ in range(min(limit or len(left), len(left)))]
+        self.changed.get(partition, set()).difference_update(given)
         return {key: msgspec.json.encode(self.states[key]) for key in given}
 
-    def unsaved(self) -> int:
-        return sum(map(len, self.changed.values()))
+    def unsaved(self, partition: int) -> int:
+        return self.left(partition) + len(self.changed.get(partition, ()))
 
     def resume_at(self, partition: int, consumed: int) -> int:
         return consumed
 
     def release(self, partition: int) -> None:
         self.changed.pop(partition, None)
+        self.round.pop(partition, None)
         for key in self.owned.pop(partition, set()):
             self.states.pop(key, None)
 
@@ -163,10 +182,25 @@ class CopyStep:
     def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
         """There is no state beside the position."""
 
+    def begin(self, assignment: Assignment) -> bool:
+        return False
+
+    def begin_again(self, partition: int, position: int) -> None:
+        """There is no state beside the position."""
+
+    def replay(self, batch: Sequence[Envelope[Folded]]) -> None:
+        """There is no state beside the position."""
+
+    def begin_round(self, partition: int, restart: int) -> dict[str, bytes]:
+        return {}
+
+    def left(self, partition: int) -> int:
+        return 0
+
     def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:
         return {}
 
-    def unsaved(self) -> int:
+    def unsaved(self, partition: int) -> int:
         return 0
 
     def resume_at(self, partition: int, consumed: int) -> int:

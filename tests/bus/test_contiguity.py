@@ -122,8 +122,22 @@ async def test_what_retention_dropped_before_it_was_read_is_counted(world: World
     await world.drop(0, 20)
     async with world.bus.join(world.ticks, world.group, holder := Holder()) as feed:
         await holder.holds(PARTITIONS, feed)
-        others = {partition: Assignment(partition, 5) for partition in range(1, PARTITIONS)}
-        assert holder.given == {0: Assignment(0, 20, lost=15), **others}
+        others = {partition: Assignment(partition, 5, silent_until=5) for partition in range(1, PARTITIONS)}
+        assert holder.given == {0: Assignment(0, 20, lost=15, silent_until=20), **others}
+
+
+async def test_what_retention_dropped_of_answered_messages_is_no_loss_but_said(world: World):
+    await world.bus.publish(world.ticks, sample(keys=24))
+    async with world.bus.join(world.ticks, world.group, holder := Holder()) as feed:
+        await holder.holds(PARTITIONS, feed)
+        await feed.commit(Checkpoint(0, 20, {}, restart=5))
+        await feed.commit(Checkpoint(1, 20, {}, restart=5))
+    await world.drop(0, 12)
+    await world.drop(1, 30)
+    async with world.bus.join(world.ticks, world.group, holder := Holder()) as feed:
+        await holder.holds(PARTITIONS, feed)
+        assert holder.given[0] == Assignment(0, 12, silent_until=20, unlearned=7)
+        assert holder.given[1] == Assignment(1, 30, lost=10, silent_until=30, unlearned=15)
 
 
 async def test_a_bus_says_what_became_of_messages(world: World):

@@ -149,8 +149,25 @@ async def test_a_checkpoint_is_found_again(world: World):
         await feed.commit(Checkpoint(1, 9, {"a": b"four", "c": None}))
     async with world.bus.join(world.ticks, world.group, again := Holder()) as feed:
         await again.holds(PARTITIONS, feed)
-        assert again.given[1] == Assignment(1, 9)
+        assert again.given[1] == Assignment(1, 9, silent_until=9)
         assert again.states == {1: {"a": b"four", "b": b"two"}}
+
+
+async def test_reading_begins_where_the_states_need_it_and_is_silent_up_to_the_position(world: World):
+    await world.bus.publish(world.ticks, sample())
+    before = sum((await world.bus.lag(world.ticks, world.group)).values())
+    async with world.bus.join(world.ticks, world.group, holder := Holder()) as feed:
+        await holder.holds(PARTITIONS, feed)
+        await feed.commit(Checkpoint(1, 9, {"a": b"one"}, restart=4))
+        await feed.commit(Checkpoint(1, 12, {"b": b"two"}, restart=4))
+    assert sum((await world.bus.lag(world.ticks, world.group)).values()) == before - 12
+    async with world.bus.join(world.ticks, world.group, again := Holder()) as feed:
+        polled = await again.holds(PARTITIONS, feed)
+        while not any(raw.partition == 1 for raw in polled):
+            polled += await feed.poll(1000, 0.1)
+        assert again.given[1] == Assignment(1, 4, silent_until=12)
+        assert again.states == {1: {"a": b"one", "b": b"two"}}
+        assert next(raw.offset for raw in polled if raw.partition == 1) == 4
 
 
 async def test_who_lost_a_partition_can_not_commit_for_it(world: World):

@@ -32,6 +32,8 @@ class Collecting:
         self.worked: list[tuple[int, int]] = []
         self.restored: list[tuple[int, dict[str, bytes | None]]] = []
         self.released: list[int] = []
+        self.replayed: list[tuple[int, int]] = []
+        self.renewed: list[tuple[int, int]] = []
         self.newest: dict[int, int] = {}
 
     def step(self, batch: Sequence[Envelope[Number]]) -> list[Output]:
@@ -42,12 +44,28 @@ class Collecting:
     def restore(self, partition: int, states) -> None:
         self.restored.append((partition, dict(states)))
 
+    def begin(self, assignment: Assignment) -> bool:
+        return False
+
+    def begin_again(self, partition: int, position: int) -> None:
+        self.renewed.append((partition, position))
+
+    def replay(self, batch: Sequence[Envelope[Number]]) -> None:
+        self.replayed += [(envelope.partition, envelope.offset) for envelope in batch]
+        self.newest |= {envelope.partition: envelope.offset for envelope in batch}
+
+    def begin_round(self, partition: int, restart: int) -> dict[str, bytes]:
+        return {}
+
+    def left(self, partition: int) -> int:
+        return self.unsaved(partition)
+
     def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:
         newest = self.newest.pop(partition, None)
         return {} if newest is None else {"newest": str(newest).encode()}
 
-    def unsaved(self) -> int:
-        return len(self.newest)
+    def unsaved(self, partition: int) -> int:
+        return int(partition in self.newest)
 
     def resume_at(self, partition: int, consumed: int) -> int:
         return consumed

@@ -12,6 +12,7 @@ from driftline.bus.port import Envelope
 from driftline.messages import ALERTS, BLENDS, Alert, Record
 from driftline.streams.definition import StreamDefinition, parse
 from driftline.worker.keyed import AT_ONCE, Age, Emission, KeyedStep
+from driftline.worker.saved_states import SavedState
 from driftline.worker.silence import Heard
 from driftline_inference.step import ForecastStep
 from tests.e2e.stream_steps import StreamSteps
@@ -27,6 +28,7 @@ class Counting:
 
     longest_silence = LONGEST
     ahead = 300
+    replaying = False
 
     def __init__(self) -> None:
         self.series: dict[str, tuple[int, int]] = {}
@@ -54,6 +56,9 @@ class Counting:
     def complete(self, message: Record) -> list[Emission]:
         raise AssertionError(message)
 
+    def group_of(self, key: str) -> str:
+        return ""
+
     def last_t(self, key: str) -> int | None:
         return self.series[key][1] if key in self.series else None
 
@@ -74,8 +79,12 @@ def new() -> tuple[Counting, KeyedStep[Record]]:
     return stream_step, KeyedStep({"s": stream_step}, lambda *_: None)
 
 
-def envelopes(sent: Sequence[tuple[str, int]]) -> list[Envelope[Record]]:
-    return [Envelope(0, n, 0.0, Record("s", key, t, {}, 0.0)) for n, (key, t) in enumerate(sent)]
+def envelopes(sent: Sequence[tuple[str, int]], first: int = 0) -> list[Envelope[Record]]:
+    return [Envelope(0, n, 0.0, Record("s", key, t, {}, 0.0)) for n, (key, t) in enumerate(sent, first)]
+
+
+def saved(step: KeyedStep[Record]) -> dict[str, SavedState | None]:
+    return {name: None if state is None else SavedState.decode(state) for name, state in step.snapshot(0).items()}
 
 
 def told(step: KeyedStep[Record], batch: Sequence[Envelope[Record]]) -> list[str]:
@@ -89,10 +98,19 @@ SENT = st.lists(st.tuples(st.sampled_from(KEYS), st.integers(1, 60)), max_size=6
 def test_a_silent_series_is_forgotten_and_its_state_deleted():
     stream_step, step = new()
     step.step(envelopes([("a", 1), ("b", 2)]))
-    assert step.snapshot(0) == {"s/a": b"1 1 1", "s/b": b"1 2 2"}
-    step.step(envelopes([("b", 12)]))
-    assert step.snapshot(0) == {"s/a": None, "s/b": b"2 12 12"}
+    assert saved(step) == {"s/a": SavedState(2, b"1 1 1"), "s/b": SavedState(2, b"1 2 2")}
+    step.step(envelopes([("b", 12)], 2))
+    assert saved(step) == {"s/a": SavedState(3, None), "s/b": SavedState(3, b"2 12 12")}
     assert set(stream_step.series) == {"b"}
+
+
+def test_a_state_is_deleted_once_no_restart_reads_what_was_before_its_end():
+    _, step = new()
+    step.step(envelopes([("a", 1), ("b", 12)]))
+    assert saved(step) == {"s/a": SavedState(2, None), "s/b": SavedState(2, b"1 12 12")}
+    for restart, deleted in ((0, {}), (1, {}), (2, {"s/a": None}), (9, {})):
+        step.begin_round(0, restart)
+        assert step.snapshot(0) == deleted
 
 
 def test_a_series_that_comes_back_starts_anew():

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 from stamina import instrumentation
 
-from driftline.bus.port import Bus, Checkpoint, Hole
+from driftline.bus.port import Assignment, Bus, Checkpoint, Hole
 from driftline.errors import BusUnavailable, Fenced, Standstill
 from driftline.worker.loop import STANDSTILL_S, LoopSettings, Unobserved, Worker
 from tests.core.scripted import NUMBERS, Act, Batch, Collecting, Number, ScriptedBus, ScriptedSubscription, raw
@@ -30,6 +30,12 @@ def waits() -> Iterator[list[float]]:
 class Counted(Unobserved):
     def __init__(self) -> None:
         self.counts: dict[str, int] = defaultdict(int)
+
+    def replayed(self, messages: int) -> None:
+        self.counts["replayed"] += messages
+
+    def unlearned(self, messages: int) -> None:
+        self.counts["unlearned"] += messages
 
     def restarted(self) -> None:
         self.counts["restarted"] += 1
@@ -99,7 +105,7 @@ async def test_messages_that_follow_on_are_worked_off_and_nobody_is_asked():
     await scene.play()
     assert scene.step.worked == [(0, 3), (0, 4), (0, 5), (0, 6)]
     assert scene.bus.asked == []
-    assert scene.bus.committed == [Checkpoint(0, 7, {"newest": b"6"}, [])]
+    assert scene.bus.committed == [Checkpoint(0, 7, {"newest": b"6"}, [], restart=7)]
 
 
 async def test_a_message_that_was_passed_over_begins_the_session_anew_from_the_checkpoint():
@@ -133,17 +139,143 @@ async def test_a_log_that_begins_again_is_worked_off_from_there():
     await scene.play()
     assert scene.step.worked == [(0, 100), (0, 101), (0, 0), (0, 1)]
     assert scene.counted.counts == {"rewound": 1}
-    assert scene.bus.committed[-1].position == 2
+    assert scene.step.renewed == [(0, 0)]
+    assert [(c.position, c.restart, dict(c.states)) for c in scene.bus.committed] == [
+        (0, 0, {"newest": b"101"}),
+        (2, 2, {"newest": b"1"}),
+    ]
 
 
-async def test_with_many_changed_states_a_checkpoint_is_written_before_its_time():
-    settings = LoopSettings(checkpoint_every=3600.0, unsaved_limit=2)
-    scene = Scene(
-        at(0, 0), at(0, 0, partition=1), bringing(1), bringing(2), bringing(1, partition=1), settings=settings
-    )
+def later(seconds: float, scene: "Scene", *offsets: int):
+    """A poll that takes so long, and comes once what was to be written is."""
+
+    async def act(_: ScriptedSubscription) -> Batch:
+        scene.now += seconds
+        for _turn in range(5):
+            await asyncio.sleep(0)
+        return [raw(offset) for offset in offsets]
+
+    return act
+
+
+async def test_positions_are_written_each_second_and_states_once_a_minute():
+    scene = Scene(at(0, 0), settings=LoopSettings(checkpoint_every=1.0))
+    scene.bus.acts += [later(20.0, scene, n) for n in range(1, 5)]
     await scene.play()
-    positions = [(checkpoint.partition, checkpoint.position) for checkpoint in scene.bus.committed]
-    assert positions == [(0, 1), (1, 1), (0, 3), (1, 2)]
+    written = [(c.position, c.restart, dict(c.states)) for c in scene.bus.committed]
+    assert written == [
+        (2, 0, {}),
+        (3, 0, {}),
+        (4, 4, {"newest": b"3"}),
+        (5, 4, {}),
+        (5, 5, {"newest": b"4"}),
+    ]
+
+
+async def test_a_restart_is_never_later_than_what_the_slowest_state_of_its_round_needs():
+    scene = Scene(at(0, 0), settings=LoopSettings(checkpoint_every=1.0, state_every=60.0))
+    scene.step = scene.worker._step = Several()
+    scene.bus.acts += [later(61.0, scene, 1), *(later(1.0, scene, n) for n in range(2, 8))]
+    await scene.play()
+    rounds = [(c.position, c.restart, sorted(c.states)) for c in scene.bus.committed]
+    assert rounds[:5] == [(2, 0, ["a"]), (3, 0, ["b"]), (4, 2, ["c"]), (5, 2, []), (6, 2, [])]
+    # In the end all that has changed since is written at once.
+    assert rounds[-1] == (8, 8, ["a", "b", "c"])
+
+
+class Several(Collecting):
+    """Has three states, and each message changes all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changed: list[str] = []
+        self.under_way: list[str] = []
+
+    def step(self, batch):
+        self.changed = ["a", "b", "c"]
+        return super().step(batch)
+
+    def begin_round(self, partition: int, restart: int) -> dict[str, bytes]:
+        self.under_way, self.changed = self.changed, []
+        return {}
+
+    def left(self, partition: int) -> int:
+        return len(self.under_way)
+
+    def unsaved(self, partition: int) -> int:
+        return len({*self.under_way, *self.changed})
+
+    def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:
+        given, self.under_way = self.under_way[:limit], self.under_way[limit:] if limit else []
+        return dict.fromkeys(given, b"")
+
+
+async def test_a_round_is_due_before_its_time_when_much_would_be_read_again():
+    scene = Scene(at(0, 0), settings=LoopSettings(checkpoint_every=1.0, replay_limit=3))
+    scene.bus.acts += [later(1.0, scene, n) for n in range(1, 5)]
+    await scene.play()
+    assert [(c.position, c.restart) for c in scene.bus.committed] == [(2, 0), (3, 3), (4, 3), (5, 3), (5, 5)]
+
+
+def of(total: int, *, state_every: float = 60.0, interval: float = 1.0, partitions: int = 4, hurried: bool = False):
+    settings = LoopSettings(checkpoint_every=interval, state_every=state_every)
+    return settings.states_of(total, partitions, hurried=hurried)
+
+
+def test_a_round_is_over_in_a_quarter_of_the_time_between_two_and_never_a_burst():
+    assert of(25) == 2
+    assert of(1500) == 100
+    assert of(2500) == 125 == of(10, hurried=True)
+    assert of(2500, interval=0.1) == 13
+    assert of(2500, interval=10.0, partitions=1) == 500
+    assert of(0) == 1
+    assert of(2500, state_every=0.0) == 2500 == of(2500, state_every=0.0, hurried=True)
+
+
+async def test_what_was_answered_is_read_again_in_silence_and_nothing_is_written_meanwhile():
+    def restarting(feed: ScriptedSubscription) -> Batch:
+        feed.owner.assigned(Assignment(0, 3, silent_until=6))
+        return [raw(3), raw(4)]
+
+    async def looking(_: ScriptedSubscription) -> Batch:
+        with pytest.raises(Standstill, match="numbers is catching up: 1 messages"):
+            await scene.worker.check()
+        return [raw(5), raw(6)]
+
+    async def catching_up(_: ScriptedSubscription) -> Batch:
+        await scene.worker.check()
+        return []
+
+    scene = Scene(restarting, looking, catching_up, settings=LoopSettings(checkpoint_every=0.0))
+    scene.worker._refuse = lambda number: "four" if number.n == 4 else None
+    await scene.play()
+    assert scene.step.replayed == [(0, 3), (0, 5)]
+    assert scene.step.worked == [(0, 6)]
+    assert [output.message for output in scene.bus.sent] == [Number(6)]
+    assert scene.bus.published == [], "its dead letter was published when it was answered"
+    assert {(c.position, c.restart) for c in scene.bus.committed} == {(7, 7)}
+    assert scene.counted.counts == {"replayed": 3}
+
+
+async def test_a_partition_that_is_taken_away_while_it_is_read_again_keeps_its_checkpoint():
+    def restarting(feed: ScriptedSubscription) -> Batch:
+        feed.owner.assigned(Assignment(0, 3, silent_until=6))
+        return [raw(3), raw(4)]
+
+    scene = Scene(restarting, revoking(0), bringing())
+    await scene.play()
+    assert scene.bus.committed == []
+
+
+async def test_a_hole_in_what_was_answered_is_no_loss():
+    def restarting(feed: ScriptedSubscription) -> Batch:
+        feed.owner.assigned(Assignment(0, 3, silent_until=6))
+        return [raw(10)]
+
+    scene = Scene(restarting)
+    scene.bus.hole = Hole(lost=7, held=None)
+    await scene.play()
+    assert scene.counted.counts == {"unlearned": 3, "lost": 4}
 
 
 async def test_every_partition_is_checked_for_itself():
@@ -157,7 +289,7 @@ async def test_what_a_poll_brought_of_a_partition_that_was_taken_away_meanwhile_
     scene = Scene(at(0, 0, 1), revoking(0, 2, 3), bringing())
     await scene.play()
     assert scene.step.worked == [(0, 0), (0, 1)]
-    assert scene.bus.committed == [Checkpoint(0, 2, {"newest": b"1"}, [])]
+    assert scene.bus.committed == [Checkpoint(0, 2, {"newest": b"1"}, [], restart=2)]
     assert scene.step.released == [0]
 
 
@@ -226,11 +358,13 @@ async def test_a_session_that_has_worked_is_begun_anew_without_a_wait(waits: lis
 
 
 async def test_a_fenced_checkpoint_begins_the_session_anew():
-    scene = Scene(at(0, 0), bringing(1), at(0, 0, 1), settings=ALWAYS)
-    failing = [True]
+    failed = asyncio.Event()
+    scene = Scene(at(0, 0), settings=ALWAYS)
+    scene.bus.acts += [later(0.0, scene, 1), at(0, 0, 1)]
 
     async def committing(_: Checkpoint) -> None:
-        if failing.pop() if failing else False:
+        if not failed.is_set():
+            failed.set()
             raise Fenced("another worker took the partition over")
 
     scene.bus.committing = committing
@@ -240,19 +374,19 @@ async def test_a_fenced_checkpoint_begins_the_session_anew():
 
 
 async def test_a_checkpoint_under_way_holds_up_the_next_one_but_not_the_work():
-    scene = Scene(at(0, 0), bringing(1), bringing(2), settings=ALWAYS)
+    scene = Scene(at(0, 0), *(bringing(n) for n in range(1, 9)), settings=ALWAYS)
     under_way: list[int] = []
 
     async def committing(checkpoint: Checkpoint) -> None:
         under_way.append(checkpoint.position)
         assert under_way == [checkpoint.position]
         # What comes next is sent although this is not written yet.
-        await scene.bus.until(sent=min(checkpoint.position + 1, 3))
+        await scene.bus.until(sent=9)
         under_way.remove(checkpoint.position)
 
     scene.bus.committing = committing
     await scene.play()
-    assert [checkpoint.position for checkpoint in scene.bus.committed] == [1, 2, 3]
+    assert [checkpoint.position for checkpoint in scene.bus.committed][:2] == [1, 9]
 
 
 async def test_a_partition_that_is_taken_away_in_mid_write_is_left_once_that_and_the_rest_are_written():

@@ -47,6 +47,7 @@ class _Saved:
     """The checkpoint of one partition of one group."""
 
     position: int = 0
+    restart: int = 0
     states: dict[str, bytes] = field(default_factory=dict)
 
 
@@ -124,7 +125,7 @@ class MemoryBus:
             if len(log.messages) < 2 * self._retention:
                 continue
             needed = [
-                g.saved[partition].position for (topic, _), g in self._groups.items() if topic == name and g.members
+                g.saved[partition].restart for (topic, _), g in self._groups.items() if topic == name and g.members
             ]
             log.drop_before(min([log.end - self._retention, *needed]))
 
@@ -235,11 +236,9 @@ class _MemorySubscription:
             await self.owner.restore(partition, dict(saved.states))
             if partition not in self._mine():
                 continue  # it went to somebody else meanwhile
-            rewound = saved.position > log.end
-            position = log.first if rewound else max(saved.position, log.first)
-            self.positions[partition] = position
-            lost = 0 if rewound else position - saved.position
-            self.owner.assigned(Assignment(partition, position, lost, rewound))
+            assignment = Assignment.of(partition, saved.position, saved.restart, range(log.first, log.end))
+            self.positions[partition] = assignment.position
+            self.owner.assigned(assignment)
 
     async def let_go(self, partition: int) -> None:
         self.positions.pop(partition, None)
@@ -282,7 +281,7 @@ class _MemorySubscription:
         if self._group.owners.get(checkpoint.partition) is not self:
             raise Fenced(f"partition {checkpoint.partition} of {self._name} belongs to another worker now")
         saved = self._group.saved[checkpoint.partition]
-        saved.position = checkpoint.position
+        saved.position, saved.restart = checkpoint.position, checkpoint.reads_from
         for series, state in checkpoint.states.items():
             if state is None:
                 saved.states.pop(series, None)

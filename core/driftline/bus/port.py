@@ -7,7 +7,7 @@ Two implementations, one contract suite: `driftline.bus.memory` (one process, no
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -47,20 +47,42 @@ class Output:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a worker must find again after a crash: the states that changed, and where to read on."""
+    """What a worker must find again after a crash: states that changed, what is answered, and where to read on."""
 
     partition: int
     position: int
-    """Offset of the next input message to read."""
+    """Offset of the next input message to answer: the outputs of all before it are safe."""
     states: Mapping[str, bytes | None]
     """Per series ("stream/key") its whole state, opaque to the bus; None for a series that is forgotten."""
     outputs: Sequence[Output] = ()
     """Sent in the same transaction as the checkpoint; only with exactly-once delivery."""
+    restart: int | None = None
+    """Offset from which the input must be read again so that the states come to `position`, at most that; None where
+    the states are those of `position` itself."""
+
+    @property
+    def reads_from(self) -> int:
+        """Offset of the first message that the next owner reads."""
+        return self.position if self.restart is None else self.restart
 
 
 @dataclass(frozen=True)
 class Assignment:
     """A partition that is ours from now on, and where reading begins."""
+
+    @classmethod
+    def of(cls, partition: int, position: int, restart: int, held: range) -> Self:
+        """What follows from a checkpoint. held: the offsets that the topic has."""
+        first = held.start
+        if position > held.stop:
+            return cls(partition, first, rewound=True, silent_until=first)
+        return cls(
+            partition,
+            max(first, restart),
+            lost=max(0, first - position),
+            silent_until=max(first, position),
+            unlearned=max(0, min(first, position) - restart),
+        )
 
     partition: int
     position: int
@@ -69,6 +91,10 @@ class Assignment:
     """Messages behind the saved position that retention dropped before they were read."""
     rewound: bool = False
     """The saved position lay beyond the topic's end, which was made anew or cut: reading begins at its beginning."""
+    silent_until: int = 0
+    """The saved position: messages before it are answered already, and are read again for the states alone."""
+    unlearned: int = 0
+    """Messages before it that retention dropped: they are answered, but some states lack them."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +168,7 @@ class Bus(Protocol):
         messages are skipped. Raises BusUnavailable."""
 
     async def lag(self, topic: Topic[Any], group: str) -> Mapping[int, int]:
-        """Per partition the messages after the group's last checkpoint. Raises BusUnavailable."""
+        """Per partition the messages from the position of the group's last checkpoint on. Raises BusUnavailable."""
 
     async def check(self) -> None:
         """Raises BusUnavailable while the bus can't be used."""

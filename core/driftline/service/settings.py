@@ -70,7 +70,10 @@ class Settings(BaseSettings):
     delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
     """`exactly_once` sends outputs inside the checkpoint's transaction, for foreign `read_committed` readers."""
     checkpoint_every: float = Field(1.0, gt=0)
-    """Seconds between checkpoints, and so of work that a crash repeats, at most."""
+    """Seconds between checkpoints of the position, and so of outputs that a crash repeats, at most."""
+    state_every: float = Field(60.0, ge=0)
+    """Seconds between two times that a series' state is written: a crash has so much input read again, in silence.
+    0 writes states with every position."""
     dead_letter_share: float = Field(0.1, gt=0, le=1)
     """Share of unusable messages above which a worker stops."""
     store: str = "./store"
@@ -134,6 +137,7 @@ class Settings(BaseSettings):
         """How the workers read and commit."""
         return LoopSettings(
             checkpoint_every=self.checkpoint_every,
+            state_every=self.state_every,
             exactly_once=self.delivery == "exactly_once",
             dead_letter_share=self.dead_letter_share,
         )

@@ -1,17 +1,23 @@
 """A step over many series: drops what was seen, keeps a state per series, saves and restores it by partition.
 
 What is computed per stream is a `StreamStep`; everything that all such steps share is here. Pure.
+
+States are saved in rounds. What had changed when a round began is saved part by part while the work goes on, so the
+states of a checkpoint are as of different offsets, which each of them says. After a restart the input is read again
+from where the last whole round began; of each series only what its state lacks is worked off.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from driftline.bus.port import Envelope, Output
+import msgspec
+
+from driftline.bus.port import Assignment, Envelope, Output
 from driftline.clock import astray
 from driftline.messages import Alert, Blend, Forecast, Record, Topic
+from driftline.worker.saved_states import SavedState
 from driftline.worker.silence import BEGINNING, Heard
 
 Timed = TypeVar("Timed", bound=Record | Forecast | Blend)
@@ -33,6 +39,8 @@ class StreamStep(Protocol[Timed_contra]):
 
     ahead: int
     """Seconds by which a record may be ahead of the clock."""
+    replaying: bool
+    """Whether `work` gets messages that were answered before: then it counts nothing and judges no model."""
 
     @property
     def longest_silence(self) -> int:
@@ -59,6 +67,10 @@ class StreamStep(Protocol[Timed_contra]):
     def last_t(self, key: str) -> int | None:
         """Time of the newest message of `key`, or None when there is no such series."""
 
+    def group_of(self, key: str) -> str:
+        """The group of a series that is known, "" where it has none. Series of a group may look at each other, so a
+        state of one is of use with those of the others at the same offset alone."""
+
     def save(self, key: str, heard: int | None = None) -> bytes:
         """The whole state of a series. heard: when it was heard of last; see `driftline.worker.silence`."""
 
@@ -70,6 +82,10 @@ class StreamStep(Protocol[Timed_contra]):
 
 
 Series = tuple[str, str]
+Names = dict[Series, str]
+"""Series in order, each with its group, "" where it has none."""
+TIMES = "@/times"
+"""The name under which the streams' times lie among the states; no stream is named so."""
 AT_ONCE = 100
 """Silent series that are forgotten after one batch at most, so that none takes long; the rest follow after the next."""
 
@@ -80,14 +96,53 @@ class _Partition:
 
     heard: dict[str, Heard] = field(default_factory=lambda: defaultdict(Heard))
     """By stream."""
-    changed: dict[Series, None] = field(default_factory=dict)
-    """Series whose states are to be saved, or deleted where they are forgotten, in order."""
+    changed: Names = field(default_factory=dict)
+    """Series whose states are to be saved, but for those of the round."""
+    round: Names = field(default_factory=dict)
+    """What of the round under way is still to be saved."""
+    moved: set[str] = field(default_factory=set)
+    """Streams with a series that went to another group and was not saved since."""
     waiting: dict[str, dict[str, bytes]] = field(default_factory=dict)
     """States of streams that are not known here yet, or no more: they wait for their definition."""
+    saved: dict[Series, int] = field(default_factory=dict)
+    """Offset up to which a restored state was worked off; until the partition is where it was."""
+    gone: dict[Series, int] = field(default_factory=dict)
+    """Forgotten series whose end was saved, each with the offset of that."""
+    times: dict[str, int] | None = None
+    """By stream the newest time when the newest round began; None where that was not saved."""
+    opening: dict[str, bytes] = field(default_factory=dict)
+    """The same as of the restart, to be saved with the first states where it never was."""
+    next: int = 0
+    """Offset behind the newest message that was worked off."""
+    restart: int = 0
+    """Offset from which a restart reads while the round is under way."""
 
     def owns(self, series: Series) -> bool:
         stream, key = series
         return stream in self.heard and key in self.heard[stream]
+
+    def unsaved(self) -> Names:
+        """Those of the round first."""
+        return self.round | self.changed
+
+    def mark(self, series: Series, group: str) -> None:
+        """A series has changed."""
+        former = self.changed.get(series, self.round.get(series, group))
+        if former != group:
+            self.moved.add(series[0])
+        self.changed[series] = group
+
+    def next_cut(self, limit: int | None) -> list[Series]:
+        """At most `limit` series that are to be saved, and those that must be saved with them."""
+        unsaved = self.unsaved()
+        chosen = list(unsaved)[:limit]
+        groups = {(stream, group) for stream, key in chosen if (group := unsaved[stream, key])}
+        streams = {stream for stream, _ in chosen} & self.moved
+        if groups or streams:
+            members = [s for s, group in unsaved.items() if (s[0], group) in groups or s[0] in streams]
+            chosen = list(dict.fromkeys([*chosen, *members]))
+        self.moved -= streams
+        return chosen
 
 
 class KeyedStep(Generic[Timed]):
@@ -103,6 +158,7 @@ class KeyedStep(Generic[Timed]):
         self._stream_steps = stream_steps
         self._dropped = dropped
         self._partitions: dict[int, _Partition] = defaultdict(_Partition)
+        self._replaying = False
 
     def step(self, batch: Sequence[Envelope[Timed]]) -> list[Output]:
         """What the new messages among `batch` cause, each on its own message's partition."""
@@ -113,7 +169,7 @@ class KeyedStep(Generic[Timed]):
         newest: dict[Series, int] = {}
         lacking: set[tuple[Series, int]] = set()
         self._restore_known()
-        for envelope in batch:
+        for envelope in self._unlearned(batch):
             message = envelope.value
             series, stream_step = (message.stream, message.key), self._stream_steps[message.stream]
             if stream_step.is_future(message):
@@ -143,7 +199,7 @@ class KeyedStep(Generic[Timed]):
                 if stream_step.lacks(message):
                     lacking.add((series, message.t))
                 continue
-            if (series, message.t) in lacking or stream_step.awaits(message):
+            if (series, message.t) in lacking or stream_step.awaits(message) or self._may_be_released(message):
                 # What was before it comes first, wherever the batch was cut.
                 outputs += self._work(message.stream, fresh.pop(message.stream, []))
                 lacking.discard((series, message.t))
@@ -153,13 +209,55 @@ class KeyedStep(Generic[Timed]):
         self._forget_silent({(envelope.partition, envelope.value.stream) for envelope in batch})
         return outputs
 
+    def _may_be_released(self, message: Timed) -> bool:
+        """Whether a record that waits for its group may lack the truth that this one brings: another record before it
+        may release it."""
+        stream_step = self._stream_steps[message.stream]
+        if stream_step.lacks(message) or not self._knows((message.stream, message.key)):
+            return False
+        return stream_step.group_of(message.key) != ""
+
+    def replay(self, batch: Sequence[Envelope[Timed]]) -> None:
+        """As `step`, of messages that were answered before: series take in what their states lack."""
+        self._set_replaying(replaying=True)
+        try:
+            self.step(batch)
+        finally:
+            self._set_replaying(replaying=False)
+
+    def _set_replaying(self, *, replaying: bool) -> None:
+        self._replaying = replaying
+        for stream_step in self._stream_steps.values():
+            stream_step.replaying = replaying
+
+    def _unlearned(self, batch: Iterable[Envelope[Timed]]) -> Iterator[Envelope[Timed]]:
+        """Those of the messages that are not in the states yet, each once those before it are worked off."""
+        for envelope in batch:
+            self._partitions[envelope.partition].next = envelope.offset + 1
+            if not (self._replaying and self._is_in_state(envelope)):
+                yield envelope
+
+    def _is_in_state(self, envelope: Envelope[Timed]) -> bool:
+        """Whether the restored state of its series has it; then only its time counts, for the others of the stream."""
+        message, partition = envelope.value, self._partitions[envelope.partition]
+        if envelope.offset >= partition.saved.get((message.stream, message.key), 0):
+            return False
+        stream_step = self._stream_steps[message.stream]
+        if not stream_step.is_future(message) and not astray(message.t, envelope.timestamp, stream_step.ahead):
+            partition.heard[message.stream].advance(message.t)
+        return True
+
+    def _drop_message(self, stream: str, reason: str) -> None:
+        if not self._replaying:
+            self._dropped(stream, reason)
+
     def _foresee(self, envelope: Envelope[Timed]) -> None:
         """A future keeps no series alive, and begins none."""
         message, partition = envelope.value, self._partitions[envelope.partition]
         if partition.owns((message.stream, message.key)) and self._stream_steps[message.stream].foresee(message):
-            partition.changed[message.stream, message.key] = None
+            self._mark(partition, (message.stream, message.key))
         else:
-            self._dropped(message.stream, "not_kept")
+            self._drop_message(message.stream, "not_kept")
 
     def _is_lost(self, stream_step: StreamStep[Timed], last: int, envelope: Envelope[Timed]) -> bool:
         """Whether a series stands at a time that can't be, so that it has to begin anew or would be silent for ever.
@@ -171,30 +269,43 @@ class KeyedStep(Generic[Timed]):
         if not envelopes:
             return []
         for envelope in envelopes:
-            self._partitions[envelope.partition].changed[stream, envelope.value.key] = None
+            partition, key = self._partitions[envelope.partition], envelope.value.key
+            if self._knows((stream, key)):
+                # It may belong to another group from now on: both must be known then.
+                self._mark(partition, (stream, key))
         emissions = self._stream_steps[stream].work([envelope.value for envelope in envelopes])
         outputs: list[Output] = []
         for envelope, messages in zip(envelopes, emissions, strict=True):
-            changed = self._partitions[envelope.partition].changed
+            partition = self._partitions[envelope.partition]
+            self._mark(partition, (stream, envelope.value.key))
             for topic, message in messages:
                 # A message may release those of other series, which waited for it.
-                changed[stream, message.key] = None
+                self._mark(partition, (stream, message.key))
                 outputs.append(Output(envelope.partition, topic, message))
         return outputs
+
+    def _mark(self, partition: _Partition, series: Series) -> None:
+        stream, key = series
+        partition.mark(series, self._stream_steps[stream].group_of(key) if self._knows(series) else "")
+
+    def _knows(self, series: Series) -> bool:
+        """Whether it has a state. One whose saved state did not fit its definition is heard of all the same."""
+        stream, key = series
+        return stream in self._stream_steps and self._stream_steps[stream].last_t(key) is not None
 
     def _late(self, envelope: Envelope[Timed], t: int, last: int) -> list[Output]:
         """Takes in a truth that was awaited, and drops anything else. t: see `step`. last: time of the newest message
         of its series."""
         message = envelope.value
         if not self._stream_steps[message.stream].awaits(message):
-            self._dropped(message.stream, "repeated" if message.t == last else "out_of_order")
+            self._drop_message(message.stream, "repeated" if message.t == last else "out_of_order")
             return []
         self._partitions[envelope.partition].heard[message.stream].hear(message.key, t)
         return self._complete(envelope)
 
     def _complete(self, envelope: Envelope[Timed]) -> list[Output]:
         message = envelope.value
-        self._partitions[envelope.partition].changed[message.stream, message.key] = None
+        self._mark(self._partitions[envelope.partition], (message.stream, message.key))
         emissions = self._stream_steps[message.stream].complete(message)
         return [Output(envelope.partition, topic, caused) for topic, caused in emissions]
 
@@ -208,7 +319,9 @@ class KeyedStep(Generic[Timed]):
                 left -= 1
 
     def _forget(self, partition: int, series: Series) -> None:
-        self._partitions[partition].changed[series] = None
+        owned = self._partitions[partition]
+        owned.gone.pop(series, None)
+        self._mark(owned, series)
         self._drop(partition, series)
 
     def _drop(self, partition: int, series: Series) -> None:
@@ -219,17 +332,52 @@ class KeyedStep(Generic[Timed]):
             self._stream_steps[stream].forget(key)
 
     def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
-        waiting = self._partitions[partition].waiting
-        for name, data in states.items():
+        owned = self._partitions[partition]
+        for name, saved in states.items():
+            if name == TIMES and saved is not None:
+                owned.times = msgspec.msgpack.decode(saved, type=dict[str, int])
+                continue
             stream, key = name.split("/", 1)
+            offset, data = SavedState(0, None) if saved is None else SavedState.decode(saved)
+            owned.saved[stream, key] = offset
+            owned.gone.pop((stream, key), None)
             if data is not None:
-                waiting.setdefault(stream, {})[key] = data
-            elif self._partitions[partition].owns((stream, key)):
+                owned.waiting.setdefault(stream, {})[key] = data
+                continue
+            if saved is not None:
+                owned.gone[stream, key] = offset
+            if owned.owns((stream, key)):
                 # Deleted after it was saved: neither a state in use nor one that still waits may stay.
                 self._drop(partition, (stream, key))
             else:
-                waiting.get(stream, {}).pop(key, None)
+                owned.waiting.get(stream, {}).pop(key, None)
         self._restore_known()
+
+    def begin(self, assignment: Assignment) -> bool:
+        owned = self._partitions[assignment.partition]
+        owned.next = assignment.position
+        # An offset beyond the position is of a topic that was there before, so that it says nothing about this one.
+        foreign = [s for s, offset in owned.saved.items() if assignment.rewound or offset > assignment.silent_until]
+        for series in foreign:
+            owned.saved[series] = 0
+            self._mark(owned, series)
+        if owned.times is None:
+            owned.times = {stream: heard.newest for stream, heard in owned.heard.items()}
+            owned.opening = {TIMES: msgspec.msgpack.encode(owned.times)}
+        elif not foreign:
+            for stream, heard in owned.heard.items():
+                heard.set_back(owned.times.get(stream, BEGINNING))
+        return bool(foreign)
+
+    def begin_again(self, partition: int, position: int) -> None:
+        """The topic counts from `position` again: all that was saved goes by offsets that are no more."""
+        owned = self._partitions[partition]
+        owned.next = position
+        owned.saved.clear()
+        known = [(stream, key) for stream, heard in owned.heard.items() for key in heard]
+        unknown = [(stream, key) for stream, states in owned.waiting.items() for key in states]
+        for series in [*known, *unknown, *owned.gone]:
+            self._mark(owned, series)
 
     def _restore_known(self) -> None:
         """Takes up the states of streams that are known by now."""
@@ -256,22 +404,52 @@ class KeyedStep(Generic[Timed]):
             stream_step.restore(key, other_state)
         return age
 
+    def begin_round(self, partition: int, restart: int) -> Mapping[str, bytes]:
+        owned = self._partitions[partition]
+        owned.saved.clear()
+        owned.restart, owned.round, owned.changed = restart, owned.unsaved(), {}
+        # No restart reads what was before their end any more.
+        for series in [series for series, end in owned.gone.items() if end <= restart]:
+            owned.round.setdefault(series, "")
+        times = {stream: heard.newest for stream, heard in owned.heard.items()}
+        if times == owned.times:
+            return {}
+        owned.times = times
+        return {TIMES: msgspec.msgpack.encode(times)}
+
     def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:
-        changed = self._partitions[partition].changed
-        given = list(islice(changed, limit))
+        owned = self._partitions[partition]
+        given = owned.next_cut(limit)
         # No longer changed before it is written: if the write fails, the session restarts from the checkpoint.
         for series in given:
-            del changed[series]
-        return {f"{stream}/{key}": self._saved(partition, (stream, key)) for stream, key in given}
+            owned.changed.pop(series, None)
+            owned.round.pop(series, None)
+        states = {f"{stream}/{key}": self._saved(owned, (stream, key)) for stream, key in given}
+        if not states:
+            return {}
+        opening, owned.opening = owned.opening, {}
+        return opening | states
 
-    def unsaved(self) -> int:
-        return sum(len(partition.changed) for partition in self._partitions.values())
+    def left(self, partition: int) -> int:
+        return len(self._partitions[partition].round)
 
-    def _saved(self, partition: int, series: Series) -> bytes | None:
+    def unsaved(self, partition: int) -> int:
+        return len(self._partitions[partition].unsaved())
+
+    def _saved(self, partition: _Partition, series: Series) -> bytes | None:
         stream, key = series
-        heard = self._partitions[partition].heard[stream]
-        # None deletes the state of a series that was forgotten.
-        return self._stream_steps[stream].save(key, heard.at(key)) if key in heard else None
+        if key in partition.waiting.get(stream, {}):
+            return SavedState(partition.next, partition.waiting[stream][key]).encode()
+        if partition.owns(series) and self._knows(series):
+            partition.gone.pop(series, None)
+            heard = partition.heard[stream].at(key)
+            return SavedState(partition.next, self._stream_steps[stream].save(key, heard)).encode()
+        # A series that was forgotten. Its end is saved first, and deleted once no restart reads what was before it.
+        if series in partition.gone and partition.gone[series] <= partition.restart:
+            del partition.gone[series]
+            return None
+        partition.gone[series] = partition.next
+        return SavedState(partition.next, None).encode()
 
     def resume_at(self, partition: int, consumed: int) -> int:  # noqa: ARG002
         """The states hold all that is needed, so a restart reads on behind what was consumed."""

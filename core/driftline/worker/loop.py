@@ -1,7 +1,11 @@
 """The step-and-commit loop: makes a pure step durable on any bus.
 
-Outputs are acknowledged before the position moves; once a second the changed states and the position are written in
-one transaction. What is done twice after a crash has the same name, so readers see it once.
+Outputs are acknowledged before the position moves, and the position is written once a second. What is done twice after
+a crash has the same name, so readers see it once.
+
+States are large, so they are written far less often: in rounds, each spread over the checkpoints of some seconds. A
+checkpoint says from where the input must be read again so that the states come to its position; after a crash that is
+done in silence, since it was answered before.
 
 Nothing is passed over: the messages of a partition must begin where its position is. Where they begin later, the bus
 says why; if it still holds what is missing, the session begins anew from the last checkpoint.
@@ -11,8 +15,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
+from math import ceil
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -31,6 +37,10 @@ SERIES_AT_ONCE = 50
 """States that are restored or saved before other tasks get a turn: heartbeats must go on meanwhile."""
 STANDSTILL_S = 10.0
 """A worker that has not come round for so long stands still."""
+ROUND = 0.25
+"""A round takes this share of the time between two, so that what is read again is not much older than that."""
+OVERDUE_S = 0.02
+"""How long a poll waits at most while a checkpoint is due that the one before holds up."""
 
 M_contra = TypeVar("M_contra", bound=msgspec.Struct, contravariant=True)
 
@@ -42,15 +52,32 @@ class Step(Protocol[M_contra]):
         """Takes up a part of the states that were checkpointed last, at least once for each partition that is taken
         over, before its first message. Later parts win over earlier ones; None forgets a series."""
 
+    def begin(self, assignment: Assignment) -> bool:
+        """Everything is restored. Returns whether saved states go by offsets of a topic that is no more: then all of
+        them are saved before the first message."""
+
+    def begin_again(self, partition: int, position: int) -> None:
+        """The topic was made anew and counts from `position`. Afterwards all states are saved."""
+
+    def replay(self, batch: Sequence[Envelope[M_contra]]) -> None:
+        """Takes messages in that were answered before; states that have them already are left as they are."""
+
     def step(self, batch: Sequence[Envelope[M_contra]]) -> Sequence[Any]:
         """Works off messages of any owned partitions, in order within each. What it returns goes to the sink."""
 
-    def snapshot(self, partition: int, limit: int | None = None) -> Mapping[str, bytes | None]:
-        """At most `limit` of the states that changed since they were last given; None for a series that is forgotten.
-        Called until it gives nothing; no step runs in between."""
+    def begin_round(self, partition: int, restart: int) -> Mapping[str, bytes]:
+        """From now on `left` and `snapshot` are about the states that have changed by now. Returns what is saved under
+        other names, together with the last of them. restart: where a restart reads from until that is written."""
 
-    def unsaved(self) -> int:
-        """How many states changed since they were last given, of all partitions."""
+    def left(self, partition: int) -> int:
+        """How many states of the round have not been given yet."""
+
+    def snapshot(self, partition: int, limit: int | None = None) -> Mapping[str, bytes | None]:
+        """About `limit` of the changed states, as they are now, those of the round first; None deletes one. More where
+        some are of use only together; nothing when all are given."""
+
+    def unsaved(self, partition: int) -> int:
+        """How many states have changed since they were last given."""
 
     def resume_at(self, partition: int, consumed: int) -> int:
         """Where a restart must read on, when everything before `consumed` was worked off."""
@@ -63,6 +90,12 @@ class Observer(Protocol):
     """Is told what the loop does, to count and time it."""
 
     def read(self, messages: int) -> None: ...
+
+    def replayed(self, messages: int) -> None:
+        """So many were read again for the states alone."""
+
+    def unlearned(self, messages: int) -> None:
+        """Retention dropped so many that had been answered, so that some states lack them."""
 
     def sent(self, outputs: Sequence[Any], causes: Sequence[Envelope[Any]], now: float) -> None:
         """`outputs` of the messages `causes` were acknowledged at `now`, seconds since the epoch."""
@@ -87,6 +120,10 @@ class Unobserved:
     """Nobody looks."""
 
     def read(self, messages: int) -> None: ...
+
+    def replayed(self, messages: int) -> None: ...
+
+    def unlearned(self, messages: int) -> None: ...
 
     def sent(self, outputs: Sequence[Any], causes: Sequence[Envelope[Any]], now: float) -> None: ...
 
@@ -116,8 +153,13 @@ class LoopSettings:
     exactly_once_every: float = 0.1
     held_limit: int = 2000
     """Outputs held back for the transaction at most."""
-    unsaved_limit: int = 500
-    """With so many changed states a checkpoint is due: it bounds a transaction's memory, and how long one takes."""
+    state_every: float = 60.0
+    """Seconds between rounds in which changed states are written; 0 writes them with every position, all at once."""
+    replay_limit: int = 5000
+    """With so many messages of a partition to be read again after a crash, a round is due: it bounds a recovery."""
+    states_at_once: int = 500
+    """States in one transaction at most, unless more belong together, and a second at most: it bounds a transaction's
+    memory, and how long one takes."""
     dead_letter_share: float = 0.1
     dead_letter_minimum: int = 20
     """Dead letters that are tolerated whatever their share."""
@@ -126,6 +168,27 @@ class LoopSettings:
     def interval(self) -> float:
         return self.exactly_once_every if self.exactly_once else self.checkpoint_every
 
+    def states_of(self, total: int, partitions: int, *, hurried: bool) -> int:
+        """How many of a round's states each of its checkpoints takes, for one of so many partitions. hurried: as many
+        as may be, not only so many that the round is over in time."""
+        if not self.state_every:
+            return total
+        most = ceil(self.states_at_once * min(1.0, self.interval) / partitions)
+        needed = ceil(total * self.interval / (ROUND * self.state_every))
+        return max(1, most if hurried else min(most, needed))
+
+
+@dataclass(frozen=True)
+class _Round:
+    """Changed states that are being written. begin: the position when it began; total: how many they were then."""
+
+    begin: int
+    total: int
+    closing: Mapping[str, bytes]
+    """What is written together with the last of them."""
+    at_once: bool = False
+    """Whether nothing else is done until all are written."""
+
 
 @dataclass
 class _Owned:
@@ -133,7 +196,19 @@ class _Owned:
 
     position: int
     committed: int
+    restart: int
+    """Offset from which the next owner would read, as of the last checkpoint."""
+    silent_until: int
+    """Messages before it are answered."""
+    round_due: float
+    round: _Round | None = None
+    counts_anew: bool = False
+    """Whether all states must be saved before the next message: they go by offsets that are no more."""
     held: list[Output] = field(default_factory=list)
+
+    @property
+    def is_replaying(self) -> bool:
+        return self.position < self.silent_until
 
 
 def _firsts(batch: Iterable[Raw]) -> dict[int, int]:
@@ -246,6 +321,8 @@ class Worker(Generic[M]):
             raise Standstill(f"{self.name} is restoring the states of its series")
         if still > STANDSTILL_S:
             raise Standstill(f"{self.name} has been standing still for {still:.0f} s")
+        if left := sum(max(0, owned.silent_until - owned.position) for owned in self._owned.values()):
+            raise Standstill(f"{self.name} is catching up: {left} messages until its states are where they were")
 
     async def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
         self._restoring.add(partition)
@@ -259,12 +336,23 @@ class Worker(Generic[M]):
         if assignment.lost:
             self._observer.lost(assignment.lost)
             log.warning("%d messages were dropped by retention before they were read", assignment.lost, extra=where)
+        if assignment.unlearned:
+            self._unlearned(assignment.unlearned, where)
         if assignment.rewound:
             self._rewound(where)
         self._restoring.discard(partition)
         # A partition without any state must reach the step, too.
         self._step.restore(partition, {})
-        self._owned[partition] = _Owned(position, position)
+        answered = max(position, assignment.silent_until)
+        now = self._monotonic()
+        # After a replay all that it has changed is old enough to be written.
+        round_due = now if position < answered else now + self._settings.state_every
+        counts_anew = self._step.begin(assignment)
+        self._owned[partition] = _Owned(position, answered, position, answered, round_due, counts_anew=counts_anew)
+
+    def _unlearned(self, messages: int, where: Mapping[str, Any]) -> None:
+        self._observer.unlearned(messages)
+        log.warning("%d answered messages were dropped before all states were written", messages, extra=where)
 
     async def revoked(self, partition: int) -> None:
         async with self._lock:
@@ -272,7 +360,8 @@ class Worker(Generic[M]):
             owned = self._owned.get(partition)
             try:
                 await self._written()
-                await self._write(await self._checkpoints({partition: owned} if owned else {}))
+                if owned is not None:
+                    await self._save_all(partition, owned)
             except (Fenced, BusUnavailable) as error:
                 # Whoever owns it now restores the former checkpoint and does the rest again.
                 log.warning("partition left without a last checkpoint: %s", error, extra={"partition": partition})
@@ -301,19 +390,33 @@ class Worker(Generic[M]):
         while not self._stopping.is_set():
             self._came_round = self._monotonic()
             # Not under the lock, since partitions are taken away while this waits.
-            batch = await subscription.poll(self._settings.batch_limit, max(0.0, min(POLL_S, due - self._monotonic())))
+            batch = await subscription.poll(self._settings.batch_limit, self._wait_until(due))
             async with self._lock:
                 if batch:
                     await self._advance(subscription, batch)
-                if self._monotonic() >= due or self._has_enough():
+                if self._is_due(due):
                     # Written while the next messages are worked off: only the one before must be safe.
                     await self._written()
                     # The states are copied under the lock; only the transaction overlaps with the next batch.
-                    self._writing = asyncio.create_task(self._write(await self._checkpoints(self._owned)))
+                    self._writing = asyncio.create_task(self._write(await self._checkpoints()))
                     due = self._monotonic() + self._settings.interval
         async with self._lock:
             await self._written()
-            await self._write(await self._checkpoints(self._owned))
+            for partition, owned in list(self._owned.items()):
+                await self._save_all(partition, owned)
+
+    def _wait_until(self, due: float) -> float:
+        """Seconds that a poll may wait."""
+        left = due - self._monotonic()
+        return min(POLL_S, left) if left > 0 else OVERDUE_S if self._is_writing() else 0.0
+
+    def _is_writing(self) -> bool:
+        return self._writing is not None and not self._writing.done()
+
+    def _is_due(self, due: float) -> bool:
+        """Whether a checkpoint is to be written now. One that takes long holds up the next, but not the outputs."""
+        held = sum(len(owned.held) for owned in self._owned.values())
+        return held >= self._settings.held_limit or (self._monotonic() >= due and not self._is_writing())
 
     async def _abandon(self) -> None:
         """Ends a checkpoint that is still under way: whoever goes on from the one before does the rest again."""
@@ -321,11 +424,6 @@ class Worker(Generic[M]):
             self._writing.cancel()
             await asyncio.gather(self._writing, return_exceptions=True)
             self._writing = None
-
-    def _has_enough(self) -> bool:
-        """Whether a checkpoint is due before its time."""
-        held = sum(len(owned.held) for owned in self._owned.values())
-        return held >= self._settings.held_limit or self._step.unsaved() >= self._settings.unsaved_limit
 
     def _drop(self, partition: int) -> None:
         self._owned.pop(partition, None)
@@ -343,7 +441,9 @@ class Worker(Generic[M]):
             elif first < owned.position:
                 # Since its assignment a partition is read on without a break, so the log itself was made anew.
                 self._rewound(where)
-                owned.position = first
+                owned.position = owned.committed = owned.restart = owned.silent_until = first
+                owned.round, owned.counts_anew = None, True
+                self._step.begin_again(partition, first)
 
     async def _account_for(
         self, subscription: Subscription, partition: int, missing: range, where: Mapping[str, Any]
@@ -356,7 +456,10 @@ class Worker(Generic[M]):
             )
         # Transactions leave marks and what was aborted between their messages: nothing is lost with those.
         lost = hole.lost if self._settings.exactly_once else len(missing)
-        if lost:
+        answered = min(lost, max(0, self._owned[partition].silent_until - missing.start))
+        if answered:
+            self._unlearned(answered, where)
+        if lost := lost - answered:
             self._observer.lost(lost)
             log.warning("%d messages were dropped from the topic before they were read", lost, extra=where)
 
@@ -370,21 +473,51 @@ class Worker(Generic[M]):
         fresh = [raw for raw in batch if raw.partition in self._owned]
         await self._follow_on(subscription, fresh)
         self._has_worked = True
-        envelopes = await self._decode(fresh)
-        try:
+        for partition, owned in list(self._owned.items()):
+            if owned.counts_anew:
+                await self._written()
+                await self._save_all(partition, owned)
+        answered = [raw for raw in fresh if raw.offset < self._owned[raw.partition].silent_until]
+        if answered:
+            await self._replay(answered)
+            fresh = [raw for raw in fresh if raw.offset >= self._owned[raw.partition].silent_until]
+        if fresh:
+            await self._answer(subscription, fresh)
+
+    async def _replay(self, batch: Sequence[Raw]) -> None:
+        """Has the states take in what was answered before they were written."""
+        envelopes, _ = await self._decode(batch)
+        with self._naming(batch):
+            self._step.replay(envelopes)
+        self._move_on(batch)
+        self._observer.replayed(len(batch))
+
+    async def _answer(self, subscription: Subscription, batch: Sequence[Raw]) -> None:
+        envelopes, letters = await self._decode(batch)
+        await self._send_letters(batch, letters)
+        with self._naming(batch):
             outputs = self._step.step(envelopes)
-        except Exception:
-            # Reversed, so that the first offset of each partition is the one that stays.
-            places = {raw.partition: raw.offset for raw in reversed(fresh)}
-            log.exception("the step failed", extra={"topic": self._topic.name, "first offset by partition": places})
-            raise
         if outputs:
             await self._emit(subscription, outputs)
-        for raw in fresh:
-            # Only now: a crash before this line repeats the batch, and what it sent has the same names.
-            self._owned[raw.partition].position = raw.offset + 1
-        self._observer.read(len(fresh))
+        # Only now: a crash before this line repeats the batch, and what it sent has the same names.
+        self._move_on(batch)
+        self._observer.read(len(batch))
         self._observer.sent(outputs, envelopes, self._clock())
+
+    @contextmanager
+    def _naming(self, batch: Sequence[Raw]) -> Iterator[None]:
+        """A step that fails is logged with the messages at which it did."""
+        try:
+            yield
+        except Exception:
+            log.exception(
+                "the step failed", extra={"topic": self._topic.name, "first offset by partition": _firsts(batch)}
+            )
+            raise
+
+    def _move_on(self, batch: Sequence[Raw]) -> None:
+        for raw in batch:
+            self._owned[raw.partition].position = raw.offset + 1
 
     async def _emit(self, subscription: Subscription, outputs: Sequence[Any]) -> None:
         if self._sink is not None:
@@ -395,9 +528,10 @@ class Worker(Generic[M]):
         else:
             await subscription.send(outputs)
 
-    async def _decode(self, batch: Sequence[Raw]) -> list[Envelope[M]]:
+    async def _decode(self, batch: Sequence[Raw]) -> tuple[list[Envelope[M]], list[tuple[Raw, str]]]:
+        """The messages that can be used, and the others with the reason."""
         envelopes: list[Envelope[M]] = []
-        letters: list[DeadLetter] = []
+        refused: list[tuple[Raw, str]] = []
         for raw in batch:
             try:
                 message = self._topic.decode(raw.payload)
@@ -411,11 +545,17 @@ class Worker(Generic[M]):
             if reason is None:
                 envelopes.append(Envelope(raw.partition, raw.offset, raw.timestamp, message))
             else:
-                letters.append(self._letter(raw, reason))
-            self._gauge.note(dead=reason is not None)
+                refused.append((raw, reason))
+        return envelopes, refused
+
+    async def _send_letters(self, batch: Sequence[Raw], refused: Sequence[tuple[Raw, str]]) -> None:
+        """Publishes dead letters. Raises TooManyDeadLetters."""
+        letters = [self._letter(raw, reason) for raw, reason in refused]
+        dead = {(raw.partition, raw.offset) for raw, _ in refused}
+        for raw in batch:
+            self._gauge.note(dead=(raw.partition, raw.offset) in dead)
         if letters:
             await self._bus.publish(DEAD_LETTERS, letters)
-        return envelopes
 
     def _letter(self, raw: Raw, reason: str) -> DeadLetter:
         self._observer.dead_letter()
@@ -430,23 +570,71 @@ class Worker(Generic[M]):
             payload=raw.payload,
         )
 
-    async def _checkpoints(self, partitions: Mapping[int, _Owned]) -> list[Checkpoint]:
-        """What has changed of these partitions since their last checkpoints. The lock is held, so nothing is worked off
-        meanwhile."""
+    async def _checkpoints(self) -> list[Checkpoint]:
+        """What is to be written of all partitions now. The lock is held, so nothing is worked off meanwhile."""
         checkpoints = []
-        for partition, owned in list(partitions.items()):
-            if owned.position != owned.committed:
-                position = self._step.resume_at(partition, owned.position)
-                checkpoints.append(Checkpoint(partition, position, await self._snapshot(partition), owned.held))
-                # Counted before it is written: if that fails, the session restarts from the former checkpoint.
-                # A new list, since the checkpoint keeps the old one.
-                owned.committed, owned.held = owned.position, []
+        for partition, owned in list(self._owned.items()):
+            # What was read again may have changed states, but it is the former checkpoint that says where to go on.
+            if owned.is_replaying:
+                continue
+            if owned.round is None and self._needs_round(partition, owned):
+                self._begin_round(partition, owned)
+            if (checkpoint := await self._checkpoint(partition, owned)) is not None:
+                checkpoints.append(checkpoint)
         return checkpoints
 
-    async def _snapshot(self, partition: int) -> dict[str, bytes | None]:
+    def _needs_round(self, partition: int, owned: _Owned) -> bool:
+        if owned.position == owned.restart:
+            return False
+        is_long = owned.position - owned.restart >= self._settings.replay_limit
+        # Where nothing has changed a round costs nothing, and nothing has to be read again.
+        return is_long or self._monotonic() >= owned.round_due or self._step.unsaved(partition) == 0
+
+    def _begin_round(self, partition: int, owned: _Owned, *, at_once: bool = False) -> None:
+        closing = self._step.begin_round(partition, owned.restart)
+        owned.round = _Round(owned.position, self._step.left(partition), closing, at_once)
+
+    async def _save_all(self, partition: int, owned: _Owned) -> None:
+        """Writes every changed state, in several transactions where they are many, and all else that is unwritten."""
+        if owned.is_replaying:
+            return
+        self._begin_round(partition, owned, at_once=True)
+        while (checkpoint := await self._checkpoint(partition, owned)) is not None:
+            await self._write([checkpoint])
+        owned.counts_anew = False
+
+    async def _checkpoint(self, partition: int, owned: _Owned) -> Checkpoint | None:
+        """What is to be written of a partition, with a part of the round under way; None where that is nothing."""
         states: dict[str, bytes | None] = {}
-        while part := self._step.snapshot(partition, SERIES_AT_ONCE):
-            states |= part
+        before = owned.restart
+        if owned.round is not None:
+            states = await self._part(partition, self._limit(owned, owned.round))
+            if self._step.left(partition) == 0:
+                states |= owned.round.closing
+                owned.restart, owned.round = owned.round.begin, None
+                owned.round_due = self._monotonic() + self._settings.state_every
+        if not states and owned.position == owned.committed and owned.restart == before:
+            return None
+        position = self._step.resume_at(partition, owned.position)
+        checkpoint = Checkpoint(partition, position, states, owned.held, min(owned.restart, position))
+        # Counted before it is written: if that fails, the session restarts from the former checkpoint.
+        # A new list, since the checkpoint keeps the old one.
+        owned.committed, owned.held = owned.position, []
+        return checkpoint
+
+    def _limit(self, owned: _Owned, under_way: _Round) -> int:
+        """How many states the next checkpoint takes."""
+        if under_way.at_once and self._settings.state_every:
+            return self._settings.states_at_once
+        is_idle = owned.position == owned.committed
+        hurried = is_idle or owned.position - owned.restart >= self._settings.replay_limit
+        return self._settings.states_of(under_way.total, len(self._owned), hurried=hurried)
+
+    async def _part(self, partition: int, limit: int) -> dict[str, bytes | None]:
+        """About `limit` states of the round."""
+        states: dict[str, bytes | None] = {}
+        while self._step.left(partition) and len(states) < limit:
+            states |= self._step.snapshot(partition, min(SERIES_AT_ONCE, limit - len(states)))
             await asyncio.sleep(0)
         return states
 

@@ -18,6 +18,8 @@ class LoopMetrics:
         self._sent = metrics.messages_sent.labels(group)
         self._dead = metrics.dead_letters.labels(group, topic)
         self._restarted = metrics.sessions_restarted.labels(group)
+        self._replayed = metrics.messages_replayed.labels(group, topic)
+        self._unlearned = metrics.messages_unlearned.labels(group, topic)
         self._lost = metrics.messages_lost.labels(group, topic)
         self._passed_over = metrics.messages_passed_over.labels(group, topic)
         self._rewound = metrics.topics_rewound.labels(group, topic)
@@ -28,6 +30,12 @@ class LoopMetrics:
 
     def read(self, messages: int) -> None:
         self._read.inc(messages)
+
+    def replayed(self, messages: int) -> None:
+        self._replayed.inc(messages)
+
+    def unlearned(self, messages: int) -> None:
+        self._unlearned.inc(messages)
 
     def sent(self, outputs: Sequence[Any], causes: Sequence[Envelope[Any]], now: float) -> None:
         self._sent.inc(len(outputs))

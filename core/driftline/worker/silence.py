@@ -39,6 +39,15 @@ class Heard:
         self._settle()
         return self._at[key]
 
+    @property
+    def newest(self) -> int:
+        """The stream's time."""
+        return self._newest
+
+    def set_back(self, t: int) -> None:
+        """The stream's time is `t` again: what came after it is read once more."""
+        self._newest = t
+
     def advance(self, t: int) -> None:
         """A record of time `t` has come."""
         self._newest = max(self._newest, t)

@@ -11,7 +11,7 @@ import httpx
 import msgspec
 import stamina
 
-from driftline.bus.port import Envelope
+from driftline.bus.port import Assignment, Envelope
 from driftline.errors import Unavailable
 from driftline.messages import Alert
 
@@ -44,10 +44,25 @@ class RetrainStep:
     def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
         """There is no state but the position."""
 
+    def begin(self, assignment: Assignment) -> bool:  # noqa: ARG002
+        return False
+
+    def begin_again(self, partition: int, position: int) -> None:
+        """There is no state but the position."""
+
+    def replay(self, batch: Sequence[Envelope[Alert]]) -> None:
+        """There is no state but the position."""
+
+    def begin_round(self, partition: int, restart: int) -> dict[str, bytes]:  # noqa: ARG002
+        return {}
+
+    def left(self, partition: int) -> int:  # noqa: ARG002
+        return 0
+
     def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:  # noqa: ARG002
         return {}
 
-    def unsaved(self) -> int:
+    def unsaved(self, partition: int) -> int:  # noqa: ARG002
         return 0
 
     def resume_at(self, partition: int, consumed: int) -> int:  # noqa: ARG002

@@ -76,6 +76,8 @@ class BlendStep:
     ) -> None:
         self.stream = stream
         self._left_behind = left_behind
+        self.replaying = False
+        self._on_alert = on_alert
         self._rules = Rules.of(stream)
         self._period = stream.time.period * 1000
         self._store = SeriesStore(self._blank)
@@ -85,7 +87,7 @@ class BlendStep:
         """In order, so that a page of them costs no look at all of them."""
         self._restored: set[int] = set()
         """Slots of series that are not in the sums yet."""
-        self._alert_rules = AlertRules(stream, on_alert)
+        self._alert_rules = AlertRules(stream, self._count_alert)
         self._latest: dict[str, bytes] = {}
         """As MessagePack, a sixth of the objects."""
         self.ahead = stream.time.tolerance
@@ -101,6 +103,10 @@ class BlendStep:
                 emissions[index] = caused
         self._store.advance((message.key, message.t) for message in messages)
         return emissions
+
+    def _count_alert(self, stream: str, kind: str) -> None:
+        if not self.replaying:
+            self._on_alert(stream, kind)
 
     def _round(self, part: Sequence[Forecast]) -> list[list[Emission]]:
         slots = np.array([self._slot(message.key) for message in part])
@@ -240,6 +246,10 @@ class BlendStep:
 
     def last_t(self, key: str) -> int | None:
         return self._store.last_t(key)
+
+    def group_of(self, key: str) -> str:  # noqa: ARG002
+        """The states of two series have nothing to do with each other."""
+        return ""
 
     def save(self, key: str, heard: int | None = None) -> bytes:
         slot, (ledger, intervals, late) = self._store[key], self._tables

@@ -106,6 +106,7 @@ class ForecastStep:
         self._layout = Layout.of(stream)
         self._steps = np.array(stream.horizon, dtype=np.int64)
         self.ahead = stream.time.tolerance
+        self.replaying = False
         self._store = SeriesStore(self._blank)
         self._tables = self._store.tables
         self._groups = Groups()
@@ -176,7 +177,8 @@ class ForecastStep:
             for message, raised in zip(forecasts, alerts, strict=True)
         ]
         for member, old in former.items():
-            if member in models:
+            # What was answered before has been compared, and its alert would go nowhere.
+            if member in models and not self.replaying:
                 emissions[-1] += self._compare(member, models[member], old, records, tick, inputs, members[member])
         return emissions
 
@@ -321,7 +323,7 @@ class ForecastStep:
             for row in condition.alerting:
                 index = turn.rows.start + row
                 alerts[index] = health_alerts(names, self._levels, records[index], condition, row)
-        for alert in chain.from_iterable(alerts):
+        for alert in chain.from_iterable(alerts) if not self.replaying else ():
             self._on_alert(alert.stream, alert.kind)
         return shifts, alerts
 
@@ -404,6 +406,9 @@ class ForecastStep:
 
     def last_t(self, key: str) -> int | None:
         return self._store.last_t(key)
+
+    def group_of(self, key: str) -> str:
+        return self._groups.of(key) if self._layout.grouped else ""
 
     def save(self, key: str, heard: int | None = None) -> bytes:
         slot, waiting = self._store[key], self._tables.waiting

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fastapi import FastAPI
@@ -97,7 +97,8 @@ class ArchiveWorkers:
             self.bus,
             topic,
             step,
-            self.settings.loop,
+            # A window that is written must not be in silence, so the position goes with the states, which are small.
+            replace(self.settings.loop, state_every=0.0),
             refuse=lambda message: refuse(streams, message),
             wait_for=lambda message: streams.expect(message.stream, self.settings.streams_patience),
             sink=WindowSink(self.store, packing, metrics, self.edge.id),

@@ -16,7 +16,7 @@ from typing import Generic, Protocol
 
 import msgspec
 
-from driftline.bus.port import Envelope
+from driftline.bus.port import Assignment, Envelope
 from driftline.clock import astray
 from driftline.store.object_names import folder_of
 from driftline.store.windows import WindowName
@@ -443,6 +443,21 @@ class ArchiveStep(Generic[Timed]):
                 owned.behind = max(owned.behind, progress.next)
                 self._census.add((stream, key), partition)
 
+    def begin(self, assignment: Assignment) -> bool:  # noqa: ARG002
+        return False
+
+    def begin_again(self, partition: int, position: int) -> None:
+        """What is archived is known by time, which the new topic shares with the old one."""
+
+    def replay(self, batch: Sequence[Envelope[Timed]]) -> None:
+        raise AssertionError(f"found {len(batch)} answered messages, expected none: see ArchiveWorkers")
+
+    def begin_round(self, partition: int, restart: int) -> dict[str, bytes]:  # noqa: ARG002
+        return {}
+
+    def left(self, partition: int) -> int:
+        return len(self._partitions[partition].changed)
+
     def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:
         """What changed since the last time, `limit` series at most: the next call gives more."""
         owned = self._partitions[partition]
@@ -450,8 +465,8 @@ class ArchiveStep(Generic[Timed]):
         owned.changed.difference_update(changed)
         return {f"{stream}/{key}": self._saved(owned, (stream, key)) for stream, key in changed}
 
-    def unsaved(self) -> int:
-        return sum(len(partition.changed) for partition in self._partitions.values())
+    def unsaved(self, partition: int) -> int:
+        return self.left(partition)
 
     def _saved(self, partition: _Partition, series: Series) -> bytes | None:
         progress = partition.progress.get(series)

@@ -38,9 +38,9 @@ class Checkpoints:
         )
         self._given_up = False
 
-    async def take_over(self, restore: Restore) -> int | None:
-        """Fences the partition's former owner and restores its states; returns its position, None where there was no
-        owner before. Raises BusUnavailable and Fenced."""
+    async def take_over(self, restore: Restore) -> tuple[int, int] | None:
+        """Fences the partition's former owner and restores its states; returns its position and where to read from,
+        None where there was no owner before. Raises BusUnavailable and Fenced."""
         await start(self._producer, self._settings)
         try:
             return await self._read(restore)
@@ -52,7 +52,7 @@ class Checkpoints:
         """All of it or nothing. Raises Fenced when the partition is another worker's by now, and BusUnavailable."""
         producer, (topic, partition) = self._producer, self._partition
         written = [(name.encode(), value) for name, value in checkpoint.states.items()]
-        written.append((POSITION, str(checkpoint.position).encode()))
+        written.append((POSITION, f"{checkpoint.position} {checkpoint.reads_from}".encode()))
         patience = self._settings.send_timeout
         with answering():
             # Whoever gives a transaction up waits for the broker, too: hence a limit on that as well.
@@ -70,7 +70,7 @@ class Checkpoints:
     async def stop(self) -> None:
         await stop(self._producer)
 
-    async def _read(self, restore: Restore) -> int | None:
+    async def _read(self, restore: Restore) -> tuple[int, int] | None:
         """Reads the partition of the state topic to its end, in parts: all states at once may not fit into memory."""
         saved: bytes | None = None
         consumer = reader(self._settings)
@@ -92,4 +92,10 @@ class Checkpoints:
                             patience.reschedule(asyncio.get_running_loop().time() + STUCK_S)
         finally:
             await stop(consumer)
-        return int(saved) if saved is not None else None
+        return None if saved is None else _offsets(saved)
+
+
+def _offsets(saved: bytes) -> tuple[int, int]:
+    """The position and where to read from. Release 0.1.0 saved the position alone: its states were as of there."""
+    position, *restart = map(int, saved.split())
+    return position, restart[0] if restart else position

@@ -109,7 +109,9 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         except BaseException:
             await checkpoints.stop()
             raise
-        return _assignment(topic_partition.partition, saved, first, end)
+        # Without a checkpoint the topic is read from its beginning.
+        position, restart = saved or (first, first)
+        return Assignment.of(topic_partition.partition, position, restart, range(first, end))
 
     def _take_over(self) -> None:
         """Has what is restored by now read on from its position."""
@@ -228,15 +230,6 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
             shown, self._committed = self._committed, {}
             with suppress(KafkaError):
                 await self._consumer.commit(shown)
-
-
-def _assignment(partition: int, saved: int | None, first: int, end: int) -> Assignment:
-    """saved: where the last checkpoint says to read on; first and end: what the topic holds."""
-    if saved is None:
-        return Assignment(partition, first)
-    if saved > end:
-        return Assignment(partition, first, rewound=True)
-    return Assignment(partition, max(first, saved), lost=max(0, first - saved))
 
 
 def _member(settings: KafkaSettings, group: str, gather: float) -> AIOKafkaConsumer:
