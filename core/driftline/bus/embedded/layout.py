@@ -1,0 +1,66 @@
+"""What is written together or not at all, as the entries of a frame. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from driftline.bus.embedded.contents import (
+    PartitionLog,
+    SavedCheckpoint,
+    label_of,
+    position_of,
+    states_of,
+)
+from driftline.bus.embedded.frames import Entry, Kind
+
+
+@dataclass(frozen=True)
+class Saving:
+    """A checkpoint to be written. `state_position`: from where on its input is stepped through again with the
+    states."""
+
+    saved: SavedCheckpoint
+    position: int
+    state_position: int
+    states: Mapping[str, bytes | None]
+
+
+@dataclass(frozen=True)
+class Commit:
+    """Messages and a checkpoint in one."""
+
+    messages: Sequence[tuple[PartitionLog, bytes]] = ()
+    saving: Saving | None = None
+
+    def size(self) -> int:
+        """Bytes, about."""
+        states = self.saving.states.values() if self.saving else ()
+        return sum(len(payload) for _, payload in self.messages) + sum(len(state or b"") for state in states)
+
+
+@dataclass
+class Layout:
+    """The entries of several commits; offsets count on from what is on the disk. `now`: seconds since the epoch."""
+
+    now: float
+    entries: list[Entry] = field(default_factory=list)
+    messages: list[tuple[PartitionLog, Entry]] = field(default_factory=list)
+    _ends: dict[int, int] = field(default_factory=dict)
+    _labelled: set[int] = field(default_factory=set)
+
+    def add(self, commit: Commit) -> None:
+        for partition, payload in commit.messages:
+            self._label(partition)
+            offset = self._ends.get(partition.ref, partition.end)
+            self._ends[partition.ref] = offset + 1
+            entry = Entry(Kind.MESSAGE, partition.ref, offset, self.now, payload)
+            self.entries.append(entry)
+            self.messages.append((partition, entry))
+        if (saving := commit.saving) is not None:
+            self._label(saving.saved)
+            self.entries += states_of(saving.saved, saving.states, self.now)
+            self.entries.append(position_of(saving.saved, saving.position, saving.state_position, self.now))
+
+    def _label(self, known: PartitionLog | SavedCheckpoint) -> None:
+        if not known.is_named and known.ref not in self._labelled:
+            self._labelled.add(known.ref)
+            self.entries.append(label_of(known, self.now))

@@ -1,0 +1,110 @@
+"""Group commit: what comes while a sync is under way goes into the next one, together."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from driftline.bus.embedded.contents import PartitionLog
+from driftline.bus.embedded.frames import Entry
+from driftline.bus.embedded.journal import Journal
+from driftline.bus.embedded.layout import Commit
+from driftline.errors import BusUnavailable, DriftlineError
+
+log = logging.getLogger(__name__)
+
+TOGETHER_BYTES = 1_000_000
+"""Written at once, unless one commit has more: it bounds memory, and how long a sync takes."""
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    commit: Commit
+    done: asyncio.Future[None]
+
+
+class Writing:
+    """One writer, whose turns last as long as there is something to write.
+
+    written: called with the messages that are on the disk by now, before their writers hear of it."""
+
+    def __init__(self, journal: Journal, written: Callable[[Sequence[tuple[PartitionLog, Entry]]], None]) -> None:
+        self._journal = journal
+        self._written = written
+        self._waiting: deque[_Waiting] = deque()
+        self._last: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_closed = False
+        self._trouble: str | None = None
+
+    async def write(self, commit: Commit) -> None:
+        """Returns when it is on the disk. Raises BusUnavailable, and then it is not written."""
+        if self._is_closed:
+            raise BusUnavailable("the bus is closed")
+        self._last = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(commit, self._last)
+        self._waiting.append(waiting)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work())
+        await waiting.done
+
+    async def settled(self) -> None:
+        """Returns when all that waits by now is written, or refused."""
+        if self._last is not None and not self._last.done():
+            await asyncio.wait([self._last])
+
+    async def check(self) -> None:
+        """Raises BusUnavailable. After a failure it tries again by writing nothing."""
+        if self._is_closed or self._trouble is not None:
+            await self.write(Commit())
+
+    async def close(self) -> None:
+        self._is_closed = True
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                await self._turn(list(self._together()))
+        except BaseException as error:
+            # A turn that was cut may be on the disk without being known here.
+            self._is_closed = True
+            self._refuse([*self._waiting], BusUnavailable(f"the bus has stopped: {error!r}"))
+            raise
+
+    def _together(self) -> Iterator[_Waiting]:
+        size = 0
+        while self._waiting and (size == 0 or size + self._waiting[0].commit.size() <= TOGETHER_BYTES):
+            waiting = self._waiting.popleft()
+            size += waiting.commit.size()
+            yield waiting
+
+    async def _turn(self, together: Sequence[_Waiting]) -> None:
+        try:
+            messages = await self._journal.append([waiting.commit for waiting in together])
+        except DriftlineError as error:
+            self._trouble = str(error)
+            # All, also what came meanwhile: order is kept for whoever sends again.
+            self._refuse([*together, *self._waiting], error)
+            return
+        except BaseException:
+            self._refuse(together, BusUnavailable("the bus has stopped"))
+            raise
+        self._trouble = None
+        self._written(messages)
+        for waiting in together:
+            if not waiting.done.done():
+                waiting.done.set_result(None)
+        try:
+            await self._journal.expire()
+        except DriftlineError as error:
+            self._trouble = str(error)
+            log.warning("nothing could be dropped from the journal: %s", error)
+
+    def _refuse(self, refused: Sequence[_Waiting], error: DriftlineError) -> None:
+        self._waiting.clear()
+        for waiting in refused:
+            if not waiting.done.done():
+                waiting.done.set_exception(type(error)(*error.args))
