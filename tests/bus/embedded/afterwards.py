@@ -1,4 +1,4 @@
-"""What must hold for a folder on which a life was cut off: it works on, and nothing that was acknowledged is missing."""
+"""What must hold for a folder on which a life was cut off: nothing that was acknowledged is missing."""
 
 import asyncio
 import zlib

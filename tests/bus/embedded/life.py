@@ -46,6 +46,7 @@ class Life:
 
     def __init__(self, folder: Path, acks: Path) -> None:
         self.bus = EmbeddedBus(settings(folder))
+        self._path = acks
         self._acks = os.open(acks, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.next: dict[str, int] = defaultdict(int)
         self._seen: dict[str, int] = defaultdict(lambda: -1)
@@ -54,9 +55,9 @@ class Life:
     def note(self, *words: object) -> None:
         os.write(self._acks, (" ".join(map(str, words)) + "\n").encode())
 
-    async def begin(self, former: list[str]) -> None:
-        """former: what was written down before."""
-        for line in former:
+    def begin(self) -> None:
+        """Goes on from what was written down before."""
+        for line in self._path.read_text().splitlines():
             what, name, number = line.split()
             if what == "published":
                 self.next[name] = int(number) + 1
@@ -119,9 +120,9 @@ async def running(life: Life):
 
 
 async def main(folder: str, acks: str, times: str, seed: str = "1") -> None:
-    former = Path(acks).read_text().splitlines() if Path(acks).exists() else []
     life = Life(Path(folder), Path(acks))
-    await life.begin(former)
+    print("lives", flush=True)  # noqa: T201 - who kills it waits for this
+    life.begin()
     async with running(life):
         await life.publish(int(times), random.Random(int(seed)))
     await life.bus.close()

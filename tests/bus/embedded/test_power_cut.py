@@ -57,7 +57,7 @@ async def test_whatever_of_the_unsynced_is_left_nothing_acknowledged_is_missing(
     # Anywhere, and wherever a segment begins or is used again.
     moments = {draw.randrange(len(actions)) for _ in range(CUTS)}
     turns = [number for number, action in enumerate(actions) if action.kind in "LRD"]
-    moments |= {min(turn + draw.randint(0, 4), len(actions) - 1) for turn in draw.sample(turns, CUTS)}
+    moments |= {min(turn + draw.randint(0, 4), len(actions) - 1) for turn in draw.sample(turns, min(CUTS, len(turns)))}
     disk = Disk()
     for number, action in enumerate(actions):
         if number in moments:

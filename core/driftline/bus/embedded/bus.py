@@ -12,7 +12,6 @@ from driftline.bus.embedded.folder import EmbeddedSettings
 from driftline.bus.embedded.frames import Entry
 from driftline.bus.embedded.groups import ConsumerGroup
 from driftline.bus.embedded.journal import HOUR_MS, Journal
-from driftline.bus.embedded.layout import Commit
 from driftline.bus.embedded.recent import RecentMessages
 from driftline.bus.embedded.subscription import EmbeddedSubscription
 from driftline.bus.embedded.writing import Writing
@@ -21,7 +20,7 @@ from driftline.errors import PoisonMessage
 from driftline.messages import M, Topic
 
 PAGE = 500
-"""Messages that are written or handed out at once."""
+"""Messages that are handed out at once."""
 
 
 class EmbeddedBus:
@@ -44,7 +43,7 @@ class EmbeddedBus:
         self._recent = RecentMessages(settings.recent_bytes)
         self._changed = asyncio.Event()
         self.reader = self._journal.reader
-        self.writing = Writing(self._journal, self._written)
+        self.writing = Writing(self._journal, settings.together_bytes, self._written)
         for group, topic, _ in list(self._journal.contents.checkpoints):
             self._group(topic, group)
 
@@ -88,11 +87,8 @@ class EmbeddedBus:
 
     async def publish(self, topic: Topic[M], messages: Sequence[M]) -> None:
         logs = self._logs(topic.name)
-        for start in range(0, len(messages), PAGE):
-            page = messages[start : start + PAGE]
-            await self.writing.write(
-                Commit([(logs[zlib.crc32(topic.key(m).encode()) % len(logs)], topic.encode(m)) for m in page])
-            )
+        keyed = ((logs[zlib.crc32(topic.key(m).encode()) % len(logs)], topic.encode(m)) for m in messages)
+        await self.writing.write_in_parts(keyed)
 
     async def page(self, log: PartitionLog, start: int, limit: int) -> list[Raw]:
         """At most so many messages from offset `start` on, or from the first one behind it that is still here."""

@@ -48,6 +48,11 @@ class EmbeddedSettings:
     def segment_bytes(self) -> int:
         return min(SEGMENT_BYTES, (self.retention_bytes - FILES_BYTES) // SEGMENTS)
 
+    @property
+    def together_bytes(self) -> int:
+        """Of messages are written at once: it bounds memory, and how long a sync takes."""
+        return min(MB, self.segment_bytes // 4)
+
 
 class Format(msgspec.Struct, frozen=True):
     """What the folder's `format.json` says of it."""

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import accumulate, islice
@@ -30,10 +30,11 @@ log = logging.getLogger(__name__)
 
 KEPT_FOR_EVER = {EDGE.name}
 """Small topics whose messages never go."""
-FREE = 2
-"""Segments that can be begun at any time within the bound: dropping the oldest needs space for what of it lives on."""
+SPARE = 2
+"""Segments that are kept to be used again, at most."""
 CARRIED_AT_ONCE = 20
-"""States that live on are written so many at once."""
+CARRIED_SHARE = 16
+"""States that live on are written so many at once, or as many as are this part of a segment."""
 INDEX_BYTES = 64
 ROW_BYTES = 40
 POSITION_BYTES = 4
@@ -105,12 +106,12 @@ class Journal:
         for commit in commits:
             layout.add(commit)
         with answering(self._settings.folder):
-            await self._write(layout.entries)
+            await self._write(layout.entries, max(commit.room for commit in commits))
         return layout.messages
 
-    async def _write(self, entries: Sequence[Entry]) -> None:
-        frame, index = FRAME_BYTES + sum(map(Entry.size, entries)), self._indexed(entries)
-        if not self._active.has_room(frame + self._index_bytes + index):
+    async def _write(self, entries: Sequence[Entry], room: int = 0) -> None:
+        frame, index = FRAME_BYTES + sum(map(Entry.size, entries)) + room, self._indexed(entries)
+        if self._is_long_open() or not self._active.has_room(frame + self._index_bytes + index):
             await self._roll(frame + index)
             index = self._indexed(entries)
         active = self._active
@@ -163,8 +164,8 @@ class Journal:
                 await self._drop_oldest()
             else:
                 raise BusUnavailable(
-                    f"{self._settings.folder}: found no space for messages next to the states of all series within "
-                    f"retention_bytes {self._settings.retention_bytes}, expected a higher bound"
+                    f"{self._settings.folder}: found no space for {size} bytes more next to the states of all series "
+                    f"within retention_bytes {self._settings.retention_bytes}, expected a higher bound"
                 )
         return await self._io(Segment.make, self._settings.folder, self._next_number(), size)
 
@@ -176,20 +177,23 @@ class Journal:
         """Bytes that all segments may take."""
         return self._settings.retention_bytes - FILES_BYTES
 
-    def _free(self) -> int:
-        """Segments that can be begun within the bound."""
-        return (self._bound - self.size()) // self._settings.segment_bytes + len(self._spare)
+    def _has_reserve(self) -> bool:
+        """Whether within the bound there is space for what of any segment lives on, and for the next one."""
+        free = self._bound - sum(segment.size for segment in self._segments)
+        return free >= max(segment.size for segment in self._segments) + self._settings.segment_bytes
 
     async def expire(self) -> None:
         """Lets go what is too much or too old. Raises BusUnavailable and UnusableData."""
         with answering(self._settings.folder):
-            if self.age() - self._active.first_age > self._retention_ms / ROLLS:
-                await self._roll(0)
             # What lives on is written again: where all does, nothing is gained by going on.
             for oldest in list(self._segments[:-1]):
-                if self._free() >= FREE and not self._is_over(oldest):
+                if self._has_reserve() and not self._is_over(oldest):
                     return
                 await self._drop_oldest()
+
+    def _is_long_open(self) -> bool:
+        """Whether the newest segment began so long ago that what comes now should not share its end."""
+        return self._active.used > 0 and self.age() - self._active.first_age > self._retention_ms / ROLLS
 
     @property
     def _retention_ms(self) -> float:
@@ -214,7 +218,7 @@ class Journal:
         self.contents.drop(oldest.number)
         self._segments.remove(oldest)
         self._spare.append(oldest)
-        is_of_use = oldest.size == self._settings.segment_bytes and len(self._spare) <= FREE
+        is_of_use = oldest.size == self._settings.segment_bytes and len(self._spare) <= SPARE
         if not is_of_use or self.size() > self._bound:
             self._spare.remove(oldest)
             await self._io(oldest.remove)
@@ -230,7 +234,8 @@ class Journal:
             for name, entry in read.items():
                 if entry is None:
                     raise recovery.damaged(segment.path, part[name].position)
-            yield [entry for entry in read.values() if entry is not None]
+            for entries in _parts([e for e in read.values() if e], self._settings.segment_bytes // CARRIED_SHARE):
+                yield entries
 
     async def _all_of(self, partition: PartitionLog) -> list[Entry]:
         """In one part, since what is written again replaces all behind it."""
@@ -249,3 +254,15 @@ class Journal:
         for segment in (*self._segments, *self._spare):
             segment.close()
         os.close(self._lock)
+
+
+def _parts(entries: Sequence[Entry], size: int) -> Iterator[list[Entry]]:
+    """In their order, each part with at least so many bytes, but for the last."""
+    part: list[Entry] = []
+    for entry in entries:
+        part.append(entry)
+        if sum(map(Entry.size, part)) >= size:
+            yield part
+            part = []
+    if part:
+        yield part

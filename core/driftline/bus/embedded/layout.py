@@ -1,6 +1,6 @@
 """What is written together or not at all, as the entries of a frame. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from driftline.bus.embedded.contents import (
@@ -10,7 +10,7 @@ from driftline.bus.embedded.contents import (
     position_of,
     states_of,
 )
-from driftline.bus.embedded.frames import Entry, Kind
+from driftline.bus.embedded.frames import ENTRY_BYTES, Entry, Kind
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,31 @@ class Saving:
 
 @dataclass(frozen=True)
 class Commit:
-    """Messages and a checkpoint in one."""
+    """Messages and a checkpoint in one. `room`: bytes for which there must be space besides."""
 
     messages: Sequence[tuple[PartitionLog, bytes]] = ()
     saving: Saving | None = None
+    room: int = 0
 
     def size(self) -> int:
         """Bytes, about."""
         states = self.saving.states.values() if self.saving else ()
         return sum(len(payload) for _, payload in self.messages) + sum(len(state or b"") for state in states)
+
+
+def parts(messages: Iterable[tuple[PartitionLog, bytes]], limit: int) -> Iterator[Sequence[tuple[PartitionLog, bytes]]]:
+    """In their order, each of at most so many bytes, unless one message has more."""
+    part: list[tuple[PartitionLog, bytes]] = []
+    size = 0
+    for message in messages:
+        length = ENTRY_BYTES + len(message[1])
+        if part and size + length > limit:
+            yield part
+            part, size = [], 0
+        part.append(message)
+        size += length
+    if part:
+        yield part
 
 
 @dataclass

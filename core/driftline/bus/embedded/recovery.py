@@ -34,10 +34,20 @@ class _Read:
 
 def recover(folder: Path) -> Recovered:
     """Raises OSError, and UnusableData for damage."""
+    segments: list[Segment] = []
+    try:
+        segments.extend(map(Segment.open, sorted(folder.glob("*.log"))))
+        return _recover(segments)
+    except BaseException:
+        for segment in segments:
+            segment.close()
+        raise
+
+
+def _recover(segments: Sequence[Segment]) -> Recovered:
     recovered = Recovered()
     chain: list[_Read] = []
-    for path in sorted(folder.glob("*.log")):
-        segment = Segment.open(path)
+    for segment in segments:
         read = _read(segment, chain[-1].segment if chain else None)
         if read is None:
             recovered.unused.append(segment)

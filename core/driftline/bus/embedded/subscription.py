@@ -103,7 +103,7 @@ class EmbeddedSubscription:
         return raws
 
     async def send(self, outputs: Sequence[Output]) -> None:
-        await self._bus.writing.write(Commit(self._encoded(outputs)))
+        await self._bus.writing.write_in_parts(self._encoded(outputs))
 
     def _encoded(self, outputs: Sequence[Output]) -> list[tuple[PartitionLog, bytes]]:
         return [(self._bus.log(o.topic.name, o.partition), o.topic.encode(o.message)) for o in outputs]

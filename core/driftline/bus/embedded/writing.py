@@ -3,19 +3,16 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from driftline.bus.embedded.contents import PartitionLog
 from driftline.bus.embedded.frames import Entry
 from driftline.bus.embedded.journal import Journal
-from driftline.bus.embedded.layout import Commit
+from driftline.bus.embedded.layout import Commit, parts
 from driftline.errors import BusUnavailable, DriftlineError
 
 log = logging.getLogger(__name__)
-
-TOGETHER_BYTES = 1_000_000
-"""Written at once, unless one commit has more: it bounds memory, and how long a sync takes."""
 
 
 @dataclass(frozen=True)
@@ -27,16 +24,21 @@ class _Waiting:
 class Writing:
     """One writer, whose turns last as long as there is something to write.
 
+    limit: bytes that are written at once, unless one commit has more.
     written: called with the messages that are on the disk by now, before their writers hear of it."""
 
-    def __init__(self, journal: Journal, written: Callable[[Sequence[tuple[PartitionLog, Entry]]], None]) -> None:
+    def __init__(
+        self, journal: Journal, limit: int, written: Callable[[Sequence[tuple[PartitionLog, Entry]]], None]
+    ) -> None:
         self._journal = journal
+        self._limit = limit
         self._written = written
         self._waiting: deque[_Waiting] = deque()
         self._last: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_closed = False
-        self._trouble: str | None = None
+        self._refused = 0
+        """Bytes that were refused last; 0 when writing goes well."""
 
     async def write(self, commit: Commit) -> None:
         """Returns when it is on the disk. Raises BusUnavailable, and then it is not written."""
@@ -49,15 +51,20 @@ class Writing:
             self._task = asyncio.create_task(self._work())
         await waiting.done
 
+    async def write_in_parts(self, messages: Iterable[tuple[PartitionLog, bytes]]) -> None:
+        """The same for messages that need not be written together, one part after the other."""
+        for part in parts(messages, self._limit):
+            await self.write(Commit(part))
+
     async def settled(self) -> None:
         """Returns when all that waits by now is written, or refused."""
         if self._last is not None and not self._last.done():
             await asyncio.wait([self._last])
 
     async def check(self) -> None:
-        """Raises BusUnavailable. After a failure it tries again by writing nothing."""
-        if self._is_closed or self._trouble is not None:
-            await self.write(Commit())
+        """Raises BusUnavailable. After a failure it tries whether there would be space for what was refused."""
+        if self._is_closed or self._refused:
+            await self.write(Commit(room=self._refused))
 
     async def close(self) -> None:
         self._is_closed = True
@@ -76,7 +83,7 @@ class Writing:
 
     def _together(self) -> Iterator[_Waiting]:
         size = 0
-        while self._waiting and (size == 0 or size + self._waiting[0].commit.size() <= TOGETHER_BYTES):
+        while self._waiting and (size == 0 or size + self._waiting[0].commit.size() <= self._limit):
             waiting = self._waiting.popleft()
             size += waiting.commit.size()
             yield waiting
@@ -85,14 +92,14 @@ class Writing:
         try:
             messages = await self._journal.append([waiting.commit for waiting in together])
         except DriftlineError as error:
-            self._trouble = str(error)
+            self._refused = max(waiting.commit.size() + waiting.commit.room for waiting in together) or 1
             # All, also what came meanwhile: order is kept for whoever sends again.
             self._refuse([*together, *self._waiting], error)
             return
         except BaseException:
             self._refuse(together, BusUnavailable("the bus has stopped"))
             raise
-        self._trouble = None
+        self._refused = 0
         self._written(messages)
         for waiting in together:
             if not waiting.done.done():
@@ -100,7 +107,6 @@ class Writing:
         try:
             await self._journal.expire()
         except DriftlineError as error:
-            self._trouble = str(error)
             log.warning("nothing could be dropped from the journal: %s", error)
 
     def _refuse(self, refused: Sequence[_Waiting], error: DriftlineError) -> None:
