@@ -120,7 +120,8 @@ class PassedOver(DriftlineError):
 
 
 class UnusableData(DriftlineError):
-    """A data folder that no retry makes usable: another version wrote it, or it is damaged; the text says what to do."""
+    """A data folder that no retry makes usable: another version wrote it, or it is damaged. The text says what to
+    do."""
 
 
 class TooManyDeadLetters(DriftlineError):

@@ -45,7 +45,7 @@ async def worked_off(bus: EmbeddedBus) -> None:
     task = asyncio.create_task(working.run())
     async with asyncio.timeout(PATIENCE_S):
         while any((await bus.lag(TICKS, "fold")).values()) or working._subscription is None:
-            changed = bus.change()
+            changed = bus.change(FOLDS.name)
             await asyncio.wait([asyncio.create_task(changed.wait()), task], timeout=0.05)
     await working.stop()
     await task

@@ -20,23 +20,18 @@ async def bus(tmp_path: Path):
     await embedded.close()
 
 
-def syncs(bus: EmbeddedBus) -> int:
-    """Frames written so far: one a sync."""
-    return bus._journal._next_frame
-
-
 async def test_what_comes_while_a_sync_is_under_way_goes_into_the_next_together(bus: EmbeddedBus):
     await bus.publish(TICKS, [Tick("k", 0)])
-    before = syncs(bus)
+    before = bus.writing.syncs
     await asyncio.gather(*(bus.publish(TICKS, [Tick("k", t)]) for t in range(1, 501)))
-    assert syncs(bus) - before <= 2
+    assert bus.writing.syncs - before <= 2
     assert [envelope.value.t for envelope in await bus.read(TICKS)] == [*range(501)]
 
 
 async def test_commits_of_workers_and_publishers_share_one_too(bus: EmbeddedBus):
     async with bus.join(TICKS, "group", holder := Holder()) as feed:
         await holder.holds(PARTITIONS, feed)
-        before = syncs(bus)
+        before = bus.writing.syncs
         await asyncio.gather(
             bus.publish(TICKS, [Tick("a", 1)]),
             *(
@@ -45,7 +40,7 @@ async def test_commits_of_workers_and_publishers_share_one_too(bus: EmbeddedBus)
             ),
             feed.send([Output(0, FOLDS, Folded("a", 9, 1))]),
         )
-        assert syncs(bus) - before <= 2
+        assert bus.writing.syncs - before <= 2
 
 
 async def test_who_gives_up_waiting_takes_nobody_with_it(bus: EmbeddedBus):

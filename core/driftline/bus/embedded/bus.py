@@ -5,6 +5,7 @@ import time
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from driftline.bus.embedded.contents import PartitionLog
@@ -41,7 +42,7 @@ class EmbeddedBus:
         self._groups: dict[tuple[str, str], ConsumerGroup] = {}
         self._journal = Journal(settings, self._needed, clock=clock, monotonic=monotonic)
         self._recent = RecentMessages(settings.recent_bytes)
-        self._changed = asyncio.Event()
+        self._changes: dict[str, asyncio.Event] = {}
         self.reader = self._journal.reader
         self.writing = Writing(self._journal, settings.together_bytes, self._written)
         for group, topic, _ in list(self._journal.contents.checkpoints):
@@ -74,16 +75,17 @@ class EmbeddedBus:
     def _written(self, messages: Sequence[tuple[PartitionLog, Entry]]) -> None:
         for log, entry in messages:
             self._recent.add(log, _raw(log, entry))
-        self.announce()
+        for topic in {log.label.topic for log, _ in messages}:
+            self.announce(topic)
 
-    def announce(self) -> None:
-        """Wakes all who wait for a change."""
-        self._changed.set()
-        self._changed = asyncio.Event()
+    def announce(self, topic: str) -> None:
+        """Wakes all who wait for a change of a topic, or of who owns its partitions."""
+        if (changed := self._changes.pop(topic, None)) is not None:
+            changed.set()
 
-    def change(self) -> asyncio.Event:
-        """Set at the next change of any topic or group."""
-        return self._changed
+    def change(self, topic: str) -> asyncio.Event:
+        """Set at the next change."""
+        return self._changes.setdefault(topic, asyncio.Event())
 
     async def publish(self, topic: Topic[M], messages: Sequence[M]) -> None:
         logs = self._logs(topic.name)
@@ -111,20 +113,21 @@ class EmbeddedBus:
     ) -> AsyncIterator[EmbeddedSubscription]:
         joined = self._group(topic.name, group)
         subscription = EmbeddedSubscription(self, joined, owner)
+        announce = partial(self.announce, topic.name)
         joined.members.append(subscription)
         try:
-            await joined.rebalance(self.announce)
+            await joined.rebalance(announce)
             yield subscription
         finally:
             joined.members.remove(subscription)
-            await joined.rebalance(self.announce)
+            await joined.rebalance(announce)
 
     async def tail(self, topic: Topic[M], *, earliest: bool = False) -> AsyncGenerator[Sequence[Envelope[M]]]:
         logs = self._logs(topic.name)
         positions = [log.first if earliest else log.end for log in logs]
         yield []
         while True:
-            changed = self._changed
+            changed = self.change(topic.name)
             pages = [await self.page(log, start, PAGE) for log, start in zip(logs, positions, strict=True)]
             for number, page in enumerate(pages):
                 if page:

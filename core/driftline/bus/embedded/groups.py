@@ -8,7 +8,7 @@ from typing import Protocol
 from driftline.bus.embedded.contents import SavedCheckpoint
 
 
-class Member(Protocol):
+class GroupMember(Protocol):
     """One who owns partitions."""
 
     async def let_go(self, partition: int) -> None:
@@ -21,8 +21,8 @@ class ConsumerGroup:
 
     topic: str
     saved: list[SavedCheckpoint]
-    members: list[Member] = field(default_factory=list)
-    owners: dict[int, Member] = field(default_factory=dict)
+    members: list[GroupMember] = field(default_factory=list)
+    owners: dict[int, GroupMember] = field(default_factory=dict)
     starts: dict[int, int] = field(default_factory=dict)
     """By partition where reading began that has no checkpoint yet."""
     _rebalancing: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -20,7 +20,7 @@ from driftline.bus.embedded import recovery
 from driftline.bus.embedded.contents import PartitionLog
 from driftline.bus.embedded.folder import FILES_BYTES, EmbeddedSettings, answering, take
 from driftline.bus.embedded.frames import FRAME_BYTES, Entry, Kind, encode
-from driftline.bus.embedded.layout import Commit, Layout
+from driftline.bus.embedded.layout import Commit, FrameLayout
 from driftline.bus.embedded.reading import JournalReader
 from driftline.bus.embedded.segment import TRAILER, Segment
 from driftline.errors import BusUnavailable
@@ -102,7 +102,7 @@ class Journal:
 
     async def append(self, commits: Sequence[Commit]) -> list[tuple[PartitionLog, Entry]]:
         """Returns the messages when all is on the disk. Raises BusUnavailable, and then nothing is written."""
-        layout = Layout(self._clock())
+        layout = FrameLayout(self._clock())
         for commit in commits:
             layout.add(commit)
         with answering(self._settings.folder):

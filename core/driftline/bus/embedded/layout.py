@@ -54,7 +54,7 @@ def parts(messages: Iterable[tuple[PartitionLog, bytes]], limit: int) -> Iterato
 
 
 @dataclass
-class Layout:
+class FrameLayout:
     """The entries of several commits; offsets count on from what is on the disk. `now`: seconds since the epoch."""
 
     now: float

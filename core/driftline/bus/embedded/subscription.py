@@ -23,9 +23,7 @@ class Logs(Protocol):
 
     async def page(self, log: PartitionLog, start: int, limit: int) -> list[Raw]: ...
 
-    def announce(self) -> None: ...
-
-    def change(self) -> asyncio.Event: ...
+    def change(self, topic: str) -> asyncio.Event: ...
 
 
 class EmbeddedSubscription:
@@ -70,7 +68,7 @@ class EmbeddedSubscription:
 
     async def poll(self, limit: int, timeout: float) -> Sequence[Raw]:
         await self._take_over()
-        changed = self._bus.change()
+        changed = self._bus.change(self._group.topic)
         raws = await self._read(limit)
         if not raws and timeout > 0:
             raws = await self._wait(changed, limit, timeout)
@@ -84,7 +82,7 @@ class EmbeddedSubscription:
             async with asyncio.timeout(timeout):
                 while not self.is_restoring():
                     await changed.wait()
-                    changed = self._bus.change()
+                    changed = self._bus.change(self._group.topic)
                     if raws := await self._read(limit):
                         return raws
         except TimeoutError:

@@ -30,6 +30,8 @@ class Writing:
     def __init__(
         self, journal: Journal, limit: int, written: Callable[[Sequence[tuple[PartitionLog, Entry]]], None]
     ) -> None:
+        self.syncs = 0
+        """Turns of the writer so far."""
         self._journal = journal
         self._limit = limit
         self._written = written
@@ -99,6 +101,7 @@ class Writing:
         except BaseException:
             self._refuse(together, BusUnavailable("the bus has stopped"))
             raise
+        self.syncs += 1
         self._refused = 0
         self._written(messages)
         for waiting in together:
