@@ -250,7 +250,7 @@ async def main(parent: Path) -> None:
     )
     print(text)  # noqa: T201
     if PAGE.exists():
-        write_part(PAGE, "make bench-embedded", text)
+        write_part(PAGE, "bench-embedded", text)
 
 
 if __name__ == "__main__":

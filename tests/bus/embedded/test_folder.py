@@ -5,39 +5,18 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from driftline.bus.embedded import EmbeddedBus, EmbeddedSettings
 from driftline.errors import BusUnavailable, UnusableData
-from tests.bus.conftest import PARTITIONS, Tick, ticks
+from tests.bus.conftest import Tick, ticks
+from tests.bus.embedded.conftest import mount, settings
 from tests.conftest import ROOT
 
 TICKS = ticks("ticks")
 LONG = "k" * 1000
-SMALL = 8 * 64_000
-
-
-def settings(folder: Path) -> EmbeddedSettings:
-    return EmbeddedSettings(folder, PARTITIONS, retention_bytes=SMALL)
-
-
-def mount(*options: object) -> None:
-    subprocess.run(["mount", *map(str, options)], check=True)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk that has less space than the bus may take."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small disk")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount("-t", "tmpfs", "-o", "size=256k", "tmpfs", disk)
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 async def written_until_refused(bus: EmbeddedBus) -> int:

@@ -44,7 +44,8 @@ class EmbeddedBus:
         self._recent = RecentMessages(settings.recent_bytes)
         self._changes: dict[str, asyncio.Event] = {}
         self.reader = self._journal.reader
-        self.writing = Writing(self._journal, settings.together_bytes, self._written)
+        limit, recent = settings.together_bytes, self._recent
+        self.writing = Writing(self._journal, limit, recent, self.announce, self._taken_back)
         for group, topic, _ in list(self._journal.contents.checkpoints):
             self._group(topic, group)
 
@@ -72,11 +73,11 @@ class EmbeddedBus:
                 needed[where] = min(offset, needed.get(where, offset))
         return needed
 
-    def _written(self, messages: Sequence[tuple[PartitionLog, Entry]]) -> None:
-        for log, entry in messages:
-            self._recent.add(log, _raw(log, entry))
-        for topic in {log.label.topic for log, _ in messages}:
-            self.announce(topic)
+    def _taken_back(self) -> None:
+        for group in self._groups.values():
+            for member in group.members:
+                member.take_back()
+            self.announce(group.topic)
 
     def announce(self, topic: str) -> None:
         """Wakes all who wait for a change of a topic, or of who owns its partitions."""
@@ -92,10 +93,14 @@ class EmbeddedBus:
         keyed = ((logs[zlib.crc32(topic.key(m).encode()) % len(logs)], topic.encode(m)) for m in messages)
         await self.writing.write_in_parts(keyed)
 
-    async def page(self, log: PartitionLog, start: int, limit: int) -> list[Raw]:
-        """At most so many messages from offset `start` on, or from the first one behind it that is still here."""
+    async def page(self, log: PartitionLog, start: int, limit: int, *, is_staged: bool = False) -> list[Raw]:
+        """At most so many messages from offset `start` on, or from the first one behind it that is still here.
+
+        is_staged: also those that are not on the disk yet."""
         start = max(start, log.first)
-        if start >= log.end or limit <= 0:
+        end = log.next if is_staged else log.end
+        limit = min(limit, end - start)
+        if limit <= 0:
             return []
         recent = self._recent.read(log, start, limit)
         if recent is not None:
@@ -109,10 +114,10 @@ class EmbeddedBus:
         group: str,
         owner: Owner,
         *,
-        gather: float = 0.0,  # noqa: ARG002 - reading costs nothing
+        gather: float = 0.0,
     ) -> AsyncIterator[EmbeddedSubscription]:
         joined = self._group(topic.name, group)
-        subscription = EmbeddedSubscription(self, joined, owner)
+        subscription = EmbeddedSubscription(self, joined, owner, is_staged=not gather)
         announce = partial(self.announce, topic.name)
         joined.members.append(subscription)
         try:

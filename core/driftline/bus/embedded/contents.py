@@ -57,6 +57,13 @@ class PartitionLog:
     first: int = 0
     end: int = 0
     stretches: list[Stretch] = field(default_factory=list)
+    staged: int = 0
+    """Where the messages end that are about to be written; 0 where there are none."""
+
+    @property
+    def next(self) -> int:
+        """The offset that the next message gets."""
+        return max(self.end, self.staged)
 
     def note(self, segment: int, offset: int, position: int) -> None:
         """A message that lies there. One whose offset is known replaces that and all behind it."""

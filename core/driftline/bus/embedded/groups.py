@@ -14,6 +14,9 @@ class GroupMember(Protocol):
     async def let_go(self, partition: int) -> None:
         """Checkpoints the partition for the last time."""
 
+    def take_back(self) -> None:
+        """What was read and is not on the disk never was."""
+
 
 @dataclass
 class ConsumerGroup:

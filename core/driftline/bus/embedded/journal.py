@@ -100,14 +100,17 @@ class Journal:
         """Bytes of all segments."""
         return sum(segment.size for segment in (*self._segments, *self._spare))
 
-    async def append(self, commits: Sequence[Commit]) -> list[tuple[PartitionLog, Entry]]:
-        """Returns the messages when all is on the disk. Raises BusUnavailable, and then nothing is written."""
-        layout = FrameLayout(self._clock())
+    def now(self) -> float:
+        """Seconds since the epoch, for what is written."""
+        return self._clock()
+
+    async def append(self, commits: Sequence[Commit]) -> None:
+        """Returns when all is on the disk. Raises BusUnavailable, and then nothing is written."""
+        layout = FrameLayout()
         for commit in commits:
             layout.add(commit)
         with answering(self._settings.folder):
             await self._write(layout.entries, max(commit.room for commit in commits))
-        return layout.messages
 
     async def _write(self, entries: Sequence[Entry], room: int = 0) -> None:
         frame, index = FRAME_BYTES + sum(map(Entry.size, entries)) + room, self._indexed(entries)

@@ -26,8 +26,10 @@ class Saving:
 
 @dataclass(frozen=True)
 class Commit:
-    """Messages and a checkpoint in one. `room`: bytes for which there must be space besides."""
+    """Messages and a checkpoint in one. `time`: seconds since the epoch. `room`: bytes for which there must be space
+    besides."""
 
+    time: float
     messages: Sequence[tuple[PartitionLog, bytes]] = ()
     saving: Saving | None = None
     room: int = 0
@@ -55,28 +57,24 @@ def parts(messages: Iterable[tuple[PartitionLog, bytes]], limit: int) -> Iterato
 
 @dataclass
 class FrameLayout:
-    """The entries of several commits; offsets count on from what is on the disk. `now`: seconds since the epoch."""
+    """The entries of several commits; offsets count on from what is on the disk."""
 
-    now: float
     entries: list[Entry] = field(default_factory=list)
-    messages: list[tuple[PartitionLog, Entry]] = field(default_factory=list)
     _ends: dict[int, int] = field(default_factory=dict)
     _labelled: set[int] = field(default_factory=set)
 
     def add(self, commit: Commit) -> None:
         for partition, payload in commit.messages:
-            self._label(partition)
+            self._label(partition, commit.time)
             offset = self._ends.get(partition.ref, partition.end)
             self._ends[partition.ref] = offset + 1
-            entry = Entry(Kind.MESSAGE, partition.ref, offset, self.now, payload)
-            self.entries.append(entry)
-            self.messages.append((partition, entry))
+            self.entries.append(Entry(Kind.MESSAGE, partition.ref, offset, commit.time, payload))
         if (saving := commit.saving) is not None:
-            self._label(saving.saved)
-            self.entries += states_of(saving.saved, saving.states, self.now)
-            self.entries.append(position_of(saving.saved, saving.position, saving.state_position, self.now))
+            self._label(saving.saved, commit.time)
+            self.entries += states_of(saving.saved, saving.states, commit.time)
+            self.entries.append(position_of(saving.saved, saving.position, saving.state_position, commit.time))
 
-    def _label(self, known: PartitionLog | SavedCheckpoint) -> None:
+    def _label(self, known: PartitionLog | SavedCheckpoint, now: float) -> None:
         if not known.is_named and known.ref not in self._labelled:
             self._labelled.add(known.ref)
-            self.entries.append(label_of(known, self.now))
+            self.entries.append(label_of(known, now))

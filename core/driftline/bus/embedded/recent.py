@@ -38,6 +38,11 @@ class RecentMessages:
         for ref, count in dropped.items():
             del self._kept[ref][:count]
 
+    def clear(self) -> None:
+        self._kept.clear()
+        self._order.clear()
+        self._size = 0
+
     def read(self, log: PartitionLog, start: int, limit: int) -> list[Raw] | None:
         """From offset `start` on at most so many; None where that is not in memory any more."""
         kept = self._kept.get(log.ref)

@@ -6,11 +6,11 @@ from typing import Protocol
 
 from driftline.bus.embedded.contents import PartitionLog, SavedCheckpoint
 from driftline.bus.embedded.groups import ConsumerGroup
-from driftline.bus.embedded.layout import Commit, Saving
+from driftline.bus.embedded.layout import Saving
 from driftline.bus.embedded.reading import JournalReader
 from driftline.bus.embedded.writing import Writing
 from driftline.bus.port import Assignment, Checkpoint, Hole, Output, Owner, Raw
-from driftline.errors import Fenced
+from driftline.errors import BusUnavailable, Fenced
 
 
 class Logs(Protocol):
@@ -21,16 +21,19 @@ class Logs(Protocol):
 
     def log(self, topic: str, partition: int) -> PartitionLog: ...
 
-    async def page(self, log: PartitionLog, start: int, limit: int) -> list[Raw]: ...
+    async def page(self, log: PartitionLog, start: int, limit: int, *, is_staged: bool = False) -> list[Raw]: ...
 
     def change(self, topic: str) -> asyncio.Event: ...
 
 
 class EmbeddedSubscription:
-    """See `driftline.bus.port.Subscription`."""
+    """See `driftline.bus.port.Subscription`. is_staged: whether it reads what is not on the disk yet."""
 
-    def __init__(self, bus: Logs, group: ConsumerGroup, owner: Owner) -> None:
+    def __init__(self, bus: Logs, group: ConsumerGroup, owner: Owner, *, is_staged: bool) -> None:
         self._bus = bus
+        self._is_staged = is_staged
+        self._is_void = False
+        """Whether it has read what was taken back."""
         self._group = group
         self._owner = owner
         self._positions: dict[int, int] = {}
@@ -58,6 +61,14 @@ class EmbeddedSubscription:
         self._positions.pop(partition, None)
         await self._owner.revoked(partition)
 
+    def take_back(self) -> None:
+        ends = {partition: self._bus.log(self._group.topic, partition).end for partition in self._positions}
+        self._is_void |= any(position > ends[partition] for partition, position in self._positions.items())
+
+    def _check(self) -> None:
+        if self._is_void:
+            raise BusUnavailable("messages could not be written that were handed out before")
+
     def is_restoring(self) -> bool:
         return not self._mine() <= self._positions.keys()
 
@@ -67,6 +78,7 @@ class EmbeddedSubscription:
         return Hole(min(max(0, first - missing.start), len(missing)), held if held in missing else None)
 
     async def poll(self, limit: int, timeout: float) -> Sequence[Raw]:
+        self._check()
         await self._take_over()
         changed = self._bus.change(self._group.topic)
         raws = await self._read(limit)
@@ -83,6 +95,7 @@ class EmbeddedSubscription:
                 while not self.is_restoring():
                     await changed.wait()
                     changed = self._bus.change(self._group.topic)
+                    self._check()
                     if raws := await self._read(limit):
                         return raws
         except TimeoutError:
@@ -93,7 +106,9 @@ class EmbeddedSubscription:
         raws: list[Raw] = []
         for partition in sorted(self._mine() & self._positions.keys()):
             start = self._positions[partition]
-            part = await self._bus.page(self._bus.log(self._group.topic, partition), start, limit - len(raws))
+            part = await self._bus.page(
+                self._bus.log(self._group.topic, partition), start, limit - len(raws), is_staged=self._is_staged
+            )
             # It may have been taken away while the disk was read.
             if part and self._positions.get(partition) == start:
                 self._positions[partition] = part[-1].offset + 1
@@ -101,6 +116,7 @@ class EmbeddedSubscription:
         return raws
 
     async def send(self, outputs: Sequence[Output]) -> None:
+        self._check()
         await self._bus.writing.write_in_parts(self._encoded(outputs))
 
     def _encoded(self, outputs: Sequence[Output]) -> list[tuple[PartitionLog, bytes]]:
@@ -110,8 +126,9 @@ class EmbeddedSubscription:
         partition, position = checkpoint.partition, checkpoint.position
         if self._group.owners.get(partition) is not self:
             raise Fenced(f"partition {partition} of {self._group.topic} belongs to another worker now")
+        self._check()
         saving = Saving(self._group.saved[partition], position, position, checkpoint.states)
-        await self._bus.writing.write(Commit(self._encoded(checkpoint.outputs), saving))
+        await self._bus.writing.write(self._encoded(checkpoint.outputs), saving)
 
 
 def _assignment(partition: int, saved: SavedCheckpoint, log: PartitionLog) -> Assignment:
