@@ -70,3 +70,15 @@ async def test_outputs_and_position_are_one(bus: EmbeddedBus):
             await feed.commit(Checkpoint(0, position, {}, [Output(0, FOLDS, Folded("a", position, 1))]))
             assert bus.log(FOLDS.name, 0).end == position
             assert bus._journal.contents.checkpoint("group", TICKS.name, 0).position == position
+
+
+async def test_syncs_keep_their_distance_where_that_is_wanted(tmp_path: Path):
+    bus = EmbeddedBus(EmbeddedSettings(tmp_path / "slow", PARTITIONS, sync_every=0.05))
+    loop = asyncio.get_running_loop()
+    await bus.publish(TICKS, [Tick("k", 0)])
+    began, before = loop.time(), bus.writing.syncs
+    for t in range(1, 7):
+        await asyncio.gather(*(bus.publish(TICKS, [Tick(f"k{key}", t)]) for key in range(50)))
+    assert bus.writing.syncs - before == 6
+    assert loop.time() - began > 5 * 0.05
+    await bus.close()

@@ -44,8 +44,14 @@ class EmbeddedBus:
         self._recent = RecentMessages(settings.recent_bytes)
         self._changes: dict[str, asyncio.Event] = {}
         self.reader = self._journal.reader
-        limit, recent = settings.together_bytes, self._recent
-        self.writing = Writing(self._journal, limit, recent, self.announce, self._taken_back)
+        self.writing = Writing(
+            self._journal,
+            settings.together_bytes,
+            settings.sync_every,
+            self._recent,
+            self.announce,
+            self._taken_back,
+        )
         for group, topic, _ in list(self._journal.contents.checkpoints):
             self._group(topic, group)
 

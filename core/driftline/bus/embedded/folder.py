@@ -37,6 +37,9 @@ class EmbeddedSettings:
     """All files of the folder together are never more than this."""
     retention_hours: float = 168.0
     """Messages that are older go, unless a group at work still needs them. Hours in which the folder was in use."""
+    sync_every: float = 0.0
+    """Seconds between the beginnings of two syncs at least: each writes whole pages, so fewer syncs write less, and
+    acknowledgements wait for longer."""
     recent_bytes: int = 8 * MB
     """Of memory for messages that were written last: whoever reads on at the end reads no disk."""
 

@@ -38,13 +38,15 @@ class _Waiting:
 class Writing:
     """One writer, whose turns last as long as there is something to write.
 
-    limit: bytes that are written at once, unless one commit has more. announce: called with each topic of which
-    messages are staged or on the disk by now. taken_back: called when all that was staged is gone."""
+    limit: bytes that are written at once, unless one commit has more. every: seconds between two syncs at least.
+    announce: called with each topic of which messages are staged or on the disk by now. taken_back: called when all that
+    was staged is gone."""
 
     def __init__(
         self,
         journal: Journal,
         limit: int,
+        every: float,
         recent: RecentMessages,
         announce: Callable[[str], None],
         taken_back: Callable[[], None],
@@ -53,6 +55,8 @@ class Writing:
         """Turns of the writer so far."""
         self._journal = journal
         self._limit = limit
+        self._every = every
+        self._next_sync = 0.0
         self._recent = recent
         self._announce = announce
         self._taken_back = taken_back
@@ -120,11 +124,14 @@ class Writing:
     async def _quiet(self) -> None:
         """Returns when what is staged has led to all that it leads to at once."""
         loop = asyncio.get_running_loop()
+        if (pause := self._next_sync - loop.time()) > 0:
+            await asyncio.sleep(pause)
         longest, staged, turns = loop.time() + LONGEST_S, len(self._waiting), 0
         while turns < QUIET_TURNS and loop.time() < longest:
             await asyncio.sleep(0)
             turns = turns + 1 if len(self._waiting) == staged else 0
             staged = len(self._waiting)
+        self._next_sync = loop.time() + self._every
 
     def _together(self) -> Iterator[_Waiting]:
         size = 0
