@@ -34,5 +34,5 @@ async def test_what_is_killed_at_random_goes_on_without_a_loss_or_a_repeat(tmp_p
     statuses = [live(folder, acks, seed, draw.uniform(0, LONGEST_S)) for seed in range(KILLS)]
     assert statuses == [-9] * KILLS
     acknowledged = acks.read_text().splitlines()
-    assert min(newest(acknowledged, "published").values()) > 10 * KILLS
+    assert min(newest(acknowledged, "published").values()) > KILLS
     await check(folder, acknowledged)

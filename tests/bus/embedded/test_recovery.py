@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from driftline.bus.embedded import EmbeddedBus, EmbeddedSettings
+from driftline.bus.embedded.layout import Saving
 from driftline.bus.port import Checkpoint
 from driftline.errors import UnusableData
 from tests.bus.conftest import PARTITIONS, Tick, ticks
@@ -143,3 +144,17 @@ async def test_an_index_only_spares_the_reading(tmp_path: Path):
         await again.holds(PARTITIONS, feed)
         assert again.given[1].position + again.given[1].lost >= 4
         assert again.states == {1: {"a": b"one", "b": b"four"}}
+
+
+async def test_where_states_belong_to_is_kept_apart_from_the_position(tmp_path: Path):
+    """Input from there on will be stepped through again: it must not be dropped."""
+    folder = tmp_path / "bus"
+    async with opened(folder) as bus:
+        saved = bus._journal.contents.checkpoint("group", TICKS.name, 1)
+        await bus.writing.write((), Saving(saved, 9, 4, {"a": b"one"}))
+    for _ in range(2):
+        await published(folder, range(300))
+        async with opened(folder) as bus:
+            again = bus._journal.contents.checkpoint("group", TICKS.name, 1)
+            assert (again.position, again.state_position) == (9, 4)
+            assert bus._needed()[TICKS.name, 1] == 4

@@ -39,8 +39,8 @@ class Writing:
     """One writer, whose turns last as long as there is something to write.
 
     limit: bytes that are written at once, unless one commit has more. every: seconds between two syncs at least.
-    announce: called with each topic of which messages are staged or on the disk by now. taken_back: called when all that
-    was staged is gone."""
+    announce: called with each topic of which messages are staged or on the disk by now. taken_back: called when all
+    that was staged is gone."""
 
     def __init__(
         self,
