@@ -4,6 +4,7 @@ import asyncio
 import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from driftline.bus.embedded import EmbeddedBus
@@ -12,6 +13,10 @@ from driftline.worker.loop import Unobserved
 from tests.bus.conftest import PARTITIONS, Folded
 from tests.bus.embedded.life import FOLDS, TICKS, folding, settings, version_of
 from tests.bus.test_contract import PATIENCE_S, Holder
+
+
+TURN_S = 0.05
+"""So often it is looked whether the worker has failed."""
 
 
 class Losses(Unobserved):
@@ -46,7 +51,11 @@ async def worked_off(bus: EmbeddedBus) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while any((await bus.lag(TICKS, "fold")).values()) or working._subscription is None:
             changed = bus.change(FOLDS.name)
-            await asyncio.wait([asyncio.create_task(changed.wait()), task], timeout=0.05)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TURN_S):
+                    await changed.wait()
+            if task.done():
+                await task
     await working.stop()
     await task
     assert losses.count == 0
