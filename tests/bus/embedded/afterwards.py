@@ -14,7 +14,6 @@ from tests.bus.conftest import PARTITIONS, Folded
 from tests.bus.embedded.life import FOLDS, TICKS, folding, settings, version_of
 from tests.bus.test_contract import PATIENCE_S, Holder
 
-
 TURN_S = 0.05
 """So often it is looked whether the worker has failed."""
 
