@@ -42,7 +42,7 @@ check: setup-dev ## format, lint, types, boundaries, Kubernetes manifests, alert
 	$(RUN)/python -m pytest -q tests/k8s tests/observe tests/workflows tests/boundaries/test_words.py tests/docs/test_wording.py tests/docs/test_results.py
 
 types: setup-dev
-	$(RUN)/mypy core/driftline cli/driftline_cli services scripts tests
+	$(RUN)/mypy core/driftline cli/driftline_cli edge services scripts tests
 
 unit: setup-dev ## what needs no Java, no training and no browser, in a minute
 	$(RUN)/python -m pytest -n 2 -m unit
@@ -82,7 +82,7 @@ down: setup-dev ## end them; the data stay in .run/
 
 wheels: setup-dev ## every distribution as a wheel, in dist/
 	@rm -rf $(DIST)/*.whl
-	@$(RUN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w $(DIST) ./core ./cli ./services/*
+	@$(RUN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w $(DIST) ./core ./cli ./edge ./services/*
 	@ls $(DIST)
 
 images: ## the four container images, for this machine; `docker buildx bake` makes them for amd64 and arm64

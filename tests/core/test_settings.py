@@ -9,12 +9,13 @@ from driftline.errors import InvalidInput
 from driftline.service.setting_names import OF_SERVICES
 from driftline.service.settings import Settings, read_settings
 from driftline_combiner.settings import CombinerSettings
+from driftline_edge.settings import EdgeSettings
 from driftline_inference.settings import InferenceSettings
 from driftline_ingest.settings import IngestSettings
 from driftline_trainer.settings import TrainerSettings
 from tests.security.authority import Authority
 
-KINDS = (IngestSettings, InferenceSettings, CombinerSettings, TrainerSettings)
+KINDS = (IngestSettings, InferenceSettings, CombinerSettings, TrainerSettings, EdgeSettings)
 SECRET = "hush-hush 7"  # noqa: S105 - a test's
 SASL = {"KAFKA_SASL_USERNAME": "me", "KAFKA_SASL_PASSWORD": "hush"}
 PLAIN = "DRIFTLINE_KAFKA_SECURITY_PROTOCOL: found 'PLAINTEXT', expected 'SASL_SSL'"

@@ -300,8 +300,10 @@ class Worker(Generic[M]):
         due = self._monotonic() + self._settings.interval
         while not self._stopping.is_set():
             self._came_round = self._monotonic()
+            # With an interval of 0 nothing is ever due without a batch.
+            wait = min(POLL_S, due - self._monotonic()) if self._settings.interval else POLL_S
             # Not under the lock, since partitions are taken away while this waits.
-            batch = await subscription.poll(self._settings.batch_limit, max(0.0, min(POLL_S, due - self._monotonic())))
+            batch = await subscription.poll(self._settings.batch_limit, max(0.0, wait))
             async with self._lock:
                 if batch:
                     await self._advance(subscription, batch)
