@@ -1,6 +1,7 @@
 """The edge as one process and the trainer as another, over a folder store: no broker, no Java, no S3 server."""
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,10 +9,12 @@ from pathlib import Path
 
 import msgspec
 
+from driftline.bus.embedded import EmbeddedSettings
 from driftline.errors import InvalidInput
 from driftline.models import signing
 from driftline.names import EDGE, EDGE_SERVICES, SERVICES
 from driftline_cli import processes, tokens
+from driftline_cli.places import RUN
 from driftline_cli.stack import PORTS_FILE, SMALL, Ports, ready, refuse_beside
 
 TRAINER = "trainer"
@@ -85,6 +88,27 @@ class EdgeStack:
             "DRIFTLINE_PORT": str(self.ports.services[TRAINER]),
             "DRIFTLINE_SIGNING_KEY_FILE": str(self._keys / signing.KEY_FILE),
         }
+
+
+def look_here() -> None:
+    """Where no variable says where bus and store are, those of what `driftline up` started here are set."""
+    if any(os.environ.get(name) for name in ("DRIFTLINE_BUS", "DRIFTLINE_BROKERS", "DRIFTLINE_STORE")):
+        return
+    streams = Path(os.environ.get("DRIFTLINE_STREAMS") or "streams")
+    if (stack := of_folder(RUN, streams)) is not None:
+        os.environ.update(stack.environment())
+
+
+def is_embedded() -> bool:
+    """Whether the bus lies in the edge's own process, so that this one can't read it."""
+    return os.environ.get("DRIFTLINE_BUS") == "embedded"
+
+
+def embedded_settings() -> EmbeddedSettings:
+    """Where the embedded bus is kept, and what it may take."""
+    data = Path(os.environ.get("DRIFTLINE_DATA") or RUN / EDGE)
+    disk = os.environ.get("DRIFTLINE_DISK")
+    return EmbeddedSettings(data / "bus", retention_bytes=int(disk) if disk else EmbeddedSettings.retention_bytes)
 
 
 def of_folder(folder: Path, streams: Path) -> EdgeStack | None:

@@ -69,7 +69,8 @@ class Ports:
     @classmethod
     def free(cls) -> "Ports":
         """Ports that nobody has now."""
-        return cls(broker.free_port(), broker.free_port(), {name: broker.free_port() for name in SERVICES})
+        kafka, s3, *services = broker.free_ports(2 + len(SERVICES))
+        return cls(kafka, s3, dict(zip(SERVICES, services, strict=True)))
 
 
 class Stack:

@@ -1,6 +1,10 @@
 """What `driftline up` starts: the edge as one process, the trainer as another, a folder between them."""
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,7 +12,7 @@ import httpx
 import pytest
 
 from driftline.errors import Conflict
-from driftline.names import EDGE
+from driftline.names import EDGE, EDGE_SERVICES
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows, encode
 from driftline_cli import processes, tokens
@@ -83,6 +87,31 @@ async def test_it_blends_before_there_is_a_trainer_and_swaps_in_what_that_trains
     stack.down()
     blends = await Left(stack.folder / EDGE).blends()
     assert len(blends) == len({(blend.key, blend.t) for blend in blends}) == 120
+
+
+def driftline(stack: EdgeStack, *command: str) -> subprocess.CompletedProcess[str]:
+    """The command, as whoever started the stack types it."""
+    ours = [sys.executable, "-m", "driftline_cli", *command]
+    return subprocess.run(
+        ours, env=os.environ | stack.environment(), capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+async def test_the_command_follows_it_and_looks_after_it(stack: EdgeStack, calm: StreamDefinition, later: Rows):
+    await stack.start_edge()
+    rows = later.take(slice(0, 40))
+    await send(stack, calm, rows)
+    await versions(stack, calm, rows)
+    tailed = await asyncio.to_thread(driftline, stack, "tail", "blends", "--earliest", "--limit", "40", "--json")
+    assert tailed.returncode == 0, tailed.stderr
+    followed = [json.loads(line) for line in tailed.stdout.splitlines()]
+    assert {blend["t"] for blend in followed} == set(rows.t.tolist())
+    examined = await asyncio.to_thread(driftline, stack, "doctor", "--json")
+    findings = {finding["what"]: finding for finding in json.loads(examined.stdout)}
+    assert findings["bus"]["fine"], findings["bus"]
+    assert findings["bus"]["found"].endswith(f"MB of at most 1,000 MB in {stack.folder.absolute() / EDGE / 'bus'}")
+    assert "broker" not in findings
+    assert [findings[service]["fine"] for service in EDGE_SERVICES] == [True] * 3
 
 
 async def test_one_form_at_a_time_runs_in_a_folder_and_the_command_knows_which(stack: EdgeStack, calm_folder: Path):

@@ -8,7 +8,7 @@ from pathlib import Path
 from driftline.bus.embedded import EmbeddedBus, EmbeddedSettings
 from driftline.messages import BLENDS, FORECASTS, Blend, M, Topic
 from driftline.names import EDGE_SERVICES
-from driftline_cli.broker import free_port
+from driftline_cli.broker import free_ports
 from tests.started import Started
 
 
@@ -16,7 +16,7 @@ class EdgeProcess(Started):
     """`python -m driftline_edge`, on free ports, with all that it keeps in folder/edge."""
 
     def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
-        self.ports = {service: free_port() for service in EDGE_SERVICES}
+        self.ports = dict(zip(EDGE_SERVICES, free_ports(len(EDGE_SERVICES)), strict=True))
         self.data = folder / "edge"
         ports = {f"DRIFTLINE_{service.upper()}_PORT": str(port) for service, port in self.ports.items()}
         ours = {"DRIFTLINE_DATA": str(self.data), "DRIFTLINE_PORT": "", "DRIFTLINE_BROKERS": ""}
