@@ -43,7 +43,7 @@ def edge(
 ) -> None:
     """Runs ingest, inference and combiner in this process until it is interrupted; settings are DRIFTLINE_… variables.
 
-    Example: DRIFTLINE_INGEST_PORT=9001 driftline edge --folder /var/lib/driftline
+    Example: driftline edge --folder /var/lib/driftline
     """
     with plainly():
         for name, given in {"DRIFTLINE_DATA": folder, "DRIFTLINE_STREAMS": streams}.items():
