@@ -144,11 +144,19 @@ def env(folder: Folder = RUN, streams: Streams = STREAMS) -> None:
             typer.echo(f"export {name}={shlex.quote(value)}")
 
 
-@app.command()
-def down(folder: Folder = RUN, streams: Streams = STREAMS) -> None:
-    """Ends what `up` or `kafka` started; the data stay.
+def down(folder: Folder = RUN) -> None:
+    """Ends what `driftline up` started; the data stay.
 
     Example: driftline down
+    """
+    local_down(folder)
+
+
+@app.command("down")
+def local_down(folder: Folder = RUN, streams: Streams = STREAMS) -> None:
+    """Ends what `up` or `kafka` started; the data stay.
+
+    Example: driftline local down
     """
     with plainly():
         from driftline_cli.stack import Stack  # noqa: PLC0415
