@@ -17,7 +17,7 @@ DIST ?= dist
 # For `make images`, such as --network=host.
 BUILD_FLAGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev packages demo check types unit unit-all test test-tflite-runtime docs kafka up down wheels images push compose-smoke compose-test bench bench-swap bench-keys bench-deployments bench-training accuracy chaos clean
+.PHONY: help setup setup-dev packages demo check types unit unit-all test test-tflite-runtime docs kafka up down wheels images push compose-smoke compose-test bench bench-swap bench-keys bench-deployments bench-training bench-embedded accuracy chaos clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -42,7 +42,7 @@ check: setup-dev ## format, lint, types, boundaries, Kubernetes manifests, alert
 	$(RUN)/python -m pytest -q tests/k8s tests/observe tests/workflows tests/boundaries/test_words.py tests/docs/test_wording.py tests/docs/test_results.py
 
 types: setup-dev
-	$(RUN)/mypy core/driftline cli/driftline_cli services scripts tests
+	$(RUN)/mypy core/driftline cli/driftline_cli edge services scripts tests
 
 unit: setup-dev ## what needs no Java, no training and no browser, in a minute
 	$(RUN)/python -m pytest -n 2 -m unit
@@ -74,15 +74,15 @@ docs: setup ## writes docs/reference/ from the definitions, and README's results
 kafka: setup-dev ## Apache Kafka on 127.0.0.1:9092, without Docker
 	@$(RUN)/driftline local kafka
 
-up: setup-dev ## Kafka, an S3 server and the four services as processes
-	@$(RUN)/driftline local up
+up: setup ## the edge as one process and the trainer as another; KAFKA=1: four services on Kafka and an S3 server
+	@$(RUN)/driftline up $(if $(KAFKA),--kafka)
 
-down: setup-dev ## end them; the data stay in .run/
-	@$(RUN)/driftline local down
+down: setup ## end them; the data stay in .run/
+	@$(RUN)/driftline down
 
 wheels: setup-dev ## every distribution as a wheel, in dist/
 	@rm -rf $(DIST)/*.whl
-	@$(RUN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w $(DIST) ./core ./cli ./services/*
+	@$(RUN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w $(DIST) ./core ./cli ./edge ./services/*
 	@ls $(DIST)
 
 images: ## the four container images, for this machine; `docker buildx bake` makes them for amd64 and arm64
@@ -113,6 +113,9 @@ bench-deployments: setup-dev ## the three deployments with a slow link: writes i
 
 bench-training: setup-dev ## a batch model from 10 million records in 2 GB: writes its figures into docs/models.md
 	$(RUN)/python -m tests.bench.training
+
+bench-embedded: setup-dev ## the embedded bus by itself, on the disk of FOLDER: writes its figures into docs/decisions/0026-embedded-bus.md
+	$(RUN)/python -m tests.bench.embedded $(FOLDER)
 
 accuracy: setup-dev ## every member on every stream, horizon and drift, and others, in an hour: writes docs/accuracy.md
 	@$(RUN)/driftline accuracy $(if $(PART),--part $(PART))

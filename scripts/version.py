@@ -13,6 +13,7 @@ PLACES = (
     *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("services/*/pyproject.toml")),
     "core/pyproject.toml",
     "cli/pyproject.toml",
+    "edge/pyproject.toml",
     "Dockerfile",
     "Makefile",
     "docker-bake.hcl",

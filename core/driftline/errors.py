@@ -16,6 +16,7 @@ DriftlineError
 ├── Conflict                  a conditional put lost: somebody else was there first
 ├── Fenced                    recoverable: another worker took this partition over
 ├── PassedOver                recoverable: messages did not reach the step although the bus still holds them
+├── UnusableData              a data folder that no retry makes usable: another version's, or damaged
 ├── TooManyDeadLetters        a worker stops itself: its input is mostly garbage
 └── RefusedModel              a model version that the edge does not trust, with its reason
 """
@@ -116,6 +117,11 @@ class Fenced(DriftlineError):
 class PassedOver(DriftlineError):
     """Messages did not reach the step although the bus still holds them; they must be read again from the last
     checkpoint on."""
+
+
+class UnusableData(DriftlineError):
+    """A data folder that no retry makes usable: another version wrote it, or it is damaged. The text says what to
+    do."""
 
 
 class TooManyDeadLetters(DriftlineError):

@@ -6,6 +6,11 @@ PORTS: Final = {"ingest": 8001, "inference": 8002, "combiner": 8003, "trainer": 
 """By service the port that it listens on unless it is configured otherwise."""
 SERVICES: Final = tuple(PORTS)
 
+EDGE: Final = "edge"
+"""The process of all that an edge needs."""
+EDGE_SERVICES: Final = ("ingest", "inference", "combiner")
+"""The services in it."""
+
 INFERENCE_GROUP: Final = "inference"
 COMBINER_GROUP: Final = "combiner"
 RETRAIN_GROUP: Final = "combiner-courier"

@@ -113,7 +113,12 @@ class Services:
     ) -> None:
         streams, bus, key = {stream.name: stream}, MemoryBus(), new_key()
         # Nobody looks by himself for an hour: whatever happens, happens by an event.
-        common = {"store": made["Store"], "store_endpoint": server.endpoint, "store_poll": 3600, "token": None}
+        common: dict[str, Any] = {
+            "store": made["Store"],
+            "store_endpoint": server.endpoint,
+            "store_poll": 3600,
+            "token": None,
+        }
         training = read_settings(
             TrainerSettings,
             **common,

@@ -26,7 +26,7 @@ def installed_with(distribution: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("service", ["ingest", "inference", "combiner"])
+@pytest.mark.parametrize("service", ["ingest", "inference", "combiner", "edge"])
 def test_the_edge_holds_no_tensorflow(service: str):
     assert not {name for name in installed_with(f"driftline-{service}") if "tensorflow" in name or name == "keras"}
 
@@ -38,7 +38,7 @@ def test_the_command_holds_no_service_and_no_tensorflow():
 
 
 def test_the_commands_extra_holds_what_runs_everything_here():
-    services = {f"driftline-{service}" for service in ("ingest", "inference", "combiner", "trainer")}
+    services = {f"driftline-{service}" for service in ("ingest", "inference", "combiner", "trainer", "edge")}
     assert {*services, "matplotlib", "ministack", "ai-edge-litert"} <= installed_with("driftline-cli[lab]")
 
 

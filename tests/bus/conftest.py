@@ -3,12 +3,14 @@
 import uuid
 import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
+from driftline.bus.embedded import EmbeddedBus, EmbeddedSettings
 from driftline.bus.kafka import KafkaBus, KafkaSettings
 from driftline.bus.memory import MemoryBus
 from driftline.bus.port import Assignment, Bus, Envelope, Output
@@ -134,6 +136,9 @@ class World:
         if isinstance(self.bus, MemoryBus):
             self.bus._log(self.ticks.name)[partition].drop_before(before)
             return
+        if isinstance(self.bus, EmbeddedBus):
+            self.bus.log(self.ticks.name, partition).drop_before(before)
+            return
         admin = AIOKafkaAdminClient(**self.kafka.settings.client())
         await admin.start()
         await admin.delete_records({TopicPartition(self.ticks.name, partition): RecordsToDelete(before)})
@@ -156,12 +161,21 @@ def kafka_settings(request: pytest.FixtureRequest) -> KafkaSettings:
 
 
 @pytest.fixture(
-    params=["memory", *(pytest.param(name, marks=pytest.mark.kafka) for name in ("kafka", "kafka by SASL_SSL"))]
+    params=[
+        "memory",
+        "embedded",
+        *(pytest.param(name, marks=pytest.mark.kafka) for name in ("kafka", "kafka by SASL_SSL")),
+    ]
 )
-async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     if request.param == "memory":
         memory = MemoryBus(PARTITIONS)
         yield World(memory, memory)
+        return
+    if request.param == "embedded":
+        embedded = EmbeddedBus(EmbeddedSettings(tmp_path / "bus", PARTITIONS))
+        yield World(embedded, embedded)
+        await embedded.close()
         return
     settings = kafka_settings(request)
     bus, another = KafkaBus(settings), KafkaBus(settings)

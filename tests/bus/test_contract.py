@@ -1,4 +1,4 @@
-"""What every bus keeps, in memory and on Apache Kafka."""
+"""What every bus keeps, in memory, in a folder and on Apache Kafka."""
 
 import asyncio
 from collections import defaultdict

@@ -23,7 +23,7 @@ class Log:
     def __init__(self) -> None:
         self.clock, self.text = Clock(), io.StringIO()
         self.handler = OnceHandler(self.text, 30, self.clock)
-        self.handler.setFormatter(JsonFormatter("ingest"))
+        self.handler.setFormatter(JsonFormatter())
 
     def say(self, message: str, *values: object, name: str = "aiokafka.conn", **extra: object) -> None:
         record = logging.makeLogRecord({"name": name, "msg": message, "args": values, "levelno": 40, **extra})

@@ -9,6 +9,7 @@ from driftline.errors import InvalidInput
 from driftline.service.setting_names import OF_SERVICES
 from driftline.service.settings import Settings, read_settings
 from driftline_combiner.settings import CombinerSettings
+from driftline_edge.settings import EdgeSettings
 from driftline_inference.settings import InferenceSettings
 from driftline_ingest.settings import IngestSettings
 from driftline_trainer.settings import TrainerSettings
@@ -227,5 +228,5 @@ def test_a_password_that_leaves_the_machine_unencrypted_is_told(monkeypatch):
 
 
 def test_the_list_of_the_services_variables_is_whole():
-    own = {name for kind in KINDS for name in kind.model_fields} - set(Settings.model_fields)
+    own = {name for kind in (*KINDS, EdgeSettings) for name in kind.model_fields} - set(Settings.model_fields)
     assert {f"DRIFTLINE_{name}".upper() for name in own} == OF_SERVICES

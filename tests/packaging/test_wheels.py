@@ -18,9 +18,9 @@ from scripts import version as stating
 from tests.conftest import ROOT
 
 CONSTRAINTS = ROOT / "constraints" / f"3.{sys.version_info.minor}.txt"
-PROJECTS = [ROOT / "core", ROOT / "cli", *sorted((ROOT / "services").iterdir())]
+PROJECTS = [ROOT / "core", ROOT / "cli", ROOT / "edge", *sorted((ROOT / "services").iterdir())]
 NAMES = {tomllib.loads((project / "pyproject.toml").read_text())["project"]["name"] for project in PROJECTS}
-SERVICES = {"driftline-combiner", "driftline-inference", "driftline-ingest", "driftline-trainer"}
+SERVICES = {"driftline-combiner", "driftline-edge", "driftline-inference", "driftline-ingest", "driftline-trainer"}
 INSTALLED = "import json, importlib.metadata as m; print(json.dumps({d.name: d.version for d in m.distributions()}))"
 USED = "import driftline_cli, driftline.streams.tables, driftline.service.settings, httpx, psutil, rich, typer"
 """What the command's own modules work with."""

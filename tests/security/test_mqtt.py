@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiomqtt
 import pytest
@@ -56,8 +57,13 @@ async def broker(tmp_path: Path) -> AsyncIterator[SecureBroker]:
 
 
 @asynccontextmanager
-async def ingest(broker: SecureBroker, bus: MemoryBus, folder: Path, **changes: object) -> AsyncIterator[None]:
-    right = {"mqtt_username": USER, "mqtt_password": PASSWORD, "mqtt_tls": True, "mqtt_ca_file": str(broker.ca_file)}
+async def ingest(broker: SecureBroker, bus: MemoryBus, folder: Path, **changes: Any) -> AsyncIterator[None]:
+    right: dict[str, Any] = {
+        "mqtt_username": USER,
+        "mqtt_password": PASSWORD,
+        "mqtt_tls": True,
+        "mqtt_ca_file": str(broker.ca_file),
+    }
     settings = read_settings(
         IngestSettings, **{"mqtt_host": "127.0.0.1", "mqtt_port": broker.port, "mqtt_name": "one"} | right | changes
     )

@@ -1,7 +1,7 @@
 """The bus: topics of ordered partitions, workers that own partitions, checkpoints that make pure steps durable.
 
-Two implementations, one contract suite: `driftline.bus.memory` (one process, nothing installed) and
-`driftline.bus.kafka`.
+Three implementations, one contract suite: `driftline.bus.memory` (one process, nothing installed),
+`driftline.bus.embedded` (one process, durable in a folder) and `driftline.bus.kafka`.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence

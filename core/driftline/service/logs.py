@@ -9,7 +9,9 @@ import logging
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -23,18 +25,40 @@ KINDS = 1000
 OURS = "driftline"
 
 
-class JsonFormatter(logging.Formatter):
-    """Time, level, logger, message, the extra fields, and a stack trace where there is one."""
+_speaker: ContextVar[str | None] = ContextVar("service", default=None)
+"""The service that a task belongs to, where a process runs several."""
 
-    def __init__(self, service: str) -> None:
+
+@contextmanager
+def speaking(service: str) -> Iterator[None]:
+    """What is logged meanwhile, and by the tasks that are begun meanwhile, is this service's."""
+    token = _speaker.set(service)
+    try:
+        yield
+    finally:
+        _speaker.reset(token)
+
+
+class ServiceNames(logging.Filter):
+    """Notes with each line whose it is: the service's whose task it comes from, or else the process's own name."""
+
+    def __init__(self, process: str) -> None:
         super().__init__()
-        self._service = service
+        self._process = process
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.service = _speaker.get() or self._process
+        return True
+
+
+class JsonFormatter(logging.Formatter):
+    """Time, level, logger, message, the extra fields (the service among them), and a stack trace where there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
-            "service": self._service,
+            "service": getattr(record, "service", None),
             "logger": record.name,
             "message": record.getMessage(),
             **{name: value for name, value in vars(record).items() if name not in _STANDARD},
@@ -99,14 +123,15 @@ def kind_of(record: logging.LogRecord) -> object:
     return (record.name, record.levelno, said, *texts)
 
 
-def configure(service: str, level: str) -> None:
-    """Sends every log of the process to standard error as JSON lines.
+def configure(services: Sequence[str], level: str) -> None:
+    """Sends every log of the process to standard error as JSON lines. The first of `services` names the process.
 
     `debug` is for our own loggers: at that level clients of brokers and stores log what they send, passwords among it.
     """
     handler = OnceHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter(service))
+    handler.addFilter(ServiceNames(services[0]))
+    handler.setFormatter(JsonFormatter())
     own = logging.getLevelNamesMapping()[level.upper()]
     logging.basicConfig(level=max(own, logging.INFO), handlers=[handler], force=True)
-    for name in ("driftline", f"driftline_{service}"):
+    for name in (OURS, *(f"{OURS}_{service}" for service in services)):
         logging.getLogger(name).setLevel(own)

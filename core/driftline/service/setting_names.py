@@ -3,12 +3,19 @@
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
+from driftline.names import EDGE_SERVICES
 from driftline.service.setting_checks import PREFIX, variable
 
+OF_DOORS = ("port", "host", "hosts", "connections", "head_timeout", "body_timeout")
+"""Settings that services of one process may each have of their own, as DRIFTLINE_<SERVICE>_<SETTING>."""
 OTHERS = frozenset(
-    map(variable, ("secrets", "service", "ingest", "inference", "combiner")),
+    map(
+        variable,
+        ("secrets", "service", *EDGE_SERVICES, *(f"{s}_{name}" for s in EDGE_SERVICES for name in OF_DOORS)),
+    )
 )
-"""No settings: the folder of secrets, the service of an image, and where the command finds the services."""
+"""No settings of a kind: the folder of secrets, the service of an image, where the command finds the services, and
+what single services of one process have of their own."""
 OF_SERVICES = frozenset(
     map(
         variable,
@@ -21,7 +28,7 @@ OF_SERVICES = frozenset(
             *("retrains_per_day", "trainer_name", "trainer_lease", "training_rows"),
             *("window_bytes", "history_bytes", "unpacking_memory", "unpacking_seconds"),
             *("file_rows", "file_row_groups", "file_columns", "file_unpacked", "file_keys", "file_key_length"),
-            "file_line",
+            *("file_line", "bus", "data", "disk", "retention_hours", "sync_every"),
         ),
     )
 )

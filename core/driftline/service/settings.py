@@ -1,7 +1,7 @@
 """Settings that all services share, from the environment: DRIFTLINE_BROKERS, DRIFTLINE_STORE and so on."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from driftline.errors import InvalidInput
 from driftline.service import setting_checks
 from driftline.service.setting_checks import shown, variable
-from driftline.service.setting_names import slips
+from driftline.service.setting_names import OF_DOORS, slips
 from driftline.worker.loop import LoopSettings
 
 SECRETS = "DRIFTLINE_SECRETS"
@@ -69,6 +69,8 @@ class Settings(BaseSettings):
     """Seconds without a sign of life after which a worker's partitions go to others."""
     delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
     """`exactly_once` sends outputs inside the checkpoint's transaction, for foreign `read_committed` readers."""
+    exactly_once_every: float = Field(0.1, ge=0)
+    """Seconds between transactions with `exactly_once`; 0 commits whatever is read at once together."""
     checkpoint_every: float = Field(1.0, gt=0)
     """Seconds between checkpoints of the position, and so of outputs that a crash repeats, at most."""
     state_every: float = Field(60.0, ge=0)
@@ -139,6 +141,7 @@ class Settings(BaseSettings):
             checkpoint_every=self.checkpoint_every,
             state_every=self.state_every,
             exactly_once=self.delivery == "exactly_once",
+            exactly_once_every=self.exactly_once_every,
             dead_letter_share=self.dead_letter_share,
         )
 
@@ -153,8 +156,10 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def read_settings(kind: type[S], **given: Any) -> S:
+def read_settings(kind: type[S], *, service: str | None = None, **given: Any) -> S:
     """The settings as the environment gives them, but for what is `given`. Raises InvalidInput: a line a mistake.
+
+    service: where several share a process, DRIFTLINE_<SERVICE>_PORT and the like go before DRIFTLINE_PORT.
 
     DRIFTLINE_SECRETS names a folder of files such as driftline_token, each with the value of a setting: what must not
     stand in an environment.
@@ -162,10 +167,12 @@ def read_settings(kind: type[S], **given: Any) -> S:
     folder = os.environ.get(SECRETS) or None
     if folder is not None and not (Path(folder).is_dir() and os.access(folder, os.R_OK | os.X_OK)):
         raise InvalidInput(f"{SECRETS}: found {folder!r}, expected a folder that can be read")
+    own = _of_door(service) if service else {}
+    given |= {name: os.environ[variable] for name, variable in own.items()}
     try:
         settings = kind(_secrets_dir=folder, **given)
     except ValidationError as error:
-        raise InvalidInput("\n".join(_mistake(kind, detail) for detail in error.errors())) from error
+        raise InvalidInput("\n".join(_mistake(kind, detail, own) for detail in error.errors())) from error
     except (SettingsError, UnicodeDecodeError, OSError) as error:
         # A file that can't be read. Its content may be a secret, so nothing of it is shown.
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
@@ -177,8 +184,14 @@ def read_settings(kind: type[S], **given: Any) -> S:
     return settings
 
 
-def _mistake(kind: type[Settings], error: ErrorDetails) -> str:
+def _of_door(service: str) -> dict[str, str]:
+    """By setting the variable that gives it to this service alone."""
+    own = {name: variable(f"{service}_{name}") for name in OF_DOORS}
+    return {name: variable for name, variable in own.items() if os.environ.get(variable)}
+
+
+def _mistake(kind: type[Settings], error: ErrorDetails, own: Mapping[str, str]) -> str:
     name = str(error["loc"][0])
     is_secret = SecretStr.__name__ in repr(kind.model_fields[name])
     value = "a secret that is not shown" if is_secret else shown(error["input"])
-    return f"{variable(name)}: found {value}: {error['msg'].removeprefix('Value error, ')}"
+    return f"{own.get(name) or variable(name)}: found {value}: {error['msg'].removeprefix('Value error, ')}"

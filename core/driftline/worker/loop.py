@@ -39,6 +39,8 @@ STANDSTILL_S = 10.0
 """A worker that has not come round for so long stands still."""
 ROUND = 0.25
 """A round takes this share of the time between two, so that what is read again is not much older than that."""
+AT_ONCE_S = 0.05
+"""How often checkpoints are taken to come where each batch is one."""
 OVERDUE_S = 0.02
 """How long a poll waits at most while a checkpoint is due that the one before holds up."""
 
@@ -173,8 +175,9 @@ class LoopSettings:
         as may be, not only so many that the round is over in time."""
         if not self.state_every:
             return total
-        most = ceil(self.states_at_once * min(1.0, self.interval) / partitions)
-        needed = ceil(total * self.interval / (ROUND * self.state_every))
+        pace = self.interval or AT_ONCE_S
+        most = ceil(self.states_at_once * min(1.0, pace) / partitions)
+        needed = ceil(total * pace / (ROUND * self.state_every))
         return max(1, most if hurried else min(most, needed))
 
 
@@ -407,6 +410,10 @@ class Worker(Generic[M]):
 
     def _wait_until(self, due: float) -> float:
         """Seconds that a poll may wait."""
+        if not self._settings.interval:
+            # Every batch is written at once: nothing is ever due without one.
+            unwritten = any(owned.position != owned.committed for owned in self._owned.values())
+            return OVERDUE_S if unwritten else POLL_S
         left = due - self._monotonic()
         return min(POLL_S, left) if left > 0 else OVERDUE_S if self._is_writing() else 0.0
 

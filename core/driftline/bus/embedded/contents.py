@@ -1,0 +1,285 @@
+"""Where everything lies: of each partition its messages, of each checkpoint its position and states. Pure.
+
+It is made by applying entries in the order in which they were written, and never ahead of the disk.
+"""
+
+from array import array
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from struct import Struct
+
+import msgspec
+
+from driftline.bus.embedded.frames import Entry, Kind
+
+RESTART = Struct("<Q")
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where an entry lies: a segment's number, and a position in it."""
+
+    segment: int
+    position: int
+
+
+@dataclass
+class Stretch:
+    """The messages of one partition in one segment: positions of those from offset `first` on."""
+
+    segment: int
+    first: int
+    positions: "array[int]" = field(default_factory=lambda: array("I"))
+
+    @property
+    def end(self) -> int:
+        return self.first + len(self.positions)
+
+
+class Label(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a ref refers to: a partition of a topic, or a group's checkpoint of it."""
+
+    topic: str
+    partition: int
+    group: str | None = None
+
+
+@dataclass
+class PartitionLog:
+    """The messages of a partition: those from `first` to before `end` are here."""
+
+    ref: int
+    label: Label
+    is_named: bool = False
+    """Whether its label is written."""
+    first: int = 0
+    end: int = 0
+    stretches: list[Stretch] = field(default_factory=list)
+    staged: int = 0
+    """Where the messages end that are about to be written; 0 where there are none."""
+
+    @property
+    def next(self) -> int:
+        """The offset that the next message gets."""
+        return max(self.end, self.staged)
+
+    def note(self, segment: int, offset: int, position: int) -> None:
+        """A message that lies there. One whose offset is known replaces that and all behind it."""
+        if offset < self.end:
+            self._rewind(offset)
+        elif offset > self.end:
+            self.begin_at(offset)
+        if not self.stretches or self.stretches[-1].segment != segment:
+            self.stretches.append(Stretch(segment, offset))
+        self.stretches[-1].positions.append(position)
+        self.end = offset + 1
+
+    def _rewind(self, offset: int) -> None:
+        while self.stretches and self.stretches[-1].first >= offset:
+            self.stretches.pop()
+        if self.stretches:
+            last = self.stretches[-1]
+            del last.positions[offset - last.first :]
+        self.end = offset
+        self.first = min(self.first, offset)
+
+    def begin_at(self, offset: int) -> None:
+        """Nothing before the offset is here any more."""
+        self.stretches.clear()
+        self.first = self.end = offset
+
+    def add(self, stretch: Stretch) -> None:
+        """What an index says of a segment that is newer than all before."""
+        if stretch.first < self.end:
+            self._rewind(stretch.first)
+        elif stretch.first > self.end:
+            self.begin_at(stretch.first)
+        self.stretches.append(stretch)
+        self.end = stretch.end
+
+    def drop_before(self, offset: int) -> None:
+        self.first = max(self.first, min(offset, self.end))
+        while self.stretches and self.stretches[0].end <= self.first:
+            self.stretches.pop(0)
+
+    def stretch(self, start: int, limit: int) -> Stretch | None:
+        """Of the messages from `start` on, or from the first that is here, at most `limit` that lie in one segment;
+        None behind the end."""
+        start = max(start, self.first)
+        number = bisect_right(self.stretches, start, key=lambda stretch: stretch.first) - 1
+        if start >= self.end or number < 0:
+            return None
+        whole = self.stretches[number]
+        begin = start - whole.first
+        return Stretch(whole.segment, start, whole.positions[begin : begin + limit])
+
+
+@dataclass
+class SavedCheckpoint:
+    """What a group wrote last of a partition. `position` is None before its first checkpoint."""
+
+    ref: int
+    label: Label
+    is_named: bool = False
+    position: int | None = None
+    restart: int = 0
+    """The input from here on must be stepped through again with the states; never behind `position`."""
+    age: int = 0
+    """Of the folder, when it was written, in ms."""
+    states: dict[str, Spot] = field(default_factory=dict)
+
+
+class SegmentIndex(msgspec.Struct, frozen=True, array_like=True):
+    """What one segment holds, so that it need not be read whole."""
+
+    stretches: list[tuple[int, int, bytes]]
+    """Ref, first offset and positions."""
+    states: list[tuple[int, str, int]]
+    """Ref, series and position."""
+    forgotten: list[tuple[int, str]]
+
+
+class Contents:
+    """What all segments hold."""
+
+    def __init__(self) -> None:
+        self.logs: dict[tuple[str, int], PartitionLog] = {}
+        self.checkpoints: dict[tuple[str, str, int], SavedCheckpoint] = {}
+        self._by_ref: dict[int, PartitionLog | SavedCheckpoint] = {}
+        self._forgotten: dict[int, set[tuple[int, str]]] = defaultdict(set)
+
+    def log(self, topic: str, partition: int) -> PartitionLog:
+        """That of a partition, which is new where nothing was written to it yet."""
+        if (topic, partition) not in self.logs:
+            self._add_log(PartitionLog(self._next_ref(), Label(topic, partition)))
+        return self.logs[topic, partition]
+
+    def checkpoint(self, group: str, topic: str, partition: int) -> SavedCheckpoint:
+        if (group, topic, partition) not in self.checkpoints:
+            self._add_checkpoint(SavedCheckpoint(self._next_ref(), Label(topic, partition, group)))
+        return self.checkpoints[group, topic, partition]
+
+    def _next_ref(self) -> int:
+        return max(self._by_ref, default=0) + 1
+
+    def _add_log(self, log: PartitionLog) -> None:
+        self.logs[log.label.topic, log.label.partition] = self._by_ref[log.ref] = log
+
+    def _add_checkpoint(self, saved: SavedCheckpoint) -> None:
+        self.checkpoints[saved.label.group or "", saved.label.topic, saved.label.partition] = saved
+        self._by_ref[saved.ref] = saved
+
+    def apply(self, segment: int, age: int, placed: Iterable[tuple[int, Entry]]) -> None:
+        """Entries of a segment with their positions."""
+        for position, entry in placed:
+            if entry.kind is Kind.NAME:
+                self._name(entry)
+            else:
+                self._apply(Spot(segment, position), age, entry)
+
+    def _name(self, entry: Entry) -> None:
+        if entry.ref not in self._by_ref:
+            label = msgspec.json.decode(entry.payload, type=Label)
+            if label.group is None:
+                self._add_log(PartitionLog(entry.ref, label))
+            else:
+                self._add_checkpoint(SavedCheckpoint(entry.ref, label))
+        self._by_ref[entry.ref].is_named = True
+
+    def _apply(self, spot: Spot, age: int, entry: Entry) -> None:
+        match self._by_ref[entry.ref], entry.kind:
+            case PartitionLog() as log, Kind.MESSAGE:
+                log.note(spot.segment, entry.number, spot.position)
+            case PartitionLog() as log, Kind.END if entry.number > log.end:
+                log.begin_at(entry.number)
+            case SavedCheckpoint() as saved, Kind.POSITION:
+                saved.position, saved.age = entry.number, age
+                (saved.restart,) = RESTART.unpack(entry.payload)
+            case SavedCheckpoint() as saved, Kind.STATE:
+                saved.states[entry.payload[: entry.number].decode()] = spot
+            case SavedCheckpoint() as saved, Kind.FORGOTTEN:
+                saved.states.pop(entry.payload.decode(), None)
+                self._forgotten[spot.segment].add((entry.ref, entry.payload.decode()))
+
+    def index(self, segment: int) -> SegmentIndex:
+        """Of a segment to which nothing is added any more."""
+        return SegmentIndex(
+            [
+                (log.ref, stretch.first, stretch.positions.tobytes())
+                for log in self.logs.values()
+                for stretch in log.stretches
+                if stretch.segment == segment
+            ],
+            [(saved.ref, name, spot.position) for saved, name, spot in self.states_in(segment)],
+            sorted(self._forgotten[segment]),
+        )
+
+    def apply_index(self, segment: int, index: SegmentIndex) -> None:
+        """Instead of the segment's entries; the labels of their refs must be known."""
+        for ref, first, positions in index.stretches:
+            log = self._by_ref[ref]
+            if isinstance(log, PartitionLog):
+                log.add(Stretch(segment, first, array("I", positions)))
+        for ref, name in index.forgotten:
+            self._states(ref).pop(name, None)
+            self._forgotten[segment].add((ref, name))
+        for ref, name, position in index.states:
+            self._states(ref)[name] = Spot(segment, position)
+
+    def _states(self, ref: int) -> dict[str, Spot]:
+        saved = self._by_ref[ref]
+        return saved.states if isinstance(saved, SavedCheckpoint) else {}
+
+    def states_in(self, segment: int) -> Iterator[tuple[SavedCheckpoint, str, Spot]]:
+        """The states that are the newest of their series, and lie in this segment."""
+        for saved in self.checkpoints.values():
+            for name, spot in saved.states.items():
+                if spot.segment == segment:
+                    yield saved, name, spot
+
+    def is_in(self, ref: int, segment: int) -> bool:
+        """Whether the newest messages of a partition lie in this segment."""
+        log = self._by_ref[ref]
+        return isinstance(log, PartitionLog) and bool(log.stretches) and log.stretches[-1].segment == segment
+
+    def logs_in(self, segment: int) -> Sequence[PartitionLog]:
+        return [log for log in self.logs.values() if any(part.segment == segment for part in log.stretches)]
+
+    def summary(self, now: float) -> list[Entry]:
+        """What every segment begins with, so that those before it are not needed for it: labels, ends, positions."""
+        named = [known for known in self._by_ref.values() if known.is_named]
+        return [
+            *(label_of(known, now) for known in named),
+            *(Entry(Kind.END, log.ref, log.end, now, b"") for log in named if isinstance(log, PartitionLog)),
+            *(
+                position_of(saved, saved.position, saved.restart, now)
+                for saved in named
+                if isinstance(saved, SavedCheckpoint) and saved.position is not None
+            ),
+        ]
+
+    def drop(self, segment: int) -> None:
+        """All that lies in the oldest segment is gone."""
+        for log in self.logs.values():
+            for stretch in [stretch for stretch in log.stretches if stretch.segment == segment]:
+                log.drop_before(stretch.end)
+        self._forgotten.pop(segment, None)
+
+
+def label_of(known: PartitionLog | SavedCheckpoint, now: float) -> Entry:
+    return Entry(Kind.NAME, known.ref, 0, now, msgspec.json.encode(known.label))
+
+
+def position_of(saved: SavedCheckpoint, position: int, restart: int, now: float) -> Entry:
+    return Entry(Kind.POSITION, saved.ref, position, now, RESTART.pack(restart))
+
+
+def states_of(saved: SavedCheckpoint, states: Mapping[str, bytes | None], now: float) -> Iterator[Entry]:
+    for name, state in states.items():
+        if state is None:
+            yield Entry(Kind.FORGOTTEN, saved.ref, 0, now, name.encode())
+        else:
+            encoded = name.encode()
+            yield Entry(Kind.STATE, saved.ref, len(encoded), now, encoded + state)

@@ -1,0 +1,271 @@
+"""The journal: appends commits to the newest segment, begins the next one, and lets the oldest go.
+
+The event loop alone knows the contents. A thread of its own writes and syncs, and what it wrote is applied when it is
+on the disk: so nothing needs a lock, and nobody sees a message that a power cut could take back.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import accumulate, islice
+from typing import ParamSpec, TypeVar
+
+import msgspec
+
+from driftline.bus.embedded import recovery
+from driftline.bus.embedded.contents import PartitionLog
+from driftline.bus.embedded.folder import FILES_BYTES, EmbeddedSettings, answering, take
+from driftline.bus.embedded.frames import FRAME_BYTES, Entry, Kind, encode
+from driftline.bus.embedded.layout import Commit, FrameLayout
+from driftline.bus.embedded.reading import JournalReader
+from driftline.bus.embedded.segment import TRAILER, Segment
+from driftline.errors import BusUnavailable
+from driftline.messages import EDGE
+
+log = logging.getLogger(__name__)
+
+KEPT_FOR_EVER = {EDGE.name}
+"""Small topics whose messages never go."""
+SPARE = 2
+"""Segments that are kept to be used again, at most."""
+CARRIED_AT_ONCE = 20
+CARRIED_SHARE = 16
+"""States that live on are written so many at once, or as many as are this part of a segment."""
+INDEX_BYTES = 64
+ROW_BYTES = 40
+POSITION_BYTES = 4
+"""What an index takes at most: as such, for a partition or a series in it, and for a message."""
+HOUR_MS = 3_600_000
+ROLLS = 4
+"""Within the time of retention so many segments begin at least, however little is written."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Journal:
+    """Opened when it is made: raises BusUnavailable and UnusableData.
+
+    needed: by topic and partition the first offset that a group at work may still have to read."""
+
+    def __init__(
+        self,
+        settings: EmbeddedSettings,
+        needed: Callable[[], Mapping[tuple[str, int], int]],
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._needed = needed
+        self._clock = clock
+        self._monotonic = monotonic
+        self._began = monotonic()
+        self._spare: list[Segment] = []
+        self._lock = take(settings)
+        try:
+            with answering(settings.folder):
+                recovered = recovery.recover(settings.folder)
+                self._segments = recovered.segments
+                for unused in recovered.unused:
+                    unused.remove()
+                if not self._segments:
+                    self._segments = [Segment.make(settings.folder, 1, settings.segment_bytes)]
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self.contents = recovered.contents
+        self.reader = JournalReader(self._find)
+        self._age = self._active.last_age
+        self._next_frame = self._active.last_frame + 1
+        self._index_bytes = INDEX_BYTES + 2 * len(msgspec.msgpack.encode(self.contents.index(self._active.number)))
+        self._thread = ThreadPoolExecutor(1, "driftline-journal")
+
+    @property
+    def _active(self) -> Segment:
+        return self._segments[-1]
+
+    def _find(self, number: int) -> Segment | None:
+        return next((segment for segment in self._segments if segment.number == number), None)
+
+    def age(self) -> int:
+        """How long the folder has been in use, in ms. No clock that somebody sets moves it."""
+        return self._age + int((self._monotonic() - self._began) * 1000)
+
+    def size(self) -> int:
+        """Bytes of all segments."""
+        return sum(segment.size for segment in (*self._segments, *self._spare))
+
+    def now(self) -> float:
+        """Seconds since the epoch, for what is written."""
+        return self._clock()
+
+    async def append(self, commits: Sequence[Commit]) -> None:
+        """Returns when all is on the disk. Raises BusUnavailable, and then nothing is written."""
+        layout = FrameLayout()
+        for commit in commits:
+            layout.add(commit)
+        with answering(self._settings.folder):
+            await self._write(layout.entries, max(commit.room for commit in commits))
+
+    async def _write(self, entries: Sequence[Entry], room: int = 0) -> None:
+        frame, index = FRAME_BYTES + sum(map(Entry.size, entries)) + room, self._indexed(entries)
+        if self._is_long_open() or not self._active.has_room(frame + self._index_bytes + index):
+            await self._roll(frame + index)
+            index = self._indexed(entries)
+        active = self._active
+        begin = active.used + FRAME_BYTES
+        age = await self._append_to(active, entries)
+        self._index_bytes += index
+        positions = accumulate(map(Entry.size, entries), initial=begin)
+        self.contents.apply(active.number, age, zip(positions, entries, strict=False))
+
+    def _indexed(self, entries: Sequence[Entry]) -> int:
+        """Bytes by which an index grows with these at most."""
+        new = {e.ref for e in entries if e.kind is Kind.MESSAGE and not self.contents.is_in(e.ref, self._active.number)}
+        names = [e.number or len(e.payload) for e in entries if e.kind in {Kind.STATE, Kind.FORGOTTEN}]
+        return POSITION_BYTES * len(entries) + ROW_BYTES * (len(new) + len(names)) + sum(names)
+
+    async def _append_to(self, segment: Segment, entries: Sequence[Entry]) -> int:
+        """Returns the age that the frame has."""
+        age = self.age()
+        data = encode(entries, self._next_frame, age)
+        await self._io(segment.append, data)
+        segment.took(len(data), self._next_frame, age)
+        self._next_frame += 1
+        return age
+
+    async def _roll(self, needed: int) -> None:
+        """Begins a new segment with room for so many bytes."""
+        head = FRAME_BYTES + sum(map(Entry.size, self.contents.summary(self._clock())))
+        segment = await self._make(max(self._settings.segment_bytes, head + needed + INDEX_BYTES + TRAILER.size))
+        try:
+            # Made again, since room may have been made meanwhile. It says nothing new, so it is not applied.
+            await self._append_to(segment, self.contents.summary(self._clock()))
+        except BaseException:
+            self._spare.append(segment)
+            raise
+        full = self._active
+        self._segments.append(segment)
+        self._index_bytes = INDEX_BYTES
+        with suppress(OSError):  # an index only spares time at the next start
+            await self._io(full.seal, self.contents.index(full.number))
+
+    async def _make(self, size: int) -> Segment:
+        if size == self._settings.segment_bytes and self._spare:
+            segment = await self._io(self._spare[0].again, self._next_number())
+            self._spare.pop(0)
+            return segment
+        while self.size() + size > self._bound:
+            if self._spare:
+                await self._io(self._spare.pop().remove)
+            elif size > self._settings.segment_bytes and len(self._segments) > 1:
+                await self._drop_oldest()
+            else:
+                raise BusUnavailable(
+                    f"{self._settings.folder}: found no space for {size} bytes more next to the states of all series "
+                    f"within retention_bytes {self._settings.retention_bytes}, expected a higher bound"
+                )
+        return await self._io(Segment.make, self._settings.folder, self._next_number(), size)
+
+    def _next_number(self) -> int:
+        return max(segment.number for segment in (*self._segments, *self._spare)) + 1
+
+    @property
+    def _bound(self) -> int:
+        """Bytes that all segments may take."""
+        return self._settings.retention_bytes - FILES_BYTES
+
+    def _has_reserve(self) -> bool:
+        """Whether within the bound there is space for what of any segment lives on, and for the next one."""
+        free = self._bound - sum(segment.size for segment in self._segments)
+        return free >= max(segment.size for segment in self._segments) + self._settings.segment_bytes
+
+    async def expire(self) -> None:
+        """Lets go what is too much or too old. Raises BusUnavailable and UnusableData."""
+        with answering(self._settings.folder):
+            # What lives on is written again: where all does, nothing is gained by going on.
+            for oldest in list(self._segments[:-1]):
+                if self._has_reserve() and not self._is_over(oldest):
+                    return
+                await self._drop_oldest()
+
+    def _is_long_open(self) -> bool:
+        """Whether the newest segment began so long ago that what comes now should not share its end."""
+        return self._active.used > 0 and self.age() - self._active.first_age > self._retention_ms / ROLLS
+
+    @property
+    def _retention_ms(self) -> float:
+        return self._settings.retention_hours * HOUR_MS
+
+    def _is_over(self, segment: Segment) -> bool:
+        """Whether it is too old, and no group at work needs it."""
+        if self.age() - segment.last_age <= self._retention_ms:
+            return False
+        needed = self._needed()
+        return all(
+            stretch.end <= needed.get((partition.label.topic, partition.label.partition), stretch.end)
+            for partition in self.contents.logs_in(segment.number)
+            for stretch in partition.stretches
+            if stretch.segment == segment.number
+        )
+
+    async def _drop_oldest(self) -> None:
+        oldest = self._segments[0]
+        async for entries in self._living(oldest):
+            await self._write(entries)
+        self.contents.drop(oldest.number)
+        self._segments.remove(oldest)
+        self._spare.append(oldest)
+        is_of_use = oldest.size == self._settings.segment_bytes and len(self._spare) <= SPARE
+        if not is_of_use or self.size() > self._bound:
+            self._spare.remove(oldest)
+            await self._io(oldest.remove)
+
+    async def _living(self, segment: Segment) -> AsyncGenerator[list[Entry]]:
+        """What must outlive the segment, in parts: the newest states of series, and topics that are kept for ever."""
+        for partition in self.contents.logs_in(segment.number):
+            if partition.label.topic in KEPT_FOR_EVER:
+                yield await self._all_of(partition)
+        spots = ((f"{saved.ref}/{name}", spot) for saved, name, spot in list(self.contents.states_in(segment.number)))
+        while part := dict(islice(spots, CARRIED_AT_ONCE)):
+            read = await self.reader.at(part)
+            for name, entry in read.items():
+                if entry is None:
+                    raise recovery.damaged(segment.path, part[name].position)
+            for entries in _parts([e for e in read.values() if e], self._settings.segment_bytes // CARRIED_SHARE):
+                yield entries
+
+    async def _all_of(self, partition: PartitionLog) -> list[Entry]:
+        """In one part, since what is written again replaces all behind it."""
+        entries: list[Entry] = []
+        while not entries or entries[-1].number + 1 < partition.end:
+            entries += await self.reader.messages(partition, partition.first + len(entries), partition.end)
+        return entries
+
+    async def _io(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """In the thread that writes."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: call(*args, **kwargs))
+
+    def close(self) -> None:
+        """Nothing may be under way any more."""
+        self._thread.shutdown()
+        for segment in (*self._segments, *self._spare):
+            segment.close()
+        os.close(self._lock)
+
+
+def _parts(entries: Sequence[Entry], size: int) -> Iterator[list[Entry]]:
+    """In their order, each part with at least so many bytes, but for the last."""
+    part: list[Entry] = []
+    for entry in entries:
+        part.append(entry)
+        if sum(map(Entry.size, part)) >= size:
+            yield part
+            part = []
+    if part:
+        yield part

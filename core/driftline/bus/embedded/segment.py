@@ -1,0 +1,164 @@
+"""One file of the journal: frames from its beginning on, and once it is full an index at its end.
+
+Its space is reserved when it is made, so that a disk that is full says so then, and not in the middle of a commit. A
+segment that is dropped is used again for a new one: writing over it costs the file system nothing but the data.
+Everything here blocks.
+"""
+
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from struct import Struct
+
+import msgspec
+
+from driftline.bus.embedded.contents import SegmentIndex
+from driftline.bus.embedded.frames import ENTRY_BYTES, FRAME_BYTES, Entry, Frame, head_at, length_at, whole_entry
+
+TRAILER = Struct("<4sQQQIII")
+"""Magic, numbers of the first and last frame, age of the last, position, length and CRC of the index. Ends the file."""
+TRAILER_MAGIC = b"DLi1"
+WINDOW = 65536
+"""Read from the disk at once."""
+NAME = "{:012d}.log"
+
+
+class Segment:
+    """`used`: bytes from the beginning that hold whole frames."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self.number = int(path.stem)
+        self.size = os.fstat(descriptor).st_size
+        self.used = 0
+        self.first_frame = 0
+        self.last_frame = 0
+        self.first_age = 0
+        self.last_age = 0
+        self._descriptor = descriptor
+
+    @classmethod
+    def make(cls, folder: Path, number: int, size: int) -> "Segment":
+        """A new one with all of its space. Raises OSError, and then there is none."""
+        path = folder / NAME.format(number)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+            os.fsync(descriptor)
+            sync_folder(folder)
+        except BaseException:
+            os.close(descriptor)
+            with suppress(OSError):
+                path.unlink()
+            raise
+        return cls(path, descriptor)
+
+    @classmethod
+    def open(cls, path: Path) -> "Segment":
+        return cls(path, os.open(path, os.O_RDWR | os.O_CLOEXEC))
+
+    def again(self, number: int) -> "Segment":
+        """The same file as the segment `number`, with nothing in it."""
+        path = self.path.with_name(NAME.format(number))
+        self.path.rename(path)
+        # Before anything is written: else a power cut could leave new frames under the old name.
+        sync_folder(path.parent)
+        return Segment(path, self._descriptor)
+
+    def has_room(self, length: int) -> bool:
+        """Whether so many bytes fit behind what is used."""
+        return self.used + length + TRAILER.size <= self.size
+
+    def append(self, frame: bytes) -> None:
+        """Writes behind what is used. When it returns the frame is on the disk; `took` then counts it in."""
+        written = 0
+        while written < len(frame):
+            written += os.pwrite(self._descriptor, frame[written:], self.used + written)
+        os.fdatasync(self._descriptor)
+
+    def took(self, length: int, number: int, age: int) -> None:
+        if self.used == 0:
+            self.first_frame, self.first_age = number, age
+        self.used += length
+        self.last_frame, self.last_age = number, age
+
+    def scanned(self, frames: Sequence[Frame]) -> None:
+        """What was read of it."""
+        for frame in frames:
+            self.took(frame.end - frame.position, frame.number, frame.age)
+
+    def seal(self, index: SegmentIndex) -> None:
+        """Writes an index, which only spares a reading of the whole file."""
+        data = msgspec.msgpack.encode(index)
+        if not self.has_room(len(data)):
+            return
+        ends = (self.first_frame, self.last_frame, self.last_age)
+        trailer = TRAILER.pack(TRAILER_MAGIC, *ends, self.used, len(data), zlib.crc32(data))
+        os.pwrite(self._descriptor, data, self.used)
+        os.pwrite(self._descriptor, trailer, self.size - TRAILER.size)
+        os.fdatasync(self._descriptor)
+
+    def index(self) -> SegmentIndex | None:
+        """What `seal` wrote; None where it did not, or where it is not whole."""
+        trailer = os.pread(self._descriptor, TRAILER.size, max(0, self.size - TRAILER.size))
+        if len(trailer) < TRAILER.size:
+            return None
+        magic, first, last, age, used, length, crc = TRAILER.unpack(trailer)
+        data = os.pread(self._descriptor, length, used) if magic == TRAILER_MAGIC else b""
+        head = self.head()
+        if not data or zlib.crc32(data) != crc or head is None or head[0] != first:
+            return None
+        self.first_frame, self.last_frame, self.used = first, last, used
+        self.first_age, self.last_age = head[1], age
+        try:
+            return msgspec.msgpack.decode(data, type=SegmentIndex)
+        except msgspec.DecodeError:
+            return None
+
+    def head(self) -> tuple[int, int] | None:
+        """Number and age of what seems to be its first frame."""
+        return head_at(os.pread(self._descriptor, FRAME_BYTES, 0))
+
+    def read_all(self) -> bytes:
+        return os.pread(self._descriptor, self.size, 0)
+
+    def read(self, positions: Sequence[int]) -> list[Entry | None]:
+        """The entries that lie there, in rising order; None for one that is not what was written."""
+        return list(self._entries(positions))
+
+    def _entries(self, positions: Sequence[int]) -> Iterator[Entry | None]:
+        window, base = b"", 0
+        for position in positions:
+            start = position - base
+            if start + ENTRY_BYTES > len(window) or start + length_at(window, start) > len(window):
+                window, base = self._window(position), position
+                start = 0
+            yield whole_entry(window, start) if len(window) >= ENTRY_BYTES else None
+
+    def _window(self, position: int) -> bytes:
+        window = os.pread(self._descriptor, WINDOW, position)
+        if len(window) < ENTRY_BYTES:
+            return window
+        length = min(length_at(window, 0), self.size)
+        return window if length <= len(window) else os.pread(self._descriptor, length, position)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def remove(self) -> None:
+        """Gives its space back."""
+        self.path.unlink()
+        self.close()
+        # One by one: a segment must not come back without those behind it.
+        sync_folder(self.path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Has the names of its files on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,173 @@
+"""Group commit: what comes while a sync is under way goes into the next one, together.
+
+A message is staged from when it waits to be written. Workers may read on from it at once: what they make of it waits
+behind it, so that whatever a power cut leaves, no output is there without its cause, and the three hops of a record
+share a sync. Everybody else sees what is on the disk. Where writing fails, all that was staged is taken back: a
+subscription that has read of it ends with BusUnavailable, and its worker begins with its last checkpoint.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from driftline.bus.embedded.contents import PartitionLog
+from driftline.bus.embedded.journal import Journal
+from driftline.bus.embedded.layout import Commit, Saving, parts
+from driftline.bus.embedded.recent import RecentMessages
+from driftline.bus.port import Raw
+from driftline.errors import BusUnavailable, DriftlineError
+
+log = logging.getLogger(__name__)
+
+Messages = Sequence[tuple[PartitionLog, bytes]]
+
+QUIET_TURNS = 10
+"""A sync begins when nothing more was staged for so many turns of the event loop: a hop takes about five."""
+LONGEST_S = 0.005
+"""Or after that time."""
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    commit: Commit
+    done: asyncio.Future[None]
+
+
+class Writing:
+    """One writer, whose turns last as long as there is something to write.
+
+    limit: bytes that are written at once, unless one commit has more. every: seconds between two syncs at least.
+    announce: called with each topic of which messages are staged or on the disk by now. taken_back: called when all
+    that was staged is gone."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        limit: int,
+        every: float,
+        recent: RecentMessages,
+        announce: Callable[[str], None],
+        taken_back: Callable[[], None],
+    ) -> None:
+        self.syncs = 0
+        """Turns of the writer so far."""
+        self._journal = journal
+        self._limit = limit
+        self._every = every
+        self._next_sync = 0.0
+        self._recent = recent
+        self._announce = announce
+        self._taken_back = taken_back
+        self._waiting: deque[_Waiting] = deque()
+        self._last: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_closed = False
+        self._refused = 0
+        """Bytes that were refused last; 0 when writing goes well."""
+
+    async def write(self, messages: Messages = (), saving: Saving | None = None, *, room: int = 0) -> None:
+        """Returns when all of it is on the disk. Raises BusUnavailable, and then nothing is written."""
+        if self._is_closed:
+            raise BusUnavailable("the bus is closed")
+        self._last = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(Commit(self._journal.now(), messages, saving, room), self._last)
+        self._waiting.append(waiting)
+        self._stage(waiting.commit)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work())
+        await waiting.done
+
+    async def write_in_parts(self, messages: Iterable[tuple[PartitionLog, bytes]]) -> None:
+        """The same for messages that need not be written together, one part after the other."""
+        for part in parts(messages, self._limit):
+            await self.write(part)
+
+    def _stage(self, commit: Commit) -> None:
+        for partition, payload in commit.messages:
+            offset = partition.next
+            self._recent.add(partition, Raw(partition.label.partition, offset, commit.time, payload))
+            partition.staged = offset + 1
+        self._announce_all([commit])
+
+    def _announce_all(self, commits: Iterable[Commit]) -> None:
+        for topic in {partition.label.topic for commit in commits for partition, _ in commit.messages}:
+            self._announce(topic)
+
+    async def settled(self) -> None:
+        """Returns when all that waits by now is written, or refused."""
+        if self._last is not None and not self._last.done():
+            await asyncio.wait([self._last])
+
+    async def check(self) -> None:
+        """Raises BusUnavailable. After a failure it tries whether there would be space for what was refused."""
+        if self._is_closed or self._refused:
+            await self.write(room=self._refused)
+
+    async def close(self) -> None:
+        self._is_closed = True
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                await self._quiet()
+                await self._turn(list(self._together()))
+        except BaseException as error:
+            # A turn that was cut may be on the disk without being known here.
+            self._is_closed = True
+            self._refuse([*self._waiting], BusUnavailable(f"the bus has stopped: {error!r}"))
+            raise
+
+    async def _quiet(self) -> None:
+        """Returns when what is staged has led to all that it leads to at once."""
+        loop = asyncio.get_running_loop()
+        if (pause := self._next_sync - loop.time()) > 0:
+            await asyncio.sleep(pause)
+        longest, staged, turns = loop.time() + LONGEST_S, len(self._waiting), 0
+        while turns < QUIET_TURNS and loop.time() < longest:
+            await asyncio.sleep(0)
+            turns = turns + 1 if len(self._waiting) == staged else 0
+            staged = len(self._waiting)
+        self._next_sync = loop.time() + self._every
+
+    def _together(self) -> Iterator[_Waiting]:
+        size = 0
+        while self._waiting and (size == 0 or size + self._waiting[0].commit.size() <= self._limit):
+            waiting = self._waiting.popleft()
+            size += waiting.commit.size()
+            yield waiting
+
+    async def _turn(self, together: Sequence[_Waiting]) -> None:
+        try:
+            await self._journal.append([waiting.commit for waiting in together])
+        except DriftlineError as error:
+            self._refused = max(waiting.commit.size() + waiting.commit.room for waiting in together) or 1
+            # All, also what came meanwhile: order is kept for whoever sends again.
+            self._refuse([*together, *self._waiting], error)
+            return
+        except BaseException:
+            self._refuse(together, BusUnavailable("the bus has stopped"))
+            raise
+        self.syncs += 1
+        self._refused = 0
+        self._announce_all(waiting.commit for waiting in together)
+        for waiting in together:
+            if not waiting.done.done():
+                waiting.done.set_result(None)
+        try:
+            await self._journal.expire()
+        except DriftlineError as error:
+            log.warning("nothing could be dropped from the journal: %s", error)
+
+    def _refuse(self, refused: Sequence[_Waiting], error: DriftlineError) -> None:
+        self._waiting.clear()
+        self._recent.clear()
+        for waiting in refused:
+            for partition, _ in waiting.commit.messages:
+                partition.staged = 0
+            if not waiting.done.done():
+                waiting.done.set_exception(type(error)(*error.args))
+        self._taken_back()

@@ -1,0 +1,55 @@
+"""The composition root of the edge: three services on one bus."""
+
+from driftline.bus.embedded import EmbeddedBus
+from driftline.bus.port import Bus
+from driftline.service.logs import speaking
+from driftline.service.ports import open_bus, open_store
+from driftline.service.run import Served, check_door
+from driftline.store.threaded import ThreadedStore
+from driftline.streams.catalog import Streams
+from driftline_combiner.app import create_app as create_combiner
+from driftline_combiner.settings import CombinerSettings
+from driftline_edge.lent import LentBus
+from driftline_edge.settings import AllSettings, EdgeSettings
+from driftline_inference.app import create_app as create_inference
+from driftline_inference.settings import InferenceSettings
+from driftline_ingest.app import create_app as create_ingest
+from driftline_ingest.settings import IngestSettings
+
+
+def open_edge_bus(settings: EdgeSettings) -> Bus:
+    """Raises BusUnavailable where the folder can't be used now, and UnusableData where no retry helps."""
+    return EmbeddedBus(settings.embedded) if settings.bus == "embedded" else open_bus(settings)
+
+
+def create_services(settings: AllSettings, bus: Bus) -> list[Served]:
+    """The services, each with metrics and a catalogue of streams of its own. They don't close the bus. Raises
+    InvalidInput."""
+    lent = LentBus(bus)
+    services = [
+        _ingest(settings.ingest, lent),
+        _inference(settings.inference, lent),
+        _combiner(settings.combiner, lent),
+    ]
+    for service in services:
+        check_door(service.app, service.settings)
+    return services
+
+
+def _ingest(settings: IngestSettings, bus: Bus) -> Served:
+    with speaking("ingest"):
+        app = create_ingest(settings, bus, open_store(settings), streams=Streams.open(settings.streams))
+    return Served("ingest", app, settings)
+
+
+def _inference(settings: InferenceSettings, bus: Bus) -> Served:
+    with speaking("inference"):
+        store = ThreadedStore(open_store(settings))
+        app = create_inference(settings, bus, store, streams=Streams.open(settings.streams))
+    return Served("inference", app, settings)
+
+
+def _combiner(settings: CombinerSettings, bus: Bus) -> Served:
+    with speaking("combiner"):
+        app = create_combiner(settings, bus, streams=Streams.open(settings.streams))
+    return Served("combiner", app, settings)
