@@ -58,15 +58,15 @@ async def broker(tmp_path: Path) -> AsyncIterator[SecureBroker]:
 
 @asynccontextmanager
 async def ingest(broker: SecureBroker, bus: MemoryBus, folder: Path, **changes: Any) -> AsyncIterator[None]:
-    right: dict[str, Any] = {
+    right = {
         "mqtt_username": USER,
         "mqtt_password": PASSWORD,
         "mqtt_tls": True,
         "mqtt_ca_file": str(broker.ca_file),
     }
-    settings = read_settings(
-        IngestSettings, **{"mqtt_host": "127.0.0.1", "mqtt_port": broker.port, "mqtt_name": "one"} | right | changes
-    )
+    broker_of_it = {"mqtt_host": "127.0.0.1", "mqtt_port": broker.port, "mqtt_name": "one"}
+    given: dict[str, Any] = broker_of_it | right | changes
+    settings = read_settings(IngestSettings, **given)
     app = create_app(settings, bus, FolderStore(folder), streams={"tank": TANK}, on_death=lambda *_: None)
     async with app.router.lifespan_context(app):
         yield
