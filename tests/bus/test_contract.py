@@ -154,13 +154,13 @@ async def test_a_checkpoint_is_found_again(world: World):
 
 
 async def test_reading_begins_where_the_states_need_it_and_is_silent_up_to_the_position(world: World):
-    await world.bus.publish(world.ticks, sample())
-    before = sum((await world.bus.lag(world.ticks, world.group)).values())
+    sent = sample()
+    await world.bus.publish(world.ticks, sent)
     async with world.bus.join(world.ticks, world.group, holder := Holder()) as feed:
         await holder.holds(PARTITIONS, feed)
         await feed.commit(Checkpoint(1, 9, {"a": b"one"}, restart=4))
         await feed.commit(Checkpoint(1, 12, {"b": b"two"}, restart=4))
-    assert sum((await world.bus.lag(world.ticks, world.group)).values()) == before - 12
+    assert sum((await world.bus.lag(world.ticks, world.group)).values()) == len(sent) - 12
     async with world.bus.join(world.ticks, world.group, again := Holder()) as feed:
         polled = await again.holds(PARTITIONS, feed)
         while not any(raw.partition == 1 for raw in polled):
@@ -168,6 +168,26 @@ async def test_reading_begins_where_the_states_need_it_and_is_silent_up_to_the_p
         assert again.given[1] == Assignment(1, 4, silent_until=12)
         assert again.states == {1: {"a": b"one", "b": b"two"}}
         assert next(raw.offset for raw in polled if raw.partition == 1) == 4
+
+
+async def test_a_partition_that_is_handed_over_leaves_nothing_to_be_read_again(world: World):
+    """Whatever the interval of states is."""
+    sent = sample(keys=8, times=30)
+    await world.bus.publish(world.ticks, sent)
+    first, second = worker(world, world.bus), worker(world, world.another)
+    tasks = [asyncio.create_task(first.run())]
+    await collect(world, len(sent))
+    # The second one takes partitions over from the first, then all others.
+    tasks.append(asyncio.create_task(second.run()))
+    await world.bus.publish(world.ticks, [Tick(f"k{key}", 30) for key in range(8)])
+    await collect(world, len(sent) + 8)
+    for working, task in zip((first, second), tasks, strict=True):
+        await working.stop()
+        await task
+    async with world.bus.join(world.ticks, world.group, holder := Holder()) as feed:
+        await holder.holds(PARTITIONS, feed)
+        assert all(assignment.position == assignment.silent_until for assignment in holder.given.values())
+        assert sum(map(len, holder.states.values())) == 8
 
 
 async def test_who_lost_a_partition_can_not_commit_for_it(world: World):

@@ -13,7 +13,7 @@ from driftline.messages import DEAD_LETTERS, DeadLetter, Topic
 from driftline.worker.loop import LoopSettings, Observer, Step, Unobserved, Worker
 
 GROUP = "crashing"
-PATIENCE_S = 5
+PATIENCE_S = 60
 
 
 class CrashedError(Exception):

@@ -56,7 +56,7 @@ def loops(draw: st.DrawFn) -> LoopSettings:
 
 
 QUIET = LoopSettings(checkpoint_every=0.1)
-many = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+many = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def compare(scenario: Scenario, loop: LoopSettings, crashes: Sequence[Crash]) -> None:
@@ -114,7 +114,7 @@ def inference(stream: StreamDefinition, model: WatchingModel | None = None) -> K
 
 @pytest.mark.parametrize("name", STREAMS)
 @given(st.integers(0, 2**32 - 1), loops(), CRASHES)
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_forecasts(name: str, seed: int, loop: LoopSettings, crashes: list[Crash]):
     stream = STREAMS[name]
     scenario = Scenario(RECORDS, course(stream, seed), lambda: inference(stream, WatchingModel(2)), [FORECASTS, ALERTS])
@@ -127,7 +127,7 @@ def forecasts(seed: int) -> list[Forecast]:
 
 
 @given(st.integers(0, 2**32 - 1), loops(), CRASHES)
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_blends_and_alerts(seed: int, loop: LoopSettings, crashes: list[Crash]):
     scenario = Scenario(
         FORECASTS,
