@@ -83,7 +83,7 @@ def read_all() -> AllSettings:
 
     def read(kind: type[S], service: str | None = None) -> S | None:
         try:
-            return read_settings(kind, service=service)
+            return read_settings(kind, service)
         except InvalidInput as error:
             mistakes.update(dict.fromkeys(str(error).splitlines()))
             return None

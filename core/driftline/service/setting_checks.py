@@ -6,6 +6,8 @@ Each is a line that names the variable, what it holds, and what is allowed. What
 import re
 import ssl
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -85,10 +87,21 @@ def of_authority(name: str, path: str | None) -> Iterator[str]:
     if not path:
         return
     try:
-        ssl.create_default_context(cafile=path)
+        why = _why_unusable(path, Path(path).stat().st_mtime_ns)
     except OSError as error:
         why = error.strerror or str(error)
+    if why:
         yield f"{name}: found {path!r}, expected a file of certificates in PEM that can be read: {why}"
+
+
+@lru_cache(8)
+def _why_unusable(path: str, _changed: int) -> str:
+    """Remembered, since all settings of a process name the same few files, and reading one takes a while."""
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def of_environment(environment: Mapping[str, str]) -> Iterator[str]:
