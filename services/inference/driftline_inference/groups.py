@@ -72,8 +72,10 @@ class _Waiting:
             self.records[record.key] = record
 
     def rounds(self) -> list[list[Record]]:
-        """The group's records, then the further ones, each by itself."""
-        return [[record for _, record in sorted(self.records.items())], *([record] for record in self.again)]
+        """The group's records, then the further ones, each by itself: those of a series in their order, and series by
+        their keys, since a state says no other order."""
+        further = sorted(self.again, key=lambda record: record.key)
+        return [[record for _, record in sorted(self.records.items())], *([record] for record in further)]
 
 
 class Assembly:
