@@ -18,7 +18,7 @@ from driftline.streams.definition import StreamDefinition, parse
 from driftline.streams.features import Inputs
 from driftline.worker.keyed import TIMES, KeyedStep
 from driftline.worker.loop import LoopSettings, Unobserved
-from driftline.worker.saved_states import HEAD, MARK, SavedState
+from driftline.worker.saved_states import HEAD, MARK, OffsetState
 from driftline_combiner.step import BlendStep, combiner_step
 from driftline_inference.step import ForecastStep
 from tests.core.crashing import Crash, Scenario, work_off
@@ -187,7 +187,7 @@ def test_states_of_the_release_before_have_no_offset_and_take_in_everything_that
     sent = envelopes(course(ALONE, 3)[:60])
     before, after = inference(ALONE), inference(ALONE)
     before.step(sent[:20])
-    states = {name: SavedState.decode(state).data for name, state in state_of(before).items() if state is not None}
+    states = {name: OffsetState.decode(state).data for name, state in state_of(before).items() if state is not None}
     after.restore(0, states)
     # That release said the position alone, and its states were as of there.
     assert not after.begin(Assignment(0, 20, silent_until=20))
@@ -200,7 +200,7 @@ def test_states_that_go_by_offsets_of_a_former_topic_are_saved_before_the_first_
     states = state_of(former)
     after.restore(0, states)
     assert after.begin(Assignment(0, 0, rewound=True))
-    renewed = {name: SavedState.decode(state) for name, state in state_of(after).items() if state is not None}
+    renewed = {name: OffsetState.decode(state) for name, state in state_of(after).items() if state is not None}
     assert {state.offset for state in renewed.values()} == {0}
     # A crash in the midst of that leaves some of them as they were: they are known by an offset beyond the position.
     again = inference(ALONE)
@@ -217,7 +217,7 @@ def test_a_topic_that_is_made_anew_under_a_running_worker_has_all_states_saved()
     step.begin_again(0, 0)
     renewed = state_of(step)
     assert renewed.keys() == before.keys()
-    assert {SavedState.decode(state).offset for state in renewed.values() if state is not None} == {0}
+    assert {OffsetState.decode(state).offset for state in renewed.values() if state is not None} == {0}
 
 
 def test_a_state_of_a_later_release_is_refused():

@@ -20,7 +20,7 @@ from driftline.streams.catalog import WAITED_FOR, PerStream, Streams
 from driftline.streams.folder import DefinitionFolder
 from driftline.worker.keyed import Age, Emission, KeyedStep
 from driftline.worker.loop import LoopSettings, Worker
-from driftline.worker.saved_states import SavedState
+from driftline.worker.saved_states import OffsetState
 
 PATIENCE_S = 10
 
@@ -196,7 +196,7 @@ async def test_states_that_were_restored_before_their_stream_was_known_are_not_l
     (folder / "b.yaml").write_text(text("b"))
     await streams.look()
     step.step([Envelope(0, 7, 0.0, record("b", 6))])
-    assert step.snapshot(0) == {"b/k": SavedState(8, b"42 6").encode()}
+    assert step.snapshot(0) == {"b/k": OffsetState(8, b"42 6").encode()}
     step.release(0)
     assert stream_steps["b"].counts == {}
 

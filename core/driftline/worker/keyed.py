@@ -17,7 +17,7 @@ import msgspec
 from driftline.bus.port import Assignment, Envelope, Output
 from driftline.clock import astray
 from driftline.messages import Alert, Blend, Forecast, Record, Topic
-from driftline.worker.saved_states import SavedState
+from driftline.worker.saved_states import OffsetState
 from driftline.worker.silence import BEGINNING, Heard
 
 Timed = TypeVar("Timed", bound=Record | Forecast | Blend)
@@ -338,7 +338,7 @@ class KeyedStep(Generic[Timed]):
                 owned.times = msgspec.msgpack.decode(saved, type=dict[str, int])
                 continue
             stream, key = name.split("/", 1)
-            offset, data = SavedState(0, None) if saved is None else SavedState.decode(saved)
+            offset, data = OffsetState(0, None) if saved is None else OffsetState.decode(saved)
             owned.saved[stream, key] = offset
             owned.gone.pop((stream, key), None)
             if data is not None:
@@ -439,17 +439,17 @@ class KeyedStep(Generic[Timed]):
     def _saved(self, partition: _Partition, series: Series) -> bytes | None:
         stream, key = series
         if key in partition.waiting.get(stream, {}):
-            return SavedState(partition.next, partition.waiting[stream][key]).encode()
+            return OffsetState(partition.next, partition.waiting[stream][key]).encode()
         if partition.owns(series) and self._knows(series):
             partition.gone.pop(series, None)
             heard = partition.heard[stream].at(key)
-            return SavedState(partition.next, self._stream_steps[stream].save(key, heard)).encode()
+            return OffsetState(partition.next, self._stream_steps[stream].save(key, heard)).encode()
         # A series that was forgotten. Its end is saved first, and deleted once no restart reads what was before it.
         if series in partition.gone and partition.gone[series] <= partition.restart:
             del partition.gone[series]
             return None
         partition.gone[series] = partition.next
-        return SavedState(partition.next, None).encode()
+        return OffsetState(partition.next, None).encode()
 
     def resume_at(self, partition: int, consumed: int) -> int:  # noqa: ARG002
         """The states hold all that is needed, so a restart reads on behind what was consumed."""

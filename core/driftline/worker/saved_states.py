@@ -12,7 +12,7 @@ HEAD = struct.Struct(">cBQ")
 """The mark, the version, the offset."""
 
 
-class SavedState(NamedTuple):
+class OffsetState(NamedTuple):
     """offset: messages of the series before it are in the state; 0 where that was not kept. data: None of a series that
     was forgotten."""
 
@@ -23,7 +23,7 @@ class SavedState(NamedTuple):
         return HEAD.pack(MARK, VERSION, self.offset) + (self.data or b"")
 
     @classmethod
-    def decode(cls, saved: bytes) -> "SavedState":
+    def decode(cls, saved: bytes) -> "OffsetState":
         """Raises PoisonMessage for a state of a later release."""
         if not saved.startswith(MARK):
             return cls(0, saved)

@@ -25,7 +25,8 @@ PAD = "x" * 250
 BEHIND = 40
 NAMES = 4
 STATE_BYTES = 3000
-ONCE = LoopSettings(exactly_once=True, exactly_once_every=0.0)
+ONCE = LoopSettings(exactly_once=True, exactly_once_every=0.0, state_every=0.05)
+"""States so often that what they lack is never dropped here, where little is kept."""
 
 
 def settings(folder: Path) -> EmbeddedSettings:
