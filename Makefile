@@ -105,8 +105,8 @@ compose-smoke: setup-dev ## one of them, everything on one machine, from nothing
 compose-test: setup-dev ## the compose deployments on the machine's container engine, or on one that is started for it (root, Debian)
 	@$(RUN)/python -m tests.compose
 
-pi-test: setup-dev ## those archives on root file systems of Debian 12 and 13 (root, Debian); DRIFTLINE_ARM64=1 on emulated arm64, too
-	@DRIFTLINE_PI=1 $(RUN)/python -m pytest -q tests/pi
+pi-test: pi ## those archives on root file systems of Debian 12 and 13 (root, Debian); DRIFTLINE_ARM64=1 on emulated arm64, too
+	@DRIFTLINE_PI=$(abspath $(DIST))/pi $(RUN)/python -m pytest -q tests/pi
 
 bench: setup-dev ## the chain against a bare relay, on one Kafka: writes docs/performance.md
 	$(RUN)/python -m tests.bench
