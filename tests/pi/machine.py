@@ -1,4 +1,4 @@
-"""A Debian that is not this machine's: a root file system of its own, whose systemd runs as process 1 of its namespaces.
+"""A Debian that is not this machine's: a root file system whose own systemd runs as process 1 of its namespaces.
 
 It has a loopback and no other network. Memory and processor limits need the control groups of the machine, which may be
 out of reach; all else of a unit is enforced.

@@ -1,7 +1,4 @@
-"""What install.sh does on a Debian 12 and 13 with systemd, Python and no network: installs, upgrades, goes back, removes.
-
-`make pi-test` runs them; each Debian runs its own systemd in namespaces of this machine.
-"""
+"""What install.sh does on a Debian with systemd and Python and without a network: installs, upgrades, goes back."""
 
 import json
 import os
