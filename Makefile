@@ -74,11 +74,11 @@ docs: setup ## writes docs/reference/ from the definitions, and README's results
 kafka: setup-dev ## Apache Kafka on 127.0.0.1:9092, without Docker
 	@$(RUN)/driftline local kafka
 
-up: setup-dev ## Kafka, an S3 server and the four services as processes
-	@$(RUN)/driftline local up
+up: setup ## the edge as one process and the trainer as another; KAFKA=1: four services on Kafka and an S3 server
+	@$(RUN)/driftline up $(if $(KAFKA),--kafka)
 
-down: setup-dev ## end them; the data stay in .run/
-	@$(RUN)/driftline local down
+down: setup ## end them; the data stay in .run/
+	@$(RUN)/driftline down
 
 wheels: setup-dev ## every distribution as a wheel, in dist/
 	@rm -rf $(DIST)/*.whl

@@ -41,7 +41,8 @@ def options(
     """What comes before a subcommand."""
 
 
-for command in (offline.demo, offline.backtest, offline.accuracy, replay, status, train, tail, doctor):
+RUNNING = (local.edge, local.up, local.down)
+for command in (offline.demo, offline.backtest, offline.accuracy, *RUNNING, replay, status, train, tail, doctor):
     app.command()(command)
 app.add_typer(models.app, name="models")
 app.add_typer(local.app, name="local")

@@ -1,5 +1,6 @@
 """Looks at everything that a Driftline needs, and says what to fix."""
 
+import shutil
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 import httpx
 from rich.table import Table
 
+from driftline.bus.embedded import EmbeddedSettings
 from driftline.bus.kafka import KafkaBus, topic_config
 from driftline.errors import Conflict, DriftlineError, InvalidDefinition, Unavailable
 from driftline.messages import state_topic
@@ -27,6 +29,7 @@ TOPICS = (*OURS, *STATES)
 RETENTION_S = 3600.0
 """What is kept for less is lost when a service or the link is away for longer."""
 TIMEOUT_S = 5.0
+MB = 1_000_000
 SKEW_S = 5.0
 """Clocks that differ by more make latencies wrong, and trainers' claims unsafe."""
 
@@ -57,13 +60,16 @@ def as_data(findings: Sequence[Finding]) -> list[dict[str, str | bool]]:
     return [{"what": f.what, "found": f.state, "remedy": f.remedy, "fine": f.fine} for f in findings]
 
 
-async def examine(settings: Settings, urls: Mapping[str, str], *, fix: bool) -> list[Finding]:
-    """All findings, on the settings' broker and store and the services at `urls`."""
+async def examine(
+    settings: Settings, urls: Mapping[str, str], *, fix: bool, embedded: EmbeddedSettings | None = None
+) -> list[Finding]:
+    """All findings, on the settings' broker and store and the services at `urls`. embedded: the bus, where it is no
+    broker."""
     bus, opened = open_bus(settings), open_store(settings)
     try:
         return [
             definitions(settings.streams),
-            *await broker(bus, fix=fix),
+            *([embedded_bus(embedded)] if embedded else await broker(bus, fix=fix)),
             *await store(opened, settings.store_endpoint or settings.store),
             *await services(urls),
         ]
@@ -77,6 +83,18 @@ def definitions(folder: Path) -> Finding:
         return Finding("definitions", f"{len(load_folder(folder))} in {folder}")
     except InvalidDefinition as error:
         return Finding("definitions", str(error), "mend the file at the line that is named")
+
+
+def embedded_bus(settings: EmbeddedSettings) -> Finding:
+    """What it takes of what it may take, and whether the disk has the rest. /readyz says whether it works."""
+    folder = settings.folder
+    if not folder.is_dir():
+        return Finding("bus", f"{folder} is not there", "start the edge (`make up`), or set DRIFTLINE_DATA")
+    taken, free = sum(path.stat().st_size for path in folder.iterdir()), shutil.disk_usage(folder).free
+    state = f"{taken / MB:,.0f} MB of at most {settings.retention_bytes / MB:,.0f} MB in {folder}"
+    if free < settings.retention_bytes - taken:
+        return Finding("bus", f"{state}; {free / MB:,.0f} MB are free", "make space, or lower DRIFTLINE_DISK")
+    return Finding("bus", state)
 
 
 async def broker(bus: KafkaBus, *, fix: bool) -> list[Finding]:

@@ -3,4 +3,4 @@
 from pathlib import Path
 
 RUN = Path(".run")
-"""Where `driftline local up` puts everything, unless it is told otherwise."""
+"""Where `driftline up` puts everything, unless it is told otherwise."""

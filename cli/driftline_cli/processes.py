@@ -86,6 +86,14 @@ def running(folder: Path, name: str) -> int | None:
     return None if state == psutil.STATUS_ZOMBIE else pid
 
 
+def kill(folder: Path, name: str) -> None:
+    """Ends the process at once, as a crash would; nothing happens when there is none."""
+    pid = running(folder, name)
+    if pid is not None:
+        os.kill(pid, signal.SIGKILL)
+        _gone(folder, name, STOP_S)
+
+
 def stop(folder: Path, name: str) -> None:
     """Ends the process with SIGTERM, and with SIGKILL when it does not obey; nothing happens when there is none."""
     pid = running(folder, name)

@@ -6,17 +6,18 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import msgspec
 import stamina
 
-from driftline.errors import InvalidInput, Unavailable
+from driftline.errors import Conflict, InvalidInput, Unavailable
 from driftline.models import signing
-from driftline.names import PORTS, SERVICES
+from driftline.names import EDGE, PORTS, SERVICES
 from driftline_cli import broker, objects, processes, tokens
 
 BUCKET = "driftline"
@@ -30,20 +31,21 @@ PROCESSES = (*(f"driftline_{service}" for service in SERVICES), "ministack")
 """The modules that are run as processes."""
 
 
-def look_for_services() -> None:
-    """Raises ModuleNotFoundError for what `Stack.up` would start and is not installed."""
-    for name in PROCESSES:
+def look_for(modules: Sequence[str] = PROCESSES) -> None:
+    """Raises ModuleNotFoundError for what would be started and is not installed."""
+    for name in modules:
         if find_spec(name) is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 @dataclass(frozen=True)
 class Ports:
-    """Where everything listens, on 127.0.0.1 only."""
+    """Where everything listens, on 127.0.0.1 only. form: `edge` has neither Kafka nor an S3 server."""
 
     kafka: int = 9092
     s3: int = 4566
     services: Mapping[str, int] = field(default_factory=lambda: dict(PORTS))
+    form: Literal["kafka", "edge"] = "kafka"
 
     def url(self, service: str) -> str:
         return f"http://127.0.0.1:{self.services[service]}"
@@ -54,7 +56,7 @@ class Ports:
         try:
             return msgspec.json.decode((folder / PORTS_FILE).read_bytes(), type=cls)
         except OSError as error:
-            raise InvalidInput(f"{folder}: found no stack, expected one that `driftline local up` started") from error
+            raise InvalidInput(f"{folder}: found no stack, expected one that `driftline up` started") from error
 
     @classmethod
     def chosen(cls, folder: Path, first: int | None) -> "Ports":
@@ -62,12 +64,13 @@ class Ports:
         if first is not None:
             services = {service: first + further for further, service in enumerate(SERVICES)}
             return cls(first + len(SERVICES), first + len(SERVICES) + 1, services)
-        return cls.of(folder) if (folder / PORTS_FILE).exists() else cls()
+        return replace(cls.of(folder), form="kafka") if (folder / PORTS_FILE).exists() else cls()
 
     @classmethod
     def free(cls) -> "Ports":
         """Ports that nobody has now."""
-        return cls(broker.free_port(), broker.free_port(), {name: broker.free_port() for name in SERVICES})
+        kafka, s3, *services = broker.free_ports(2 + len(SERVICES))
+        return cls(kafka, s3, dict(zip(SERVICES, services, strict=True)))
 
 
 class Stack:
@@ -106,7 +109,9 @@ class Stack:
             broker.start(self.folder / "kafka", self.ports.kafka)
 
     async def up(self, services: Sequence[str] = SERVICES) -> None:
-        """Starts what does not run yet, and returns when `services` are ready. Raises Unavailable."""
+        """Starts what does not run yet, and returns when `services` are ready. Raises Unavailable, and Conflict while
+        the folder's other form runs."""
+        refuse_beside(self.folder, EDGE)
         await asyncio.to_thread(self.start_kafka)
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / PORTS_FILE).write_bytes(msgspec.json.encode(self.ports))
@@ -123,9 +128,8 @@ class Stack:
 
     def down(self) -> None:
         """Ends the services first, so that they can write their last checkpoints."""
-        for service in SERVICES:
-            processes.stop(self.folder, service)
-        processes.stop(self.folder, "s3")
+        for process in (EDGE, *SERVICES, "s3"):
+            processes.stop(self.folder, process)
         if self._brokers is None:
             processes.stop(self.folder / "kafka", "kafka")
 
@@ -185,13 +189,25 @@ class Stack:
 
     async def ready(self, service: str) -> None:
         """Returns when the service says that it can work. Raises Unavailable when its process ended."""
-        retrying = stamina.retry_context(
-            on=httpx.HTTPError, attempts=None, timeout=READY_S, wait_initial=0.1, wait_max=0.5, wait_jitter=0.1
-        )
-        async with httpx.AsyncClient(base_url=self.url(service), timeout=10) as client:
-            async for attempt in retrying:
-                with attempt:
-                    if processes.running(self.folder, service) is None:
-                        log = processes.said(self.folder, service)[-600:]
-                        raise Unavailable(f"{service} ended at once; its log says: {log}")
-                    (await client.get("/readyz")).raise_for_status()
+        await ready(self.folder, service, self.url(service))
+
+
+def refuse_beside(folder: Path, *others: str) -> None:
+    """Raises Conflict while one of these processes runs, which has the ports or the data that are wanted."""
+    for process in others:
+        if processes.running(folder, process) is not None:
+            raise Conflict(f"found {process} running in {folder}, expected nothing: end it first (`driftline down`)")
+
+
+async def ready(folder: Path, process: str, url: str) -> None:
+    """Returns when the service at `url` says that it can work. Raises Unavailable when its process ended."""
+    retrying = stamina.retry_context(
+        on=httpx.HTTPError, attempts=None, timeout=READY_S, wait_initial=0.05, wait_max=0.5, wait_jitter=0.1
+    )
+    async with httpx.AsyncClient(base_url=url, timeout=10) as client:
+        async for attempt in retrying:
+            with attempt:
+                if processes.running(folder, process) is None:
+                    log = processes.said(folder, process)[-600:]
+                    raise Unavailable(f"{process} ended at once; its log says: {log}")
+                (await client.get("/readyz")).raise_for_status()

@@ -32,7 +32,10 @@ class Selection:
         return self.stream in {None, message.stream} and self.key in {None, message.key}
 
 
-async def show_messages(
+Messages = AsyncGenerator[Blend | Alert]
+
+
+async def show_of_kafka(
     wanted: Selection,
     show: Callable[[Blend | Alert], None],
     remark: Callable[[str], None],
@@ -44,17 +47,22 @@ async def show_messages(
     yet, since silence could mean anything."""
     bus = open_bus(read_settings(Settings))
     try:
-        async with aclosing(follow(bus, wanted, earliest=earliest)) as messages:
-            if await _is_new(bus, wanted.what):
-                remark(f"there are no {wanted.what} yet; waiting for the first")
-            count = 0
-            async for message in messages:
-                show(message)
-                count += 1
-                if count == limit:
-                    return
+        if await _is_new(bus, wanted.what):
+            remark(f"there are no {wanted.what} yet; waiting for the first")
+        await show_messages(follow(bus, wanted, earliest=earliest), show, limit)
     finally:
         await bus.close()
+
+
+async def show_messages(messages: Messages, show: Callable[[Blend | Alert], None], limit: int | None) -> None:
+    """Shows messages as they come, until it has shown `limit`."""
+    count = 0
+    async with aclosing(messages) as following:
+        async for message in following:
+            show(message)
+            count += 1
+            if count == limit:
+                return
 
 
 async def _is_new(bus: KafkaBus, what: str) -> bool:

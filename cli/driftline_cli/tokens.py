@@ -59,7 +59,7 @@ def _read(path: Path) -> str | None:
 
 
 def _is_of_stack(url: str, run: Path) -> bool:
-    """Whether a service listens there that `driftline local up` started in `run`."""
+    """Whether a service listens there that `driftline up` started in `run`."""
     try:
         services: dict[str, int] = msgspec.json.decode((run / "ports.json").read_bytes())["services"]
         parts = urlsplit(url)

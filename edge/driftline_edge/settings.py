@@ -29,7 +29,7 @@ class EdgeSettings(Settings):
     """`embedded`: in this process, kept in `data`, without a broker."""
     data: Path = Path(".run/edge")
     """Folder of all that the edge keeps: the embedded bus, and unless they are elsewhere the store and the cache."""
-    disk: int = Field(1_000_000_000, ge=1_000_000)
+    disk: int = Field(EmbeddedSettings.retention_bytes, ge=1_000_000)
     """Bytes that the embedded bus may take in all."""
     retention_hours: float = Field(168.0, gt=0)
     """Hours after which messages go from the embedded bus, once no worker needs them."""
@@ -83,7 +83,7 @@ def read_all() -> AllSettings:
 
     def read(kind: type[S], service: str | None = None) -> S | None:
         try:
-            return read_settings(kind, service=service)
+            return read_settings(kind, service)
         except InvalidInput as error:
             mistakes.update(dict.fromkeys(str(error).splitlines()))
             return None

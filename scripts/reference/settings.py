@@ -8,6 +8,7 @@ from pydantic_core import PydanticUndefined
 
 from driftline.service.settings import Settings
 from driftline_combiner.settings import CombinerSettings
+from driftline_edge.settings import EdgeSettings
 from driftline_inference.settings import InferenceSettings
 from driftline_ingest.settings import IngestSettings
 from driftline_trainer.settings import TrainerSettings
@@ -20,13 +21,17 @@ SERVICES: Mapping[str, type[Settings]] = {
     "inference": InferenceSettings,
     "combiner": CombinerSettings,
     "trainer": TrainerSettings,
+    "edge": EdgeSettings,
 }
 FACTORIES: Mapping[object, str] = {socket.gethostname: "the machine's name", dict: "`{}`", list: "`[]`"}
 HEAD = ("Setting", "Default", "Allowed", "Effect")
 INTRODUCTION = """\
 Settings come from the environment. `DRIFTLINE_SECRETS` names a folder of files, each called like a setting in small
 letters (`driftline_token`) and holding its value: use it for secrets. A service with a wrong setting does not start;
-its message names the setting, what was found and what was expected."""
+its message names the setting, what was found and what was expected.
+
+In [the edge as one process](../edge.md) all services read the same settings; `DRIFTLINE_<SERVICE>_<SETTING>`, such as
+`DRIFTLINE_INGEST_PORT`, gives one of them a port, host, hosts, connections, head_timeout or body_timeout of its own."""
 
 
 def render() -> str:

@@ -18,7 +18,7 @@ from tests.cli.test_doctor import nobody
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.process
-SERVICES = {"driftline_ingest", "driftline_inference", "driftline_combiner", "driftline_trainer"}
+SERVICES = {"driftline_ingest", "driftline_inference", "driftline_combiner", "driftline_trainer", "driftline_edge"}
 LAB = {*SERVICES, "tensorflow", "keras", "matplotlib", "ministack", "river", "scipy", "pandas"}
 """What `driftline-cli` does not bring, but for its extra, and what nobody needs at all."""
 CLIENTS = {"numpy", "pyarrow", "httpx", "aiokafka", "aiobotocore", "fastapi", "cryptography"}
@@ -26,7 +26,7 @@ CLIENTS = {"numpy", "pyarrow", "httpx", "aiokafka", "aiobotocore", "fastapi", "c
 HELPS = [
     *([], ["demo"], ["backtest"], ["accuracy"], ["replay"], ["status"], ["train"], ["tail"], ["doctor"]),
     *(["models"], ["models", "list"], ["models", "rollback"], ["models", "pin"]),
-    *(["local"], ["local", "up"], ["local", "down"], ["local", "env"], ["local", "kafka"]),
+    *(["edge"], ["up"], ["down"], ["local"], ["local", "up"], ["local", "down"], ["local", "env"], ["local", "kafka"]),
 ]
 RUNS = {
     "status": [],
@@ -42,6 +42,7 @@ RUNS = {
     "models import": ["{rows}", "--stream", "{stream}"],
     "local env": [],
     "local down": [],
+    "down": ["--folder", "{folder}"],
 }
 CODE = """
 import atexit, json, sys
@@ -116,6 +117,7 @@ def test_a_subcommand_against_running_services_imports_none_of_them(
     (tmp_path / "a.yaml").write_text(DEFINITION)
     (tmp_path / "rows.csv").write_text("t,y\n2026-01-01T00:00:00Z,1\n2026-01-01T00:00:01Z,2\n")
     given = {"stream": str(tmp_path / "a.yaml"), "rows": str(tmp_path / "rows.csv"), "refusing": refusing}
+    given["folder"] = str(tmp_path / "run")
     options = [option.format(**given) for option in RUNS[words]]
     if words.startswith("local"):
         options += ["--folder", str(tmp_path / "run")]
@@ -144,6 +146,15 @@ def test_without_the_extra_a_sentence_says_how_to_install_it(words: list[str], m
     assert done.stderr.splitlines() == [
         f"driftline: this subcommand needs {missing}, which is not installed: pip install 'driftline-cli[lab]'"
     ]
+
+
+@pytest.mark.parametrize(("words", "extra"), [("up", "driftline-cli[lab]"), ("edge", "driftline-edge[litert]")])
+def test_without_the_edge_a_sentence_says_how_to_install_it(words: str, extra: str, tmp_path: Path):
+    done = run(words, "--folder", str(tmp_path / "run"), missing={"driftline_edge"})
+    assert (done.returncode, done.stderr.splitlines()) == (
+        1,
+        [f"driftline: this subcommand needs driftline_edge, which is not installed: pip install '{extra}'"],
+    )
 
 
 def test_without_lightgbm_a_sentence_says_how_to_install_it():

@@ -15,7 +15,7 @@ from driftline_ingest.settings import IngestSettings
 from driftline_trainer.settings import TrainerSettings
 from tests.security.authority import Authority
 
-KINDS = (IngestSettings, InferenceSettings, CombinerSettings, TrainerSettings, EdgeSettings)
+KINDS = (IngestSettings, InferenceSettings, CombinerSettings, TrainerSettings)
 SECRET = "hush-hush 7"  # noqa: S105 - a test's
 SASL = {"KAFKA_SASL_USERNAME": "me", "KAFKA_SASL_PASSWORD": "hush"}
 PLAIN = "DRIFTLINE_KAFKA_SECURITY_PROTOCOL: found 'PLAINTEXT', expected 'SASL_SSL'"
@@ -228,5 +228,5 @@ def test_a_password_that_leaves_the_machine_unencrypted_is_told(monkeypatch):
 
 
 def test_the_list_of_the_services_variables_is_whole():
-    own = {name for kind in KINDS for name in kind.model_fields} - set(Settings.model_fields)
+    own = {name for kind in (*KINDS, EdgeSettings) for name in kind.model_fields} - set(Settings.model_fields)
     assert {f"DRIFTLINE_{name}".upper() for name in own} == OF_SERVICES

@@ -15,8 +15,6 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
 
-from driftline.errors import Unavailable
-from driftline_cli import broker
 from driftline_cli.stack import Ports
 from tests.conftest import ROOT
 from tests.docs.markdown import Block, blocks
@@ -62,7 +60,7 @@ README: dict[str, Typed | NotTyped] = {
     ),
 }
 BY_HAND: dict[str, Typed | NotTyped] = {
-    "export DRIFTLINE_STORE=s3://driftline DRIFTLINE_STORE_ENDPOINT=http://127.0.0.1:4566": Typed("", 10, SERVICES),
+    'eval "$(.venv/bin/driftline local env)"': Typed("", 60, SERVICES),
     ".venv/bin/driftline train --stream streams/outdoor-temperature.yaml --history data/la-haute-borne.parquet": Typed(
         "published", 900, SERVICES
     ),
@@ -124,7 +122,7 @@ def _lend_packages(tree: Path) -> None:
 def run(text: str, tree: Path, seconds: float) -> tuple[int, str]:
     """Types `text` into a shell that knows what the ones before have exported; returns the exit code and all that was
     said."""
-    own = [tree / "core", tree / "cli", *sorted((tree / "services").iterdir())]
+    own = [tree / "core", tree / "cli", tree / "edge", *sorted((tree / "services").iterdir())]
     environment = {**os.environ, "PYTHONPATH": ":".join(map(str, own)), "PYTHON": sys.executable, "COLUMNS": "120"}
     process = subprocess.Popen(
         ["sh", "-euc", f"[ ! -e {EXPORTED} ] || . ./{EXPORTED}\n{text}\nexport -p > {EXPORTED}"],
@@ -153,10 +151,6 @@ def _lighten(tree: Path) -> None:
 
 
 def _bring_services(tree: Path) -> None:
-    try:
-        broker.jars()
-    except Unavailable as error:
-        pytest.skip(str(error))
     if not (tree / ".run").exists():
         if taken := _taken():
             pytest.skip(f"the ports that README names are taken here: {taken}")
@@ -166,8 +160,7 @@ def _bring_services(tree: Path) -> None:
 
 
 def _taken() -> list[int]:
-    ports = Ports()
-    return [port for port in (ports.kafka, ports.s3, *ports.services.values()) if not _is_free(port)]
+    return [port for port in Ports().services.values() if not _is_free(port)]
 
 
 def _is_free(port: int) -> bool:

@@ -1,9 +1,10 @@
-"""`driftline local`: the services as processes of this machine."""
+"""`driftline up`, `down` and `edge`, and `driftline local`: the services as processes of this machine."""
 
 import asyncio
+import os
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,12 +12,90 @@ from driftline.names import SERVICES
 from driftline_cli.commands.plainly import LAB, brought_by, console, plainly
 from driftline_cli.places import RUN
 
+if TYPE_CHECKING:
+    from driftline_cli.edge_stack import EdgeStack
+    from driftline_cli.stack import Ports
+
 app = typer.Typer(
     help="The services as processes of this machine, on a real Kafka, without Docker.", no_args_is_help=True
 )
 Folder = Annotated[Path, typer.Option(help="Where data, logs and process ids lie.")]
 Streams = Annotated[Path, typer.Option(help="Folder of stream definitions.")]
+First = Annotated[
+    int | None,
+    typer.Option(
+        help="The first of six ports: the four services', Kafka's, the store's; else those that the folder had "
+        "last, or 8001 to 8004, 9092 and 4566.",
+        min=1,
+        max=65530,
+    ),
+]
 STREAMS = Path("streams")
+
+
+def edge(
+    folder: Annotated[
+        Path | None, typer.Option(help="Folder of all that it keeps; else DRIFTLINE_DATA, or `.run/edge`.")
+    ] = None,
+    streams: Annotated[
+        Path | None, typer.Option(help="Folder of stream definitions; else DRIFTLINE_STREAMS, or `streams`.")
+    ] = None,
+) -> None:
+    """Runs ingest, inference and combiner in this process until it is interrupted; settings are DRIFTLINE_… variables.
+
+    Example: driftline edge --folder /var/lib/driftline
+    """
+    with plainly():
+        for name, given in {"DRIFTLINE_DATA": folder, "DRIFTLINE_STREAMS": streams}.items():
+            if given is not None:
+                os.environ[name] = str(given)
+        with brought_by("driftline-edge[litert]"):
+            from driftline_edge.__main__ import main  # noqa: PLC0415
+        main()
+
+
+def up(
+    folder: Folder = RUN,
+    streams: Streams = STREAMS,
+    port: First = None,
+    kafka: Annotated[  # noqa: FBT002
+        bool, typer.Option("--kafka", help="On Kafka and an S3 server, the four services as processes.")
+    ] = False,
+) -> None:
+    """Starts the edge as one process and the trainer as another, over a folder, and returns when both are ready.
+
+    Example: driftline up --streams streams --port 9001
+    """
+    if kafka:
+        local_up(folder, streams, port)
+        return
+    with plainly():
+        from driftline_cli.edge_stack import PROCESSES, EdgeStack  # noqa: PLC0415
+        from driftline_cli.stack import Ports, look_for  # noqa: PLC0415
+
+        with brought_by(LAB):
+            look_for(PROCESSES)
+        stack = EdgeStack(folder, streams, ports=Ports.chosen(folder, port))
+        asyncio.run(_start(stack))
+        _say_where(stack.ports, folder)
+
+
+async def _start(stack: "EdgeStack") -> None:
+    """Says that the edge is ready as soon as it is: it needs no trainer."""
+    with console.status("starting the edge"):
+        await stack.start_edge()
+    console.print(f"the edge takes records: {stack.url('ingest')}")
+    with console.status("starting the trainer"):
+        await stack.start_trainer()
+
+
+def _say_where(ports: "Ports", folder: Path) -> None:
+    from driftline_cli.tokens import header_file  # noqa: PLC0415
+
+    for service in SERVICES:
+        console.print(f"{service}: {ports.url(service)}/docs")
+    console.print(f"logs: {folder}")
+    console.print(f"what changes something needs the token: curl -H @{header_file(folder)}", soft_wrap=True)
 
 
 @app.command()
@@ -33,37 +112,21 @@ def kafka(folder: Folder = RUN, streams: Streams = STREAMS) -> None:
         console.print(f"Kafka: 127.0.0.1:{stack.ports.kafka}")
 
 
-@app.command()
-def up(
-    folder: Folder = RUN,
-    streams: Streams = STREAMS,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            help="The first of six ports: the four services', Kafka's, the store's; else those that the folder had "
-            "last, or 8001 to 8004, 9092 and 4566.",
-            min=1,
-            max=65530,
-        ),
-    ] = None,
-) -> None:
+@app.command("up")
+def local_up(folder: Folder = RUN, streams: Streams = STREAMS, port: First = None) -> None:
     """Starts Kafka, a local S3 server and the four services, and returns when all are ready.
 
     Example: driftline local up --streams streams --port 9001
     """
     with plainly():
-        from driftline_cli.stack import Ports, Stack, look_for_services  # noqa: PLC0415
-        from driftline_cli.tokens import header_file  # noqa: PLC0415
+        from driftline_cli.stack import Ports, Stack, look_for  # noqa: PLC0415
 
         with brought_by(LAB):
-            look_for_services()
+            look_for()
         stack = Stack(folder, streams, ports=Ports.chosen(folder, port), token=True)
         with console.status("starting Kafka, the object store and four services"):
             asyncio.run(stack.up())
-        for service in SERVICES:
-            console.print(f"{service}: {stack.url(service)}/docs")
-        console.print(f"logs: {folder}")
-        console.print(f"what changes something needs the token: curl -H @{header_file(folder)}", soft_wrap=True)
+        _say_where(stack.ports, folder)
 
 
 @app.command()
@@ -73,14 +136,24 @@ def env(folder: Folder = RUN, streams: Streams = STREAMS) -> None:
     Example: eval "$(driftline local env)" && driftline doctor
     """
     with plainly():
+        from driftline_cli.edge_stack import of_folder  # noqa: PLC0415
         from driftline_cli.stack import Ports, Stack  # noqa: PLC0415
 
-        for name, value in Stack(folder, streams, ports=Ports.of(folder)).environment().items():
+        stack = of_folder(folder, streams) or Stack(folder, streams, ports=Ports.of(folder))
+        for name, value in stack.environment().items():
             typer.echo(f"export {name}={shlex.quote(value)}")
 
 
-@app.command()
-def down(folder: Folder = RUN, streams: Streams = STREAMS) -> None:
+def down(folder: Folder = RUN) -> None:
+    """Ends what `driftline up` started; the data stay.
+
+    Example: driftline down
+    """
+    local_down(folder)
+
+
+@app.command("down")
+def local_down(folder: Folder = RUN, streams: Streams = STREAMS) -> None:
     """Ends what `up` or `kafka` started; the data stay.
 
     Example: driftline local down

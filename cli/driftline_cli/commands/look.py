@@ -83,9 +83,10 @@ def doctor(
     trainer: TrainerAt = TRAINER,
     json: AsJson = False,  # noqa: FBT002
 ) -> None:
-    """Checks definitions, broker, topics, store, services, versions and clocks, and says what to fix.
+    """Checks definitions, bus, topics, store, services, versions and clocks, and says what to fix.
 
-    Broker and store are those of the DRIFTLINE_… variables. The exit code is 1 when something is wrong.
+    Bus and store are those of the DRIFTLINE_… variables, else of what `driftline up` started here. The exit code is 1
+    when something is wrong.
 
     Example: driftline doctor --fix
 
@@ -95,8 +96,11 @@ def doctor(
     with plainly():
         from driftline.service.settings import Settings, read_settings  # noqa: PLC0415
         from driftline_cli import doctor as doctors  # noqa: PLC0415
+        from driftline_cli import edge_stack  # noqa: PLC0415
 
-        findings = asyncio.run(doctors.examine(read_settings(Settings), urls, fix=fix))
+        edge_stack.look_here()
+        embedded = edge_stack.embedded_settings() if edge_stack.is_embedded() else None
+        findings = asyncio.run(doctors.examine(read_settings(Settings), urls, fix=fix, embedded=embedded))
         if json:
             print_json(doctors.as_data(findings))
         else:

@@ -100,8 +100,8 @@ async def _serve(services: Sequence[Served], close: Callable[[], Awaitable[None]
             for server in others:
                 server.should_exit, server.force_exit = True, first.force_exit
             await asyncio.gather(*waiting)
-            await asyncio.gather(*(server.shutdown() for server in servers))
         finally:
+            await asyncio.gather(*(server.shutdown() for server in servers if server.started))
             await asyncio.gather(*(life.aclose() for life in lives))
             await close()
 

@@ -152,7 +152,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def read_settings(kind: type[S], *, service: str | None = None, **given: Any) -> S:
+def read_settings(kind: type[S], service: str | None = None, /, **given: Any) -> S:
     """The settings as the environment gives them, but for what is `given`. Raises InvalidInput: a line a mistake.
 
     service: where several share a process, DRIFTLINE_<SERVICE>_PORT and the like go before DRIFTLINE_PORT.
