@@ -88,13 +88,14 @@ wheels: setup-dev ## every distribution as a wheel, in dist/
 pi: wheels ## one archive per architecture for a Raspberry Pi without Docker, in dist/pi/
 	@$(RUN)/python -m scripts.pi $(DIST) $(MACHINE)
 
-images: ## the four container images, for this machine; `docker buildx bake` makes them for amd64 and arm64
-	@set -e; for each in 'ingest:[tables]' 'inference:[litert]' 'combiner:' 'trainer:[tables,litert]'; do \
-	  service=$${each%%:*}; \
-	  DOCKER_BUILDKIT=1 docker build -q $(BUILD_FLAGS) --build-arg SERVICE=$$service --build-arg EXTRAS="$${each#*:}" -t $(DRIFTLINE_REGISTRY)/$$service:$(DRIFTLINE_TAG) .; \
+images: ## the five container images, for this machine; `docker buildx bake` makes them for amd64 and arm64
+	@set -e; for each in 'ingest:[tables]' 'inference:[litert]' 'combiner:' 'trainer:[tables,litert]' 'edge:[tables,litert]'; do \
+	  service=$${each%%:*}; projects=services/$$service; \
+	  [ $$service != edge ] || projects='edge services/ingest services/inference services/combiner'; \
+	  DOCKER_BUILDKIT=1 docker build -q $(BUILD_FLAGS) --build-arg SERVICE=$$service --build-arg EXTRAS="$${each#*:}" --build-arg PROJECTS="$$projects" -t $(DRIFTLINE_REGISTRY)/$$service:$(DRIFTLINE_TAG) .; \
 	done
 
-push: ## the four images for amd64 and arm64 to DRIFTLINE_REGISTRY, with bills of materials and provenance
+push: ## the five images for amd64 and arm64 to DRIFTLINE_REGISTRY, with bills of materials and provenance
 	@mkdir -p $(DIST)
 	DRIFTLINE_REGISTRY=$(DRIFTLINE_REGISTRY) DRIFTLINE_TAG=$(DRIFTLINE_TAG) \
 	  docker buildx bake --push --sbom=true --provenance=mode=max --metadata-file=$(DIST)/images.json
