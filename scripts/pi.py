@@ -163,13 +163,13 @@ def fixed(entry: tarfile.TarInfo) -> tarfile.TarInfo:
 
 def build(wheels: Path, machine: str) -> Path:
     """The archive for that machine, in the folder `pi` next to the wheels."""
-    place = wheels / "pi"
-    place.mkdir(parents=True, exist_ok=True)
+    packed = wheels / "pi"
+    packed.mkdir(parents=True, exist_ok=True)
     name = f"driftline-{stated()}-{machine}"
-    with tempfile.TemporaryDirectory(dir=place) as scratch:
+    with tempfile.TemporaryDirectory(dir=packed) as scratch:
         folder = Path(scratch) / name
         fill(folder, machine, wheels)
-        archive = place / f"{name}.tar.gz"
+        archive = packed / f"{name}.tar.gz"
         pack(folder, archive)
     return archive
 
