@@ -176,7 +176,7 @@ def test_a_process_that_does_not_come_round_is_restarted(pi: Machine, this: Path
     (folder / "soon.conf").write_text(DROP_IN)
     install(pi, this)
     assert shown(pi, "NRestarts") == "0"
-    pi.run("kill", "-STOP", shown(pi, "MainPID"))
+    pi.run("sh", "-c", f"kill -STOP {shown(pi, 'MainPID')}")
     restarted(pi, 1)
     assert "watchdog" in pi.run("journalctl", "--no-pager", f"--unit={UNIT}").stdout.lower()
 
@@ -184,7 +184,7 @@ def test_a_process_that_does_not_come_round_is_restarted(pi: Machine, this: Path
 def test_a_worker_that_died_is_restarted_with_its_process(pi: Machine, this: Path):
     install(pi, this)
     # As driftline.service.app ends its process when one of its workers dies.
-    pi.run("kill", "-TERM", shown(pi, "MainPID"))
+    pi.run("sh", "-c", f"kill -TERM {shown(pi, 'MainPID')}")
     restarted(pi, 1)
 
 
