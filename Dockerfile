@@ -1,4 +1,5 @@
-# One recipe for the four images: SERVICE is ingest, inference, combiner or trainer. docker-bake.hcl builds them all.
+# One recipe for all images: SERVICE is ingest, inference, combiner, trainer, or edge, which is the first three in one
+# process. docker-bake.hcl builds them all.
 # EXTRAS=[tflite-runtime] needs PYTHON=python:3.11-slim-bookworm, since it has no wheels for newer ones.
 ARG PYTHON=python:3.13-slim-trixie
 # What the image is made on, where that has another name for the platform that it is for.
@@ -9,6 +10,8 @@ ARG BASE=${PYTHON}
 FROM --platform=$BUILDPLATFORM ${PYTHON} AS build
 ARG SERVICE
 ARG TARGETARCH
+# The folders of what runs; of the edge "edge services/ingest services/inference services/combiner".
+ARG PROJECTS="services/${SERVICE}"
 # What a service needs of the core, beyond what all need.
 ARG EXTRAS=""
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
@@ -25,17 +28,22 @@ RUN case "${EXTRAS}" in *tflite-runtime*) pins=constraints/tflite-runtime ;; *) 
  && cp "$pins/$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt" constraints.txt \
  && python3 -m pip install -q -c constraints.txt uv && python3 -m venv --without-pip /opt/driftline
 COPY core/pyproject.toml core/
-COPY services/${SERVICE}/pyproject.toml services/${SERVICE}/
+COPY edge/pyproject.toml edge/
+COPY services/ingest/pyproject.toml services/ingest/
+COPY services/inference/pyproject.toml services/inference/
+COPY services/combiner/pyproject.toml services/combiner/
+COPY services/trainer/pyproject.toml services/trainer/
 RUN --mount=type=cache,target=/root/.cache/uv \
-    python3 requirements_of.py "core${EXTRAS}" "services/${SERVICE}" > wanted.txt \
+    python3 requirements_of.py "core${EXTRAS}" ${PROJECTS} > wanted.txt \
  && python3 -m uv pip install -q --python /opt/driftline/bin/python --python-platform "$(cat machine)-manylinux_2_36" \
       --no-build -c constraints.txt -r wanted.txt
 COPY core core
-COPY services/${SERVICE} services/${SERVICE}
+COPY edge edge
+COPY services services
 # The combiner takes ADWIN of river, which needs neither of these two.
-RUN [ "${SERVICE}" != combiner ] || python3 -m uv pip uninstall -q --python /opt/driftline/bin/python scipy narwhals
+RUN case "${SERVICE}" in combiner | edge) python3 -m uv pip uninstall -q --python /opt/driftline/bin/python scipy narwhals ;; esac
 RUN --mount=type=cache,target=/root/.cache/uv \
-    python3 -m uv pip install -q --python /opt/driftline/bin/python --no-deps ./core "./services/${SERVICE}" \
+    python3 -m uv pip install -q --python /opt/driftline/bin/python --no-deps ./core $(printf "./%s " ${PROJECTS}) \
  && python3 -m pip --python /opt/driftline/bin/python inspect | python3 sbom.py > /opt/driftline/sbom.json
 WORKDIR /opt/driftline/lib
 # What nothing of ours reads: tests, sources, what is in a wheel twice, S3 and RPC of Arrow's own, and of AWS's three

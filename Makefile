@@ -17,7 +17,7 @@ DIST ?= dist
 # For `make images`, such as --network=host.
 BUILD_FLAGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev packages demo check types unit unit-all test test-tflite-runtime docs kafka up down wheels images push compose-smoke compose-test bench bench-swap bench-keys bench-deployments bench-training bench-embedded accuracy chaos clean
+.PHONY: help setup setup-dev packages demo check types unit unit-all test test-tflite-runtime docs kafka up down wheels pi pi-test images push compose-smoke compose-test bench bench-swap bench-keys bench-deployments bench-training bench-embedded accuracy chaos clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -85,13 +85,17 @@ wheels: setup-dev ## every distribution as a wheel, in dist/
 	@$(RUN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w $(DIST) ./core ./cli ./edge ./services/*
 	@ls $(DIST)
 
-images: ## the four container images, for this machine; `docker buildx bake` makes them for amd64 and arm64
-	@set -e; for each in 'ingest:[tables]' 'inference:[litert]' 'combiner:' 'trainer:[tables,litert]'; do \
-	  service=$${each%%:*}; \
-	  DOCKER_BUILDKIT=1 docker build -q $(BUILD_FLAGS) --build-arg SERVICE=$$service --build-arg EXTRAS="$${each#*:}" -t $(DRIFTLINE_REGISTRY)/$$service:$(DRIFTLINE_TAG) .; \
+pi: wheels ## one archive per architecture for a Raspberry Pi without Docker, in dist/pi/
+	@$(RUN)/python -m scripts.pi $(DIST) $(MACHINE)
+
+images: ## the five container images, for this machine; `docker buildx bake` makes them for amd64 and arm64
+	@set -e; for each in 'ingest:[tables]' 'inference:[litert]' 'combiner:' 'trainer:[tables,litert]' 'edge:[tables,litert]'; do \
+	  service=$${each%%:*}; projects=services/$$service; \
+	  [ $$service != edge ] || projects='edge services/ingest services/inference services/combiner'; \
+	  DOCKER_BUILDKIT=1 docker build -q $(BUILD_FLAGS) --build-arg SERVICE=$$service --build-arg EXTRAS="$${each#*:}" --build-arg PROJECTS="$$projects" -t $(DRIFTLINE_REGISTRY)/$$service:$(DRIFTLINE_TAG) .; \
 	done
 
-push: ## the four images for amd64 and arm64 to DRIFTLINE_REGISTRY, with bills of materials and provenance
+push: ## the five images for amd64 and arm64 to DRIFTLINE_REGISTRY, with bills of materials and provenance
 	@mkdir -p $(DIST)
 	DRIFTLINE_REGISTRY=$(DRIFTLINE_REGISTRY) DRIFTLINE_TAG=$(DRIFTLINE_TAG) \
 	  docker buildx bake --push --sbom=true --provenance=mode=max --metadata-file=$(DIST)/images.json
@@ -101,6 +105,9 @@ compose-smoke: setup-dev ## one of them, everything on one machine, from nothing
 
 compose-test: setup-dev ## the compose deployments on the machine's container engine, or on one that is started for it (root, Debian)
 	@$(RUN)/python -m tests.compose
+
+pi-test: pi ## those archives on root file systems of Debian 12 and 13 (root, Debian); DRIFTLINE_ARM64=1 on emulated arm64, too
+	@DRIFTLINE_PI=$(abspath $(DIST))/pi $(RUN)/python -m pytest -q tests/pi
 
 bench: setup-dev ## the chain against a bare relay, on one Kafka: writes docs/performance.md
 	$(RUN)/python -m tests.bench

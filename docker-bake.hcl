@@ -1,5 +1,5 @@
-# docker buildx bake            all four images for amd64 and arm64
-# make images                   all four for this machine
+# docker buildx bake            all five images for amd64 and arm64
+# make images                   all five for this machine
 
 # Such as ghcr.io/you/driftline; the default never leaves this machine.
 variable "DRIFTLINE_REGISTRY" { default = "localhost/driftline" }
@@ -8,7 +8,7 @@ variable "DRIFTLINE_TAG" { default = "0.1.0" }
 variable "NETWORK" { default = "default" }
 variable "PYTHON" { default = "python:3.13-slim-trixie" }
 
-group "default" { targets = ["ingest", "inference", "combiner", "trainer"] }
+group "default" { targets = ["ingest", "inference", "combiner", "trainer", "edge"] }
 
 target "service" {
   dockerfile = "Dockerfile"
@@ -41,7 +41,17 @@ target "trainer" {
   tags     = ["${DRIFTLINE_REGISTRY}/trainer:${DRIFTLINE_TAG}"]
 }
 
-# Not among the four: inference for systems with numpy 1. tflite-runtime has no wheels for newer Pythons.
+target "edge" {
+  inherits = ["service"]
+  args = {
+    SERVICE  = "edge"
+    EXTRAS   = "[tables,litert]"
+    PROJECTS = "edge services/ingest services/inference services/combiner"
+  }
+  tags = ["${DRIFTLINE_REGISTRY}/edge:${DRIFTLINE_TAG}"]
+}
+
+# Not among these: inference for systems with numpy 1. tflite-runtime has no wheels for newer Pythons.
 target "inference-tflite-runtime" {
   inherits = ["service"]
   args     = { SERVICE = "inference", EXTRAS = "[tflite-runtime]", PYTHON = "python:3.11-slim-bookworm" }

@@ -19,6 +19,7 @@ PLACES = (
     "docker-bake.hcl",
     "compose/.env.example",
     "compose/parts.yaml",
+    "docs/raspberry-pi.md",
     "k8s/base/combiner.yaml",
     "k8s/base/inference.yaml",
     "k8s/base/ingest.yaml",

@@ -11,6 +11,7 @@ DriftlineError
 │   ├── ClockUnset            this machine does not know the time yet
 │   ├── StoreUnavailable      the object store is away
 │   └── Standstill            a worker is not working off its input
+│       └── Stuck             and comes to no end with what it began
 ├── NotFound                  no object under that key
 ├── Unstorable                the object store will never take this object: no retry mends it
 ├── Conflict                  a conditional put lost: somebody else was there first
@@ -96,6 +97,10 @@ class StoreUnavailable(Unavailable):
 
 class Standstill(Unavailable):
     """A worker is not working off its input."""
+
+
+class Stuck(Standstill):
+    """A worker began something and comes to no end with it."""
 
 
 class NotFound(DriftlineError):

@@ -1,4 +1,4 @@
-"""Builds what the compose files run: our four images, and stand-ins for the official ones that can't be pulled.
+"""Builds what the compose files run: our images, and stand-ins for the official ones that can't be pulled.
 
 The edge's images are built for arm64, too, where the machine can run what is made for it.
 """
@@ -20,7 +20,13 @@ from driftline_cli import broker
 from tests.compose.debian import install, mirror, unpack_from_next_release
 from tests.conftest import ROOT
 
-EXTRAS = {"ingest": "[tables]", "inference": "[litert]", "combiner": "", "trainer": "[tables,litert]"}
+EXTRAS = {
+    "ingest": "[tables]",
+    "inference": "[litert]",
+    "combiner": "",
+    "trainer": "[tables,litert]",
+    "edge": "[tables,litert]",
+}
 REGISTRY = "localhost/driftline"
 """What images are named when no registry is set."""
 EDGE = ("ingest", "inference", "combiner")
@@ -111,7 +117,12 @@ def named(name: str, *suffix: str) -> str:
 
 
 def service(name: str, tag: str, *options: str) -> None:
-    arguments = (f"--build-arg=SERVICE={name}", f"--build-arg=EXTRAS={EXTRAS[name]}")
+    folders = ("edge", *(f"services/{part}" for part in EDGE)) if name == "edge" else (f"services/{name}",)
+    arguments = (
+        f"--build-arg=SERVICE={name}",
+        f"--build-arg=EXTRAS={EXTRAS[name]}",
+        f"--build-arg=PROJECTS={' '.join(folders)}",
+    )
     build(tag, ROOT, *arguments, *options)
 
 

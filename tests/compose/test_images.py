@@ -1,4 +1,4 @@
-"""The four images: small, with nothing to build or install with, non-root, and telling what they hold."""
+"""Our images: small, with nothing to build or install with, non-root, and telling what they hold."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 pytestmark = NEEDS_ENGINE
 
 MB = 1_000_000
-LARGEST = {"ingest": 200 * MB, "combiner": 200 * MB, "inference": 250 * MB, "trainer": 2500 * MB}
+LARGEST = {"ingest": 200 * MB, "combiner": 200 * MB, "inference": 250 * MB, "trainer": 2500 * MB, "edge": 300 * MB}
 """What an image may add to its base."""
 TOOLS = ("pip", "pip3", "gcc", "cc", "g++", "make", "git", "curl")
 

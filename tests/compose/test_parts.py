@@ -15,8 +15,8 @@ from tests.conftest import ROOT
 pytestmark = NEEDS_ENGINE
 
 COMPOSE = ROOT / "compose"
-FILES = ("edge-centric", "cloud-centric", "edge", "cloud")
-OURS = {"ingest", "inference", "combiner", "trainer"}
+FILES = ("edge-centric", "cloud-centric", "edge", "edge-embedded", "cloud")
+OURS = {"ingest", "inference", "combiner", "trainer", "edge"}
 ONCE = {"secrets", "topics", "cache", "bundle"}
 """They do a thing at the start and end."""
 OPEN = {("caddy", "7443"), ("caddy", "8443")}

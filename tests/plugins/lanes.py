@@ -24,6 +24,7 @@ FOLDERS = {
     "k8s": "process",
     "observe": "process",
     "packaging": "process",
+    "pi": "process",
     "page": "browser",
     "plugins": "process",
     "rest": "process",

@@ -123,7 +123,7 @@ def create_service(
         redoc_url=None,
     )
     app.include_router(docs_page.routes(title))
-    app.state.metrics = metrics
+    app.state.metrics, app.state.checks = metrics, checks
     _add_error_handlers(app)
     _add_probes(app, metrics, checks)
     if streams is not None:

@@ -21,6 +21,7 @@ from driftline.service.connections import ConnectionBounds, Connections
 from driftline.service.hosts import OwnHosts
 from driftline.service.logs import configure, speaking
 from driftline.service.settings import Settings, read_settings
+from driftline.service.supervision import supervised
 from driftline.streams.catalog import Streams
 
 S = TypeVar("S", bound=Settings)
@@ -94,7 +95,8 @@ async def _serve(services: Sequence[Served], close: Callable[[], Awaitable[None]
                     lives.append(await _alive(service))
                     await server.startup()
             waiting = [asyncio.create_task(server.main_loop()) for server in others]
-            await first.main_loop()
+            async with supervised([service.app for service in services]):
+                await first.main_loop()
             for server in others:
                 server.should_exit, server.force_exit = True, first.force_exit
             await asyncio.gather(*waiting)

@@ -25,7 +25,7 @@ import msgspec
 import stamina
 
 from driftline.bus.port import Assignment, Bus, Checkpoint, Envelope, Output, Raw, Subscription
-from driftline.errors import BusUnavailable, Fenced, PassedOver, PoisonMessage, Standstill
+from driftline.errors import BusUnavailable, Fenced, PassedOver, PoisonMessage, Standstill, Stuck
 from driftline.messages import DEAD_LETTERS, DeadLetter, M, Topic
 from driftline.worker.dead_letters import DeadLetterGauge
 
@@ -323,7 +323,7 @@ class Worker(Generic[M]):
         if subscription.is_restoring():
             raise Standstill(f"{self.name} is restoring the states of its series")
         if still > STANDSTILL_S:
-            raise Standstill(f"{self.name} has been standing still for {still:.0f} s")
+            raise Stuck(f"{self.name} has been standing still for {still:.0f} s")
         if left := sum(max(0, owned.silent_until - owned.position) for owned in self._owned.values()):
             raise Standstill(f"{self.name} is catching up: {left} messages until its states are where they were")
 
