@@ -69,7 +69,10 @@ def test_the_demo_draws_its_pictures_and_scores_every_row(shown: Finished):
     assert (report.retrains, report.swaps) == (3, 5)
     rows_scored = {"persistence", "seasonal", "rls", "stack", "batch", "speed", "static", "window", "online", "blend"}
     assert set(report.rows) == rows_scored
-    assert len({score.n for score in report.rows.values()}) == 1
+    scored = {name: score.n for name, score in report.rows.items()}
+    # It needs a day behind it, which here is a large part of the run.
+    assert scored.pop("seasonal") < scored["blend"]
+    assert len(set(scored.values())) == 1
     # The guard may have held persistence for a while.
     assert report.rows["blend"].rmse <= 1.01 * report.rows["online"].rmse
     assert report.rows["blend"].skill > 0

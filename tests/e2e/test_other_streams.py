@@ -57,11 +57,12 @@ def minutely(count: int = 20_000) -> tuple[Ints, Floats]:
 
 
 def check(blends: list[Blend]) -> None:
-    """The published blend is within 1 % of the best member and strategy, and better than persistence."""
+    """The published blend is within 1.5 % of the best member and strategy from the first record on, and better than
+    persistence."""
     for index in range(2):
         found = scores(outcome(blends, index))
         best = min(found[name].rmse for name in (*MEMBERS, *STRATEGIES) if name in found)
-        assert found[PUBLISHED].rmse <= 1.01 * best
+        assert found[PUBLISHED].rmse <= 1.015 * best
         assert found[PUBLISHED].skill > 0
 
 
