@@ -98,5 +98,5 @@ def test_another_unit_gives_the_same_forecasts_in_that_unit(turbines: dict[str, 
     for key in turbines:
         for one, other in zip(blends[f"{key} in kW"], blends[f"{key} in W"], strict=True):
             found, expected = np.array(other.value, float), 1000 * np.array(one.value, float)
-            # The last week lies in single precision.
-            assert np.allclose(found, expected, rtol=2e-5, atol=1e-2, equal_nan=True)
+            # The last week lies in single precision, and what is put out is rounded to a millionth of the usual error.
+            assert np.allclose(found, expected, rtol=2e-5, atol=1.0, equal_nan=True)
