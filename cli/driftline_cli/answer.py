@@ -13,11 +13,13 @@ from driftline.members import PERSISTENCE
 from driftline.scoring import PUBLISHED, rmse, skill
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import Rows, concatenate
-from driftline_cli.evaluate import RARE, Outcome
+from driftline_cli.evaluate import Outcome
 from driftline_cli.lengths import DAY_S, WEEK_S, exactly, percent, roughly
 from driftline_cli.proposal import HISTORY
 
 YESTERDAY, LAST_WEEK = "yesterday", "last week"
+SELDOM = 0.5
+"""A rival that is known at less than this share of the records is not compared."""
 SEASONS = {YESTERDAY: DAY_S, LAST_WEEK: WEEK_S}
 """By naive forecast how far back it looks, in seconds, or several times as far where that is not yet over."""
 NAIVE = (PERSISTENCE, *SEASONS)
@@ -142,7 +144,7 @@ def _horizon(scored: Outcome, steps: int, past: Past) -> HorizonAnswer | None:
     if not mask.any():
         return None
     # A rival that is seldom known, as last week in a file of ten days, is not scored and narrows nobody.
-    kept = {name: row for name, row in rivals.items() if np.isfinite(row[mask]).mean() >= RARE}
+    kept = {name: row for name, row in rivals.items() if np.isfinite(row[mask]).mean() >= SELDOM}
     mask &= np.all([np.isfinite(row) for row in kept.values()], axis=0)
     truth = scored.truth[mask]
     errors = {name: rmse(row[mask], truth) for name, row in kept.items()}
