@@ -14,6 +14,8 @@ from typing import ParamSpec, TypeVar
 
 from driftline.errors import DriftlineError
 
+LOOK_S = 2.0
+"""How often it is looked whether the child still lives while it works."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -40,10 +42,22 @@ class ChildProcess:
     async def run(self, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
         """What `work` returns or raises there. Raises ProcessDied."""
         try:
-            return await asyncio.wrap_future(self._submit(work, *given, **named))
+            return await self._result(self._submit(work, *given, **named))
         except BrokenProcessPool as error:
             self.close()
             raise ProcessDied(f"the {self._what} process died; the next job gets a new one") from error
+
+    async def _result(self, future: "Future[T]") -> T:
+        """Raises BrokenProcessPool also where the pool has forgotten the work: Python 3.11 loses what is submitted in
+        the moment in which it notices that the child is dead."""
+        waiting, dead = asyncio.wrap_future(future), False
+        while not (await asyncio.wait({waiting}, timeout=LOOK_S))[0]:
+            # At the first look the pool may be about to say so itself.
+            if dead:
+                waiting.cancel()
+                raise BrokenProcessPool("the child is dead, and its pool says nothing")
+            dead = self._dead()
+        return waiting.result()
 
     def close(self) -> None:
         """Ends the child, also in the middle of its work."""
