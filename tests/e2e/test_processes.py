@@ -25,7 +25,9 @@ from driftline_cli.stack import BUCKET, Ports, Stack
 pytestmark = [pytest.mark.kafka, pytest.mark.s3, pytest.mark.e2e]
 RECORDS = 2000
 PATIENCE_S = 120
-CLOSE = 1e-6
+CLOSE = 1e-5
+"""Networks count in float32, and in batches of other sizes after a kill: on some processors the last digits differ by
+that, and what the combiner solves makes more of it: 2e-6 was seen."""
 
 
 @asynccontextmanager

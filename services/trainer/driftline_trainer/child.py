@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import ParamSpec, TypeVar
 
 from driftline.errors import DriftlineError
@@ -76,7 +76,9 @@ class ChildProcess:
         return self._started().submit(work, *given, **named)
 
     def _dead(self) -> bool:
-        return self._pool is not None and not all(child.is_alive() for child in self._pool._processes.values())  # noqa: SLF001
+        # By the sentinel: `is_alive` says yes where the pool's own thread is just about to note the end.
+        children = self._pool._processes.values() if self._pool else ()  # noqa: SLF001 - they have no public name
+        return bool(wait([child.sentinel for child in children], timeout=0))
 
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
