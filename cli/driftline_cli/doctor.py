@@ -13,7 +13,7 @@ import httpx
 from rich.table import Table
 
 from driftline.bus.embedded import EmbeddedSettings
-from driftline.bus.kafka import KafkaBus, topic_config
+from driftline.bus.kafka import KafkaBus
 from driftline.errors import Conflict, DriftlineError, InvalidDefinition, Unavailable
 from driftline.messages import state_topic
 from driftline.names import GROUPS
@@ -110,31 +110,33 @@ async def broker(bus: KafkaBus, *, fix: bool) -> list[Finding]:
     except Unavailable as error:
         silent = f"{bus.settings.brokers}: {error}"
         return [Finding("broker", silent, "start it (`make up`), or set DRIFTLINE_BROKERS to where it is")]
-    topics = [_topic(name, partitions, expected, kept.get(name, {})) for name in TOPICS]
+    topics = [_topic(name, bus.topics.wanted(name), partitions, expected, kept.get(name, {})) for name in TOPICS]
     return [Finding("broker", f"answers at {bus.settings.brokers}"), *topics]
 
 
 async def _mend(bus: KafkaBus) -> None:
     for name, kept in (await bus.topics.configs(TOPICS)).items():
-        if _otherwise(name, kept):
-            await bus.topics.configure(name, topic_config(name))
+        wanted = bus.topics.wanted(name)
+        if _otherwise(wanted, kept):
+            await bus.topics.configure(name, wanted)
 
 
-def _otherwise(name: str, kept: Mapping[str, str]) -> str:
+def _otherwise(wanted: Mapping[str, str], kept: Mapping[str, str]) -> str:
     """What is kept in another way than the topic needs."""
-    wrong = [
-        f"{key} is {kept.get(key)}, not {value}" for key, value in topic_config(name).items() if kept.get(key) != value
-    ]
-    return "; ".join(wrong)
+    return "; ".join(
+        f"{key} is {kept.get(key)}, not {value}" for key, value in wanted.items() if kept.get(key) != value
+    )
 
 
-def _topic(name: str, partitions: Mapping[str, int], expected: int, kept: Mapping[str, str]) -> Finding:
+def _topic(
+    name: str, wanted: Mapping[str, str], partitions: Mapping[str, int], expected: int, kept: Mapping[str, str]
+) -> Finding:
     if name not in partitions:
         return Finding(name, "is not there", "`driftline doctor --fix` makes it; so does a service that starts")
     if partitions[name] != expected:
         remedy = f"set DRIFTLINE_PARTITIONS to {partitions[name]} everywhere: keys would move to other partitions"
         return Finding(name, f"{partitions[name]} partitions, the settings say {expected}", remedy)
-    if wrong := _otherwise(name, kept):
+    if wrong := _otherwise(wanted, kept):
         return Finding(name, wrong, "`driftline doctor --fix` sets it")
     if name in STATES:
         return Finding(name, f"{partitions[name]} partitions, compacted")
@@ -142,11 +144,19 @@ def _topic(name: str, partitions: Mapping[str, int], expected: int, kept: Mappin
     if 0 <= seconds < RETENTION_S:
         remedy = "raise its retention.ms: what isn't read by then is lost"
         return Finding(name, f"messages are kept for {seconds:.0f} s only", remedy)
-    return Finding(name, f"{partitions[name]} partitions, kept {_long(seconds)}")
+    return Finding(name, f"{partitions[name]} partitions, kept {_long(seconds)}{_large(wanted, partitions[name])}")
 
 
 def _long(seconds: float) -> str:
     return "for ever" if seconds < 0 else f"{seconds / 3600:.0f} h"
+
+
+def _large(wanted: Mapping[str, str], partitions: int) -> str:
+    """Kafka keeps a segment more than the bound before it drops the oldest one."""
+    bytes_ = int(wanted["retention.bytes"])
+    if bytes_ < 0:
+        return ""
+    return f", at most {partitions * (bytes_ + int(wanted['segment.bytes'])) / MB:,.0f} MB"
 
 
 async def store(opened: Store, where: str) -> list[Finding]:

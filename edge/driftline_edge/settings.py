@@ -30,7 +30,7 @@ class EdgeSettings(Settings):
     data: Path = Path(".run/edge")
     """Folder of all that the edge keeps: the embedded bus, and unless they are elsewhere the store and the cache."""
     disk: int = Field(EmbeddedSettings.retention_bytes, ge=1_000_000)
-    """Bytes that the embedded bus may take in all."""
+    """Bytes that the bus may take in all."""
     retention_hours: float = Field(168.0, gt=0)
     """Hours after which messages go from the embedded bus, once no worker needs them."""
     sync_every: float = Field(0.0, ge=0, le=1)

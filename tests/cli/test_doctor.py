@@ -63,6 +63,9 @@ def test_it_makes_topics_that_are_missing(brokers: str, tmp_path: Path):
     fixed = driftline("doctor", "--fix", *nobody(), **places)
     assert "is not there" not in fixed.stdout
     assert "driftline.blends.v1" in fixed.stdout
+    assert "4 partitions, kept 168 h, at most 1,050 MB" in fixed.stdout
+    smaller = driftline("doctor", *nobody(), DRIFTLINE_DISK="3000000000", **places)
+    assert "retention.bytes is 225000000, not 112500000" in smaller.stdout
     wrong = driftline("doctor", *nobody(), DRIFTLINE_PARTITIONS="7", **places)
     assert "set DRIFTLINE_PARTITIONS to 4" in wrong.stdout
 

@@ -3,7 +3,9 @@
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from driftline.bus.kafka import KafkaBus, KafkaSettings
+from driftline.bus.kafka import KafkaBus, KafkaSettings, least_disk
+from driftline.errors import InvalidInput
+from driftline.service.setting_checks import line
 from driftline.service.settings import Settings
 from driftline.store.port import Store
 
@@ -28,11 +30,16 @@ def open_store(settings: Settings) -> Store:
 
 
 def open_bus(settings: Settings) -> KafkaBus:
+    """Raises InvalidInput for a disk on which the topics can't be."""
+    least = least_disk(settings.partitions)
+    if settings.disk < least:
+        raise InvalidInput(line("disk", settings.disk, f"at least {least}, for {settings.partitions} partitions"))
     return KafkaBus(
         KafkaSettings(
             brokers=settings.brokers,
             partitions=settings.partitions,
             replication=settings.replication,
+            disk=settings.disk,
             session_timeout=settings.session_timeout,
             security_protocol=settings.kafka_security_protocol,
             sasl_mechanism=settings.kafka_sasl_mechanism,

@@ -65,6 +65,8 @@ class Settings(BaseSettings):
     """Partitions of every topic, all alike: the unit of scale."""
     replication: int = Field(1, ge=1)
     """Brokers that hold a copy of each new topic."""
+    disk: int = Field(6_000_000_000, ge=1_000_000)
+    """Bytes that all topics may take in all on a broker that holds a copy of each."""
     session_timeout: float = Field(6.0, gt=0)
     """Seconds without a sign of life after which a worker's partitions go to others."""
     delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"

@@ -6,6 +6,6 @@ transactions, of the `producer`, of the `topics` themselves, and of how all of t
 
 from driftline.bus.kafka.bus import KafkaBus
 from driftline.bus.kafka.connection import KafkaSettings
-from driftline.bus.kafka.topics import topic_config
+from driftline.bus.kafka.keeping import least_disk
 
-__all__ = ["KafkaBus", "KafkaSettings", "topic_config"]
+__all__ = ["KafkaBus", "KafkaSettings", "least_disk"]

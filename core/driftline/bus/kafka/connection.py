@@ -44,6 +44,8 @@ class KafkaSettings:
     brokers: str
     partitions: int = 4
     replication: int = 1
+    disk: int = 6_000_000_000
+    """Bytes that the topics may take on a broker in all."""
     session_timeout: float = 6.0
     """Without a sign of life for so long, a worker's partitions go to others."""
     send_timeout: float = 5.0

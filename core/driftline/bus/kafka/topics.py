@@ -10,27 +10,11 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import LeaderNotAvailableError
 
 from driftline.bus.kafka.connection import KafkaSettings, answering, start, stop
+from driftline.bus.kafka.keeping import topic_config
 from driftline.errors import BusUnavailable
-from driftline.messages import EDGE
 
-BY_ARRIVAL = {"message.timestamp.type": "LogAppendTime"}
-"""Ages are counted from the arrival: by the time of a client whose clock is wrong a segment would be kept for ever, or
-dropped at once."""
-STATE_CONFIG = {"cleanup.policy": "compact", "segment.ms": "600000", "min.cleanable.dirty.ratio": "0.1"} | BY_ARRIVAL
-"""What a state topic needs: its newest states are kept for ever, older ones go soon."""
-PLAIN_CONFIG = {"cleanup.policy": "delete"} | BY_ARRIVAL
-"""What any other needs; how long messages stay is the broker's to say."""
-EDGE_CONFIG = {**PLAIN_CONFIG, "retention.ms": "-1", "retention.bytes": "-1"}
-"""What the topic of the edge's id needs: it is kept for ever."""
 TOPIC_CONFIG = 1
 """Kafka's mark of a setting that was made for the topic alone."""
-
-
-def topic_config(name: str) -> dict[str, str]:
-    """How the topic `name` must be kept."""
-    if name == EDGE.name:
-        return EDGE_CONFIG
-    return STATE_CONFIG if name.endswith(".state.v1") else PLAIN_CONFIG
 
 
 class KafkaTopics:
@@ -63,7 +47,11 @@ class KafkaTopics:
 
     def _new(self, name: str) -> NewTopic:
         settings = self._settings
-        return NewTopic(name, settings.partitions, settings.replication, topic_configs=topic_config(name))
+        return NewTopic(name, settings.partitions, settings.replication, topic_configs=self.wanted(name))
+
+    def wanted(self, name: str) -> dict[str, str]:
+        """How the topic must be kept: its settings."""
+        return topic_config(name, self._settings.disk, self._settings.partitions)
 
     async def partitions(self, names: Iterable[str]) -> dict[str, int]:
         """How many partitions those of the topics have that are there."""
