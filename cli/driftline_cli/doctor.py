@@ -88,9 +88,12 @@ def definitions(folder: Path) -> Finding:
 def embedded_bus(settings: EmbeddedSettings) -> Finding:
     """What it takes of what it may take, and whether the disk has the rest. /readyz says whether it works."""
     folder = settings.folder
-    if not folder.is_dir():
+    try:
+        taken, free = sum(path.stat().st_size for path in folder.iterdir()), shutil.disk_usage(folder).free
+    except FileNotFoundError:
         return Finding("bus", f"{folder} is not there", "start the edge (`make up`), or set DRIFTLINE_DATA")
-    taken, free = sum(path.stat().st_size for path in folder.iterdir()), shutil.disk_usage(folder).free
+    except PermissionError:
+        return Finding("bus", f"{folder} can't be read", "ask as the user that runs the edge")
     state = f"{taken / MB:,.0f} MB of at most {settings.retention_bytes / MB:,.0f} MB in {folder}"
     if free < settings.retention_bytes - taken:
         return Finding("bus", f"{state}; {free / MB:,.0f} MB are free", "make space, or lower DRIFTLINE_DISK")

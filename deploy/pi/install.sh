@@ -158,7 +158,7 @@ make_release() {
     fail "the packages could not be installed; the reason is above"
   prune "$opt/$release/lib"
   mkdir -p "$opt/$release/share"
-  cp -R "$here/install.sh" "$here/release" "$here/$unit" "$here/edge.env" "$here/streams" "$here/LICENSE" "$here/README" "$opt/$release/share/"
+  cp -R "$here/install.sh" "$here/driftline" "$here/release" "$here/$unit" "$here/edge.env" "$here/streams" "$here/LICENSE" "$here/README" "$opt/$release/share/"
   "$opt/$release/bin/python" -c 'import driftline_cli.__main__, driftline_edge.app' || fail "the new version can't be started; the reason is above"
   printf %s "$fingerprint" > "$opt/$release/.complete"
   sync
@@ -180,7 +180,7 @@ point_to() {
   mkdir -p "$units" "${link%/*}"
   cp "$opt/current/share/$unit" "$units/$unit.part"
   mv -f "$units/$unit.part" "$units/$unit"
-  ln -sfn /opt/driftline/current/bin/driftline "$link.part"
+  ln -sfn /opt/driftline/current/share/driftline "$link.part"
   mv -fT "$link.part" "$link"
 }
 
@@ -238,7 +238,7 @@ uninstall() {
   if systemd_runs && [ -e "$units/$unit" ]; then systemctl disable --quiet --now "$unit"; fi
   rm -f "$units/$unit" "$units/multi-user.target.wants/$unit"
   if systemd_runs; then systemctl daemon-reload; fi
-  [ "$(readlink "$link" 2>/dev/null)" != /opt/driftline/current/bin/driftline ] || rm -f "$link"
+  [ "$(readlink "$link" 2>/dev/null)" != /opt/driftline/current/share/driftline ] || rm -f "$link"
   rm -rf "$opt"
   if is_system && id "$user" >/dev/null 2>&1; then userdel "$user"; fi
   say "removed; $data and $etc are left: they are yours"

@@ -42,9 +42,10 @@ def test_the_same_files_are_the_same_archive(archive: Path, tmp_path: Path):
     assert gzip.decompress(first.read_bytes())
 
 
-def test_the_script_is_of_any_posix_shell():
+def test_the_scripts_are_of_any_posix_shell():
     for shell in ("dash", "bash"):
-        subprocess.run([shell, "-n", DEPLOY / "install.sh"], check=True)
+        for script in ("install.sh", "driftline"):
+            subprocess.run([shell, "-n", DEPLOY / script], check=True)
 
 
 def test_every_python_of_the_archive_is_pinned():

@@ -117,6 +117,7 @@ def test_it_installs_serves_upgrades_and_goes_on_and_leaves_the_data(pi: Machine
     blended(pi, 29, 29.0)
     before = scored(pi)
     assert before > 0
+    examined(pi)
     settings = pi.path("/etc/driftline/edge.env")
     settings.write_text("DRIFTLINE_EDGE=greenhouse-pi\n")
     token = pi.path(TOKEN).read_text()
@@ -139,6 +140,15 @@ def test_it_installs_serves_upgrades_and_goes_on_and_leaves_the_data(pi: Machine
 
     install(pi, later)
     assert scored(pi) == before + 2
+
+
+def examined(pi: Machine) -> None:
+    """The command has the service's settings, and knows its bus and its store from them."""
+    command = ("runuser", "-u", "driftline", "--", "driftline", "doctor", "--json")
+    findings = {finding["what"]: finding for finding in json.loads(pi.run(*command, check=False).stdout)}
+    assert "/var/lib/driftline/bus" in findings["bus"]["found"]
+    assert findings["store"]["found"] == "answers at /var/lib/driftline/store"
+    assert all(findings[what]["fine"] for what in ("definitions", "bus", "store", "ingest", "inference", "combiner"))
 
 
 def sizes(pi: Machine) -> None:
