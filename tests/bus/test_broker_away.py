@@ -13,7 +13,8 @@ import stamina
 from driftline.bus.kafka import KafkaBus, KafkaSettings
 from driftline.bus.port import Assignment
 from driftline.errors import BusUnavailable, Unavailable
-from driftline.worker.loop import LoopSettings, Worker
+from driftline.worker.loop import Worker
+from driftline.worker.loop_settings import LoopSettings
 from driftline_cli import broker, processes
 from tests.bus.conftest import HashStep, Tick, World, expected, ticks
 from tests.bus.test_contract import by_name, collect, only

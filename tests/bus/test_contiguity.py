@@ -12,7 +12,9 @@ from aiokafka.errors import TopicAlreadyExistsError
 
 from driftline.bus.port import Assignment, Checkpoint, Hole, Subscription
 from driftline.errors import BusUnavailable
-from driftline.worker.loop import LoopSettings, Unobserved, Worker
+from driftline.worker.loop import Worker
+from driftline.worker.loop_settings import LoopSettings
+from driftline.worker.observer import Unobserved
 from tests.bus.conftest import PARTITIONS, CopyStep, HashStep, Tick, World, expected, folds
 from tests.bus.test_contract import FAST, PATIENCE_S, Holder, by_name, collect, only, sample
 

@@ -10,7 +10,8 @@ import pytest
 from driftline.bus.port import Assignment, Bus, Checkpoint, Output, Raw, Subscription
 from driftline.errors import Fenced, TooManyDeadLetters
 from driftline.messages import DEAD_LETTERS, DeadLetter, Topic
-from driftline.worker.loop import LoopSettings, Worker
+from driftline.worker.loop import Worker
+from driftline.worker.loop_settings import LoopSettings
 from tests.bus.conftest import PARTITIONS, Folded, HashStep, Tick, World, expected
 
 FAST = LoopSettings(checkpoint_every=0.05)

@@ -12,7 +12,8 @@ from driftline.messages import ALERTS, Alert
 from driftline.metrics import Metrics
 from driftline.store.folder import FolderStore
 from driftline.streams.definition import StreamDefinition
-from driftline.worker.loop import LoopSettings, Worker
+from driftline.worker.loop import Worker
+from driftline.worker.loop_settings import LoopSettings
 from driftline_combiner.app import create_app
 from driftline_combiner.retrain_requests import RetrainStep, TrainerSink
 from driftline_combiner.settings import CombinerSettings

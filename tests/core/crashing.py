@@ -10,7 +10,10 @@ from typing import Any, cast
 from driftline.bus.memory import MemoryBus
 from driftline.bus.port import Bus, Checkpoint, Hole, Output, Owner, Raw, Subscription
 from driftline.messages import DEAD_LETTERS, DeadLetter, Topic
-from driftline.worker.loop import LoopSettings, Observer, Step, Unobserved, Worker
+from driftline.worker.loop import Worker
+from driftline.worker.loop_settings import LoopSettings
+from driftline.worker.observer import Observer, Unobserved
+from driftline.worker.step import Step
 
 GROUP = "crashing"
 PATIENCE_S = 60

@@ -3,7 +3,7 @@
 from driftline.bus.port import Envelope
 from driftline.messages import FORECASTS, Forecast
 from driftline.metrics import Metrics, from_zero
-from driftline.worker.observer import LoopMetrics
+from driftline.worker.loop_metrics import LoopMetrics
 
 
 def test_a_counter_is_there_before_its_first_event():

@@ -17,7 +17,8 @@ from driftline.messages import ALERTS, BLENDS, FORECASTS, RECORDS, Forecast, Rec
 from driftline.streams.definition import StreamDefinition, parse
 from driftline.streams.features import Inputs
 from driftline.worker.keyed import TIMES, KeyedStep
-from driftline.worker.loop import LoopSettings, Unobserved
+from driftline.worker.loop_settings import LoopSettings
+from driftline.worker.observer import Unobserved
 from driftline.worker.saved_states import HEAD, MARK, OffsetState
 from driftline_combiner.step import BlendStep, combiner_step
 from driftline_inference.step import ForecastStep

@@ -19,7 +19,8 @@ from driftline.service.app import create_service
 from driftline.streams.catalog import WAITED_FOR, PerStream, Streams
 from driftline.streams.folder import DefinitionFolder
 from driftline.worker.keyed import Age, Emission, KeyedStep
-from driftline.worker.loop import LoopSettings, Worker
+from driftline.worker.loop import Worker
+from driftline.worker.loop_settings import LoopSettings
 from driftline.worker.saved_states import OffsetState
 
 PATIENCE_S = 10

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import cast
 
@@ -11,7 +11,9 @@ from stamina import instrumentation
 
 from driftline.bus.port import Assignment, Bus, Checkpoint, Hole
 from driftline.errors import BusUnavailable, Fenced, Standstill
-from driftline.worker.loop import STANDSTILL_S, LoopSettings, Unobserved, Worker
+from driftline.worker.loop import STANDSTILL_S, Worker
+from driftline.worker.loop_settings import LoopSettings
+from driftline.worker.observer import Unobserved
 from tests.core.scripted import NUMBERS, Act, Batch, Collecting, Number, ScriptedBus, ScriptedSubscription, raw
 
 NEVER = LoopSettings(checkpoint_every=3600.0)
@@ -74,9 +76,15 @@ def revoking(partition: int, *offsets: int):
 
 
 class Scene:
-    def __init__(self, *acts: Act, settings: LoopSettings = NEVER) -> None:
+    def __init__(
+        self,
+        *acts: Act,
+        settings: LoopSettings = NEVER,
+        step: Collecting | None = None,
+        refuse: Callable[[Number], str | None] = lambda _: None,
+    ) -> None:
         self.bus = ScriptedBus(*acts)
-        self.step = Collecting()
+        self.step = step or Collecting()
         self.counted = Counted()
         self.now = 0.0
         self.worker = Worker(
@@ -85,6 +93,7 @@ class Scene:
             NUMBERS,
             self.step,
             settings,
+            refuse=refuse,
             observer=self.counted,
             monotonic=lambda: self.now,
         )
@@ -173,8 +182,7 @@ async def test_positions_are_written_each_second_and_states_once_a_minute():
 
 
 async def test_a_restart_is_never_later_than_what_the_slowest_state_of_its_round_needs():
-    scene = Scene(at(0, 0), settings=LoopSettings(checkpoint_every=1.0, state_every=60.0))
-    scene.step = scene.worker._step = Several()
+    scene = Scene(at(0, 0), settings=LoopSettings(checkpoint_every=1.0, state_every=60.0), step=Several())
     scene.bus.acts += [later(61.0, scene, 1), *(later(1.0, scene, n) for n in range(2, 8))]
     await scene.play()
     rounds = [(c.position, c.restart, sorted(c.states)) for c in scene.bus.committed]
@@ -246,8 +254,13 @@ async def test_what_was_answered_is_read_again_in_silence_and_nothing_is_written
         await scene.worker.check()
         return []
 
-    scene = Scene(restarting, looking, catching_up, settings=LoopSettings(checkpoint_every=0.0))
-    scene.worker._refuse = lambda number: "four" if number.n == 4 else None
+    scene = Scene(
+        restarting,
+        looking,
+        catching_up,
+        settings=LoopSettings(checkpoint_every=0.0),
+        refuse=lambda number: "four" if number.n == 4 else None,
+    )
     await scene.play()
     assert scene.step.replayed == [(0, 3), (0, 5)]
     assert scene.step.worked == [(0, 6)]
@@ -490,8 +503,7 @@ async def test_a_worker_that_stands_still_says_so():
 
 
 async def test_dead_letters_are_published_before_the_position_moves():
-    scene = Scene(at(0, 0, 1))
-    scene.worker._refuse = lambda number: "odd" if number.n % 2 else None
+    scene = Scene(at(0, 0, 1), refuse=lambda number: "odd" if number.n % 2 else None)
     await scene.play()
     assert [letter.reason for letter in scene.bus.published] == ["odd"]
     assert scene.bus.committed[-1].position == 2

@@ -15,7 +15,7 @@ from driftline.errors import InvalidInput
 from driftline.service import setting_checks
 from driftline.service.setting_checks import shown, variable
 from driftline.service.setting_names import OF_DOORS, slips
-from driftline.worker.loop import LoopSettings
+from driftline.worker.loop_settings import LoopSettings
 
 SECRETS = "DRIFTLINE_SECRETS"
 

@@ -146,7 +146,7 @@ class _Partition:
 
 
 class KeyedStep(Generic[Timed]):
-    """See `driftline.worker.loop.Step`. dropped: gets the stream and the reason: repeated, out_of_order or, of a
+    """See `driftline.worker.step.Step`. dropped: gets the stream and the reason: repeated, out_of_order or, of a
     future, not_kept.
 
     A series that was silent for longer than its stream allows is forgotten: its slot is free, its state is deleted, and

@@ -16,202 +16,28 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import islice
-from math import ceil
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic
 
-import msgspec
 import stamina
 
-from driftline.bus.port import Assignment, Bus, Checkpoint, Envelope, Output, Raw, Subscription
-from driftline.errors import BusUnavailable, Fenced, PassedOver, PoisonMessage, Standstill, Stuck
-from driftline.messages import DEAD_LETTERS, DeadLetter, M, Topic
+from driftline.bus.port import Assignment, Bus, Checkpoint, Raw, Subscription
+from driftline.errors import BusUnavailable, Fenced, PassedOver, Standstill, Stuck
+from driftline.messages import M, Topic
 from driftline.worker.dead_letters import DeadLetterGauge
+from driftline.worker.inbox import Inbox
+from driftline.worker.loop_settings import LoopSettings
+from driftline.worker.observer import Observer, Unobserved
+from driftline.worker.rounds import SERIES_AT_ONCE, OwnedPartition, Rounds
+from driftline.worker.step import Step
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.2
-REASON_LENGTH = 500
-SERIES_AT_ONCE = 50
-"""States that are restored or saved before other tasks get a turn: heartbeats must go on meanwhile."""
 STANDSTILL_S = 10.0
 """A worker that has not come round for so long stands still."""
-ROUND = 0.25
-"""A round takes this share of the time between two, so that what is read again is not much older than that."""
-AT_ONCE_S = 0.05
-"""How often checkpoints are taken to come where each batch is one."""
 OVERDUE_S = 0.02
 """How long a poll waits at most while a checkpoint is due that the one before holds up."""
-
-M_contra = TypeVar("M_contra", bound=msgspec.Struct, contravariant=True)
-
-
-class Step(Protocol[M_contra]):
-    """The pure part of a worker, for all the partitions that it owns at the moment."""
-
-    def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
-        """Takes up a part of the states that were checkpointed last, at least once for each partition that is taken
-        over, before its first message. Later parts win over earlier ones; None forgets a series."""
-
-    def begin(self, assignment: Assignment) -> bool:
-        """Everything is restored. Returns whether saved states go by offsets of a topic that is no more: then all of
-        them are saved before the first message."""
-
-    def begin_again(self, partition: int, position: int) -> None:
-        """The topic was made anew and counts from `position`. Afterwards all states are saved."""
-
-    def replay(self, batch: Sequence[Envelope[M_contra]]) -> None:
-        """Takes messages in that were answered before; states that have them already are left as they are."""
-
-    def step(self, batch: Sequence[Envelope[M_contra]]) -> Sequence[Any]:
-        """Works off messages of any owned partitions, in order within each. What it returns goes to the sink."""
-
-    def begin_round(self, partition: int, restart: int) -> Mapping[str, bytes]:
-        """From now on `left` and `snapshot` are about the states that have changed by now. Returns what is saved under
-        other names, together with the last of them. restart: where a restart reads from until that is written."""
-
-    def left(self, partition: int) -> int:
-        """How many states of the round have not been given yet."""
-
-    def snapshot(self, partition: int, limit: int | None = None) -> Mapping[str, bytes | None]:
-        """About `limit` of the changed states, as they are now, those of the round first; None deletes one. More where
-        some are of use only together; nothing when all are given."""
-
-    def unsaved(self, partition: int) -> int:
-        """How many states have changed since they were last given."""
-
-    def resume_at(self, partition: int, consumed: int) -> int:
-        """Where a restart must read on, when everything before `consumed` was worked off."""
-
-    def release(self, partition: int) -> None:
-        """Drops a partition that somebody else owns now, also one that was not restored to its end."""
-
-
-class Observer(Protocol):
-    """Is told what the loop does, to count and time it."""
-
-    def read(self, messages: int) -> None: ...
-
-    def replayed(self, messages: int) -> None:
-        """So many were read again for the states alone."""
-
-    def unlearned(self, messages: int) -> None:
-        """Retention dropped so many that had been answered, so that some states lack them."""
-
-    def sent(self, outputs: Sequence[Any], causes: Sequence[Envelope[Any]], now: float) -> None:
-        """`outputs` of the messages `causes` were acknowledged at `now`, seconds since the epoch."""
-
-    def dead_letter(self) -> None: ...
-
-    def checkpointed(self, seconds: float) -> None: ...
-
-    def restarted(self) -> None: ...
-
-    def lost(self, messages: int) -> None:
-        """Retention dropped so many before they were read."""
-
-    def passed_over(self) -> None:
-        """Messages did not reach the step although they are there; the session begins anew."""
-
-    def rewound(self) -> None:
-        """The topic was made anew; reading begins at its beginning."""
-
-
-class Unobserved:
-    """Nobody looks."""
-
-    def read(self, messages: int) -> None: ...
-
-    def replayed(self, messages: int) -> None: ...
-
-    def unlearned(self, messages: int) -> None: ...
-
-    def sent(self, outputs: Sequence[Any], causes: Sequence[Envelope[Any]], now: float) -> None: ...
-
-    def dead_letter(self) -> None: ...
-
-    def checkpointed(self, seconds: float) -> None: ...
-
-    def restarted(self) -> None: ...
-
-    def lost(self, messages: int) -> None: ...
-
-    def passed_over(self) -> None: ...
-
-    def rewound(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class LoopSettings:
-    """How a worker reads, commits and gives up."""
-
-    batch_limit: int = 500
-    """Messages worked off at once; with the bus's own buffers this bounds memory, whatever the lag."""
-    checkpoint_every: float = 1.0
-    """Seconds between checkpoints."""
-    exactly_once: bool = False
-    """Outputs are sent inside the checkpoint's transaction instead of at once."""
-    exactly_once_every: float = 0.1
-    held_limit: int = 2000
-    """Outputs held back for the transaction at most."""
-    state_every: float = 60.0
-    """Seconds between rounds in which changed states are written; 0 writes them with every position, all at once."""
-    replay_limit: int = 5000
-    """With so many messages of a partition to be read again after a crash, a round is due: it bounds a recovery."""
-    states_at_once: int = 500
-    """States in one transaction at most, unless more belong together, and a second at most: it bounds a transaction's
-    memory, and how long one takes."""
-    dead_letter_share: float = 0.1
-    dead_letter_minimum: int = 20
-    """Dead letters that are tolerated whatever their share."""
-
-    @property
-    def interval(self) -> float:
-        return self.exactly_once_every if self.exactly_once else self.checkpoint_every
-
-    def states_of(self, total: int, partitions: int, *, hurried: bool) -> int:
-        """How many of a round's states each of its checkpoints takes, for one of so many partitions. hurried: as many
-        as may be, not only so many that the round is over in time."""
-        if not self.state_every:
-            return total
-        pace = self.interval or AT_ONCE_S
-        most = ceil(self.states_at_once * min(1.0, pace) / partitions)
-        needed = ceil(total * pace / (ROUND * self.state_every))
-        return max(1, most if hurried else min(most, needed))
-
-
-@dataclass(frozen=True)
-class _Round:
-    """Changed states that are being written. begin: the position when it began; total: how many they were then."""
-
-    begin: int
-    total: int
-    closing: Mapping[str, bytes]
-    """What is written together with the last of them."""
-    at_once: bool = False
-    """Whether nothing else is done until all are written."""
-
-
-@dataclass
-class _Owned:
-    """A partition that is ours: what was read of it, and what is held back for its next transaction."""
-
-    position: int
-    committed: int
-    restart: int
-    """Offset from which the next owner would read, as of the last checkpoint."""
-    silent_until: int
-    """Messages before it are answered."""
-    round_due: float
-    round: _Round | None = None
-    counts_anew: bool = False
-    """Whether all states must be saved before the next message: they go by offsets that are no more."""
-    held: list[Output] = field(default_factory=list)
-
-    @property
-    def is_replaying(self) -> bool:
-        return self.position < self.silent_until
 
 
 def _firsts(batch: Iterable[Raw]) -> dict[int, int]:
@@ -239,9 +65,9 @@ async def _nothing(_: Any) -> None:
 class Worker(Generic[M]):
     """Runs one step as a member of the consumer group `group` on `topic`; see `driftline.service.app.BackgroundJob`.
 
-    refuse: why a decoded message can't be used, or None. wait_for: awaited before a message is refused, since what it
-    lacks may be about to come. sink: where the step's outputs go instead of the bus; it returns when they are safe.
-    gather: see `driftline.bus.port.Bus.join`. clock: the time of day, for latencies; timers go by `monotonic`.
+    refuse, wait_for: see `driftline.worker.inbox.Inbox`. sink: where the step's outputs go instead of the bus; it
+    returns when they are safe. gather: see `driftline.bus.port.Bus.join`. clock: the time of day, for latencies; timers
+    go by `monotonic`.
     """
 
     def __init__(
@@ -265,15 +91,15 @@ class Worker(Generic[M]):
         self._topic = topic
         self._step = step
         self._settings = settings
-        self._refuse = refuse
-        self._wait_for = wait_for
         self._sink = sink
         self._gather = gather
         self._observer: Observer = observer or Unobserved()
         self._clock = clock
         self._monotonic = monotonic
-        self._gauge = DeadLetterGauge(settings.dead_letter_share, settings.dead_letter_minimum)
-        self._owned: dict[int, _Owned] = {}
+        gauge = DeadLetterGauge(settings.dead_letter_share, settings.dead_letter_minimum)
+        self._inbox = Inbox(group, bus, topic, gauge, self._observer, refuse, wait_for)
+        self._rounds = Rounds(step, settings, monotonic)
+        self._owned: dict[int, OwnedPartition] = {}
         self._restoring: set[int] = set()
         self._subscription: Subscription | None = None
         self._came_round = monotonic()
@@ -351,7 +177,9 @@ class Worker(Generic[M]):
         # After a replay all that it has changed is old enough to be written.
         round_due = now if position < answered else now + self._settings.state_every
         counts_anew = self._step.begin(assignment)
-        self._owned[partition] = _Owned(position, answered, position, answered, round_due, counts_anew=counts_anew)
+        self._owned[partition] = OwnedPartition(
+            position, answered, position, answered, round_due, counts_anew=counts_anew
+        )
 
     def _unlearned(self, messages: int, where: Mapping[str, Any]) -> None:
         self._observer.unlearned(messages)
@@ -448,8 +276,7 @@ class Worker(Generic[M]):
             elif first < owned.position:
                 # Since its assignment a partition is read on without a break, so the log itself was made anew.
                 self._rewound(where)
-                owned.position = owned.committed = owned.restart = owned.silent_until = first
-                owned.round, owned.counts_anew = None, True
+                owned.count_from(first)
                 self._step.begin_again(partition, first)
 
     async def _account_for(
@@ -493,15 +320,14 @@ class Worker(Generic[M]):
 
     async def _replay(self, batch: Sequence[Raw]) -> None:
         """Has the states take in what was answered before they were written."""
-        envelopes, _ = await self._decode(batch)
+        envelopes, _ = await self._inbox.decode(batch)
         with self._naming(batch):
             self._step.replay(envelopes)
         self._move_on(batch)
         self._observer.replayed(len(batch))
 
     async def _answer(self, subscription: Subscription, batch: Sequence[Raw]) -> None:
-        envelopes, letters = await self._decode(batch)
-        await self._send_letters(batch, letters)
+        envelopes = await self._inbox.take(batch)
         with self._naming(batch):
             outputs = self._step.step(envelopes)
         if outputs:
@@ -535,48 +361,6 @@ class Worker(Generic[M]):
         else:
             await subscription.send(outputs)
 
-    async def _decode(self, batch: Sequence[Raw]) -> tuple[list[Envelope[M]], list[tuple[Raw, str]]]:
-        """The messages that can be used, and the others with the reason."""
-        envelopes: list[Envelope[M]] = []
-        refused: list[tuple[Raw, str]] = []
-        for raw in batch:
-            try:
-                message = self._topic.decode(raw.payload)
-                reason = self._refuse(message)
-                if reason is not None:
-                    # Then it is judged again: its stream may be known by now.
-                    await self._wait_for(message)
-                    reason = self._refuse(message)
-            except PoisonMessage as error:
-                reason = str(error)
-            if reason is None:
-                envelopes.append(Envelope(raw.partition, raw.offset, raw.timestamp, message))
-            else:
-                refused.append((raw, reason))
-        return envelopes, refused
-
-    async def _send_letters(self, batch: Sequence[Raw], refused: Sequence[tuple[Raw, str]]) -> None:
-        """Publishes dead letters. Raises TooManyDeadLetters."""
-        letters = [self._letter(raw, reason) for raw, reason in refused]
-        dead = {(raw.partition, raw.offset) for raw, _ in refused}
-        for raw in batch:
-            self._gauge.note(dead=(raw.partition, raw.offset) in dead)
-        if letters:
-            await self._bus.publish(DEAD_LETTERS, letters)
-
-    def _letter(self, raw: Raw, reason: str) -> DeadLetter:
-        self._observer.dead_letter()
-        where = {"topic": self._topic.name, "partition": raw.partition, "offset": raw.offset}
-        log.warning("dead letter: %s", reason, extra=where)
-        return DeadLetter(
-            topic=self._topic.name,
-            partition=raw.partition,
-            offset=raw.offset,
-            service=self.name,
-            reason=reason[:REASON_LENGTH],
-            payload=raw.payload,
-        )
-
     async def _checkpoints(self) -> list[Checkpoint]:
         """What is to be written of all partitions now. The lock is held, so nothing is worked off meanwhile."""
         checkpoints = []
@@ -584,66 +368,23 @@ class Worker(Generic[M]):
             # What was read again may have changed states, but it is the former checkpoint that says where to go on.
             if owned.is_replaying:
                 continue
-            if owned.round is None and self._needs_round(partition, owned):
-                self._begin_round(partition, owned)
+            if self._rounds.is_due(partition, owned):
+                self._rounds.begin(partition, owned)
             if (checkpoint := await self._checkpoint(partition, owned)) is not None:
                 checkpoints.append(checkpoint)
         return checkpoints
 
-    def _needs_round(self, partition: int, owned: _Owned) -> bool:
-        if owned.position == owned.restart:
-            return False
-        is_long = owned.position - owned.restart >= self._settings.replay_limit
-        # Where nothing has changed a round costs nothing, and nothing has to be read again.
-        return is_long or self._monotonic() >= owned.round_due or self._step.unsaved(partition) == 0
-
-    def _begin_round(self, partition: int, owned: _Owned, *, at_once: bool = False) -> None:
-        closing = self._step.begin_round(partition, owned.restart)
-        owned.round = _Round(owned.position, self._step.left(partition), closing, at_once)
-
-    async def _save_all(self, partition: int, owned: _Owned) -> None:
+    async def _save_all(self, partition: int, owned: OwnedPartition) -> None:
         """Writes every changed state, in several transactions where they are many, and all else that is unwritten."""
         if owned.is_replaying:
             return
-        self._begin_round(partition, owned, at_once=True)
+        self._rounds.begin(partition, owned, at_once=True)
         while (checkpoint := await self._checkpoint(partition, owned)) is not None:
             await self._write([checkpoint])
         owned.counts_anew = False
 
-    async def _checkpoint(self, partition: int, owned: _Owned) -> Checkpoint | None:
-        """What is to be written of a partition, with a part of the round under way; None where that is nothing."""
-        states: dict[str, bytes | None] = {}
-        before = owned.restart
-        if owned.round is not None:
-            states = await self._part(partition, self._limit(owned, owned.round))
-            if self._step.left(partition) == 0:
-                states |= owned.round.closing
-                owned.restart, owned.round = owned.round.begin, None
-                owned.round_due = self._monotonic() + self._settings.state_every
-        if not states and owned.position == owned.committed and owned.restart == before:
-            return None
-        position = self._step.resume_at(partition, owned.position)
-        checkpoint = Checkpoint(partition, position, states, owned.held, min(owned.restart, position))
-        # Counted before it is written: if that fails, the session restarts from the former checkpoint.
-        # A new list, since the checkpoint keeps the old one.
-        owned.committed, owned.held = owned.position, []
-        return checkpoint
-
-    def _limit(self, owned: _Owned, under_way: _Round) -> int:
-        """How many states the next checkpoint takes."""
-        if under_way.at_once and self._settings.state_every:
-            return self._settings.states_at_once
-        is_idle = owned.position == owned.committed
-        hurried = is_idle or owned.position - owned.restart >= self._settings.replay_limit
-        return self._settings.states_of(under_way.total, len(self._owned), hurried=hurried)
-
-    async def _part(self, partition: int, limit: int) -> dict[str, bytes | None]:
-        """About `limit` states of the round."""
-        states: dict[str, bytes | None] = {}
-        while self._step.left(partition) and len(states) < limit:
-            states |= self._step.snapshot(partition, min(SERIES_AT_ONCE, limit - len(states)))
-            await asyncio.sleep(0)
-        return states
+    async def _checkpoint(self, partition: int, owned: OwnedPartition) -> Checkpoint | None:
+        return await self._rounds.checkpoint(partition, owned, len(self._owned))
 
     async def _write(self, checkpoints: Sequence[Checkpoint]) -> None:
         if checkpoints and self._subscription is not None:

@@ -18,7 +18,7 @@ from driftline.service.app import BackgroundJob, ReadinessCheck, create_service,
 from driftline.streams.catalog import PerStream, Streams
 from driftline.streams.definition import StreamDefinition
 from driftline.worker.loop import Worker
-from driftline.worker.observer import LoopMetrics, report_left_behind
+from driftline.worker.loop_metrics import LoopMetrics, report_left_behind
 from driftline_combiner import dashboard
 from driftline_combiner.dashboard_buffer import DashboardBuffer
 from driftline_combiner.exporter import ScoreExporter

@@ -33,7 +33,7 @@ class RetrainRequest(msgspec.Struct, frozen=True):
 
 
 class RetrainStep:
-    """See `driftline.worker.loop.Step`; what it returns are requests, each once a batch."""
+    """See `driftline.worker.step.Step`; what it returns are requests, each once a batch."""
 
     def step(self, batch: Sequence[Envelope[Alert]]) -> list[RetrainRequest]:
         alerts = [envelope.value for envelope in batch]

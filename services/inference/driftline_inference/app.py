@@ -24,7 +24,7 @@ from driftline.streams.catalog import PerStream, Streams
 from driftline.streams.definition import StreamDefinition
 from driftline.worker.keyed import KeyedStep
 from driftline.worker.loop import Worker
-from driftline.worker.observer import LoopMetrics, report_left_behind
+from driftline.worker.loop_metrics import LoopMetrics, report_left_behind
 from driftline_inference.registry.cache import Cache
 from driftline_inference.registry.outbox import StoreOutbox
 from driftline_inference.registry.reconciler import Reconciler

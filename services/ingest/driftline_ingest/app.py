@@ -21,7 +21,7 @@ from driftline.streams.catalog import Streams
 from driftline.streams.definition import StreamDefinition, refusal
 from driftline.worker.keyed import Timed
 from driftline.worker.loop import Worker
-from driftline.worker.observer import LoopMetrics
+from driftline.worker.loop_metrics import LoopMetrics
 from driftline_ingest.archive import FUTURES, ArchiveStep, Packing
 from driftline_ingest.census import Census
 from driftline_ingest.door import Door, routes

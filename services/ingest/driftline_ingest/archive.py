@@ -219,7 +219,7 @@ class _Partition:
 
 
 class ArchiveStep(Generic[Timed]):
-    """See `driftline.worker.loop.Step`; its outputs are windows, for a sink that writes them."""
+    """See `driftline.worker.step.Step`; its outputs are windows, for a sink that writes them."""
 
     def __init__(
         self,

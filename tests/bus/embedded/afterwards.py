@@ -9,7 +9,7 @@ from pathlib import Path
 
 from driftline.bus.embedded import EmbeddedBus
 from driftline.bus.port import Bus
-from driftline.worker.loop import Unobserved
+from driftline.worker.observer import Unobserved
 from tests.bus.conftest import PARTITIONS, Folded
 from tests.bus.embedded.life import FOLDS, TICKS, folding, settings, version_of
 from tests.bus.test_contract import PATIENCE_S, Holder

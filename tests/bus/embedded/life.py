@@ -14,7 +14,8 @@ from pathlib import Path
 
 from driftline.bus.embedded import EmbeddedBus, EmbeddedSettings
 from driftline.bus.port import Checkpoint
-from driftline.worker.loop import LoopSettings, Worker
+from driftline.worker.loop import Worker
+from driftline.worker.loop_settings import LoopSettings
 from tests.bus.conftest import PARTITIONS, HashStep, Tick, folds, ticks
 from tests.bus.test_contract import Holder
 
