@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
-
 from driftline.bus.embedded import EmbeddedSettings
 from driftline.errors import InvalidInput
 from driftline.models import signing
 from driftline.names import EDGE, EDGE_SERVICES, SERVICES
+from driftline.service.setting_checks import line
 from driftline_cli import processes, tokens
 from driftline_cli.places import RUN
-from driftline_cli.stack import PORTS_FILE, SMALL, Ports, ready, refuse_beside
+from driftline_cli.stack import SMALL, Ports, ready, refuse_beside
 
 TRAINER = "trainer"
 PROCESSES = ("driftline_edge", "driftline_trainer")
@@ -41,10 +40,8 @@ class EdgeStack:
         """Returns when the edge's three services are ready. Raises Unavailable, and Conflict while the folder's other
         form runs."""
         refuse_beside(self.folder, *EDGE_SERVICES)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / PORTS_FILE).write_bytes(msgspec.json.encode(self.ports))
-        if not self._keys.exists():
-            signing.new_keys(self._keys)
+        self.ports.keep(self.folder, EDGE)
+        signing.ensure_keys(self._keys)
         self._start(EDGE, self._of_edge())
         for service in EDGE_SERVICES:
             await ready(self.folder, EDGE, self.url(service))
@@ -105,10 +102,12 @@ def is_embedded() -> bool:
 
 
 def embedded_settings() -> EmbeddedSettings:
-    """Where the embedded bus is kept, and what it may take."""
+    """Where the embedded bus is kept, and what it may take. Raises InvalidInput."""
     data = Path(os.environ.get("DRIFTLINE_DATA") or RUN / EDGE)
-    disk = os.environ.get("DRIFTLINE_DISK")
-    return EmbeddedSettings(data / "bus", retention_bytes=int(disk) if disk else EmbeddedSettings.retention_bytes)
+    disk = os.environ.get("DRIFTLINE_DISK") or str(EmbeddedSettings.retention_bytes)
+    if not disk.isdecimal():
+        raise InvalidInput(line("disk", disk, "a whole number of bytes"))
+    return EmbeddedSettings(data / "bus", retention_bytes=int(disk))
 
 
 def of_folder(folder: Path, streams: Path) -> EdgeStack | None:

@@ -1,4 +1,7 @@
-"""Processes that go on after the command that started them: a pid file and a log each, ended by their id alone."""
+"""Processes that go on after the command that started them: a pid file and a log each, ended by their id alone.
+
+The file says which process had the id, since the next one that gets it, after a reboot, say, is not ours to end.
+"""
 
 import os
 import signal
@@ -42,8 +45,14 @@ def start(folder: Path, name: str, command: Sequence[str], environment: Mapping[
     finally:
         os.close(reading)
         os.close(writing)
-    (folder / f"{name}.pid").write_text(str(pid))
+    note(folder, name, pid)
     return pid
+
+
+def note(folder: Path, name: str, pid: int) -> None:
+    """Writes the pid file of a process that has just begun."""
+    with suppress(OSError, psutil.Error):  # it may have ended by now
+        (folder / f"{name}.pid").write_text(f"{pid} {_birth(pid)}")
 
 
 def said(folder: Path, name: str) -> str:
@@ -65,7 +74,7 @@ def _keep_log(folder: Path, name: str, reading: int) -> None:
         ],
         setsid=True,
     )
-    (folder / f"{name}.log.pid").write_text(str(pid))
+    note(folder, f"{name}.log", pid)
 
 
 def _log_whole(folder: Path, name: str) -> None:
@@ -77,13 +86,25 @@ def _log_whole(folder: Path, name: str) -> None:
 def running(folder: Path, name: str) -> int | None:
     """The process's id, while it runs."""
     try:
-        pid = int((folder / f"{name}.pid").read_text())
+        number, birth = (folder / f"{name}.pid").read_text().split()
+        pid = int(number)
         with suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
-        state = psutil.Process(pid).status()
+        is_ours = _birth(pid) == birth and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except (OSError, ValueError, psutil.Error):
         return None
-    return None if state == psutil.STATUS_ZOMBIE else pid
+    return pid if is_ours else None
+
+
+def _birth(pid: int) -> str:
+    """What two processes of one id never share. On Linux by the boot and its own clock: a clock that is set moves what
+    psutil gives."""
+    if not sys.platform.startswith("linux"):
+        return str(psutil.Process(pid).create_time())
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    # Behind the name, which may hold anything, the 20th field is when it began.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return f"{boot}/{fields[19]}"
 
 
 def kill(folder: Path, name: str) -> None:
@@ -102,7 +123,7 @@ def stop(folder: Path, name: str) -> None:
         try:
             _gone(folder, name, STOP_S)
         except StillRunningError:
-            os.kill(pid, signal.SIGKILL)
+            kill(folder, name)
         _log_whole(folder, name)
     (folder / f"{name}.log.pid").unlink(missing_ok=True)
     (folder / f"{name}.pid").unlink(missing_ok=True)

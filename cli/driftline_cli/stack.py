@@ -55,8 +55,19 @@ class Ports:
         """Those of the stack that was started in `folder`. Raises InvalidInput when there was none."""
         try:
             return msgspec.json.decode((folder / PORTS_FILE).read_bytes(), type=cls)
-        except OSError as error:
+        except (OSError, msgspec.DecodeError) as error:
             raise InvalidInput(f"{folder}: found no stack, expected one that `driftline up` started") from error
+
+    def keep(self, folder: Path, *processes_: str) -> None:
+        """Writes them for the commands to come. Raises Conflict while one of the processes runs at other ports."""
+        if any(processes.running(folder, process) is not None for process in processes_):
+            if self != Ports.of(folder):
+                raise Conflict(f"found it running in {folder} at other ports: end it first (`driftline down`)")
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        part = (folder / PORTS_FILE).with_suffix(".part")
+        part.write_bytes(msgspec.json.encode(self))
+        part.rename(folder / PORTS_FILE)
 
     @classmethod
     def chosen(cls, folder: Path, first: int | None) -> "Ports":
@@ -64,7 +75,10 @@ class Ports:
         if first is not None:
             services = {service: first + further for further, service in enumerate(SERVICES)}
             return cls(first + len(SERVICES), first + len(SERVICES) + 1, services)
-        return replace(cls.of(folder), form="kafka") if (folder / PORTS_FILE).exists() else cls()
+        try:
+            return replace(cls.of(folder), form="kafka")
+        except InvalidInput:
+            return cls()
 
     @classmethod
     def free(cls) -> "Ports":
@@ -112,14 +126,12 @@ class Stack:
         """Starts what does not run yet, and returns when `services` are ready. Raises Unavailable, and Conflict while
         the folder's other form runs."""
         refuse_beside(self.folder, EDGE)
+        self.ports.keep(self.folder, *SERVICES)
         await asyncio.to_thread(self.start_kafka)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / PORTS_FILE).write_bytes(msgspec.json.encode(self.ports))
         if processes.running(self.folder, "s3") is None:
             await asyncio.to_thread(objects.start, self.folder, self.ports.s3)
         self._queues = await objects.prepare(self.folder, self.ports.s3, BUCKET)
-        if not self._keys.exists():
-            signing.new_keys(self._keys)
+        signing.ensure_keys(self._keys)
         for service in services:
             if processes.running(self.folder, service) is None:
                 self.start(service)
@@ -148,10 +160,14 @@ class Stack:
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Sends a signal to a process that this stack started."""
+        os.kill(self.pid(name), number)
+
+    def pid(self, name: str) -> int:
+        """The id of a process that this stack started. Raises Unavailable where it runs no more."""
         pid = processes.running(self.folder, name)
         if pid is None:
             raise Unavailable(f"{name} does not run; its log is {self.folder / name}.log")
-        os.kill(pid, number)
+        return pid
 
     def environment(self) -> dict[str, str]:
         """With which the command finds all of it."""

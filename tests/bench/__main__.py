@@ -151,7 +151,7 @@ async def _compare(
     producer = AIOKafkaProducer(bootstrap_servers=_brokers(stack), enable_idempotence=True)
     await producer.start()
     await _relay_throughput(stack, producer, sizes[0], 2000)
-    pids = {service: int((stack.folder / f"{service}.pid").read_text()) for service in SERVICES}
+    pids = {service: stack.pid(service) for service in SERVICES}
     chain: list[float] = []
     relay: list[float] = []
     before = {service: cpu_seconds(pid) for service, pid in pids.items()}

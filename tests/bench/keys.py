@@ -153,7 +153,7 @@ def _answers(stack: Stack, name: str, phases: Sequence[Phase]) -> dict[str, dict
 
 
 def _memory(stack: Stack) -> dict[str, float]:
-    return {service: measure.usage(int((stack.folder / f"{service}.pid").read_text()), 0.0).pss for service in KILLED}
+    return {service: measure.usage(stack.pid(service), 0.0).pss for service in KILLED}
 
 
 def _blends(stack: Stack) -> Arrivals:

@@ -1,9 +1,13 @@
 """Where a local stack and a demo listen."""
 
+import sys
 from pathlib import Path
 
 import msgspec
+import pytest
 
+from driftline.errors import Conflict, InvalidInput
+from driftline_cli import processes
 from driftline_cli.demo import ports_from
 from driftline_cli.stack import PORTS_FILE, Ports
 
@@ -21,3 +25,22 @@ def test_a_stack_keeps_its_ports_until_others_are_named(tmp_path: Path):
     (tmp_path / PORTS_FILE).write_bytes(msgspec.json.encode(Ports.chosen(tmp_path, 9001)))
     assert Ports.chosen(tmp_path, None) == Ports.chosen(tmp_path, 9001)
     assert Ports.chosen(tmp_path, 9101).kafka == 9105
+
+
+def test_a_torn_file_of_ports_is_as_none(tmp_path: Path):
+    (tmp_path / PORTS_FILE).write_bytes(b"")
+    assert Ports.chosen(tmp_path, None) == Ports()
+    with pytest.raises(InvalidInput, match="found no stack, expected one that `driftline up` started"):
+        Ports.of(tmp_path)
+
+
+@pytest.mark.process
+def test_ports_stay_while_a_process_listens_there(tmp_path: Path):
+    Ports.chosen(tmp_path, 9001).keep(tmp_path, "sleeper")
+    processes.start(tmp_path, "sleeper", [sys.executable, "-c", "import time; time.sleep(600)"])
+    Ports.chosen(tmp_path, 9001).keep(tmp_path, "sleeper")
+    with pytest.raises(Conflict, match=r"at other ports: end it first \(`driftline down`\)"):
+        Ports.chosen(tmp_path, 9101).keep(tmp_path, "sleeper")
+    processes.stop(tmp_path, "sleeper")
+    Ports.chosen(tmp_path, 9101).keep(tmp_path, "sleeper")
+    assert Ports.of(tmp_path) == Ports.chosen(tmp_path, 9101)

@@ -1,9 +1,11 @@
 """Processes that go on, and their logs: whole, bounded, and their owner's alone."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from driftline_cli import processes, rotation
@@ -51,13 +53,26 @@ def test_who_has_ended_and_was_not_waited_for_runs_no_more(tmp_path: Path):
         sys.executable, [sys.executable, "-c", ""], {}, file_actions=[(os.POSIX_SPAWN_DUP2, writing, 1)]
     )
     os.close(writing)
-    (tmp_path / "child.pid").write_text(str(child))
+    processes.note(tmp_path, "child", child)
     with os.fdopen(reading) as end:
         end.read()
     processes._gone(tmp_path, "child", 20)
     for text in ("", "nobody", "-1", str(2**22 + 1)):
         (tmp_path / "child.pid").write_text(text)
         assert processes.running(tmp_path, "child") is None
+
+
+@pytest.mark.parametrize("noted", ["{pid}", "{pid} another-boot/1"], ids=["of a former release", "of another boot"])
+def test_another_process_that_has_the_id_by_now_is_left_alone(tmp_path: Path, noted: str):
+    processes.start(tmp_path, "mine", [sys.executable, "-c", "import time; time.sleep(600)"])
+    pid = processes.running(tmp_path, "mine")
+    shutil.copy(tmp_path / "mine.pid", tmp_path / "kept")
+    (tmp_path / "mine.pid").write_text(noted.format(pid=pid))
+    processes.stop(tmp_path, "mine")
+    assert psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    shutil.move(tmp_path / "kept", tmp_path / "mine.pid")
+    processes.stop(tmp_path, "mine")
+    assert not psutil.pid_exists(pid)
 
 
 def test_what_still_runs_is_said(tmp_path: Path):

@@ -7,7 +7,19 @@ import pytest
 
 from driftline.errors import InvalidInput, RefusedModel
 from driftline.models.manifest import Manifest
-from driftline.models.signing import KEY_FILE, PUBLIC_FILE, Signer, Trust, key_id, new_key, new_keys, read, seal, unseal
+from driftline.models.signing import (
+    KEY_FILE,
+    PUBLIC_FILE,
+    Signer,
+    Trust,
+    ensure_keys,
+    key_id,
+    new_key,
+    new_keys,
+    read,
+    seal,
+    unseal,
+)
 
 SIGNER = Signer(new_key())
 
@@ -39,6 +51,15 @@ def test_a_new_pair_of_keys_is_its_owners_alone_and_never_overwritten(tmp_path: 
     assert Signer(read(private)).public == public == read(tmp_path / "keys" / PUBLIC_FILE).strip()
     with pytest.raises(InvalidInput, match="found a key, expected none"):
         new_keys(tmp_path / "keys")
+
+
+def test_a_pair_that_a_crash_left_half_made_is_completed(tmp_path: Path):
+    public = ensure_keys(tmp_path)
+    private = read(tmp_path / KEY_FILE)
+    (tmp_path / PUBLIC_FILE).unlink()
+    (tmp_path / KEY_FILE).with_suffix(".part").write_text("torn")
+    assert ensure_keys(tmp_path) == public == read(tmp_path / PUBLIC_FILE).strip()
+    assert read(tmp_path / KEY_FILE) == private
 
 
 def test_what_is_no_key_is_named_but_a_private_one_is_never_shown(tmp_path: Path):

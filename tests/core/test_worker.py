@@ -218,6 +218,24 @@ class Several(Collecting):
         return dict.fromkeys(given, b"")
 
 
+async def test_a_stop_within_a_round_writes_what_that_was_to_write_at_its_end():
+    scene = Scene(at(0, 0), settings=LoopSettings(checkpoint_every=1.0, state_every=60.0), step=WithTimes())
+    scene.bus.acts += [later(61.0, scene, 1)]
+    await scene.play()
+    rounds = [(c.position, c.restart, sorted(c.states)) for c in scene.bus.committed]
+    assert rounds == [(2, 0, ["a"]), (2, 2, ["b", "c", "times"])]
+
+
+class WithTimes(Several):
+    """As a step whose times have not changed since the round before."""
+
+    def begin_round(self, partition: int, restart: int) -> dict[str, bytes]:
+        first = not self.under_way
+        self.under_way = sorted({*self.under_way, *self.changed})
+        self.changed = []
+        return {"times": b""} if first else {}
+
+
 async def test_a_round_is_due_before_its_time_when_much_would_be_read_again():
     scene = Scene(at(0, 0), settings=LoopSettings(checkpoint_every=1.0, replay_limit=3))
     scene.bus.acts += [later(1.0, scene, n) for n in range(1, 5)]
@@ -428,6 +446,40 @@ async def test_a_partition_that_is_taken_away_in_mid_write_is_left_once_that_and
     await scene.play()
     assert events == ["begun 1", "written 1", "begun 2", "written 2"]
     assert scene.step.released == [0]
+
+
+async def test_a_checkpoint_that_fails_while_another_partition_is_taken_away_begins_the_session_anew():
+    """What it held of the partitions that stay was counted as written."""
+    failing, others = asyncio.Event(), list[int]()
+
+    def first(feed: ScriptedSubscription) -> Batch:
+        scene.now = 2.0  # a checkpoint is due
+        return [*at(0, 0)(feed), *at(0, 0, partition=1)(feed)]
+
+    async def leaving(feed: ScriptedSubscription) -> Batch:
+        failing.set()
+        await feed.owner.revoked(1)
+        scene.now = 4.0  # the next one is due
+        return []
+
+    async def committing(checkpoint: Checkpoint) -> None:
+        if scene.bus.joined > 1:
+            return
+        await failing.wait()
+        if checkpoint.partition == 0:
+            raise BusUnavailable("the transaction was aborted")
+        # What goes on beside the failure is waited for, and not left alone.
+        await asyncio.sleep(0)
+        others.append(checkpoint.partition)
+
+    scene = Scene(first, leaving, at(0, 0), settings=LoopSettings(checkpoint_every=1.0, exactly_once=True))
+    scene.bus.acts.append(bringing())
+    scene.bus.committing = committing
+    await scene.play()
+    assert others == [1]
+    assert scene.counted.counts["restarted"] == 1
+    outputs = [output.message for c in scene.bus.committed if c.partition == 0 for output in c.outputs]
+    assert outputs == [Number(0)]
 
 
 async def test_a_checkpoint_under_way_is_abandoned_with_its_session_and_its_work_is_done_again():

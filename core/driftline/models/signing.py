@@ -115,18 +115,31 @@ def new_key() -> str:
 
 
 def new_keys(folder: Path) -> str:
-    """Writes a new pair of keys, readable by its owner alone, and returns the public one. Nothing is overwritten."""
-    folder.mkdir(parents=True, exist_ok=True)
-    pem = new_key()
-    public = Signer(pem).public
+    """Writes a new pair of keys, readable by its owner alone, and returns the public one. Raises InvalidInput where
+    there is one: nothing is overwritten."""
     private = folder / KEY_FILE
-    try:
-        private.touch(mode=0o600, exist_ok=False)
-    except FileExistsError as error:
-        raise InvalidInput(f"{private}: found a key, expected none: keys are not overwritten") from error
-    private.write_text(pem)
-    (folder / PUBLIC_FILE).write_text(f"{public}\n")
-    return public
+    if private.exists():
+        raise InvalidInput(f"{private}: found a key, expected none: keys are not overwritten")
+    return ensure_keys(folder)
+
+
+def ensure_keys(folder: Path) -> str:
+    """The public key in a folder; of a pair that is not there yet what is missing is made. Each file is whole when it
+    has its name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    private, public = folder / KEY_FILE, folder / PUBLIC_FILE
+    if not private.exists():
+        part = private.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        part.touch(mode=0o600, exist_ok=False)
+        part.write_text(new_key())
+        part.rename(private)
+    text = Signer(read(private)).public
+    if not public.exists():
+        part = public.with_suffix(".part")
+        part.write_text(f"{text}\n")
+        part.rename(public)
+    return text
 
 
 def read(path: Path) -> str:

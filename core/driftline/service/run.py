@@ -102,8 +102,11 @@ async def _serve(services: Sequence[Served], close: Callable[[], Awaitable[None]
             await asyncio.gather(*waiting)
         finally:
             await asyncio.gather(*(server.shutdown() for server in servers if server.started))
-            await asyncio.gather(*(life.aclose() for life in lives))
+            ended = await asyncio.gather(*(life.aclose() for life in lives), return_exceptions=True)
             await close()
+            # One that fails takes no other's last checkpoint away.
+            for error in filter(None, ended):
+                raise error
 
 
 async def _alive(service: Served) -> AsyncExitStack:

@@ -434,7 +434,8 @@ class KeyedStep(Generic[Timed]):
         return len(self._partitions[partition].round)
 
     def unsaved(self, partition: int) -> int:
-        return len(self._partitions[partition].unsaved())
+        owned = self._partitions[partition]
+        return len(owned.round.keys() | owned.changed.keys()) if owned.round else len(owned.changed)
 
     def _saved(self, partition: _Partition, series: Series) -> bytes | None:
         stream, key = series

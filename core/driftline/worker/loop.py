@@ -190,7 +190,7 @@ class Worker(Generic[M]):
             # Read under the lock: no batch is half done, so position, states and held outputs belong together.
             owned = self._owned.get(partition)
             try:
-                await self._written()
+                await self._settled()
                 if owned is not None:
                     await self._save_all(partition, owned)
             except (Fenced, BusUnavailable) as error:
@@ -389,8 +389,19 @@ class Worker(Generic[M]):
     async def _write(self, checkpoints: Sequence[Checkpoint]) -> None:
         if checkpoints and self._subscription is not None:
             began = self._monotonic()
-            await asyncio.gather(*(self._subscription.commit(checkpoint) for checkpoint in checkpoints))
+            commits = (self._subscription.commit(checkpoint) for checkpoint in checkpoints)
+            # Waited for to the last, so that none goes on unseen beside the next session.
+            for error in await asyncio.gather(*commits, return_exceptions=True):
+                if error is not None:
+                    raise error
             self._observer.checkpointed(self._monotonic() - began)
+
+    async def _settled(self) -> None:
+        """As `_written`, but what went wrong is left for the session, too: partitions that stay may have counted on
+        it."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+            self._writing.result()
 
     async def _written(self) -> None:
         """Returns when the checkpoint that is under way is safe. Raises what went wrong with it."""

@@ -137,7 +137,7 @@ class Part:
         return array
 
     def axis(self, name: str, axes: Axes) -> Axis:
-        return axes.get(f"{self.table}.{name}") or axes.get(name, ())
+        return axes.get(f"{self.table}.{name}", axes.get(name, ()))
 
     def shape(self, axes: Axes) -> tuple[int, ...]:
         """Of what is saved of a slot."""

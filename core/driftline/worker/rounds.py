@@ -73,7 +73,9 @@ class Rounds:
 
     def begin(self, partition: int, owned: OwnedPartition, *, at_once: bool = False) -> None:
         """at_once: whether nothing else is done until all states are written."""
-        closing = self._step.begin_round(partition, owned.restart)
+        # A round that is not over goes into this one, with what was to be written at its end.
+        unwritten = owned.round.closing if owned.round else {}
+        closing = {**unwritten, **self._step.begin_round(partition, owned.restart)}
         owned.round = Round(owned.position, self._step.left(partition), closing, at_once)
 
     async def checkpoint(self, partition: int, owned: OwnedPartition, partitions: int) -> Checkpoint | None:
