@@ -20,8 +20,10 @@ from driftline.store.folder import FolderStore
 from driftline.store.windows import parse as parse_name
 from driftline.streams import tables
 from driftline.streams.definition import parse
-from driftline_ingest.archive import ArchiveStep, FullWindow, Progress
+from driftline_ingest.archive import ArchiveStep
 from driftline_ingest.census import Census
+from driftline_ingest.open_windows import Progress
+from driftline_ingest.packing import FullWindow
 from driftline_ingest.sink import WindowSink
 from driftline_ingest.windows import BlendWindows, RecordWindows
 

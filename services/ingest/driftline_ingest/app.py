@@ -22,10 +22,11 @@ from driftline.streams.definition import StreamDefinition, refusal
 from driftline.worker.keyed import Timed
 from driftline.worker.loop import Worker
 from driftline.worker.loop_metrics import LoopMetrics
-from driftline_ingest.archive import FUTURES, ArchiveStep, Packing
+from driftline_ingest.archive import ArchiveStep
 from driftline_ingest.census import Census
 from driftline_ingest.door import Door, routes
 from driftline_ingest.mqtt import MqttDoor
+from driftline_ingest.packing import FUTURES, Packing
 from driftline_ingest.settings import IngestSettings
 from driftline_ingest.sink import REASONS, WindowSink
 from driftline_ingest.windows import BlendWindows, RecordWindows

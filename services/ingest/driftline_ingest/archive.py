@@ -5,26 +5,22 @@ a crash is the same window under the same name. What is archived is known by tim
 anew counts from 0 again.
 """
 
-from __future__ import annotations  # array[float] is a type for checkers only
-
-from array import array
-from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
-from typing import Generic, Protocol
+from typing import Generic
 
 import msgspec
 
 from driftline.bus.port import Assignment, Envelope
 from driftline.clock import astray
-from driftline.store.object_names import folder_of
-from driftline.store.windows import WindowName
-from driftline.worker.keyed import Series, Timed, Timed_contra
-from driftline.worker.silence import BEGINNING, Heard
+from driftline.worker.keyed import Series, Timed
+from driftline.worker.silence import BEGINNING
+from driftline_ingest.census import SeriesCounter, Uncounted
+from driftline_ingest.open_windows import ArchivedPartition, OpenFutures, OpenWindow, Progress
+from driftline_ingest.packing import FUTURES, FullWindow, FuturePacking, Packing
 
-FUTURES = "futures"
-"""The kind of windows that hold what was known ahead."""
+NEVER = -1
+"""Before all times."""
 FUTURES_SIZE = 1000
 """Futures of a series after which a window of them is written, as soon as a further issue comes."""
 LONGEST_SPAN = 50_000
@@ -32,190 +28,6 @@ LONGEST_SPAN = 50_000
 hold the position back for ever."""
 SILENT_AT_ONCE = 10
 """Silent series that are looked at with one message, so that none takes long."""
-
-
-class SeriesCounter(Protocol):
-    """Counts the series."""
-
-    def add(self, series: Series, partition: int) -> None: ...
-
-    def forget(self, series: Series, partition: int) -> None: ...
-
-    def release(self, partition: int) -> None: ...
-
-
-class Uncounted:
-    """Nobody counts."""
-
-    def add(self, series: Series, partition: int) -> None: ...
-
-    def forget(self, series: Series, partition: int) -> None: ...
-
-    def release(self, partition: int) -> None: ...
-
-
-NEVER = -1
-"""Before all times."""
-
-
-class FuturePacking(Protocol[Timed_contra]):
-    """How futures, which come among the messages, lie in memory and in a file."""
-
-    def issued(self, message: Timed_contra) -> int | None:
-        """When it was issued; None for a message that is no future."""
-
-    def pack(self, message: Timed_contra) -> array[float]:
-        """A future as a few numbers."""
-
-    def encode(self, stream: str, key: str, rows: Sequence[array[float]]) -> bytes:
-        """The file."""
-
-
-class Packing(Protocol[Timed_contra]):
-    """How messages lie in memory and in a file."""
-
-    kind: str
-    """The first part of the objects' names."""
-
-    @property
-    def futures(self) -> FuturePacking[Timed_contra] | None:
-        """None where there are none among the messages."""
-
-    def size(self, stream: str) -> int:
-        """Messages in a full window."""
-
-    def longest_silence(self, stream: str) -> int:
-        """Milliseconds of the stream's time after which a series is forgotten."""
-
-    def ahead(self, stream: str) -> int:
-        """Seconds by which a record may be ahead of the clock."""
-
-    def patience(self, stream: str) -> int:
-        """Messages that came without their truth and may still be completed."""
-
-    def lacks(self, message: Timed_contra) -> bool:
-        """Whether its truth is missing."""
-
-    def pack(self, message: Timed_contra) -> array[float]:
-        """A message as a few numbers, for the time until its window is full."""
-
-    def group(self, message: Timed_contra) -> str:
-        """The group that its series has in the file; "" where there are none."""
-
-    def encode(self, stream: str, key: str, rows: Sequence[array[float]], group: str = "") -> bytes:
-        """The file."""
-
-
-@dataclass(frozen=True)
-class FullWindow:
-    """Messages of one series. first, last: times of those that no window had before, milliseconds since the epoch; of
-    futures when the first and the last were issued. A
-    window of late truths alone begins where the one before ended, and ends as many milliseconds later as there were
-    such windows since."""
-
-    kind: str
-    stream: str
-    key: str
-    first: int
-    last: int
-    rows: Sequence[array[float]]
-    group: str = ""
-
-    def name(self, edge: str) -> str:
-        """Its key in the store. edge: the id of who archives it."""
-        return f"{self.kind}/{self.stream}/{folder_of(self.key)}/{WindowName(self.first, self.last, edge).format()}"
-
-
-class Progress(msgspec.Struct, frozen=True, array_like=True):
-    """The checkpoint of one series: everything up to time `t` is archived."""
-
-    next: int
-    """Offset after the last archived message. What lies before it and is read again is no news to anybody."""
-    t: int
-    awaited: tuple[int, ...] = ()
-    """Times of archived messages without their truth."""
-    truths: int = 0
-    """Windows since then that held nothing but truths for what was archived before."""
-    heard: int | None = None
-    """When the series was heard of last; see `driftline.worker.silence`."""
-    foreseen: int = 0
-    """Offset after the last archived future, or of the first message: what comes before it is no news."""
-
-
-@dataclass
-class _PendingFutures:
-    """The window of futures that is being filled."""
-
-    offset: int
-    """Of its first message."""
-    first: int
-    """When the first was issued, and the last."""
-    last: int
-    next: int = 0
-    """Offset after its newest message."""
-    rows: list[array[float]] = field(default_factory=list)
-
-
-@dataclass
-class _Pending:
-    """The window that is being filled."""
-
-    offset: int
-    """Of its first message."""
-    last: int
-    """Offset of its newest message."""
-    t: int
-    group: str = ""
-    """Of all its messages."""
-    first_t: int | None = None
-    """Time of the first message that no window has yet; None while there are only truths for what is archived."""
-    rows: list[array[float]] = field(default_factory=list)
-    lacking: dict[int, int] = field(default_factory=dict)
-    """By time the places of rows without their truth."""
-    brought: set[int] = field(default_factory=set)
-    """Times of rows that are truths for windows that are written already: readers take the row that has it."""
-
-    def awaited(self, progress: Progress | None) -> tuple[int, ...]:
-        """Times of all messages so far without their truth."""
-        before = progress.awaited if progress else ()
-        return (*(t for t in before if t not in self.brought), *self.lacking)
-
-    def keep(self, wanted: Callable[[int], bool]) -> None:
-        """Drops the rows of other times."""
-        self.rows = [row for row in self.rows if wanted(int(row[0]))]
-        times = [int(row[0]) for row in self.rows]
-        self.brought &= set(times)
-        fresh = [t for t in times if t not in self.brought]
-        # Rows have moved up, so their places are others.
-        self.lacking = {t: index for index, t in enumerate(times) if t in self.lacking}
-        self.first_t = min(fresh, default=None)
-        self.t = max(times, default=self.t)
-
-
-@dataclass
-class _Partition:
-    """What is known of a partition that is owned here. `pending` is in the order of first offsets."""
-
-    progress: dict[Series, Progress] = field(default_factory=dict)
-    pending: OrderedDict[Series, _Pending] = field(default_factory=OrderedDict)
-    futures: OrderedDict[Series, _PendingFutures] = field(default_factory=OrderedDict)
-    """As `pending`."""
-    changed: set[Series] = field(default_factory=set)
-    heard: dict[str, Heard] = field(default_factory=lambda: defaultdict(Heard))
-    """By stream."""
-    behind: int = 0
-    """Offset before which messages are read again after a restart: until then nobody is known to be silent."""
-
-    def oldest(self) -> int | None:
-        """The offset of the first message that is in an open window."""
-        # The first ones have the oldest offsets.
-        firsts = (next(iter(self.pending.values()), None), next(iter(self.futures.values()), None))
-        return min((window.offset for window in firsts if window is not None), default=None)
-
-    def last_t(self, series: Series) -> int | None:
-        """Time of the newest message of a series that was taken in."""
-        pending, progress = self.pending.get(series), self.progress.get(series)
-        return pending.t if pending else progress.t if progress else None
 
 
 class ArchiveStep(Generic[Timed]):
@@ -233,13 +45,13 @@ class ArchiveStep(Generic[Timed]):
         self._dropped = dropped
         self._longest_span = longest_span
         self._census: SeriesCounter = census or Uncounted()
-        self._partitions: dict[int, _Partition] = {}
+        self._partitions: dict[int, ArchivedPartition] = {}
         self._kept: dict[int, int] = {}
 
     def step(self, batch: Sequence[Envelope[Timed]]) -> list[FullWindow]:
         windows: list[FullWindow] = []
         for envelope in batch:
-            partition = self._partitions.setdefault(envelope.partition, _Partition())
+            partition = self._partitions.setdefault(envelope.partition, ArchivedPartition())
             # This order is part of the windows' content: old windows are closed before the message can enter one.
             windows += self._overdue(partition, envelope.offset)
             futures = self._packing.futures
@@ -252,7 +64,7 @@ class ArchiveStep(Generic[Timed]):
         return windows
 
     def _foresee(
-        self, partition: _Partition, envelope: Envelope[Timed], issued: int, packing: FuturePacking[Timed]
+        self, partition: ArchivedPartition, envelope: Envelope[Timed], issued: int, packing: FuturePacking[Timed]
     ) -> list[FullWindow]:
         """Takes in a future of a series that is known. One issue lies in one window, whose name says the issues."""
         series = (envelope.value.stream, envelope.value.key)
@@ -265,19 +77,19 @@ class ArchiveStep(Generic[Timed]):
             windows.append(self._close_futures(partition, series))
             pending = None
         if pending is None:
-            pending = partition.futures[series] = _PendingFutures(envelope.offset, issued, issued)
+            pending = partition.futures[series] = OpenFutures(envelope.offset, issued, issued)
         pending.first, pending.last = min(pending.first, issued), max(pending.last, issued)
         pending.next = envelope.offset + 1
         pending.rows.append(packing.pack(envelope.value))
         return windows
 
-    def _close_futures(self, partition: _Partition, series: Series) -> FullWindow:
+    def _close_futures(self, partition: ArchivedPartition, series: Series) -> FullWindow:
         pending = partition.futures.pop(series)
         partition.progress[series] = msgspec.structs.replace(partition.progress[series], foreseen=pending.next)
         partition.changed.add(series)
         return FullWindow(FUTURES, *series, pending.first, pending.last, pending.rows)
 
-    def _add(self, partition: _Partition, envelope: Envelope[Timed]) -> list[FullWindow]:
+    def _add(self, partition: ArchivedPartition, envelope: Envelope[Timed]) -> list[FullWindow]:
         message = envelope.value
         series = (message.stream, message.key)
         progress = partition.progress.get(series)
@@ -299,14 +111,14 @@ class ArchiveStep(Generic[Timed]):
                 return []
         return [*self._of_other_group(partition, series, message), *self._append(partition, series, envelope)]
 
-    def _of_other_group(self, partition: _Partition, series: Series, message: Timed) -> list[FullWindow]:
+    def _of_other_group(self, partition: ArchivedPartition, series: Series, message: Timed) -> list[FullWindow]:
         """Writes what there is of a series that moves to another group: a window is of one."""
         pending = partition.pending.get(series)
         if pending is None or pending.group == self._packing.group(message):
             return []
         return [self._close(partition, series)]
 
-    def _meet(self, partition: _Partition, envelope: Envelope[Timed]) -> None:
+    def _meet(self, partition: ArchivedPartition, envelope: Envelope[Timed]) -> None:
         """A series is known from its first message on, not only from its first window."""
         message = envelope.value
         series = (message.stream, message.key)
@@ -323,7 +135,7 @@ class ArchiveStep(Generic[Timed]):
         lost = astray(message.t, envelope.timestamp, self._packing.ahead(message.stream))
         return BEGINNING if lost else message.t
 
-    def _silent(self, partition: _Partition, envelope: Envelope[Timed]) -> list[FullWindow]:
+    def _silent(self, partition: ArchivedPartition, envelope: Envelope[Timed]) -> list[FullWindow]:
         """Writes what there is of silent series, and forgets them: SILENT_AT_ONCE at most with each message."""
         windows: list[FullWindow] = []
         stream, heard = envelope.value.stream, partition.heard[envelope.value.stream]
@@ -348,7 +160,7 @@ class ArchiveStep(Generic[Timed]):
                 self._census.forget((stream, key), envelope.partition)
         return windows
 
-    def _is_read_again(self, partition: _Partition, series: Series) -> bool:
+    def _is_read_again(self, partition: ArchivedPartition, series: Series) -> bool:
         """Whether a restart reads messages of it again, which only its progress distinguishes from new ones."""
         oldest = partition.oldest()
         return oldest is not None and oldest < partition.progress[series].next
@@ -358,7 +170,7 @@ class ArchiveStep(Generic[Timed]):
         arrived, ahead = envelope.timestamp, self._packing.ahead(envelope.value.stream)
         return astray(last_t, arrived, ahead) and not astray(envelope.value.t, arrived, ahead)
 
-    def _leave_behind(self, partition: _Partition, series: Series, envelope: Envelope[Timed]) -> None:
+    def _leave_behind(self, partition: ArchivedPartition, series: Series, envelope: Envelope[Timed]) -> None:
         """Takes the times that can't be out of a series."""
         arrived, ahead = envelope.timestamp, self._packing.ahead(envelope.value.stream)
         progress, pending = partition.progress.get(series), partition.pending.get(series)
@@ -373,17 +185,17 @@ class ArchiveStep(Generic[Timed]):
         if not pending.rows:
             del partition.pending[series]
 
-    def _completes(self, partition: _Partition, series: Series, message: Timed) -> bool:
+    def _completes(self, partition: ArchivedPartition, series: Series, message: Timed) -> bool:
         """Whether it brings a truth that was missing."""
         pending, progress = partition.pending.get(series), partition.progress.get(series)
         awaited = pending.awaited(progress) if pending else progress.awaited if progress else ()
         return message.t in awaited and not self._packing.lacks(message)
 
-    def _append(self, partition: _Partition, series: Series, envelope: Envelope[Timed]) -> list[FullWindow]:
+    def _append(self, partition: ArchivedPartition, series: Series, envelope: Envelope[Timed]) -> list[FullWindow]:
         message, progress = envelope.value, partition.progress.get(series)
         pending = partition.pending.get(series)
         if pending is None:
-            pending = partition.pending[series] = _Pending(
+            pending = partition.pending[series] = OpenWindow(
                 envelope.offset, envelope.offset, message.t, self._packing.group(message)
             )
         if progress is not None and message.t <= progress.t:
@@ -400,7 +212,7 @@ class ArchiveStep(Generic[Timed]):
         full = len(pending.rows) >= self._packing.size(message.stream)
         return [self._close(partition, series)] if full else []
 
-    def _overdue(self, partition: _Partition, offset: int) -> list[FullWindow]:
+    def _overdue(self, partition: ArchivedPartition, offset: int) -> list[FullWindow]:
         windows = []
         while partition.pending:
             series, oldest = next(iter(partition.pending.items()))
@@ -414,7 +226,7 @@ class ArchiveStep(Generic[Timed]):
             windows.append(self._close_futures(partition, series))
         return windows
 
-    def _close(self, partition: _Partition, series: Series) -> FullWindow:
+    def _close(self, partition: ArchivedPartition, series: Series) -> FullWindow:
         pending, before = partition.pending.pop(series), partition.progress.get(series)
         # The oldest beyond the patience are given up.
         awaited = pending.awaited(before)[-self._packing.patience(series[0]) :]
@@ -429,7 +241,7 @@ class ArchiveStep(Generic[Timed]):
 
     def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
         """Takes in a part of what was checkpointed; None forgets a series."""
-        owned = self._partitions.setdefault(partition, _Partition())
+        owned = self._partitions.setdefault(partition, ArchivedPartition())
         for name, data in states.items():
             stream, key = name.split("/", 1)
             if data is None:
@@ -468,7 +280,7 @@ class ArchiveStep(Generic[Timed]):
     def unsaved(self, partition: int) -> int:
         return self.left(partition)
 
-    def _saved(self, partition: _Partition, series: Series) -> bytes | None:
+    def _saved(self, partition: ArchivedPartition, series: Series) -> bytes | None:
         progress = partition.progress.get(series)
         return None if progress is None else msgspec.msgpack.encode(progress)
 

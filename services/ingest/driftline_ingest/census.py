@@ -8,11 +8,32 @@ door reports what it has let in, whose partition may be another replica's.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 from driftline.messages import Record
 from driftline.streams.definition import StreamDefinition
 from driftline.worker.keyed import Series
 from driftline.worker.silence import Heard
+
+
+class SeriesCounter(Protocol):
+    """Counts the series."""
+
+    def add(self, series: Series, partition: int) -> None: ...
+
+    def forget(self, series: Series, partition: int) -> None: ...
+
+    def release(self, partition: int) -> None: ...
+
+
+class Uncounted:
+    """Nobody counts."""
+
+    def add(self, series: Series, partition: int) -> None: ...
+
+    def forget(self, series: Series, partition: int) -> None: ...
+
+    def release(self, partition: int) -> None: ...
 
 
 class Census:

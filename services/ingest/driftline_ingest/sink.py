@@ -12,7 +12,7 @@ from driftline.errors import Conflict, StoreUnavailable, Unstorable
 from driftline.metrics import Metrics
 from driftline.store.port import Store
 from driftline.worker.keyed import Series
-from driftline_ingest.archive import FUTURES, FullWindow, Packing
+from driftline_ingest.packing import FUTURES, FullWindow, Packing
 
 log = logging.getLogger(__name__)
 
