@@ -7,7 +7,7 @@ import httpx
 import msgspec
 
 from driftline.messages import Alert, Blend
-from driftline.worker.keyed import Series
+from driftline.worker.stream_step import Series
 from driftline_cli.tailing import TOPICS, Selection
 
 LOOK_S = 1.0

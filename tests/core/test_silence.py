@@ -10,9 +10,10 @@ from msgspec.structs import replace
 from driftline.bus.port import Envelope
 from driftline.messages import ALERTS, BLENDS, Alert, Record
 from driftline.streams.definition import StreamDefinition, parse
-from driftline.worker.keyed import AT_ONCE, Age, Emission, KeyedStep
+from driftline.worker.keyed import AT_ONCE, KeyedStep
 from driftline.worker.saved_states import OffsetState
 from driftline.worker.silence import Heard
+from driftline.worker.stream_step import Age, Emission
 from driftline_inference.step import ForecastStep
 from tests.e2e.stream_steps import StreamSteps
 

@@ -18,10 +18,11 @@ from driftline.metrics import Metrics
 from driftline.service.app import create_service
 from driftline.streams.catalog import WAITED_FOR, PerStream, Streams
 from driftline.streams.folder import DefinitionFolder
-from driftline.worker.keyed import Age, Emission, KeyedStep
+from driftline.worker.keyed import KeyedStep
 from driftline.worker.loop import Worker
 from driftline.worker.loop_settings import LoopSettings
 from driftline.worker.saved_states import OffsetState
+from driftline.worker.stream_step import Age, Emission
 
 PATIENCE_S = 10
 

@@ -9,140 +9,21 @@ from where the last whole round began; of each series only what its state lacks 
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic
 
 import msgspec
 
 from driftline.bus.port import Assignment, Envelope, Output
 from driftline.clock import astray
-from driftline.messages import Alert, Blend, Forecast, Record, Topic
+from driftline.worker.partition_series import PartitionSeries
 from driftline.worker.saved_states import OffsetState
-from driftline.worker.silence import BEGINNING, Heard
+from driftline.worker.silence import BEGINNING
+from driftline.worker.stream_step import Age, Series, StreamStep, Timed
 
-Timed = TypeVar("Timed", bound=Record | Forecast | Blend)
-Timed_contra = TypeVar("Timed_contra", bound=Record | Forecast | Blend, contravariant=True)
-
-Emission = tuple[Topic[Any], Forecast | Blend | Alert]
-"""A message with the topic that it goes to."""
-
-
-class Age(NamedTuple):
-    """t: time of the newest message of a series. heard: see `driftline.worker.silence`; None where it was not saved."""
-
-    t: int
-    heard: int | None
-
-
-class StreamStep(Protocol[Timed_contra]):
-    """All series of one stream that are owned here."""
-
-    ahead: int
-    """Seconds by which a record may be ahead of the clock."""
-    replaying: bool
-    """Whether `work` gets messages that were answered before: then it counts nothing and judges no model."""
-
-    @property
-    def longest_silence(self) -> int:
-        """Milliseconds of the stream's time after which a series is forgotten."""
-
-    def work(self, messages: Sequence[Timed_contra]) -> Sequence[Sequence[Emission]]:
-        """What each message causes, in their order. Times of a key rise strictly."""
-
-    def lacks(self, message: Timed_contra) -> bool:
-        """Whether its truth is missing."""
-
-    def awaits(self, message: Timed_contra) -> bool:
-        """Whether a message of that time came not long ago, and without the truth that this one brings."""
-
-    def complete(self, message: Timed_contra) -> Sequence[Emission]:
-        """What a truth causes that was awaited."""
-
-    def is_future(self, message: Timed_contra) -> bool:
-        """Whether it says what is known of a time ahead, and is no message of its own time."""
-
-    def foresee(self, message: Timed_contra) -> bool:
-        """Takes a future in, and returns whether the series keeps it."""
-
-    def last_t(self, key: str) -> int | None:
-        """Time of the newest message of `key`, or None when there is no such series."""
-
-    def group_of(self, key: str) -> str:
-        """The group of a series that is known, "" where it has none. Series of a group may look at each other, so a
-        state of one is of use with those of the others at the same offset alone."""
-
-    def save(self, key: str, heard: int | None = None) -> bytes:
-        """The whole state of a series. heard: when it was heard of last; see `driftline.worker.silence`."""
-
-    def restore(self, key: str, data: bytes) -> Age:
-        """Takes up what `save` gave; what an older definition saved is left behind and the series starts anew."""
-
-    def forget(self, key: str) -> None:
-        """Drops a series that somebody else owns now, or nobody any more. There need be none."""
-
-
-Series = tuple[str, str]
-Names = dict[Series, str]
-"""Series in order, each with its group, "" where it has none."""
 TIMES = "@/times"
 """The name under which the streams' times lie among the states; no stream is named so."""
 AT_ONCE = 100
 """Silent series that are forgotten after one batch at most, so that none takes long; the rest follow after the next."""
-
-
-@dataclass
-class _Partition:
-    """What is known of a partition that is owned here."""
-
-    heard: dict[str, Heard] = field(default_factory=lambda: defaultdict(Heard))
-    """By stream."""
-    changed: Names = field(default_factory=dict)
-    """Series whose states are to be saved, but for those of the round."""
-    round: Names = field(default_factory=dict)
-    """What of the round under way is still to be saved."""
-    moved: set[str] = field(default_factory=set)
-    """Streams with a series that went to another group and was not saved since."""
-    waiting: dict[str, dict[str, bytes]] = field(default_factory=dict)
-    """States of streams that are not known here yet, or no more: they wait for their definition."""
-    saved: dict[Series, int] = field(default_factory=dict)
-    """Offset up to which a restored state was worked off; until the partition is where it was."""
-    gone: dict[Series, int] = field(default_factory=dict)
-    """Forgotten series whose end was saved, each with the offset of that."""
-    times: dict[str, int] | None = None
-    """By stream the newest time when the newest round began; None where that was not saved."""
-    opening: dict[str, bytes] = field(default_factory=dict)
-    """The same as of the restart, to be saved with the first states where it never was."""
-    next: int = 0
-    """Offset behind the newest message that was worked off."""
-    restart: int = 0
-    """Offset from which a restart reads while the round is under way."""
-
-    def owns(self, series: Series) -> bool:
-        stream, key = series
-        return stream in self.heard and key in self.heard[stream]
-
-    def unsaved(self) -> Names:
-        """Those of the round first."""
-        return self.round | self.changed
-
-    def mark(self, series: Series, group: str) -> None:
-        """A series has changed."""
-        former = self.changed.get(series, self.round.get(series, group))
-        if former != group:
-            self.moved.add(series[0])
-        self.changed[series] = group
-
-    def next_cut(self, limit: int | None) -> list[Series]:
-        """At most `limit` series that are to be saved, and those that must be saved with them."""
-        unsaved = self.unsaved()
-        chosen = list(unsaved)[:limit]
-        groups = {(stream, group) for stream, key in chosen if (group := unsaved[stream, key])}
-        streams = {stream for stream, _ in chosen} & self.moved
-        if groups or streams:
-            members = [s for s, group in unsaved.items() if (s[0], group) in groups or s[0] in streams]
-            chosen = list(dict.fromkeys([*chosen, *members]))
-        self.moved -= streams
-        return chosen
 
 
 class KeyedStep(Generic[Timed]):
@@ -157,7 +38,7 @@ class KeyedStep(Generic[Timed]):
     def __init__(self, stream_steps: Mapping[str, StreamStep[Timed]], dropped: Callable[[str, str], None]) -> None:
         self._stream_steps = stream_steps
         self._dropped = dropped
-        self._partitions: dict[int, _Partition] = defaultdict(_Partition)
+        self._partitions: dict[int, PartitionSeries] = defaultdict(PartitionSeries)
         self._replaying = False
 
     def step(self, batch: Sequence[Envelope[Timed]]) -> list[Output]:
@@ -284,7 +165,7 @@ class KeyedStep(Generic[Timed]):
                 outputs.append(Output(envelope.partition, topic, message))
         return outputs
 
-    def _mark(self, partition: _Partition, series: Series) -> None:
+    def _mark(self, partition: PartitionSeries, series: Series) -> None:
         stream, key = series
         partition.mark(series, self._stream_steps[stream].group_of(key) if self._knows(series) else "")
 
@@ -387,7 +268,7 @@ class KeyedStep(Generic[Timed]):
                     age = self._take_up(partition, (stream, key), data)
                     partition.heard[stream].restore(key, age.heard)
 
-    def _take_up(self, partition: _Partition, series: Series, data: bytes) -> Age:
+    def _take_up(self, partition: PartitionSeries, series: Series, data: bytes) -> Age:
         """Restores a series. Where another partition has it, too, since topics grew or it belongs to a group by now,
         the newer state stays: the older is of the partition that the series has left."""
         stream, key = series
@@ -437,7 +318,7 @@ class KeyedStep(Generic[Timed]):
         owned = self._partitions[partition]
         return len(owned.round.keys() | owned.changed.keys()) if owned.round else len(owned.changed)
 
-    def _saved(self, partition: _Partition, series: Series) -> bytes | None:
+    def _saved(self, partition: PartitionSeries, series: Series) -> bytes | None:
         stream, key = series
         if key in partition.waiting.get(stream, {}):
             return OffsetState(partition.next, partition.waiting[stream][key]).encode()

@@ -15,7 +15,7 @@ from fastapi.sse import ServerSentEvent
 from driftline.bus.port import Bus
 from driftline.errors import BusUnavailable, PoisonMessage
 from driftline.messages import ALERTS, BLENDS, Alert, Topic
-from driftline.worker.keyed import Series
+from driftline.worker.stream_step import Series
 
 SERIES_REMEMBERED = 100
 """Series that are remembered; the one that was silent longest is forgotten first."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from driftline.errors import NotFound
 from driftline.messages import Blend
-from driftline.worker.keyed import Series
+from driftline.worker.stream_step import Series
 from driftline_combiner import scores as sums
 from driftline_combiner.scores import Coverage, RowScore
 from driftline_combiner.step import BlendStep

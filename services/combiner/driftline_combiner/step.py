@@ -15,11 +15,12 @@ from driftline.scoring import LEVELS, ROWS, STRATEGIES
 from driftline.streams.definition import StreamDefinition, refusal
 from driftline.streams.grid import tick_of
 from driftline.worker import slots as tables
-from driftline.worker.keyed import Age, Emission, KeyedStep
+from driftline.worker.keyed import KeyedStep
 from driftline.worker.late_truths import LateTruths
 from driftline.worker.parts import Parts, SavedState, UnreadableState, checked, decoded
 from driftline.worker.series_store import SeriesStore
 from driftline.worker.slots import rounds
+from driftline.worker.stream_step import Age, Emission
 from driftline_combiner import intervals as interval_tables
 from driftline_combiner import ledger as ledgers
 from driftline_combiner import migration
@@ -63,7 +64,7 @@ class HorizonWeighting:
 
 
 class BlendStep:
-    """All series of one stream; see `driftline.worker.keyed.StreamStep`. on_alert: gets the stream and kind of
+    """All series of one stream; see `driftline.worker.stream_step.StreamStep`. on_alert: gets the stream and kind of
     each alert. left_behind: gets the stream, key and reason of a saved state that can't be taken up: its series
     begins again."""
 

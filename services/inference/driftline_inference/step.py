@@ -23,11 +23,11 @@ from driftline.streams.futures import Foreseen
 from driftline.streams.grid import UNKNOWN, phase_of, tick_of, time_of
 from driftline.streams.neighbours import Peers
 from driftline.worker import slots as tables
-from driftline.worker.keyed import Age, Emission
 from driftline.worker.late_truths import LateTruths
 from driftline.worker.parts import Parts, SavedState, UnreadableState, checked, decoded
 from driftline.worker.series_store import SeriesStore
 from driftline.worker.slots import rounds
+from driftline.worker.stream_step import Age, Emission
 from driftline_inference import migration
 from driftline_inference.groups import Assembly, Groups
 from driftline_inference.migration import FormerForecastState
@@ -78,7 +78,7 @@ class Turn:
 
 
 class ForecastStep:
-    """All series of one stream; see `driftline.worker.keyed.StreamStep`.
+    """All series of one stream; see `driftline.worker.stream_step.StreamStep`.
 
     `serving` gives the models; it is asked once a batch, so a batch ends on the models that it began with. `shadows`
     gives the versions before them, which are compared for a while; `worse` gets the stream, member, version and

@@ -19,9 +19,9 @@ from driftline.store.port import Store
 from driftline.store.timed import TimedStore
 from driftline.streams.catalog import Streams
 from driftline.streams.definition import StreamDefinition, refusal
-from driftline.worker.keyed import Timed
 from driftline.worker.loop import Worker
 from driftline.worker.loop_metrics import LoopMetrics
+from driftline.worker.stream_step import Timed
 from driftline_ingest.archive import ArchiveStep
 from driftline_ingest.census import Census
 from driftline_ingest.door import Door, routes

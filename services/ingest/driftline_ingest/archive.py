@@ -13,8 +13,8 @@ import msgspec
 
 from driftline.bus.port import Assignment, Envelope
 from driftline.clock import astray
-from driftline.worker.keyed import Series, Timed
 from driftline.worker.silence import BEGINNING
+from driftline.worker.stream_step import Series, Timed
 from driftline_ingest.census import SeriesCounter, Uncounted
 from driftline_ingest.open_windows import ArchivedPartition, OpenFutures, OpenWindow, Progress
 from driftline_ingest.packing import FUTURES, FullWindow, FuturePacking, Packing

@@ -12,8 +12,8 @@ from typing import Protocol
 
 from driftline.messages import Record
 from driftline.streams.definition import StreamDefinition
-from driftline.worker.keyed import Series
 from driftline.worker.silence import Heard
+from driftline.worker.stream_step import Series
 
 
 class SeriesCounter(Protocol):

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from driftline.worker.keyed import Series
 from driftline.worker.silence import Heard
+from driftline.worker.stream_step import Series
 
 
 class Progress(msgspec.Struct, frozen=True, array_like=True):

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from driftline.store.object_names import folder_of
 from driftline.store.windows import WindowName
-from driftline.worker.keyed import Timed_contra
+from driftline.worker.stream_step import Timed_contra
 
 FUTURES = "futures"
 """The kind of windows that hold what was known ahead."""

@@ -16,7 +16,7 @@ from enum import Enum
 from driftline.clock import shown
 from driftline.messages import Record
 from driftline.streams.definition import StreamDefinition
-from driftline.worker.keyed import Series
+from driftline.worker.stream_step import Series
 
 LARGEST = 100_000
 """Series that are remembered; the one that was silent longest is forgotten first."""

@@ -11,7 +11,7 @@ import stamina
 from driftline.errors import Conflict, StoreUnavailable, Unstorable
 from driftline.metrics import Metrics
 from driftline.store.port import Store
-from driftline.worker.keyed import Series
+from driftline.worker.stream_step import Series
 from driftline_ingest.packing import FUTURES, FullWindow, Packing
 
 log = logging.getLogger(__name__)
