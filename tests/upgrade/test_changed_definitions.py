@@ -17,7 +17,7 @@ from driftline.members import MEMBERS
 from driftline.messages import Blend, Forecast, Record
 from driftline.scoring import ROWS
 from driftline.streams.definition import StreamDefinition, parse
-from driftline.streams.features import Layout
+from driftline.streams.layout import Layout
 from driftline.worker.parts import Axes, Body, Header, Part, Ring, SavedState, checked, decoded, read
 from driftline_combiner import state as blend_states
 from driftline_combiner.step import BlendStep

@@ -11,9 +11,8 @@ from typing import Annotated, Self
 import numpy as np
 import numpy.typing as npt
 
-from driftline.arrays import Floats, Ints, Over
+from driftline.arrays import TINY, Floats, Ints, Over
 from driftline.messages import Alert, Record
-from driftline.streams.features import TINY
 
 MEMORIES = np.array([0.15, 0.002])
 """Memories of the two averages whose distance is a shift: about the last 7 records, and the last 500."""

@@ -9,8 +9,9 @@ import numpy as np
 from driftline.members import MODELS
 from driftline.messages import Record
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.features import FILTER_NEIGHBOURS, MEMORIES, RLS_LAGS, History, Layout
 from driftline.streams.futures import Foreseen
+from driftline.streams.history import History
+from driftline.streams.layout import FILTER_NEIGHBOURS, MEMORIES, RLS_LAGS, Layout
 from driftline.streams.neighbours import OFFSET_MEMORIES, moves_within
 from driftline.worker.late_truths import LateTruths
 from driftline.worker.parts import Axes, Axis, Ring, added
