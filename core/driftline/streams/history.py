@@ -36,7 +36,8 @@ class History:
     recent: Annotated[Floats, Over("lags", "columns")]
     """[slots, lags, columns]: the newest values, a ring by tick; NaN is missing."""
     season: Annotated[npt.NDArray[np.float32], Over("remembered")]
-    """[slots, remembered]: the target's values of the last week, wild moves cut, a ring by tick; NaN is missing."""
+    """[slots, remembered]: the target's values of the last week, and of an hour before it where clocks change; wild
+    moves cut, a ring by tick; NaN is missing."""
     steady: Annotated[Floats, Over()]
     """[slots]: the target's newest value, wild moves cut; NaN before the first."""
     before: Annotated[Floats, Over()]

@@ -16,6 +16,8 @@ MEMORIES = (0.3, 0.1, 0.03, 0.01, 0.003)
 SCALE_MEMORY = 0.002
 DAYS = 7
 """That are remembered period by period."""
+LONGEST_CHANGE = 3600
+"""Seconds: of no more than that a change of the clocks is followed, when the same local time is looked back on."""
 NET_SEASONS = 1
 """Of how many seasons, the shortest first, a network sees how far what was then is from now: after a step the long ones
 are wrong for long, and a network does not learn that. Filters do."""
@@ -44,6 +46,8 @@ class Layout:
     period: int
     """Milliseconds from one record to the next."""
     calendar: LocalCalendar
+    shift: int = 0
+    """Periods by which the same local time lies off whole days ago, at most; 0 where no clock changes."""
     grouped: bool = False
     """Whether series see their neighbours."""
     futures: int = 0
@@ -53,6 +57,7 @@ class Layout:
 
     @classmethod
     def of(cls, stream: StreamDefinition) -> Self:
+        calendar, period = LocalCalendar.of(stream), stream.time.period
         return cls(
             columns=len(stream.columns),
             angles=np.flatnonzero(stream.angles),
@@ -60,8 +65,9 @@ class Layout:
             horizon=stream.horizon,
             day=stream.season,
             week=stream.week,
-            period=stream.time.period * 1000,
-            calendar=LocalCalendar.of(stream),
+            period=period * 1000,
+            calendar=calendar,
+            shift=round(LONGEST_CHANGE / period) if stream.seasons and calendar.changes else 0,
             grouped=stream.group is not None,
             futures=len(stream.futures),
             future_angles=np.flatnonzero(stream.future_angles),
@@ -133,7 +139,7 @@ class Layout:
     @property
     def remembered(self) -> int:
         """Periods of which the target's values are kept, to look back on seasons."""
-        return max(DAYS * self.day, self.week)
+        return max(DAYS * self.day, self.week) + self.shift
 
     @cached_property
     def other_angles(self) -> Ints:
@@ -161,19 +167,6 @@ class Layout:
     def steps(self) -> Ints:
         """[horizons]."""
         return np.array(self.horizon, dtype=np.int64)
-
-    @cached_property
-    def days_back(self) -> Ints:
-        """[horizons, DAYS]: periods from the time that is forecast back to the same time of former days, the newest
-        that is known first."""
-        whole = -(-self.steps // self.day)
-        return self.day * (whole[:, None] + np.arange(DAYS))
-
-    @cached_property
-    def weeks_back(self) -> Ints:
-        """[horizons]: periods from the time that is forecast back to the newest known one of the same time and
-        weekday."""
-        return self.week * -(-self.steps // self.week)
 
     @cached_property
     def memories(self) -> Floats:

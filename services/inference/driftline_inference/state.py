@@ -119,5 +119,9 @@ def settle(tables: ForecastTables, before: Axes, after: Axes) -> None:
         history.start[0] = np.maximum(history.start[0], newest - lags + 1)
     # From a new horizon nothing was forecast; a new term was as good as 0, which is what the filters begin with.
     tables.waiting.terms[0][:, added(before["horizons"], after["horizons"])] = np.nan
-    if before["remembered"] != after["remembered"]:
+    former, ring = len(before["remembered"]), len(after["remembered"])
+    if former != ring:
+        if 0 < former < ring:
+            # What the newest record had replaced has a place of its own.
+            history.season[0, (newest - former) % ring] = history.before[0]
         history.before[0] = np.nan
