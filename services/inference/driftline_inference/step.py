@@ -22,6 +22,7 @@ from driftline.streams.grid import UNKNOWN, phase_of, tick_of, time_of
 from driftline.streams.history import History, complete, on_grid
 from driftline.streams.layout import Layout
 from driftline.streams.neighbours import Peers
+from driftline.streams.period import LiveSteps
 from driftline.worker import slots as tables
 from driftline.worker.keyed import Age, Emission
 from driftline.worker.late_truths import LateTruths
@@ -70,7 +71,8 @@ class ForecastStep:
     `serving` gives the models; it is asked once a batch, so a batch ends on the models that it began with. `shadows`
     gives the versions before them, which are compared for a while; `worse` gets the stream, member, version and
     reason when a new one turns out to be worse; `on_alert` the stream and kind of each alert;
-    `left_behind` the stream, key and reason of a saved state that can't be taken up: its series begins again.
+    `left_behind` the stream, key and reason of a saved state that can't be taken up: its series begins again;
+    `on_period` the stream and what is wrong with its period by the records that come, or None.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class ForecastStep:
         worse: Callable[[str, str, str, str], None] = lambda *_: None,
         on_alert: Callable[[str, str], None] = lambda *_: None,
         left_behind: Callable[[str, str, str], None] = lambda *_: None,
+        on_period: Callable[[str, str | None], None] = lambda *_: None,
     ) -> None:
         self.stream = stream
         self._serving = serving
@@ -91,6 +94,7 @@ class ForecastStep:
         self._left_behind = left_behind
         self._compared: dict[str, Shadow] = {}
         self._layout = Layout.of(stream)
+        self._live_steps = LiveSteps(stream, lambda verdict: on_period(stream.name, verdict))
         self._steps = np.array(stream.horizon, dtype=np.int64)
         self.ahead = stream.time.tolerance
         self.replaying = False
@@ -291,6 +295,7 @@ class ForecastStep:
             tick = self._tables.history.tick[slots]
             first = self._tables.late.expect(slots, tick, t, np.isnan(values[:, 0]))
             conditions.append(assess(self._tables.health, slots, t, values))
+            self._live_steps.add(conditions[-1].since)
             reporting = (self._tables.history.count[slots] <= SKILLS_EVERY) | (tick % SKILLS_EVERY == 0)
             turns.append(Turn(rows, slots, tick, np.where(first, values[:, 0], np.nan), reporting))
         return turns, Inputs.joined(parts), conditions
