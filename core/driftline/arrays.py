@@ -14,6 +14,9 @@ Mask = npt.NDArray[np.bool_]
 FINER = 6
 """Powers of ten by which what is put out is finer than what it is measured by."""
 
+TINY = 1e-12
+"""Nothing is divided by less."""
+
 
 def shortened(values: Floats, unit: Floats) -> Floats:
     """The values to a millionth of `unit`, or finer: as text they are half as long.
@@ -28,6 +31,14 @@ def shortened(values: Floats, unit: Floats) -> Floats:
         short = np.rint(values * finer / coarser) * coarser / finer
     kept: Floats = np.where(known & np.isfinite(short), short, values)
     return kept
+
+
+def mean_of_known(values: Floats) -> Floats:
+    """Over the last axis, of what is known; NaN where nothing is."""
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        mean: Floats = np.where(known, values, 0.0).sum(axis=-1) / known.sum(axis=-1)
+    return mean
 
 
 class Symmetric(NamedTuple):

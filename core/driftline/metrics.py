@@ -88,6 +88,11 @@ class Metrics:
             "last_record_timestamp_seconds", "When a record was taken in last, since the epoch.", "stream"
         )
         self.stream_period = self._gauge("stream_period_seconds", "Time between two records of a series.", "stream")
+        self.period_contradicted = self._gauge(
+            "period_contradicted",
+            "1 while most records are further apart or closer than the stream's period.",
+            "stream",
+        )
         self.futures = self._counter("futures", "Futures taken in at the door.", "stream")
         self.records_refused = self._counter("records_refused", "Records refused at the door.", "stream")
         self.keys_refused = self._counter(

@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.streams.definition import StreamDefinition, parse
-from driftline.streams.features import CLIP, History, Inputs, Layout, observe
+from driftline.streams.features import Inputs, observe
+from driftline.streams.history import History
+from driftline.streams.layout import CLIP, Layout
 
 STREAM = parse(
     "name: a\ntime: {column: when, period: 1h}\ntarget: y\nfeatures: {x: level, w: angle}\nlags: 3\nhorizon: [1, 2]\n",

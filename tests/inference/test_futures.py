@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from driftline.bus.port import Envelope
 from driftline.messages import FORECASTS, Forecast, Record
 from driftline.streams.definition import StreamDefinition, parse
-from driftline.streams.features import Inputs, Layout
+from driftline.streams.features import Inputs
+from driftline.streams.layout import Layout
 from driftline.streams.tables import FutureRows, Rows
 from driftline.worker.keyed import KeyedStep
 from driftline_inference.step import ForecastStep, refuse

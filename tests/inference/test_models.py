@@ -9,7 +9,8 @@ from driftline.models.manifest import Pointer
 from driftline.models.signing import Signer, seal, unseal
 from driftline.store.folder import FolderStore
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.features import Inputs, Layout
+from driftline.streams.features import Inputs
+from driftline.streams.layout import Layout
 from driftline_inference.settings import InferenceSettings
 from tests.inference.conftest import SIGNER, STRANGER, TRUST, new_models, put
 from tests.models import Models

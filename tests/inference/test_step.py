@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from driftline.bus.port import Envelope, Output
 from driftline.messages import FORECASTS, Alert, Forecast, Record
 from driftline.streams.definition import parse
-from driftline.streams.features import Inputs, Layout
+from driftline.streams.features import Inputs
+from driftline.streams.layout import Layout
 from driftline.worker.keyed import KeyedStep
 from driftline_inference.step import ForecastStep, refuse
 

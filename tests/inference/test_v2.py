@@ -9,7 +9,7 @@ import tritonclient.http.aio as triton
 from tritonclient.utils import InferenceServerException
 
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.features import Layout
+from driftline.streams.layout import Layout
 from driftline_inference.registry.versions import LoadedModel
 from tests.inference.conftest import app_of, put
 from tests.models import Models

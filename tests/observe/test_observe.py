@@ -29,7 +29,7 @@ UNITS = ("_seconds", "_bytes", "_messages", "_info", "_fds", "_ratio")
 UNITLESS = {
     *("driftline_series", "driftline_guarded"),
     *("driftline_streams", "driftline_streams_refused", "driftline_keys", "driftline_keys_limit"),
-    *("driftline_windows_foreign", "driftline_connections"),
+    *("driftline_windows_foreign", "driftline_connections", "driftline_period_contradicted"),
 }
 ASKED_FOR = {
     *("driftline_records", "driftline_records_refused", "driftline_dead_letters", "driftline_lag_messages"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from driftline.streams.definition import StreamDefinition, parse
-from driftline.streams.features import Layout
+from driftline.streams.layout import Layout
 from driftline.streams.tables import Rows
 from driftline_trainer.calendar_use import has_weekly_course, unseen_inputs
 from driftline_trainer.dataset import Dataset, build

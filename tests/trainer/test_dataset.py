@@ -5,7 +5,9 @@ import pytest
 
 from driftline.messages import Forecast, Record
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.features import History, Inputs, Layout, observe
+from driftline.streams.features import Inputs, observe
+from driftline.streams.history import History
+from driftline.streams.layout import Layout
 from driftline.streams.tables import Rows
 from driftline_inference.step import ForecastStep
 from driftline_trainer import dataset

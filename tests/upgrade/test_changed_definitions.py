@@ -17,7 +17,7 @@ from driftline.members import MEMBERS
 from driftline.messages import Blend, Forecast, Record
 from driftline.scoring import ROWS
 from driftline.streams.definition import StreamDefinition, parse
-from driftline.streams.features import Layout
+from driftline.streams.layout import Layout
 from driftline.worker.parts import Axes, Body, Header, Part, Ring, SavedState, checked, decoded, read
 from driftline_combiner import state as blend_states
 from driftline_combiner.step import BlendStep
@@ -341,3 +341,25 @@ def size_of(module: Any, step: Any) -> tuple[int, int]:
     body = checked(saved, module.STATE, module.signature(step.stream))
     whole, bare = (len(_saved(saved, part)) for part in (body, msgspec.structs.replace(body, header=b"")))
     return whole, whole - bare
+
+
+def test_a_week_without_the_hour_before_it_goes_on_through_a_change_of_the_clocks():
+    """As states were saved before the same local time was looked back on, which needs a longer ring."""
+    before, after = definition(season=["1d", "7d"]), definition(season=["1d", "7d"], calendar={"zone": "Europe/Paris"})
+    first = 1_698_541_200_000 - 9 * 24 * PERIOD_MS
+    sent = [Record("a", KEY, first + n * PERIOD_MS, {"y": n % 97.0, "x": 1.0}, 0.0) for n in range(400)]
+    kept, expected = forecast_step(before), forecast_step(after)
+    kept.work(sent[:200])
+    expected.work(sent[:200])
+    assert len(kept._tables.history.season[0]) == 168
+    changed = forecast_step(after)
+    changed.restore(KEY, kept.save(KEY))
+    assert np.isfinite(changed._tables.history.season[0]).sum() == 169
+    goes_on = [seasons_of(step.work(sent[200:])) for step in (changed, expected)]
+    assert goes_on[0] == goes_on[1] != seasons_of(kept.work(sent[200:]))
+
+
+def seasons_of(caused: Sequence[Sequence[Any]]) -> list[list[float]]:
+    forecasts = [message for emissions in caused for _, message in emissions if isinstance(message, Forecast)]
+    assert len(forecasts) == 200
+    return [[*forecast.members["seasonal"], *forecast.members["weekly"]] for forecast in forecasts]

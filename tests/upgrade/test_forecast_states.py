@@ -10,8 +10,10 @@ import pytest
 from driftline.members import MODELS
 from driftline.messages import Forecast, Record
 from driftline.streams.definition import StreamDefinition, parse
-from driftline.streams.features import History, Layout, newest
+from driftline.streams.features import newest
 from driftline.streams.futures import Foreseen
+from driftline.streams.history import History
+from driftline.streams.layout import Layout
 from driftline.worker.keyed import KeyedStep
 from driftline.worker.late_truths import LateTruths
 from driftline.worker.parts import Parts

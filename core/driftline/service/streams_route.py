@@ -17,7 +17,7 @@ class StreamStatus(BaseModel):
         description="`changed`: the file says something else by now; `gone`: there is no file any more. The stream "
         "runs as before until the service is restarted."
     )
-    note: str = Field(description="action to take, if any")
+    note: str = Field(description="action to take, and what is wrong with its records, if any")
 
 
 class StreamList(BaseModel):

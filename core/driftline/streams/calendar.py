@@ -6,19 +6,21 @@ Time zones and holidays are read once for every year that occurs, into tables; a
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Self, cast
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from driftline.arrays import Floats, Ints
+from driftline.arrays import Floats, Ints, Mask
 from driftline.streams import public_holidays
 from driftline.streams.definition import DAY_S, StreamDefinition
 
 DAY_MS = DAY_S * 1000
 HARMONICS = 3
+UNIX_YEARS = range(1970, 2038)
+"""In which a zone's offsets are compared."""
 WEEKDAYS = 7
 THURSDAY = 3
 """The epoch's weekday, counted from Monday."""
@@ -48,9 +50,15 @@ class _Years:
     changes: Ints
     """[changes]: times from which another offset counts, ascending."""
     offsets: Ints
-    """[changes + 1]: what a time lacks to the milliseconds since the local midnight that `days` begins with."""
+    """[changes + 1]: milliseconds from UTC to local time."""
+    midnight: int
+    """The local one that `days` begins with."""
     days: Floats
     """[days, width - hour's terms]: the terms that are the same for a whole local day."""
+
+    def offset(self, t: Ints) -> Ints:
+        """[...]: milliseconds from UTC to local time at the times `t` [...], which are all of these years."""
+        return self.offsets.take(self.changes.searchsorted(t, side="right"))
 
 
 class LocalCalendar:
@@ -75,13 +83,31 @@ class LocalCalendar:
         if not t.size:
             return terms
         years = self._covering(int(t.min()), int(t.max()))
-        since = t + years.offsets.take(years.changes.searchsorted(t, side="right"))
+        since = t + years.offset(t) - years.midnight
         row = since // DAY_MS
         phases = np.multiply.outer(since - row * DAY_MS, RADIANS)
         terms[..., HOUR.start : HOUR.stop : 2] = np.sin(phases)
         terms[..., HOUR.start + 1 : HOUR.stop : 2] = np.cos(phases)
         terms[..., HOUR.stop :] = years.days.take(row, axis=0)
         return terms
+
+    def offset(self, t: Ints) -> Ints:
+        """[...]: milliseconds from UTC to local time at the times `t` [...]."""
+        return self._covering(int(t.min()), int(t.max())).offset(t) if t.size else np.zeros_like(t)
+
+    def has_change(self, first: Ints, last: Ints) -> Mask:
+        """[...]: whether the offset changes between two times, each [...]."""
+        if not first.size:
+            return np.zeros(first.shape, dtype=np.bool_)
+        changes = self._covering(int(first.min()), int(last.max())).changes
+        changed: Mask = changes.searchsorted(first, side="right") != changes.searchsorted(last, side="right")
+        return changed
+
+    @cached_property
+    def changes(self) -> bool:
+        """Whether its zone has another offset at times, such as in summer."""
+        zone, halves = ZoneInfo(self._zone), ((year, month) for year in UNIX_YEARS for month in (1, 7))
+        return len({_offset(zone, int(datetime(*half, 1, tzinfo=UTC).timestamp())) for half in halves}) > 1
 
     def _covering(self, earliest: int, latest: int) -> _Years:
         """All years so far, and those from `earliest` to `latest`."""
@@ -120,7 +146,8 @@ def _years_between(zone: str, holidays: str | None, first: int, last: int) -> _Y
         end=end * 1000,
         # The first offset counts from the first year's begin, before which no time is looked up.
         changes=changes[1:, 0] * 1000,
-        offsets=changes[:, 1] * 1000 - days[0] * DAY_MS,
+        offsets=changes[:, 1] * 1000,
+        midnight=int(days[0]) * DAY_MS,
         days=_day_terms(days, holidays, range(first - 1, last + 2)),
     )
 

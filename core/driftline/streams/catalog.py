@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class StreamState(NamedTuple):
-    """How a stream stands. note: action to take, if any."""
+    """How a stream stands. note: action to take, and what is wrong with its records, if any."""
 
     stream: str
     state: Literal["runs", "changed", "gone"]
@@ -45,6 +45,7 @@ class Streams(Mapping[str, StreamDefinition]):
         self._last = Look(self._known)
         self._looking = asyncio.Lock()
         self._in_vain: set[str] = set()
+        self._warnings: dict[str, str] = {}
         self._readers: list[Callable[[StreamDefinition], None]] = []
 
     @classmethod
@@ -80,8 +81,15 @@ class Streams(Mapping[str, StreamDefinition]):
         return self._last.refused
 
     def standings(self) -> list[StreamState]:
-        """How every stream stands beside what the folder says now."""
-        return [self._standing(name) for name in self._known]
+        """How every stream stands beside what the folder says now, and what is wrong with its records."""
+        return [self._warned(self._standing(name)) for name in self._known]
+
+    def warn(self, name: str, warning: str | None) -> None:
+        """Shows what is wrong with the records of a stream, or nothing any more. It is logged once."""
+        if warning is not None and name not in self._warnings:
+            log.warning("stream %s: %s", name, warning)
+        if warning is not None or name in self._warnings:
+            self._warnings[name] = warning or ""
 
     def on_new(self, reader: Callable[[StreamDefinition], None]) -> None:
         """`reader` is told of every stream that is added."""
@@ -143,6 +151,10 @@ class Streams(Mapping[str, StreamDefinition]):
             current = look.definitions.get(name)
             if current not in (known, before.definitions.get(name)):
                 log.warning("stream %s: %s", name, self._standing(name).note)
+
+    def _warned(self, state: StreamState) -> StreamState:
+        notes = (state.note, self._warnings.get(state.stream, ""))
+        return state._replace(note="; ".join(filter(None, notes)))
 
     def _standing(self, name: str) -> StreamState:
         current = self._last.definitions.get(name)

@@ -115,6 +115,10 @@ class Rows:
         for name, places in zip(names, np.split(together, ends[:-1]), strict=False):
             yield str(name), places[_each_time_once(self.take(places))]
 
+    def steps(self) -> Ints:
+        """Milliseconds from each record to the next of its series."""
+        return np.concatenate([np.diff(self.t[places]) for _, places in self.series()] or [np.empty(0, np.int64)])
+
     def with_short_keys(self) -> "Rows":
         """With numbers, in the keys' order, as keys: NumPy keeps every key as wide as the longest."""
         names, codes = _encode(self.keys)

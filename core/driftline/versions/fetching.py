@@ -9,7 +9,7 @@ from driftline.models.manifest import Manifest
 from driftline.models.signing import Trust, unseal
 from driftline.store.port import Store
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.features import Layout
+from driftline.streams.layout import Layout
 from driftline.versions.files import MANIFEST_LIMIT, MODEL_LIMIT, file_of
 
 

@@ -14,7 +14,7 @@ from driftline.models.manifest import IMPORTED, ColumnScaling, Golden, Manifest
 from driftline.models.signing import Signer
 from driftline.store.port import Store
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.features import Layout
+from driftline.streams.layout import Layout
 from driftline.versions.releases import current, release
 
 GOLDEN_ROWS = 8

@@ -13,9 +13,8 @@ from typing import Annotated, Self
 
 import numpy as np
 
-from driftline.arrays import Floats, Ints, Mask, Over
+from driftline.arrays import TINY, Floats, Ints, Mask, Over
 from driftline.scoring import LEVELS
-from driftline.streams.features import TINY
 from driftline.streams.grid import skipped
 
 LEVEL = 0.9

@@ -8,11 +8,10 @@ from typing import Annotated, Self
 
 import numpy as np
 
-from driftline.arrays import Derived, Floats, Ints, Mask, Over, Symmetric
+from driftline.arrays import TINY, Derived, Floats, Ints, Mask, Over, Symmetric
 from driftline.members import MEMBERS, MODELS, STACK, TRAINED
 from driftline.scoring import ROWS, STRATEGIES
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.features import TINY
 from driftline.streams.grid import NEVER, skipped
 from driftline_combiner import weights as strategies
 from driftline_combiner.weights import Grams

@@ -9,8 +9,7 @@ from itertools import product
 
 import numpy as np
 
-from driftline.arrays import Floats, Mask
-from driftline.streams.features import TINY
+from driftline.arrays import TINY, Floats, Mask
 
 RIDGE = 1e-3
 """Added to the Gram matrix, relative to its least diagonal entry: among equals, weights are spread."""

@@ -51,11 +51,11 @@ def create_app(
     """Forecasts from the records topic with the store's models. `app.state` has the registry and the reconciler, for
     whoever runs the app in its own process and steers it."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
-    streams.on_every(lambda stream: from_zero(metrics.alerts, (stream.name,), KINDS))
+    streams.on_every(lambda stream: _show_from_zero(stream, metrics))
     # Whatever makes a look at the store worth while adds a hint here, and the reconciler's job takes them all.
     hints, timed, cache = Hints(), TimedStore(store, metrics), settings.open_cache()
     edge, registry = Edge(bus, hints.wake), Registry(streams, metrics, wake=hints.wake)
-    stream_steps = PerStream(streams, lambda stream: _stream_step(stream, registry, metrics))
+    stream_steps = PerStream(streams, lambda stream: _stream_step(stream, streams, registry, metrics))
     reconciler = _reconciler(settings, registry, timed, cache, edge, stream_steps)
     worker = _worker(settings, bus, streams, stream_steps, metrics)
     store_reconciler = _store_reconciler(settings, timed, reconciler, hints)
@@ -81,7 +81,16 @@ def create_app(
     return app
 
 
-def _stream_step(stream: StreamDefinition, registry: Registry, metrics: Metrics) -> ForecastStep:
+def _show_from_zero(stream: StreamDefinition, metrics: Metrics) -> None:
+    from_zero(metrics.alerts, (stream.name,), KINDS)
+    metrics.period_contradicted.labels(stream.name).set(0)
+
+
+def _stream_step(stream: StreamDefinition, streams: Streams, registry: Registry, metrics: Metrics) -> ForecastStep:
+    def on_period(name: str, contradiction: str | None) -> None:
+        metrics.period_contradicted.labels(name).set(contradiction is not None)
+        streams.warn(name, contradiction)
+
     return ForecastStep(
         stream,
         registry.serving,
@@ -89,6 +98,7 @@ def _stream_step(stream: StreamDefinition, registry: Registry, metrics: Metrics)
         worse=registry.roll_back,
         on_alert=lambda name, kind: metrics.alerts.labels(name, kind).inc(),
         left_behind=report_left_behind(metrics),
+        on_period=on_period,
     )
 
 

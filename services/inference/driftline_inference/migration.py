@@ -16,8 +16,8 @@ import numpy.typing as npt
 from driftline.arrays import Floats
 from driftline.streams.calendar import HOUR
 from driftline.streams.definition import DAY_S, StreamDefinition
-from driftline.streams.features import MEMORIES, RLS_LAGS, Layout
 from driftline.streams.grid import phase_of, tick_of
+from driftline.streams.layout import MEMORIES, RLS_LAGS, Layout
 from driftline.worker.former import Dims, by_tick, former_fingerprint, former_rows, former_season
 from driftline.worker.parts import Axes, Parts, Ring, UnreadableState
 from driftline_inference.state import MODEL_TERMS, ForecastTables, axes_of, filter_terms

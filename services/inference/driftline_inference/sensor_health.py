@@ -11,9 +11,8 @@ from typing import Annotated, Self
 import numpy as np
 import numpy.typing as npt
 
-from driftline.arrays import Floats, Ints, Over
+from driftline.arrays import TINY, Floats, Ints, Over
 from driftline.messages import Alert, Record
-from driftline.streams.features import TINY
 
 MEMORIES = np.array([0.15, 0.002])
 """Memories of the two averages whose distance is a shift: about the last 7 records, and the last 500."""
@@ -99,14 +98,15 @@ class Condition:
     """The condition of the columns after n records.
 
     shift: [n, columns] in [0, 1], below QUIET 0. moved: [n, columns] how far the fast average is from the slow one, in
-    the column's units. jumped: [n, columns] by how much it has jumped for good, otherwise 0. gap: [n]
-    milliseconds where a gap is worth an alert, otherwise 0. run: [n, columns] records where a run is, otherwise
-    0. missing: [n, columns] whether it is one without values.
+    the column's units. jumped: [n, columns] by how much it has jumped for good, otherwise 0. since: [n] milliseconds
+    since the record before of the series, 0 at the first. gap: [n] the same where a gap is worth an alert, otherwise 0.
+    run: [n, columns] records where a run is, otherwise 0. missing: [n, columns] whether it is one without values.
     """
 
     shift: Floats
     moved: Floats
     jumped: Floats
+    since: Ints
     gap: Ints
     run: Ints
     missing: npt.NDArray[np.bool_]
@@ -123,12 +123,13 @@ def assess(health: SensorHealth, slots: Ints, t: Ints, values: Floats) -> Condit
     # All four compare with the former time, value and count, so these are written last.
     shift, moved = _shift(health, slots, values)
     jumped = _jump(health, slots, values)
-    gap = _gap(health, slots, t)
+    since = _since(health, slots, t)
+    gap = _gap(health, slots, since)
     run = _run(health, slots, values)
     health.t[slots] = t
     health.value[slots] = values
     health.count[slots] += 1
-    return Condition(shift, moved, jumped, gap, run, np.isnan(values))
+    return Condition(shift, moved, jumped, since, gap, run, np.isnan(values))
 
 
 def _shift(health: SensorHealth, slots: Ints, values: Floats) -> tuple[Floats, Floats]:
@@ -179,9 +180,14 @@ def _jump(health: SensorHealth, slots: Ints, values: Floats) -> Floats:
     return np.where(stays, jump, 0.0)
 
 
-def _gap(health: SensorHealth, slots: Ints, t: Ints) -> Ints:
+def _since(health: SensorHealth, slots: Ints, t: Ints) -> Ints:
+    """[n] milliseconds since the record before, 0 where there is none."""
     # The first column is the target, which is there from the first record on.
-    gap = np.where(health.count[slots, 0] > 0, t - health.t[slots], 0)
+    since: Ints = np.where(health.count[slots, 0] > 0, t - health.t[slots], 0)
+    return since
+
+
+def _gap(health: SensorHealth, slots: Ints, gap: Ints) -> Ints:
     longest = health.gap[slots]
     # An outage of the same length is news only once.
     health.gap[slots] = np.maximum(longest, gap)

@@ -9,8 +9,9 @@ import numpy as np
 from driftline.members import MODELS
 from driftline.messages import Record
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.features import FILTER_NEIGHBOURS, MEMORIES, RLS_LAGS, History, Layout
 from driftline.streams.futures import Foreseen
+from driftline.streams.history import History
+from driftline.streams.layout import FILTER_NEIGHBOURS, MEMORIES, RLS_LAGS, Layout
 from driftline.streams.neighbours import OFFSET_MEMORIES, moves_within
 from driftline.worker.late_truths import LateTruths
 from driftline.worker.parts import Axes, Axis, Ring, added
@@ -118,5 +119,9 @@ def settle(tables: ForecastTables, before: Axes, after: Axes) -> None:
         history.start[0] = np.maximum(history.start[0], newest - lags + 1)
     # From a new horizon nothing was forecast; a new term was as good as 0, which is what the filters begin with.
     tables.waiting.terms[0][:, added(before["horizons"], after["horizons"])] = np.nan
-    if before["remembered"] != after["remembered"]:
+    former, ring = len(before["remembered"]), len(after["remembered"])
+    if former != ring:
+        if 0 < former < ring:
+            # What the newest record had replaced has a place of its own.
+            history.season[0, (newest - former) % ring] = history.before[0]
         history.before[0] = np.nan

@@ -5,7 +5,6 @@ Networks look at observed values only, so they run once over all rounds of a bat
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
 from typing import Any, Protocol
 
@@ -13,15 +12,17 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from driftline.arrays import Floats, Ints, Mask, shortened
-from driftline.members import MODELS, PERSISTENCE, RLS, SEASONAL, STACK, WEEKLY
+from driftline.arrays import Floats, Ints, shortened
+from driftline.members import MODELS, PERSISTENCE, WEEKLY
 from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, Record, Topic
-from driftline.streams import features
 from driftline.streams.definition import StreamDefinition, refusal
-from driftline.streams.features import CLIP, TINY, History, Inputs, Layout, newest, observe, on_grid
+from driftline.streams.features import Inputs, newest, observe
 from driftline.streams.futures import Foreseen
 from driftline.streams.grid import UNKNOWN, phase_of, tick_of, time_of
+from driftline.streams.history import History, complete, on_grid
+from driftline.streams.layout import Layout
 from driftline.streams.neighbours import Peers
+from driftline.streams.period import LiveSteps
 from driftline.worker import slots as tables
 from driftline.worker.late_truths import LateTruths
 from driftline.worker.parts import Parts, SavedState, UnreadableState, checked, decoded
@@ -29,9 +30,10 @@ from driftline.worker.series_store import SeriesStore
 from driftline.worker.slots import rounds
 from driftline.worker.stream_step import Age, Emission
 from driftline_inference import migration
+from driftline_inference.built_in import Turn, forecast_built_in
 from driftline_inference.groups import Assembly, Groups
 from driftline_inference.migration import FormerForecastState
-from driftline_inference.rls import Filters, Waiting, arrive, forecast, learn, recall, remember
+from driftline_inference.rls import Filters, Waiting, learn, recall
 from driftline_inference.sensor_health import Condition, SensorHealth, assess, health_alerts
 from driftline_inference.shadow import Shadow
 from driftline_inference.state import NEWEST, STATE, ForecastTables, HeldBack, axes_of, settle, signature
@@ -63,27 +65,14 @@ Serving = Mapping[tuple[str, str], Model]
 """The models that serve now, by (stream, member). Replaced as a whole by a swap, never changed."""
 
 
-@dataclass(frozen=True)
-class Turn:
-    """One round of a batch. rows: where its records are in the rounds' order; slots: [n], each once."""
-
-    rows: slice
-    slots: Ints
-    tick: Ints
-    """[n]: see `driftline.streams.grid`."""
-    truth: Floats
-    """[n]: the target's value, NaN where it is missing or its tick had one before."""
-    reporting: Mask
-    """[n]: whether its forecasts say what the models' hold-outs reported, see SKILLS_EVERY."""
-
-
 class ForecastStep:
     """All series of one stream; see `driftline.worker.stream_step.StreamStep`.
 
     `serving` gives the models; it is asked once a batch, so a batch ends on the models that it began with. `shadows`
     gives the versions before them, which are compared for a while; `worse` gets the stream, member, version and
     reason when a new one turns out to be worse; `on_alert` the stream and kind of each alert;
-    `left_behind` the stream, key and reason of a saved state that can't be taken up: its series begins again.
+    `left_behind` the stream, key and reason of a saved state that can't be taken up: its series begins again;
+    `on_period` the stream and what is wrong with its period by the records that come, or None.
     """
 
     def __init__(
@@ -95,6 +84,7 @@ class ForecastStep:
         worse: Callable[[str, str, str, str], None] = lambda *_: None,
         on_alert: Callable[[str, str], None] = lambda *_: None,
         left_behind: Callable[[str, str, str], None] = lambda *_: None,
+        on_period: Callable[[str, str | None], None] = lambda *_: None,
     ) -> None:
         self.stream = stream
         self._serving = serving
@@ -104,6 +94,7 @@ class ForecastStep:
         self._left_behind = left_behind
         self._compared: dict[str, Shadow] = {}
         self._layout = Layout.of(stream)
+        self._live_steps = LiveSteps(stream, lambda verdict: on_period(stream.name, verdict))
         self._steps = np.array(stream.horizon, dtype=np.int64)
         self.ahead = stream.time.tolerance
         self.replaying = False
@@ -162,7 +153,7 @@ class ForecastStep:
         former = self._mine(self._shadows())
         turns, inputs, conditions = self._observe(records, sizes)
         members = {name: _forecast(model, inputs) for name, model in models.items()}
-        members |= self._filter(turns, inputs, members)
+        members |= forecast_built_in(self._tables, self._layout, turns, inputs, members)
         versions = {name: model.version for name, model in models.items()}
         shifts, alerts = self._conditions(records, turns, conditions)
         tick = np.concatenate([turn.tick for turn in turns])
@@ -212,7 +203,7 @@ class ForecastStep:
         assert tick is not None, "see awaits"  # noqa: S101
         slots, ticks = np.array([slot]), np.array([tick])
         values = np.array([[message.values[name] for name in self.stream.columns]], dtype=np.float64)
-        features.complete(self._tables.history, self._layout, slots, ticks, values)
+        complete(self._tables.history, self._layout, slots, ticks, values)
         lesson = recall(self._tables.waiting, self._steps, slots, ticks, values[:, 0])
         for filters in (self._tables.rls, self._tables.stack):
             learn(filters, slots, lesson)
@@ -304,6 +295,7 @@ class ForecastStep:
             tick = self._tables.history.tick[slots]
             first = self._tables.late.expect(slots, tick, t, np.isnan(values[:, 0]))
             conditions.append(assess(self._tables.health, slots, t, values))
+            self._live_steps.add(conditions[-1].since)
             reporting = (self._tables.history.count[slots] <= SKILLS_EVERY) | (tick % SKILLS_EVERY == 0)
             turns.append(Turn(rows, slots, tick, np.where(first, values[:, 0], np.nan), reporting))
         return turns, Inputs.joined(parts), conditions
@@ -326,33 +318,6 @@ class ForecastStep:
         for alert in chain.from_iterable(alerts) if not self.replaying else ():
             self._on_alert(alert.stream, alert.kind)
         return shifts, alerts
-
-    def _filter(self, turns: Sequence[Turn], inputs: Inputs, models: Mapping[str, Floats]) -> dict[str, Floats]:
-        """The built-in members. Round by round: each learns from the truth that the round brought, then forecasts."""
-        terms = np.concatenate([inputs.rls, _stacked(inputs, models, self._steps)], axis=2)
-        plain: list[Floats] = []
-        stacked: list[Floats] = []
-        for turn in turns:
-            here, slots = turn.rows, turn.slots
-            last, scale = inputs.last[here], inputs.scale[here]
-            arrive(self._tables.waiting, slots, turn.tick)
-            lesson = recall(self._tables.waiting, self._steps, slots, turn.tick, turn.truth)
-            for filters, forecasts in ((self._tables.rls, plain), (self._tables.stack, stacked)):
-                learn(filters, slots, lesson)
-                forecasts.append(forecast(filters, slots, terms[here], last, scale))
-            remember(self._tables.waiting, slots, terms[here], last, scale)
-        alone, over_models = np.concatenate(plain), np.concatenate(stacked)
-        members = {
-            PERSISTENCE: np.repeat(inputs.last[:, None], len(self._steps), axis=1),
-            RLS: alone,
-            # Over no models it is the plain filter.
-            STACK: np.where(np.isnan(over_models), alone, over_models),
-        }
-        if self._layout.day:
-            members[SEASONAL] = inputs.daily
-        if self._layout.week:
-            members[WEEKLY] = inputs.weekly
-        return members
 
     def _messages(
         self,
@@ -483,23 +448,6 @@ def _forecast(model: Model, inputs: Inputs) -> Floats:
     """[n, horizons]; NaN where a model can't forecast, and where it gives nonsense."""
     forecasts = model.forecast(inputs)
     return np.where(np.isfinite(forecasts), forecasts, np.nan)
-
-
-def _stacked(inputs: Inputs, models: Mapping[str, Floats], steps: Ints) -> Floats:
-    """[n, horizons, models] in usual steps: how far the models say in the mean that the target moves, then how far each
-    of them but the last is from that; NaN where none forecasts. The stack begins as the first of these: as the models'
-    mean, whoever of them is there."""
-    absent = np.full(inputs.rls.shape[:2], np.nan)
-    moves = np.stack([models.get(name, absent) for name in MODELS], axis=2) - inputs.last[:, None, None]
-    present = np.isfinite(moves)
-    count = present.sum(axis=2, keepdims=True)
-    with np.errstate(invalid="ignore"):
-        mean = np.where(present, moves, 0.0).sum(axis=2, keepdims=True) / count
-    terms = np.concatenate([mean, np.where(present, moves - mean, 0.0)[:, :, :-1]], axis=2)
-    unit = np.maximum(inputs.scale, TINY)[:, None, None]
-    furthest = CLIP * np.sqrt(steps)[:, None]
-    stacked: Floats = np.where(count > 0, np.clip(terms / unit, -furthest, furthest), np.nan)
-    return stacked
 
 
 def refuse(streams: Mapping[str, StreamDefinition], record: Record) -> str | None:

@@ -11,6 +11,7 @@ from driftline.metrics import Metrics
 from driftline.store.port import Listed, Store, read
 from driftline.store.windows import WindowName, parse
 from driftline.streams.definition import StreamDefinition
+from driftline.streams.layout import Layout
 from driftline.streams.tables import Rows, concatenate
 from driftline_trainer.dataset import WARM_UP
 from driftline_trainer.reading import Reading
@@ -20,8 +21,6 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 8
 """Windows that are on their way from the store."""
-DAYS = 7
-"""What the memory of the time of day needs to be filled."""
 FEEDS = 20_000
 """Series, each by each edge, whose windows are learned from: a manifest names the newest window of each."""
 PARTS = 4
@@ -153,7 +152,7 @@ class Archive:
         for window in self._usable():
             by_series.setdefault(window.series, []).append(window)
         records = -(-self._stream.retraining.records // max(1, len(by_series)))
-        warm_up = min(WARM_UP, DAYS * self._stream.season + self._stream.lags + max(self._stream.horizon))
+        warm_up = min(WARM_UP, Layout.of(self._stream).remembered + self._stream.lags + max(self._stream.horizon))
         count = -(-(records + warm_up) // self._stream.window)
         ordered = (sorted(windows, key=lambda window: window.name.order) for windows in by_series.values())
         return [window for windows in ordered for window in windows[-count:]]

@@ -11,7 +11,7 @@ import numpy as np
 from driftline.arrays import Floats, Ints
 from driftline.streams.calendar import HOUR, WEEKDAY, WEEKDAYS, LocalCalendar
 from driftline.streams.definition import DAY_S, StreamDefinition
-from driftline.streams.features import Layout
+from driftline.streams.layout import Layout
 from driftline_trainer.dataset import Dataset
 
 HOURS = 24

@@ -12,9 +12,11 @@ import numpy.typing as npt
 
 from driftline.arrays import Floats, Ints, Mask
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.features import History, Inputs, Layout, observe
+from driftline.streams.features import Inputs, observe
 from driftline.streams.futures import Issues
 from driftline.streams.grid import phase_of, tick_of
+from driftline.streams.history import History
+from driftline.streams.layout import Layout
 from driftline.streams.neighbours import Peers
 from driftline.streams.tables import FutureRows, Rows
 

@@ -19,13 +19,13 @@ from driftline.models.interpreter import Interpreter
 from driftline.models.manifest import Golden
 from driftline.scoring import rmse, skill
 from driftline.streams.definition import StreamDefinition
+from driftline.streams.period import contradiction
 from driftline.streams.tables import Rows
 from driftline_trainer.calendar_use import unseen_inputs
 from driftline_trainer.dataset import Batch, Dataset, build
 from driftline_trainer.fine_tuning import INPUT_CLIP, Replay, Scaling, pack, unpack
 from driftline_trainer.gate import GateReport, judge
 from driftline_trainer.hold_out import split
-from driftline_trainer.period import contradiction
 from driftline_trainer.schedule import AT_ONCE, Schedule, units_again
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -85,7 +85,7 @@ def warm() -> None:
 
 def train(task: Task) -> Trained:
     """Fits, exports and judges one model. Raises RefusedModel when there is too little to learn from."""
-    if task.weights is None and (problem := contradiction(task.rows, task.stream)) is not None:
+    if task.weights is None and (problem := contradiction(task.rows.steps(), task.stream)) is not None:
         raise RefusedModel("rows", problem)
     data = build(task.rows, task.stream)
     if task.weights is not None:
