@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import numpy as np
 import pytest
 
 from driftline.bus.memory import MemoryBus
-from driftline.bus.port import Envelope
+from driftline.bus.port import Assignment, Envelope
 from driftline.messages import RECORDS, Record
 from driftline.store.folder import FolderStore
 from driftline.streams import tables
@@ -170,6 +171,36 @@ def test_futures_of_a_series_that_went_silent_hold_the_position_back_only_so_lon
     sent = [*hours(2), *(Record("a", "other", FIRST + n * HOUR_MS, {"y": 1.0}, 0.0) for n in range(200))]
     windows = step.step(envelopes(sent))
     assert [len(window.rows) for window in windows if window.kind == "futures"] == [30]
+
+
+def test_windows_of_one_issue_that_is_cut_or_corrected_have_names_of_their_own():
+    record = Record("a", "k", FIRST, {"y": 1.0}, 0.0)
+    issue = [Record("a", "k", FIRST + n * HOUR_MS, {"f": 1.0, "d": None}, 0.0, issued=FIRST) for n in range(1, 60)]
+    others = [Record("a", "other", FIRST + n * HOUR_MS, {"y": 1.0}, 0.0) for n in range(40)]
+    windows = new_step(span=20).step(envelopes([record, *issue, *issue[:5], *others]))
+    names = [window.name("e1") for window in windows if window.kind == "futures"]
+    assert sum(len(window.rows) for window in windows if window.kind == "futures") == 64
+    assert len(names) == len(set(names)) > 2
+    assert names[0] == "futures/a/k/001420070400000-001420070400000-e1.parquet"
+
+
+@pytest.mark.parametrize("found", ["at the assignment", "in the session"])
+def test_futures_on_a_topic_that_was_made_anew_are_archived(found: str):
+    """They are known by offset, and the new topic has the old one's."""
+    before, after = new_step(), new_step()
+    before.step(envelopes(hours(80)))
+    after.restore(0, before.snapshot(0))
+    if found == "at the assignment":
+        assert after.begin(Assignment(0, 0, rewound=True))
+    else:
+        after.begin_again(0, 0)
+    later = [msgspec.structs.replace(record, t=record.t + 80 * HOUR_MS, issued=_later(record)) for record in hours(40)]
+    windows = after.step(envelopes(later))
+    assert [len(window.rows) for window in windows if window.kind == "futures"] == [1020]
+
+
+def _later(record: Record) -> int | None:
+    return None if record.issued is None else record.issued + 80 * HOUR_MS
 
 
 async def test_it_needs_the_token_and_keeps_to_the_limits(tmp_path: Path):

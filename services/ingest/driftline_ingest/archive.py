@@ -16,11 +16,9 @@ from driftline.clock import astray
 from driftline.worker.silence import BEGINNING
 from driftline.worker.stream_step import Series, Timed
 from driftline_ingest.census import SeriesCounter, Uncounted
-from driftline_ingest.open_windows import ArchivedPartition, OpenFutures, OpenWindow, Progress
+from driftline_ingest.open_windows import NEVER, ArchivedPartition, OpenFutures, OpenWindow, Progress
 from driftline_ingest.packing import FUTURES, FullWindow, FuturePacking, Packing
 
-NEVER = -1
-"""Before all times."""
 FUTURES_SIZE = 1000
 """Futures of a series after which a window of them is written, as soon as a further issue comes."""
 LONGEST_SPAN = 50_000
@@ -66,7 +64,8 @@ class ArchiveStep(Generic[Timed]):
     def _foresee(
         self, partition: ArchivedPartition, envelope: Envelope[Timed], issued: int, packing: FuturePacking[Timed]
     ) -> list[FullWindow]:
-        """Takes in a future of a series that is known. One issue lies in one window, whose name says the issues."""
+        """Takes in a future of a series that is known. One issue lies in one window, whose name says the issues,
+        unless `longest_span` cuts it."""
         series = (envelope.value.stream, envelope.value.key)
         progress = partition.progress.get(series)
         if progress is None or envelope.offset < progress.foreseen:
@@ -84,10 +83,15 @@ class ArchiveStep(Generic[Timed]):
         return windows
 
     def _close_futures(self, partition: ArchivedPartition, series: Series) -> FullWindow:
-        pending = partition.futures.pop(series)
-        partition.progress[series] = msgspec.structs.replace(partition.progress[series], foreseen=pending.next)
+        pending, before = partition.futures.pop(series), partition.progress[series]
+        newest = max(before.issued, pending.last)
+        # Where one issue was cut or corrected, the n-th such window ends n later: no other has its name.
+        again = before.reissued + 1 if pending.last <= before.issued else 0
+        partition.progress[series] = msgspec.structs.replace(
+            before, foreseen=pending.next, issued=newest, reissued=again
+        )
         partition.changed.add(series)
-        return FullWindow(FUTURES, *series, pending.first, pending.last, pending.rows)
+        return FullWindow(FUTURES, *series, pending.first, newest + again, pending.rows)
 
     def _add(self, partition: ArchivedPartition, envelope: Envelope[Timed]) -> list[FullWindow]:
         message = envelope.value
@@ -175,9 +179,7 @@ class ArchiveStep(Generic[Timed]):
         arrived, ahead = envelope.timestamp, self._packing.ahead(envelope.value.stream)
         progress, pending = partition.progress.get(series), partition.pending.get(series)
         if progress is not None and astray(progress.t, arrived, ahead):
-            partition.progress[series] = Progress(
-                progress.next, NEVER, heard=progress.heard, foreseen=progress.foreseen
-            )
+            partition.progress[series] = msgspec.structs.replace(progress, t=NEVER, awaited=(), truths=0)
             partition.changed.add(series)
         if pending is None:
             return
@@ -227,14 +229,15 @@ class ArchiveStep(Generic[Timed]):
         return windows
 
     def _close(self, partition: ArchivedPartition, series: Series) -> FullWindow:
-        pending, before = partition.pending.pop(series), partition.progress.get(series)
+        pending, before = partition.pending.pop(series), partition.progress[series]
         # The oldest beyond the patience are given up.
         awaited = pending.awaited(before)[-self._packing.patience(series[0]) :]
         # Without a new time, the n-th such window is named t to t + n, which no other window is.
-        truths = 1 + (before.truths if before else 0) if pending.first_t is None else 0
+        truths = 1 + before.truths if pending.first_t is None else 0
         heard = partition.heard[series[0]].at(series[1])
-        foreseen = before.foreseen if before else 0
-        partition.progress[series] = Progress(pending.last + 1, pending.t, awaited, truths, heard, foreseen)
+        partition.progress[series] = msgspec.structs.replace(
+            before, next=pending.last + 1, t=pending.t, awaited=awaited, truths=truths, heard=heard
+        )
         partition.changed.add(series)
         first = pending.t if pending.first_t is None else pending.first_t
         return FullWindow(self._packing.kind, *series, first, pending.t + truths, pending.rows, pending.group)
@@ -255,11 +258,14 @@ class ArchiveStep(Generic[Timed]):
                 owned.behind = max(owned.behind, progress.next)
                 self._census.add((stream, key), partition)
 
-    def begin(self, assignment: Assignment) -> bool:  # noqa: ARG002
-        return False
+    def begin(self, assignment: Assignment) -> bool:
+        if assignment.rewound:
+            self._partitions[assignment.partition].count_from(assignment.position)
+        return assignment.rewound
 
     def begin_again(self, partition: int, position: int) -> None:
-        """What is archived is known by time, which the new topic shares with the old one."""
+        """What is archived is known by time, which the new topic shares with the old one; all else is counted anew."""
+        self._partitions[partition].count_from(position)
 
     def replay(self, batch: Sequence[Envelope[Timed]]) -> None:
         raise AssertionError(f"found {len(batch)} answered messages, expected none: see ArchiveWorkers")

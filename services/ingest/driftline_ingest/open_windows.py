@@ -12,6 +12,9 @@ import msgspec
 from driftline.worker.silence import Heard
 from driftline.worker.stream_step import Series
 
+NEVER = -1
+"""Before all times."""
+
 
 class Progress(msgspec.Struct, frozen=True, array_like=True):
     """The checkpoint of one series: everything up to time `t` is archived."""
@@ -27,6 +30,14 @@ class Progress(msgspec.Struct, frozen=True, array_like=True):
     """When the series was heard of last; see `driftline.worker.silence`."""
     foreseen: int = 0
     """Offset after the last archived future, or of the first message: what comes before it is no news."""
+    issued: int = NEVER
+    """When the newest archived future was issued."""
+    reissued: int = 0
+    """Windows since then of futures that were not issued later."""
+
+    def counted_anew(self) -> Progress:
+        """For a topic that was made anew: what goes by its offsets is none of the new one's."""
+        return msgspec.structs.replace(self, next=0, foreseen=0)
 
 
 @dataclass
@@ -92,6 +103,16 @@ class ArchivedPartition:
     """By stream."""
     behind: int = 0
     """Offset before which messages are read again after a restart: until then nobody is known to be silent."""
+
+    def count_from(self, offset: int) -> None:
+        """The topic was made anew, and its first message has this offset. What waits in open windows came before it."""
+        self.progress = {series: progress.counted_anew() for series, progress in self.progress.items()}
+        self.changed.update(self.progress)
+        self.behind = 0
+        for window in self.pending.values():
+            window.offset = offset
+        for foreseen in self.futures.values():
+            foreseen.offset = offset
 
     def oldest(self) -> int | None:
         """The offset of the first message that is in an open window."""
