@@ -102,7 +102,7 @@ async def test_readiness_does_not_wait_for_what_does_not_answer(monkeypatch):
 
     async with client(create_service("x", "x", metrics=Metrics(), checks=[ReadinessCheck("store", probe)])) as asking:
         answer = await asking.get("/readyz")
-    assert (answer.status_code, answer.json()["checks"]) == (503, {"store": "no answer within 0.05 s"})
+    assert (answer.status_code, answer.json()["checks"]) == (503, {"store": "store gave no answer within 0.05 s"})
 
 
 async def test_a_service_has_the_version_of_its_package():

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import stamina
 from fastapi import FastAPI
 
-from driftline.errors import BusUnavailable, ClockUnset, DriftlineError, Stuck
+from driftline.errors import BusUnavailable, ClockUnset, DriftlineError, Standstill, Stuck
 from driftline.metrics import Metrics
 from driftline.service.app import ReadinessCheck, create_service
 from driftline.service.supervision import is_wedged, supervised, watchdog_seconds
@@ -73,6 +74,28 @@ async def test_it_is_ready_when_all_services_are(systemd: Systemd):
         heard = await systemd.until("WATCHDOG=1")
     assert heard[-3:] == ["READY=1", "STATUS=ready", "WATCHDOG=1"]
     assert (await systemd.until("STOPPING=1"))[-1] == "STOPPING=1"
+
+
+async def test_a_broker_that_is_away_holds_a_start_up_only_so_long(systemd: Systemd):
+    mqtt, worker = Condition(BusUnavailable("the MQTT broker is away")), Condition(Standstill("x is restoring"))
+    async with supervised([app(mqtt=mqtt, forecasts=worker)], outage=0.3):
+        heard = await systemd.until("WATCHDOG=1")
+        assert heard[0] == "STATUS=starting: the MQTT broker is away"
+        assert heard[-3:] == ["READY=1", "STATUS=the MQTT broker is away", "WATCHDOG=1"]
+
+
+async def test_a_worker_of_ours_is_waited_for_at_a_start(systemd: Systemd):
+    worker = Condition(Standstill("x is restoring"))
+    async with supervised([app(forecasts=worker)], outage=0.0):
+        for _ in range(3):
+            assert "READY=1" not in await systemd.until("STATUS=starting: x is restoring")
+
+
+async def test_a_check_that_fails_otherwise_is_logged(systemd: Systemd, caplog: pytest.LogCaptureFixture):
+    async with supervised([app(bus=Condition(), odd=Condition(KeyError("odd")))]):  # type: ignore[arg-type]
+        async for attempt in stamina.retry_context(on=AssertionError, attempts=None, timeout=PATIENCE_S, wait_max=0.1):
+            with attempt:
+                assert "can no longer be reported" in caplog.text
 
 
 async def test_a_worker_that_stands_still_gives_no_sign_of_life(systemd: Systemd):

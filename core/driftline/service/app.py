@@ -228,7 +228,10 @@ def _add_probes(app: FastAPI, metrics: Metrics, checks: Sequence[ReadinessCheck]
 
     @app.get("/readyz", tags=["health"], summary="Whether it can do its work", responses=READINESS)
     async def readyz() -> JSONResponse:
-        states = {check.name: await _probe(check) for check in checks}
+        faults = await asyncio.gather(*map(fault, checks))
+        states = {
+            check.name: "ok" if found is None else str(found) for check, found in zip(checks, faults, strict=True)
+        }
         ready = all(states[check.name] == "ok" for check in checks if check.needed)
         return JSONResponse({"ready": ready, "checks": states}, status_code=200 if ready else 503)
 
@@ -239,12 +242,13 @@ def _add_probes(app: FastAPI, metrics: Metrics, checks: Sequence[ReadinessCheck]
         return Response(await asyncio.to_thread(generate_latest, collected), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _probe(check: ReadinessCheck) -> str:
+async def fault(check: ReadinessCheck) -> Unavailable | None:
+    """Why a check is not content; None if it is."""
     try:
         async with asyncio.timeout(ANSWER_S):
             await check.probe()
     except Unavailable as error:
-        return str(error)
+        return error
     except TimeoutError:
-        return f"no answer within {ANSWER_S} s"
-    return "ok"
+        return Unavailable(f"{check.name} gave no answer within {ANSWER_S} s")
+    return None

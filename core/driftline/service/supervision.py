@@ -13,26 +13,28 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from driftline.errors import ClockUnset, Stuck, Unavailable
-from driftline.service.app import ANSWER_S, ReadinessCheck
+from driftline.errors import ClockUnset, Standstill, Stuck, Unavailable
+from driftline.service.app import ReadinessCheck, fault
 
 log = logging.getLogger(__name__)
 
 STARTING_S = 0.1
 """Seconds between two looks at whether it is ready."""
+OUTAGE_S = 30.0
+"""Seconds after which a start no longer waits for a broker that is away: its unit would be restarted for nothing."""
 LOOK_S = 10.0
 """Seconds between two looks where no watchdog asks for fewer."""
 
 
 @asynccontextmanager
-async def supervised(apps: Sequence[FastAPI]) -> AsyncIterator[None]:
-    """Reports on these services meanwhile."""
+async def supervised(apps: Sequence[FastAPI], outage: float = OUTAGE_S) -> AsyncIterator[None]:
+    """Reports on these services meanwhile. outage: see OUTAGE_S."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         yield
         return
     checks = [check for app in apps for check in app.state.checks if check.needed]
-    reporting = asyncio.create_task(_report(address, checks), name="supervision")
+    reporting = asyncio.create_task(_report(address, checks, outage), name="supervision")
     try:
         yield
     finally:
@@ -41,11 +43,27 @@ async def supervised(apps: Sequence[FastAPI]) -> AsyncIterator[None]:
         _notify(address, "STOPPING=1")
 
 
-async def _report(address: str, checks: Sequence[ReadinessCheck]) -> None:
+async def _report(address: str, checks: Sequence[ReadinessCheck], outage: float) -> None:
+    try:
+        await _start(address, checks, asyncio.get_running_loop().time() + outage)
+        await _live(address, checks)
+    except Exception:
+        # Nobody awaits it before the end, and the watchdog would end the process without a word.
+        log.exception("it can no longer be reported to systemd how the process does")
+        raise
+
+
+async def _start(address: str, checks: Sequence[ReadinessCheck], until: float) -> None:
+    """Returns when all is there, or from `until` on when what is missing is not here."""
     while faults := without_clock(await _missing(checks)):
+        if asyncio.get_running_loop().time() >= until and not all(isinstance(one, Standstill) for one in faults):
+            break
         _notify(address, f"STATUS=starting: {faults[0]}")
         await asyncio.sleep(STARTING_S)
     _notify(address, "READY=1")
+
+
+async def _live(address: str, checks: Sequence[ReadinessCheck]) -> None:
     pause = min(LOOK_S, watchdog_seconds() / 3)
     while True:
         missing = await _missing(checks)
@@ -77,18 +95,7 @@ def without_clock(missing: Sequence[Unavailable]) -> list[Unavailable]:
 
 
 async def _missing(checks: Sequence[ReadinessCheck]) -> list[Unavailable]:
-    return [reason for check in checks if (reason := await _reason(check)) is not None]
-
-
-async def _reason(check: ReadinessCheck) -> Unavailable | None:
-    try:
-        async with asyncio.timeout(ANSWER_S):
-            await check.probe()
-    except Unavailable as error:
-        return error
-    except TimeoutError:
-        return Unavailable(f"{check.name}: no answer within {ANSWER_S} s")
-    return None
+    return [found for found in await asyncio.gather(*map(fault, checks)) if found is not None]
 
 
 def _notify(address: str, state: str) -> None:
