@@ -75,16 +75,21 @@ class Bench:
 
 
 async def main(horizons: Sequence[int]) -> None:
+    machine = _machine()
     with tempfile.TemporaryDirectory(prefix="driftline-bench-") as scratch:
         async with everything(Path(scratch), horizons) as (bench, sizes):
             figures = await _compare(bench)
-    page = render(figures, sizes, _machine(), horizons)
+    page = render(figures, sizes, machine, horizons)
     (ROOT / "docs" / "performance.md").write_text(page)
     print(page)  # noqa: T201
 
 
 def _machine() -> str:
-    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    """With its load before the run: others on the same cores change everything."""
+    load, _, _ = os.getloadavg()
+    return (
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, load {load:.1f} before it"
+    )
 
 
 @asynccontextmanager

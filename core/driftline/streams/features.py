@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from driftline.arrays import Floats, Ints, Mask, Over
+from driftline.arrays import Floats, Ints, Mask, Over, clipped
 from driftline.streams.calendar import WEEKDAY, YEAR, LocalCalendar
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.grid import NEVER, UNKNOWN, phase_of, skipped, tick_of
@@ -424,7 +424,7 @@ def _follow(before: Floats, former: Floats, target: Floats, square: Floats, coun
     # After a gap the target is followed from where it is: the step over the gap is unknown, not zero.
     known = np.isfinite(former) & np.isfinite(before)
     limit = np.where((count >= GLITCH_AFTER) & (square > 0), GLITCH * np.sqrt(square), np.inf)
-    step = np.where(known, np.clip(target - before, -limit, limit), np.nan)
+    step = np.where(known, clipped(target - before, -limit, limit), np.nan)
     return np.where(known, before + step, target), step
 
 
@@ -493,7 +493,7 @@ def _to_come(history: History, layout: Layout, slots: Ints, ahead: npt.NDArray[n
     moves[:, :, angles] = (moves[:, :, angles] + 180.0) % 360.0 - 180.0
     usual = history.usual[slots][:, :, levels]
     spread = np.sqrt(np.maximum(usual[:, 1:2], TINY))
-    level = np.clip((then[:, :, levels] - usual[:, :1]) / spread, -CLIP, CLIP)
+    level = clipped((then[:, :, levels] - usual[:, :1]) / spread, -CLIP, CLIP)
     # A level that wanders far moves little in a step: by its deviation it would be lost to the filters' prior.
     scaled = moves[:, :, levels] / np.sqrt(np.maximum(usual[:, 2:], TINY))
     radians = np.deg2rad(then[:, :, angles])
@@ -563,7 +563,7 @@ def _levels(layout: Layout, values: Floats, moving: Floats) -> Floats:
     level = moving[:, len(MEMORIES) + 1 + others]
     spread = np.sqrt(np.maximum(moving[:, len(MEMORIES) + 1 + layout.columns + others], TINY))
     levels: Floats = (values[:, others] - level) / spread
-    return np.clip(levels, -CLIP, CLIP)
+    return clipped(levels, -CLIP, CLIP)
 
 
 def _filter_inputs(
@@ -581,5 +581,4 @@ def _filter_inputs(
     terms = np.concatenate(own, axis=2)
     # Missing inputs say nothing (zero), wild ones are cut.
     terms[np.isnan(terms)] = 0.0
-    clipped: Floats = np.clip(terms, -CLIP, CLIP)
-    return clipped
+    return clipped(terms, -CLIP, CLIP)

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from driftline.arrays import Floats, Ints, Mask, shortened
+from driftline.arrays import Floats, Ints, Mask, clipped, shortened
 from driftline.members import MODELS, PERSISTENCE, RLS, SEASONAL, STACK, WEEKLY
 from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, Record, Topic
 from driftline.streams import features
@@ -365,8 +365,9 @@ class ForecastStep:
         skills: Sequence[dict[str, list[float]]],
     ) -> list[Forecast]:
         # Persistence stays what was observed, to the last digit: it is what others are compared with.
-        short = {name: values if name == PERSISTENCE else shortened(values, scale) for name, values in members.items()}
-        rows = {name: values.tolist() for name, values in short.items()}
+        others = [name for name in members if name != PERSISTENCE]
+        short = shortened(np.stack([members[name] for name in others]), scale)
+        rows = {PERSISTENCE: members[PERSISTENCE].tolist(), **dict(zip(others, short.tolist(), strict=True))}
         horizon, target = list(self.stream.horizon), self.stream.target
         # Most young series have no week behind them: their messages are shorter without it.
         weekly = members.get(WEEKLY, np.empty((0, 1)))
@@ -498,7 +499,7 @@ def _stacked(inputs: Inputs, models: Mapping[str, Floats], steps: Ints) -> Float
     terms = np.concatenate([mean, np.where(present, moves - mean, 0.0)[:, :, :-1]], axis=2)
     unit = np.maximum(inputs.scale, TINY)[:, None, None]
     furthest = CLIP * np.sqrt(steps)[:, None]
-    stacked: Floats = np.where(count > 0, np.clip(terms / unit, -furthest, furthest), np.nan)
+    stacked: Floats = np.where(count > 0, clipped(terms / unit, -furthest, furthest), np.nan)
     return stacked
 
 
