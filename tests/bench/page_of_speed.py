@@ -82,8 +82,8 @@ Per record, at one record of each series a second, while every state is written 
 |---|---|---|
 {rows}
 
-The archive is that of full windows. What the system counts are the pages that each process has caused to be written,
-that of the chain with the broker and the store: a page that is synced half full is written again when it is full.
+The archive is that of full windows. The system counts the pages that a process has caused to be written, for the chain
+those of the broker and the store, too: a page that is synced half full is written again when it is full.
 """
 
 
