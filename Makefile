@@ -109,8 +109,9 @@ compose-test: setup-dev ## the compose deployments on the machine's container en
 pi-test: pi ## those archives on root file systems of Debian 12 and 13 (root, Debian); DRIFTLINE_ARM64=1 on emulated arm64, too
 	@DRIFTLINE_PI=$(abspath $(DIST))/pi $(RUN)/python -m pytest -q tests/pi
 
-bench: setup-dev ## the chain against a bare relay, on one Kafka: writes docs/performance.md
-	$(RUN)/python -m tests.bench
+bench: setup-dev ## the chain, the edge, a bare relay and Quix Streams in one run of ten minutes: writes docs/performance.md
+	@$(BOOT) scripts/bootstrap.py requirements-quix.txt .venv-quix constraints/quix
+	$(RUN)/python -m tests.bench $(HORIZONS)
 
 bench-keys: setup-dev ## 10,000 keys: start, memory, /metrics and /livez: writes its figures into docs/scaling.md
 	$(RUN)/python -m tests.bench.keys

@@ -13,7 +13,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = "# Every package, pinned for Python {version}; scripts/constraints.py writes this file.\n"
-SETS = {"constraints": "requirements-dev.txt", "constraints/tflite-runtime": "requirements-tflite-runtime.txt"}
+SETS = {
+    "constraints": "requirements-dev.txt",
+    "constraints/tflite-runtime": "requirements-tflite-runtime.txt",
+    "constraints/quix": "requirements-quix.txt",
+}
 """Where the pins lie, and what they are pins of."""
 TOOLS = "pip\nuv\n"
 """What scripts/bootstrap.py itself installs."""

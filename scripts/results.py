@@ -64,9 +64,12 @@ def _speed() -> Iterator[Sequence[str]]:
     full = rows["records a second at saturation"]
     cores = _matched(r", (\d+) cores,", page)
     yield f"records a second through the chain, {cores} cores", full["chain"], f"a bare relay: {full['relay']}", SPEED
+    what = f"the same in one process on the embedded bus, {cores} cores"
+    yield what, full["edge"], f"Quix Streams, no model: {full['Quix']}", SPEED
     half, tail = (rows[f"{which} at 100/s, sent to readable, ms"] for which in ("p50", "p99"))
-    ours, bare = (f"{half[side]} / {tail[side]}" for side in ("chain", "relay"))
+    ours, edge, bare = (f"{half[side]} / {tail[side]}" for side in ("chain", "edge", "relay"))
     yield "from sensor to blend at 100 records/s, p50 / p99, ms", ours, f"a bare relay: {bare}", SPEED
+    yield "the same in one process on the embedded bus", edge, f"a bare relay: {bare}", SPEED
 
 
 def _swaps() -> Sequence[str]:

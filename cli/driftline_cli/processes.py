@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 import stamina
 
+from driftline.errors import Unavailable
+
 STOP_S = 20.0
 LOG_S = 3.0
 ROTATION = Path(__file__).with_name("rotation.py")
@@ -105,6 +107,14 @@ def _birth(pid: int) -> str:
     # Behind the name, which may hold anything, the 20th field is when it began.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return f"{boot}/{fields[19]}"
+
+
+def pid_of(folder: Path, name: str) -> int:
+    """As `running`. Raises Unavailable where it runs no more."""
+    pid = running(folder, name)
+    if pid is None:
+        raise Unavailable(f"{name} does not run; its log is {folder / name}.log")
+    return pid
 
 
 def kill(folder: Path, name: str) -> None:

@@ -164,10 +164,7 @@ class Stack:
 
     def pid(self, name: str) -> int:
         """The id of a process that this stack started. Raises Unavailable where it runs no more."""
-        pid = processes.running(self.folder, name)
-        if pid is None:
-            raise Unavailable(f"{name} does not run; its log is {self.folder / name}.log")
-        return pid
+        return processes.pid_of(self.folder, name)
 
     def environment(self) -> dict[str, str]:
         """With which the command finds all of it."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +18,19 @@ TINY = 1e-12
 """Nothing is divided by less."""
 
 
+def clipped(values: Floats, lowest: Any, highest: Any) -> Floats:
+    """As `np.clip`, which for the few numbers of a record takes three times as long."""
+    kept: Floats = np.minimum(np.maximum(values, lowest), highest)
+    return kept
+
+
 def shortened(values: Floats, unit: Floats) -> Floats:
     """The values to a millionth of `unit`, or finer: as text they are half as long.
 
     unit: of any shape that fits, in the values' units; where it is 0 or NaN they are left as they are.
     """
     known = unit > 0
-    power = np.clip(FINER - np.floor(np.log10(np.where(known, unit, 1.0))), -300, 300)
+    power = clipped(FINER - np.floor(np.log10(np.where(known, unit, 1.0))), -300, 300)
     # Divided by a power of ten that is a whole number, a whole number gives the nearest number to the short decimal.
     finer, coarser = 10.0 ** np.maximum(power, 0.0), 10.0 ** np.maximum(-power, 0.0)
     with np.errstate(over="ignore", invalid="ignore"):

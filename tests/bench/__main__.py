@@ -1,4 +1,5 @@
-"""`make bench`: the whole chain against a bare three-hop relay of as many bytes, in one run on one Kafka.
+"""`make bench`: the chain on Kafka and the edge in one process, compared with a bare three-hop relay of as many bytes
+and with Quix Streams, in one run on one machine. `python -m tests.bench 1` takes other horizons.
 
 Prints ratios and writes docs/performance.md.
 """
@@ -6,78 +7,123 @@ Prints ratios and writes docs/performance.md.
 import asyncio
 import os
 import platform
+import shutil
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
-import numpy as np
-from aiokafka import AIOKafkaProducer
+import stamina
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from driftline.messages import BLENDS, FORECASTS, RECORDS, Blend, Forecast, Record
-from driftline.names import SERVICES
+from driftline.messages import BLENDS, FORECASTS, RECORDS
+from driftline.names import EDGE, EDGE_SERVICES
+from driftline.store.folder import FolderStore
+from driftline.store.port import Store
+from driftline.store.s3 import S3Settings, S3Store
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows
-from driftline_cli import processes
-from driftline_cli.replay import NDJSON
-from driftline_cli.replay import encode as encode_lines
-from driftline_cli.stack import Ports, Stack
-from tests.bench.load import Clock, Sensors, labels
-from tests.bench.measure import Arrivals, Latency, Usage, cpu_seconds, label, latency, paced, usage
-from tests.bench.prepared import first_models, real_data, write_definition, write_history
+from driftline_cli import objects, processes
+from driftline_cli.edge_stack import EdgeStack
+from driftline_cli.stack import BUCKET, Ports, Stack
+from driftline_combiner.dashboard_buffer import PACKED_BLENDS
+from tests.bench.layers import in_archive, in_journal, in_segments
+from tests.bench.live import LiveReader
+from tests.bench.load import Clock
+from tests.bench.measure import Arrivals, Latency, bytes_written, cpu_seconds, usage
+from tests.bench.page_of_speed import Figures, Measured, Writes, render
+from tests.bench.prepared import first_models, models_serving, real_data, write_definition, write_history
+from tests.bench.sides import KEYS, ChainSide, HopsSide, Reader, Side
+from tests.bench.writes import feed
 from tests.conftest import ROOT
 
-KEYS = 100
+HORIZONS = (1, 6, 36)
 BULK = 20_000
-BODY = 500
-POSTERS = 4
 ROUNDS = 3
 RATES = ((20.0, 200), (100.0, 1000), (500.0, 5000))
-EDGE = ("ingest", "inference", "combiner")
-HOPS = ("a", "b", "c", "d")
-BARS = {"throughput": 0.3, "p50": 2.5, "p99": 2.5, "memory": 300.0}
+WARM = KEYS * 40
+SIDES = ("chain", "relay", "Quix", "edge")
+HOPS = {side: [f"{side}-{hop}" for hop in "abcd"] for side in ("relay", "Quix")}
+PARTITIONS = 4
+QUIX = ROOT / ".venv-quix" / "bin" / "python"
+FEW, SOME = 4, 20
+"""Series of the edge's that are looked at over HTTP: at saturation, and otherwise. A reader of all of them would be
+measured with it."""
+WRITTEN_S = 80
+"""At one record of a series a second. In so long each state is written once: a round follows 60 s after another, and
+takes 15."""
+COUNTED_S = 75
 
 
 @dataclass(frozen=True)
-class Side:
-    """One of the two that are compared: records a second per round, latency per rate."""
+class Bench:
+    """All that runs. pids: by side and process."""
 
-    throughput: list[float]
-    latencies: list[Latency]
+    stack: Stack
+    edge: EdgeStack
+    stream: StreamDefinition
+    clocks: Mapping[str, Clock]
+    sides: Mapping[str, Side]
+    pids: Mapping[str, Mapping[str, int]]
+    stores: Mapping[str, Store]
 
-    @property
-    def median(self) -> float:
-        return statistics.median(self.throughput)
 
-
-async def main() -> None:
-    stream, rows = real_data()
+async def main(horizons: Sequence[int]) -> None:
+    machine = _machine()
     with tempfile.TemporaryDirectory(prefix="driftline-bench-") as scratch:
-        folder = Path(scratch)
-        # Never retrained: a training would take the cores that are measured.
-        write_definition(folder, {"retraining": {"every": 1_000_000_000}})
-        history = write_history(folder, rows.take(slice(0, 40_000)), stream)
-        environment = history | {"DRIFTLINE_TRAINER": ""}
-        stack = Stack(folder, folder / "streams", ports=Ports.free(), environment=environment)
-        try:
-            await stack.up()
-            await first_models(stack)
-            clock = Clock(stream, rows.by_key()["R80711"], KEYS)
-            sizes = await _warm_up(stack, stream, clock)
-            async with relays(stack, folder, sizes):
-                chain, relay, used = await _compare(stack, stream, clock, sizes)
-        finally:
-            stack.down()
-    page = render(chain, relay, used, sizes)
+        async with everything(Path(scratch), horizons) as (bench, sizes):
+            figures = await _compare(bench)
+    page = render(figures, sizes, machine, horizons)
     (ROOT / "docs" / "performance.md").write_text(page)
     print(page)  # noqa: T201
+
+
+def _machine() -> str:
+    """With its load before the run: others on the same cores change everything."""
+    load, _, _ = os.getloadavg()
+    return (
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, load {load:.1f} before it"
+    )
+
+
+@asynccontextmanager
+async def everything(folder: Path, horizons: Sequence[int]) -> AsyncIterator[tuple[Bench, Sequence[int]]]:
+    """The four sides, warmed up; and the usual bytes of a record, a forecast and a blend."""
+    _, rows = real_data()
+    # Never retrained: a training would take the cores that are measured.
+    stream = write_definition(folder, {"horizon": list(horizons), "retraining": {"every": 1_000_000_000}})
+    history = write_history(folder, rows.take(slice(0, 40_000)), stream)
+    quiet = {"DRIFTLINE_TRAINER": ""}
+    stack = Stack(folder, folder / "streams", ports=Ports.free(), environment=history | quiet)
+    edge = EdgeStack(
+        folder / "edge", folder / "streams", ports=Ports.free(), environment=quiet | {"DRIFTLINE_SECRETS": ""}
+    )
+    template = rows.by_key()["R80711"]
+    clocks = {side: Clock(stream, template, KEYS) for side in ("chain", "edge")}
+    stores = _stores(stack, edge)
+    try:
+        await stack.up()
+        await first_models(stack)
+        processes.stop(folder, "trainer")
+        await _same_models(stack, edge, stores)
+        chain = ChainSide(stack.url("ingest"), stream, clocks["chain"], Reader(lambda *_: _blends(stack)))
+        await chain.throughput(WARM)
+        sizes = [await _usual_size(_brokers(stack), topic.name) for topic in (RECORDS, FORECASTS, BLENDS)]
+        async with _hops(stack, folder, sizes) as hops:
+            sides = {"chain": chain, **hops, "edge": _edge_side(edge, stream, clocks["edge"])}
+            for side in sides.values():
+                await side.throughput(WARM)
+            yield Bench(stack, edge, stream, clocks, sides, _pids(folder), stores), sizes
+    finally:
+        edge.down()
+        stack.down()
+        await asyncio.gather(*(store.close() for store in stores.values()))
 
 
 def _brokers(stack: Stack) -> str:
@@ -85,210 +131,170 @@ def _brokers(stack: Stack) -> str:
 
 
 def _blends(stack: Stack) -> Arrivals:
-    return Arrivals(_brokers(stack), BLENDS.name, lambda payload: label(BLENDS.decode(payload)))
+    def identify(payload: bytes) -> str:
+        name = PACKED_BLENDS.decode(payload).name
+        return f"{name.key}/{name.t}"
+
+    return Arrivals(_brokers(stack), BLENDS.name, identify)
 
 
-async def _post(client: httpx.AsyncClient, stream: StreamDefinition, body: bytes) -> None:
-    parameters, headers = {"stream": stream.name}, {"Content-Type": NDJSON}
-    (await client.post("/v1/records", params=parameters, content=body, headers=headers)).raise_for_status()
+def _edge_side(edge: EdgeStack, stream: StreamDefinition, clock: Clock) -> ChainSide:
+    def live(keys: Sequence[str], after: int) -> LiveReader:
+        return LiveReader(edge.url("combiner"), stream.name, keys, after)
+
+    return ChainSide(edge.url("ingest"), stream, clock, Reader(live, FEW, SOME))
 
 
-async def _warm_up(stack: Stack, stream: StreamDefinition, clock: Clock) -> list[int]:
-    """Fills the series' lags; returns the usual bytes of a record, a forecast and a blend."""
-    rows = clock.rows(KEYS * 20)
-    async with _blends(stack) as arrivals:
-        await _post_all(stack, stream, rows)
-        await arrivals.until(labels(rows))
-    values = dict(zip(stream.columns, rows.values[0].tolist(), strict=True))
-    record = Record(stream.name, "sensor-000", int(rows.t[0]), values, time.time())
-    members = {member: [12.345678901234567] for member in ("persistence", "rls", "batch", "speed")}
-    versions = dict.fromkeys(("batch", "speed"), "v000001-0123456789ab")
-    common: dict[str, Any] = {"stream": stream.name, "key": "sensor-000", "t": record.t, "observed": 1.25}
-    common |= {"horizon": [1], "members": members, "versions": versions, "received": record.received}
-    made = Blend(
-        value=[12.345678901234567],
-        strategy="online",
-        strategies={strategy: [12.345678901234567] for strategy in ("static", "window", "online")},
-        weights=members,
-        **common,
-    )
-    return [len(RECORDS.encode(record)), len(FORECASTS.encode(Forecast(**common))), len(BLENDS.encode(made))]
+def _stores(stack: Stack, edge: EdgeStack) -> dict[str, Store]:
+    os.environ.update(objects.credentials(stack.folder))
+    endpoint = f"http://127.0.0.1:{stack.ports.s3}"
+    s3 = S3Store(S3Settings(BUCKET, endpoint=endpoint, region=objects.REGION))
+    return {"chain": s3, "edge": FolderStore(edge.folder / "store")}
 
 
-async def _post_all(stack: Stack, stream: StreamDefinition, rows: Rows) -> None:
-    """As fast as ingest takes them: a few clients, each with one body under way. A key stays with one client."""
-    async with httpx.AsyncClient(base_url=stack.url("ingest"), timeout=60) as client:
+async def _same_models(stack: Stack, edge: EdgeStack, stores: Mapping[str, Store]) -> None:
+    """Starts the edge, and returns when the models that serve in the chain serve there, too."""
+    shutil.copytree(stack.folder / "keys", edge.folder / "keys")
+    async for listed in stores["chain"].list("models/"):
+        stored = await stores["chain"].get(listed.key)
+        assert stored is not None, "only a conditional get may answer with nothing"
+        await stores["edge"].put(listed.key, stored.body)
+    await edge.start_edge()
+    await models_serving(edge.url("inference"))
 
-        async def client_of(part: int) -> None:
-            mine = rows.take(np.flatnonzero(np.arange(len(rows)) % KEYS % POSTERS == part))
-            for start in range(0, len(mine), BODY):
-                await _post(client, stream, encode_lines(mine.take(slice(start, start + BODY)), stream))
 
-        await asyncio.gather(*(client_of(part) for part in range(POSTERS)))
+async def _usual_size(brokers: str, topic: str) -> int:
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=brokers, group_id=None, auto_offset_reset="earliest")
+    async with consumer:
+        pages = await consumer.getmany(timeout_ms=10_000)
+        return int(statistics.median(len(message.value) for messages in pages.values() for message in messages))
 
 
 @asynccontextmanager
-async def relays(stack: Stack, folder: Path, sizes: Sequence[int]) -> AsyncIterator[None]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=_brokers(stack))
+async def _hops(stack: Stack, folder: Path, sizes: Sequence[int]) -> AsyncIterator[dict[str, Side]]:
+    """The relay, and the same by Quix Streams."""
+    brokers = _brokers(stack)
+    admin = AIOKafkaAdminClient(bootstrap_servers=brokers)
     await admin.start()
-    await admin.create_topics([NewTopic(hop, 4, 1) for hop in HOPS])
+    await admin.create_topics([NewTopic(hop, PARTITIONS, 1) for hops in HOPS.values() for hop in hops])
     await admin.close()
-    started = []
-    for source, target, size in zip(HOPS, HOPS[1:], (sizes[1], sizes[2], sizes[2]), strict=False):
-        command = [sys.executable, "-m", "tests.bench.relay", _brokers(stack), source, target, str(size)]
-        processes.start(folder, f"relay-{source}", command, {"PYTHONPATH": str(ROOT)})
-        started.append(f"relay-{source}")
+    producer = AIOKafkaProducer(bootstrap_servers=brokers, enable_idempotence=True)
+    await producer.start()
     try:
+        with _forwarding(folder, brokers, (sizes[1], sizes[2], sizes[2])):
+            yield {side: HopsSide(brokers, producer, hops, sizes[0]) for side, hops in HOPS.items()}
+    finally:
+        await producer.stop()
+
+
+@contextmanager
+def _forwarding(folder: Path, brokers: str, sizes: Sequence[int]) -> Iterator[None]:
+    """A process for each hop."""
+    programs = {
+        "relay": lambda arguments: [sys.executable, "-m", "tests.bench.relay", *arguments],
+        "Quix": lambda arguments: [str(QUIX), "tests/bench/quix_hop.py", *arguments, str(folder / "quix")],
+    }
+    names = []
+    try:
+        for side, hops in HOPS.items():
+            for source, target, size in zip(hops, hops[1:], sizes, strict=False):
+                command = programs[side]([brokers, source, target, str(size)])
+                processes.start(folder, source, command, {"PYTHONPATH": str(ROOT)})
+                names.append(source)
         yield
     finally:
-        for relay in started:
-            processes.stop(folder, relay)
+        for name in names:
+            processes.stop(folder, name)
 
 
-async def _compare(
-    stack: Stack, stream: StreamDefinition, clock: Clock, sizes: Sequence[int]
-) -> tuple[Side, Side, dict[str, Usage]]:
-    producer = AIOKafkaProducer(bootstrap_servers=_brokers(stack), enable_idempotence=True)
-    await producer.start()
-    await _relay_throughput(stack, producer, sizes[0], 2000)
-    pids = {service: stack.pid(service) for service in SERVICES}
-    chain: list[float] = []
-    relay: list[float] = []
-    before = {service: cpu_seconds(pid) for service, pid in pids.items()}
+def _pids(folder: Path) -> dict[str, dict[str, int]]:
+    def running(*names: str, within: Path = folder) -> dict[str, int]:
+        return {name: processes.pid_of(within, name) for name in names}
+
+    return {
+        "chain": running(*EDGE_SERVICES) | running("kafka", within=folder / "kafka") | running("s3"),
+        "relay": running(*HOPS["relay"][:-1]),
+        "Quix": running(*HOPS["Quix"][:-1]),
+        "edge": running(EDGE, within=folder / "edge"),
+    }
+
+
+async def _compare(bench: Bench) -> Figures:
+    before = {side: {name: cpu_seconds(pid) for name, pid in pids.items()} for side, pids in bench.pids.items()}
+    rates: dict[str, list[float]] = {side: [] for side in SIDES}
     for _ in range(ROUNDS):
-        chain.append(await _chain_throughput(stack, stream, clock.rows(BULK)))
-        relay.append(await _relay_throughput(stack, producer, sizes[0], BULK))
-    used = {service: usage(pid, before[service]) for service, pid in pids.items()}
-    await _archived(stack, stream)
-    chain_latency, relay_latency = [], []
+        for side in SIDES:
+            rates[side].append(await bench.sides[side].throughput(BULK))
+    used = {
+        side: {name: usage(pid, before[side][name]) for name, pid in pids.items()} for side, pids in bench.pids.items()
+    }
+    await _archived(bench)
+    latencies: dict[str, list[Latency]] = {side: [] for side in SIDES}
     for rate, count in RATES:
-        chain_latency.append(await _chain_latency(stack, stream, clock.rows(count), rate))
-        relay_latency.append(await _relay_latency(stack, producer, sizes[0], count, rate))
-    await producer.stop()
-    return Side(chain, chain_latency), Side(relay, relay_latency), used
+        for side in SIDES:
+            latencies[side].append(await bench.sides[side].latency(rate, count))
+    measured = {side: Measured(statistics.median(rates[side]), latencies[side]) for side in SIDES}
+    return Figures(measured, used, await _writes(bench))
 
 
-async def _archived(stack: Stack, stream: StreamDefinition) -> None:
-    """Waits until the archive has worked off what the rounds left it: latency is measured at rest."""
-    async with httpx.AsyncClient(base_url=stack.url("ingest"), timeout=30) as client, asyncio.timeout(300):
-        full = 2 * KEYS * ((KEYS * 20 + ROUNDS * BULK) // KEYS // stream.window)
-        while True:
-            lines = (await client.get("/metrics")).text.splitlines()
-            counts = [float(line.split()[-1]) for line in lines if line.startswith("driftline_windows_archived_total{")]
-            if sum(counts) >= full:
-                return
-            await asyncio.sleep(0.2)
+def _windows(bench: Bench, side: str) -> int:
+    """Full windows of all series so far."""
+    return KEYS * (bench.clocks[side].sent // KEYS // bench.stream.window)
 
 
-async def _chain_throughput(stack: Stack, stream: StreamDefinition, rows: Rows) -> float:
-    async with _blends(stack) as arrivals:
-        began = time.perf_counter()
-        await _post_all(stack, stream, rows)
-        await arrivals.until(labels(rows))
-        return len(rows) / (max(arrivals.seen.values()) - began)
+async def _archived(bench: Bench) -> None:
+    """Waits until the archives have worked off what the rounds left them: latency is measured at rest."""
+    for side, url in (("chain", bench.stack.url("ingest")), ("edge", bench.edge.url("ingest"))):
+        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+            await _archived_all(client, 2 * _windows(bench, side))
 
 
-async def _chain_latency(stack: Stack, stream: StreamDefinition, rows: Rows, rate: float) -> Latency:
-    async with _blends(stack) as arrivals, Sensors(stack.url("ingest"), stream, rows) as sensors:
-        sent = await paced(labels(rows), rate, sensors.send)
-        await arrivals.until(labels(rows))
-        return latency(rate, sent, arrivals.seen)
+@stamina.retry(on=LookupError, attempts=None, timeout=300, wait_initial=0.2, wait_max=0.2)
+async def _archived_all(client: httpx.AsyncClient, windows: int) -> None:
+    lines = (await client.get("/metrics")).text.splitlines()
+    counts = [float(line.split()[-1]) for line in lines if line.startswith("driftline_windows_archived_total{")]
+    if sum(counts) < windows:
+        raise LookupError
 
 
-def _relayed(stack: Stack) -> Arrivals:
-    return Arrivals(_brokers(stack), HOPS[-1], lambda payload: payload[:16].decode())
-
-
-def _names(count: int) -> list[str]:
-    begin = time.time_ns() % 10**12
-    return [f"{begin + n:016d}" for n in range(count)]
-
-
-async def _relay_throughput(stack: Stack, producer: AIOKafkaProducer, size: int, count: int) -> float:
-    names = _names(count)
-    async with _relayed(stack) as arrivals:
-        began = time.perf_counter()
-        for start in range(0, count, BODY):
-            part = names[start : start + BODY]
-            sent = [
-                await producer.send(HOPS[0], name.encode().ljust(size), key=b"k", partition=n % 4)
-                for n, name in enumerate(part)
-            ]
-            await asyncio.gather(*sent)
-        await arrivals.until(names)
-        return count / (max(arrivals.seen.values()) - began)
-
-
-async def _relay_latency(stack: Stack, producer: AIOKafkaProducer, size: int, count: int, rate: float) -> Latency:
-    names = _names(count)
-
-    async def send(name: str) -> None:
-        await producer.send_and_wait(HOPS[0], name.encode().ljust(size), key=b"k", partition=int(name) % 4)
-
-    async with _relayed(stack) as arrivals:
-        sent = await paced(names, rate, send)
-        await arrivals.until(names)
-        return latency(rate, sent, arrivals.seen)
-
-
-INTRODUCTION = """\
-# How fast it is
-
-Written by `make bench`: the whole chain (ingest over HTTP, inference with all its members, the combiner with three
-strategies; the archive at work, the trainer idle) compared with three bare aiokafka processes that only forward
-messages of the same size, in one run, on the same Kafka, everything on one machine. In the latency rows each record of
-the chain is one HTTP request; at saturation a body holds {body}. The relay's sender speaks to Kafka directly.
-
-{machine}, {cores} cores, Python {python}; {keys} series; a record is {sizes[0]}, a forecast {sizes[1]}, a blend
-{sizes[2]} bytes; medians of {rounds} rounds of {bulk:,} records; latency without the first tenth of each run.
-
-| | chain | relay | ratio | bar |
-|---|---|---|---|---|
-| records a second at saturation | {chain:,.0f} | {relay:,.0f} | {ratio:.2f} | at least {bar} |
-"""
-LATENCY = "| {which} at {rate:.0f}/s, sent to readable, ms | {ours:.1f} | {bare:.1f} | {ratio:.2f} | {bar} |\n"
-MEMORY = """
-| service | CPU seconds for all rounds | resident, MB | its own share, MB |
-|---|---|---|---|
-{services}
-
-Ingest, inference and combiner together: {rss:.0f} MB resident when each is counted alone, {pss:.0f} MB when shared
-memory is counted once (bar: at most {bar:.0f}).
-"""
-
-
-def render(chain: Side, relay: Side, used: dict[str, Usage], sizes: Sequence[int]) -> str:
-    """The page, with every number as it was measured."""
-    head = INTRODUCTION.format(
-        body=BODY,
-        machine=platform.machine(),
-        cores=os.cpu_count(),
-        python=platform.python_version(),
-        keys=KEYS,
-        sizes=sizes,
-        rounds=ROUNDS,
-        bulk=BULK,
-        chain=chain.median,
-        relay=relay.median,
-        ratio=chain.median / relay.median,
-        bar=BARS["throughput"],
-    )
-    rows = [
-        LATENCY.format(
-            which=which,
-            rate=ours.rate,
-            ours=getattr(ours, which) * 1e3,
-            bare=getattr(bare, which) * 1e3,
-            ratio=getattr(ours, which) / getattr(bare, which),
-            bar=f"at most {BARS[which]}" if ours.rate == RATES[-1][0] else "",
-        )
-        for ours, bare in zip(chain.latencies, relay.latencies, strict=True)
-        for which in ("p50", "p99")
+async def _writes(bench: Bench) -> dict[str, Writes]:
+    """What chain and edge write at one record of a series a second; both at the same time, since they share nothing."""
+    await _archived(bench)
+    archived = {
+        side: await in_archive(store) / (_windows(bench, side) * bench.stream.window)
+        for side, store in bench.stores.items()
+    }
+    feeding = [
+        asyncio.create_task(feed(url, bench.stream, bench.clocks[side], WRITTEN_S))
+        for side, url in (("chain", bench.stack.url("ingest")), ("edge", bench.edge.url("ingest")))
     ]
-    services = [f"| {service} | {u.cpu:.1f} | {u.rss:.0f} | {u.pss:.0f} |" for service, u in used.items()]
-    rss, pss = (sum(getattr(used[service], kind) for service in EDGE) for kind in ("rss", "pss"))
-    return head + "".join(rows) + MEMORY.format(services="\n".join(services), rss=rss, pss=pss, bar=BARS["memory"])
+    await asyncio.sleep(WRITTEN_S - COUNTED_S)
+    begin, segments, system = time.time(), in_segments(_segments(bench)), _system(bench)
+    await asyncio.sleep(COUNTED_S)
+    layers = {
+        "chain": in_segments(_segments(bench)) - segments,
+        "edge": in_journal(bench.edge.folder / EDGE / "bus", begin, time.time()),
+    }
+    after = _system(bench)
+    await asyncio.gather(*feeding)
+    records = KEYS * COUNTED_S
+    return {
+        side: Writes(_each(sizes, records), archived[side], (after[side] - system[side]) / records)
+        for side, sizes in layers.items()
+    }
+
+
+def _each(sizes: Counter[str], records: int) -> dict[str, float]:
+    return {name: size / records for name, size in sizes.most_common()}
+
+
+def _segments(bench: Bench) -> Path:
+    return bench.stack.folder / "kafka" / "data"
+
+
+def _system(bench: Bench) -> dict[str, int]:
+    return {side: sum(map(bytes_written, bench.pids[side].values())) for side in ("chain", "edge")}
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main([int(horizon) for horizon in sys.argv[1:]] or HORIZONS))

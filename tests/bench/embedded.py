@@ -22,7 +22,7 @@ import uvloop
 from driftline.bus.embedded import EmbeddedBus, EmbeddedSettings
 from driftline.bus.port import Assignment, Bus, Checkpoint, Output
 from driftline.messages import Topic
-from tests.bench.measure import Latency, Sightings, latency, paced
+from tests.bench.measure import Latency, Sightings, bytes_written, latency, paced
 from tests.bench.page import write_part
 from tests.conftest import ROOT
 
@@ -128,12 +128,6 @@ class Cost:
     """Records a second, one batch after the other."""
 
 
-def written() -> int:
-    """Bytes that this process has caused to be written."""
-    lines = Path("/proc/self/io").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes"))
-
-
 def device_written(folder: Path) -> int | None:
     """Bytes that were written to the folder's disk, the file system's own included, by whomever."""
     device = folder.stat().st_dev
@@ -145,12 +139,12 @@ def device_written(folder: Path) -> int | None:
 async def cost(folder: Path, batch: int, count: int) -> Cost:
     """Batches one after the other, each as soon as the one before has arrived."""
     async with chain(folder) as (bus, sightings):
-        before, device, cpu, began = written(), device_written(folder), time.process_time(), time.perf_counter()
+        before, device, cpu, began = bytes_written(), device_written(folder), time.process_time(), time.perf_counter()
         for start in range(0, count, batch):
             names = [f"{batch}-{start + n}" for n in range(batch)]
             await bus.publish(TOPICS[0], [padded(name, SIZES[0]) for name in names])
             await sightings.until(names)
-        taken, used, own = time.perf_counter() - began, time.process_time() - cpu, written() - before
+        taken, used, own = time.perf_counter() - began, time.process_time() - cpu, bytes_written() - before
         after = device_written(folder)
         all_in_all = None if device is None or after is None else (after - device) / count
         return Cost(batch, own / count, all_in_all, used / count, count / taken)

@@ -26,6 +26,11 @@ class Clock:
         self._keys = keys
         self._n = 0
 
+    @property
+    def sent(self) -> int:
+        """Rows that were asked for so far."""
+        return self._n
+
     def rows(self, count: int) -> Rows:
         """`count` records of the series in turn, with real values."""
         n = np.arange(self._n, self._n + count)

@@ -59,23 +59,20 @@ class Sightings:
     async def until(self, ids: Sequence[str]) -> None:
         """Returns when all were seen."""
         async with asyncio.timeout(PATIENCE_S):
-            while any(name not in self.at for name in ids):
-                self._changed.clear()
-                await self._changed.wait()
+            for name in ids:
+                while name not in self.at:
+                    self._changed.clear()
+                    await self._changed.wait()
 
 
-class Arrivals:
+class Arrivals(Sightings):
     """When messages with an id arrive on a topic."""
 
     def __init__(self, brokers: str, topic: str, identify: Callable[[bytes], str]) -> None:
+        super().__init__()
         self._consumer = AIOKafkaConsumer(topic, bootstrap_servers=brokers, group_id=None, auto_offset_reset="latest")
         self._identify = identify
-        self._sightings = Sightings()
         self._task: asyncio.Task[None] | None = None
-
-    @property
-    def seen(self) -> dict[str, float]:
-        return self._sightings.at
 
     async def __aenter__(self) -> Self:
         await self._consumer.start()
@@ -92,10 +89,7 @@ class Arrivals:
     async def _read(self) -> None:
         while True:
             found = await self._consumer.getmany(timeout_ms=500)
-            self._sightings.note(self._identify(message.value) for messages in found.values() for message in messages)
-
-    async def until(self, ids: Sequence[str]) -> None:
-        await self._sightings.until(ids)
+            self.note(self._identify(message.value) for messages in found.values() for message in messages)
 
 
 async def paced(ids: Sequence[str], rate: float, send: Callable[[str], Awaitable[object]]) -> dict[str, float]:
@@ -124,6 +118,12 @@ def cpu_seconds(pid: int) -> float:
     process = psutil.Process(pid)
     times = [part.cpu_times() for part in (process, *process.children(recursive=True))]
     return sum(part.user + part.system for part in times)
+
+
+def bytes_written(pid: int | str = "self") -> int:
+    """Bytes that a process has caused to be written, as the system counts them."""
+    lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes"))
 
 
 def usage(pid: int, cpu_before: float) -> Usage:

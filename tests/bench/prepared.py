@@ -43,11 +43,17 @@ def write_history(folder: Path, rows: Rows, stream: StreamDefinition) -> dict[st
 
 async def first_models(stack: Stack) -> None:
     """Returns when a batch and a speed model that were trained on the history serve."""
-    async with httpx.AsyncClient(timeout=30) as client, asyncio.timeout(TRAINED_S):
+    async with httpx.AsyncClient(timeout=30) as client:
         asked = {"stream": NAME, "member": "batch", "history": HISTORY}
         (await client.post(f"{stack.url('trainer')}/v1/jobs", json=asked)).raise_for_status()
+    await models_serving(stack.url("inference"))
+
+
+async def models_serving(url: str) -> None:
+    """Returns when inference at `url` has a batch and a speed model that serve."""
+    async with httpx.AsyncClient(timeout=30) as client, asyncio.timeout(TRAINED_S):
         serving = 0
         while serving < 2:
-            models = (await client.get(f"{stack.url('inference')}/v1/models")).json()["models"]
+            models = (await client.get(f"{url}/v1/models")).json()["models"]
             serving = sum(model["state"] == "serving" for model in models)
             await asyncio.sleep(0.2)

@@ -11,7 +11,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from driftline_cli import processes
 from driftline_cli.replay import NDJSON
 from driftline_cli.replay import encode as encode_lines
 from driftline_cli.stack import Ports, Stack
+from tests.bench.layers import in_segments
 from tests.bench.load import Clock, labels
 from tests.bench.measure import Arrivals, label
 from tests.bench.prepared import real_data, write_definition
@@ -30,34 +30,12 @@ from tests.bench.prepared import real_data, write_definition
 SERIES = 100
 HORIZONS = (1, 10, 60)
 KILLED = ("inference", "combiner")
-LAYERS = {
-    "driftline.records": "records",
-    "driftline.forecasts": "forecasts",
-    "driftline.blends": "blends",
-    "driftline.alerts": "alerts",
-    "__": "Kafka's own",
-}
 
 
-def layer(topic: str) -> str:
-    """What a topic's bytes are counted as."""
-    if ".state." in topic:
-        return "states and positions"
-    return next((name for prefix, name in LAYERS.items() if topic.startswith(prefix)), topic)
-
-
-def written(data: Path) -> Counter[str]:
-    """Bytes in the broker's segments by layer; nothing is compacted or dropped within minutes."""
-    sizes: Counter[str] = Counter()
-    for segment in data.glob("*/*.log"):
-        sizes[layer(segment.parent.name.rpartition("-")[0])] += segment.stat().st_size
-    return sizes
-
-
-async def feed(stack: Stack, stream: StreamDefinition, clock: Clock, seconds: float) -> list[str]:
+async def feed(url: str, stream: StreamDefinition, clock: Clock, seconds: float) -> list[str]:
     """One record of each series a second; the names of the last."""
     names: list[str] = []
-    async with httpx.AsyncClient(base_url=stack.url("ingest"), timeout=30) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
         begin = time.perf_counter()
         for tick in range(int(seconds)):
             rows = clock.rows(SERIES)
@@ -82,7 +60,7 @@ async def recover(stack: Stack, stream: StreamDefinition, clock: Clock) -> float
         begin = time.perf_counter()
         for service in KILLED:
             stack.start(service)
-        await arrivals.until(await feed(stack, stream, clock, 1))
+        await arrivals.until(await feed(stack.url("ingest"), stream, clock, 1))
         return time.perf_counter() - begin
 
 
@@ -93,10 +71,10 @@ async def run(folder: Path, environment: Mapping[str, str], before: float, count
     clock = Clock(stream, rows.by_key()["R80711"], SERIES)
     try:
         await stack.up(("ingest", *KILLED))
-        await feed(stack, stream, clock, before)
-        begin = written(folder / "kafka" / "data")
-        await feed(stack, stream, clock, counted)
-        found = written(folder / "kafka" / "data") - begin
+        await feed(stack.url("ingest"), stream, clock, before)
+        begin = in_segments(folder / "kafka" / "data")
+        await feed(stack.url("ingest"), stream, clock, counted)
+        found = in_segments(folder / "kafka" / "data") - begin
         for name, size in found.most_common():
             sys.stdout.write(f"{size / (SERIES * int(counted)):10,.0f} bytes a record: {name}\n")
         sys.stdout.write(f"{found.total() / (SERIES * int(counted)):10,.0f} in all\n")

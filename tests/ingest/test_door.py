@@ -170,6 +170,13 @@ async def test_a_body_that_never_ends_is_cut_off_at_the_limit(client: httpx.Asyn
     assert answer.status_code == 413
 
 
+async def test_what_is_no_post_to_a_door_goes_the_usual_way(client: httpx.AsyncClient):
+    assert (await client.get("/v1/records")).status_code == 405
+    assert (await client.post("/v1/record")).status_code == 404
+    documented = (await client.get("/openapi.json")).json()["paths"]
+    assert {"/v1/records", "/v1/futures"} <= documented.keys()
+
+
 async def test_an_unknown_stream_is_told_the_known_ones(client: httpx.AsyncClient):
     answer = await client.post("/v1/records?stream=b", json=row(1))
     assert (answer.status_code, answer.json()["detail"]) == (422, "found stream 'b', expected ?stream= with one of a")

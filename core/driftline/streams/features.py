@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from driftline.arrays import TINY, Floats, Ints
+from driftline.arrays import TINY, Floats, Ints, clipped
 from driftline.streams.calendar import YEAR
 from driftline.streams.future_inputs import future_inputs
 from driftline.streams.history import History, take_in
@@ -150,7 +150,7 @@ def _levels(layout: Layout, values: Floats, moving: Floats) -> Floats:
     level = moving[:, len(MEMORIES) + 1 + others]
     spread = np.sqrt(np.maximum(moving[:, len(MEMORIES) + 1 + layout.columns + others], TINY))
     levels: Floats = (values[:, others] - level) / spread
-    return np.clip(levels, -CLIP, CLIP)
+    return clipped(levels, -CLIP, CLIP)
 
 
 def _filter_inputs(
@@ -168,5 +168,4 @@ def _filter_inputs(
     terms = np.concatenate(own, axis=2)
     # Missing inputs say nothing (zero), wild ones are cut.
     terms[np.isnan(terms)] = 0.0
-    clipped: Floats = np.clip(terms, -CLIP, CLIP)
-    return clipped
+    return clipped(terms, -CLIP, CLIP)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from driftline.arrays import TINY, Floats, Ints
+from driftline.arrays import TINY, Floats, Ints, clipped
 from driftline.streams.history import History
 from driftline.streams.layout import CLIP, Layout
 
@@ -32,7 +32,7 @@ def future_inputs(history: History, layout: Layout, slots: Ints, ahead: npt.NDAr
     moves[:, :, angles] = (moves[:, :, angles] + 180.0) % 360.0 - 180.0
     usual = history.usual[slots][:, :, levels]
     spread = np.sqrt(np.maximum(usual[:, 1:2], TINY))
-    level = np.clip((then[:, :, levels] - usual[:, :1]) / spread, -CLIP, CLIP)
+    level = clipped((then[:, :, levels] - usual[:, :1]) / spread, -CLIP, CLIP)
     # A level that wanders far moves little in a step: by its deviation it would be lost to the filters' prior.
     scaled = moves[:, :, levels] / np.sqrt(np.maximum(usual[:, 2:], TINY))
     radians = np.deg2rad(then[:, :, angles])

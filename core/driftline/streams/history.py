@@ -9,7 +9,7 @@ from typing import Annotated, Self
 import numpy as np
 import numpy.typing as npt
 
-from driftline.arrays import Floats, Ints, Mask, Over, mean_of_known
+from driftline.arrays import Floats, Ints, Mask, Over, clipped, mean_of_known
 from driftline.streams.grid import NEVER, UNKNOWN, phase_of, skipped, tick_of
 from driftline.streams.layout import MEMORIES, SCALE_MEMORY, Layout
 from driftline.streams.neighbours import OFFSET_MEMORIES, Peers, others
@@ -166,7 +166,7 @@ def _follow(before: Floats, former: Floats, target: Floats, square: Floats, coun
     # After a gap the target is followed from where it is: the step over the gap is unknown, not zero.
     known = np.isfinite(former) & np.isfinite(before)
     limit = np.where((count >= GLITCH_AFTER) & (square > 0), GLITCH * np.sqrt(square), np.inf)
-    step = np.where(known, np.clip(target - before, -limit, limit), np.nan)
+    step = np.where(known, clipped(target - before, -limit, limit), np.nan)
     return np.where(known, before + step, target), step
 
 

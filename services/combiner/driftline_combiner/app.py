@@ -1,5 +1,6 @@
 """The composition root of the combiner."""
 
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from driftline_combiner.rest import routes
 from driftline_combiner.retrain_requests import RetrainStep, TrainerSink, open_trainer
 from driftline_combiner.settings import CombinerSettings
 from driftline_combiner.step import BlendStep, combiner_step, refuse
+from driftline_combiner.tls import tls_for
 
 KINDS = ("drift", "anomaly", "negative-skill")
 """Of the alerts that are raised here."""
@@ -47,9 +49,10 @@ def create_app(
     stream_steps = PerStream(streams, lambda stream: _stream_step(stream, metrics))
     metrics.registry.register(ScoreExporter(stream_steps, by_key=settings.metrics_by_key))
     worker = _worker(settings, bus, streams, stream_steps, metrics)
-    trainer = trainer or _trainer(settings)
+    tls = tls_for([*([settings.trainer] if settings.trainer else []), *settings.page_services.values()])
+    trainer = trainer or _trainer(settings, tls)
     requests = _retrain_requests(settings, bus, trainer, metrics) if trainer is not None else None
-    page = _page(settings, bus, streams) if settings.page_points else None
+    page = _page(settings, bus, streams, tls) if settings.page_points else None
     clients = [client for client in (trainer, page.client if page else None) if client is not None]
     app = create_service(
         "combiner",
@@ -91,10 +94,10 @@ def _worker(
     )
 
 
-def _trainer(settings: CombinerSettings) -> httpx.AsyncClient | None:
+def _trainer(settings: CombinerSettings, tls: ssl.SSLContext) -> httpx.AsyncClient | None:
     if settings.trainer is None:
         return None
-    return open_trainer(settings.trainer, settings.token.get_secret_value() if settings.token else None)
+    return open_trainer(settings.trainer, settings.token.get_secret_value() if settings.token else None, tls)
 
 
 def _retrain_requests(
@@ -145,7 +148,7 @@ def _checks(bus: Bus, worker: Worker[Forecast], requests: Worker[Alert] | None) 
     return checks
 
 
-def _page(settings: CombinerSettings, bus: Bus, streams: Streams) -> Page:
-    buffer, client = DashboardBuffer(bus, settings.page_points), httpx.AsyncClient()
+def _page(settings: CombinerSettings, bus: Bus, streams: Streams, tls: ssl.SSLContext) -> Page:
+    buffer, client = DashboardBuffer(bus, settings.page_points), httpx.AsyncClient(verify=tls)
     overview = Overview(settings.page_services, client)
     return Page(buffer, client, dashboard.routes(streams, buffer, overview, settings.page_watchers))

@@ -5,8 +5,9 @@ It reads all partitions outside any group, so it knows the series of all replica
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from itertools import takewhile
+from weakref import WeakValueDictionary
 
 import msgspec
 import stamina
@@ -70,7 +71,8 @@ class DashboardBuffer:
         self._alerts: deque[Alert] = deque(maxlen=LATEST_ALERTS)
         self._encoder = msgspec.json.Encoder()
         self._reading: asyncio.Task[None] | None = None
-        self._news = asyncio.Event()
+        self._news: WeakValueDictionary[Series, asyncio.Event] = WeakValueDictionary()
+        """By series what its readers wait for, as long as there are any."""
 
     async def run(self) -> None:
         self._reading = asyncio.create_task(self._read())
@@ -90,14 +92,14 @@ class DashboardBuffer:
         async for page in self._bus.tail(PACKED_BLENDS):
             for envelope in page:
                 self._take(envelope.value)
-            self._wake()
+            self._wake((envelope.value.name.stream, envelope.value.name.key) for envelope in page)
 
     @stamina.retry(on=BusUnavailable, attempts=None, timeout=None, wait_max=10.0)
     async def _read_alerts(self) -> None:
         async for page in self._bus.tail(ALERTS):
             for envelope in page:
                 self._alerts.append(envelope.value)
-            self._wake()
+            self._wake((envelope.value.stream, envelope.value.key) for envelope in page)
 
     def _take(self, blend: PackedBlend) -> None:
         series, t = (blend.name.stream, blend.name.key), blend.name.t
@@ -113,10 +115,11 @@ class DashboardBuffer:
         while len(blends) > min(self._points, BLENDS_REMEMBERED // len(self._series)):
             blends.popleft()
 
-    def _wake(self) -> None:
-        """Whoever waits looks again; who comes later waits for the next news."""
-        self._news.set()
-        self._news = asyncio.Event()
+    def _wake(self, changed: Iterable[Series]) -> None:
+        """Whoever waits for one of them looks again; who comes later waits for the next news."""
+        for series in changed:
+            if (news := self._news.pop(series, None)) is not None:
+                news.set()
 
     def keys(self, stream: str) -> list[str]:
         """Of a stream the keys that have had a blend since this process runs."""
@@ -134,7 +137,7 @@ class DashboardBuffer:
         """
         sent: deque[Alert] = deque(maxlen=LATEST_ALERTS)
         while True:
-            news = self._news
+            news = self._news.setdefault((stream, key), asyncio.Event())
             for t, blend in self._after((stream, key), after):
                 after = t
                 yield ServerSentEvent(event="blend", raw_data=blend.decode(), id=str(t))

@@ -49,6 +49,7 @@ FURTHEST = 10.0
 """Neither changes the scale by more."""
 BOUND = 4.0
 """Distances and the widening stay within so many times e of where they began, in logarithms."""
+NEAREST, FARTHEST = np.exp(-BOUND), np.exp(BOUND)
 RARE = 1e-4
 """Share of the truths that may fall out of the extreme interval: those are anomalies."""
 RARE_RATE = 0.2
@@ -116,6 +117,34 @@ class Intervals:
 
 
 @dataclass(frozen=True)
+class Pace:
+    """How fast everything moves at each horizon: the same for all records, so it is worked out once."""
+
+    steps: Ints
+    """[horizons]: periods ahead."""
+    aim: Floats
+    """[horizons]: share of misses that is aimed at."""
+    rates: Floats
+    """[horizons, 4]: of the tails."""
+    median: Floats
+    """[horizons]: of the median."""
+    usual: Floats
+    """[horizons]: memory of the usual error."""
+
+    @classmethod
+    def of(cls, steps: Ints) -> Self:
+        far = steps.astype(np.float64)
+        slower, slowly = np.power(far, SLOWER), np.power(far, SLOWLY)
+        return cls(
+            steps=steps,
+            aim=1.0 - LEVEL - EARLIER * (1.0 - 1.0 / steps),
+            rates=np.array(RATES) * slower[:, None],
+            median=MEDIAN_RATE * slower,
+            usual=USUAL_MEMORY * slowly,
+        )
+
+
+@dataclass(frozen=True)
 class Anomalies:
     """[n, horizons] each: whether an error was outside the extreme interval, and how many usual errors it was."""
 
@@ -129,17 +158,17 @@ def arrive(intervals: Intervals, slots: Ints, before: Ints, tick: Ints) -> None:
     intervals.widths[slots[rows], places] = np.nan
 
 
-def judge(intervals: Intervals, steps: Ints, slots: Ints, tick: Ints, error: Floats) -> Anomalies:
+def judge(intervals: Intervals, pace: Pace, slots: Ints, tick: Ints, error: Floats) -> Anomalies:
     """Compares the published errors of n series with the quantiles that were given, and learns from them.
 
-    steps: [horizons]. slots: [n], each at most once. tick: [n] of the truths. error: [n, horizons], NaN where nothing
+    slots: [n], each at most once. tick: [n] of the truths. error: [n, horizons], NaN where nothing
     is known. Changes `intervals` in place.
     """
-    then = (tick[:, None] - steps) % intervals.widths.shape[1]
-    widths = intervals.widths[slots[:, None], then, np.arange(len(steps))]
+    then = (tick[:, None] - pace.steps) % intervals.widths.shape[1]
+    widths = intervals.widths[slots[:, None], then, np.arange(len(pace.steps))]
     size = np.abs(error)
     known = np.isfinite(size) & np.isfinite(widths[..., 0])
-    missed = _learn_quantiles(intervals, steps, slots, known, widths[..., :-1] + error[..., None])
+    missed = _learn_quantiles(intervals, pace, slots, known, widths[..., :-1] + error[..., None])
     _tally(intervals, slots, known, missed)
     beyond = known & (size > widths[..., -1])
     extreme = intervals.extreme[slots]
@@ -147,37 +176,30 @@ def judge(intervals: Intervals, steps: Ints, slots: Ints, tick: Ints, error: Flo
     intervals.extreme[slots] = np.where(known, further, extreme)
     usual = intervals.usual[slots, :, 0]
     anomalous = beyond & (intervals.scored[slots] >= ENOUGH)
-    _learn_usual(intervals, steps, slots, size)
+    _learn_usual(intervals, pace, slots, size)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return Anomalies(anomalous, size / usual)
 
 
-def _learn_quantiles(intervals: Intervals, steps: Ints, slots: Ints, known: Mask, above: Floats) -> Mask:
+def _learn_quantiles(intervals: Intervals, pace: Pace, slots: Ints, known: Mask, above: Floats) -> Mask:
     """above: [n, horizons, levels], how far each quantile was above the truth. Returns which intervals missed it."""
     below, over = above > 0, above < 0
     missed: Mask = below[..., 0] | over[..., -1]
     # Where errors and interval are nothing at all, there is nothing to learn.
     learning = known & (above != 0).any(axis=-1)
-    share = np.where(learning, missed - _aim(steps), 0.0)
+    share = np.where(learning, missed - pace.aim, 0.0)
     wider = intervals.wider[slots] + WIDER * share
     intervals.wider[slots] = np.minimum(np.maximum(wider, -BOUND), BOUND)
     excess = intervals.excess[slots]
     intervals.excess[slots] = np.where(learning, excess + MISS_MEMORY * (share - excess), excess)
-    slower = steps[:, None] ** SLOWER
     beyond = np.concatenate([below[..., :2], over[..., -2:]], axis=-1)
-    moved = intervals.tails[slots] * np.exp(np.where(learning[..., None], RATES * slower * (beyond - SHARES), 0.0))
-    intervals.tails[slots] = np.minimum(np.maximum(moved, np.exp(-BOUND)), np.exp(BOUND))
-    moves = MEDIAN_RATE * slower[:, 0] * (0.5 * over[..., 2] - 0.5 * below[..., 2])
+    moved = intervals.tails[slots] * np.exp(np.where(learning[..., None], pace.rates * (beyond - SHARES), 0.0))
+    intervals.tails[slots] = np.minimum(np.maximum(moved, NEAREST), FARTHEST)
+    moves = pace.median * (0.5 * over[..., 2] - 0.5 * below[..., 2])
     median = intervals.median[slots] + np.where(learning, moves, 0.0)
     intervals.median[slots] = np.minimum(np.maximum(median, -FIRST[0]), FIRST[0])
     _score(intervals, slots, known, above)
     return missed
-
-
-def _aim(steps: Ints) -> Floats:
-    """[horizons]: share of misses that is aimed at."""
-    aim: Floats = 1.0 - LEVEL - EARLIER * (1.0 - 1.0 / steps)
-    return aim
 
 
 def _score(intervals: Intervals, slots: Ints, known: Mask, above: Floats) -> None:
@@ -197,15 +219,14 @@ def _tally(intervals: Intervals, slots: Ints, known: Mask, missed: Mask) -> None
     intervals.recent[slots] = np.where(known, recent + COVERAGE_MEMORY * (hit - recent), recent)
 
 
-def _learn_usual(intervals: Intervals, steps: Ints, slots: Ints, size: Floats) -> None:
+def _learn_usual(intervals: Intervals, pace: Pace, slots: Ints, size: Floats) -> None:
     """A young series follows its first errors quickly."""
     scored = intervals.scored[slots]
-    slow = USUAL_MEMORY * steps**SLOWLY
     young = 1.0 / (scored + 2.0)
     sizes, memories = np.empty((2, *scored.shape, 3))
     sizes[..., 0], sizes[..., 1:] = size, size[:, :1, None]
-    memories[..., 0] = np.maximum(slow, young)
-    memories[..., 1] = np.maximum(slow, young[:, :1])
+    memories[..., 0] = np.maximum(pace.usual, young)
+    memories[..., 1] = np.maximum(pace.usual, young[:, :1])
     memories[..., 2] = np.maximum(QUICK_MEMORY, young[:, :1])
     intervals.usual[slots] = _followed(intervals.usual[slots], sizes, memories)
 
@@ -217,26 +238,26 @@ def _followed(mean: Floats, size: Floats, memory: Floats) -> Floats:
     return np.where(np.isfinite(size), moved, mean)
 
 
-def widths(intervals: Intervals, steps: Ints, slots: Ints, tick: Ints, spread: Floats) -> Floats:
+def widths(intervals: Intervals, pace: Pace, slots: Ints, tick: Ints, spread: Floats) -> Floats:
     """[n, horizons, levels]: quantiles of truth minus forecast for what is published now, remembered until its truth
     comes; NaN before there was any error. tick: [n] of now. spread: [n, horizons] how far the
     forecast is from persistence."""
-    around = _quantiles(intervals, slots, _scale(intervals, steps, slots, spread))
+    around = _quantiles(intervals, slots, _scale(intervals, pace, slots, spread))
     extreme = intervals.extreme[slots] * intervals.usual[slots, :, 0]
     intervals.widths[slots, tick % intervals.widths.shape[1]] = np.concatenate([around, extreme[..., None]], axis=2)
     return around
 
 
-def _scale(intervals: Intervals, steps: Ints, slots: Ints, spread: Floats) -> Floats:
+def _scale(intervals: Intervals, pace: Pace, slots: Ints, spread: Floats) -> Floats:
     """[n, horizons]: size of the errors that are to be expected now; learns what spread is usual."""
     scored = intervals.scored[slots]
-    slow = np.maximum(USUAL_MEMORY * steps**SLOWLY, 1.0 / (scored + 2.0))
+    slow = np.maximum(pace.usual, 1.0 / (scored + 2.0))
     usual = intervals.spread[slots] = _followed(intervals.spread[slots], spread, slow)
     errors = intervals.usual[slots]
     lively = _ratio(errors[..., 2], errors[..., 1])
     apart = (_ratio(spread, usual) + STEADY) / (1.0 + STEADY)
     # The first errors far ahead overlap: what is usual is not known well yet.
-    young = 1.0 + (steps - 1) / (scored + steps)
+    young = 1.0 + (pace.steps - 1) / (scored + pace.steps)
     scale: Floats = young * errors[..., 0] * lively**LIVELINESS * apart**AGREEMENT
     return scale
 

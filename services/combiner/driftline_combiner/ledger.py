@@ -8,7 +8,7 @@ from typing import Annotated, Self
 
 import numpy as np
 
-from driftline.arrays import TINY, Derived, Floats, Ints, Mask, Over, Symmetric
+from driftline.arrays import TINY, Derived, Floats, Ints, Mask, Over, Symmetric, clipped
 from driftline.members import MEMBERS, MODELS, STACK, TRAINED
 from driftline.scoring import ROWS, STRATEGIES
 from driftline.streams.definition import StreamDefinition
@@ -19,6 +19,7 @@ from driftline_combiner.weights import Grams
 MEMBER_COUNT, STRATEGY_COUNT = len(MEMBERS), len(STRATEGIES)
 ONLINE = STRATEGIES.index("online")
 WINDOW = STRATEGIES.index("window")
+STATIC = STRATEGIES.index("static")
 REFIT_EVERY = 10
 """Records between two fits of the window strategy, and between two looks at what the online one begins from ..."""
 REFIT_FROM = 100
@@ -203,7 +204,7 @@ def score(ledger: Ledger, rules: Rules, slots: Ints, tick: Ints, truth: Floats) 
     scale = ledger.scale[slots]
     # From before this record (`_learn_scale` comes later): a wild error must not widen its own limit.
     limit = CUT * np.sqrt(np.where(np.isnan(scale), np.inf, scale))[:, :, None]
-    cut = np.clip(error, -limit, limit)
+    cut = clipped(error, -limit, limit)
     # Weights, scale and guard see limited errors; `_tally` counts them in full, since scores must be honest.
     mild = _mild(error, limit)
     _learn_window(ledger, rules, slots, mild[:, :, :MEMBER_COUNT])
@@ -224,7 +225,7 @@ def _mild(error: Floats, limit: Floats) -> Floats:
     factor = np.where(blend > limit, limit / np.maximum(blend, TINY), 1.0)
     # `limit` is CUT usual errors, so this is WILD of them.
     furthest = WILD / CUT * limit
-    milder: Floats = np.clip(error * factor, -furthest, furthest)
+    milder: Floats = clipped(error * factor, -furthest, furthest)
     return milder
 
 
@@ -252,8 +253,8 @@ def _fit(window: Floats, long: Floats) -> Floats:
 def _learn_online(ledger: Ledger, slots: Ints, error: Floats, limit: Floats) -> None:
     published = error[:, :, MEMBER_COUNT + ONLINE, None]
     # The truth cancels out: how far the blend was from each member.
-    distance = np.clip(published - error[:, :, :MEMBER_COUNT], -limit, limit)
-    gradient = np.clip(published, -limit, limit)
+    distance = clipped(published - error[:, :, :MEMBER_COUNT], -limit, limit)
+    gradient = clipped(published, -limit, limit)
     regret, second, bound = strategies.online_learn(
         ledger.regret[slots], ledger.second[slots], ledger.bound[slots], gradient=gradient, distance=distance
     )
@@ -408,13 +409,13 @@ def current_weights(ledger: Ledger, rules: Rules, slots: Ints, present: Mask) ->
     """[n, horizons, strategies + 1, members]: the weights as they stand for who is present; see `weigh`."""
     rate = strategies.rate(ledger.second[slots], ledger.bound[slots])
     first, trust = ledger.first[slots], ledger.trust[slots]
-    by_strategy = {
-        "static": strategies.normalised(np.broadcast_to(rules.static, present.shape), present),
-        "window": strategies.normalised(ledger.fitted[slots], present),
-        "online": strategies.online_weights(ledger.regret[slots], rate, present, prior=first, trust=trust),
-    }
-    weights = [by_strategy[name] for name in STRATEGIES]
+    # All at once, the published ones included: their row is filled in last.
+    weights = np.empty((*present.shape[:2], STRATEGY_COUNT + 1, MEMBER_COUNT))
+    weights[:, :, STATIC], weights[:, :, WINDOW] = rules.static, ledger.fitted[slots]
+    weights[:, :, ONLINE], weights[:, :, -1] = strategies.learned(ledger.regret[slots], rate), first
+    weights = strategies.normalised(weights, present[:, :, None])
+    weights[:, :, ONLINE] = strategies.mixed(weights[:, :, ONLINE], weights[:, :, -1], first, trust, present)
     # Without a forecast of persistence there is nothing to fall back on.
     falls_back = ledger.guarded[slots, :, None] & present[:, :, :1]
-    weights.append(np.where(falls_back, ALONE, weights[rules.active]))
-    return np.stack(weights, axis=2)
+    weights[:, :, -1] = np.where(falls_back, ALONE, weights[:, :, rules.active])
+    return weights

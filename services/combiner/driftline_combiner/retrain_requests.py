@@ -5,6 +5,7 @@ the trainer is away, and across restarts, none is lost.
 """
 
 import logging
+import ssl
 from collections.abc import Mapping, Sequence
 
 import httpx
@@ -102,7 +103,7 @@ class TrainerSink:
             log.info("a new speed model was asked for", extra=extra)
 
 
-def open_trainer(url: str, token: str | None) -> httpx.AsyncClient:
+def open_trainer(url: str, token: str | None, tls: ssl.SSLContext) -> httpx.AsyncClient:
     """A client for the trainer at `url`."""
     headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
-    return httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT_S)
+    return httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT_S, verify=tls)

@@ -1,7 +1,7 @@
 """The pure step of the combiner: forecasts in; blends and drift alerts out. First score, then weigh."""
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from driftline_combiner import intervals as interval_tables
 from driftline_combiner import ledger as ledgers
 from driftline_combiner import migration
 from driftline_combiner.alert_rules import AlertRules
-from driftline_combiner.intervals import Intervals, judge, widths
+from driftline_combiner.intervals import Intervals, Pace, judge, widths
 from driftline_combiner.ledger import MEMBER_COUNT, Ledger, Rules, current_weights, hear, score, weigh
 from driftline_combiner.migration import FormerBlendState
 from driftline_combiner.state import (
@@ -49,7 +49,7 @@ PACK, UNPACK = msgspec.msgpack.Encoder(enc_hook=float), msgspec.msgpack.Decoder(
 WEIGHT_DIGITS = 7
 """Of weights in blends."""
 TAKEN_UP = 256
-"""Restored series that are put into the sums over all series at once: far cheaper than one by one."""
+"""Series that have changed and are put into the sums over all series at once: far cheaper than one by one."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +80,15 @@ class BlendStep:
         self.replaying = False
         self._on_alert = on_alert
         self._rules = Rules.of(stream)
+        self._pace = Pace.of(self._rules.steps)
         self._period = stream.time.period * 1000
         self._store = SeriesStore(self._blank)
         self._tables = self._store.tables
         self._totals = Totals(len(stream.horizon))
         self._keys: list[str] = []
         """In order, so that a page of them costs no look at all of them."""
-        self._restored: set[int] = set()
-        """Slots of series that are not in the sums yet."""
+        self._outdated: set[int] = set()
+        """Slots of series that are not in the sums as they are now."""
         self._alert_rules = AlertRules(stream, self._count_alert)
         self._latest: dict[str, bytes] = {}
         """As MessagePack, a sixth of the objects."""
@@ -118,11 +119,12 @@ class BlendStep:
             hear(self._tables.ledger, self._rules, slots, self._skills(part))
         weights, blends = weigh(self._tables.ledger, self._rules, slots, forecasts)
         spread = np.abs(blends[:, :, -1] - forecasts[:, :, BASE])
-        around = widths(self._tables.intervals, self._rules.steps, slots, tick, spread)
+        around = widths(self._tables.intervals, self._pace, slots, tick, spread)
         usual = self._tables.intervals.usual[slots, :, :1]
-        values, quantiles = shortened(blends, usual), shortened(blends[:, :, -1:] + around, usual)
+        short = shortened(np.concatenate([blends, blends[:, :, -1:] + around], axis=2), usual)
+        values, quantiles = short[:, :, : blends.shape[2]], short[:, :, blends.shape[2] :]
         published = self._blends(part, weights, values, quantiles, self._tables.ledger.guarded[slots])
-        self._totals.take(slots, ScoreSums.of(self._tables.ledger, self._tables.intervals, slots, weights[:, :, -1]))
+        self._outdate(slots.tolist())
         return [[(OUT, blend), *raised] for blend, raised in zip(published, alerts, strict=True)]
 
     def _arrive(self, part: Sequence[Forecast], slots: Ints) -> tuple[Ints, Mask]:
@@ -142,7 +144,7 @@ class BlendStep:
         ledger, intervals, _ = self._tables
         before = ledger.guarded[slots]
         scored = score(ledger, self._rules, slots, tick, np.where(first, observed, np.nan))
-        judged = judge(intervals, self._rules.steps, slots, tick, scored.error[:, :, -1])
+        judged = judge(intervals, self._pace, slots, tick, scored.error[:, :, -1])
         alerts = zip(
             self._alert_rules.drifts(part, scored, late=late),
             self._alert_rules.anomalies(part, judged),
@@ -172,7 +174,7 @@ class BlendStep:
         tick = self._tables.late.settle(slot, message.t)
         assert tick is not None, "see awaits"  # noqa: S101
         alerts = self._score([message], np.array([slot]), np.array([tick]), np.array([True]), late=True)[0]
-        self._totals.take(np.array([slot]), self._sums(np.array([slot])))
+        self._outdate([slot])
         return alerts
 
     def _forecasts(self, part: Sequence[Forecast]) -> Floats:
@@ -275,9 +277,7 @@ class BlendStep:
             self._left_behind(self.stream.name, key, str(error))
             return Age(saved.t, saved.heard)
         self._store.advance([(key, saved.t)])
-        self._restored.add(self._store[key])
-        if len(self._restored) >= TAKEN_UP:
-            self._take_up()
+        self._outdate([self._store[key]])
         return Age(saved.t, saved.heard)
 
     def _load(self, key: str, saved: SavedState | FormerBlendState) -> None:
@@ -305,7 +305,7 @@ class BlendStep:
         if key not in self._store:
             return
         slot = self._store[key]
-        self._restored.discard(slot)
+        self._outdated.discard(slot)
         self._totals.drop(slot)
         del self._keys[bisect_left(self._keys, key)]
         self._store.forget(key)
@@ -338,7 +338,7 @@ class BlendStep:
         """Those of one series, or of all; what all cost does not depend on how many they are."""
         if key is not None:
             return self._sums(np.array([self._store[key]])).of_one()
-        if self._restored:
+        if self._outdated:
             self._take_up()
         return self._totals.sums
 
@@ -358,10 +358,18 @@ class BlendStep:
             for h in range(len(self.stream.horizon))
         ]
 
+    def _outdate(self, slots: Iterable[int]) -> None:
+        """The sums are looked at far less often than series change."""
+        self._outdated.update(slots)
+        if len(self._outdated) >= TAKEN_UP:
+            self._take_up()
+
     def _take_up(self) -> None:
-        slots = np.array(sorted(self._restored))
-        self._restored.clear()
-        self._totals.take(slots, self._sums(slots))
+        slots = np.array(sorted(self._outdated))
+        self._outdated.clear()
+        # Errors beyond all bounds are among what is summed up.
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._totals.take(slots, self._sums(slots))
 
     def _sums(self, slots: Ints) -> ScoreSums:
         """Of n series, each."""

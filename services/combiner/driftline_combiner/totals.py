@@ -15,7 +15,7 @@ from driftline_combiner.intervals import Intervals
 from driftline_combiner.ledger import MEMBER_COUNT, Ledger
 
 RESUMMED_AT_ONCE = 64
-"""Series that are summed up again at every change."""
+"""Series that are summed up again at every change, and twice as many as change: so that it is soon done."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +129,11 @@ class Totals:
             self._rows[slots] = rows
             self._sums += changed.sum(axis=0)
             self._fresh += changed[slots < self._resummed].sum(axis=0)
-            self._sum_afresh()
+            self._sum_afresh(RESUMMED_AT_ONCE + 2 * len(slots))
 
-    def _sum_afresh(self) -> None:
-        end = min(self._resummed + RESUMMED_AT_ONCE, len(self._rows))
+    def _sum_afresh(self, count: int) -> None:
+        """Goes on with so many series."""
+        end = min(self._resummed + count, len(self._rows))
         self._fresh += self._rows[self._resummed : end].sum(axis=0)
         self._resummed = end
         if end == len(self._rows):

@@ -5,6 +5,7 @@ sum to 1 over the members that are present; where none is, they are all 0.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -73,6 +74,7 @@ def fit_window(window: Grams, long: Grams) -> Floats:
     return _simplex_argmin(gram / np.maximum(counts, TINY), fitted)
 
 
+@cache
 def _supports(members: int) -> Mask:
     """[2^members - 1, members]: all non-empty subsets."""
     return np.array(list(product((False, True), repeat=members))[1:])
@@ -111,11 +113,21 @@ def online_weights(regret: Floats, rate: Floats, present: Mask, *, prior: Floats
     prior: [..., members] weights to begin with, as far as one of those that have any is present. trust: [..., 1] share
     of what was learned; the rest is the prior's.
     """
-    learned = normalised(np.maximum(regret, 0.0) * rate, present)
     first = normalised(np.broadcast_to(prior, present.shape), present)
+    return mixed(normalised(learned(regret, rate), present), first, prior, trust, present)
+
+
+def learned(regret: Floats, rate: Floats) -> Floats:
+    """[..., members]: what ML-Poly has learned, to be normalised."""
+    raw: Floats = np.maximum(regret, 0.0) * rate
+    return raw
+
+
+def mixed(learned: Floats, first: Floats, prior: Floats, trust: Floats, present: Mask) -> Floats:
+    """[..., members]: what was learned and what was known first, both normalised, by trust; see `online_weights`."""
     share = np.where((present & (prior > 0)).any(axis=-1, keepdims=True), trust, 1.0)
-    mixed: Floats = share * learned + (1.0 - share) * first
-    return mixed
+    weights: Floats = share * learned + (1.0 - share) * first
+    return weights
 
 
 def online_learn(

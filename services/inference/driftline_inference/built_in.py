@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from driftline.arrays import TINY, Floats, Ints, Mask
+from driftline.arrays import TINY, Floats, Ints, Mask, clipped
 from driftline.members import MODELS, PERSISTENCE, RLS, SEASONAL, STACK, WEEKLY
 from driftline.streams.features import Inputs
 from driftline.streams.layout import CLIP, Layout
@@ -71,5 +71,5 @@ def _stacked(inputs: Inputs, models: Mapping[str, Floats], steps: Ints) -> Float
     terms = np.concatenate([mean, np.where(present, moves - mean, 0.0)[:, :, :-1]], axis=2)
     unit = np.maximum(inputs.scale, TINY)[:, None, None]
     furthest = CLIP * np.sqrt(steps)[:, None]
-    stacked: Floats = np.where(count > 0, np.clip(terms / unit, -furthest, furthest), np.nan)
+    stacked: Floats = np.where(count > 0, clipped(terms / unit, -furthest, furthest), np.nan)
     return stacked

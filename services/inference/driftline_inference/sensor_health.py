@@ -11,7 +11,7 @@ from typing import Annotated, Self
 import numpy as np
 import numpy.typing as npt
 
-from driftline.arrays import TINY, Floats, Ints, Over
+from driftline.arrays import TINY, Floats, Ints, Over, clipped
 from driftline.messages import Alert, Record
 
 MEMORIES = np.array([0.15, 0.002])
@@ -161,7 +161,7 @@ def _shift(health: SensorHealth, slots: Ints, values: Floats) -> tuple[Floats, F
 def _jump(health: SensorHealth, slots: Ints, values: Floats) -> Floats:
     """A step far beyond any other that is not taken back: a glitch is no jump."""
     young = health.count[slots] < WARM_UP
-    step = np.clip(values - health.value[slots], -HUGE, HUGE)
+    step = clipped(values - health.value[slots], -HUGE, HUGE)
     size, leap = np.abs(step), health.leap[slots]
     jump, base, held = health.jump[slots], health.base[slots], health.held[slots] + 1
     # A candidate (jump != 0) is dropped when half of it is taken back, or reported when it has held for STAYS

@@ -330,8 +330,9 @@ class ForecastStep:
         skills: Sequence[dict[str, list[float]]],
     ) -> list[Forecast]:
         # Persistence stays what was observed, to the last digit: it is what others are compared with.
-        short = {name: values if name == PERSISTENCE else shortened(values, scale) for name, values in members.items()}
-        rows = {name: values.tolist() for name, values in short.items()}
+        others = [name for name in members if name != PERSISTENCE]
+        short = shortened(np.stack([members[name] for name in others]), scale)
+        rows = {PERSISTENCE: members[PERSISTENCE].tolist(), **dict(zip(others, short.tolist(), strict=True))}
         horizon, target = list(self.stream.horizon), self.stream.target
         # Most young series have no week behind them: their messages are shorter without it.
         weekly = members.get(WEEKLY, np.empty((0, 1)))

@@ -15,6 +15,7 @@ from driftline.messages import BLENDS, RECORDS, Blend, Topic
 from driftline.metrics import Metrics, from_zero
 from driftline.names import ARCHIVE_GROUPS
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
+from driftline.service.direct import DirectPaths
 from driftline.store.port import Store
 from driftline.store.timed import TimedStore
 from driftline.streams.catalog import Streams
@@ -24,7 +25,7 @@ from driftline.worker.loop_metrics import LoopMetrics
 from driftline.worker.stream_step import Timed
 from driftline_ingest.archive import ArchiveStep
 from driftline_ingest.census import Census
-from driftline_ingest.door import Door, routes
+from driftline_ingest.door import Door, direct_handlers, routes
 from driftline_ingest.mqtt import MqttDoor
 from driftline_ingest.packing import FUTURES, Packing
 from driftline_ingest.settings import IngestSettings
@@ -70,7 +71,9 @@ def create_app(
         on_death=on_death,
         close=(bus.close, timed.close),
     )
-    app.include_router(routes(door, settings))
+    router = routes(door, settings)
+    app.include_router(router)
+    app.add_middleware(DirectPaths, handlers=direct_handlers(router), behind=app)
     return app
 
 

@@ -16,6 +16,7 @@ from driftline.messages import RECORDS, Record
 from driftline.metrics import Metrics
 from driftline.service.auth import bearer
 from driftline.service.body import read_body
+from driftline.service.direct import Handler
 from driftline.service.openapi import Problem
 from driftline.streams.catalog import PerStream, Streams
 from driftline_ingest.census import Census
@@ -287,6 +288,11 @@ class DirectRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
         return handler
+
+
+def direct_handlers(router: APIRouter) -> dict[str, Handler]:
+    """By path the handlers that get requests as they are."""
+    return {route.path: route.endpoint for route in router.routes if isinstance(route, DirectRoute)}
 
 
 def routes(door: Door, settings: IngestSettings) -> APIRouter:
