@@ -147,7 +147,8 @@ class Journal:
             # Made again, since room may have been made meanwhile. It says nothing new, so it is not applied.
             await self._append_to(segment, self.contents.summary(self._clock()))
         except BaseException:
-            self._spare.append(segment)
+            with suppress(OSError):
+                await self._io(segment.remove)
             raise
         full = self._active
         self._segments.append(segment)
@@ -162,7 +163,8 @@ class Journal:
             return segment
         while self.size() + size > self._bound:
             if self._spare:
-                await self._io(self._spare.pop().remove)
+                await self._io(self._spare[-1].remove)
+                self._spare.pop()
             elif size > self._settings.segment_bytes and len(self._segments) > 1:
                 await self._drop_oldest()
             else:
@@ -219,12 +221,13 @@ class Journal:
         async for entries in self._living(oldest):
             await self._write(entries)
         self.contents.drop(oldest.number)
+        is_of_use = oldest.size == self._settings.segment_bytes and len(self._spare) < SPARE
+        is_kept = is_of_use and self.size() <= self._bound
+        # It remains the oldest where this fails, so that the next turn tries again.
+        await self._io(oldest.set_aside if is_kept else oldest.remove)
         self._segments.remove(oldest)
-        self._spare.append(oldest)
-        is_of_use = oldest.size == self._settings.segment_bytes and len(self._spare) <= SPARE
-        if not is_of_use or self.size() > self._bound:
-            self._spare.remove(oldest)
-            await self._io(oldest.remove)
+        if is_kept:
+            self._spare.append(oldest)
 
     async def _living(self, segment: Segment) -> AsyncGenerator[list[Entry]]:
         """What must outlive the segment, in parts: the newest states of series, and topics that are kept for ever."""

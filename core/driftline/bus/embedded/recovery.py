@@ -10,7 +10,7 @@ from pathlib import Path
 
 from driftline.bus.embedded.contents import Contents, SegmentIndex
 from driftline.bus.embedded.frames import Frame, Kind, frame_at, frames, later
-from driftline.bus.embedded.segment import Segment
+from driftline.bus.embedded.segment import SPARE_SUFFIX, Segment
 from driftline.errors import UnusableData
 
 
@@ -37,7 +37,11 @@ def recover(folder: Path) -> Recovered:
     segments: list[Segment] = []
     try:
         segments.extend(map(Segment.open, sorted(folder.glob("*.log"))))
-        return _recover(segments)
+        recovered = _recover(segments)
+        for path in folder.glob(f"*{SPARE_SUFFIX}"):
+            segments.append(Segment.open(path))
+            recovered.unused.append(segments[-1])
+        return recovered
     except BaseException:
         for segment in segments:
             segment.close()

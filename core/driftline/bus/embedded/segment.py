@@ -23,6 +23,8 @@ TRAILER_MAGIC = b"DLi1"
 WINDOW = 65536
 """Read from the disk at once."""
 NAME = "{:012d}.log"
+SPARE_SUFFIX = ".spare"
+"""Of a file that holds nothing any more, and waits to be used again."""
 
 
 class Segment:
@@ -59,13 +61,22 @@ class Segment:
     def open(cls, path: Path) -> "Segment":
         return cls(path, os.open(path, os.O_RDWR | os.O_CLOEXEC))
 
+    def set_aside(self) -> None:
+        """It is no segment from now on, also for the next start. Raises OSError, and may then be called again."""
+        self._rename(self.path.with_suffix(SPARE_SUFFIX))
+
     def again(self, number: int) -> "Segment":
-        """The same file as the segment `number`, with nothing in it."""
-        path = self.path.with_name(NAME.format(number))
-        self.path.rename(path)
+        """The same file as the segment `number`, with nothing in it. Raises OSError, and may then be called again."""
         # Before anything is written: else a power cut could leave new frames under the old name.
+        self._rename(self.path.with_name(NAME.format(number)))
+        return Segment(self.path, self._descriptor)
+
+    def _rename(self, path: Path) -> None:
+        self.path.rename(path)
+        # Before the sync, which may fail: that is the file's name by now.
+        self.path = path
+        # One by one: a segment must not come back without those behind it.
         sync_folder(path.parent)
-        return Segment(path, self._descriptor)
 
     def has_room(self, length: int) -> bool:
         """Whether so many bytes fit behind what is used."""
@@ -148,11 +159,11 @@ class Segment:
         os.close(self._descriptor)
 
     def remove(self) -> None:
-        """Gives its space back."""
-        self.path.unlink()
-        self.close()
-        # One by one: a segment must not come back without those behind it.
+        """Gives its space back. Raises OSError, and may then be called again."""
+        self.path.unlink(missing_ok=True)
+        # One by one, as with names.
         sync_folder(self.path.parent)
+        self.close()
 
 
 def sync_folder(folder: Path) -> None:
