@@ -68,7 +68,8 @@ class Writing:
         """Bytes that were refused last; 0 when writing goes well."""
 
     async def write(self, messages: Messages = (), saving: Saving | None = None, *, room: int = 0) -> None:
-        """Returns when all of it is on the disk. Raises BusUnavailable, and then nothing is written."""
+        """Returns when all of it is on the disk. Raises BusUnavailable, and then nothing is written. Who is cancelled
+        gives up the answer: the commit is written, or refused, all the same."""
         if self._is_closed:
             raise BusUnavailable("the bus is closed")
         self._last = asyncio.get_running_loop().create_future()
@@ -77,7 +78,8 @@ class Writing:
         self._stage(waiting.commit)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
-        await waiting.done
+        # What is cancelled looks as if it was done, and `settled` would not wait for it any more.
+        await asyncio.shield(waiting.done)
 
     async def write_in_parts(self, messages: Iterable[tuple[PartitionLog, bytes]]) -> None:
         """The same for messages that need not be written together, one part after the other."""
