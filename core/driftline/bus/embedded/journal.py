@@ -66,6 +66,8 @@ class Journal:
         self._monotonic = monotonic
         self._began = monotonic()
         self._spare: list[Segment] = []
+        self._refused: Segment | None = None
+        """Behind what is used of it a frame may lie that was refused, whole or in part."""
         self._lock = take(settings)
         try:
             with answering(settings.folder):
@@ -113,6 +115,7 @@ class Journal:
             await self._write(layout.entries, max(commit.room for commit in commits))
 
     async def _write(self, entries: Sequence[Entry], room: int = 0) -> None:
+        await self._overwrite_refused()
         frame, index = FRAME_BYTES + sum(map(Entry.size, entries)) + room, self._indexed(entries)
         if self._is_long_open() or not self._active.has_room(frame + self._index_bytes + index):
             await self._roll(frame + index)
@@ -124,6 +127,15 @@ class Journal:
         positions = accumulate(map(Entry.size, entries), initial=begin)
         self.contents.apply(active.number, age, zip(positions, entries, strict=False))
 
+    async def _overwrite_refused(self) -> None:
+        """A frame that was refused must not be met by a start: its number is given to the next one, which may lie in
+        another segment."""
+        if self._refused is self._active:
+            await self._append_to(self._active, ())
+        elif self._refused is not None:
+            await self._io(self._refused.remove)
+        self._refused = None
+
     def _indexed(self, entries: Sequence[Entry]) -> int:
         """Bytes by which an index grows with these at most."""
         new = {e.ref for e in entries if e.kind is Kind.MESSAGE and not self.contents.is_in(e.ref, self._active.number)}
@@ -134,7 +146,9 @@ class Journal:
         """Returns the age that the frame has."""
         age = self.age()
         data = encode(entries, self._next_frame, age)
+        self._refused = segment
         await self._io(segment.append, data)
+        self._refused = None
         segment.took(len(data), self._next_frame, age)
         self._next_frame += 1
         return age
@@ -143,13 +157,8 @@ class Journal:
         """Begins a new segment with room for so many bytes."""
         head = FRAME_BYTES + sum(map(Entry.size, self.contents.summary(self._clock())))
         segment = await self._make(max(self._settings.segment_bytes, head + needed + INDEX_BYTES + TRAILER.size))
-        try:
-            # Made again, since room may have been made meanwhile. It says nothing new, so it is not applied.
-            await self._append_to(segment, self.contents.summary(self._clock()))
-        except BaseException:
-            with suppress(OSError):
-                await self._io(segment.remove)
-            raise
+        # Made again, since room may have been made meanwhile. It says nothing new, so it is not applied.
+        await self._append_to(segment, self.contents.summary(self._clock()))
         full = self._active
         self._segments.append(segment)
         self._index_bytes = INDEX_BYTES
