@@ -2,6 +2,7 @@
 
 from driftline.bus.embedded import EmbeddedBus
 from driftline.bus.port import Bus
+from driftline.service.app import end_process
 from driftline.service.logs import speaking
 from driftline.service.ports import open_bus, open_store
 from driftline.service.run import Served, check_door
@@ -18,8 +19,11 @@ from driftline_ingest.settings import IngestSettings
 
 
 def open_edge_bus(settings: EdgeSettings) -> Bus:
-    """Raises BusUnavailable where the folder can't be used now, and UnusableData where no retry helps."""
-    return EmbeddedBus(settings.embedded) if settings.bus == "embedded" else open_bus(settings)
+    """Its death ends the process. Raises BusUnavailable where the folder can't be used now, and UnusableData where no
+    retry helps."""
+    if settings.bus == "embedded":
+        return EmbeddedBus(settings.embedded, on_death=end_process)
+    return open_bus(settings)
 
 
 def create_services(settings: AllSettings, bus: Bus) -> list[Served]:

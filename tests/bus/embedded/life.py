@@ -34,9 +34,7 @@ ONCE = LoopSettings(exactly_once=True, exactly_once_every=0.0, state_every=0.05)
 
 def settings(folder: Path, hours: float = 1000.0) -> EmbeddedSettings:
     """Small segments: many begin, and are used again."""
-    return EmbeddedSettings(
-        folder, PARTITIONS, retention_bytes=8 * 64_000, retention_hours=hours, recent_bytes=20_000
-    )
+    return EmbeddedSettings(folder, PARTITIONS, retention_bytes=8 * 64_000, retention_hours=hours, recent_bytes=20_000)
 
 
 def key(number: int) -> str:

@@ -1,6 +1,7 @@
 """What a service does with the bus, done with a folder."""
 
 import asyncio
+import logging
 import time
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -15,26 +16,34 @@ from driftline.bus.embedded.groups import ConsumerGroup
 from driftline.bus.embedded.journal import HOUR_MS, Journal
 from driftline.bus.embedded.recent import RecentMessages
 from driftline.bus.embedded.subscription import EmbeddedSubscription
-from driftline.bus.embedded.writing import Writing
+from driftline.bus.embedded.writing import OnDeath, Writing
 from driftline.bus.port import Envelope, Owner, Raw
 from driftline.errors import PoisonMessage
 from driftline.messages import M, Topic
 
+log = logging.getLogger(__name__)
+
 PAGE = 500
 """Messages that are handed out at once."""
+
+
+def report_death(job: str, error: BaseException) -> None:
+    log.critical("%s died: %s", job, error, exc_info=error)
 
 
 class EmbeddedBus:
     """See `driftline.bus.port.Bus`. It holds the folder until it is closed, and belongs to one event loop.
 
     Opened when it is made: raises BusUnavailable where the folder can't be used now, because another process uses it or
-    it is read-only or full, and UnusableData where no retry helps.
+    it is read-only or full, and UnusableData where no retry helps. on_death: called when an error that none foresaw has
+    ended the writer: from then on everything raises BusUnavailable, so the process should end.
     """
 
     def __init__(
         self,
         settings: EmbeddedSettings,
         *,
+        on_death: OnDeath = report_death,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -51,6 +60,7 @@ class EmbeddedBus:
             self._recent,
             self.announce,
             self._taken_back,
+            on_death,
         )
         for group, topic, _ in list(self._journal.contents.checkpoints):
             self._group(topic, group)
