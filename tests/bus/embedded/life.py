@@ -1,4 +1,6 @@
-"""A process that lives on an embedded bus until it is killed: `python -m tests.bus.embedded.life FOLDER ACKS TICKS SEED HOURS`.
+"""A process that lives on an embedded bus until it is killed.
+
+    python -m tests.bus.embedded.life FOLDER ACKS TICKS SEED HOURS
 
 It publishes ticks and folds them, and saves large states now and then. What it was given an acknowledgement for, or has
 seen, it writes down: `published KEY T`, `seen KEY T`, `saved NAME VERSION`. With HOURS it keeps messages no longer.

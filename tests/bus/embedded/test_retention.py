@@ -3,8 +3,10 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -45,6 +47,12 @@ async def opened(wanted: EmbeddedSettings, clocks: Clocks | None = None) -> Asyn
         yield bus
     finally:
         await bus.close()
+
+
+async def at_rest(bus: EmbeddedBus) -> None:
+    """When all is written, and what is too old is gone."""
+    if bus.writing._task is not None:
+        await asyncio.wait([bus.writing._task])
 
 
 async def times(bus: EmbeddedBus) -> list[int]:
@@ -224,3 +232,35 @@ async def test_a_reader_from_the_beginning_goes_on_where_retention_has_overtaken
                 read += [envelope.value.t for envelope in await anext(pages)]
         await pages.aclose()
         assert read == [*range(read[0], 2000)]
+
+
+@contextmanager
+def slow_reads(loop: asyncio.AbstractEventLoop) -> Iterator[Event]:
+    """Threads that read wait until the event is set: there is one alone."""
+    gate = Event()
+    with ThreadPoolExecutor(1) as threads:
+        loop.set_default_executor(threads)
+        threads.submit(gate.wait)
+        try:
+            yield gate
+        finally:
+            gate.set()
+
+
+async def test_what_is_read_of_a_segment_that_goes_meanwhile_is_not_an_error(tmp_path: Path):
+    clocks = Clocks()
+    async with opened(settings(tmp_path, hours=1), clocks) as bus:
+        await bus.publish(TICKS, [Tick(KEY, t) for t in range(300)])
+        (log,) = (bus.log(TICKS.name, p) for p in range(PARTITIONS) if bus.log(TICKS.name, p).end)
+        # The first two that go are kept to be used again.
+        third = log.stretches[2]
+        with slow_reads(asyncio.get_running_loop()) as gate:
+            reading = asyncio.create_task(bus.page(log, third.first, 10))
+            await asyncio.sleep(0)
+            clocks.wait(2 * HOUR)
+            await bus.publish(TICKS, [Tick(KEY, t) for t in range(300, 303)])
+            await at_rest(bus)
+            assert log.first == 300
+            gate.set()
+            assert [raw.offset for raw in await reading] == [*range(third.first, third.first + 10)]
+            await asyncio.get_running_loop().shutdown_default_executor()

@@ -7,22 +7,15 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline.bus.embedded import EmbeddedBus
 from driftline.bus.port import Checkpoint
 from tests.bus.conftest import PARTITIONS, Tick
-from tests.bus.embedded.test_retention import BOUND, HOUR, KEY, TICKS, Clocks, held, opened, times
+from tests.bus.embedded.test_retention import BOUND, HOUR, KEY, TICKS, Clocks, at_rest, held, opened, times
 from tests.bus.embedded.test_retention import settings as kept_for
 from tests.bus.test_contract import Holder
 
 RECORDS = 60
-MEMORY = Path("/dev/shm")
+MEMORY = Path("/dev/shm")  # noqa: S108 - below it every test has a folder of its own
 """Where a sync costs nothing: how many there are is what takes time here."""
-
-
-async def at_rest(bus: EmbeddedBus) -> None:
-    """When all is written, and what is too old is gone."""
-    if bus.writing._task is not None:
-        await asyncio.wait([bus.writing._task])
 
 
 async def live(folder: Path, *, step: float, restart_every: int, jump: float) -> None:

@@ -71,7 +71,12 @@ class JournalReader:
         if segment is None:
             return [None] * len(positions)
         with answering(segment.path.parent):
-            return await asyncio.to_thread(segment.read, positions)
+            try:
+                return await asyncio.to_thread(segment.read, positions)
+            except OSError:
+                if self._find(number) is segment:
+                    raise
+                return [None] * len(positions)
 
     def _refuse_damage(self, number: int, position: int) -> None:
         """Raises UnusableData if the segment is still here: then what was read of it is what it holds."""

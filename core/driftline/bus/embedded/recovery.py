@@ -34,18 +34,9 @@ class _Read:
 
 def recover(folder: Path) -> Recovered:
     """Raises OSError, and UnusableData for damage."""
-    segments: list[Segment] = []
-    try:
-        segments.extend(map(Segment.open, sorted(folder.glob("*.log"))))
-        recovered = _recover(segments)
-        for path in folder.glob(f"*{SPARE_SUFFIX}"):
-            segments.append(Segment.open(path))
-            recovered.unused.append(segments[-1])
-        return recovered
-    except BaseException:
-        for segment in segments:
-            segment.close()
-        raise
+    recovered = _recover([Segment.open(path) for path in sorted(folder.glob("*.log"))])
+    recovered.unused += map(Segment.open, folder.glob(f"*{SPARE_SUFFIX}"))
+    return recovered
 
 
 def _recover(segments: Sequence[Segment]) -> Recovered:

@@ -6,6 +6,7 @@ Everything here blocks.
 """
 
 import os
+import weakref
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -27,19 +28,32 @@ SPARE_SUFFIX = ".spare"
 """Of a file that holds nothing any more, and waits to be used again."""
 
 
-class Segment:
-    """`used`: bytes from the beginning that hold whole frames."""
+class _OpenFile:
+    """A descriptor that is closed when nobody refers to it any more: a thread may still read what was dropped, and the
+    next file that is opened would get its number."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.close = weakref.finalize(self, os.close, descriptor)
+
+
+class Segment:
+    """`used`: bytes from the beginning that hold whole frames. Its file is closed with the last reference to it."""
+
+    def __init__(self, path: Path, file: _OpenFile) -> None:
         self.path = path
         self.number = int(path.stem)
-        self.size = os.fstat(descriptor).st_size
+        self.size = os.fstat(file.descriptor).st_size
         self.used = 0
         self.first_frame = 0
         self.last_frame = 0
         self.first_age = 0
         self.last_age = 0
-        self._descriptor = descriptor
+        self._file = file
+
+    @property
+    def _descriptor(self) -> int:
+        return self._file.descriptor
 
     @classmethod
     def make(cls, folder: Path, number: int, size: int) -> "Segment":
@@ -55,11 +69,11 @@ class Segment:
             with suppress(OSError):
                 path.unlink()
             raise
-        return cls(path, descriptor)
+        return cls(path, _OpenFile(descriptor))
 
     @classmethod
     def open(cls, path: Path) -> "Segment":
-        return cls(path, os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        return cls(path, _OpenFile(os.open(path, os.O_RDWR | os.O_CLOEXEC)))
 
     def set_aside(self) -> None:
         """It is no segment from now on, also for the next start. Raises OSError, and may then be called again."""
@@ -69,7 +83,7 @@ class Segment:
         """The same file as the segment `number`, with nothing in it. Raises OSError, and may then be called again."""
         # Before anything is written: else a power cut could leave new frames under the old name.
         self._rename(self.path.with_name(NAME.format(number)))
-        return Segment(self.path, self._descriptor)
+        return Segment(self.path, self._file)
 
     def _rename(self, path: Path) -> None:
         self.path.rename(path)
@@ -156,14 +170,14 @@ class Segment:
         return window if length <= len(window) else os.pread(self._descriptor, length, position)
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        """At once. Nothing may be read any more."""
+        self._file.close()
 
     def remove(self) -> None:
         """Gives its space back. Raises OSError, and may then be called again."""
         self.path.unlink(missing_ok=True)
         # One by one, as with names.
         sync_folder(self.path.parent)
-        self.close()
 
 
 def sync_folder(folder: Path) -> None:
