@@ -197,6 +197,23 @@ async def test_what_a_group_at_work_needs_is_kept_however_old(tmp_path: Path):
             assert {100, 101} <= set(await times(bus))
 
 
+async def test_a_group_that_is_gone_grows_old_over_all_restarts(tmp_path: Path):
+    clocks = Clocks()
+    async with opened(settings(tmp_path, hours=1), clocks) as bus:
+        await bus.publish(TICKS, [Tick(KEY, 0)])
+        async with bus.join(TICKS, "gone", holder := Holder()) as feed:
+            await holder.holds(PARTITIONS, feed)
+            for partition in range(PARTITIONS):
+                await feed.commit(Checkpoint(partition, 0, {}))
+    for t in range(1, 9):
+        async with opened(settings(tmp_path, hours=1), clocks) as bus:
+            clocks.wait(0.4 * HOUR)
+            await bus.publish(TICKS, [Tick(KEY, t)])
+            await at_rest(bus)
+            kept = await times(bus)
+    assert kept[0] > 3
+
+
 @pytest.mark.parametrize("jump", [-30 * HOUR, 30 * HOUR])
 async def test_a_clock_that_is_set_drops_nothing(tmp_path: Path, jump: float):
     clocks = Clocks()

@@ -15,6 +15,8 @@ import msgspec
 from driftline.bus.embedded.frames import Entry, Kind
 
 RESTART = Struct("<Q")
+RESTART_AND_AGE = Struct("<QQ")
+"""The age is given where a checkpoint is repeated: it is not that of the frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +197,8 @@ class Contents:
             case PartitionLog() as log, Kind.END if entry.number > log.end:
                 log.begin_at(entry.number)
             case SavedCheckpoint() as saved, Kind.POSITION:
-                saved.position, saved.age = entry.number, age
-                (saved.restart,) = RESTART.unpack(entry.payload)
+                saved.position = entry.number
+                saved.restart, saved.age = _restart_and_age(entry.payload, age)
             case SavedCheckpoint() as saved, Kind.STATE:
                 saved.states[entry.payload[: entry.number].decode()] = spot
             case SavedCheckpoint() as saved, Kind.FORGOTTEN:
@@ -254,7 +256,7 @@ class Contents:
             *(label_of(known, now) for known in named),
             *(Entry(Kind.END, log.ref, log.end, now, b"") for log in named if isinstance(log, PartitionLog)),
             *(
-                position_of(saved, saved.position, saved.restart, now)
+                _repeated(saved, saved.position, now)
                 for saved in named
                 if isinstance(saved, SavedCheckpoint) and saved.position is not None
             ),
@@ -274,6 +276,18 @@ def label_of(known: PartitionLog | SavedCheckpoint, now: float) -> Entry:
 
 def position_of(saved: SavedCheckpoint, position: int, restart: int, now: float) -> Entry:
     return Entry(Kind.POSITION, saved.ref, position, now, RESTART.pack(restart))
+
+
+def _repeated(saved: SavedCheckpoint, position: int, now: float) -> Entry:
+    return Entry(Kind.POSITION, saved.ref, position, now, RESTART_AND_AGE.pack(saved.restart, saved.age))
+
+
+def _restart_and_age(payload: bytes, age: int) -> tuple[int, int]:
+    """age: of the frame."""
+    if len(payload) == RESTART.size:
+        return int(RESTART.unpack(payload)[0]), age
+    restart, written = RESTART_AND_AGE.unpack(payload)
+    return restart, written
 
 
 def states_of(saved: SavedCheckpoint, states: Mapping[str, bytes | None], now: float) -> Iterator[Entry]:
