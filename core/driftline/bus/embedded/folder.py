@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from driftline.bus.embedded.segment import sync_folder
 from driftline.errors import BusUnavailable, UnusableData
+from driftline.files import make_folder, replace_file
 
 VERSION = 1
 """Of all that lies in the folder."""
@@ -89,7 +89,7 @@ def take(settings: EmbeddedSettings) -> int:
     BusUnavailable and UnusableData."""
     folder = settings.folder
     with answering(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         with answering(folder):
@@ -138,12 +138,4 @@ def _check_format(settings: EmbeddedSettings) -> None:
 def _write_format(folder: Path, written: Format) -> None:
     if any(folder.glob("*.log")):
         raise UnusableData(f"{folder}: found data without {FORMAT}, which says their version: put that back")
-    new = folder / f".{FORMAT}"
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, msgspec.json.encode(written))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    new.rename(folder / FORMAT)
-    sync_folder(folder)
+    replace_file(folder / FORMAT, msgspec.json.encode(written))

@@ -17,6 +17,7 @@ import msgspec
 
 from driftline.bus.embedded.contents import SegmentIndex
 from driftline.bus.embedded.frames import ENTRY_BYTES, FRAME_BYTES, Entry, Frame, head_at, length_at, whole_entry
+from driftline.files import sync_folder
 
 TRAILER = Struct("<4sQQQIII")
 """Magic, numbers of the first and last frame, age of the last, position, length and CRC of the index. Ends the file."""
@@ -178,12 +179,3 @@ class Segment:
         self.path.unlink(missing_ok=True)
         # One by one, as with names.
         sync_folder(self.path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Has the names of its files on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
