@@ -1,5 +1,6 @@
 """A torn end is cut, damage before it is said; nothing that was acknowledged goes with the torn end."""
 
+import asyncio
 import random
 import shutil
 from collections.abc import AsyncIterator
@@ -125,6 +126,20 @@ async def test_damage_inside_a_segment_with_an_index_is_found_when_it_is_read(tm
     first.write_bytes(data)
     with pytest.raises(UnusableData, match=r"000000000001\.log: found damaged"):
         await times(folder)
+
+
+async def test_what_should_be_in_a_segment_that_is_gone_is_an_error(tmp_path: Path):
+    """And no endless search."""
+    async with opened(tmp_path / "bus") as bus, bus.join(TICKS, "group", holder := Holder()) as feed:
+        await holder.holds(PARTITIONS, feed)
+        await feed.commit(Checkpoint(1, 0, {"a": b"one"}))
+        await bus.publish(TICKS, [Tick(LONG, t) for t in range(400)])
+        bus._journal._segments.pop(0)
+        async with asyncio.timeout(30):
+            with pytest.raises(UnusableData, match="found no segment 1, expected"):
+                await bus.read(TICKS)
+            with pytest.raises(UnusableData, match="found no segment 1, expected"):
+                [part async for part in bus.reader.states(bus._journal.contents.checkpoint("group", TICKS.name, 1))]
 
 
 async def test_an_index_only_spares_the_reading(tmp_path: Path):

@@ -9,6 +9,7 @@ from driftline.bus.embedded.folder import answering
 from driftline.bus.embedded.frames import Entry, Kind
 from driftline.bus.embedded.recovery import damaged
 from driftline.bus.embedded.segment import Segment
+from driftline.errors import UnusableData
 
 STATES_AT_ONCE = 50
 
@@ -38,7 +39,8 @@ class JournalReader:
         ]
         if len(whole) == len(stretch.positions):
             return whole
-        self._refuse_damage(stretch.segment, stretch.positions[len(whole)])
+        if log.stretch(stretch.first, len(stretch.positions)) == stretch:
+            raise self._damage(stretch.segment, stretch.positions[len(whole)])
         return None
 
     async def states(self, saved: SavedCheckpoint) -> AsyncGenerator[dict[str, bytes]]:
@@ -54,7 +56,7 @@ class JournalReader:
                 if entry is not None and (entry.kind, entry.ref) == (Kind.STATE, saved.ref):
                     states[name] = entry.payload[entry.number :]
                 elif saved.states.get(name) == spots[name]:
-                    self._refuse_damage(spots[name].segment, spots[name].position)
+                    raise self._damage(spots[name].segment, spots[name].position)
         return states
 
     async def at(self, spots: Mapping[str, Spot]) -> dict[str, Entry | None]:
@@ -78,8 +80,9 @@ class JournalReader:
                     raise
                 return [None] * len(positions)
 
-    def _refuse_damage(self, number: int, position: int) -> None:
-        """Raises UnusableData if the segment is still here: then what was read of it is what it holds."""
+    def _damage(self, number: int, position: int) -> UnusableData:
+        """Of what should be there by all that is known."""
         segment = self._find(number)
-        if segment is not None:
-            raise damaged(segment.path, position)
+        if segment is None:
+            return UnusableData(f"found no segment {number}, expected what lies at its byte {position}")
+        return damaged(segment.path, position)
