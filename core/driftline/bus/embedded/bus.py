@@ -12,8 +12,9 @@ from driftline.bus import local
 from driftline.bus.embedded.contents import PartitionLog, SavedCheckpoint
 from driftline.bus.embedded.folder import EmbeddedSettings
 from driftline.bus.embedded.frames import Entry
-from driftline.bus.embedded.journal import HOUR_MS, Journal
+from driftline.bus.embedded.journal import Journal
 from driftline.bus.embedded.recent import RecentMessages
+from driftline.bus.embedded.retention import HOUR_MS
 from driftline.bus.embedded.topic import JournalTopic
 from driftline.bus.embedded.writing import OnDeath, Writing
 from driftline.bus.groups import ConsumerGroup
