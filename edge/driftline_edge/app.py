@@ -10,8 +10,8 @@ from driftline.store.threaded import ThreadedStore
 from driftline.streams.catalog import Streams
 from driftline_combiner.app import create_app as create_combiner
 from driftline_combiner.settings import CombinerSettings
-from driftline_edge.lent import LentBus
 from driftline_edge.settings import AllSettings, EdgeSettings
+from driftline_edge.shared_bus import SharedBus
 from driftline_inference.app import create_app as create_inference
 from driftline_inference.settings import InferenceSettings
 from driftline_ingest.app import create_app as create_ingest
@@ -29,11 +29,11 @@ def open_edge_bus(settings: EdgeSettings) -> Bus:
 def create_services(settings: AllSettings, bus: Bus) -> list[Served]:
     """The services, each with metrics and a catalogue of streams of its own. They don't close the bus. Raises
     InvalidInput."""
-    lent = LentBus(bus)
+    shared = SharedBus(bus)
     services = [
-        _ingest(settings.ingest, lent),
-        _inference(settings.inference, lent),
-        _combiner(settings.combiner, lent),
+        _ingest(settings.ingest, shared),
+        _inference(settings.inference, shared),
+        _combiner(settings.combiner, shared),
     ]
     for service in services:
         check_door(service.app, service.settings)

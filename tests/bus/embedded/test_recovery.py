@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from driftline.bus.embedded import EmbeddedBus, EmbeddedSettings
-from driftline.bus.embedded.layout import Saving
+from driftline.bus.embedded.layout import CheckpointWrite
 from driftline.bus.port import Checkpoint
 from driftline.errors import UnusableData
 from tests.bus.conftest import PARTITIONS, Tick, ticks
@@ -166,7 +166,7 @@ async def test_where_states_belong_to_is_kept_apart_from_the_position(tmp_path: 
     folder = tmp_path / "bus"
     async with opened(folder) as bus:
         saved = bus._journal.contents.checkpoint("group", TICKS.name, 1)
-        await bus.writing.write((), Saving(saved, 9, 4, {"a": b"one"}))
+        await bus.writing.write((), CheckpointWrite(saved, 9, 4, {"a": b"one"}))
     for _ in range(2):
         await published(folder, range(300))
         async with opened(folder) as bus:

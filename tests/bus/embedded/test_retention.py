@@ -270,7 +270,7 @@ async def test_what_is_read_of_a_segment_that_goes_meanwhile_is_not_an_error(tmp
         await bus.publish(TICKS, [Tick(KEY, t) for t in range(300)])
         (log,) = (bus.log(TICKS.name, p) for p in range(PARTITIONS) if bus.log(TICKS.name, p).end)
         # The first two that go are kept to be used again.
-        third = log.stretches[2]
+        third = log.spans[2]
         with slow_reads(asyncio.get_running_loop()) as gate:
             reading = asyncio.create_task(bus.page(log, third.first, 10))
             await asyncio.sleep(0)

@@ -16,7 +16,7 @@ from driftline.bus.embedded.journal import Journal
 from driftline.bus.embedded.recent import RecentMessages
 from driftline.bus.embedded.retention import HOUR_MS
 from driftline.bus.embedded.topic import JournalTopic
-from driftline.bus.embedded.writing import OnDeath, Writing
+from driftline.bus.embedded.writing import GroupCommit, OnDeath
 from driftline.bus.groups import ConsumerGroup
 from driftline.bus.local import PAGE, LocalSubscription, joined, partition_of
 from driftline.bus.port import Envelope, Owner, Raw
@@ -51,7 +51,7 @@ class EmbeddedBus:
         self._recent = RecentMessages(settings.recent_bytes)
         self._changes: dict[str, asyncio.Event] = {}
         self.reader = self._journal.reader
-        self.writing = Writing(
+        self.writing = GroupCommit(
             self._journal,
             settings.together_bytes,
             settings.sync_every,

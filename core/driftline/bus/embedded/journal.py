@@ -17,7 +17,7 @@ from typing import ParamSpec, TypeVar
 import msgspec
 
 from driftline.bus.embedded import recovery
-from driftline.bus.embedded.folder import EmbeddedSettings, answering, take
+from driftline.bus.embedded.folder import EmbeddedSettings, as_bus_errors, lock_folder
 from driftline.bus.embedded.frames import FRAME_BYTES, Entry, Kind, encode
 from driftline.bus.embedded.layout import Commit, FrameLayout
 from driftline.bus.embedded.reading import JournalReader
@@ -60,9 +60,9 @@ class Journal:
         self._spare: list[Segment] = []
         self._refused: Segment | None = None
         """Behind what is used of it a frame may lie that was refused, whole or in part."""
-        self._lock = take(settings)
+        self._lock = lock_folder(settings)
         try:
-            with answering(settings.folder):
+            with as_bus_errors(settings.folder):
                 recovered = recovery.recover(settings.folder)
                 self._segments = recovered.segments
                 for unused in recovered.unused:
@@ -104,7 +104,7 @@ class Journal:
         layout = FrameLayout()
         for commit in commits:
             layout.add(commit)
-        with answering(self._settings.folder):
+        with as_bus_errors(self._settings.folder):
             await self._write(layout.entries, max(commit.room for commit in commits))
 
     async def _write(self, entries: Sequence[Entry], room: int = 0) -> None:
@@ -131,7 +131,11 @@ class Journal:
 
     def _indexed(self, entries: Sequence[Entry]) -> int:
         """Bytes by which an index grows with these at most."""
-        new = {e.ref for e in entries if e.kind is Kind.MESSAGE and not self.contents.is_in(e.ref, self._active.number)}
+        new = {
+            e.label_id
+            for e in entries
+            if e.kind is Kind.MESSAGE and not self.contents.is_in(e.label_id, self._active.number)
+        }
         names = [e.number or len(e.payload) for e in entries if e.kind in {Kind.STATE, Kind.FORGOTTEN}]
         return POSITION_BYTES * len(entries) + ROW_BYTES * (len(new) + len(names)) + sum(names)
 
@@ -142,7 +146,7 @@ class Journal:
         self._refused = segment
         await self._io(segment.append, data)
         self._refused = None
-        segment.took(len(data), self._next_frame, age)
+        segment.count_in(len(data), self._next_frame, age)
         self._next_frame += 1
         return age
 
@@ -160,7 +164,7 @@ class Journal:
 
     async def _make(self, size: int) -> Segment:
         if size == self._settings.segment_bytes and self._spare:
-            segment = await self._io(self._spare[0].again, self._next_number())
+            segment = await self._io(self._spare[0].reused_as, self._next_number())
             self._spare.pop(0)
             return segment
         while self.size() + size > self._retention.bound:
@@ -181,7 +185,7 @@ class Journal:
 
     async def expire(self) -> None:
         """Lets go what is too much or too old. Raises BusUnavailable and UnusableData."""
-        with answering(self._settings.folder):
+        with as_bus_errors(self._settings.folder):
             # What lives on is written again: where all does, nothing is gained by going on.
             for oldest in list(self._segments[:-1]):
                 if self._retention.can_carry_and_roll(self._segments) and not self._retention.is_expired(

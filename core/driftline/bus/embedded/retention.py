@@ -55,10 +55,10 @@ class Retention:
             return False
         needed = self._needed()
         return all(
-            stretch.end <= needed.get((partition.label.topic, partition.label.partition), stretch.end)
+            span.end <= needed.get((partition.label.topic, partition.label.partition), span.end)
             for partition in self._contents.logs_in(segment.number)
-            for stretch in partition.stretches
-            if stretch.segment == segment.number
+            for span in partition.spans
+            if span.segment == segment.number
         )
 
     async def still_needed(self, segment: Segment) -> AsyncGenerator[list[Entry]]:
@@ -66,8 +66,11 @@ class Retention:
         for partition in self._contents.logs_in(segment.number):
             if partition.label.topic in KEPT_FOR_EVER:
                 yield await self._all_of(partition)
-        spots = ((f"{saved.ref}/{name}", spot) for saved, name, spot in list(self._contents.states_in(segment.number)))
-        while part := dict(islice(spots, CARRIED_AT_ONCE)):
+        locations = (
+            (f"{saved.label_id}/{name}", location)
+            for saved, name, location in list(self._contents.states_in(segment.number))
+        )
+        while part := dict(islice(locations, CARRIED_AT_ONCE)):
             read = await self._reader.at(part)
             for name, entry in read.items():
                 if entry is None:

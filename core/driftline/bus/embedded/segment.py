@@ -80,7 +80,7 @@ class Segment:
         """It is no segment from now on, also for the next start. Raises OSError, and may then be called again."""
         self._rename(self.path.with_suffix(SPARE_SUFFIX))
 
-    def again(self, number: int) -> "Segment":
+    def reused_as(self, number: int) -> "Segment":
         """The same file as the segment `number`, with nothing in it. Raises OSError, and may then be called again."""
         # Before anything is written: else a power cut could leave new frames under the old name.
         self._rename(self.path.with_name(NAME.format(number)))
@@ -98,22 +98,22 @@ class Segment:
         return self.used + length + TRAILER.size <= self.size
 
     def append(self, frame: bytes) -> None:
-        """Writes behind what is used. When it returns the frame is on the disk; `took` then counts it in."""
+        """Writes behind what is used. When it returns the frame is on the disk; `count_in` then counts it in."""
         written = 0
         while written < len(frame):
             written += os.pwrite(self._descriptor, frame[written:], self.used + written)
         os.fdatasync(self._descriptor)
 
-    def took(self, length: int, number: int, age: int) -> None:
+    def count_in(self, length: int, number: int, age: int) -> None:
         if self.used == 0:
             self.first_frame, self.first_age = number, age
         self.used += length
         self.last_frame, self.last_age = number, age
 
-    def scanned(self, frames: Sequence[Frame]) -> None:
+    def count_in_all(self, frames: Sequence[Frame]) -> None:
         """What was read of it."""
         for frame in frames:
-            self.took(frame.end - frame.position, frame.number, frame.age)
+            self.count_in(frame.end - frame.position, frame.number, frame.age)
 
     def seal(self, index: SegmentIndex) -> None:
         """Writes an index, which only spares a reading of the whole file."""

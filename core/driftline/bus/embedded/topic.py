@@ -5,9 +5,9 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from driftline.bus.embedded.contents import PartitionLog, SavedCheckpoint
-from driftline.bus.embedded.layout import Saving
+from driftline.bus.embedded.layout import CheckpointWrite
 from driftline.bus.embedded.reading import JournalReader
-from driftline.bus.embedded.writing import Writing
+from driftline.bus.embedded.writing import GroupCommit
 from driftline.bus.port import Checkpoint, Output, Raw
 
 
@@ -15,7 +15,7 @@ class Logs(Protocol):
     """What a topic needs of the bus."""
 
     reader: JournalReader
-    writing: Writing
+    writing: GroupCommit
 
     def log(self, topic: str, partition: int) -> PartitionLog: ...
 
@@ -62,5 +62,5 @@ class JournalTopic:
 
     async def commit(self, checkpoint: Checkpoint) -> None:
         saved = self._saved[checkpoint.partition]
-        saving = Saving(saved, checkpoint.position, checkpoint.reads_from, checkpoint.states)
-        await self._bus.writing.write(self._encoded(checkpoint.outputs), saving)
+        written = CheckpointWrite(saved, checkpoint.position, checkpoint.reads_from, checkpoint.states)
+        await self._bus.writing.write(self._encoded(checkpoint.outputs), written)

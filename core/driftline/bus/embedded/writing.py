@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from driftline.bus.embedded.contents import PartitionLog
 from driftline.bus.embedded.journal import Journal
-from driftline.bus.embedded.layout import Commit, Saving, parts
+from driftline.bus.embedded.layout import CheckpointWrite, Commit, parts
 from driftline.bus.embedded.recent import RecentMessages
 from driftline.bus.port import Raw
 from driftline.errors import BusUnavailable, DriftlineError
@@ -36,7 +36,7 @@ class _Waiting:
     done: asyncio.Future[None]
 
 
-class Writing:
+class GroupCommit:
     """One writer, whose turns last as long as there is something to write.
 
     limit: bytes that are written at once, unless one commit has more. every: seconds between two syncs at least.
@@ -71,13 +71,13 @@ class Writing:
         self._refused = 0
         """Bytes that were refused last; 0 when writing goes well."""
 
-    async def write(self, messages: Messages = (), saving: Saving | None = None, *, room: int = 0) -> None:
+    async def write(self, messages: Messages = (), checkpoint: CheckpointWrite | None = None, *, room: int = 0) -> None:
         """Returns when all of it is on the disk. Raises BusUnavailable, and then nothing is written. Who is cancelled
         gives up the answer: the commit is written, or refused, all the same."""
         if self._closed is not None:
             raise BusUnavailable(self._closed)
         self._last = asyncio.get_running_loop().create_future()
-        waiting = _Waiting(Commit(self._journal.now(), messages, saving, room), self._last)
+        waiting = _Waiting(Commit(self._journal.now(), messages, checkpoint, room), self._last)
         self._waiting.append(waiting)
         self._stage(waiting.commit)
         if self._task is None or self._task.done():
