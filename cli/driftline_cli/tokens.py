@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from driftline.errors import InvalidInput
+from driftline.files import make_folder, replace_file
 from driftline.service.settings import SECRETS
 from driftline_cli.places import RUN
 
@@ -21,7 +22,7 @@ HEADER_FILE = "authorization"
 def make(run: Path) -> Path:
     """The folder of a local stack's secrets, with its token; what is there already stays."""
     folder = run.absolute() / PLACE
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder, mode=0o700)
     token = _once(folder / TOKEN_FILE, secrets.token_urlsafe(32))
     _once(folder / HEADER_FILE, f"Authorization: Bearer {token}\n")
     return folder
@@ -72,9 +73,5 @@ def _is_of_stack(url: str, run: Path) -> bool:
 def _once(path: Path, text: str) -> str:
     """The file's text; written whole for its owner alone, when it is not there."""
     if not path.exists():
-        part = path.with_suffix(".part")
-        part.unlink(missing_ok=True)
-        with os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-            file.write(text)
-        part.rename(path)
+        replace_file(path, text.encode("ascii"))
     return path.read_text(encoding="ascii")

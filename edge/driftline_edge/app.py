@@ -2,6 +2,7 @@
 
 from driftline.bus.embedded import EmbeddedBus
 from driftline.bus.port import Bus
+from driftline.service.app import end_process
 from driftline.service.logs import speaking
 from driftline.service.ports import open_bus, open_store
 from driftline.service.run import Served, check_door
@@ -9,8 +10,8 @@ from driftline.store.threaded import ThreadedStore
 from driftline.streams.catalog import Streams
 from driftline_combiner.app import create_app as create_combiner
 from driftline_combiner.settings import CombinerSettings
-from driftline_edge.lent import LentBus
 from driftline_edge.settings import AllSettings, EdgeSettings
+from driftline_edge.shared_bus import SharedBus
 from driftline_inference.app import create_app as create_inference
 from driftline_inference.settings import InferenceSettings
 from driftline_ingest.app import create_app as create_ingest
@@ -18,18 +19,21 @@ from driftline_ingest.settings import IngestSettings
 
 
 def open_edge_bus(settings: EdgeSettings) -> Bus:
-    """Raises BusUnavailable where the folder can't be used now, and UnusableData where no retry helps."""
-    return EmbeddedBus(settings.embedded) if settings.bus == "embedded" else open_bus(settings)
+    """Its death ends the process. Raises BusUnavailable where the folder can't be used now, and UnusableData where no
+    retry helps."""
+    if settings.bus == "embedded":
+        return EmbeddedBus(settings.embedded, on_death=end_process)
+    return open_bus(settings)
 
 
 def create_services(settings: AllSettings, bus: Bus) -> list[Served]:
     """The services, each with metrics and a catalogue of streams of its own. They don't close the bus. Raises
     InvalidInput."""
-    lent = LentBus(bus)
+    shared = SharedBus(bus)
     services = [
-        _ingest(settings.ingest, lent),
-        _inference(settings.inference, lent),
-        _combiner(settings.combiner, lent),
+        _ingest(settings.ingest, shared),
+        _inference(settings.inference, shared),
+        _combiner(settings.combiner, shared),
     ]
     for service in services:
         check_door(service.app, service.settings)

@@ -134,7 +134,7 @@ class World:
     async def drop(self, partition: int, before: int) -> None:
         """What retention does with the ticks of a partition before an offset."""
         if isinstance(self.bus, MemoryBus):
-            self.bus._log(self.ticks.name)[partition].drop_before(before)
+            self.bus.logs(self.ticks.name)[partition].drop_before(before)
             return
         if isinstance(self.bus, EmbeddedBus):
             self.bus.log(self.ticks.name, partition).drop_before(before)

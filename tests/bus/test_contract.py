@@ -154,6 +154,18 @@ async def test_a_checkpoint_is_found_again(world: World):
         assert again.states == {1: {"a": b"four", "b": b"two"}}
 
 
+async def test_a_group_that_is_new_has_lost_nothing(world: World):
+    """Whatever was dropped before."""
+    await world.bus.publish(world.ticks, sample())
+    counts = await world.bus.lag(world.ticks, world.group)
+    fullest = max(counts, key=lambda partition: counts[partition])
+    await world.drop(fullest, 5)
+    async with world.bus.join(world.ticks, world.group, holder := Holder()) as feed:
+        await holder.holds(PARTITIONS, feed)
+        assert holder.given[fullest].position == 5
+        assert {given.lost for given in holder.given.values()} == {0}
+
+
 async def test_reading_begins_where_the_states_need_it_and_is_silent_up_to_the_position(world: World):
     sent = sample()
     await world.bus.publish(world.ticks, sent)

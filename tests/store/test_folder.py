@@ -63,3 +63,13 @@ async def test_an_object_of_a_terabyte_is_refused_at_once(tmp_path: Path):
         file.truncate(1 << 40)
     with pytest.raises(TooLarge, match="models/huge: found 1099511627776 bytes, expected at most 4096 bytes"):
         await FolderStore(tmp_path).get("models/huge", limit=4096)
+
+
+async def test_what_was_being_written_when_the_power_went_is_removed(tmp_path: Path):
+    part = tmp_path / "models" / "a" / ".x7_gq1.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"half of")
+    store = FolderStore(tmp_path)
+    await store.put("models/b/current.json", b"{}")
+    assert not part.exists()
+    assert [listed.key async for listed in store.list("models/")] == ["models/b/current.json"]

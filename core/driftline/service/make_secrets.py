@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from driftline.files import make_folder, replace_file
 from driftline.models.signing import Signer, new_key
 
 MODE = 0o400
@@ -34,13 +35,8 @@ def make(folder: Path) -> None:
 def _once(path: Path, new: Callable[[], str]) -> str:
     """The file's text; written whole, when it is not there."""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.unlink(missing_ok=True)
-        part.touch(mode=0o600)
-        part.write_text(new(), encoding="ascii")
-        part.chmod(MODE)
-        part.rename(path)
+        make_folder(path.parent)
+        replace_file(path, new().encode("ascii"), mode=MODE)
     return path.read_text(encoding="ascii")
 
 

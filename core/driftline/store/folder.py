@@ -5,7 +5,6 @@ import errno
 import fcntl
 import hashlib
 import os
-import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from functools import partial
@@ -14,6 +13,7 @@ from pathlib import Path
 import watchfiles
 
 from driftline.errors import Conflict, NotFound, StoreUnavailable, TooLarge, Unstorable
+from driftline.files import PART_PREFIX, PART_SUFFIX, make_folder, replace_file
 from driftline.store import object_names
 from driftline.store.hints import Hints, Keys, between, hinted
 from driftline.store.port import Listed, Stored
@@ -34,6 +34,7 @@ class FolderStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
+        self._is_tidy = False
 
     async def get(self, key: str, *, unless: str | None = None, limit: int | None = None) -> Stored | None:
         body = await asyncio.to_thread(self._read, self._path(key), limit)
@@ -65,7 +66,7 @@ class FolderStore:
 
     async def check(self) -> None:
         with _answering(self.root):
-            await asyncio.to_thread(self.root.mkdir, parents=True, exist_ok=True)
+            await asyncio.to_thread(make_folder, self.root)
         if not os.access(self.root, os.R_OK | os.W_OK):
             raise StoreUnavailable(f"{self.root}: found no permission to read and write, expected both")
 
@@ -93,10 +94,18 @@ class FolderStore:
 
     def _write(self, path: Path, body: bytes, if_absent: bool, if_match: str | None) -> None:  # noqa: FBT001
         with _answering(self.root):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             with self._locked():
                 self._check(path, if_absent=if_absent, if_match=if_match)
-                _replace(path, body)
+                self._remove_parts()
+                replace_file(path, body)
+
+    def _remove_parts(self) -> None:
+        """Of files that were being written when a process ended, or the power: whoever writes now holds the lock."""
+        if not self._is_tidy:
+            for part in self.root.rglob(f"{PART_PREFIX}*{PART_SUFFIX}"):
+                part.unlink(missing_ok=True)
+            self._is_tidy = True
 
     def _check(self, path: Path, *, if_absent: bool, if_match: str | None) -> None:
         key = path.relative_to(self.root).as_posix()
@@ -154,22 +163,3 @@ def _answering(root: Path) -> Iterator[None]:
                 f"{error.filename or root}: {error.strerror}, expected a name that the disk takes"
             ) from error
         raise StoreUnavailable(f"{error.filename or root}: {error.strerror}") from error
-
-
-def _replace(path: Path, body: bytes) -> None:
-    """Whole or not at all, also when the power fails."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=HIDDEN)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

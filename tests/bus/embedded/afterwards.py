@@ -11,7 +11,7 @@ from driftline.bus.embedded import EmbeddedBus
 from driftline.bus.port import Bus
 from driftline.worker.observer import Unobserved
 from tests.bus.conftest import PARTITIONS, Folded
-from tests.bus.embedded.life import FOLDS, TICKS, folding, settings, version_of
+from tests.bus.embedded.life import FOLDS, HELD, TICKS, folding, settings, version_of
 from tests.bus.test_contract import PATIENCE_S, Holder
 
 TURN_S = 0.05
@@ -83,7 +83,7 @@ def check_folds(folds: Sequence[Folded], acknowledged: Sequence[str]) -> None:
 
 
 async def saved_states(bus: Bus) -> dict[str, int]:
-    async with bus.join(TICKS, "holder", holder := Holder()) as feed:
+    async with bus.join(HELD, "holder", holder := Holder()) as feed:
         await holder.holds(PARTITIONS, feed)
         return {name: version_of(data) for name, data in holder.states[0].items()}
 

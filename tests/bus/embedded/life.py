@@ -1,7 +1,9 @@
-"""A process that lives on an embedded bus until it is killed: `python -m tests.bus.embedded.life FOLDER ACKS TICKS`.
+"""A process that lives on an embedded bus until it is killed.
+
+    python -m tests.bus.embedded.life FOLDER ACKS TICKS SEED HOURS
 
 It publishes ticks and folds them, and saves large states now and then. What it was given an acknowledgement for, or has
-seen, it writes down: `published KEY T`, `seen KEY T`, `saved NAME VERSION`.
+seen, it writes down: `published KEY T`, `seen KEY T`, `saved NAME VERSION`. With HOURS it keeps messages no longer.
 """
 
 import asyncio
@@ -20,6 +22,8 @@ from tests.bus.conftest import PARTITIONS, HashStep, Tick, folds, ticks
 from tests.bus.test_contract import Holder
 
 TICKS, FOLDS = ticks("ticks"), folds("folds")
+HELD = ticks("held")
+"""Nothing is on it: the group that saves states there needs no message."""
 KEYS = 6
 PAD = "x" * 250
 """Makes messages as long as records are, so that segments are full soon."""
@@ -30,9 +34,9 @@ ONCE = LoopSettings(exactly_once=True, exactly_once_every=0.0, state_every=0.05)
 """States so often that what they lack is never dropped here, where little is kept."""
 
 
-def settings(folder: Path) -> EmbeddedSettings:
+def settings(folder: Path, hours: float = 1000.0) -> EmbeddedSettings:
     """Small segments: many begin, and are used again."""
-    return EmbeddedSettings(folder, PARTITIONS, retention_bytes=8 * 64_000, recent_bytes=20_000)
+    return EmbeddedSettings(folder, PARTITIONS, retention_bytes=8 * 64_000, retention_hours=hours, recent_bytes=20_000)
 
 
 def key(number: int) -> str:
@@ -46,8 +50,8 @@ def folding(bus: EmbeddedBus) -> Worker[Tick]:
 class Life:
     """One run on a folder, from where the one before ended."""
 
-    def __init__(self, folder: Path, acks: Path) -> None:
-        self.bus = EmbeddedBus(settings(folder))
+    def __init__(self, folder: Path, acks: Path, hours: float) -> None:
+        self.bus = EmbeddedBus(settings(folder, hours))
         self._path = acks
         self._acks = os.open(acks, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.next: dict[str, int] = defaultdict(int)
@@ -90,7 +94,7 @@ class Life:
 
     async def save(self) -> None:
         """Some states again and again, one of them only once: it must outlive the segment that it was written to."""
-        async with self.bus.join(TICKS, "holder", holder := Holder()) as feed:
+        async with self.bus.join(HELD, "holder", holder := Holder()) as feed:
             await holder.holds(PARTITIONS, feed)
             version = 1 + max((version_of(state) for state in holder.states[0].values()), default=0)
             while True:
@@ -121,8 +125,8 @@ async def running(life: Life):
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def main(folder: str, acks: str, times: str, seed: str = "1") -> None:
-    life = Life(Path(folder), Path(acks))
+async def main(folder: str, acks: str, times: str, seed: str = "1", hours: str = "1000") -> None:
+    life = Life(Path(folder), Path(acks), float(hours))
     print("lives", flush=True)  # noqa: T201 - who kills it waits for this
     life.begin()
     async with running(life):

@@ -7,6 +7,7 @@ import pytest
 
 from driftline.bus.embedded import EmbeddedBus, EmbeddedSettings
 from driftline.bus.port import Checkpoint, Output
+from driftline.errors import BusUnavailable
 from tests.bus.conftest import PARTITIONS, Folded, Tick, folds, ticks
 from tests.bus.test_contract import Holder
 
@@ -81,4 +82,46 @@ async def test_syncs_keep_their_distance_where_that_is_wanted(tmp_path: Path):
         await asyncio.gather(*(bus.publish(TICKS, [Tick(f"k{key}", t)]) for key in range(50)))
     assert bus.writing.syncs - before == 6
     assert loop.time() - began > 5 * 0.05
+    await bus.close()
+
+
+class BrokenClock:
+    """A mistake in the midst of writing."""
+
+    def __init__(self) -> None:
+        self.is_broken = False
+
+    def __call__(self) -> float:
+        if self.is_broken:
+            raise MemoryError("too much")
+        return 1.0
+
+
+async def test_a_writer_that_dies_says_why_for_ever(tmp_path: Path):
+    clock, deaths = BrokenClock(), list[tuple[str, BaseException]]()
+    bus = EmbeddedBus(
+        EmbeddedSettings(tmp_path / "bus", PARTITIONS), on_death=lambda *death: deaths.append(death), monotonic=clock
+    )
+    await bus.publish(TICKS, [Tick("k", 0)])
+    clock.is_broken = True
+    for call in (bus.publish(TICKS, [Tick("k", 1)]), bus.publish(TICKS, [Tick("k", 1)]), bus.check()):
+        with pytest.raises(BusUnavailable, match="the bus has stopped: MemoryError"):
+            await call
+    ((job, error),) = deaths
+    assert job == "the writer of the bus"
+    assert isinstance(error, MemoryError)
+    await bus.close()
+
+
+async def test_without_anybody_who_ends_the_process_the_death_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    clock = BrokenClock()
+    bus = EmbeddedBus(EmbeddedSettings(tmp_path / "bus", PARTITIONS), monotonic=clock)
+    clock.is_broken = True
+    with pytest.raises(BusUnavailable, match="the bus has stopped"):
+        await bus.publish(TICKS, [Tick("k", 0)])
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("CRITICAL", "the writer of the bus died: too much")
+    ]
     await bus.close()

@@ -1,5 +1,6 @@
 """A torn end is cut, damage before it is said; nothing that was acknowledged goes with the torn end."""
 
+import asyncio
 import random
 import shutil
 from collections.abc import AsyncIterator
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from driftline.bus.embedded import EmbeddedBus, EmbeddedSettings
-from driftline.bus.embedded.layout import Saving
+from driftline.bus.embedded.layout import CheckpointWrite
 from driftline.bus.port import Checkpoint
 from driftline.errors import UnusableData
 from tests.bus.conftest import PARTITIONS, Tick, ticks
@@ -127,6 +128,20 @@ async def test_damage_inside_a_segment_with_an_index_is_found_when_it_is_read(tm
         await times(folder)
 
 
+async def test_what_should_be_in_a_segment_that_is_gone_is_an_error(tmp_path: Path):
+    """And no endless search."""
+    async with opened(tmp_path / "bus") as bus, bus.join(TICKS, "group", holder := Holder()) as feed:
+        await holder.holds(PARTITIONS, feed)
+        await feed.commit(Checkpoint(1, 0, {"a": b"one"}))
+        await bus.publish(TICKS, [Tick(LONG, t) for t in range(400)])
+        bus._journal._segments.pop(0)
+        async with asyncio.timeout(30):
+            with pytest.raises(UnusableData, match="found no segment 1, expected"):
+                await bus.read(TICKS)
+            with pytest.raises(UnusableData, match="found no segment 1, expected"):
+                [part async for part in bus.reader.states(bus._journal.contents.checkpoint("group", TICKS.name, 1))]
+
+
 async def test_an_index_only_spares_the_reading(tmp_path: Path):
     """With and without, and with one that is torn, a folder holds the same."""
     folder = tmp_path / "bus"
@@ -151,7 +166,7 @@ async def test_where_states_belong_to_is_kept_apart_from_the_position(tmp_path: 
     folder = tmp_path / "bus"
     async with opened(folder) as bus:
         saved = bus._journal.contents.checkpoint("group", TICKS.name, 1)
-        await bus.writing.write((), Saving(saved, 9, 4, {"a": b"one"}))
+        await bus.writing.write((), CheckpointWrite(saved, 9, 4, {"a": b"one"}))
     for _ in range(2):
         await published(folder, range(300))
         async with opened(folder) as bus:

@@ -3,8 +3,10 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -45,6 +47,12 @@ async def opened(wanted: EmbeddedSettings, clocks: Clocks | None = None) -> Asyn
         yield bus
     finally:
         await bus.close()
+
+
+async def at_rest(bus: EmbeddedBus) -> None:
+    """When all is written, and what is too old is gone."""
+    if bus.writing._task is not None:
+        await asyncio.wait([bus.writing._task])
 
 
 async def times(bus: EmbeddedBus) -> list[int]:
@@ -189,6 +197,22 @@ async def test_what_a_group_at_work_needs_is_kept_however_old(tmp_path: Path):
             assert {100, 101} <= set(await times(bus))
 
 
+async def test_a_group_that_is_gone_grows_old_over_all_restarts(tmp_path: Path):
+    clocks = Clocks()
+    async with opened(settings(tmp_path, hours=1), clocks) as bus:
+        await bus.publish(TICKS, [Tick(KEY, 0)])
+        async with bus.join(TICKS, "gone", holder := Holder()) as feed:
+            await holder.holds(PARTITIONS, feed)
+            for partition in range(PARTITIONS):
+                await feed.commit(Checkpoint(partition, 0, {}))
+    for t in range(1, 12):
+        async with opened(settings(tmp_path, hours=1), clocks) as bus:
+            clocks.wait(0.4 * HOUR)
+            await bus.publish(TICKS, [Tick(KEY, t)])
+            await at_rest(bus)
+            assert t - (await times(bus))[0] <= 3
+
+
 @pytest.mark.parametrize("jump", [-30 * HOUR, 30 * HOUR])
 async def test_a_clock_that_is_set_drops_nothing(tmp_path: Path, jump: float):
     clocks = Clocks()
@@ -224,3 +248,35 @@ async def test_a_reader_from_the_beginning_goes_on_where_retention_has_overtaken
                 read += [envelope.value.t for envelope in await anext(pages)]
         await pages.aclose()
         assert read == [*range(read[0], 2000)]
+
+
+@contextmanager
+def slow_reads(loop: asyncio.AbstractEventLoop) -> Iterator[Event]:
+    """Threads that read wait until the event is set: there is one alone."""
+    gate = Event()
+    with ThreadPoolExecutor(1) as threads:
+        loop.set_default_executor(threads)
+        threads.submit(gate.wait)
+        try:
+            yield gate
+        finally:
+            gate.set()
+
+
+async def test_what_is_read_of_a_segment_that_goes_meanwhile_is_not_an_error(tmp_path: Path):
+    clocks = Clocks()
+    async with opened(settings(tmp_path, hours=1), clocks) as bus:
+        await bus.publish(TICKS, [Tick(KEY, t) for t in range(300)])
+        (log,) = (bus.log(TICKS.name, p) for p in range(PARTITIONS) if bus.log(TICKS.name, p).end)
+        # The first two that go are kept to be used again.
+        third = log.spans[2]
+        with slow_reads(asyncio.get_running_loop()) as gate:
+            reading = asyncio.create_task(bus.page(log, third.first, 10))
+            await asyncio.sleep(0)
+            clocks.wait(2 * HOUR)
+            await bus.publish(TICKS, [Tick(KEY, t) for t in range(300, 303)])
+            await at_rest(bus)
+            assert log.first == 300
+            gate.set()
+            assert [raw.offset for raw in await reading] == [*range(third.first, third.first + 10)]
+            await asyncio.get_running_loop().shutdown_default_executor()

@@ -30,12 +30,12 @@ async def bus(tmp_path: Path):
 
 
 @contextmanager
-def slow_disk(bus: EmbeddedBus) -> Iterator[None]:
-    """Nothing is written meanwhile."""
+def slow_disk(bus: EmbeddedBus) -> Iterator[Event]:
+    """Nothing is written meanwhile, until the event is set."""
     gate = Event()
     bus._journal._thread.submit(gate.wait)
     try:
-        yield
+        yield gate
     finally:
         gate.set()
 
@@ -83,6 +83,29 @@ async def test_a_record_and_all_that_is_made_of_it_share_syncs(bus: EmbeddedBus)
     for worker in (first, second):
         await worker.stop()
     await asyncio.gather(*tasks)
+
+
+async def test_the_next_owner_begins_behind_a_commit_whose_worker_was_cancelled(bus: EmbeddedBus):
+    """It is written all the same: an older checkpoint would put the same out again."""
+    await bus.publish(TICKS, [Tick("k", 0)])
+    (partition,) = (p for p in range(PARTITIONS) if bus.log(TICKS.name, p).end)
+    with slow_disk(bus) as gate:
+        async with bus.join(TICKS, "group", holder := Holder()) as feed:
+            await holder.holds(PARTITIONS, feed)
+            output = Output(partition, FOLDS, Folded("k", 0, 1))
+            committing = asyncio.create_task(feed.commit(Checkpoint(partition, 1, {"k": b"one"}, [output])))
+            await asyncio.sleep(0)
+            committing.cancel()
+            await asyncio.gather(committing, return_exceptions=True)
+            assert committing.cancelled()
+        async with bus.join(TICKS, "group", again := Holder()) as feed:
+            taking = asyncio.create_task(again.holds(PARTITIONS, feed))
+            await asyncio.wait([taking], timeout=0.1)
+            gate.set()
+            await taking
+        assert again.given[partition].position == 1
+        assert again.states == {partition: {"k": b"one"}}
+    assert len(await bus.read(FOLDS)) == 1
 
 
 @pytest.mark.process

@@ -1,56 +1,64 @@
 """What a service does with the bus, done with a folder."""
 
 import asyncio
+import logging
 import time
-import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
 
-from driftline.bus.embedded.contents import PartitionLog
+from driftline.bus import local
+from driftline.bus.embedded.contents import PartitionLog, SavedCheckpoint
 from driftline.bus.embedded.folder import EmbeddedSettings
 from driftline.bus.embedded.frames import Entry
-from driftline.bus.embedded.groups import ConsumerGroup
-from driftline.bus.embedded.journal import HOUR_MS, Journal
+from driftline.bus.embedded.journal import Journal
 from driftline.bus.embedded.recent import RecentMessages
-from driftline.bus.embedded.subscription import EmbeddedSubscription
-from driftline.bus.embedded.writing import Writing
+from driftline.bus.embedded.retention import HOUR_MS
+from driftline.bus.embedded.topic import JournalTopic
+from driftline.bus.embedded.writing import GroupCommit, OnDeath
+from driftline.bus.groups import ConsumerGroup
+from driftline.bus.local import PAGE, LocalSubscription, joined, partition_of
 from driftline.bus.port import Envelope, Owner, Raw
-from driftline.errors import PoisonMessage
 from driftline.messages import M, Topic
 
-PAGE = 500
-"""Messages that are handed out at once."""
+log = logging.getLogger(__name__)
+
+
+def report_death(job: str, error: BaseException) -> None:
+    log.critical("%s died: %s", job, error, exc_info=error)
 
 
 class EmbeddedBus:
     """See `driftline.bus.port.Bus`. It holds the folder until it is closed, and belongs to one event loop.
 
     Opened when it is made: raises BusUnavailable where the folder can't be used now, because another process uses it or
-    it is read-only or full, and UnusableData where no retry helps.
+    it is read-only or full, and UnusableData where no retry helps. on_death: called when an error that none foresaw has
+    ended the writer: from then on everything raises BusUnavailable, so the process should end.
     """
 
     def __init__(
         self,
         settings: EmbeddedSettings,
         *,
+        on_death: OnDeath = report_death,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
-        self._groups: dict[tuple[str, str], ConsumerGroup] = {}
+        self._groups: dict[tuple[str, str], ConsumerGroup[SavedCheckpoint]] = {}
         self._journal = Journal(settings, self._needed, clock=clock, monotonic=monotonic)
         self._recent = RecentMessages(settings.recent_bytes)
         self._changes: dict[str, asyncio.Event] = {}
         self.reader = self._journal.reader
-        self.writing = Writing(
+        self.writing = GroupCommit(
             self._journal,
             settings.together_bytes,
             settings.sync_every,
             self._recent,
             self.announce,
             self._taken_back,
+            on_death,
         )
         for group, topic, _ in list(self._journal.contents.checkpoints):
             self._group(topic, group)
@@ -61,7 +69,7 @@ class EmbeddedBus:
     def _logs(self, topic: str) -> list[PartitionLog]:
         return [self.log(topic, partition) for partition in range(self.settings.partitions)]
 
-    def _group(self, topic: str, group: str) -> ConsumerGroup:
+    def _group(self, topic: str, group: str) -> ConsumerGroup[SavedCheckpoint]:
         if (topic, group) not in self._groups:
             contents, partitions = self._journal.contents, range(self.settings.partitions)
             self._groups[topic, group] = ConsumerGroup(
@@ -74,9 +82,10 @@ class EmbeddedBus:
         since = self._journal.age() - int(self.settings.retention_hours * HOUR_MS)
         needed: dict[tuple[str, int], int] = {}
         for group in self._groups.values():
-            for partition, offset in group.needs(since):
-                where = group.topic, partition
-                needed[where] = min(offset, needed.get(where, offset))
+            for partition, saved in enumerate(group.saved):
+                if group.members or (saved.position is not None and saved.age > since):
+                    where, offset = (group.topic, partition), group.needs(partition)
+                    needed[where] = min(offset, needed.get(where, offset))
         return needed
 
     def _taken_back(self) -> None:
@@ -96,15 +105,15 @@ class EmbeddedBus:
 
     async def publish(self, topic: Topic[M], messages: Sequence[M]) -> None:
         logs = self._logs(topic.name)
-        keyed = ((logs[zlib.crc32(topic.key(m).encode()) % len(logs)], topic.encode(m)) for m in messages)
+        keyed = ((logs[partition_of(topic.key(m), len(logs))], topic.encode(m)) for m in messages)
         await self.writing.write_in_parts(keyed)
 
-    async def page(self, log: PartitionLog, start: int, limit: int, *, is_staged: bool = False) -> list[Raw]:
+    async def page(self, log: PartitionLog, start: int, limit: int, *, with_staged: bool = False) -> list[Raw]:
         """At most so many messages from offset `start` on, or from the first one behind it that is still here.
 
-        is_staged: also those that are not on the disk yet."""
+        with_staged: also those that are not on the disk yet."""
         start = max(start, log.first)
-        end = log.next if is_staged else log.end
+        end = log.next if with_staged else log.end
         limit = min(limit, end - start)
         if limit <= 0:
             return []
@@ -113,49 +122,23 @@ class EmbeddedBus:
             return recent
         return [_raw(log, entry) for entry in await self.reader.messages(log, start, min(limit, PAGE))]
 
-    @asynccontextmanager
-    async def join(
+    def join(
         self,
         topic: Topic[Any],
         group: str,
         owner: Owner,
         *,
         gather: float = 0.0,
-    ) -> AsyncIterator[EmbeddedSubscription]:
-        joined = self._group(topic.name, group)
-        subscription = EmbeddedSubscription(self, joined, owner, is_staged=not gather)
-        announce = partial(self.announce, topic.name)
-        joined.members.append(subscription)
-        try:
-            await joined.rebalance(announce)
-            yield subscription
-        finally:
-            joined.members.remove(subscription)
-            await joined.rebalance(announce)
+    ) -> AbstractAsyncContextManager[LocalSubscription[SavedCheckpoint]]:
+        group_in = self._group(topic.name, group)
+        journal_topic = JournalTopic(self, topic.name, group_in.saved, with_staged=not gather)
+        return joined(group_in, journal_topic, owner, partial(self.announce, topic.name))
 
-    async def tail(self, topic: Topic[M], *, earliest: bool = False) -> AsyncGenerator[Sequence[Envelope[M]]]:
-        logs = self._logs(topic.name)
-        positions = [log.first if earliest else log.end for log in logs]
-        yield []
-        while True:
-            changed = self.change(topic.name)
-            pages = [await self.page(log, start, PAGE) for log, start in zip(logs, positions, strict=True)]
-            for number, page in enumerate(pages):
-                if page:
-                    positions[number] = page[-1].offset + 1
-            if any(pages):
-                yield [envelope for page in pages for envelope in _decoded(topic, page)]
-            else:
-                await changed.wait()
+    def tail(self, topic: Topic[M], *, earliest: bool = False) -> AsyncGenerator[Sequence[Envelope[M]]]:
+        return local.tail(topic, JournalTopic(self, topic.name), self.settings.partitions, earliest=earliest)
 
     async def read(self, topic: Topic[M]) -> Sequence[Envelope[M]]:
-        envelopes: list[Envelope[M]] = []
-        for log in self._logs(topic.name):
-            position, end = log.first, log.end
-            while position < end and (page := await self.page(log, position, end - position)):
-                envelopes += _decoded(topic, page)
-                position = page[-1].offset + 1
-        return envelopes
+        return await local.read(topic, JournalTopic(self, topic.name), self.settings.partitions)
 
     async def lag(self, topic: Topic[Any], group: str) -> Mapping[int, int]:
         saved = self._group(topic.name, group).saved
@@ -171,11 +154,3 @@ class EmbeddedBus:
 
 def _raw(log: PartitionLog, entry: Entry) -> Raw:
     return Raw(log.label.partition, entry.number, entry.time, entry.payload)
-
-
-def _decoded(topic: Topic[M], page: Sequence[Raw]) -> Iterator[Envelope[M]]:
-    for raw in page:
-        try:
-            yield Envelope(raw.partition, raw.offset, raw.timestamp, topic.decode(raw.payload))
-        except PoisonMessage:
-            continue

@@ -15,10 +15,12 @@ import msgspec
 from driftline.bus.embedded.frames import Entry, Kind
 
 RESTART = Struct("<Q")
+RESTART_AND_AGE = Struct("<QQ")
+"""The age is given where a checkpoint is repeated: it is not that of the frame."""
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class Location:
     """Where an entry lies: a segment's number, and a position in it."""
 
     segment: int
@@ -26,7 +28,7 @@ class Spot:
 
 
 @dataclass
-class Stretch:
+class SegmentSpan:
     """The messages of one partition in one segment: positions of those from offset `first` on."""
 
     segment: int
@@ -39,7 +41,7 @@ class Stretch:
 
 
 class Label(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a ref refers to: a partition of a topic, or a group's checkpoint of it."""
+    """What a label id means: a partition of a topic, or a group's checkpoint of it."""
 
     topic: str
     partition: int
@@ -50,13 +52,13 @@ class Label(msgspec.Struct, frozen=True, omit_defaults=True):
 class PartitionLog:
     """The messages of a partition: those from `first` to before `end` are here."""
 
-    ref: int
+    label_id: int
     label: Label
     is_named: bool = False
     """Whether its label is written."""
     first: int = 0
     end: int = 0
-    stretches: list[Stretch] = field(default_factory=list)
+    spans: list[SegmentSpan] = field(default_factory=list)
     staged: int = 0
     """Where the messages end that are about to be written; 0 where there are none."""
 
@@ -71,56 +73,56 @@ class PartitionLog:
             self._rewind(offset)
         elif offset > self.end:
             self.begin_at(offset)
-        if not self.stretches or self.stretches[-1].segment != segment:
-            self.stretches.append(Stretch(segment, offset))
-        self.stretches[-1].positions.append(position)
+        if not self.spans or self.spans[-1].segment != segment:
+            self.spans.append(SegmentSpan(segment, offset))
+        self.spans[-1].positions.append(position)
         self.end = offset + 1
 
     def _rewind(self, offset: int) -> None:
-        while self.stretches and self.stretches[-1].first >= offset:
-            self.stretches.pop()
-        if self.stretches:
-            last = self.stretches[-1]
+        while self.spans and self.spans[-1].first >= offset:
+            self.spans.pop()
+        if self.spans:
+            last = self.spans[-1]
             del last.positions[offset - last.first :]
         self.end = offset
         self.first = min(self.first, offset)
 
     def begin_at(self, offset: int) -> None:
         """Nothing before the offset is here any more."""
-        self.stretches.clear()
+        self.spans.clear()
         self.first = self.end = offset
 
-    def add(self, stretch: Stretch) -> None:
+    def add(self, span: SegmentSpan) -> None:
         """What an index says of a segment that is newer than all before."""
-        if stretch.first < self.end:
-            self._rewind(stretch.first)
-        elif stretch.first > self.end:
-            self.begin_at(stretch.first)
-        self.stretches.append(stretch)
-        self.end = stretch.end
+        if span.first < self.end:
+            self._rewind(span.first)
+        elif span.first > self.end:
+            self.begin_at(span.first)
+        self.spans.append(span)
+        self.end = span.end
 
     def drop_before(self, offset: int) -> None:
         self.first = max(self.first, min(offset, self.end))
-        while self.stretches and self.stretches[0].end <= self.first:
-            self.stretches.pop(0)
+        while self.spans and self.spans[0].end <= self.first:
+            self.spans.pop(0)
 
-    def stretch(self, start: int, limit: int) -> Stretch | None:
+    def span(self, start: int, limit: int) -> SegmentSpan | None:
         """Of the messages from `start` on, or from the first that is here, at most `limit` that lie in one segment;
         None behind the end."""
         start = max(start, self.first)
-        number = bisect_right(self.stretches, start, key=lambda stretch: stretch.first) - 1
+        number = bisect_right(self.spans, start, key=lambda span: span.first) - 1
         if start >= self.end or number < 0:
             return None
-        whole = self.stretches[number]
+        whole = self.spans[number]
         begin = start - whole.first
-        return Stretch(whole.segment, start, whole.positions[begin : begin + limit])
+        return SegmentSpan(whole.segment, start, whole.positions[begin : begin + limit])
 
 
 @dataclass
 class SavedCheckpoint:
     """What a group wrote last of a partition. `position` is None before its first checkpoint."""
 
-    ref: int
+    label_id: int
     label: Label
     is_named: bool = False
     position: int | None = None
@@ -128,16 +130,16 @@ class SavedCheckpoint:
     """The input from here on must be stepped through again with the states; never behind `position`."""
     age: int = 0
     """Of the folder, when it was written, in ms."""
-    states: dict[str, Spot] = field(default_factory=dict)
+    states: dict[str, Location] = field(default_factory=dict)
 
 
 class SegmentIndex(msgspec.Struct, frozen=True, array_like=True):
     """What one segment holds, so that it need not be read whole."""
 
-    stretches: list[tuple[int, int, bytes]]
-    """Ref, first offset and positions."""
+    spans: list[tuple[int, int, bytes]]
+    """Label id, first offset and positions."""
     states: list[tuple[int, str, int]]
-    """Ref, series and position."""
+    """Label id, series and position."""
     forgotten: list[tuple[int, str]]
 
 
@@ -147,29 +149,29 @@ class Contents:
     def __init__(self) -> None:
         self.logs: dict[tuple[str, int], PartitionLog] = {}
         self.checkpoints: dict[tuple[str, str, int], SavedCheckpoint] = {}
-        self._by_ref: dict[int, PartitionLog | SavedCheckpoint] = {}
+        self._by_label_id: dict[int, PartitionLog | SavedCheckpoint] = {}
         self._forgotten: dict[int, set[tuple[int, str]]] = defaultdict(set)
 
     def log(self, topic: str, partition: int) -> PartitionLog:
         """That of a partition, which is new where nothing was written to it yet."""
         if (topic, partition) not in self.logs:
-            self._add_log(PartitionLog(self._next_ref(), Label(topic, partition)))
+            self._add_log(PartitionLog(self._next_label_id(), Label(topic, partition)))
         return self.logs[topic, partition]
 
     def checkpoint(self, group: str, topic: str, partition: int) -> SavedCheckpoint:
         if (group, topic, partition) not in self.checkpoints:
-            self._add_checkpoint(SavedCheckpoint(self._next_ref(), Label(topic, partition, group)))
+            self._add_checkpoint(SavedCheckpoint(self._next_label_id(), Label(topic, partition, group)))
         return self.checkpoints[group, topic, partition]
 
-    def _next_ref(self) -> int:
-        return max(self._by_ref, default=0) + 1
+    def _next_label_id(self) -> int:
+        return max(self._by_label_id, default=0) + 1
 
     def _add_log(self, log: PartitionLog) -> None:
-        self.logs[log.label.topic, log.label.partition] = self._by_ref[log.ref] = log
+        self.logs[log.label.topic, log.label.partition] = self._by_label_id[log.label_id] = log
 
     def _add_checkpoint(self, saved: SavedCheckpoint) -> None:
         self.checkpoints[saved.label.group or "", saved.label.topic, saved.label.partition] = saved
-        self._by_ref[saved.ref] = saved
+        self._by_label_id[saved.label_id] = saved
 
     def apply(self, segment: int, age: int, placed: Iterable[tuple[int, Entry]]) -> None:
         """Entries of a segment with their positions."""
@@ -177,84 +179,84 @@ class Contents:
             if entry.kind is Kind.NAME:
                 self._name(entry)
             else:
-                self._apply(Spot(segment, position), age, entry)
+                self._apply(Location(segment, position), age, entry)
 
     def _name(self, entry: Entry) -> None:
-        if entry.ref not in self._by_ref:
+        if entry.label_id not in self._by_label_id:
             label = msgspec.json.decode(entry.payload, type=Label)
             if label.group is None:
-                self._add_log(PartitionLog(entry.ref, label))
+                self._add_log(PartitionLog(entry.label_id, label))
             else:
-                self._add_checkpoint(SavedCheckpoint(entry.ref, label))
-        self._by_ref[entry.ref].is_named = True
+                self._add_checkpoint(SavedCheckpoint(entry.label_id, label))
+        self._by_label_id[entry.label_id].is_named = True
 
-    def _apply(self, spot: Spot, age: int, entry: Entry) -> None:
-        match self._by_ref[entry.ref], entry.kind:
+    def _apply(self, location: Location, age: int, entry: Entry) -> None:
+        match self._by_label_id[entry.label_id], entry.kind:
             case PartitionLog() as log, Kind.MESSAGE:
-                log.note(spot.segment, entry.number, spot.position)
+                log.note(location.segment, entry.number, location.position)
             case PartitionLog() as log, Kind.END if entry.number > log.end:
                 log.begin_at(entry.number)
             case SavedCheckpoint() as saved, Kind.POSITION:
-                saved.position, saved.age = entry.number, age
-                (saved.restart,) = RESTART.unpack(entry.payload)
+                saved.position = entry.number
+                saved.restart, saved.age = _restart_and_age(entry.payload, age)
             case SavedCheckpoint() as saved, Kind.STATE:
-                saved.states[entry.payload[: entry.number].decode()] = spot
+                saved.states[entry.payload[: entry.number].decode()] = location
             case SavedCheckpoint() as saved, Kind.FORGOTTEN:
                 saved.states.pop(entry.payload.decode(), None)
-                self._forgotten[spot.segment].add((entry.ref, entry.payload.decode()))
+                self._forgotten[location.segment].add((entry.label_id, entry.payload.decode()))
 
     def index(self, segment: int) -> SegmentIndex:
         """Of a segment to which nothing is added any more."""
         return SegmentIndex(
             [
-                (log.ref, stretch.first, stretch.positions.tobytes())
+                (log.label_id, span.first, span.positions.tobytes())
                 for log in self.logs.values()
-                for stretch in log.stretches
-                if stretch.segment == segment
+                for span in log.spans
+                if span.segment == segment
             ],
-            [(saved.ref, name, spot.position) for saved, name, spot in self.states_in(segment)],
+            [(saved.label_id, name, location.position) for saved, name, location in self.states_in(segment)],
             sorted(self._forgotten[segment]),
         )
 
     def apply_index(self, segment: int, index: SegmentIndex) -> None:
-        """Instead of the segment's entries; the labels of their refs must be known."""
-        for ref, first, positions in index.stretches:
-            log = self._by_ref[ref]
+        """Instead of the segment's entries; their labels must be known."""
+        for label_id, first, positions in index.spans:
+            log = self._by_label_id[label_id]
             if isinstance(log, PartitionLog):
-                log.add(Stretch(segment, first, array("I", positions)))
-        for ref, name in index.forgotten:
-            self._states(ref).pop(name, None)
-            self._forgotten[segment].add((ref, name))
-        for ref, name, position in index.states:
-            self._states(ref)[name] = Spot(segment, position)
+                log.add(SegmentSpan(segment, first, array("I", positions)))
+        for label_id, name in index.forgotten:
+            self._states(label_id).pop(name, None)
+            self._forgotten[segment].add((label_id, name))
+        for label_id, name, position in index.states:
+            self._states(label_id)[name] = Location(segment, position)
 
-    def _states(self, ref: int) -> dict[str, Spot]:
-        saved = self._by_ref[ref]
+    def _states(self, label_id: int) -> dict[str, Location]:
+        saved = self._by_label_id[label_id]
         return saved.states if isinstance(saved, SavedCheckpoint) else {}
 
-    def states_in(self, segment: int) -> Iterator[tuple[SavedCheckpoint, str, Spot]]:
+    def states_in(self, segment: int) -> Iterator[tuple[SavedCheckpoint, str, Location]]:
         """The states that are the newest of their series, and lie in this segment."""
         for saved in self.checkpoints.values():
-            for name, spot in saved.states.items():
-                if spot.segment == segment:
-                    yield saved, name, spot
+            for name, location in saved.states.items():
+                if location.segment == segment:
+                    yield saved, name, location
 
-    def is_in(self, ref: int, segment: int) -> bool:
+    def is_in(self, label_id: int, segment: int) -> bool:
         """Whether the newest messages of a partition lie in this segment."""
-        log = self._by_ref[ref]
-        return isinstance(log, PartitionLog) and bool(log.stretches) and log.stretches[-1].segment == segment
+        log = self._by_label_id[label_id]
+        return isinstance(log, PartitionLog) and bool(log.spans) and log.spans[-1].segment == segment
 
     def logs_in(self, segment: int) -> Sequence[PartitionLog]:
-        return [log for log in self.logs.values() if any(part.segment == segment for part in log.stretches)]
+        return [log for log in self.logs.values() if any(part.segment == segment for part in log.spans)]
 
     def summary(self, now: float) -> list[Entry]:
         """What every segment begins with, so that those before it are not needed for it: labels, ends, positions."""
-        named = [known for known in self._by_ref.values() if known.is_named]
+        named = [known for known in self._by_label_id.values() if known.is_named]
         return [
             *(label_of(known, now) for known in named),
-            *(Entry(Kind.END, log.ref, log.end, now, b"") for log in named if isinstance(log, PartitionLog)),
+            *(Entry(Kind.END, log.label_id, log.end, now, b"") for log in named if isinstance(log, PartitionLog)),
             *(
-                position_of(saved, saved.position, saved.restart, now)
+                _repeated(saved, saved.position, now)
                 for saved in named
                 if isinstance(saved, SavedCheckpoint) and saved.position is not None
             ),
@@ -263,23 +265,35 @@ class Contents:
     def drop(self, segment: int) -> None:
         """All that lies in the oldest segment is gone."""
         for log in self.logs.values():
-            for stretch in [stretch for stretch in log.stretches if stretch.segment == segment]:
-                log.drop_before(stretch.end)
+            for span in [span for span in log.spans if span.segment == segment]:
+                log.drop_before(span.end)
         self._forgotten.pop(segment, None)
 
 
 def label_of(known: PartitionLog | SavedCheckpoint, now: float) -> Entry:
-    return Entry(Kind.NAME, known.ref, 0, now, msgspec.json.encode(known.label))
+    return Entry(Kind.NAME, known.label_id, 0, now, msgspec.json.encode(known.label))
 
 
 def position_of(saved: SavedCheckpoint, position: int, restart: int, now: float) -> Entry:
-    return Entry(Kind.POSITION, saved.ref, position, now, RESTART.pack(restart))
+    return Entry(Kind.POSITION, saved.label_id, position, now, RESTART.pack(restart))
+
+
+def _repeated(saved: SavedCheckpoint, position: int, now: float) -> Entry:
+    return Entry(Kind.POSITION, saved.label_id, position, now, RESTART_AND_AGE.pack(saved.restart, saved.age))
+
+
+def _restart_and_age(payload: bytes, age: int) -> tuple[int, int]:
+    """age: of the frame."""
+    if len(payload) == RESTART.size:
+        return int(RESTART.unpack(payload)[0]), age
+    restart, written = RESTART_AND_AGE.unpack(payload)
+    return restart, written
 
 
 def states_of(saved: SavedCheckpoint, states: Mapping[str, bytes | None], now: float) -> Iterator[Entry]:
     for name, state in states.items():
         if state is None:
-            yield Entry(Kind.FORGOTTEN, saved.ref, 0, now, name.encode())
+            yield Entry(Kind.FORGOTTEN, saved.label_id, 0, now, name.encode())
         else:
             encoded = name.encode()
-            yield Entry(Kind.STATE, saved.ref, len(encoded), now, encoded + state)
+            yield Entry(Kind.STATE, saved.label_id, len(encoded), now, encoded + state)

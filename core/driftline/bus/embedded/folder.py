@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from driftline.bus.embedded.segment import sync_folder
 from driftline.errors import BusUnavailable, UnusableData
+from driftline.files import make_folder, replace_file
 
 VERSION = 1
 """Of all that lies in the folder."""
@@ -65,15 +65,15 @@ class Format(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def answering(folder: Path) -> Iterator[None]:
+def as_bus_errors(folder: Path) -> Iterator[None]:
     """The system's errors as ours: raises BusUnavailable."""
     try:
         yield
     except OSError as error:
-        raise BusUnavailable(in_words(folder, error)) from error
+        raise BusUnavailable(sentence_for(folder, error)) from error
 
 
-def in_words(folder: Path, error: OSError) -> str:
+def sentence_for(folder: Path, error: OSError) -> str:
     """What is wrong with the folder, for people."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
@@ -84,15 +84,15 @@ def in_words(folder: Path, error: OSError) -> str:
             return f"{folder}: the disk does not take it: {error.strerror}"
 
 
-def take(settings: EmbeddedSettings) -> int:
+def lock_folder(settings: EmbeddedSettings) -> int:
     """Makes the folder where it is missing, and holds it until the lock that is returned is closed. Raises
     BusUnavailable and UnusableData."""
     folder = settings.folder
-    with answering(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    with as_bus_errors(folder):
+        make_folder(folder)
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        with answering(folder):
+        with as_bus_errors(folder):
             _hold(folder, lock)
         _check_format(settings)
     except BaseException:
@@ -117,7 +117,7 @@ def _hold(folder: Path, lock: int) -> None:
 
 def _check_format(settings: EmbeddedSettings) -> None:
     folder, expected = settings.folder, Format(VERSION, settings.partitions)
-    with answering(folder):
+    with as_bus_errors(folder):
         text = (folder / FORMAT).read_bytes() if (folder / FORMAT).exists() else None
         if text is None:
             _write_format(folder, expected)
@@ -138,12 +138,4 @@ def _check_format(settings: EmbeddedSettings) -> None:
 def _write_format(folder: Path, written: Format) -> None:
     if any(folder.glob("*.log")):
         raise UnusableData(f"{folder}: found data without {FORMAT}, which says their version: put that back")
-    new = folder / f".{FORMAT}"
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, msgspec.json.encode(written))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    new.rename(folder / FORMAT)
-    sync_folder(folder)
+    replace_file(folder / FORMAT, msgspec.json.encode(written))

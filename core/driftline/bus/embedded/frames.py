@@ -15,16 +15,16 @@ _HEAD = Struct("<4sIQQ")
 """Magic, length of the body, number of the frame, age of the folder in ms; a CRC of these and the body follows."""
 _CRC = Struct("<I")
 _ENTRY = Struct("<BxHIQdI")
-"""Kind, ref, length of the payload, number, time in seconds, CRC of the payload, which follows."""
+"""Kind, label id, length of the payload, number, time in seconds, CRC of the payload, which follows."""
 FRAME_BYTES = _HEAD.size + _CRC.size
 ENTRY_BYTES = _ENTRY.size
 
 
 class Kind(IntEnum):
-    """What an entry is; `ref` says of which partition of a topic, or of which checkpoint."""
+    """What an entry is; `label_id` says of which partition of a topic, or of which checkpoint."""
 
     NAME = 1
-    """The payload says what `ref` refers to."""
+    """The payload says what `label_id` means."""
     END = 2
     """`number` is the offset that the next message gets."""
     MESSAGE = 3
@@ -42,7 +42,7 @@ class Entry:
     """`time`: seconds since the epoch when it was written."""
 
     kind: Kind
-    ref: int
+    label_id: int
     number: int
     time: float
     payload: bytes
@@ -75,16 +75,16 @@ class Frame:
 
 
 def _entry(data: bytes, start: int) -> Entry:
-    kind, ref, length, number, time, _ = _ENTRY.unpack_from(data, start)
+    kind, label_id, length, number, time, _ = _ENTRY.unpack_from(data, start)
     begin = start + ENTRY_BYTES
-    return Entry(Kind(kind), ref, number, time, data[begin : begin + length])
+    return Entry(Kind(kind), label_id, number, time, data[begin : begin + length])
 
 
 def encode(entries: Sequence[Entry], number: int, age: int) -> bytes:
     """A frame of these entries."""
     parts: list[bytes] = []
     for e in entries:
-        parts += (_ENTRY.pack(e.kind, e.ref, len(e.payload), e.number, e.time, zlib.crc32(e.payload)), e.payload)
+        parts += (_ENTRY.pack(e.kind, e.label_id, len(e.payload), e.number, e.time, zlib.crc32(e.payload)), e.payload)
     body = b"".join(parts)
     head = _HEAD.pack(MAGIC, len(body), number, age)
     return b"".join((head, _CRC.pack(zlib.crc32(body, zlib.crc32(head))), body))
@@ -122,7 +122,7 @@ def frames(data: bytes, number: int | None) -> Iterator[Frame]:
         frame = frame_at(data, frame.end)
 
 
-def later(data: bytes, position: int, number: int) -> Frame | None:
+def newer_frame_behind(data: bytes, position: int, number: int) -> Frame | None:
     """A whole frame somewhere behind `position` that has `number` or a higher one: what lies before it is damaged."""
     while (position := data.find(MAGIC, position)) >= 0:
         if position + FRAME_BYTES <= len(data) and _HEAD.unpack_from(data, position)[2] >= number:

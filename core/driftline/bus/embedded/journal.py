@@ -8,38 +8,31 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import accumulate, islice
+from itertools import accumulate
 from typing import ParamSpec, TypeVar
 
 import msgspec
 
 from driftline.bus.embedded import recovery
-from driftline.bus.embedded.contents import PartitionLog
-from driftline.bus.embedded.folder import FILES_BYTES, EmbeddedSettings, answering, take
+from driftline.bus.embedded.folder import EmbeddedSettings, as_bus_errors, lock_folder
 from driftline.bus.embedded.frames import FRAME_BYTES, Entry, Kind, encode
 from driftline.bus.embedded.layout import Commit, FrameLayout
 from driftline.bus.embedded.reading import JournalReader
+from driftline.bus.embedded.retention import Retention
 from driftline.bus.embedded.segment import TRAILER, Segment
 from driftline.errors import BusUnavailable
-from driftline.messages import EDGE
 
 log = logging.getLogger(__name__)
 
-KEPT_FOR_EVER = {EDGE.name}
-"""Small topics whose messages never go."""
 SPARE = 2
 """Segments that are kept to be used again, at most."""
-CARRIED_AT_ONCE = 20
-CARRIED_SHARE = 16
-"""States that live on are written so many at once, or as many as are this part of a segment."""
 INDEX_BYTES = 64
 ROW_BYTES = 40
 POSITION_BYTES = 4
 """What an index takes at most: as such, for a partition or a series in it, and for a message."""
-HOUR_MS = 3_600_000
 ROLLS = 4
 """Within the time of retention so many segments begin at least, however little is written."""
 
@@ -61,14 +54,15 @@ class Journal:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._needed = needed
         self._clock = clock
         self._monotonic = monotonic
         self._began = monotonic()
         self._spare: list[Segment] = []
-        self._lock = take(settings)
+        self._refused: Segment | None = None
+        """Behind what is used of it a frame may lie that was refused, whole or in part."""
+        self._lock = lock_folder(settings)
         try:
-            with answering(settings.folder):
+            with as_bus_errors(settings.folder):
                 recovered = recovery.recover(settings.folder)
                 self._segments = recovered.segments
                 for unused in recovered.unused:
@@ -80,6 +74,7 @@ class Journal:
             raise
         self.contents = recovered.contents
         self.reader = JournalReader(self._find)
+        self._retention = Retention(settings, self.contents, self.reader, needed)
         self._age = self._active.last_age
         self._next_frame = self._active.last_frame + 1
         self._index_bytes = INDEX_BYTES + 2 * len(msgspec.msgpack.encode(self.contents.index(self._active.number)))
@@ -109,10 +104,11 @@ class Journal:
         layout = FrameLayout()
         for commit in commits:
             layout.add(commit)
-        with answering(self._settings.folder):
+        with as_bus_errors(self._settings.folder):
             await self._write(layout.entries, max(commit.room for commit in commits))
 
     async def _write(self, entries: Sequence[Entry], room: int = 0) -> None:
+        await self._overwrite_refused()
         frame, index = FRAME_BYTES + sum(map(Entry.size, entries)) + room, self._indexed(entries)
         if self._is_long_open() or not self._active.has_room(frame + self._index_bytes + index):
             await self._roll(frame + index)
@@ -124,9 +120,22 @@ class Journal:
         positions = accumulate(map(Entry.size, entries), initial=begin)
         self.contents.apply(active.number, age, zip(positions, entries, strict=False))
 
+    async def _overwrite_refused(self) -> None:
+        """A frame that was refused must not be met by a start: its number is given to the next one, which may lie in
+        another segment."""
+        if self._refused is self._active:
+            await self._append_to(self._active, ())
+        elif self._refused is not None:
+            await self._io(self._refused.remove)
+        self._refused = None
+
     def _indexed(self, entries: Sequence[Entry]) -> int:
         """Bytes by which an index grows with these at most."""
-        new = {e.ref for e in entries if e.kind is Kind.MESSAGE and not self.contents.is_in(e.ref, self._active.number)}
+        new = {
+            e.label_id
+            for e in entries
+            if e.kind is Kind.MESSAGE and not self.contents.is_in(e.label_id, self._active.number)
+        }
         names = [e.number or len(e.payload) for e in entries if e.kind in {Kind.STATE, Kind.FORGOTTEN}]
         return POSITION_BYTES * len(entries) + ROW_BYTES * (len(new) + len(names)) + sum(names)
 
@@ -134,8 +143,10 @@ class Journal:
         """Returns the age that the frame has."""
         age = self.age()
         data = encode(entries, self._next_frame, age)
+        self._refused = segment
         await self._io(segment.append, data)
-        segment.took(len(data), self._next_frame, age)
+        self._refused = None
+        segment.count_in(len(data), self._next_frame, age)
         self._next_frame += 1
         return age
 
@@ -143,12 +154,8 @@ class Journal:
         """Begins a new segment with room for so many bytes."""
         head = FRAME_BYTES + sum(map(Entry.size, self.contents.summary(self._clock())))
         segment = await self._make(max(self._settings.segment_bytes, head + needed + INDEX_BYTES + TRAILER.size))
-        try:
-            # Made again, since room may have been made meanwhile. It says nothing new, so it is not applied.
-            await self._append_to(segment, self.contents.summary(self._clock()))
-        except BaseException:
-            self._spare.append(segment)
-            raise
+        # Made again, since room may have been made meanwhile. It says nothing new, so it is not applied.
+        await self._append_to(segment, self.contents.summary(self._clock()))
         full = self._active
         self._segments.append(segment)
         self._index_bytes = INDEX_BYTES
@@ -157,12 +164,13 @@ class Journal:
 
     async def _make(self, size: int) -> Segment:
         if size == self._settings.segment_bytes and self._spare:
-            segment = await self._io(self._spare[0].again, self._next_number())
+            segment = await self._io(self._spare[0].reused_as, self._next_number())
             self._spare.pop(0)
             return segment
-        while self.size() + size > self._bound:
+        while self.size() + size > self._retention.bound:
             if self._spare:
-                await self._io(self._spare.pop().remove)
+                await self._io(self._spare[-1].remove)
+                self._spare.pop()
             elif size > self._settings.segment_bytes and len(self._segments) > 1:
                 await self._drop_oldest()
             else:
@@ -175,77 +183,33 @@ class Journal:
     def _next_number(self) -> int:
         return max(segment.number for segment in (*self._segments, *self._spare)) + 1
 
-    @property
-    def _bound(self) -> int:
-        """Bytes that all segments may take."""
-        return self._settings.retention_bytes - FILES_BYTES
-
-    def _has_reserve(self) -> bool:
-        """Whether within the bound there is space for what of any segment lives on, and for the next one."""
-        free = self._bound - sum(segment.size for segment in self._segments)
-        return free >= max(segment.size for segment in self._segments) + self._settings.segment_bytes
-
     async def expire(self) -> None:
         """Lets go what is too much or too old. Raises BusUnavailable and UnusableData."""
-        with answering(self._settings.folder):
+        with as_bus_errors(self._settings.folder):
             # What lives on is written again: where all does, nothing is gained by going on.
             for oldest in list(self._segments[:-1]):
-                if self._has_reserve() and not self._is_over(oldest):
+                if self._retention.can_carry_and_roll(self._segments) and not self._retention.is_expired(
+                    oldest, self.age()
+                ):
                     return
                 await self._drop_oldest()
 
     def _is_long_open(self) -> bool:
         """Whether the newest segment began so long ago that what comes now should not share its end."""
-        return self._active.used > 0 and self.age() - self._active.first_age > self._retention_ms / ROLLS
-
-    @property
-    def _retention_ms(self) -> float:
-        return self._settings.retention_hours * HOUR_MS
-
-    def _is_over(self, segment: Segment) -> bool:
-        """Whether it is too old, and no group at work needs it."""
-        if self.age() - segment.last_age <= self._retention_ms:
-            return False
-        needed = self._needed()
-        return all(
-            stretch.end <= needed.get((partition.label.topic, partition.label.partition), stretch.end)
-            for partition in self.contents.logs_in(segment.number)
-            for stretch in partition.stretches
-            if stretch.segment == segment.number
-        )
+        return self._active.used > 0 and self.age() - self._active.first_age > self._retention.milliseconds / ROLLS
 
     async def _drop_oldest(self) -> None:
         oldest = self._segments[0]
-        async for entries in self._living(oldest):
+        async for entries in self._retention.still_needed(oldest):
             await self._write(entries)
         self.contents.drop(oldest.number)
+        is_of_use = oldest.size == self._settings.segment_bytes and len(self._spare) < SPARE
+        is_kept = is_of_use and self.size() <= self._retention.bound
+        # It remains the oldest where this fails, so that the next turn tries again.
+        await self._io(oldest.set_aside if is_kept else oldest.remove)
         self._segments.remove(oldest)
-        self._spare.append(oldest)
-        is_of_use = oldest.size == self._settings.segment_bytes and len(self._spare) <= SPARE
-        if not is_of_use or self.size() > self._bound:
-            self._spare.remove(oldest)
-            await self._io(oldest.remove)
-
-    async def _living(self, segment: Segment) -> AsyncGenerator[list[Entry]]:
-        """What must outlive the segment, in parts: the newest states of series, and topics that are kept for ever."""
-        for partition in self.contents.logs_in(segment.number):
-            if partition.label.topic in KEPT_FOR_EVER:
-                yield await self._all_of(partition)
-        spots = ((f"{saved.ref}/{name}", spot) for saved, name, spot in list(self.contents.states_in(segment.number)))
-        while part := dict(islice(spots, CARRIED_AT_ONCE)):
-            read = await self.reader.at(part)
-            for name, entry in read.items():
-                if entry is None:
-                    raise recovery.damaged(segment.path, part[name].position)
-            for entries in _parts([e for e in read.values() if e], self._settings.segment_bytes // CARRIED_SHARE):
-                yield entries
-
-    async def _all_of(self, partition: PartitionLog) -> list[Entry]:
-        """In one part, since what is written again replaces all behind it."""
-        entries: list[Entry] = []
-        while not entries or entries[-1].number + 1 < partition.end:
-            entries += await self.reader.messages(partition, partition.first + len(entries), partition.end)
-        return entries
+        if is_kept:
+            self._spare.append(oldest)
 
     async def _io(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """In the thread that writes."""
@@ -257,15 +221,3 @@ class Journal:
         for segment in (*self._segments, *self._spare):
             segment.close()
         os.close(self._lock)
-
-
-def _parts(entries: Sequence[Entry], size: int) -> Iterator[list[Entry]]:
-    """In their order, each part with at least so many bytes, but for the last."""
-    part: list[Entry] = []
-    for entry in entries:
-        part.append(entry)
-        if sum(map(Entry.size, part)) >= size:
-            yield part
-            part = []
-    if part:
-        yield part

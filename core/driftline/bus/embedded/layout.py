@@ -14,7 +14,7 @@ from driftline.bus.embedded.frames import ENTRY_BYTES, Entry, Kind
 
 
 @dataclass(frozen=True)
-class Saving:
+class CheckpointWrite:
     """A checkpoint to be written. `restart`: from where on its input is stepped through again with the
     states."""
 
@@ -31,12 +31,12 @@ class Commit:
 
     time: float
     messages: Sequence[tuple[PartitionLog, bytes]] = ()
-    saving: Saving | None = None
+    checkpoint: CheckpointWrite | None = None
     room: int = 0
 
     def size(self) -> int:
         """Bytes, about."""
-        states = self.saving.states.values() if self.saving else ()
+        states = self.checkpoint.states.values() if self.checkpoint else ()
         return sum(len(payload) for _, payload in self.messages) + sum(len(state or b"") for state in states)
 
 
@@ -66,15 +66,15 @@ class FrameLayout:
     def add(self, commit: Commit) -> None:
         for partition, payload in commit.messages:
             self._label(partition, commit.time)
-            offset = self._ends.get(partition.ref, partition.end)
-            self._ends[partition.ref] = offset + 1
-            self.entries.append(Entry(Kind.MESSAGE, partition.ref, offset, commit.time, payload))
-        if (saving := commit.saving) is not None:
-            self._label(saving.saved, commit.time)
-            self.entries += states_of(saving.saved, saving.states, commit.time)
-            self.entries.append(position_of(saving.saved, saving.position, saving.restart, commit.time))
+            offset = self._ends.get(partition.label_id, partition.end)
+            self._ends[partition.label_id] = offset + 1
+            self.entries.append(Entry(Kind.MESSAGE, partition.label_id, offset, commit.time, payload))
+        if (checkpoint := commit.checkpoint) is not None:
+            self._label(checkpoint.saved, commit.time)
+            self.entries += states_of(checkpoint.saved, checkpoint.states, commit.time)
+            self.entries.append(position_of(checkpoint.saved, checkpoint.position, checkpoint.restart, commit.time))
 
     def _label(self, known: PartitionLog | SavedCheckpoint, now: float) -> None:
-        if not known.is_named and known.ref not in self._labelled:
-            self._labelled.add(known.ref)
+        if not known.is_named and known.label_id not in self._labelled:
+            self._labelled.add(known.label_id)
             self.entries.append(label_of(known, now))

@@ -19,12 +19,12 @@ class RecentMessages:
         self._size = 0
         self._kept: dict[int, list[Raw]] = defaultdict(list)
         self._order: deque[tuple[int, int]] = deque()
-        """Ref and size of all that is kept, oldest first."""
+        """Label id and size of all that is kept, oldest first."""
 
     def add(self, log: PartitionLog, message: Raw) -> None:
         size = len(message.payload) + OVERHEAD
-        self._kept[log.ref].append(message)
-        self._order.append((log.ref, size))
+        self._kept[log.label_id].append(message)
+        self._order.append((log.label_id, size))
         self._size += size
         if self._size > self._limit:
             self._drop()
@@ -32,11 +32,11 @@ class RecentMessages:
     def _drop(self) -> None:
         dropped: dict[int, int] = {}
         while self._size > KEPT * self._limit and self._order:
-            ref, size = self._order.popleft()
-            dropped[ref] = dropped.get(ref, 0) + 1
+            label_id, size = self._order.popleft()
+            dropped[label_id] = dropped.get(label_id, 0) + 1
             self._size -= size
-        for ref, count in dropped.items():
-            del self._kept[ref][:count]
+        for label_id, count in dropped.items():
+            del self._kept[label_id][:count]
 
     def clear(self) -> None:
         self._kept.clear()
@@ -45,7 +45,7 @@ class RecentMessages:
 
     def read(self, log: PartitionLog, start: int, limit: int) -> list[Raw] | None:
         """From offset `start` on at most so many; None where that is not in memory any more."""
-        kept = self._kept.get(log.ref)
+        kept = self._kept.get(log.label_id)
         if not kept or kept[0].offset > start:
             return None
         begin = start - kept[0].offset

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from driftline.bus.embedded.contents import Contents, SegmentIndex
-from driftline.bus.embedded.frames import Frame, Kind, frame_at, frames, later
-from driftline.bus.embedded.segment import Segment
+from driftline.bus.embedded.frames import Frame, Kind, frame_at, frames, newer_frame_behind
+from driftline.bus.embedded.segment import SPARE_SUFFIX, Segment
 from driftline.errors import UnusableData
 
 
@@ -34,14 +34,9 @@ class _Read:
 
 def recover(folder: Path) -> Recovered:
     """Raises OSError, and UnusableData for damage."""
-    segments: list[Segment] = []
-    try:
-        segments.extend(map(Segment.open, sorted(folder.glob("*.log"))))
-        return _recover(segments)
-    except BaseException:
-        for segment in segments:
-            segment.close()
-        raise
+    recovered = _recover([Segment.open(path) for path in sorted(folder.glob("*.log"))])
+    recovered.unused += map(Segment.open, folder.glob(f"*{SPARE_SUFFIX}"))
+    return recovered
 
 
 def _recover(segments: Sequence[Segment]) -> Recovered:
@@ -77,7 +72,7 @@ def _read(segment: Segment, former: Segment | None) -> _Read | None:
 def _read_whole(segment: Segment, number: int | None) -> _Read:
     segment.used = 0
     whole = list(frames(segment.read_all(), number))
-    segment.scanned(whole)
+    segment.count_in_all(whole)
     return _Read(segment, None, whole)
 
 
@@ -93,7 +88,7 @@ def _scan(last: _Read) -> _Read:
 def _refuse_damage(segment: Segment, read: _Read, number: int) -> None:
     """Behind what was read there must be no frame that comes later. number: of the first where nothing was read."""
     number = segment.last_frame + 1 if read.frames else number
-    if later(segment.read_all(), segment.used, number) is not None:
+    if newer_frame_behind(segment.read_all(), segment.used, number) is not None:
         raise damaged(segment.path, segment.used)
 
 

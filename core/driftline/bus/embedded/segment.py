@@ -6,6 +6,7 @@ Everything here blocks.
 """
 
 import os
+import weakref
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -16,6 +17,7 @@ import msgspec
 
 from driftline.bus.embedded.contents import SegmentIndex
 from driftline.bus.embedded.frames import ENTRY_BYTES, FRAME_BYTES, Entry, Frame, head_at, length_at, whole_entry
+from driftline.files import sync_folder
 
 TRAILER = Struct("<4sQQQIII")
 """Magic, numbers of the first and last frame, age of the last, position, length and CRC of the index. Ends the file."""
@@ -23,21 +25,36 @@ TRAILER_MAGIC = b"DLi1"
 WINDOW = 65536
 """Read from the disk at once."""
 NAME = "{:012d}.log"
+SPARE_SUFFIX = ".spare"
+"""Of a file that holds nothing any more, and waits to be used again."""
+
+
+class _OpenFile:
+    """A descriptor that is closed when nobody refers to it any more: a thread may still read what was dropped, and the
+    next file that is opened would get its number."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.close = weakref.finalize(self, os.close, descriptor)
 
 
 class Segment:
-    """`used`: bytes from the beginning that hold whole frames."""
+    """`used`: bytes from the beginning that hold whole frames. Its file is closed with the last reference to it."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, file: _OpenFile) -> None:
         self.path = path
         self.number = int(path.stem)
-        self.size = os.fstat(descriptor).st_size
+        self.size = os.fstat(file.descriptor).st_size
         self.used = 0
         self.first_frame = 0
         self.last_frame = 0
         self.first_age = 0
         self.last_age = 0
-        self._descriptor = descriptor
+        self._file = file
+
+    @property
+    def _descriptor(self) -> int:
+        return self._file.descriptor
 
     @classmethod
     def make(cls, folder: Path, number: int, size: int) -> "Segment":
@@ -53,41 +70,50 @@ class Segment:
             with suppress(OSError):
                 path.unlink()
             raise
-        return cls(path, descriptor)
+        return cls(path, _OpenFile(descriptor))
 
     @classmethod
     def open(cls, path: Path) -> "Segment":
-        return cls(path, os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        return cls(path, _OpenFile(os.open(path, os.O_RDWR | os.O_CLOEXEC)))
 
-    def again(self, number: int) -> "Segment":
-        """The same file as the segment `number`, with nothing in it."""
-        path = self.path.with_name(NAME.format(number))
-        self.path.rename(path)
+    def set_aside(self) -> None:
+        """It is no segment from now on, also for the next start. Raises OSError, and may then be called again."""
+        self._rename(self.path.with_suffix(SPARE_SUFFIX))
+
+    def reused_as(self, number: int) -> "Segment":
+        """The same file as the segment `number`, with nothing in it. Raises OSError, and may then be called again."""
         # Before anything is written: else a power cut could leave new frames under the old name.
+        self._rename(self.path.with_name(NAME.format(number)))
+        return Segment(self.path, self._file)
+
+    def _rename(self, path: Path) -> None:
+        self.path.rename(path)
+        # Before the sync, which may fail: that is the file's name by now.
+        self.path = path
+        # One by one: a segment must not come back without those behind it.
         sync_folder(path.parent)
-        return Segment(path, self._descriptor)
 
     def has_room(self, length: int) -> bool:
         """Whether so many bytes fit behind what is used."""
         return self.used + length + TRAILER.size <= self.size
 
     def append(self, frame: bytes) -> None:
-        """Writes behind what is used. When it returns the frame is on the disk; `took` then counts it in."""
+        """Writes behind what is used. When it returns the frame is on the disk; `count_in` then counts it in."""
         written = 0
         while written < len(frame):
             written += os.pwrite(self._descriptor, frame[written:], self.used + written)
         os.fdatasync(self._descriptor)
 
-    def took(self, length: int, number: int, age: int) -> None:
+    def count_in(self, length: int, number: int, age: int) -> None:
         if self.used == 0:
             self.first_frame, self.first_age = number, age
         self.used += length
         self.last_frame, self.last_age = number, age
 
-    def scanned(self, frames: Sequence[Frame]) -> None:
+    def count_in_all(self, frames: Sequence[Frame]) -> None:
         """What was read of it."""
         for frame in frames:
-            self.took(frame.end - frame.position, frame.number, frame.age)
+            self.count_in(frame.end - frame.position, frame.number, frame.age)
 
     def seal(self, index: SegmentIndex) -> None:
         """Writes an index, which only spares a reading of the whole file."""
@@ -145,20 +171,11 @@ class Segment:
         return window if length <= len(window) else os.pread(self._descriptor, length, position)
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        """At once. Nothing may be read any more."""
+        self._file.close()
 
     def remove(self) -> None:
-        """Gives its space back."""
-        self.path.unlink()
-        self.close()
-        # One by one: a segment must not come back without those behind it.
+        """Gives its space back. Raises OSError, and may then be called again."""
+        self.path.unlink(missing_ok=True)
+        # One by one, as with names.
         sync_folder(self.path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Has the names of its files on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

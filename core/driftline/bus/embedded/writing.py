@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from driftline.bus.embedded.contents import PartitionLog
 from driftline.bus.embedded.journal import Journal
-from driftline.bus.embedded.layout import Commit, Saving, parts
+from driftline.bus.embedded.layout import CheckpointWrite, Commit, parts
 from driftline.bus.embedded.recent import RecentMessages
 from driftline.bus.port import Raw
 from driftline.errors import BusUnavailable, DriftlineError
@@ -22,6 +22,7 @@ from driftline.errors import BusUnavailable, DriftlineError
 log = logging.getLogger(__name__)
 
 Messages = Sequence[tuple[PartitionLog, bytes]]
+OnDeath = Callable[[str, BaseException], None]
 
 QUIET_TURNS = 10
 """A sync begins when nothing more was staged for so many turns of the event loop: a hop takes about five."""
@@ -35,12 +36,12 @@ class _Waiting:
     done: asyncio.Future[None]
 
 
-class Writing:
+class GroupCommit:
     """One writer, whose turns last as long as there is something to write.
 
     limit: bytes that are written at once, unless one commit has more. every: seconds between two syncs at least.
     announce: called with each topic of which messages are staged or on the disk by now. taken_back: called when all
-    that was staged is gone."""
+    that was staged is gone. on_death: called with what ended the writer, which then writes nothing any more."""
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class Writing:
         recent: RecentMessages,
         announce: Callable[[str], None],
         taken_back: Callable[[], None],
+        on_death: OnDeath,
     ) -> None:
         self.syncs = 0
         """Turns of the writer so far."""
@@ -60,24 +62,28 @@ class Writing:
         self._recent = recent
         self._announce = announce
         self._taken_back = taken_back
+        self._on_death = on_death
         self._waiting: deque[_Waiting] = deque()
         self._last: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
-        self._is_closed = False
+        self._closed: str | None = None
+        """Why nothing is written any more."""
         self._refused = 0
         """Bytes that were refused last; 0 when writing goes well."""
 
-    async def write(self, messages: Messages = (), saving: Saving | None = None, *, room: int = 0) -> None:
-        """Returns when all of it is on the disk. Raises BusUnavailable, and then nothing is written."""
-        if self._is_closed:
-            raise BusUnavailable("the bus is closed")
+    async def write(self, messages: Messages = (), checkpoint: CheckpointWrite | None = None, *, room: int = 0) -> None:
+        """Returns when all of it is on the disk. Raises BusUnavailable, and then nothing is written. Who is cancelled
+        gives up the answer: the commit is written, or refused, all the same."""
+        if self._closed is not None:
+            raise BusUnavailable(self._closed)
         self._last = asyncio.get_running_loop().create_future()
-        waiting = _Waiting(Commit(self._journal.now(), messages, saving, room), self._last)
+        waiting = _Waiting(Commit(self._journal.now(), messages, checkpoint, room), self._last)
         self._waiting.append(waiting)
         self._stage(waiting.commit)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
-        await waiting.done
+        # What is cancelled looks as if it was done, and `settled` would not wait for it any more.
+        await asyncio.shield(waiting.done)
 
     async def write_in_parts(self, messages: Iterable[tuple[PartitionLog, bytes]]) -> None:
         """The same for messages that need not be written together, one part after the other."""
@@ -102,11 +108,11 @@ class Writing:
 
     async def check(self) -> None:
         """Raises BusUnavailable. After a failure it tries whether there would be space for what was refused."""
-        if self._is_closed or self._refused:
+        if self._closed is not None or self._refused:
             await self.write(room=self._refused)
 
     async def close(self) -> None:
-        self._is_closed = True
+        self._closed = self._closed or "the bus is closed"
         if self._task is not None:
             await asyncio.wait([self._task])
 
@@ -117,9 +123,11 @@ class Writing:
                 await self._turn(list(self._together()))
         except BaseException as error:
             # A turn that was cut may be on the disk without being known here.
-            self._is_closed = True
-            self._refuse([*self._waiting], BusUnavailable(f"the bus has stopped: {error!r}"))
-            raise
+            self._closed = f"the bus has stopped: {error!r}"
+            self._refuse([*self._waiting], BusUnavailable(self._closed))
+            if not isinstance(error, Exception):
+                raise
+            self._on_death("the writer of the bus", error)
 
     async def _quiet(self) -> None:
         """Returns when what is staged has led to all that it leads to at once."""
@@ -148,8 +156,8 @@ class Writing:
             # All, also what came meanwhile: order is kept for whoever sends again.
             self._refuse([*together, *self._waiting], error)
             return
-        except BaseException:
-            self._refuse(together, BusUnavailable("the bus has stopped"))
+        except BaseException as error:
+            self._refuse(together, BusUnavailable(f"the bus has stopped: {error!r}"))
             raise
         self.syncs += 1
         self._refused = 0

@@ -1,15 +1,17 @@
 """Consumer groups within one process: who is in them, who owns which partition, and what each still needs."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
-
-from driftline.bus.embedded.contents import SavedCheckpoint
+from typing import Generic, Protocol, TypeVar
 
 
 class GroupMember(Protocol):
     """One who owns partitions."""
+
+    @property
+    def positions(self) -> dict[int, int]:
+        """By partition that it has taken over the offset that it reads next."""
 
     async def let_go(self, partition: int) -> None:
         """Checkpoints the partition for the last time."""
@@ -18,12 +20,22 @@ class GroupMember(Protocol):
         """What was read and is not on the disk never was."""
 
 
+class GroupCheckpoint(Protocol):
+    """What a group wrote last of a partition. `position` is None before its first checkpoint."""
+
+    position: int | None
+    restart: int
+
+
+S = TypeVar("S", bound=GroupCheckpoint)
+
+
 @dataclass
-class ConsumerGroup:
+class ConsumerGroup(Generic[S]):
     """A group on a topic, with the checkpoint of each partition."""
 
     topic: str
-    saved: list[SavedCheckpoint]
+    saved: list[S]
     members: list[GroupMember] = field(default_factory=list)
     owners: dict[int, GroupMember] = field(default_factory=dict)
     starts: dict[int, int] = field(default_factory=dict)
@@ -47,9 +59,7 @@ class ConsumerGroup:
                     self.owners[partition] = owner
             announce()
 
-    def needs(self, since: int) -> Iterator[tuple[int, int]]:
-        """By partition the first offset that it may have to read, if it is at work: it has members, or has written a
-        checkpoint after the age `since`."""
-        for partition, saved in enumerate(self.saved):
-            if self.members or (saved.position is not None and saved.age > since):
-                yield partition, self.starts.get(partition, 0) if saved.position is None else saved.restart
+    def needs(self, partition: int) -> int:
+        """The first offset that it may have to read."""
+        saved = self.saved[partition]
+        return self.starts.get(partition, 0) if saved.position is None else saved.restart

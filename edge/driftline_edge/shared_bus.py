@@ -8,7 +8,7 @@ from driftline.bus.port import Bus, Envelope, Owner, Subscription
 from driftline.messages import M, Topic
 
 
-class LentBus:
+class SharedBus:
     """See `driftline.bus.port.Bus`; whoever lends it closes it when all have ended."""
 
     def __init__(self, bus: Bus) -> None:
