@@ -49,7 +49,7 @@ def in_journal(folder: Path, begin: float, end: float) -> Counter[str]:
             segment.close()
         for frame in frames(data, None):
             entries = [entry for _, entry in frame.entries()]
-            labels |= {e.ref: msgspec.json.decode(e.payload, type=Label) for e in entries if e.kind is Kind.NAME}
+            labels |= {e.label_id: msgspec.json.decode(e.payload, type=Label) for e in entries if e.kind is Kind.NAME}
             if entries and begin <= entries[0].time < end:
                 sizes[FRAMING] += FRAME_BYTES
                 for entry in entries:
@@ -58,7 +58,7 @@ def in_journal(folder: Path, begin: float, end: float) -> Counter[str]:
 
 
 def _layer_of(entry: Entry, labels: dict[int, Label]) -> str:
-    return layer(labels[entry.ref].topic) if entry.kind is Kind.MESSAGE else STATES
+    return layer(labels[entry.label_id].topic) if entry.kind is Kind.MESSAGE else STATES
 
 
 async def in_archive(store: Store) -> int:
