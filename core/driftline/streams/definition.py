@@ -99,6 +99,14 @@ def _texts(value: object) -> object:
     return texts
 
 
+def _missing(value: object) -> object:
+    """YAML reads `off`, unless it is quoted, as false."""
+    listed = _listed(value)
+    if not isinstance(listed, list | tuple):
+        return listed
+    return [text for item in listed for text in (SWITCHED[item] if isinstance(item, bool) else (item,))]
+
+
 def _source(value: object) -> object:
     return {"path": value} if isinstance(value, str) else value
 
@@ -200,7 +208,7 @@ class ColumnSource(_Section):
     """... and then this is added."""
     unit: str | None = None
     """The unit of the scaled values, for people; a file that names another one is pointed out."""
-    missing: Annotated[tuple[float | str, ...], BeforeValidator(_listed)] = ()
+    missing: Annotated[tuple[float | str, ...], BeforeValidator(_missing)] = ()
     """Numbers, before they are scaled, and texts that mean a missing value, in addition to null, NaN, an empty text,
     `unavailable` and the like."""
     values: Annotated[dict[str, Annotated[float, AfterValidator(_finite)]], BeforeValidator(_texts)] = {}

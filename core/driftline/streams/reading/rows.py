@@ -51,13 +51,19 @@ class RowReader:
     """Makes records of one stream."""
 
     def __init__(
-        self, stream: StreamDefinition, *, futures: bool = False, arrival: bool = False, earliest: datetime = EARLIEST
+        self,
+        stream: StreamDefinition,
+        *,
+        futures: bool = False,
+        arrival: bool = False,
+        dated: bool = False,
+        earliest: datetime = EARLIEST,
     ) -> None:
         """futures: whether the rows are futures, which say when they were issued. arrival: whether a row may come
-        without a time."""
+        without a time. dated: whether rows of the stream's columns say when they were issued."""
         self._stream = stream
         self._columns = tuple(stream.futures) if futures else stream.columns
-        self._issued = [ISSUED] if futures else []
+        self._issued = [ISSUED] if futures or dated else []
         self._time = stream.time.column
         self._ahead = stream.time.tolerance
         self._times = TimeRule(stream.time, earliest)

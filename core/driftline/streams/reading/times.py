@@ -36,10 +36,10 @@ class TimeRule:
 
     def __init__(self, time: Time, earliest: datetime = EARLIEST) -> None:
         self._time = time
-        self._zone = None if time.zone == "required" else ZoneInfo(time.zone)
+        self.zone = None if time.zone == "required" else ZoneInfo(time.zone)
         self._earliest = earliest
-        self._may_be_iso = time.format in {None, "iso"}
-        self.by_order = self._zone is not None
+        self.may_be_iso = time.format in {None, "iso"}
+        self.by_order = self.zone is not None
         """Whether the order of records may say which time is meant."""
         self._quiet = NEVER_QUIET
         """Two hands of the clock between which nothing changes, and their offset."""
@@ -48,24 +48,35 @@ class TimeRule:
     def milliseconds(self, column: str, value: object, before: int | None = None, received: float = 0.0) -> int:
         """before: of the record of the same key before it. received: seconds since 1970. Raises UnusableError."""
         try:
-            time = datetime.fromisoformat(value) if self._may_be_iso and isinstance(value, str) else None
+            time = datetime.fromisoformat(value) if self.may_be_iso and isinstance(value, str) else None
         except ValueError:
             time = None
         if time is None:
             time = self._other(column, value)
         if time.tzinfo is None:
-            if self._zone is None:
+            if self.zone is None:
                 raise UnusableError(column, value, f"{ISO}, with a zone, or a zone in the stream definition")
-            time = self._in_zone(column, value, time, self._zone, before, received)
+            time = self._in_zone(column, value, time, self.zone, before, received)
         try:
             inside = self._earliest <= time < LATEST
         except OverflowError:
             inside = False
         if not inside:
-            raise self._beyond(column, value)
+            raise self.beyond(column, value)
         return round((time - EPOCH).total_seconds() * 1000)
 
-    def _beyond(self, column: str, value: object) -> UnusableError:
+    @property
+    def period(self) -> int:
+        """Seconds from one record to the next."""
+        return self._time.period
+
+    @property
+    def between(self) -> tuple[int, int]:
+        """The times that are taken, in milliseconds since 1970: from the first, and before the last."""
+        first, last = (round((time - EPOCH).total_seconds() * 1000) for time in (self._earliest, LATEST))
+        return first, last
+
+    def beyond(self, column: str, value: object) -> UnusableError:
         return UnusableError(column, value, f"a time between the years {self._earliest.year} and {LATEST.year}")
 
     def _other(self, column: str, value: object) -> datetime:
@@ -110,7 +121,7 @@ class TimeRule:
             )
             return EPOCH + timedelta(microseconds=microseconds)
         except (OverflowError, ValueError):
-            raise self._beyond(column, value) from None
+            raise self.beyond(column, value) from None
 
     def _by_pattern(self, column: str, value: object, pattern: str) -> datetime:
         if isinstance(value, int) and not isinstance(value, bool):
@@ -134,7 +145,7 @@ class TimeRule:
             first, second = naive.replace(tzinfo=zone, fold=0), naive.replace(tzinfo=zone, fold=1)
             gained = (second.utcoffset() or timedelta()) - (first.utcoffset() or timedelta())
         except OverflowError:
-            raise self._beyond(column, value) from None
+            raise self.beyond(column, value) from None
         if not gained:
             return first
         if gained > timedelta():

@@ -50,7 +50,7 @@ class NumberRule:
 
     @classmethod
     def of(cls, name: str, source: ColumnSource) -> "NumberRule":
-        numbers = frozenset(filter(None.__ne__, map(_plain_number, source.missing)))
+        numbers = map(_plain_number, source.missing)
         texts = frozenset(value.strip().lower() for value in source.missing if isinstance(value, str))
         return cls(name, source, frozenset(number for number in numbers if number is not None), texts)
 
