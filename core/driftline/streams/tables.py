@@ -39,7 +39,7 @@ from driftline.streams.reading.csv_columns import CsvBody
 from driftline.streams.reading.csv_text import MalformedCsv, Wanted
 from driftline.streams.reading.paths import path_of
 from driftline.streams.reading.refusals import Refusal, UnusableError
-from driftline.streams.reading.rows import RowReader
+from driftline.streams.reading.rows import RowReader, from_the_future
 from driftline.streams.reading.times import ISO, PER_SECOND, TimeRule
 from driftline.streams.reading.values import Decimal, NumberRule
 
@@ -203,13 +203,14 @@ def read_file(path: Path, stream: StreamDefinition) -> Rows:
     return examine_file(path, stream).rows_or_refusal()
 
 
-def examine_file(path: Path, stream: StreamDefinition) -> "FileContent":
-    """What a file holds, and what of it can't be used. Raises InvalidInput for a file that can't be read at all."""
+def examine_file(path: Path, stream: StreamDefinition, now: float = 0.0) -> "FileContent":
+    """What a file holds, and what of it can't be used. now: seconds since 1970, where rows that are ahead of it are
+    refused, as at ingest's doors. Raises InvalidInput for a file that can't be read at all."""
     try:
         body = path.read_bytes()
     except OSError as error:
         raise InvalidInput(f"{path}: can't be read: {error.strerror}") from error
-    return examine(body, stream, str(path))
+    return examine(body, stream, str(path), now=now)
 
 
 @dataclass(frozen=True)
@@ -258,10 +259,16 @@ def decode(
 
 
 def examine(
-    body: bytes, stream: StreamDefinition, source: str, bounds: TableBounds = NONE, *, mapped: bool = False
+    body: bytes,
+    stream: StreamDefinition,
+    source: str,
+    bounds: TableBounds = NONE,
+    *,
+    mapped: bool = False,
+    now: float = 0.0,
 ) -> FileContent:
-    """The same, with the rows that can't be used."""
-    return _opened(body, stream, source, bounds, mapped=mapped, dated=False)
+    """The same, with the rows that can't be used. now: as in `examine_file`."""
+    return _opened(body, stream, source, bounds, mapped=mapped, dated=False, now=now)
 
 
 def decode_futures(
@@ -278,13 +285,20 @@ def decode_futures(
 
 
 def _opened(
-    body: bytes, stream: StreamDefinition, source: str, bounds: TableBounds, *, mapped: bool, dated: bool
+    body: bytes,
+    stream: StreamDefinition,
+    source: str,
+    bounds: TableBounds,
+    *,
+    mapped: bool,
+    dated: bool,
+    now: float = 0.0,
 ) -> FileContent:
     try:
         if body[:4] == b"PAR1":
             mapped = mapped or is_mapped(body)
-            return _File(body, stream.mapped if mapped else stream, source, bounds, dated, mapped).of_parquet()
-        file = _File(body, stream.mapped if mapped else stream, source, bounds, dated, mapped)
+            return _File(body, stream.mapped if mapped else stream, source, bounds, dated, mapped, now).of_parquet()
+        file = _File(body, stream.mapped if mapped else stream, source, bounds, dated, mapped, now)
         return file.of_json() if body.lstrip()[:1] in {b"{", b"["} else file.of_csv()
     except MemoryError:
         raise
@@ -342,6 +356,7 @@ class _File:
     """Whether its rows say when they were issued."""
     mapped: bool = False
     """Whether it has the definition's own columns: such a file is used as a whole, or not at all."""
+    now: float = 0.0
 
     @cached_property
     def needed(self) -> list[str]:
@@ -437,7 +452,7 @@ class _File:
         raw = _json_rows(self.body, self.source)
         self._at_most("rows", len(raw.rows), self.bounds.rows)
         reader = RowReader(self.stream, earliest=datetime(YEARS[0], 1, 1, tzinfo=UTC), dated=self.dated)
-        taken = reader.read(raw.rows, 0.0, text=False)
+        taken = reader.read(raw.rows, self.now, text=False)
         lines = dict(enumerate(raw.lines, 1))
         refusals = [
             Refusal(lines.get(refusal.row, refusal.row), refusal.column, refusal.value, refusal.expected)
@@ -477,6 +492,7 @@ class _File:
         values = [self._values(table, name, decimal, refused) for name in stream.columns]
         keys, groups = self._keys_and_groups(table, refused)
         t = self._times(table, stream.time.column, keys, refused)
+        self._check_ahead(t, refused)
         issued = self._issued(table, t, keys, refused) if self.dated else np.empty(0, np.int64)
         if self.mapped and refused.why:
             (row, error) = refused.first(1)[0]
@@ -492,12 +508,19 @@ class _File:
             self.source, rows, issued, refusals, count, "row", ignored, absent, tuple(self.times.guesses.values())
         )
 
+    def _check_ahead(self, t: Ints, refused: Refused) -> None:
+        if self.now:
+            latest = 1000 * (self.now + self.stream.time.tolerance)
+            path = self.paths[self.stream.time.column]
+            beyond = np.flatnonzero(t > latest)
+            refused.add(beyond, lambda row: from_the_future(path, int(t[row]), self.now, self.stream.time))
+
     def _values(self, table: pa.Table, name: str, decimal: Decimal, refused: Refused) -> Floats:
         """[n]: NaN missing."""
         if self._lacks(name, table.column_names):
             return np.full(table.num_rows, np.nan)
         column, where = table[self.paths[name]], f"{self.source}: column {name!r}"
-        rule = NumberRule.of(name, self.stream.sources.get(name, ColumnSource()))
+        rule = NumberRule.of(self.paths[name], self.stream.sources.get(name, ColumnSource()))
         if is_text(column) and (rule.source.text or self._is_csv):
             return numbers_of_texts(column, rule, decimal, refused)
         numbers = _numbers(column, where)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 
 from driftline.streams.definition import CsvFormat
-from driftline.streams.reading.csv_text import HEAD, CsvDialect, Wanted, decoded, dialect_of, records_of
+from driftline.streams.reading.csv_text import HEAD, CsvDialect, MalformedCsv, Wanted, decoded, dialect_of, records_of
 
 LINE_END = re.compile(rb"\r\n|\r|\n")
 
@@ -26,6 +26,8 @@ class CsvBody:
         if form.encoding != "utf-8":
             body = decoded(body, form).encode()
         body = body.removeprefix(b"\xef\xbb\xbf")
+        if LINE_END.search(body) is None:
+            raise MalformedCsv("found one line alone, expected one with the columns' names and others with values")
         head = body if len(body) <= HEAD else body[: max(body.rfind(b"\n", 0, HEAD), body.rfind(b"\r", 0, HEAD)) + 1]
         return cls(body, dialect_of(decoded(head, CsvFormat()), form, wanted))
 

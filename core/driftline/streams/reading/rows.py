@@ -7,7 +7,7 @@ import msgspec
 
 from driftline import clock
 from driftline.messages import Record
-from driftline.streams.definition import EVERY_SERIES, ISSUED, SINGLE_KEY, ColumnSource, StreamDefinition
+from driftline.streams.definition import EVERY_SERIES, ISSUED, SINGLE_KEY, ColumnSource, StreamDefinition, Time
 from driftline.streams.reading.csv_text import Wanted
 from driftline.streams.reading.paths import ABSENT, FieldPath
 from driftline.streams.reading.refusals import Refusal, UnusableError
@@ -73,6 +73,8 @@ class RowReader:
         self._named = [*self._issued, self._time, *key, *stream.group_columns, *self._columns]
         self._names = frozenset(self._named)
         self._paths = {name: FieldPath.of(self._source(name).path or name) for name in self._named}
+        self._fields_of = {name: path.text for name, path in self._paths.items()}
+        self._time_field = self._fields_of[self._time]
         self._constants = {name: self._source(name).constant for name in [*key, *stream.group_columns]}
         self._fields = frozenset(part for path in self._paths.values() for part in (path.field, path.text))
         self._is_mapped = any(self._source(name) != NO_SOURCE for name in self._named)
@@ -134,9 +136,9 @@ class RowReader:
                 values[name] = value
             else:
                 values[name] = self._numbers[name].number(value, text=text, decimal=decimal)
-        key = name_of(self._stream.key, row[self._stream.key]) if self._stream.key else SINGLE_KEY
+        key = name_of(self._fields_of[self._stream.key], row[self._stream.key]) if self._stream.key else SINGLE_KEY
         column = self._group_column
-        group = self._common_group if column is None else name_of(column, row[column])
+        group = self._common_group if column is None else name_of(self._fields_of[column], row[column])
         time = row[self._time]
         if time is ABSENT:
             taken.untimed.append(len(taken.records))
@@ -144,26 +146,26 @@ class RowReader:
         if self._by_order:
             t = self._t(self._time, time, key, received, taken)
         else:
-            t = self._times.milliseconds(self._time, time)
+            t = self._times.milliseconds(self._time_field, time)
         if self._issued:
             issued = self._issue(row[ISSUED], t, key, received, taken)
             return Record(self._stream.name, key, t, values, received, group, issued)
         if received and t > 1000 * (received + self._ahead):
-            raise self._from_the_future(self._time, t, received)
+            raise from_the_future(self._time_field, t, received, self._stream.time)
         return Record(self._stream.name, key, t, values, received, group)
 
     def _issue(self, value: object, t: int, key: str, received: float, taken: Records) -> int:
         """When a future for the time t was issued."""
         issued = self._t(ISSUED, value, key, received, taken)
         if received and issued > 1000 * (received + self._ahead):
-            raise self._from_the_future(ISSUED, issued, received)
+            raise from_the_future(ISSUED, issued, received, self._stream.time)
         if issued > t:
             raise _issued_late(issued, t)
         return issued
 
     def _t(self, column: str, value: object, key: str, received: float, taken: Records) -> int:
         before = taken.newest.get(key, self._newest.get(key))
-        t = self._times.milliseconds(column, value, before, received)
+        t = self._times.milliseconds(self._fields_of[column], value, before, received)
         if column == self._time and (before is None or t > before):
             taken.newest[key] = t
         return t
@@ -206,14 +208,12 @@ class RowReader:
         what = "the time" if name == self._time else "this column"
         return f"{what}; the row has {_listed(row)}"
 
-    def _from_the_future(self, column: str, t: int, received: float) -> UnusableError:
-        """It would make all that comes after it count as old. Both times are shown, since either clock may be wrong."""
-        latest, now = clock.shown(received + self._ahead), clock.shown(received)
-        return UnusableError(
-            column,
-            clock.shown(t / 1000),
-            f"at most {latest}: the clock here shows {now}, and time.ahead is {self._ahead} s",
-        )
+
+def from_the_future(column: str, t: int, received: float, time: Time) -> UnusableError:
+    """It would make all that comes after it count as old. Both times are shown, since either clock may be wrong."""
+    latest, now = clock.shown(received + time.tolerance), clock.shown(received)
+    expected = f"at most {latest}: the clock here shows {now}, and time.ahead is {time.tolerance} s"
+    return UnusableError(column, clock.shown(t / 1000), expected)
 
 
 def _listed(row: Mapping[str, object]) -> str:

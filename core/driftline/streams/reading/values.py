@@ -130,5 +130,6 @@ def name_of(column: str, value: object) -> str:
 
 
 def number_rules(columns: tuple[str, ...], sources: Mapping[str, ColumnSource]) -> dict[str, NumberRule]:
-    """By column."""
-    return {name: NumberRule.of(name, sources.get(name, ColumnSource())) for name in columns}
+    """By column; a refusal names the field that it comes from."""
+    rules = ((name, sources.get(name, ColumnSource())) for name in columns)
+    return {name: NumberRule.of(source.path or name, source) for name, source in rules}
