@@ -232,7 +232,7 @@ SourceOrPath = Annotated[ColumnSource, BeforeValidator(_source)]
 
 
 class CsvFormat(_Section):
-    """How CSV is written; what is not said is found in each body or file."""
+    """How CSV is written; by default it is found in each body or file."""
 
     separator: str | None = Field(None, min_length=1, max_length=1)
     """Between the columns: by default the one of comma, semicolon, tab and bar that the header has most of."""

@@ -654,7 +654,7 @@ def _json_rows(body: bytes, source: str) -> RawRows:
             return json_rows(body)
         try:
             raw = ndjson_rows(body)
-            return raw if raw.lines else replace(raw, lines=_lines_of(body))
+            return raw if raw.lines else RawRows(raw.rows, lines=_lines_of(body))
         except Malformed:
             if not body.rstrip().endswith(b"}") or len(body.splitlines()) == 1 or body.lstrip()[:2].rstrip() != b"{":
                 raise

@@ -208,7 +208,8 @@ class Door:
 
     def _parsed(self, stream: str, content_type: str, body: bytes, reader: RowReader) -> RawRows:
         raw = parse(content_type, body, self._streams[stream].csv, reader.wanted)
-        self._notices.say(stream, raw.notes)
+        if raw.notes:
+            self._notices.say(stream, raw.notes)
         return raw
 
     async def foresee_rows(self, stream: str, raw: RawRows, *, mapped: bool = False) -> tuple[Receipt, bool]:
@@ -227,7 +228,8 @@ class Door:
     def _read(self, stream: str, reader: RowReader, raw: RawRows, now: float) -> Records:
         taken = reader.read(raw.rows, now, text=raw.text, decimal=raw.decimal)
         self._notices.hear(stream, taken)
-        self._notices.say(stream, reader.guesses)
+        if reader.guesses:
+            self._notices.say(stream, reader.guesses)
         return taken
 
     def now(self) -> float:
@@ -246,7 +248,7 @@ class Door:
         now = self.now()
         reader = self.reader(stream, mapped=mapped)
         taken = self._read(stream, reader, raw, now)
-        timed, aside = self._with_times(stream, taken, now, retained)
+        timed, aside = self._with_times(stream, taken, now, retained) if taken.untimed else (taken, ())
         grouped, moved = self._in_their_groups(stream, timed)
         limited, beyond = self._within_limit(stream, grouped)
         refused = [*taken.refusals, *moved, *beyond]
@@ -262,15 +264,13 @@ class Door:
         self.metrics.records_refused.labels(stream).inc(len(refused))
         self.metrics.records_dropped.labels(stream, "repeated").inc(sifted.repeated)
         self.metrics.records_dropped.labels(stream, "out_of_order").inc(sifted.out_of_order)
-        refusals = sorted([*refused, *aside], key=lambda refusal: refusal.row)
+        refusals = sorted([*refused, *aside], key=lambda refusal: refusal.row) if refused or aside else []
         return self._receipt(sifted, refusals), bool(limited.records) or not refusals
 
     def _with_times(
         self, stream: str, taken: Records, now: float, retained: Collection[int]
     ) -> tuple[Records, Sequence[Refusal]]:
         """Rows without a time are of their arrival; those that can't be are set aside."""
-        if not taken.untimed:
-            return taken, ()
         dated = self._arrivals.date(stream, taken, now, retained)
         for reason, count in dated.counts.items():
             self.metrics.records_set_aside.labels(stream, reason).inc(count)

@@ -11,6 +11,7 @@ log = logging.getLogger(__name__)
 
 LARGEST = 100
 """Sentences that are said of a stream."""
+FITS = -1
 FIRST = 100
 """If none of so many rows of a stream could be read, its definition does not fit."""
 
@@ -22,7 +23,7 @@ class Notices:
         self._ignored = metrics.fields_ignored
         self._said: dict[str, set[str]] = defaultdict(set)
         self._unread: dict[str, int] = {}
-        """By stream how many of its first rows could not be read; -1 once one could, or it was said."""
+        """By stream how many of its first rows could not be read; FITS once one could, or it was said."""
 
     def say(self, stream: str, sentences: Iterable[str]) -> None:
         """Logs each once."""
@@ -34,15 +35,17 @@ class Notices:
 
     def hear(self, stream: str, taken: Records) -> None:
         """Counts and tells what rows have beyond the definition, and that none of the first could be read."""
+        if not taken.ignored and self._unread.get(stream) == FITS:
+            return
         if taken.ignored:
             self._ignored.labels(stream).inc(sum(taken.ignored.values()))
             self.say(
                 stream, (f"field {name[:200]!r} is ignored: the definition does not name it" for name in taken.ignored)
             )
-        if self._unread.get(stream, 0) < 0 or not (taken.records or taken.refusals):
+        if self._unread.get(stream) == FITS or not (taken.records or taken.refusals):
             return
         if taken.records:
-            self._unread[stream] = -1
+            self._unread[stream] = FITS
             return
         self._unread[stream] = self._unread.get(stream, 0) + len(taken.refusals)
         if self._unread[stream] >= FIRST:
@@ -52,4 +55,4 @@ class Notices:
                 *(self._unread[stream], first.column, first.value, first.expected),
                 extra={"stream": stream},
             )
-            self._unread[stream] = -1
+            self._unread[stream] = FITS

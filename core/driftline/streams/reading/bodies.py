@@ -9,7 +9,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -29,8 +28,7 @@ class Malformed(InvalidInput):
     """A body that is not what its content type says; the text holds the position."""
 
 
-@dataclass(frozen=True)
-class RawRows:
+class RawRows(msgspec.Struct, frozen=True):
     """rows: as they came. text: whether numbers are written as text; decimal: and how. lines: [n] the line of each row,
     where they are in lines. notes: what was found of the format, as sentences."""
 

@@ -1,6 +1,6 @@
 """CSV as people have it: separator, decimal comma, byte order mark, comments and second header rows are found. Pure.
 
-What the definition says of it (`csv`) is not looked for. A name with its unit, such as `Power [kW]`, is also known by
+The definition's `csv` goes before all of that. A name with its unit, such as `Power [kW]`, is also known by
 the name alone.
 """
 

@@ -88,9 +88,9 @@ class RowReader:
         return self._stream.sources.get(name, NO_SOURCE)
 
     @property
-    def guesses(self) -> Sequence[str]:
+    def guesses(self) -> Collection[str]:
         """What the definition does not say and had to be guessed, as sentences."""
-        return tuple(self._times.guesses.values())
+        return self._times.guesses.values()
 
     @property
     def wanted(self) -> Wanted:
@@ -117,6 +117,8 @@ class RowReader:
     def remember(self, taken: Records) -> None:
         """The next rows come after these. Call it when they are acknowledged, so that what is sent again is read as it
         was the first time."""
+        if not taken.newest:
+            return
         for key, t in taken.newest.items():
             self._newest.pop(key, None)
             self._newest[key] = t
