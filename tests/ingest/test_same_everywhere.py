@@ -5,7 +5,6 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -183,9 +182,10 @@ async def by_mqtt(stream: StreamDefinition, raw: Sequence[Raw]) -> Taken:
 
 def history(body: bytes, stream: StreamDefinition) -> Rows | None:
     """As a training reads it; None where no row can be used."""
-    with suppress(InvalidInput):
+    try:
         return unpack(Packed(body, stream, "the file"), Means(TableBounds(), 2**30, 3600))
-    return None
+    except InvalidInput:
+        return None
 
 
 async def by_replay(stream: StreamDefinition, body: bytes) -> Taken:

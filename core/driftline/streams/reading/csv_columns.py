@@ -9,7 +9,9 @@ import pyarrow.csv as pcsv
 
 from driftline.streams.definition import CsvFormat
 from driftline.streams.reading.csv_text import HEAD, CsvDialect, MalformedCsv, Wanted, decoded, dialect_of, records_of
+from driftline.streams.reading.values import NOTHING
 
+NAN = "NaN"
 LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
@@ -47,6 +49,23 @@ class CsvBody:
             pa.BufferReader(data),
             read_options=pcsv.ReadOptions(column_names=names),
             parse_options=pcsv.ParseOptions(delimiter=self.dialect.separator, newlines_in_values=b'"' in data),
+            convert_options=options,
+        )
+
+    def typed_table(self) -> pa.Table:
+        """All columns, of the kinds that Arrow finds. Raises ArrowException."""
+        data = self._data()
+        if not data.strip():
+            return pa.table({name: pa.nulls(0) for name in self.dialect.names})
+        options = pcsv.ConvertOptions(
+            decimal_point="," if self.dialect.decimal == "," else ".",
+            null_values=[form for word in sorted(NOTHING) for form in (word, word.upper(), word.title())] + [NAN],
+            timestamp_parsers=[pcsv.ISO8601, "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S"],
+        )
+        return pcsv.read_csv(
+            pa.BufferReader(data),
+            read_options=pcsv.ReadOptions(column_names=list(self.dialect.names)),
+            parse_options=pcsv.ParseOptions(delimiter=self.dialect.separator),
             convert_options=options,
         )
 
