@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from driftline_cli.commands import local, models, offline
+from driftline_cli.commands.check import check
 from driftline_cli.commands.look import doctor, status
 from driftline_cli.commands.plainly import EXIT_CODES
 from driftline_cli.commands.replay import replay
@@ -42,7 +43,8 @@ def options(
 
 
 RUNNING = (local.edge, local.up, local.down)
-for command in (offline.demo, offline.backtest, offline.accuracy, *RUNNING, replay, status, train, tail, doctor):
+RESULTS = (offline.demo, offline.backtest, offline.accuracy)
+for command in (*RESULTS, *RUNNING, check, replay, status, train, tail, doctor):
     app.command()(command)
 app.add_typer(models.app, name="models")
 app.add_typer(local.app, name="local")

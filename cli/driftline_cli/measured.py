@@ -127,10 +127,11 @@ def _text(samples: tuple[str, ...]) -> str:
     if not samples:
         return "is empty"
     if all(map(DECIMAL_COMMA.fullmatch, samples)):
-        return f"has decimal commas ({samples[0]}), which are not taken yet"
+        return f"has decimal commas ({samples[0]}), expected points where commas separate the columns"
     numbers = [text in MISSING or NUMBER.fullmatch(text) is not None for text in samples]
     if np.mean(numbers) >= MOSTLY and not all(numbers):
-        return f"has texts among its numbers ({samples[numbers.index(False)]!r}), which are not taken yet"
+        text = samples[numbers.index(False)]
+        return f"has texts among its numbers ({text!r}), which a definition may map (`columns`, `missing`)"
     return f"is text ({samples[0]!r})"
 
 

@@ -16,7 +16,6 @@ from rich.text import Text
 
 from driftline.errors import InvalidInput
 from driftline.scoring import PUBLISHED
-from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition, load
 from driftline_cli import answer as answers
 from driftline_cli import drifts
@@ -28,6 +27,7 @@ from driftline_cli.lengths import roughly
 from driftline_cli.measured import Measured, measured
 from driftline_cli.progress import bars
 from driftline_cli.proposal import Proposal, check_zone, horizons_of, propose
+from driftline_cli.read_file import read_file
 from driftline_cli.survey import survey
 from driftline_cli.timeline import timeline
 
@@ -118,7 +118,7 @@ def run(
     console: Console,
 ) -> Answered:
     """Splits the file, forecasts, prints the table and the answer, and draws the pictures. Raises InvalidInput."""
-    parts = answers.split(tables.read_file(data, stream), records)
+    parts = answers.split(read_file(data, stream), records)
     # Here and not by the backtest: the naive forecasts must see the same data.
     streamed = drifts.apply(drift, parts.streamed, stream, history=parts.history, magnitude=magnitude, seed=seed)
     parts = replace(parts, streamed=streamed)

@@ -93,7 +93,7 @@ def _passing(error: Exception) -> bool:
 @stamina.retry(on=_passing, attempts=None, timeout=TRIES_S)
 async def _send(client: httpx.AsyncClient, stream: str, body: bytes) -> httpx.Response:
     response = await client.post(
-        "/v1/records", params={"stream": stream}, content=body, headers={"Content-Type": NDJSON}
+        "/v1/records", params={"stream": stream, "mapped": "true"}, content=body, headers={"Content-Type": NDJSON}
     )
     if response.is_server_error:
         response.raise_for_status()

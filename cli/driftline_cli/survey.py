@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
 from driftline.arrays import Floats, Ints
 from driftline.errors import InvalidInput
+from driftline.streams.definition import CsvFormat
+from driftline.streams.reading.csv_columns import CsvBody
+from driftline.streams.reading.csv_text import HEAD, Wanted, dialect_of
 
 SAMPLES = 200
 """Different texts of a column that are looked at."""
@@ -30,7 +32,6 @@ OTHER_FILES = {
     b"\xfe\xff": "text in UTF-16",
 }
 """By their first bytes, files that people take for CSV."""
-SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 VALUE = re.compile(r"[-+]?[\d.]+([eE][-+]?\d+)?|\d{4}-\d\d-\d\d.*")
 """What is no column's name but a number or a time."""
 
@@ -123,9 +124,8 @@ def _csv(body: bytes, source: str) -> pa.Table:
     kind = next((kind for start, kind in OTHER_FILES.items() if body.startswith(start)), None)
     if kind is not None:
         raise InvalidInput(f"{source}: found {kind}, expected CSV in UTF-8 or Parquet: save it as one of them")
-    _commas(body, source)
     try:
-        table = pcsv.read_csv(pa.BufferReader(body))
+        table = _with_dialect(body).typed_table()
         names: list[str] = table.column_names
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{source}: found text that is not UTF-8, expected CSV in UTF-8 or Parquet") from error
@@ -137,15 +137,13 @@ def _csv(body: bytes, source: str) -> pa.Table:
     return table
 
 
-def _commas(body: bytes, source: str) -> None:
-    """Raises InvalidInput for a first line with more of another separator than of commas."""
-    first = body.lstrip(b"\r\n").splitlines()[0].decode("utf-8", errors="replace")
-    separator = max(SEPARATORS, key=first.count)
-    if first.count(separator) > first.count(","):
-        raise InvalidInput(
-            f"{source}: found columns that are separated by {SEPARATORS[separator]}, which are not taken yet; "
-            "expected commas between them, and points in numbers"
-        )
+def _with_dialect(body: bytes) -> CsvBody:
+    """Raises MalformedCsv for a body without a line of names, UnicodeDecodeError for names that are not UTF-8."""
+    body = body.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+    body.splitlines()[0].decode()
+    head = body[:HEAD].decode(errors="replace")
+    names = dialect_of(head, CsvFormat(), Wanted()).names
+    return CsvBody(body, dialect_of(head, CsvFormat(), Wanted(numbers=frozenset(names))))
 
 
 def _cut(error: Exception) -> str:

@@ -41,6 +41,7 @@ YEAR_S = 31_556_952
 EPOCHS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 EPOCH_YEARS = (1990, 2100)
 FOREIGN_TIME = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}([ T,]+\d{1,2}:\d\d.*)?")
+NAMED = "which only a definition can name (`time.format`)"
 EXPECTED = "expected one such as 2014-01-01T01:00:00+01:00"
 
 
@@ -136,11 +137,11 @@ def _why_no_time(survey: Survey) -> str:
     for column in survey.columns:
         match column:
             case OtherColumn(name, kind) if kind.startswith("date"):
-                return f"column {name!r}: found dates without a time of day, which are not taken yet; {EXPECTED}"
+                return f"column {name!r}: found dates without a time of day, {NAMED}; {EXPECTED}"
             case TextColumn(name, samples=samples) if samples and all(map(FOREIGN_TIME.fullmatch, samples)):
-                return f"column {name!r}: found times such as {samples[0]!r}, which are not taken yet; {EXPECTED}"
+                return f"column {name!r}: found times such as {samples[0]!r}, {NAMED}; {EXPECTED}"
             case NumberColumn(name, values) if unit := _epoch(values):
-                return f"column {name!r}: found times in {unit} since 1970, which are not taken yet; {EXPECTED}"
+                return f"column {name!r}: found times in {unit} since 1970, {NAMED}; {EXPECTED}"
     return f"found no column of times among {survey.names}; {EXPECTED}"
 
 

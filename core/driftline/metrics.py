@@ -95,6 +95,14 @@ class Metrics:
         )
         self.futures = self._counter("futures", "Futures taken in at the door.", "stream")
         self.records_refused = self._counter("records_refused", "Records refused at the door.", "stream")
+        self.records_set_aside = self._counter(
+            "records_set_aside",
+            "Rows without a time set aside: retained or in a burst, so older than they look, or the clock is not set.",
+            *("stream", "reason"),
+        )
+        self.fields_ignored = self._counter(
+            "fields_ignored", "Fields in rows that the stream's definition does not name.", "stream"
+        )
         self.keys_refused = self._counter(
             "keys_refused", "Records refused since their stream has as many keys as it may have.", "stream"
         )

@@ -33,8 +33,10 @@ def _section(name: str, key: str, schemas: dict[str, Any], sections: dict[str, s
 
 
 def _section_of(schema: dict[str, Any]) -> str:
-    """The name of the model that a key holds, or nothing for a plain value."""
-    references = [part["$ref"] for part in [schema, *schema.get("anyOf", [])] if "$ref" in part]
+    """The name of the model that a key holds, itself or by name, or nothing for a plain value."""
+    held = schema.get("additionalProperties")
+    parts = [schema, *schema.get("anyOf", []), *([held] if isinstance(held, dict) else [])]
+    references = [part["$ref"] for part in parts if "$ref" in part]
     return name_of(references[0]) if references else ""
 
 

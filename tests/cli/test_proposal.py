@@ -337,12 +337,10 @@ EPOCH = 1_767_571_200
         (csv("a,b", [(n, n % 7) for n in range(N)]), "found no column of times among ['a', 'b']; expected one such as"),
         (csv("t,y", [(EPOCH + 60 * n, n % 7) for n in range(N)]), "column 't': found times in seconds since 1970"),
         (csv("t,y", [(1000 * EPOCH + n, n % 7) for n in range(N)]), "column 't': found times in milliseconds since"),
-        (csv("t,y", [(f"{1 + n % 28:02}.01.2026 00:15", n % 7) for n in range(N)]), "times such as '01.01.2026 00:15'"),
+        (csv("t,y", [(f"{1 + n % 28:02}/01/2026 00:15", n % 7) for n in range(N)]), "times such as '01/01/2026 00:15'"),
         (csv("t,y", [(f"2026-01-{1 + n % 28:02}", n % 7) for n in range(N)]), "found dates without a time of day"),
         (csv("t,y", [("", 1), *[("2026-01-01T00:00:00Z", n) for n in range(N)]]), "found 1 empty times"),
         (csv("t,y", [("2026-01-01T00:00:00Z", n) for n in range(N)]), "found one time in all 400 records"),
-        (LINES.replace(b",", b";"), "found columns that are separated by semicolons, which are not taken yet"),
-        (LINES.replace(b",", b"\t"), "found columns that are separated by tabs"),
         (LINES.split(b"\n", 1)[1], "in the first line, expected the columns' names there"),
         (LINES.replace(b"y", b"\xff", 1), "found text that is not UTF-8"),
         (hourly(N, "time,y", lambda *_: ["g"]).replace(b"g", b"\xe4"), "'y' is text that is not UTF-8"),
@@ -357,8 +355,8 @@ EPOCH = 1_767_571_200
         (hourly(N, "time,y,x", lambda n, _: ["wet", n % 7]), "'y' is text ('wet'), expected as target one of: x"),
         (hourly(N, "time,z,x", lambda n, _: [n % 5, n % 7]), "found that no column 'y' of measured values, "),
         (
-            hourly(N, "time,y,x", lambda n, _: ["unavailable" if n == 9 else n % 9, n % 7]),
-            "found that 'y' has texts among its numbers ('unavailable'), which are not taken yet",
+            hourly(N, "time,y,x", lambda n, _: ["broken" if n == 9 else n % 9, n % 7]),
+            "found that 'y' has texts among its numbers ('broken'), which a definition may map",
         ),
         (hourly(N, "time,y,x", lambda n, _: [f'"{n % 9},5"', n % 7]), "found that 'y' has decimal commas (0,5)"),
         (hourly(N, "time,y", lambda n, _: [n % 7], step=0.25), "of the times are repeated; found no column that tells"),
@@ -368,6 +366,13 @@ def test_a_file_that_can_not_be_forecast_is_refused_in_a_sentence(body: bytes, s
     said = refusal(body)
     assert said.startswith("a.csv: ")
     assert sentence in said
+
+
+@pytest.mark.parametrize("separator", [b";", b"\t", b"|"])
+def test_other_separators_decimal_commas_and_words_for_nothing_are_read(separator: bytes):
+    plain = hourly(N, "time,y,x", lambda n, _: [n % 9 + 0.5, "unavailable" if n == 9 else n % 7])
+    other = plain.replace(b",", separator).replace(b".5", b",5")
+    assert proposal(other, "y").definition == proposal(plain, "y").definition
 
 
 @pytest.mark.parametrize("case", sorted(ROOT.glob("data/*.parquet")), ids=lambda path: path.stem)

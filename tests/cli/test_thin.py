@@ -24,7 +24,7 @@ LAB = {*SERVICES, "tensorflow", "keras", "matplotlib", "ministack", "river", "sc
 CLIENTS = {"numpy", "pyarrow", "httpx", "aiokafka", "aiobotocore", "fastapi", "cryptography"}
 """What a subcommand needs when it runs, and not for its help."""
 HELPS = [
-    *([], ["demo"], ["backtest"], ["accuracy"], ["replay"], ["status"], ["train"], ["tail"], ["doctor"]),
+    *([], ["demo"], ["backtest"], ["accuracy"], ["check"], ["replay"], ["status"], ["train"], ["tail"], ["doctor"]),
     *(["models"], ["models", "list"], ["models", "rollback"], ["models", "pin"]),
     *(["edge"], ["up"], ["down"], ["local"], ["local", "up"], ["local", "down"], ["local", "env"], ["local", "kafka"]),
 ]
@@ -32,6 +32,7 @@ RUNS = {
     "status": [],
     "doctor": [],
     "tail": [],
+    "check": ["{rows}", "--stream", "{stream}"],
     "replay": ["--stream", "{stream}", "--data", "{rows}", "--drift", "step", "--to", "{refusing}"],
     "train": ["--stream", "{stream}", "--history", "{rows}"],
     "models list": [],

@@ -97,7 +97,7 @@ async def test_one_that_comes_after_its_time_is_refused_with_both_times(tmp_path
         ({"issued": "2099-01-01T00:00:00Z", "when": "2099-01-02T00:00:00Z"}, "issued", "at most "),
         ({"issued": "yesterday"}, "issued", "a time such as"),
         ({"f": "warm"}, "f", "a number between"),
-        ({"y": 1.0}, "y", "only d, f, id, issued, when"),
+        ({"issued": None}, "issued", "a time such as"),
     ],
 )
 async def test_what_is_no_future_is_refused(tmp_path: Path, wrong: dict[str, object], column: str, expected: str):

@@ -55,13 +55,12 @@ def row(defined: StreamDefinition, topic: str, payload: bytes) -> dict[str, obje
 
 
 def test_topics_and_payloads_become_rows():
-    now = "1970-01-01T00:00:00.000+00:00"
     assert row(TANK, "plant/n 1/tank", b'{"y": 1.5, "when": "2026-01-01T00:00:00Z"}') == {
         "y": 1.5,
         "when": "2026-01-01T00:00:00Z",
         "id": "n 1",
     }
-    assert row(PLAIN, "plain/a", b"2.5") == {"y": 2.5, "id": "a", "when": now}
+    assert row(PLAIN, "plain/a", b"2.5") == {"y": 2.5, "id": "a"}
     assert row(LINES, "lines/any", b"2026-01-01T00:00:00Z,k,1.5,\n") == {
         "when": "2026-01-01T00:00:00Z",
         "id": "k",
@@ -71,15 +70,13 @@ def test_topics_and_payloads_become_rows():
 
 
 def test_a_group_comes_from_the_topic_or_the_payload():
-    now = "1970-01-01T00:00:00.000+00:00"
     assert BY_SITE.mqtt is not None
     assert Route.of(BY_SITE, BY_SITE.mqtt)[0].filter == "sites/+/+"
-    assert row(BY_SITE, "sites/north/k", b"2.5") == {"y": 2.5, "id": "k", "site": "north", "when": now}
+    assert row(BY_SITE, "sites/north/k", b"2.5") == {"y": 2.5, "id": "k", "site": "north"}
     assert row(SITE_INSIDE, "inside/k", b'{"y": 1, "site": "north"}') == {
         "y": 1,
         "id": "k",
         "site": "north",
-        "when": now,
     }
 
 

@@ -36,12 +36,12 @@ def demo(
     """
     with plainly():
         with brought_by(LAB):
-            from driftline.streams import tables  # noqa: PLC0415
             from driftline_cli import chosen  # noqa: PLC0415
             from driftline_cli import demo as demos  # noqa: PLC0415
+            from driftline_cli.read_file import read_file  # noqa: PLC0415
 
         defined = chosen.defined(stream).model_copy(update={"horizon": demos.HORIZON})
-        rows = tables.read_file(data, defined)
+        rows = read_file(data, defined)
         plan = demos.plan(defined, rows, begin=BEGIN, records=records, drift=drift, seed=seed, report=report)
         asyncio.run(demos.run(plan, console, port if keep else None))
 
@@ -133,14 +133,14 @@ def _compare(
 ) -> None:
     with plainly():
         with brought_by(LAB):
-            from driftline.streams import tables  # noqa: PLC0415
             from driftline_cli import backtest as backtests  # noqa: PLC0415
             from driftline_cli import chosen  # noqa: PLC0415
             from driftline_cli.progress import bars  # noqa: PLC0415
+            from driftline_cli.read_file import read_file  # noqa: PLC0415
             from driftline_cli.report import render  # noqa: PLC0415
 
         defined = chosen.defined(stream)
-        history, rows = tables.read_file(train, defined), tables.read_file(test, defined)
+        history, rows = read_file(train, defined), read_file(test, defined)
         with bars(console) as progress:
             done = asyncio.run(
                 backtests.backtest(

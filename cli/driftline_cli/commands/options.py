@@ -15,10 +15,10 @@ OnlyStream = Annotated[
     str | None, typer.Option("--stream", metavar="STREAM", help="Only this one: its name, or its definition's file.")
 ]
 DataFile = Annotated[
-    Path, typer.Option(help="A CSV or Parquet file with the definition's columns.", exists=True, dir_okay=False)
+    Path, typer.Option(help="A CSV, JSON or Parquet file of the stream's rows.", exists=True, dir_okay=False)
 ]
 MaybeFile = Annotated[
-    Path | None, typer.Option(help="A CSV or Parquet file with the definition's columns.", exists=True, dir_okay=False)
+    Path | None, typer.Option(help="A CSV, JSON or Parquet file of the stream's rows.", exists=True, dir_okay=False)
 ]
 Drift = Annotated[Kind, typer.Option(help="Drift that is added to the data.")]
 Seed = Annotated[int, typer.Option(help="Seed of the drift.")]

@@ -33,13 +33,13 @@ def replay(
     Example: driftline replay --stream active-power --data data/la-haute-borne.parquet --pace 600
     """
     with plainly():
-        from driftline.streams import tables  # noqa: PLC0415
         from driftline_cli import chosen, drifts  # noqa: PLC0415
         from driftline_cli.progress import bars  # noqa: PLC0415
+        from driftline_cli.read_file import read_file  # noqa: PLC0415
         from driftline_cli.replay import send  # noqa: PLC0415
 
         defined = chosen.defined(stream)
-        rows = drifts.apply(drift, tables.read_file(data, defined).take(slice(0, limit)), defined, seed=seed)
+        rows = drifts.apply(drift, read_file(data, defined).take(slice(0, limit)), defined, seed=seed)
         with bars(errors if json else console) as progress:
             receipt = asyncio.run(send(defined, rows, to, rate=rate, pace=pace, token=token, progress=progress))
     if json:

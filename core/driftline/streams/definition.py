@@ -3,8 +3,10 @@
 Pure: `parse` takes text. Errors name the file, the line, the key, what was found and what was expected.
 """
 
+import codecs
 import hashlib
 import json
+import math
 import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
@@ -46,6 +48,10 @@ INPUTS = 4
 """Which inputs `driftline.streams.features` makes; counted up with each change, so that no older model is fed."""
 LONGEST_SEASON = 1440
 """Records of a day that are kept to look back on; a faster stream has no season."""
+TIME_FORMATS = ("iso", "s", "ms", "us", "ns")
+"""How times may be written, except for patterns of strptime."""
+SWITCHED = {True: ("true", "on", "yes"), False: ("false", "off", "no")}
+"""What people write that YAML reads as true and false."""
 SEASONS = {"1d": DAY_S, "7d": 7 * DAY_S}
 """The lengths of time that values may repeat after."""
 
@@ -55,6 +61,54 @@ def _seconds(value: object) -> object:
     if match is None or int(match[1]) == 0:
         raise ValueError("expected a length of time such as 30s, 10min, 1h or 1d")
     return int(match[1]) * UNITS_S[match[2]]
+
+
+def _time_format(value: str) -> str:
+    if value not in TIME_FORMATS and "%" not in value:
+        raise ValueError(f"expected one of {', '.join(TIME_FORMATS)}, or a pattern such as %d/%m/%Y %H:%M")
+    return value
+
+
+def _encoding(value: str) -> str:
+    try:
+        return codecs.lookup(value).name
+    except LookupError as error:
+        raise ValueError("expected an encoding such as utf-8, latin-1 or cp1252") from error
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("expected a finite number")
+    return value
+
+
+def _scale(value: float) -> float:
+    if not value:
+        raise ValueError("expected another number than 0")
+    return _finite(value)
+
+
+def _texts(value: object) -> object:
+    """YAML reads `on` and `off`, unless they are quoted, as true and false."""
+    if not isinstance(value, dict):
+        return value
+    texts: dict[object, object] = {}
+    for text, number in value.items():
+        meant = SWITCHED[text] if isinstance(text, bool) else (str(text).strip().lower(),)
+        texts |= dict.fromkeys(meant, number)
+    return texts
+
+
+def _missing(value: object) -> object:
+    """YAML reads `off`, unless it is quoted, as false."""
+    listed = _listed(value)
+    if not isinstance(listed, list | tuple):
+        return listed
+    return [text for item in listed for text in (SWITCHED[item] if isinstance(item, bool) else (item,))]
+
+
+def _source(value: object) -> object:
+    return {"path": value} if isinstance(value, str) else value
 
 
 def _zone(value: str) -> str:
@@ -116,10 +170,18 @@ class _Section(BaseModel):
 class Time(_Section):
     """The column of a record's time, and the distance between records."""
 
-    column: str = Field(min_length=1)
+    column: str = Field("time", min_length=1)
     """The column that holds the time."""
+    format: Annotated[str, AfterValidator(_time_format)] | None = None
+    """How it is written: `iso`; `s`, `ms`, `us` or `ns` since 1970; or a pattern of strptime such as
+    `"%d/%m/%Y %H:%M"`. By default ISO 8601, `31.12.2026 23:50`, or a number since 1970 whose unit is guessed by its
+    size, which is said once."""
     zone: Annotated[str, AfterValidator(_zone)] = "required"
-    """`required`: a time without a zone is refused; otherwise the zone that such a time is in."""
+    """`required`: a time without a zone is refused; otherwise the zone that such a time is in. Of the hour that comes
+    twice in autumn, the order of a key's records says which it is; a time that does not exist in spring is refused."""
+    arrival: Literal["believed", "trust", "refuse"] = "believed"
+    """A row without a time is of when it arrived: while the clock of ingest's machine can be `believed`, which on Linux
+    it can when it is synchronised; always (`trust`); or never (`refuse`)."""
     period: Annotated[int, BeforeValidator(_seconds), WithJsonSchema(LENGTH_OF_TIME)]
     """From one record of a key to its next, such as `10min`; seconds in memory."""
     ahead: Annotated[int, BeforeValidator(_seconds), WithJsonSchema(LENGTH_OF_TIME)] | None = None
@@ -130,6 +192,57 @@ class Time(_Section):
     def tolerance(self) -> int:
         """Seconds that a record may be ahead of the clock."""
         return self.ahead or max(self.period, LEAST_AHEAD_S)
+
+
+class ColumnSource(_Section):
+    """Where in a device's row a column is, and how its values are written."""
+
+    path: str | None = Field(None, min_length=1)
+    """The name of the field, or the way to it, such as `sensors.outside.temp` or `ENERGY.Power[0]`; by default the
+    column's own name."""
+    constant: str | None = Field(None, min_length=1)
+    """The value of every row, instead of a field; for the columns of key and group alone."""
+    scale: Annotated[float, AfterValidator(_scale)] = 1.0
+    """A number is multiplied by it ..."""
+    offset: Annotated[float, AfterValidator(_finite)] = 0.0
+    """... and then this is added."""
+    unit: str | None = None
+    """The unit of the scaled values, for people; a file that names another one is pointed out."""
+    missing: Annotated[tuple[float | str, ...], BeforeValidator(_missing)] = ()
+    """Numbers, before they are scaled, and texts that mean a missing value, in addition to null, NaN, an empty text,
+    `unavailable` and the like."""
+    values: Annotated[dict[str, Annotated[float, AfterValidator(_finite)]], BeforeValidator(_texts)] = {}
+    """Texts that mean a number, such as `{open: 1, closed: 0}`; they are not scaled."""
+    text: bool = False
+    """Whether JSON may hold the number as text, such as `"21.5"`. In CSV every number is text."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.path is not None and self.constant is not None:
+            raise ValueError(f"found path {self.path!r} and constant {self.constant!r}, expected one of them")
+        return self
+
+    @property
+    def converts(self) -> bool:
+        """Whether it says more than where the value is."""
+        return bool(self.scale != 1 or self.offset or self.missing or self.values or self.text)
+
+
+SourceOrPath = Annotated[ColumnSource, BeforeValidator(_source)]
+
+
+class CsvFormat(_Section):
+    """How CSV is written; by default it is found in each body or file."""
+
+    separator: str | None = Field(None, min_length=1, max_length=1)
+    """Between the columns: by default the one of comma, semicolon, tab and bar that the header has most of."""
+    decimal: Literal[".", ","] | None = None
+    """Before a number's decimals; by default a point, or a comma where the numbers have one and it separates nothing
+    else."""
+    encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
+    """Of the text, such as `latin-1`."""
+    comment: str = Field("#", max_length=8)
+    """Lines that begin with it are left out; `""` for none."""
 
 
 class Calendar(_Section):
@@ -148,7 +261,8 @@ class Mqtt(_Section):
     topic: str = Field(min_length=1)
     """A topic filter, with `{key}` in the place of the key, and `{group}` in that of the column of `group`."""
     payload: Literal["json", "number", "csv"] = "json"
-    """A JSON object of columns; the target's plain number; or a line of `columns`. A time that is missing is now."""
+    """A JSON object of columns; the target's plain number; or a line of `columns`. Without a time it is of when it
+    arrived, see `time.arrival`."""
     columns: tuple[str, ...] = ()
     """The columns of a `csv` line, in their order."""
     separator: str = Field(",", min_length=1, max_length=1)
@@ -286,6 +400,12 @@ class StreamDefinition(_Section):
     """Newest records of a key whose missing target may still be brought."""
     window: int = Field(250, ge=2, le=1_000_000)
     """Records of a key in one archived window."""
+    sources: dict[str, SourceOrPath] = Field(default_factory=dict, alias="columns")
+    """Columns, also those of time, key and group, that devices send under another name, in another unit or inside of
+    something: by column its source, or just its path."""
+    unknown: Literal["ignore", "refuse"] = "ignore"
+    """Rows with fields that nothing here names: the fields are ignored, or such rows refused."""
+    csv: CsvFormat = CsvFormat()
     keys: int = Field(10_000, ge=1)
     """Keys that the stream may have; ingest refuses records of further ones."""
     forget: Annotated[int, BeforeValidator(_seconds), WithJsonSchema(LENGTH_OF_TIME)] = 30 * DAY_S
@@ -326,7 +446,22 @@ class StreamDefinition(_Section):
             raise ValueError(f"found {ISSUED!r} as a column, expected another name: futures have it for their issue")
         if twice:
             raise ValueError(f"found {twice[0]!r} as more than one of time, key, group, target, features and futures")
+        self._check_sources(names)
         return self
+
+    def _check_sources(self, names: Collection[str]) -> None:
+        strange = [name for name in self.sources if name not in names]
+        if strange:
+            raise ValueError(f"columns: found {strange[0]!r}, expected one of {', '.join(names)}")
+        numbers = {*self.columns, *self.futures}
+        for name, source in self.sources.items():
+            if source.constant is not None and name not in {self.key, *self.group_columns}:
+                raise ValueError(
+                    f"columns.{name}: found a constant, expected it for the columns of key and group alone"
+                )
+            if source.converts and name not in numbers:
+                problem = "found how numbers are written, expected a path or a constant"
+                raise ValueError(f"columns.{name}: {problem}: this column is no number")
 
     def _check_group_of(self, mqtt: Mqtt) -> None:
         is_named = "{group}" in mqtt.topic
@@ -339,6 +474,12 @@ class StreamDefinition(_Section):
     def columns(self) -> tuple[str, ...]:
         """The measured columns, the target first."""
         return _columns(self.target, tuple(self.features))
+
+    @property
+    def mapped(self) -> "StreamDefinition":
+        """The same for rows that were mapped already: they have the definition's own columns, and plain times."""
+        time = self.time.model_copy(update={"format": None})
+        return self.model_copy(update={"sources": {}, "time": time, "csv": CsvFormat(), "unknown": "ignore"})
 
     @property
     def group_columns(self) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from driftline.streams.definition import StreamDefinition, refusal
 from driftline.worker.loop import Worker
 from driftline.worker.loop_metrics import LoopMetrics
 from driftline.worker.stream_step import Timed
+from driftline_ingest import arrivals
 from driftline_ingest.archive import ArchiveStep
 from driftline_ingest.census import Census
 from driftline_ingest.door import Door, direct_handlers, routes
@@ -30,6 +31,7 @@ from driftline_ingest.mqtt import MqttDoor
 from driftline_ingest.packing import FUTURES, Packing
 from driftline_ingest.settings import IngestSettings
 from driftline_ingest.sink import REASONS, WindowSink
+from driftline_ingest.synchronised import is_synchronised
 from driftline_ingest.windows import BlendWindows, RecordWindows
 
 GATHER_S = 0.5
@@ -45,6 +47,7 @@ def create_app(
     metrics: Metrics | None = None,
     on_death: Callable[[str, BaseException], None] = end_process,
     clock: Callable[[], float] = time.time,
+    synchronised: Callable[[], bool] = is_synchronised,
 ) -> FastAPI:
     """Takes records in, and archives records and blends in the store."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
@@ -57,7 +60,7 @@ def create_app(
     windows = archive.worker(RECORDS, RecordWindows(streams), census)
     results = archive.worker(BLENDS, BlendWindows(streams))
     believed = BelievedClock(clock)
-    door = Door(settings, bus, streams, census, metrics, believed)
+    door = Door(settings, bus, streams, census, metrics, believed, synchronised)
     groups: list[tuple[str, Topic[Any]]] = [(windows.name, RECORDS), (results.name, BLENDS)]
     jobs: list[BackgroundJob] = [edge, windows, results, LagExporter(bus, groups, metrics, archive.kept)]
     mqtt = [MqttDoor(settings, door, streams)] if settings.mqtt_host is not None else []
@@ -137,8 +140,15 @@ def refuse(streams: Mapping[str, StreamDefinition], message: Any) -> str | None:
 
 
 def _from_zero(metrics: Metrics, stream: str) -> None:
-    for counter in (metrics.records, metrics.futures, metrics.records_refused, metrics.keys_refused):
+    for counter in (
+        metrics.records,
+        metrics.futures,
+        metrics.records_refused,
+        metrics.keys_refused,
+        metrics.fields_ignored,
+    ):
         from_zero(counter, (stream,))
+    from_zero(metrics.records_set_aside, (stream,), arrivals.REASONS)
     kinds = (RecordWindows.kind, BlendWindows.kind, FUTURES)
     from_zero(metrics.windows_archived, (stream,), kinds)
     from_zero(metrics.windows_left_out, (stream,), kinds, REASONS)

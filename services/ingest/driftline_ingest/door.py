@@ -1,7 +1,7 @@
 """The REST door: records in, acknowledged only when the bus has them."""
 
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,19 +12,23 @@ from pydantic import BaseModel, Field
 from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
 from driftline.errors import InvalidInput
-from driftline.messages import RECORDS, Record
+from driftline.messages import RECORDS
 from driftline.metrics import Metrics
 from driftline.service.auth import bearer
 from driftline.service.body import read_body
 from driftline.service.direct import Handler
 from driftline.service.openapi import Problem
 from driftline.streams.catalog import PerStream, Streams
+from driftline.streams.reading.bodies import Malformed, RawRows
+from driftline.streams.reading.refusals import Refusal, shown
+from driftline.streams.reading.rows import Records, RowReader
+from driftline_ingest.arrivals import Arrivals
 from driftline_ingest.census import Census
 from driftline_ingest.limiter import Limiter
-from driftline_ingest.parsing import PARSERS, TEXT_ONLY, Malformed, UnknownType, parse
+from driftline_ingest.notices import Notices
+from driftline_ingest.parsing import PARSERS, UnknownType, parse
 from driftline_ingest.seen import Seen, Sifted
 from driftline_ingest.settings import IngestSettings
-from driftline_ingest.validation import Refusal, Validator, shown
 
 
 class RefusedRow(BaseModel):
@@ -94,7 +98,14 @@ def _documented(example: dict[str, Any], rows: str) -> dict[str, Any]:
                 "schema": {"type": "string"},
                 "example": "outdoor-temperature",
                 "description": "The stream that the records belong to; where there is only one it may stay unnamed.",
-            }
+            },
+            {
+                "name": "mapped",
+                "in": "query",
+                "required": False,
+                "schema": {"type": "boolean", "default": False},
+                "description": "Whether the rows have the definition's own columns, already mapped and scaled.",
+            },
         ],
         "requestBody": {
             "required": True,
@@ -105,7 +116,9 @@ def _documented(example: dict[str, Any], rows: str) -> dict[str, Any]:
 
 
 DOCUMENTED = _documented(
-    EXAMPLE, "Rows with exactly the columns that the stream definition names; a missing value is null."
+    EXAMPLE,
+    "Rows with the columns that the stream definition names, or with the fields that its `columns` map to them. A "
+    "column that a row lacks is a missing value, as null is; other fields are ignored.",
 )
 FUTURES_DOCUMENTED = _documented(
     FUTURE_EXAMPLE,
@@ -140,12 +153,17 @@ class Door:
         census: Census,
         metrics: Metrics,
         clock: BelievedClock,
+        is_synchronised: Callable[[], bool],
     ) -> None:
         self._settings = settings
         self._bus = bus
         self._streams = streams
-        self._validators = PerStream(streams, Validator)
-        self._future_validators = PerStream(streams, partial(Validator, futures=True))
+        self._readers = PerStream(streams, partial(RowReader, arrival=True))
+        self._mapped_readers = PerStream(streams, lambda stream: RowReader(stream.mapped))
+        self._future_readers = PerStream(streams, partial(RowReader, futures=True))
+        self._mapped_future_readers = PerStream(streams, lambda stream: RowReader(stream.mapped, futures=True))
+        self._arrivals = Arrivals(streams, is_synchronised)
+        self._notices = Notices(metrics)
         self._seen = Seen(streams)
         self._census = census
         self.metrics = metrics
@@ -163,32 +181,57 @@ class Door:
             raise InvalidInput(f"found stream {name!r}, expected ?stream= with one of {', '.join(known)}")
         return name
 
-    async def take(self, stream: str, content_type: str, body: bytes) -> tuple[Receipt, bool]:
+    def reader(self, stream: str, *, futures: bool = False, mapped: bool = False) -> RowReader:
+        """Of records or futures. mapped: of rows that have the definition's own columns."""
+        if futures:
+            return (self._mapped_future_readers if mapped else self._future_readers)[stream]
+        return (self._mapped_readers if mapped else self._readers)[stream]
+
+    async def take(self, stream: str, content_type: str, body: bytes, *, mapped: bool = False) -> tuple[Receipt, bool]:
         """Publishes what is new, and returns the receipt and whether any row was a record.
 
         Raises Malformed, UnknownType, Unavailable.
         """
-        return await self.take_rows(stream, parse(content_type, body), text=_is_text(content_type))
+        raw = self._parsed(stream, content_type, body, self.reader(stream, mapped=mapped))
+        return await self.take_rows(stream, raw, mapped=mapped)
 
-    async def foresee(self, stream: str, content_type: str, body: bytes) -> tuple[Receipt, bool]:
+    async def foresee(
+        self, stream: str, content_type: str, body: bytes, *, mapped: bool = False
+    ) -> tuple[Receipt, bool]:
         """The same for futures; all that can be used are published, since a repeated one changes nothing.
 
         Raises InvalidInput when the stream has none, Malformed, UnknownType, Unavailable.
         """
         if not self._streams[stream].futures:
             raise InvalidInput(f"found futures for stream {stream!r}, expected none: its definition has no `futures`")
-        return await self.foresee_rows(stream, parse(content_type, body), text=_is_text(content_type))
+        raw = self._parsed(stream, content_type, body, self.reader(stream, futures=True, mapped=mapped))
+        return await self.foresee_rows(stream, raw, mapped=mapped)
 
-    async def foresee_rows(self, stream: str, rows: Sequence[object], *, text: bool) -> tuple[Receipt, bool]:
+    def _parsed(self, stream: str, content_type: str, body: bytes, reader: RowReader) -> RawRows:
+        raw = parse(content_type, body, self._streams[stream].csv, reader.wanted)
+        if raw.notes:
+            self._notices.say(stream, raw.notes)
+        return raw
+
+    async def foresee_rows(self, stream: str, raw: RawRows, *, mapped: bool = False) -> tuple[Receipt, bool]:
         """The same for rows that were read already, of a stream that has futures. Raises Unavailable."""
-        futures, refusals = self._future_validators[stream].records(rows, self.now(), text=text)
-        futures, moved = self._in_their_groups(stream, len(rows), futures, refusals)
-        refusals = sorted([*refusals, *moved], key=lambda refusal: refusal.row)
-        if futures:
-            await self._bus.publish(RECORDS, futures)
-        self.metrics.futures.labels(stream).inc(len(futures))
+        reader = self.reader(stream, futures=True, mapped=mapped)
+        taken = self._read(stream, reader, raw, self.now())
+        futures, moved = self._in_their_groups(stream, taken)
+        refusals = sorted([*taken.refusals, *moved], key=lambda refusal: refusal.row)
+        if futures.records:
+            await self._bus.publish(RECORDS, futures.records)
+        reader.remember(taken)
+        self.metrics.futures.labels(stream).inc(len(futures.records))
         self.metrics.records_refused.labels(stream).inc(len(refusals))
-        return self._receipt(Sifted(futures), refusals), bool(futures) or not refusals
+        return self._receipt(Sifted(futures.records), refusals), bool(futures.records) or not refusals
+
+    def _read(self, stream: str, reader: RowReader, raw: RawRows, now: float) -> Records:
+        taken = reader.read(raw.rows, now, text=raw.text, decimal=raw.decimal)
+        self._notices.hear(stream, taken)
+        if reader.guesses:
+            self._notices.say(stream, reader.guesses)
+        return taken
 
     def now(self) -> float:
         """Seconds since the epoch. Raises ClockUnset."""
@@ -198,26 +241,41 @@ class Door:
         """Counts a row that could not even be read."""
         self.metrics.records_refused.labels(stream).inc()
 
-    async def take_rows(self, stream: str, rows: Sequence[object], *, text: bool) -> tuple[Receipt, bool]:
-        """The same for rows that were read already. text: numbers are written as text. Raises Unavailable."""
+    async def take_rows(
+        self, stream: str, raw: RawRows, *, mapped: bool = False, retained: Collection[int] = ()
+    ) -> tuple[Receipt, bool]:
+        """The same for rows that were read already. retained: the numbers of those that a broker had kept. Raises
+        Unavailable."""
         now = self.now()
-        records, refusals = self._validators[stream].records(rows, now, text=text)
-        records, moved = self._in_their_groups(stream, len(rows), records, refusals)
-        refusals += moved
-        records, beyond = self._within_limit(stream, rows, records, {refusal.row for refusal in refusals})
-        refusals = sorted([*refusals, *beyond], key=lambda refusal: refusal.row)
-        sifted = self._seen.sift(records)
+        reader = self.reader(stream, mapped=mapped)
+        taken = self._read(stream, reader, raw, now)
+        timed, aside = self._with_times(stream, taken, now, retained) if taken.untimed else (taken, ())
+        grouped, moved = self._in_their_groups(stream, timed)
+        limited, beyond = self._within_limit(stream, grouped)
+        refused = [*taken.refusals, *moved, *beyond]
+        sifted = self._seen.sift(limited.records)
         # Before they are acknowledged, so that requests that come together do not pass the limit together.
         self._census.admit(sifted.fresh)
         if sifted.fresh:
             await self._bus.publish(RECORDS, sifted.fresh)
             self.metrics.last_record.labels(stream).set(now)
         self._seen.remember(sifted.fresh)
+        reader.remember(taken)
         self.metrics.records.labels(stream).inc(len(sifted.fresh))
-        self.metrics.records_refused.labels(stream).inc(len(refusals))
+        self.metrics.records_refused.labels(stream).inc(len(refused))
         self.metrics.records_dropped.labels(stream, "repeated").inc(sifted.repeated)
         self.metrics.records_dropped.labels(stream, "out_of_order").inc(sifted.out_of_order)
-        return self._receipt(sifted, refusals), bool(records) or not refusals
+        refusals = sorted([*refused, *aside], key=lambda refusal: refusal.row) if refused or aside else []
+        return self._receipt(sifted, refusals), bool(limited.records) or not refusals
+
+    def _with_times(
+        self, stream: str, taken: Records, now: float, retained: Collection[int]
+    ) -> tuple[Records, Sequence[Refusal]]:
+        """Rows without a time are of their arrival; those that can't be are set aside."""
+        dated = self._arrivals.date(stream, taken, now, retained)
+        for reason, count in dated.counts.items():
+            self.metrics.records_set_aside.labels(stream, reason).inc(count)
+        return dated.taken, dated.aside
 
     def _receipt(self, sifted: Sifted, refusals: Sequence[Refusal]) -> Receipt:
         listed = refusals[: self._settings.refusals_listed]
@@ -230,43 +288,30 @@ class Door:
             detail=sifted.detail,
         )
 
-    def _in_their_groups(
-        self, stream: str, rows: int, records: list[Record], refusals: Sequence[Refusal]
-    ) -> tuple[list[Record], list[Refusal]]:
-        """Leaves out records that name another group than their series has had, and says why. refusals: of the rows
-        that are no records."""
-        former = self._census.former_groups(stream, records)
+    def _in_their_groups(self, stream: str, taken: Records) -> tuple[Records, list[Refusal]]:
+        """Leaves out records that name another group than their series has had, and says why."""
+        former = self._census.former_groups(stream, taken.records)
         if not former:
-            return records, []
-        (column,), refused = self._streams[stream].group_columns, {refusal.row for refusal in refusals}
-        numbers = [number for number in range(1, rows + 1) if number not in refused]
+            return taken, []
+        (column,) = self._streams[stream].group_columns
+        records, numbers = taken.records, taken.numbers
         moved = [
             Refusal(numbers[index], column, shown(records[index].group), _of_group(group, records[index].key))
             for index, group in former.items()
         ]
-        return [record for index, record in enumerate(records) if index not in former], moved
+        return taken.without(former), moved
 
-    def _within_limit(
-        self, stream: str, rows: Sequence[object], records: list[Record], refused: set[int]
-    ) -> tuple[list[Record], list[Refusal]]:
-        """Leaves out records of keys that are too many, and says why. refused: rows that are no records."""
-        beyond = self._census.too_many(stream, records)
+    def _within_limit(self, stream: str, taken: Records) -> tuple[Records, list[Refusal]]:
+        """Leaves out records of keys that are too many, and says why."""
+        beyond = self._census.too_many(stream, taken.records)
         if not beyond:
-            return records, []
+            return taken, []
         definition = self._streams[stream]
         column, expected = definition.key or "", f"one of the {definition.keys} keys that the stream may have (`keys`)"
-        refusals = [
-            Refusal(number, column, shown(row[column]), expected)
-            for number, row in enumerate(rows, 1)
-            if number not in refused and isinstance(row, dict) and str(row.get(column)) in beyond
-        ]
+        surplus = [index for index, record in enumerate(taken.records) if record.key in beyond]
+        refusals = [Refusal(taken.numbers[n], column, shown(taken.records[n].key), expected) for n in surplus]
         self.metrics.keys_refused.labels(stream).inc(len(refusals))
-        return [record for record in records if record.key not in beyond], refusals
-
-
-def _is_text(content_type: str) -> bool:
-    """Whether numbers are written as text."""
-    return content_type.partition(";")[0].strip().lower() in TEXT_ONLY
+        return taken.without(surplus), refusals
 
 
 def rows_of(receipt: Receipt) -> int:
@@ -324,15 +369,14 @@ def routes(door: Door, settings: IngestSettings) -> APIRouter:
     async def foresee(request: Request) -> Response:
         return await answer(request, door.foresee)
 
-    async def answer(
-        request: Request, taking: Callable[[str, str, bytes], Awaitable[tuple[Receipt, bool]]]
-    ) -> Response:
+    async def answer(request: Request, taking: Callable[..., Awaitable[tuple[Receipt, bool]]]) -> Response:
         await authorised(request)
         limiter.admit(request)
         name = await door.stream(request.query_params.get("stream"))
         body = await read_body(request, settings.body_limit)
         try:
-            receipt, taken = await taking(name, request.headers.get("content-type", ""), body)
+            kind, mapped = request.headers.get("content-type", ""), request.query_params.get("mapped") == "true"
+            receipt, taken = await taking(name, kind, body, mapped=mapped)
         except UnknownType as error:
             raise HTTPException(415, str(error)) from error
         except Malformed as error:

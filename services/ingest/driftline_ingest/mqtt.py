@@ -21,8 +21,10 @@ from paho.mqtt.properties import Properties
 from driftline.errors import Unavailable
 from driftline.streams.catalog import Streams
 from driftline.streams.definition import ISSUED, Mqtt, StreamDefinition
+from driftline.streams.reading.bodies import UNREADABLE, RawRows, decode
+from driftline.streams.reading.paths import ABSENT, path_of
+from driftline.streams.reading.values import Decimal
 from driftline_ingest.door import Door
-from driftline_ingest.parsing import UNREADABLE, decode
 from driftline_ingest.settings import IngestSettings
 
 log = logging.getLogger(__name__)
@@ -67,37 +69,51 @@ class Route:
     @property
     def is_text(self) -> bool:
         """Whether numbers are written as text."""
-        return self.mapping.payload == "csv" and not self.futures
+        return self.mapping.payload in {"csv", "number"} and not self.futures
+
+    @property
+    def decimal(self) -> Decimal:
+        """What a number's decimals follow."""
+        return self.stream.csv.decimal or ("." if self.mapping.separator == "," else "either")
 
     def row(self, topic: str, payload: bytes, now: float) -> dict[str, object]:
-        """The row that a message brings: key, group and time of arrival from topic and clock where the payload has
-        none."""
+        """The row that a message brings: key and group from the topic where the payload has none. A future without a
+        time of issue is of now."""
         row = self._payload(payload)
         match = self.pattern.fullmatch(topic)
         in_topic = match.groupdict() if match is not None else {}
-        if self.stream.key is not None and "key" in in_topic:
-            row.setdefault(self.stream.key, in_topic["key"])
-        for column in self.stream.group_columns:
-            if "group" in in_topic:
-                row.setdefault(column, in_topic["group"])
-        arrived = ISSUED if self.futures else self.stream.time.column
-        row.setdefault(arrived, datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"))
+        named = {"key": self.stream.key, "group": next(iter(self.stream.group_columns), None)}
+        for part, column in named.items():
+            path = path_of(self.stream, column) if column is not None and part in in_topic else None
+            if path is not None and path.value(row) is ABSENT:
+                row[path.text] = in_topic[part]
+        if self.futures:
+            row.setdefault(ISSUED, datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"))
         return row
 
     def _payload(self, payload: bytes) -> dict[str, object]:
         kind = "json" if self.futures else self.mapping.payload
         try:
             if kind == "csv":
-                fields = payload.decode().strip().split(self.mapping.separator)
+                fields = payload.decode(self.stream.csv.encoding).strip().split(self.mapping.separator)
                 return {name: field or None for name, field in zip(self.mapping.columns, fields, strict=True)}
+            if kind == "number":
+                target = path_of(self.stream, self.stream.target)
+                return {target.text if target else self.stream.target: _number_or_text(payload)}
             content = decode(payload)
         except (*UNREADABLE, ValueError) as error:
             raise Unreadable(f"expected {kind}: {error}") from error
-        if kind == "number":
-            return {self.stream.target: content}
         if not isinstance(content, dict):
             raise Unreadable(f"found {type(content).__name__}, expected a JSON object of columns")
         return content
+
+
+def _number_or_text(payload: bytes) -> object:
+    """A number, or a word such as `unavailable`. Raises UnicodeDecodeError."""
+    try:
+        return decode(payload)
+    except UNREADABLE:
+        return payload.decode()
 
 
 def _pattern(topics: str) -> re.Pattern[str]:
@@ -201,7 +217,7 @@ class MqttDoor:
 
     async def _take(self, batch: Sequence[aiomqtt.Message]) -> None:
         """Publishes what is new. Raises Unavailable: then nothing is acknowledged, and all of it comes again."""
-        rows: dict[tuple[str, bool], tuple[Route, list[object]]] = {}
+        sorted_out: dict[tuple[str, bool], tuple[Route, list[object], set[int]]] = {}
         for message in batch:
             route = next((route for route in self._routes if message.topic.matches(route.filter)), None)
             if route is None:
@@ -212,10 +228,16 @@ class MqttDoor:
                 log.warning("message of %s refused: %s", message.topic, error)
                 self._door.refused(route.stream.name)
                 continue
-            rows.setdefault((route.stream.name, route.futures), (route, []))[1].append(row)
-        for route, some in rows.values():
-            take = self._door.foresee_rows if route.futures else self._door.take_rows
-            receipt, _ = await take(route.stream.name, some, text=route.is_text)
+            _, rows, retained = sorted_out.setdefault((route.stream.name, route.futures), (route, [], set()))
+            rows.append(row)
+            if message.retain:
+                retained.add(len(rows))
+        for route, rows, retained in sorted_out.values():
+            raw = RawRows(rows, text=route.is_text, decimal=route.decimal)
+            if route.futures:
+                receipt, _ = await self._door.foresee_rows(route.stream.name, raw)
+            else:
+                receipt, _ = await self._door.take_rows(route.stream.name, raw, retained=retained)
             for refusal in receipt.refused:
                 log.warning("MQTT: %s: found %s, expected %s", refusal.column, refusal.found, refusal.expected)
 

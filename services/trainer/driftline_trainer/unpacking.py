@@ -63,7 +63,7 @@ def unpack_futures(packed: Packed, means: Means) -> FutureRows:
 
 
 def _unpacked(
-    decoding: Callable[[bytes, StreamDefinition, str, TableBounds], T],
+    decoding: Callable[..., T],
     columns: tuple[str, ...],
     packed: Packed,
     means: Means,
@@ -71,7 +71,8 @@ def _unpacked(
     """columns: the names of its values."""
     for_seconds(means.seconds)
     try:
-        rows = decoding(packed.body, packed.stream, packed.source, means.bounds)
+        # What lies under a series' name was written by an edge, which has mapped it already.
+        rows = decoding(packed.body, packed.stream, packed.source, means.bounds, mapped=packed.folder is not None)
         check(rows, columns, packed)
     except InvalidInput:
         raise
