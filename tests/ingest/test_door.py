@@ -56,7 +56,7 @@ def bus() -> AwayBus:
 
 
 def build(bus: MemoryBus, folder: Path, **changes: Any) -> FastAPI:
-    return create_app(IngestSettings(body_limit=2000, **changes), bus, FolderStore(folder), streams={"a": STREAM})
+    return create_app(IngestSettings(body_limit=2000, rows_limit=100, **changes), bus, FolderStore(folder), streams={"a": STREAM})
 
 
 @pytest.fixture
@@ -149,6 +149,7 @@ async def test_a_target_that_was_missing_may_come_later(client: httpx.AsyncClien
         (b"{}", {}, 415, "found content type ''"),
         (b'[{"a": 1}]', JSON, 422, "this column; a missing value is null"),
         (b"[1]", JSON, 422, "an object of column names and values"),
+        (b"[" + b"1," * 100 + b"1]", JSON, 413, "found 101 rows, expected at most 100 in one request"),
     ],
 )
 async def test_bad_input_gets_its_own_answer(client, body: bytes, headers: dict[str, str], status: int, said: str):

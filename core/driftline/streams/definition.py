@@ -29,7 +29,7 @@ from pydantic import (
 
 from driftline.errors import InvalidDefinition
 from driftline.scoring import Strategy
-from driftline.streams import public_holidays
+from driftline.streams import public_holidays, topic_filters
 
 UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 DAY_S = 86400
@@ -275,6 +275,12 @@ class Mqtt(_Section):
     def _consistent(self) -> Self:
         if (self.payload == "csv") != bool(self.columns):
             raise ValueError(f"columns: found {list(self.columns)}, expected the line's columns for csv, and only then")
+        topic_filters.check(self.topic)
+        if self.futures is not None:
+            topic_filters.check(self.futures)
+            if topic_filters.covers(self.futures, self.topic):
+                problem = f"found {self.futures!r}, which has all topics of {self.topic!r}"
+                raise ValueError(f"futures: {problem}, expected topics of its own")
         return self
 
 
@@ -465,7 +471,7 @@ class StreamDefinition(_Section):
 
     def _check_group_of(self, mqtt: Mqtt) -> None:
         is_named = "{group}" in mqtt.topic
-        if is_named and not self.group_columns:
+        if (is_named or "{group}" in (mqtt.futures or "")) and not self.group_columns:
             raise ValueError("mqtt: found {group} in the topic, expected it only where `group` names a column")
         if mqtt.payload == "number" and self.group_columns and not is_named:
             raise ValueError(f"mqtt: found no {{group}} in the topic, expected it: a number has no {self.group!r}")

@@ -26,7 +26,7 @@ from driftline_ingest.arrivals import Arrivals
 from driftline_ingest.census import Census
 from driftline_ingest.limiter import Limiter
 from driftline_ingest.notices import Notices
-from driftline_ingest.parsing import PARSERS, UnknownType, parse
+from driftline_ingest.parsing import PARSERS, TooManyRows, UnknownType, parse
 from driftline_ingest.seen import Seen, Sifted
 from driftline_ingest.settings import IngestSettings
 
@@ -128,7 +128,7 @@ FUTURES_DOCUMENTED = _documented(
 ANSWERS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The body is broken; the answer names the position."},
     401: {"model": Problem, "description": "The token is missing or wrong."},
-    413: {"model": Problem, "description": "The body is too large."},
+    413: {"model": Problem, "description": "The body is too large, or has too many rows."},
     415: {"model": Problem, "description": "The content type is unknown."},
     429: {"model": Problem, "description": "The sender is over its limit: send the request again after `Retry-After`."},
     422: {
@@ -190,7 +190,7 @@ class Door:
     async def take(self, stream: str, content_type: str, body: bytes, *, mapped: bool = False) -> tuple[Receipt, bool]:
         """Publishes what is new, and returns the receipt and whether any row was a record.
 
-        Raises Malformed, UnknownType, Unavailable.
+        Raises Malformed, UnknownType, TooManyRows, Unavailable.
         """
         raw = self._parsed(stream, content_type, body, self.reader(stream, mapped=mapped))
         return await self.take_rows(stream, raw, mapped=mapped)
@@ -200,7 +200,7 @@ class Door:
     ) -> tuple[Receipt, bool]:
         """The same for futures; all that can be used are published, since a repeated one changes nothing.
 
-        Raises InvalidInput when the stream has none, Malformed, UnknownType, Unavailable.
+        Raises InvalidInput when the stream has none, Malformed, UnknownType, TooManyRows, Unavailable.
         """
         if not self._streams[stream].futures:
             raise InvalidInput(f"found futures for stream {stream!r}, expected none: its definition has no `futures`")
@@ -209,6 +209,10 @@ class Door:
 
     def _parsed(self, stream: str, content_type: str, body: bytes, reader: RowReader) -> RawRows:
         raw = parse(content_type, body, self._streams[stream].csv, reader.wanted)
+        if len(raw.rows) > self._settings.rows_limit:
+            raise TooManyRows(
+                f"found {len(raw.rows)} rows, expected at most {self._settings.rows_limit} in one request"
+            )
         if raw.notes:
             self._notices.say(stream, raw.notes)
         return raw
@@ -379,6 +383,8 @@ def routes(door: Door, settings: IngestSettings) -> APIRouter:
             receipt, taken = await taking(name, kind, body, mapped=mapped)
         except UnknownType as error:
             raise HTTPException(415, str(error)) from error
+        except TooManyRows as error:
+            raise HTTPException(413, str(error)) from error
         except Malformed as error:
             raise HTTPException(400, str(error)) from error
         limiter.count(request, rows_of(receipt))

@@ -19,6 +19,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from driftline.errors import Unavailable
+from driftline.streams import topic_filters
 from driftline.streams.catalog import Streams
 from driftline.streams.definition import ISSUED, Mqtt, StreamDefinition
 from driftline.streams.reading.bodies import UNREADABLE, RawRows, decode
@@ -64,7 +65,7 @@ class Route:
 
     @property
     def filter(self) -> str:
-        return self.topics.replace("{key}", "+").replace("{group}", "+")
+        return topic_filters.plain(self.topics)
 
     @property
     def is_text(self) -> bool:

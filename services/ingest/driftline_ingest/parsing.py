@@ -12,6 +12,10 @@ class UnknownType(InvalidInput):
     """A content type that nobody here reads."""
 
 
+class TooManyRows(InvalidInput):
+    """A body that is to be sent in parts."""
+
+
 def parse(content_type: str, body: bytes, form: CsvFormat | None = None, wanted: Wanted | None = None) -> RawRows:
     """The rows in `body`, as they were written. form, wanted: of CSV. Raises Malformed or UnknownType."""
     kind = content_type.partition(";")[0].strip().lower()

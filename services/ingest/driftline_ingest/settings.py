@@ -16,6 +16,8 @@ class IngestSettings(Settings):
     port: Port = PORTS["ingest"]
     body_limit: int = Field(8 * 1024 * 1024, ge=1)
     """Bytes of one request at most."""
+    rows_limit: int = Field(50_000, ge=1)
+    """Rows of one request at most: nothing else is done while they are read."""
     rate: float | None = Field(None, gt=0)
     """Rows a second that a sender may send by HTTP; all holders of the token are one sender, without a token each
     address is one. Without this setting there is no limit."""
