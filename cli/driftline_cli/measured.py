@@ -130,7 +130,8 @@ def _text(samples: tuple[str, ...]) -> str:
         return f"has decimal commas ({samples[0]}), expected points where commas separate the columns"
     numbers = [text in MISSING or NUMBER.fullmatch(text) is not None for text in samples]
     if np.mean(numbers) >= MOSTLY and not all(numbers):
-        return f"has texts among its numbers ({samples[numbers.index(False)]!r}), which a definition may map (`columns`, `missing`)"
+        text = samples[numbers.index(False)]
+        return f"has texts among its numbers ({text!r}), which a definition may map (`columns`, `missing`)"
     return f"is text ({samples[0]!r})"
 
 
