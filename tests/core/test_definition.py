@@ -58,6 +58,26 @@ def test_the_least_definition_is_one_series_forecast_one_step_ahead():
         (LEAST + "key: y\n", "found 'y' as more than one of time, key, group, target, features and futures"),
         (LEAST + "weighting: {active: best}\n", "line 4: weighting.active: found 'best', expected"),
         (LEAST + "drift:\n  delta: 2\n", "line 5: drift.delta: found 2, expected"),
+        (LEAST + "columns: {z: a.b}\n", "columns: found 'z', expected one of when, y"),
+        (
+            LEAST + "columns: {y: {constant: k}}\n",
+            "columns.y: found a constant, expected it for the columns of key and",
+        ),
+        (LEAST + "columns: {when: {scale: 2}}\n", "columns.when: found how numbers are written, expected a path"),
+        (LEAST + "columns: {y: {scale: 0}}\n", "line 4: columns.y.scale: found 0, expected another number than 0"),
+        (LEAST + "columns: {y: {offset: .nan}}\n", "columns.y.offset: found nan, expected a finite number"),
+        (LEAST + "columns: {y: {path: a, constant: b}}\n", "found path 'a' and constant 'b', expected one of them"),
+        (
+            LEAST + "csv: {encoding: klingon}\n",
+            "found 'klingon', expected an encoding such as utf-8, latin-1 or cp1252",
+        ),
+        (LEAST + "csv: {decimal: ;}\n", "line 4: csv.decimal: found ';', expected"),
+        (LEAST + "unknown: warn\n", "line 4: unknown: found 'warn', expected"),
+        (
+            LEAST.replace("period", "format: unix, period"),
+            "time.format: found 'unix', expected one of iso, s, ms, us, ns",
+        ),
+        (LEAST.replace("period", "arrival: always, period"), "time.arrival: found 'always', expected"),
         ("- a\n", "found list, expected keys and values"),
         ("a: [\n", "a.yaml: not YAML"),
     ],
@@ -159,3 +179,23 @@ def test_a_key_is_not_forgotten_while_its_forecast_awaits_the_truth():
 @pytest.mark.parametrize(("time", "seconds"), [("1s", 300), ("1h", 3600), ("10min, ahead: 30s", 30)])
 def test_a_record_may_be_ahead_by_a_period_or_five_minutes_or_as_it_says(time: str, seconds: int):
     assert parse(LEAST.replace("10min", time), "a.yaml").time.tolerance == seconds
+
+
+def test_columns_are_paths_or_more_and_words_that_yaml_reads_as_booleans_are_words():
+    stream = parse(
+        LEAST + "features: {x: level}\ncolumns: {y: a.b, x: {missing: off, values: {on: 1, Closed: 0}}}\n", "a.yaml"
+    )
+    assert stream.sources["y"].path == "a.b"
+    assert not stream.sources["y"].converts
+    assert stream.sources["x"].missing == ("false", "off", "no")
+    assert stream.sources["x"].values == {"true": 1.0, "on": 1.0, "yes": 1.0, "closed": 0.0}
+
+
+def test_a_model_fits_whatever_the_device_calls_its_columns():
+    plain, mapped = (parse(text, "a.yaml") for text in (LEAST, LEAST + "columns: {y: {path: a.b, scale: 0.1}}\n"))
+    assert mapped.fingerprint == plain.fingerprint
+    assert mapped.mapped.sources == {}
+
+
+def test_the_time_may_stay_unnamed():
+    assert parse("name: a\ntime: {period: 1h}\ntarget: y\n", "a.yaml").time.column == "time"

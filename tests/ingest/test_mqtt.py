@@ -390,3 +390,21 @@ async def test_a_door_with_a_wrong_password_or_no_trust_in_the_broker_takes_noth
 async def until_refused(caplog: pytest.LogCaptureFixture) -> None:
     """The door logs each try that failed."""
     assert any("does not let this door in" in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.process
+async def test_a_message_that_the_broker_has_kept_is_no_reading_of_now(broker: Broker, tmp_path: Path):
+    bus = MemoryBus()
+    async with ingest(broker, bus, tmp_path / "store") as app:
+        await until_ready(app, "ok", ready=True)
+    async with aiomqtt.Client("127.0.0.1", broker.port, identifier="sensor") as client:
+        await client.publish("plain/k", b"21.5", qos=1, retain=True)
+    async with ingest(broker, bus, tmp_path / "store", {"plain": PLAIN}) as app:
+        await until_counted(app, 'driftline_records_set_aside_total{reason="retained",stream="plain"} 1.0')
+    assert sum((await bus.lag(RECORDS, "nobody")).values()) == 0
+
+
+@stamina.retry(on=AssertionError, attempts=None, timeout=PATIENCE_S, wait_initial=0.1, wait_max=0.5)
+async def until_counted(app: FastAPI, line: str) -> None:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ingest") as client:
+        assert line in (await client.get("/metrics")).text.splitlines()

@@ -51,6 +51,7 @@ def test_csv_is_rows_of_text_and_an_empty_field_is_missing():
         ),
         ("text/csv", b"a,b\n1,2\n1,2,3\n", "broken CSV in line 3: found 3 fields, expected 2 as in the header"),
         ("text/csv", b'a,b\n1,"2\n', "broken CSV in line 2: unexpected end of data"),
+        ("text/csv", b"a" * 200_000 + b",b\n1,2\n", "broken CSV in line 1: field larger than field limit"),
         ("text/csv", b"a\n\xff\n", "broken CSV: found no UTF-8 at byte 2"),
     ],
 )

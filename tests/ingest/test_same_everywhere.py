@@ -183,7 +183,7 @@ async def by_mqtt(stream: StreamDefinition, raw: Sequence[Raw]) -> Taken:
 def history(body: bytes, stream: StreamDefinition) -> Rows | None:
     """As a training reads it; None where no row can be used."""
     try:
-        return unpack(Packed(body, stream, "the file"), Means(TableBounds(), 2**30, 3600))
+        return unpack(Packed(body, stream, "the file"), Means(TableBounds(), 2**30, 3600)).rows
     except InvalidInput:
         return None
 

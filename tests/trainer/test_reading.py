@@ -179,3 +179,17 @@ async def test_a_file_of_many_keys_is_split_at_once(temperature: StreamDefinitio
     parts = rows.by_key()
     assert (len(parts), len(parts["key 7"])) == (10_000, 30)
     assert parts["key 7"].t.tolist() == list(range(7, 300_000, 10_000))
+
+
+async def test_of_a_history_the_rows_that_can_not_be_used_are_left_out_and_named(
+    reading: Reading, quick: StreamDefinition, caplog: pytest.LogCaptureFixture
+):
+    head = ",".join([quick.time.column, quick.key, *quick.columns])
+    rest = ["1"] * (len(quick.columns) - 1)
+    lines = [",".join([f"2015-01-01T0{n}:00:00Z", "k", value, *rest]) for n, value in enumerate(["1", "warm", "NaN"])]
+    rows = await reading.rows("\n".join([head, *lines]).encode(), quick, "the file")
+    np.testing.assert_array_equal(rows.values[:, 0], [1, np.nan])
+    (record,) = caplog.records
+    assert record.getMessage().startswith(
+        f"rows left out: line 3: column {quick.target!r}: found 'warm', expected a number"
+    )

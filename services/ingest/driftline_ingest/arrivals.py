@@ -4,7 +4,7 @@ A message that a broker has kept, and a burst of more rows of a series than its 
 older than they look; they are set aside.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -25,6 +25,8 @@ LARGEST: Final = 100_000
 BURST_S: Final = 1.0
 """Of a slow sensor, two rows that are closer than this are no two measurements of the times when they arrived; of a
 fast one, two that are closer than half its period."""
+MOST_AT_ONCE: Final = 3
+"""A device may send several messages of one measurement; of more rows of a key in one batch none is of now."""
 TIME_OF_ITS_OWN: Final = "a time of its own"
 SENTENCES: Final[Mapping[Reason, str]] = {
     "retained": f"{TIME_OF_ITS_OWN}: the broker had kept this message, and may have had it for long",
@@ -54,7 +56,9 @@ class Arrivals:
         """Gives records without a time that of their arrival. retained: the numbers of rows that a broker had kept."""
         definition = self._streams[stream]
         doubted = definition.time.arrival == "believed" and not self._is_synchronised()
-        latest = {taken.records[index].key: index for index in taken.untimed if taken.numbers[index] not in retained}
+        fresh = [index for index in taken.untimed if taken.numbers[index] not in retained]
+        latest = {taken.records[index].key: index for index in fresh}
+        rows_of = Counter(taken.records[index].key for index in fresh)
         reasons: dict[int, Reason] = {}
         for index in taken.untimed:
             key = taken.records[index].key
@@ -62,7 +66,11 @@ class Arrivals:
                 reasons[index] = "retained"
             elif doubted:
                 reasons[index] = "clock"
-            elif latest[key] != index or self._is_burst((stream, key), now, definition.time.period):
+            elif (
+                latest[key] != index
+                or rows_of[key] > MOST_AT_ONCE
+                or self._is_burst((stream, key), now, definition.time.period)
+            ):
                 reasons[index] = "burst"
         for key in latest:
             self._hear((stream, key), now)

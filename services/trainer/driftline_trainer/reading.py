@@ -1,6 +1,7 @@
 """Reads files that come from outside in a child process of its own, so that none can take this one's memory."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -12,6 +13,8 @@ from driftline.streams.tables import FutureRows, Rows
 from driftline_trainer.child import ChildProcess, ProcessDied
 from driftline_trainer.limits import begin
 from driftline_trainer.unpacking import Means, Packed, prove, too_much, unpack, unpack_futures
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -55,7 +58,13 @@ class Reading:
     async def rows(self, body: bytes, stream: StreamDefinition, source: str, folder: str | None = None) -> Rows:
         """What a file holds. folder: of the series whose rows it may hold alone. Raises InvalidInput, and ProcessDied
         when no child can be had at all."""
-        return await self._unpacked(unpack, Packed(body, stream, source, folder))
+        content = await self._unpacked(unpack, Packed(body, stream, source, folder))
+        if content.refused:
+            first = content.sentence(content.refusals[0])
+            log.warning("rows left out: %s", first, extra={"file": source, "count": content.refused})
+        if content.absent:
+            log.warning("columns are missing in a file", extra={"file": source, "columns": list(content.absent)})
+        return content.rows
 
     async def futures(
         self, body: bytes, stream: StreamDefinition, source: str, folder: str | None = None

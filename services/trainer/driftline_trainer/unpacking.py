@@ -15,10 +15,10 @@ from driftline.errors import InvalidInput
 from driftline.store.object_names import folder_of
 from driftline.streams.bounds import TableBounds
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import FutureRows, Rows, decode, decode_futures
+from driftline.streams.tables import FileContent, FutureRows, Rows, decode_futures, examine
 from driftline_trainer.limits import for_seconds
 
-T = TypeVar("T", Rows, FutureRows)
+T = TypeVar("T", FileContent, FutureRows)
 
 SHOWN = 300
 """Characters of an error that are repeated."""
@@ -52,9 +52,15 @@ def prove() -> None:
     pq.ParquetFile(pa.BufferReader(sink.getvalue())).read(use_threads=False)
 
 
-def unpack(packed: Packed, means: Means) -> Rows:
-    """The rows, all of them such as can be learned from. Raises InvalidInput."""
-    return _unpacked(decode, packed.stream.columns, packed, means)
+def unpack(packed: Packed, means: Means) -> FileContent:
+    """The rows, all of them such as can be learned from, and what was left out. Raises InvalidInput."""
+    return _unpacked(_usable, packed.stream.columns, packed, means)
+
+
+def _usable(body: bytes, stream: StreamDefinition, source: str, bounds: TableBounds, *, mapped: bool) -> FileContent:
+    content = examine(body, stream, source, bounds, mapped=mapped)
+    content.rows_or_refusal()
+    return content
 
 
 def unpack_futures(packed: Packed, means: Means) -> FutureRows:
@@ -72,8 +78,8 @@ def _unpacked(
     for_seconds(means.seconds)
     try:
         # What lies under a series' name was written by an edge, which has mapped it already.
-        rows = decoding(packed.body, packed.stream, packed.source, means.bounds, mapped=packed.folder is not None)
-        check(rows, columns, packed)
+        read = decoding(packed.body, packed.stream, packed.source, means.bounds, mapped=packed.folder is not None)
+        check(read.rows if isinstance(read, FileContent) else read, columns, packed)
     except InvalidInput:
         raise
     except MemoryError as error:
@@ -83,7 +89,7 @@ def _unpacked(
         # the error goes back as text, and the parent sets the file aside and logs it.
         reason = f"{type(error).__name__}: {str(error)[:SHOWN]}"
         raise InvalidInput(f"{packed.source}: found what Arrow can't read: {reason}") from error
-    return rows
+    return read
 
 
 def too_much(source: str, means: Means) -> str:

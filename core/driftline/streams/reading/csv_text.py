@@ -66,7 +66,11 @@ class _Line:
     text: str
 
     def fields(self, separator: str) -> list[str]:
-        return next(csv.reader([self.text], delimiter=separator), [])
+        """Raises MalformedCsv."""
+        try:
+            return next(csv.reader([self.text], delimiter=separator), [])
+        except csv.Error as error:
+            raise MalformedCsv(f"broken CSV in line {self.number}: {error}") from error
 
 
 def decoded(body: bytes, form: CsvFormat) -> str:
