@@ -2,11 +2,15 @@
 
 import asyncio
 import gc
+import operator
 import os
 import signal
+import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from driftline_trainer import child
@@ -61,3 +65,18 @@ async def test_work_of_a_closed_child_ends_whether_or_not_there_is_another(proce
         finally:
             os.kill(stopped, signal.SIGKILL)
     assert await process.run(os.getpid) == second != stopped
+
+
+async def test_what_was_given_to_work_that_failed_is_let_go_at_once(process: ChildProcess):
+    given = np.zeros(2)
+    gone = weakref.ref(given)
+    gc.disable()
+    try:
+        with suppress(TypeError):
+            await process.run(operator.index, given)
+        del given
+        # The pool lets go of a work after it has said how it ended.
+        await process.run(os.getpid)
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -110,7 +110,11 @@ class _Child:
         if waiting.cancelled():
             # By `close`. As it is, it would end the task that waits, which nobody has cancelled.
             raise BrokenProcessPool("the child was closed before the work began")
-        return waiting.result()
+        try:
+            return waiting.result()
+        finally:
+            # What it raises knows this frame: together they would keep what was given until garbage is collected.
+            del waiting
 
     def close(self) -> None:
         self.leash.close()
