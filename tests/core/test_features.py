@@ -1,6 +1,8 @@
 """The inputs that train and serve: one code, whatever the batch."""
 
+import cProfile
 import dataclasses
+import pstats
 
 import numpy as np
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from driftline.streams.definition import StreamDefinition, parse
 from driftline.streams.features import Inputs, observe
 from driftline.streams.history import History
 from driftline.streams.layout import CLIP, Layout
+from driftline.streams.neighbours import Peers
 
 STREAM = parse(
     "name: a\ntime: {column: when, period: 1h}\ntarget: y\nfeatures: {x: level, w: angle}\nlags: 3\nhorizon: [1, 2]\n",
@@ -183,3 +186,12 @@ def test_many_series_at_once_are_the_same_as_each_alone(seed: int):
         alone = inputs(values[:, series])[-1]
         np.testing.assert_array_equal(found.net[series], alone.net[0])
         np.testing.assert_array_equal(found.rls[series], alone.rls[0])
+
+
+def test_the_neighbours_are_looked_at_once_for_a_round_of_records():
+    layout = Layout.of(STREAM.model_copy(update={"group": "all"}))
+    history, slots = History.empty(5, layout), np.arange(5)
+    peers = Peers.of(slots, [0] * 5, [slots])
+    profile = cProfile.Profile()
+    profile.runcall(observe, history, layout, slots, np.zeros(5, np.int64), np.ones((5, 3)), peers)
+    assert pstats.Stats(profile).get_stats_profile().func_profiles["others"].ncalls == "1"

@@ -1,10 +1,12 @@
 """What trains is what serves: the same code, record by record."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from driftline.messages import Forecast, Record
-from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition import StreamDefinition, parse
 from driftline.streams.features import Inputs, observe
 from driftline.streams.history import History
 from driftline.streams.layout import Layout
@@ -165,3 +167,29 @@ def test_pieces_that_come_group_by_group_are_those_that_come_at_once(temperature
     by_group = dataset.build(part, temperature)
     ours, theirs = (np.concatenate([d.inputs, d.targets], axis=1) for d in (at_once, by_group))
     np.testing.assert_array_equal(ours[np.lexsort(ours.T)], theirs[np.lexsort(theirs.T)])
+
+
+HOURLY = parse("name: a\ntime: {column: when, period: 1h}\ntarget: y\nlags: 2\nhorizon: [1]\n", "a.yaml")
+
+
+def peak_bytes(count: int, stream: StreamDefinition) -> int:
+    """Of building from one series of so many records."""
+    groups = np.full(count, "all" if stream.group else "")
+    part = Rows(np.full(count, "k"), np.arange(count) * 3_600_000, np.zeros((count, 1)), groups)
+    tracemalloc.start()
+    try:
+        assert len(dataset.build(part, stream)) == count - 2
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("group", [None, "all"])
+def test_a_series_twice_as_long_takes_twice_the_memory(monkeypatch, group: str | None):
+    """However many pieces it falls into: no piece holds anything as long as the whole series."""
+    monkeypatch.setattr(dataset, "PIECE", 64)
+    monkeypatch.setattr(dataset, "WARM_UP", 16)
+    monkeypatch.setattr(dataset, "AT_ONCE", 10_000)
+    stream = HOURLY.model_copy(update={"group": group})
+    once, twice = (peak_bytes(count, stream) for count in (20_000, 40_000))
+    assert twice < 2.2 * once

@@ -1,6 +1,8 @@
 """What was known ahead: read from the store, learned from, and never before it was issued."""
 
+import tracemalloc
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +13,18 @@ from driftline.metrics import Metrics
 from driftline.store.folder import FolderStore
 from driftline.store.windows import WindowName
 from driftline.streams import tables
+from driftline.streams.bounds import MEBIBYTE
 from driftline.streams.definition import parse
 from driftline.streams.tables import FutureRows, Rows
 from driftline_trainer import dataset
+from driftline_trainer.claims import Claims
 from driftline_trainer.fit import Task, train
 from driftline_trainer.futures import FutureFiles
 from driftline_trainer.history import HistoryFiles
 from driftline_trainer.reading import Reading
 from driftline_trainer.set_aside import SetAside
 from driftline_trainer.settings import TrainerSettings
+from driftline_trainer.training import TrainingRun
 
 HOUR_MS = 3_600_000
 FIRST = 1_420_070_400_000
@@ -96,7 +101,7 @@ async def test_files_and_windows_of_futures_are_read_and_what_can_not_be_used_is
     await store.put(f"futures/a/other/{window}", tables.encode_futures(late, STREAM))
     await store.put("history/a/futures-bad.csv", b"issued,when,id,f\n2015-01-02T00:00:00Z,2015-01-01T00:00:00Z,k,1\n")
     await store.put("history/a/all.parquet", tables.encode(rows, STREAM))
-    files, aside = FutureFiles(store, reading, limit=1_000_000), aside_of(store)
+    files, aside = FutureFiles(store, reading, limit=1_000_000, window_limit=1_000_000), aside_of(store)
     found_rows = await files.with_futures(rows, STREAM, aside, 10_000)
     assert len(found_rows.futures) == 5 + 100 + 100
     # One window's rows are not those of its folder's key, and one file knows its values after their time.
@@ -113,9 +118,50 @@ async def test_windows_that_were_issued_long_before_are_not_read(tmp_path: Path,
     early = known_ahead(rows.take(slice(0, 100)), 3)
     window = WindowName(int(early.issued[0]), int(early.issued[-1]), "edge").format()
     await store.put(f"futures/a/k/{window}", tables.encode_futures(early, STREAM))
-    files = FutureFiles(store, reading, limit=1_000_000)
+    files = FutureFiles(store, reading, limit=1_000_000, window_limit=1_000_000)
     assert len((await files.with_futures(rows.take(slice(200, 300)), STREAM, aside_of(store), 10_000)).futures) == 0
     assert len((await files.with_futures(rows, STREAM, aside_of(store), 10_000)).futures) == 100
+
+
+@contextmanager
+def run_over(store: FolderStore, settings: TrainerSettings) -> Iterator[TrainingRun]:
+    claims = Claims(store, "one", lambda: 0.0, 60.0)
+    run = TrainingRun(settings, store, {STREAM.name: STREAM}, claims, lambda: 0.0, Metrics())
+    try:
+        yield run
+    finally:
+        run.close()
+
+
+async def test_a_window_of_futures_is_held_to_the_bytes_of_a_window(tmp_path: Path):
+    store, rows = FolderStore(tmp_path), walk(300)
+    futures = known_ahead(rows, 3)
+    window = WindowName(int(futures.issued[0]), int(futures.issued[-1]), "edge").format()
+    body = tables.encode_futures(futures, STREAM)
+    size = len(body)
+    await store.put(f"futures/a/k/{window}", body)
+    await store.put("history/a/futures.parquet", body)
+    for window_bytes, count in ((size, 600), (size - 1, 300)):
+        with run_over(store, TrainerSettings(window_bytes=window_bytes, history_bytes=size)) as run:
+            assert len((await run._with_futures(STREAM, rows)).futures) == count
+
+
+async def peak_bytes(store: FolderStore, files: int, size: int) -> int:
+    """Of reading so many history files of futures; none can be used, and so nothing of them stays."""
+    for n in range(files):
+        await store.put(f"history/a/futures-{n}.csv", bytes(size))
+    with run_over(store, TrainerSettings()) as run:
+        tracemalloc.start()
+        try:
+            await run._with_futures(STREAM, walk(300))
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+
+async def test_history_files_of_futures_lie_in_memory_one_by_one(tmp_path: Path):
+    two, eight = [await peak_bytes(FolderStore(tmp_path / str(files)), files, 4 * MEBIBYTE) for files in (2, 8)]
+    assert eight < 1.2 * two
 
 
 def test_a_table_that_knows_a_value_after_its_time_is_refused_with_both_times():

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from driftline.arrays import TINY, Floats, Ints, clipped
 from driftline.streams.calendar import YEAR
 from driftline.streams.future_inputs import future_inputs
-from driftline.streams.history import History, take_in
+from driftline.streams.history import History, around, take_in
 from driftline.streams.layout import CLIP, FILTER_HOURS, FILTER_NEIGHBOURS, MEMORIES, NET_SEASONS, RLS_LAGS, Layout
-from driftline.streams.neighbours import Peers, others
+from driftline.streams.neighbours import Others, Peers
 from driftline.streams.seasons import look_back
 
 BIAS = 0.1
@@ -76,8 +76,8 @@ def observe(
     was known by then of the times that `Layout.looked_ahead` says, where the layout has futures; NaN where nothing. A
     second record of a tick takes the place of the first, as far as it has values. `history` is changed in place.
     """
-    take_in(history, layout, slots, t, values, peers, ahead)
-    return newest(history, layout, slots, t, peers, ahead)
+    neighbours = take_in(history, layout, slots, t, values, peers, ahead)
+    return _inputs(history, layout, slots, t, neighbours, ahead)
 
 
 def newest(
@@ -89,6 +89,18 @@ def newest(
     ahead: npt.NDArray[np.float32] | None = None,
 ) -> Inputs:
     """The inputs for forecasting from the records that were taken in last, whose times are `t`; see `observe`."""
+    return _inputs(history, layout, slots, t, around(history, layout, slots, peers), ahead)
+
+
+def _inputs(
+    history: History,
+    layout: Layout,
+    slots: Ints,
+    t: Ints,
+    neighbours: Others | None,
+    ahead: npt.NDArray[np.float32] | None,
+) -> Inputs:
+    """See `newest`. neighbours: what `driftline.streams.history.around` gives."""
     tick = history.tick[slots]
     moving = history.moving[slots]
     values = history.recent[slots, tick % layout.lags]
@@ -105,30 +117,28 @@ def newest(
     clock = layout.calendar.terms(t[:, None] + layout.steps * layout.period)
     levels = _levels(layout, values, moving)
     turned = _circle(values[:, layout.angles])
-    around = _neighbours(history, layout, slots, tick, target, peers)
+    nearby = _neighbours(history, layout, slots, neighbours)
     to_come = future_inputs(history, layout, slots, ahead)
     anchors = seasonal.now[:, :NET_SEASONS]
-    parts = [differences, averages, anchors, seasonal.moves, *_clock(clock), levels, turned, around, *to_come.net]
+    parts = [differences, averages, anchors, seasonal.moves, *_clock(clock), levels, turned, nearby, *to_come.net]
     net = np.concatenate([part.reshape(len(slots), -1) for part in parts], axis=1)
     # Networks take no NaN: a missing input says "no difference".
     net[np.isnan(net)] = 0.0
     scale = np.sqrt(moving[:, len(MEMORIES)])
     ready = (tick - history.start[slots] + 1 >= layout.lags) & np.isfinite(target)
     columns = np.concatenate([levels, _circle(values[:, layout.other_angles])], axis=1)
-    shared = [differences[:, :RLS_LAGS, 0], averages, seasonal.now, around[:, 1 : 1 + FILTER_NEIGHBOURS]]
+    shared = [differences[:, :RLS_LAGS, 0], averages, seasonal.now, nearby[:, 1 : 1 + FILTER_NEIGHBOURS]]
     rls = _filter_inputs(shared, columns, clock[:, :, FILTER_HOURS], seasonal.moves, to_come.filters, scale)
     return Inputs(net.astype(np.float32), rls, target, scale, ready, seasonal.daily, seasonal.weekly, recent)
 
 
-def _neighbours(
-    history: History, layout: Layout, slots: Ints, tick: Ints, target: Floats, peers: Peers | None
-) -> Floats:
+def _neighbours(history: History, layout: Layout, slots: Ints, neighbours: Others | None) -> Floats:
     """[n, width]: the others' difference to the target, its deviation from what is usual, their moves, their spread."""
-    if peers is None:
+    if neighbours is None:
         return np.full((len(slots), layout.neighbour_width), np.nan)
-    around = others(history.recent, history.tick, tick, target, peers)
-    deviation = around.difference[:, None] - history.offset[slots]
-    return np.concatenate([around.difference[:, None], deviation, around.moves, around.spread[:, None]], axis=1)
+    difference = neighbours.difference[:, None]
+    deviation = difference - history.offset[slots]
+    return np.concatenate([difference, deviation, neighbours.moves, neighbours.spread[:, None]], axis=1)
 
 
 def _clock(terms: Floats) -> list[Floats]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from driftline.arrays import Floats, Ints, Mask, Over, clipped, mean_of_known
 from driftline.streams.grid import NEVER, UNKNOWN, phase_of, skipped, tick_of
 from driftline.streams.layout import MEMORIES, SCALE_MEMORY, Layout
-from driftline.streams.neighbours import OFFSET_MEMORIES, Peers, others
+from driftline.streams.neighbours import OFFSET_MEMORIES, Others, Peers, others
 
 GLITCH = 10.0
 """A move of the target by more usual steps is cut before anything slow learns from it: a glitch is soon forgotten, and
@@ -76,8 +76,9 @@ def take_in(
     values: Floats,
     peers: Peers | None,
     ahead: npt.NDArray[np.float32] | None,
-) -> None:
-    """Takes in one record of each of n different series; see `driftline.streams.features.observe`."""
+) -> Others | None:
+    """Takes in one record of each of n different series; see `driftline.streams.features.observe`. Gives what their
+    neighbours say, see `around`."""
     # In this order: the season must remember the target with wild moves cut, which `_remember` computes.
     before = history.tick[slots]
     tick = _arrive(history, layout, slots, t)
@@ -88,11 +89,20 @@ def take_in(
     if layout.remembered:
         steady = np.where(np.isnan(values[:, 0]), np.nan, history.steady[slots])
         _remember_season(history, layout, slots, tick, steady, again)
-    if peers is not None:
-        difference = others(history.recent, history.tick, tick, values[:, 0], peers).difference
-        _remember_offset(history, slots, difference, again)
+    neighbours = around(history, layout, slots, peers)
+    if neighbours is not None:
+        _remember_offset(history, slots, neighbours.difference, again)
     if ahead is not None:
         _remember_usual(history, slots, ahead.astype(np.float64), again)
+    return neighbours
+
+
+def around(history: History, layout: Layout, slots: Ints, peers: Peers | None) -> Others | None:
+    """What the neighbours of n series say of their newest records; None where there are no groups."""
+    if peers is None:
+        return None
+    tick = history.tick[slots]
+    return others(history.recent, history.tick, tick, history.recent[slots, tick % layout.lags, 0], peers)
 
 
 def complete(history: History, layout: Layout, slots: Ints, tick: Ints, values: Floats) -> None:

@@ -7,8 +7,9 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import ParamSpec, TypeVar
 
@@ -30,65 +31,95 @@ class ChildProcess:
     def __init__(self, what: str, begin: Callable[[], None]) -> None:
         self._what = what
         self._begin = begin
-        self._pool: ProcessPoolExecutor | None = None
-        self._leash: Connection | None = None
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._child: _Child | None = None
 
     @property
     def pid(self) -> int | None:
         """The child's process id, while there is one."""
-        return next(iter(self._pool._processes), None) if self._pool else None  # noqa: SLF001 - it has no public name
+        return self._child.pid if self._child is not None else None
 
     async def run(self, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
         """What `work` returns or raises there. Raises ProcessDied."""
+        # Kept to the end: meanwhile the current child may have become another one, which has nothing to do with this.
+        child = self._living()
         try:
-            return await self._result(self._submit(work, *given, **named))
+            return await child.run(work, *given, **named)
         except BrokenProcessPool as error:
-            self.close()
+            self._end(child)
             raise ProcessDied(f"the {self._what} process died; the next job gets a new one") from error
 
-    async def _result(self, future: "Future[T]") -> T:
+    def close(self) -> None:
+        """Ends the child, also in the middle of its work."""
+        if self._child is not None:
+            self._end(self._child)
+
+    def _living(self) -> "_Child":
+        # Who died with nothing to do is replaced, and nothing is lost; the pool itself notices only a moment later.
+        if self._child is not None and self._child.dead:
+            self._end(self._child)
+        if self._child is None:
+            self._child = _Child.started(self._begin)
+        return self._child
+
+    def _end(self, child: "_Child") -> None:
+        child.close()
+        if self._child is child:
+            self._child = None
+
+
+@dataclass(frozen=True)
+class _Child:
+    """One process, with what ends together with it."""
+
+    pool: ProcessPoolExecutor
+    leash: Connection
+    scratch: "tempfile.TemporaryDirectory[str]"
+
+    @classmethod
+    def started(cls, begin: Callable[[], None]) -> "_Child":
+        context = multiprocessing.get_context("spawn")
+        held, leash = context.Pipe(duplex=False)
+        # TensorFlow leaves generated sources behind when it is not asked to end in peace.
+        scratch = tempfile.TemporaryDirectory(prefix="driftline-trainer-", ignore_cleanup_errors=True)
+        pool = ProcessPoolExecutor(1, context, initializer=_begin, initargs=(held, scratch.name, begin))
+        return cls(pool, leash, scratch)
+
+    @property
+    def pid(self) -> int | None:
+        return next(iter(self.pool._processes), None)  # noqa: SLF001 - it has no public name
+
+    @property
+    def dead(self) -> bool:
+        """Also where it was closed: then nothing comes of it any more."""
+        if self.leash.closed:
+            return True
+        # By the sentinel: `is_alive` says yes where the pool's own thread is just about to note the end.
+        processes = self.pool._processes.values()  # noqa: SLF001 - they have no public name
+        return bool(wait([process.sentinel for process in processes], timeout=0))
+
+    async def run(self, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
         """Raises BrokenProcessPool also where the pool has forgotten the work: Python 3.11 loses what is submitted in
         the moment in which it notices that the child is dead."""
-        waiting, dead = asyncio.wrap_future(future), False
+        waiting, dead = asyncio.wrap_future(self.pool.submit(work, *given, **named)), False
         while not (await asyncio.wait({waiting}, timeout=LOOK_S))[0]:
             # At the first look the pool may be about to say so itself.
             if dead:
                 waiting.cancel()
                 raise BrokenProcessPool("the child is dead, and its pool says nothing")
-            dead = self._dead()
-        return waiting.result()
+            dead = self.dead
+        if waiting.cancelled():
+            # By `close`. As it is, it would end the task that waits, which nobody has cancelled.
+            raise BrokenProcessPool("the child was closed before the work began")
+        try:
+            return waiting.result()
+        finally:
+            # What it raises knows this frame: together they would keep what was given until garbage is collected.
+            del waiting
 
     def close(self) -> None:
-        """Ends the child, also in the middle of its work."""
-        if self._leash is not None:
-            self._leash.close()
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-        if self._scratch is not None:
-            self._scratch.cleanup()
-        self._pool = self._leash = self._scratch = None
-
-    def _submit(self, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> "Future[T]":
-        # Who died with nothing to do is replaced, and nothing is lost; the pool itself notices only a moment later.
-        if self._dead():
-            self.close()
-        return self._started().submit(work, *given, **named)
-
-    def _dead(self) -> bool:
-        # By the sentinel: `is_alive` says yes where the pool's own thread is just about to note the end.
-        children = self._pool._processes.values() if self._pool else ()  # noqa: SLF001 - they have no public name
-        return bool(wait([child.sentinel for child in children], timeout=0))
-
-    def _started(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            held, self._leash = context.Pipe(duplex=False)
-            # TensorFlow leaves generated sources behind when it is not asked to end in peace.
-            self._scratch = tempfile.TemporaryDirectory(prefix="driftline-trainer-", ignore_cleanup_errors=True)
-            given = (held, self._scratch.name, self._begin)
-            self._pool = ProcessPoolExecutor(1, context, initializer=_begin, initargs=given)
-        return self._pool
+        self.leash.close()
+        self.pool.shutdown(wait=False, cancel_futures=True)
+        self.scratch.cleanup()
 
 
 def _begin(leash: Connection, scratch: str, begin: Callable[[], None]) -> None:

@@ -130,7 +130,9 @@ class _Series:
         return cls(rows, ticks, phase, targets, picked, issues, np.array([0, *stream.horizon]))
 
     def piece(self, begin: int, warm: int, end: int, step: Ints, block: int) -> _Piece:
-        """The records from `begin` to `end`; those before `warm` only warm up. step: of all records."""
+        """The records from `begin` to `end`; those before `warm` only warm up. step: [end - begin], of these alone: a
+        piece holds what it is given, and steps of the whole series would take memory with the square of its records.
+        """
         part = slice(begin, end)
         rows = self.rows.take(part)
         return _Piece(
@@ -140,7 +142,7 @@ class _Series:
             self.picked[part],
             warm - begin,
             self.phase,
-            step[part],
+            step,
             block,
             self.issues.at(self.ticks[part][:, None] + self.looked_ahead, rows.t),
         )
@@ -184,8 +186,8 @@ def _pieces(series: _Series) -> Iterator[_Piece]:
     """A series alone: record by record."""
     total = len(series.ticks)
     for start in range(0, total, PIECE):
-        begin = max(0, start - WARM_UP)
-        yield series.piece(begin, start, min(start + PIECE, total), np.arange(total) - begin, 0)
+        begin, end = max(0, start - WARM_UP), min(start + PIECE, total)
+        yield series.piece(begin, start, end, np.arange(end - begin), 0)
 
 
 def _blocks_of_group(group: list[_Series], blocks: Iterator[int]) -> Iterator[list[_Piece]]:
@@ -194,7 +196,11 @@ def _blocks_of_group(group: list[_Series], blocks: Iterator[int]) -> Iterator[li
     for start in range(int(first), int(last) + 1, PIECE):
         block, warm = next(blocks), max(int(first), start - WARM_UP)
         cuts = [(one, *np.searchsorted(one.ticks, [warm, start, start + PIECE]).tolist()) for one in group]
-        pieces = [one.piece(begin, skip, end, one.ticks - warm, block) for one, begin, skip, end in cuts if begin < end]
+        pieces = [
+            one.piece(begin, skip, end, one.ticks[begin:end] - warm, block)
+            for one, begin, skip, end in cuts
+            if begin < end
+        ]
         if pieces:
             yield pieces
 

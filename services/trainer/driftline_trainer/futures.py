@@ -27,12 +27,13 @@ def holds_futures(stream: StreamDefinition, key: str) -> bool:
 
 
 class FutureFiles:
-    """The futures of all streams in the store. limit: bytes of a file."""
+    """The futures of all streams in the store. limit: bytes of a history file; window_limit: of a window."""
 
-    def __init__(self, store: Store, reading: Reading, *, limit: int) -> None:
+    def __init__(self, store: Store, reading: Reading, *, limit: int, window_limit: int) -> None:
         self._store = store
         self._reading = reading
         self._limit = limit
+        self._window_limit = window_limit
 
     async def with_futures(self, rows: Rows, stream: StreamDefinition, aside: SetAside, most: int) -> Rows:
         """The rows with what was known ahead of them, `most` futures or little more, the newest windows first. What
@@ -41,14 +42,17 @@ class FutureFiles:
             return rows
         since = int(rows.t.min()) - stream.kept_ahead * stream.time.period * 1000
         listed = [file async for file in self._store.list(f"history/{stream.name}/") if holds_futures(stream, file.key)]
-        listed += await self._windows(stream, since)
-        usable = [file for file in listed if file not in aside]
+        files = [file for file in listed if file not in aside]
+        windows = [file for file in await self._windows(stream, since) if file not in aside]
+        # One history file may be as large as all windows that are on their way at once.
+        turns = [[file] for file in files] + [windows[n : n + AT_ONCE] for n in range(0, len(windows), AT_ONCE)]
         parts: list[FutureRows] = []
-        for first in range(0, len(usable), AT_ONCE):
+        for done, turn in enumerate(turns):
             if sum(map(len, parts)) >= most:
-                log.warning("older futures are left out", extra={"stream": stream.name, "count": len(usable) - first})
+                count = sum(map(len, turns[done:]))
+                log.warning("older futures are left out", extra={"stream": stream.name, "count": count})
                 break
-            some = await asyncio.gather(*(self._rows(file, stream, aside) for file in usable[first : first + AT_ONCE]))
+            some = await asyncio.gather(*(self._rows(file, stream, aside) for file in turn))
             parts += [part for part in some if part is not None]
         # Windows come the newest first, and of two alike the later counts.
         return rows.with_futures(parts[::-1])
@@ -65,8 +69,9 @@ class FutureFiles:
 
     async def _rows(self, file: Listed, stream: StreamDefinition, aside: SetAside) -> FutureRows | None:
         folder = file.key.split("/")[2] if file.key.startswith("futures/") else None
+        limit = self._limit if folder is None else self._window_limit
         try:
-            body = await read(self._store, file.key, self._limit)
+            body = await read(self._store, file.key, limit)
             return await self._reading.futures(body, stream, file.key, folder)
         except NotFound:
             return None

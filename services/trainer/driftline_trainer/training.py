@@ -58,7 +58,9 @@ class TrainingRun:
         self._clock = clock
         self._reading = Reading(settings.means)
         self._history = HistoryFiles(store, settings.data_dir, self._reading, limit=settings.history_bytes)
-        self._futures = FutureFiles(store, self._reading, limit=settings.history_bytes)
+        self._futures = FutureFiles(
+            store, self._reading, limit=settings.history_bytes, window_limit=settings.window_bytes
+        )
         self._aside = PerStream(streams, lambda stream: SetAside(store, stream, metrics, clock))
         self._archives = PerStream(streams, lambda stream: self._archive(stream, metrics))
         # What a refused or failed job has tried is not tried again until more has come.
