@@ -56,7 +56,9 @@ def bus() -> AwayBus:
 
 
 def build(bus: MemoryBus, folder: Path, **changes: Any) -> FastAPI:
-    return create_app(IngestSettings(body_limit=2000, rows_limit=100, **changes), bus, FolderStore(folder), streams={"a": STREAM})
+    return create_app(
+        IngestSettings(body_limit=2000, rows_limit=100, **changes), bus, FolderStore(folder), streams={"a": STREAM}
+    )
 
 
 @pytest.fixture

@@ -229,9 +229,7 @@ def _add_probes(app: FastAPI, metrics: Metrics, checks: Sequence[ReadinessCheck]
     @app.get("/readyz", tags=["health"], summary="Whether it can do its work", responses=READINESS)
     async def readyz() -> JSONResponse:
         faults = await asyncio.gather(*map(fault, checks))
-        states = {
-            check.name: "ok" if found is None else str(found) for check, found in zip(checks, faults, strict=True)
-        }
+        states = {check.name: str(reason or "ok") for check, reason in zip(checks, faults, strict=True)}
         ready = all(states[check.name] == "ok" for check in checks if check.needed)
         return JSONResponse({"ready": ready, "checks": states}, status_code=200 if ready else 503)
 

@@ -20,7 +20,16 @@ OF_SERVICES = frozenset(
     map(
         variable,
         (
-            *("body_limit", "mqtt_host", "mqtt_port", "mqtt_username", "mqtt_password", "mqtt_tls", "mqtt_ca_file"),
+            *(
+                "body_limit",
+                "rows_limit",
+                "mqtt_host",
+                "mqtt_port",
+                "mqtt_username",
+                "mqtt_password",
+                "mqtt_tls",
+                "mqtt_ca_file",
+            ),
             *("mqtt_group", "mqtt_name", "refusals_listed", "rate", "rate_burst"),
             *("trusted_keys", "trusted_keys_file", "allow_unsigned", "model_limit", "edge", "cache"),
             *("page_points", "page_services", "page_watchers", "metrics_by_key", "trainer"),
@@ -28,7 +37,7 @@ OF_SERVICES = frozenset(
             *("retrains_per_day", "trainer_name", "trainer_lease", "training_rows"),
             *("window_bytes", "history_bytes", "unpacking_memory", "unpacking_seconds"),
             *("file_rows", "file_row_groups", "file_columns", "file_unpacked", "file_keys", "file_key_length"),
-            *("file_line", "bus", "data", "disk", "retention_hours", "sync_every"),
+            *("file_line", "bus", "data", "retention_hours", "sync_every"),
         ),
     )
 )

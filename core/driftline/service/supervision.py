@@ -95,7 +95,7 @@ def without_clock(missing: Sequence[Unavailable]) -> list[Unavailable]:
 
 
 async def _missing(checks: Sequence[ReadinessCheck]) -> list[Unavailable]:
-    return [found for found in await asyncio.gather(*map(fault, checks)) if found is not None]
+    return [reason for reason in await asyncio.gather(*map(fault, checks)) if reason is not None]
 
 
 def _notify(address: str, state: str) -> None:

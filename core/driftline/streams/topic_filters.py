@@ -13,9 +13,9 @@ def check(topics: str) -> None:
     levels = topics.split("/")
     if "\0" in topics or len(topics.encode()) > LONGEST:
         raise ValueError(f"found {topics[:80]!r}, expected at most {LONGEST} bytes without NUL")
-    for place in PLACEHOLDERS:
-        if topics.count(place) > 1:
-            raise ValueError(f"found {place} twice in {topics!r}, expected it once")
+    for placeholder in PLACEHOLDERS:
+        if topics.count(placeholder) > 1:
+            raise ValueError(f"found {placeholder} twice in {topics!r}, expected it once")
     for level in levels:
         special = next((part for part in (*PLACEHOLDERS, ANY, REST) if part in level), None)
         if special is not None and level != special:
@@ -35,10 +35,10 @@ def covers(one: str, other: str) -> bool:
 
 
 def _covers(one: Sequence[str], other: Sequence[str]) -> bool:
-    for place, level in enumerate(one):
+    for depth, level in enumerate(one):
         if level == REST:
             # It stands for what is above it, as well.
             return True
-        if place >= len(other) or other[place] == REST or (level not in (ANY, other[place])):
+        if depth >= len(other) or other[depth] == REST or level not in {ANY, other[depth]}:
             return False
     return len(one) == len(other)
