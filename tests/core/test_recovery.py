@@ -122,6 +122,33 @@ def test_forecasts(name: str, seed: int, loop: LoopSettings, crashes: list[Crash
     compare(scenario, loop, crashes)
 
 
+def with_moves(sent: Sequence[Record], seed: int) -> list[Record]:
+    """The same where series go to other groups, and some come back."""
+    random = np.random.default_rng(seed)
+    groups, moved = dict(GROUPS), []
+    for record in sent:
+        if random.random() < 0.05:
+            groups[record.key] = str(random.choice(["left", "right", "middle"]))
+        moved.append(structs.replace(record, group=groups[record.key]))
+    return moved
+
+
+@pytest.mark.parametrize("name", ["in turn", "together"])
+@given(st.integers(0, 2**32 - 1), loops(), CRASHES)
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_forecasts_of_series_that_go_to_other_groups(name: str, seed: int, loop: LoopSettings, crashes: list[Crash]):
+    stream = STREAMS[name]
+    # A move to another partition is another thing: partitions have no order among each other.
+    scenario = Scenario(
+        RECORDS,
+        with_moves(course(stream, seed), seed),
+        lambda: inference(stream, WatchingModel(2)),
+        [FORECASTS, ALERTS],
+        partitions=1,
+    )
+    compare(scenario, loop, crashes)
+
+
 def forecasts(seed: int) -> list[Forecast]:
     scenario = Scenario(RECORDS, course(ALONE, seed), lambda: inference(ALONE), [FORECASTS])
     return [FORECASTS.decode(payload) for payload in work_off(scenario, QUIET).outputs]

@@ -98,6 +98,7 @@ def _stream_step(stream: StreamDefinition, streams: Streams, registry: Registry,
         worse=registry.roll_back,
         on_alert=lambda name, kind: metrics.alerts.labels(name, kind).inc(),
         left_behind=report_left_behind(metrics),
+        dropped=lambda name, reason: metrics.records_dropped.labels(name, reason).inc(),
         on_period=on_period,
     )
 
