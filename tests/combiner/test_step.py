@@ -159,6 +159,9 @@ def test_an_error_that_grows_raises_an_alarm_and_a_calm_one_does_not():
         ({"horizon": [1]}, "found horizon [1], expected [1, 3]"),
         ({"members": {"oracle": [1.0, 1.0]}}, "found member 'oracle'"),
         ({"members": {"rls": [1.0]}}, "found 'rls' with another number of horizons than 2"),
+        ({"t": 10**18}, "found the time 1000000000000000000, expected milliseconds from 1970 on, before the year 2100"),
+        ({"t": -5}, "found the time -5"),
+        ({"grid_t": 2**63}, "found grid_t 9223372036854775808, expected a time less than a period from 0"),
     ],
 )
 def test_what_does_not_fit_is_refused(change: dict[str, Any], reason: str):

@@ -231,7 +231,7 @@ def test_nothing_is_remembered_of_a_group_whose_series_are_all_forgotten():
     for n in range(100):
         assembly.add(f"g{n}", record(n, "u", 1.0, f"g{n}"), n)
         assembly.drop(f"g{n}", "u")
-    assert not (assembly._newest or assembly._waiting or assembly._ticks)
+    assert (assembly._newest, assembly._waiting, assembly._ticks) == ({}, {}, {})
 
 
 def test_of_a_series_that_sends_far_more_often_than_its_period_two_records_wait_and_the_rest_is_counted():

@@ -501,4 +501,5 @@ def _forecast(model: Model, inputs: Inputs) -> Floats:
 
 def refuse(streams: Mapping[str, StreamDefinition], record: Record) -> str | None:
     """Why a record can't be worked on, or None."""
-    return refusal(streams, record.stream, record.values, future=record.issued is not None)
+    times = [record.t] if record.issued is None else [record.t, record.issued]
+    return refusal(streams, record.stream, record.values, future=record.issued is not None, times=times)
