@@ -93,7 +93,7 @@ class BlendStep:
         """As MessagePack, a sixth of the objects."""
         self.ahead = stream.time.tolerance
         self._signature = signature(stream)
-        self._parts = Parts(self._tables, axes_of(stream), NEWEST)
+        self._parts = Parts(self._tables, axes_of(stream), NEWEST, unnamed=["rivals"])
 
     def work(self, messages: Sequence[Forecast]) -> list[list[Emission]]:
         """One blend for each forecast, and an alert where its truth raised one."""
@@ -391,9 +391,11 @@ def combiner_step(stream_steps: Mapping[str, BlendStep], dropped: Callable[[str,
 
 def refuse(streams: Mapping[str, StreamDefinition], forecast: Forecast) -> str | None:
     """Why a forecast can't be worked on, or None."""
-    if (unknown := refusal(streams, forecast.stream)) is not None:
-        return unknown
+    if (unusable := refusal(streams, forecast.stream, times=[forecast.t])) is not None:
+        return unusable
     stream = streams[forecast.stream]
+    if abs(_grid_t(forecast) - forecast.t) > stream.time.period * 1000:
+        return f"found grid_t {forecast.grid_t}, expected a time less than a period from {forecast.t}"
     if tuple(forecast.horizon) != stream.horizon:
         return f"found horizon {forecast.horizon}, expected {list(stream.horizon)}"
     strange = [name for name in forecast.members if name not in MEMBERS]
