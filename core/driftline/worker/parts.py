@@ -99,11 +99,13 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
 
 
 def decoded(data: bytes) -> SavedState | None:
-    """None for a state of release 0.1.0, which began with another field. Raises msgspec.DecodeError."""
+    """None for a state of release 0.1.0, which began with another field. Raises UnreadableState."""
     try:
         return msgspec.msgpack.decode(data, type=SavedState)
     except msgspec.ValidationError:
         return None
+    except msgspec.DecodeError as error:
+        raise UnreadableState(str(error)) from error
 
 
 def checked(saved: SavedState, version: int, definition: str) -> Body:

@@ -30,7 +30,7 @@ class BlendTables(NamedTuple):
 
 
 class SavedDetectors(msgspec.Struct, frozen=True, array_like=True):
-    """The drift detectors of a series. settings: of all of them. states: by what they look at."""
+    """The drift detectors of a series. settings: of all of them, and river's version. states: by what they look at."""
 
     settings: str
     states: dict[str, bytes]

@@ -110,7 +110,11 @@ def _worker(
         INFERENCE_GROUP,
         bus,
         RECORDS,
-        KeyedStep(stream_steps, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc()),
+        KeyedStep(
+            stream_steps,
+            lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc(),
+            report_left_behind(metrics),
+        ),
         settings.loop,
         refuse=lambda record: refuse(streams, record),
         wait_for=lambda record: streams.expect(record.stream, settings.streams_patience),

@@ -23,9 +23,9 @@ from driftline.streams.history import History, complete, on_grid
 from driftline.streams.layout import Layout
 from driftline.streams.neighbours import Peers
 from driftline.streams.period import LiveSteps
-from driftline.worker import slots as tables
 from driftline.worker.late_truths import LateTruths
-from driftline.worker.parts import Parts, SavedState, UnreadableState, checked, decoded
+from driftline.worker.parts import Body, Parts, SavedState
+from driftline.worker.saved_series import Forms, SavedSeries
 from driftline.worker.series_store import SeriesStore
 from driftline.worker.slots import rounds
 from driftline.worker.stream_step import Age, Emission
@@ -93,7 +93,6 @@ class ForecastStep:
         self._shadows = shadows
         self._worse = worse
         self._on_alert = on_alert
-        self._left_behind = left_behind
         self._dropped = dropped
         self._compared: dict[str, Shadow] = {}
         self._layout = Layout.of(stream)
@@ -107,7 +106,22 @@ class ForecastStep:
         self._assembly = Assembly(self._let_go)
         self._levels = [column for column, angle in enumerate(stream.angles) if not angle]
         self._signature = signature(stream)
-        self._parts = Parts(self._tables, axes_of(stream), NEWEST)
+        self._parts = parts = Parts(self._tables, axes_of(stream), NEWEST)
+        self._saved = SavedSeries(
+            Forms(
+                STATE,
+                self._signature,
+                decode_former=migration.decoded,
+                migrate=lambda saved: migration.migrate(saved, stream, parts, self._blank(1)),
+                settle=settle,
+            ),
+            parts,
+            self._store,
+            slot=self._store.slot,
+            blank=self._blank,
+            forget=self.forget,
+            left_behind=lambda key, reason: left_behind(stream.name, key, reason),
+        )
 
     def work(self, messages: Sequence[Record]) -> list[list[Emission]]:
         """One forecast for each record, caused by itself or by the last of its group."""
@@ -432,36 +446,12 @@ class ForecastStep:
         return msgspec.msgpack.encode(saved)
 
     def restore(self, key: str, data: bytes) -> Age:
-        saved = decoded(data) or migration.decoded(data)
-        try:
-            held_back = self._load(key, saved)
-        except UnreadableState as error:
-            # A part before the one that does not fit may have fitted.
-            self.forget(key)
-            self._left_behind(self.stream.name, key, str(error))
-            return Age(saved.t, saved.heard)
-        self._store.advance([(key, saved.t)])
+        return self._saved.restore(key, data, self._restore_more)
+
+    def _restore_more(self, key: str, saved: Body | FormerForecastState) -> None:
+        held_back = saved.said(HeldBack) if isinstance(saved, Body) else HeldBack()
         if self._layout.grouped:
             self._restore_group(key, held_back)
-        return Age(saved.t, saved.heard)
-
-    def _load(self, key: str, saved: SavedState | FormerForecastState) -> HeldBack:
-        """Takes up a state of today or of the release before. Raises UnreadableState."""
-        if isinstance(saved, FormerForecastState):
-            self._put(key, migration.migrate(saved, self.stream, self._parts, self._blank(1)))
-            return HeldBack()
-        body = checked(saved, STATE, self._signature)
-        held_back = body.said(HeldBack)
-        if not self._parts.load(body, self._store.slot(key)):
-            blank = self._blank(1)
-            settle(blank, self._parts.move(body, blank), self._parts.axes)
-            self._put(key, blank)
-        return held_back
-
-    def _put(self, key: str, state: ForecastTables) -> None:
-        slot = self._store.slot(key)
-        for table, row in zip(self._tables, state, strict=True):
-            tables.reset(table, slot, row)
 
     def _restore_group(self, key: str, held_back: HeldBack) -> None:
         # A state from before there were groups says none: its next record does.
@@ -479,7 +469,9 @@ class ForecastStep:
         if key in self._store:
             self._store.forget(key)
             if self._layout.grouped:
-                self._assembly.drop(self._groups.of(key), key)
+                # A state that can't be taken up to its end has not joined one.
+                if (group := self._groups.find(key)) is not None:
+                    self._assembly.drop(group, key)
                 self._groups.leave(key)
 
     @property
