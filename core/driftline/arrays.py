@@ -14,6 +14,9 @@ Mask = npt.NDArray[np.bool_]
 FINER = 6
 """Powers of ten by which what is put out is finer than what it is measured by."""
 
+OWN_UNIT = 1e-3
+"""Share of a value that it is measured by at most: what is put out is as fine as a billionth of itself."""
+
 TINY = 1e-12
 """Nothing is divided by less."""
 
@@ -27,8 +30,11 @@ def clipped(values: Floats, lowest: Any, highest: Any) -> Floats:
 def shortened(values: Floats, unit: Floats) -> Floats:
     """The values to a millionth of `unit`, or finer: as text they are half as long.
 
-    unit: of any shape that fits, in the values' units; where it is 0 or NaN they are left as they are.
+    unit: of any shape that fits, in the values' units; where it is 0 or NaN they are left as they are. It is never
+    coarser than OWN_UNIT of the value.
     """
+    # Of a young series one glitch makes the usual step as large as itself.
+    unit = np.minimum(unit, OWN_UNIT * np.abs(values))
     known = unit > 0
     power = clipped(FINER - np.floor(np.log10(np.where(known, unit, 1.0))), -300, 300)
     # Divided by a power of ten that is a whole number, a whole number gives the nearest number to the short decimal.

@@ -159,6 +159,9 @@ def test_an_error_that_grows_raises_an_alarm_and_a_calm_one_does_not():
         ({"horizon": [1]}, "found horizon [1], expected [1, 3]"),
         ({"members": {"oracle": [1.0, 1.0]}}, "found member 'oracle'"),
         ({"members": {"rls": [1.0]}}, "found 'rls' with another number of horizons than 2"),
+        ({"t": 10**18}, "found the time 1000000000000000000, expected milliseconds from 1970 on, before the year 2100"),
+        ({"t": -5}, "found the time -5"),
+        ({"grid_t": 2**63}, "found grid_t 9223372036854775808, expected a time less than a period from 0"),
     ],
 )
 def test_what_does_not_fit_is_refused(change: dict[str, Any], reason: str):
@@ -177,3 +180,52 @@ def test_a_series_that_a_time_from_the_future_silenced_begins_anew():
     ]
     outputs = [*step.step(sent[:1]), *step.step(sent[1:])]
     assert [output.message.t for output in outputs if isinstance(output.message, Blend)] == [future, t, t + HOUR_MS]
+
+
+def weighed_by(active: str) -> StreamDefinition:
+    static = "static: {persistence: 0.0, rls: 1.0}" if active == "static" else ""
+    weighting = ", ".join(part for part in (f"active: {active}", static) if part)
+    return parse(
+        f"name: a\ntime: {{column: when, period: 1h}}\ntarget: y\nhorizon: [1]\nweighting: {{{weighting}}}\n", "a"
+    )
+
+
+def with_bad_filter(first: int, count: int) -> list[Forecast]:
+    random = np.random.default_rng(first)
+    y = random.normal(size=count).tolist()
+    return [
+        Forecast("a", "k", (first + n) * HOUR_MS, y[n], [1], {"persistence": [y[n]], "rls": [y[n] + 20.0]}, {}, 0.0)
+        for n in range(count)
+    ]
+
+
+def test_a_new_strategy_is_not_judged_by_the_errors_of_the_one_before():
+    former, step = new_step(weighed_by("static"))
+    step.step(envelopes(with_bad_filter(0, 300)))
+    assert former.weighting("k")[0].guarded
+    stream_step, step = new_step(weighed_by("online"))
+    stream_step.restore("k", former.save("k"))
+    assert not stream_step.weighting("k")[0].guarded
+    assert stream_step.weighting("k")[0].rivals == (0.0, 0.0)
+    step.step(envelopes(with_bad_filter(300, 200)))
+    mine, naive = stream_step.weighting("k")[0].rivals
+    assert mine == pytest.approx(naive, rel=0.1)
+
+
+def test_and_the_guard_judges_it_once_it_has_seen_enough_of_it():
+    former, step = new_step(weighed_by("online"))
+    step.step(envelopes(with_bad_filter(0, 300)))
+    stream_step, step = new_step(weighed_by("static"))
+    stream_step.restore("k", former.save("k"))
+    step.step(envelopes(with_bad_filter(300, 50)))
+    assert not stream_step.weighting("k")[0].guarded
+    step.step(envelopes(with_bad_filter(350, 1)))
+    assert stream_step.weighting("k")[0].guarded
+
+
+def test_without_such_a_change_the_guard_goes_on():
+    former, step = new_step(weighed_by("static"))
+    step.step(envelopes(with_bad_filter(0, 300)))
+    stream_step, _ = new_step(weighed_by("static"))
+    stream_step.restore("k", former.save("k"))
+    assert stream_step.weighting("k") == former.weighting("k")

@@ -12,7 +12,6 @@ from msgspec import structs
 
 from driftline.arrays import Floats
 from driftline.bus.port import Assignment, Checkpoint, Envelope, Output
-from driftline.errors import PoisonMessage
 from driftline.messages import ALERTS, BLENDS, FORECASTS, RECORDS, Forecast, Record
 from driftline.streams.definition import StreamDefinition, parse
 from driftline.streams.features import Inputs
@@ -122,6 +121,33 @@ def test_forecasts(name: str, seed: int, loop: LoopSettings, crashes: list[Crash
     compare(scenario, loop, crashes)
 
 
+def with_moves(sent: Sequence[Record], seed: int) -> list[Record]:
+    """The same where series go to other groups, and some come back."""
+    random = np.random.default_rng(seed)
+    groups, moved = dict(GROUPS), []
+    for record in sent:
+        if random.random() < 0.05:
+            groups[record.key] = str(random.choice(["left", "right", "middle"]))
+        moved.append(structs.replace(record, group=groups[record.key]))
+    return moved
+
+
+@pytest.mark.parametrize("name", ["in turn", "together"])
+@given(st.integers(0, 2**32 - 1), loops(), CRASHES)
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_forecasts_of_series_that_go_to_other_groups(name: str, seed: int, loop: LoopSettings, crashes: list[Crash]):
+    stream = STREAMS[name]
+    # A move to another partition is another thing: partitions have no order among each other.
+    scenario = Scenario(
+        RECORDS,
+        with_moves(course(stream, seed), seed),
+        lambda: inference(stream, WatchingModel(2)),
+        [FORECASTS, ALERTS],
+        partitions=1,
+    )
+    compare(scenario, loop, crashes)
+
+
 def forecasts(seed: int) -> list[Forecast]:
     scenario = Scenario(RECORDS, course(ALONE, seed), lambda: inference(ALONE), [FORECASTS])
     return [FORECASTS.decode(payload) for payload in work_off(scenario, QUIET).outputs]
@@ -221,9 +247,34 @@ def test_a_topic_that_is_made_anew_under_a_running_worker_has_all_states_saved()
     assert {OffsetState.decode(state).offset for state in renewed.values() if state is not None} == {0}
 
 
-def test_a_state_of_a_later_release_is_refused():
-    with pytest.raises(PoisonMessage, match="found a saved state of version 2, expected 1"):
-        inference(ALONE).restore(0, {"a/u": HEAD.pack(MARK, 2, 7) + b"?"})
+def by_key(outputs: Sequence[Output]) -> dict[str, list[str]]:
+    forecasts = [output.message for output in outputs if isinstance(output.message, Forecast)]
+    return {key: [repr(forecast) for forecast in forecasts if forecast.key == key] for key in GROUPS}
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        (HEAD.pack(MARK, 2, 7) + b"?", "found a saved state of version 2, expected 1"),
+        (MARK + b"\1", "unpack_from requires a buffer"),
+    ],
+)
+def test_a_state_of_a_later_release_and_a_damaged_one_are_left_behind(state: bytes, reason: str):
+    sent = envelopes(course(ALONE, 3)[:60])
+    before, left = inference(ALONE), []
+    before.step(sent[:20])
+    states = state_of(before)
+    step = KeyedStep(
+        {"a": ForecastStep(ALONE, dict)}, lambda *_: None, lambda stream, key, why: left.append((stream, key, why))
+    )
+    step.restore(0, {**states, "a/u": state})
+    assert [(stream, key) for stream, key, _ in left] == [("a", "u")]
+    assert reason in left[0][2]
+    assert not step.begin(Assignment(0, 20, silent_until=20))
+    # What nothing is known of begins again with its next record; the others go on.
+    known, renewed = by_key(before.step(sent[20:])), by_key(step.step(sent[20:]))
+    assert renewed.pop("u") != known.pop("u")
+    assert renewed == known
 
 
 class Louder(WatchingModel):

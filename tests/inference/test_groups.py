@@ -146,8 +146,9 @@ def test_a_checkpoint_of_what_has_changed_is_all_that_a_restart_needs(seed: int,
     assert [repr(f) for f in run(step, sent[cut:], cut)] == [repr(f) for f in run(resumed, sent[cut:], cut)]
 
 
-def test_every_record_is_released_once():
-    assembly, random = Assembly(), np.random.default_rng(3)
+def test_every_record_is_released_once_or_counted():
+    let_go: list[str] = []
+    assembly, random = Assembly(let_go.append), np.random.default_rng(3)
     sent = [record(int(random.integers(n // 4, n // 4 + 3)), f"k{random.integers(5)}", float(n)) for n in range(400)]
     released = [
         row.values["y"]
@@ -155,7 +156,8 @@ def test_every_record_is_released_once():
         for part in assembly.add("all", message, message.t // HOUR_MS)
         for row in part
     ]
-    assert len(released) == len(set(released)) == len(sent) - len(assembly)
+    assert len(released) == len(set(released)) == len(sent) - len(assembly) - len(let_go)
+    assert len(let_go) == 5
 
 
 def test_a_series_that_is_forgotten_is_waited_for_no_more():
@@ -163,3 +165,89 @@ def test_a_series_that_is_forgotten_is_waited_for_no_more():
     run(step, walk(2))
     step._stream_steps["a"].forget("w")
     assert names(run(step, [record(2, "u", 1.0), record(2, "v", 1.0)], 6)) == [(2, "u"), (2, "v")]
+
+
+def test_what_waits_of_a_series_is_forecast_before_it_goes_to_another_group():
+    stream_step = ForecastStep(TOGETHER, dict)
+    step = KeyedStep({"a": stream_step}, lambda _stream, _reason: None)
+    run(step, walk(2))
+    assert names(run(step, [record(2, "w", 7.0)], 6)) == []
+    assert names(run(step, [record(3, "w", 8.0, "other")], 7)) == [(2, "w"), (3, "w")]
+    assert names(run(step, [record(2, "u", 1.0), record(2, "v", 1.0)], 8)) == [(2, "u"), (2, "v")]
+    history = stream_step._tables.history
+    assert history.tick[stream_step._store["w"]] == 3
+    assert history.recent[stream_step._store["w"], [2 % 3, 3 % 3], 0].tolist() == [7.0, 8.0]
+
+
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 60), max_size=5), st.sampled_from([TOGETHER, IN_TURN]))
+@settings(max_examples=25, deadline=None)
+def test_nor_does_it_where_series_go_to_other_groups(seed: int, cuts: list[int], stream: StreamDefinition):
+    random = np.random.default_rng(seed)
+    sent = [msgspec.structs.replace(row, group="other") if random.random() < 0.1 else row for row in some_missing(seed)]
+    whole, step = run(new_step(stream), sent), new_step(stream)
+    bounds = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
+    parts = [forecast for a, b in pairwise(bounds) for forecast in run(step, sent[a:b], a)]
+    assert sorted(map(repr, parts)) == sorted(map(repr, whole))
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.booleans()), max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_who_is_waited_for_is_the_same_after_a_restart(calls: list[tuple[int, int, bool]]):
+    """calls: a key, by how many hours its time goes on, and whether the series is forgotten then."""
+    assembly, hours = Assembly(), dict.fromkeys("0123", 0)
+    known: dict[str, int] = {}
+    for number, more, forget in calls:
+        key = str(number)
+        if forget:
+            assembly.drop("all", key)
+            known.pop(key, None)
+            continue
+        hours[key] += more + 1
+        for part in assembly.add("all", record(hours[key], key, 1.0), hours[key]):
+            known |= {row.key: row.t // HOUR_MS for row in part}
+    restarted = Assembly()
+    for key, tick in known.items():
+        restarted.released("all", key, tick)
+    assert assembly._newest == restarted._newest
+
+
+def test_after_a_time_that_cannot_be_a_group_is_forecast_at_once_again():
+    step, now = new_step(), 500_000
+
+    def send(hour: int, arrived: int) -> list[list[tuple[int, str]]]:
+        sent = [Envelope(0, 0, arrived * 3600.0, record(hour, key, 1.0)) for key in "uvw"]
+        messages = [[output.message for output in step.step([envelope])] for envelope in sent]
+        return [names([message for message in part if isinstance(message, Forecast)]) for part in messages]
+
+    send(now, arrived=now)
+    assert send(now + 9000, arrived=now) == [[], [], [(now + 9000, "u"), (now + 9000, "v"), (now + 9000, "w")]]
+    # Each begins again with a record of its own.
+    assert send(now + 1, arrived=now + 1) == [[(now + 1, "u")], [(now + 1, "v")], [(now + 1, "w")]]
+    assert send(now + 2, arrived=now + 2) == [[], [], [(now + 2, "u"), (now + 2, "v"), (now + 2, "w")]]
+
+
+def test_nothing_is_remembered_of_a_group_whose_series_are_all_forgotten():
+    assembly = Assembly()
+    for n in range(100):
+        assembly.add(f"g{n}", record(n, "u", 1.0, f"g{n}"), n)
+        assembly.drop(f"g{n}", "u")
+    assert (assembly._newest, assembly._waiting, assembly._ticks) == ({}, {}, {})
+
+
+def test_of_a_series_that_sends_far_more_often_than_its_period_two_records_wait_and_the_rest_is_counted():
+    dropped: list[tuple[str, str]] = []
+    stream_step = ForecastStep(TOGETHER, dict, dropped=lambda *what: dropped.append(what))
+    step = KeyedStep({"a": stream_step}, lambda _stream, _reason: None)
+    run(step, walk(2))
+    often = [msgspec.structs.replace(record(2, "w", float(n)), t=2 * HOUR_MS + n * 1000) for n in range(1000)]
+    assert run(step, often, 6) == []
+    assert stream_step.waiting == 2
+    assert dropped == [("a", "repeated")] * 998
+    released = run(step, [record(2, "u", 1.0), record(2, "v", 1.0)], 1006)
+    assert [(forecast.key, forecast.observed) for forecast in released] == [
+        ("u", 1.0),
+        ("v", 1.0),
+        ("w", 0.0),
+        ("w", 999.0),
+    ]
+    assert stream_step._tables.history.recent[stream_step._store["w"], 2, 0] == 999.0

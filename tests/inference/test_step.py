@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -270,3 +271,18 @@ def test_neither_a_clock_set_back_nor_a_repeat_from_the_future_makes_a_series_fo
     step.step(arriving(FUTURE))
     assert step.step(arriving(FUTURE, FUTURE - 1)) == []
     assert dropped == ["out_of_order", "out_of_order", "repeated", "out_of_order"]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [({"t": 10**18}, 10**18), ({"t": 2**63}, 2**63), ({"t": -5}, -5), ({"issued": 2**62}, 2**62), ({"issued": -1}, -1)],
+)
+def test_a_time_that_no_record_can_have_is_refused(change: dict[str, int], named: int):
+    """A worker that tried it would die of it, read it again, and die again."""
+    stream = parse(
+        "name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\nhorizon: [1]\nfutures: {f: level}\n", "a"
+    )
+    record = Record("a", "k", 0, {"y": 1.0, "f": 1.0}, 0.0, issued=0)
+    assert refuse({"a": stream}, record) is None
+    reason = refuse({"a": stream}, msgspec.structs.replace(record, **change))
+    assert reason == f"found the time {named}, expected milliseconds from 1970 on, before the year 2100"

@@ -157,7 +157,7 @@ def _labels(over: str | int | Symmetric, table: str, axes: Axes, tick: int) -> l
     return [[tuple(sorted((axis[i], axis[j]))) for i in range(len(axis)) for j in range(i, len(axis))]]
 
 
-EXCEPT = {"history.start", "history.before", "ledger.since"}
+EXCEPT = {"history.start", "history.before", "ledger.since", "ledger.compared"}
 """What follows otherwise, see `settle`."""
 
 
@@ -363,3 +363,19 @@ def seasons_of(caused: Sequence[Sequence[Any]]) -> list[list[float]]:
     forecasts = [message for emissions in caused for _, message in emissions if isinstance(message, Forecast)]
     assert len(forecasts) == 200
     return [[*forecast.members["seasonal"], *forecast.members["weekly"]] for forecast in forecasts]
+
+
+def test_a_state_that_does_not_name_the_guards_rivals_is_of_those_of_today():
+    former, step = BlendStep(definition(), lambda *_: None), BlendStep(definition(), lambda *_: None)
+    names = {"persistence": [1.0, 1.0], "rls": [2.0, 2.0]}
+    former.work([Forecast("a", KEY, BEGIN_MS, 1.0, [1, 3], {}, {}, 0.0)])
+    former.work([Forecast("a", KEY, BEGIN_MS + n * PERIOD_MS, 1.0, [1, 3], names, {}, 0.0) for n in range(1, 9)])
+    saved = decoded(former.save(KEY))
+    assert saved is not None
+    body = checked(saved, blend_states.STATE, blend_states.signature(definition()))
+    header = msgspec.msgpack.decode(body.header, type=Header)
+    axes = {name: axis for name, axis in header.axes.items() if name != "rivals"}
+    unnamed = msgspec.structs.replace(body, header=msgspec.msgpack.encode(msgspec.structs.replace(header, axes=axes)))
+    packed = zlib.compress(msgspec.msgpack.encode(unnamed))
+    step.restore(KEY, msgspec.msgpack.encode(msgspec.structs.replace(saved, body=packed)))
+    assert step.weighting(KEY)[0].rivals == former.weighting(KEY)[0].rivals != (0.0, 0.0)

@@ -30,6 +30,7 @@ from pydantic import (
 from driftline.errors import InvalidDefinition
 from driftline.scoring import Strategy
 from driftline.streams import public_holidays, topic_filters
+from driftline.streams.grid import LATEST
 
 UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 DAY_S = 86400
@@ -595,13 +596,20 @@ def load(path: Path) -> StreamDefinition:
 
 
 def refusal(
-    streams: Mapping[str, StreamDefinition], name: str, values: Collection[str] | None = None, *, future: bool = False
+    streams: Mapping[str, StreamDefinition],
+    name: str,
+    values: Collection[str] | None = None,
+    *,
+    future: bool = False,
+    times: Collection[int] = (),
 ) -> str | None:
     """Why a message of the stream `name` can't be used, or None. values: what a record has; it needs all columns.
-    future: whether it is a future, which needs all of those."""
+    future: whether it is a future, which needs all of those. times: all that it has, in milliseconds."""
     stream = streams.get(name)
     if stream is None:
         return f"found stream {name!r}, expected one of {sorted(streams)}"
+    if impossible := [t for t in times if not 0 <= t < LATEST]:
+        return f"found the time {impossible[0]}, expected milliseconds from 1970 on, before the year 2100"
     if future and not stream.futures:
         return f"found a future, expected none: stream {name!r} has no `futures`"
     columns = tuple(stream.futures) if future else stream.columns

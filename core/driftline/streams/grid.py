@@ -10,6 +10,8 @@ from driftline.arrays import Ints
 
 NEVER = -(2**62)
 """Before all ticks."""
+LATEST = 4_102_444_800_000
+"""Milliseconds from the epoch to the year 2100: no record is of that time, or of a later one."""
 NONE = np.empty(0, dtype=np.int64)
 UNKNOWN = -1
 """A phase that nobody has said yet."""

@@ -16,6 +16,7 @@ import msgspec
 from driftline.bus.port import Assignment, Envelope, Output
 from driftline.clock import astray
 from driftline.worker.partition_series import PartitionSeries
+from driftline.worker.parts import UnreadableState
 from driftline.worker.saved_states import OffsetState
 from driftline.worker.silence import BEGINNING
 from driftline.worker.stream_step import Age, Series, StreamStep, Timed
@@ -28,16 +29,23 @@ AT_ONCE = 100
 
 class KeyedStep(Generic[Timed]):
     """See `driftline.worker.step.Step`. dropped: gets the stream and the reason: repeated, out_of_order or, of a
-    future, not_kept.
+    future, not_kept. left_behind: gets the stream, key and reason of a saved state that can't be read: its series
+    begins again.
 
     A series that was silent for longer than its stream allows is forgotten: its slot is free, its state is deleted, and
     if it comes back it begins again. That is decided when it comes, so it never depends on where batches are cut; when
     the slot and the state go does, by a batch.
     """
 
-    def __init__(self, stream_steps: Mapping[str, StreamStep[Timed]], dropped: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        stream_steps: Mapping[str, StreamStep[Timed]],
+        dropped: Callable[[str, str], None],
+        left_behind: Callable[[str, str, str], None] = lambda *_: None,
+    ) -> None:
         self._stream_steps = stream_steps
         self._dropped = dropped
+        self._left_behind = left_behind
         self._partitions: dict[int, PartitionSeries] = defaultdict(PartitionSeries)
         self._replaying = False
 
@@ -219,7 +227,11 @@ class KeyedStep(Generic[Timed]):
                 owned.times = msgspec.msgpack.decode(saved, type=dict[str, int])
                 continue
             stream, key = name.split("/", 1)
-            offset, data = OffsetState(0, None) if saved is None else OffsetState.decode(saved)
+            try:
+                offset, data = OffsetState(0, None) if saved is None else OffsetState.decode(saved)
+            except UnreadableState as error:
+                self._leave_behind(partition, (stream, key), str(error))
+                continue
             owned.saved[stream, key] = offset
             owned.gone.pop((stream, key), None)
             if data is not None:
@@ -233,6 +245,18 @@ class KeyedStep(Generic[Timed]):
             else:
                 owned.waiting.get(stream, {}).pop(key, None)
         self._restore_known()
+
+    def _leave_behind(self, partition: int, series: Series, reason: str) -> None:
+        """The series begins again with what is read, and the state stays until a newer one, or its end, replaces it."""
+        owned, (stream, key) = self._partitions[partition], series
+        self._left_behind(stream, key, reason)
+        owned.saved[series] = 0
+        owned.gone.pop(series, None)
+        owned.waiting.get(stream, {}).pop(key, None)
+        if owned.owns(series):
+            self._drop(partition, series)
+        if stream in self._stream_steps:
+            owned.heard[stream].restore(key, None)
 
     def begin(self, assignment: Assignment) -> bool:
         owned = self._partitions[assignment.partition]

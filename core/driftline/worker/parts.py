@@ -99,11 +99,13 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
 
 
 def decoded(data: bytes) -> SavedState | None:
-    """None for a state of release 0.1.0, which began with another field. Raises msgspec.DecodeError."""
+    """None for a state of release 0.1.0, which began with another field. Raises UnreadableState."""
     try:
         return msgspec.msgpack.decode(data, type=SavedState)
     except msgspec.ValidationError:
         return None
+    except msgspec.DecodeError as error:
+        raise UnreadableState(str(error)) from error
 
 
 def checked(saved: SavedState, version: int, definition: str) -> Body:
@@ -203,11 +205,13 @@ class Parts:
     """All arrays of some tables, whose slots are saved with these axes.
 
     tables: a named tuple of dataclasses, whose arrays say by `Over` what they go over, and grow in place. clock: the
-    part that is the tick of the newest record.
+    part that is the tick of the newest record. unnamed: axes that states did not name at first, and that are taken to
+    have been as they are now.
     """
 
-    def __init__(self, tables: Any, axes: Axes, clock: str) -> None:
+    def __init__(self, tables: Any, axes: Axes, clock: str, unnamed: Iterable[str] = ()) -> None:
         self.axes = axes
+        self._unnamed = {name: axes[name] for name in unnamed}
         self._clock = clock
         self._stored = {part.name: self._layout(part, tables) for part in _parts(tables)}
         self._header = msgspec.msgpack.encode(Header.of(self._stored, axes))
@@ -251,9 +255,10 @@ class Parts:
         if unknown:
             raise UnreadableState(f"found the part {unknown[0]!r}, which this release does not know")
         parts = {name: self._stored[name].part for name in header.names}
-        rows = read(body.rows, {name: (part.dtype, part.shape(header.axes)) for name, part in parts.items()})
-        self.copy({name: part.whole(rows[name], header.axes) for name, part in parts.items()}, header.axes, blank)
-        return header.axes
+        axes = {**self._unnamed, **header.axes}
+        rows = read(body.rows, {name: (part.dtype, part.shape(axes)) for name, part in parts.items()})
+        self.copy({name: part.whole(rows[name], axes) for name, part in parts.items()}, axes, blank)
+        return axes
 
     def copy(self, rows: Mapping[str, npt.NDArray[Any]], before: Axes, blank: Any) -> None:
         """The same of rows by part, symmetric matrices with both sides. before: their axes."""

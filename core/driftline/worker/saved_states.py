@@ -3,7 +3,7 @@
 import struct
 from typing import NamedTuple
 
-from driftline.errors import PoisonMessage
+from driftline.worker.parts import UnreadableState
 
 MARK = b"\xc1"
 """The one byte that MessagePack never begins with, so that no state of release 0.1.0 does: those had no offset."""
@@ -24,10 +24,13 @@ class OffsetState(NamedTuple):
 
     @classmethod
     def decode(cls, saved: bytes) -> "OffsetState":
-        """Raises PoisonMessage for a state of a later release."""
+        """Raises UnreadableState for a state of a later release, and for a damaged one."""
         if not saved.startswith(MARK):
             return cls(0, saved)
-        _, version, offset = HEAD.unpack_from(saved)
+        try:
+            _, version, offset = HEAD.unpack_from(saved)
+        except struct.error as error:
+            raise UnreadableState(str(error)) from error
         if version != VERSION:
-            raise PoisonMessage(f"found a saved state of version {version}, expected {VERSION}")
+            raise UnreadableState(f"found a saved state of version {version}, expected {VERSION}")
         return cls(offset, saved[HEAD.size :] or None)

@@ -13,7 +13,7 @@ from driftline.messages import Alert, Forecast
 from driftline.scoring import PUBLISHED
 from driftline.streams.definition import StreamDefinition
 from driftline.worker.parts import UnreadableState
-from driftline_combiner.drift import Change, DriftDetector
+from driftline_combiner.drift import RIVER, Change, DriftDetector
 from driftline_combiner.intervals import Anomalies
 from driftline_combiner.ledger import CUT, Scored
 from driftline_combiner.state import SavedDetectors
@@ -31,7 +31,7 @@ class AlertRules:
         self._stream = stream
         self._on_alert = on_alert
         self._columns = [name for name, angle in zip(stream.columns, stream.angles, strict=True) if not angle]
-        self._settings = stream.drift.model_dump_json()
+        self._settings = f"{stream.drift.model_dump_json()} river {RIVER}"
         self._detectors: dict[str, dict[str, DriftDetector]] = {}
 
     def add(self, key: str) -> None:
@@ -49,8 +49,8 @@ class AlertRules:
         return SavedDetectors(self._settings, states)
 
     def load(self, key: str, saved: SavedDetectors) -> None:
-        """Takes up what `dump` gave: the detectors of what is still watched, unless they are set otherwise by now.
-        Raises UnreadableState."""
+        """Takes up what `dump` gave: the detectors of what is still watched, unless they are set otherwise by now, or
+        another version of river saved them. Raises UnreadableState."""
         if saved.settings != self._settings:
             return
         for subject, detector in self._detectors[key].items():

@@ -86,7 +86,11 @@ def _worker(
         COMBINER_GROUP,
         bus,
         FORECASTS,
-        combiner_step(stream_steps, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc()),
+        combiner_step(
+            stream_steps,
+            lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc(),
+            report_left_behind(metrics),
+        ),
         settings.loop,
         refuse=lambda forecast: refuse(streams, forecast),
         wait_for=lambda forecast: streams.expect(forecast.stream, settings.streams_patience),

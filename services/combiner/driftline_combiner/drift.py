@@ -6,6 +6,7 @@ whether the series has cried wolf before, is asked here.
 """
 
 import math
+from importlib.metadata import version
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -13,6 +14,8 @@ from river._river_rust.drift import AdaptiveWindowing
 
 from driftline.streams import definition
 
+RIVER = version("river")
+"""Another version may keep the state of its core in another form."""
 CLOCK, MAX_BUCKETS, MIN_WINDOW, GRACE = 4, 5, 5, 30
 """ADWIN looks for a change every 4th number, and not before the 30th."""
 INSENSITIVITY = 0.005
@@ -76,7 +79,14 @@ class Adwin:
         return bytes(self._adwin.__getstate__())
 
     def load(self, data: bytes) -> None:
-        self._adwin.__setstate__(data)
+        """Raises ValueError for bytes of another form."""
+        try:
+            self._adwin.__setstate__(data)
+        except BaseException as error:
+            # river's core panics at them, and a panic of Rust is no Exception.
+            if type(error).__name__ != "PanicException":
+                raise
+            raise ValueError(f"found a state that river {RIVER} can't read: {error}") from error
 
 
 class ChangeSums(msgspec.Struct, array_like=True):

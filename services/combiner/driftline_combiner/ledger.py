@@ -101,8 +101,10 @@ class Ledger:
     their squares."""
     scale: Annotated[Floats, Over("horizons")]
     """[slots, horizons]: moving mean square of the online strategy's error; NaN before the first."""
-    rivals: Annotated[Floats, Over("horizons", 2)]
+    rivals: Annotated[Floats, Over("horizons", "rivals")]
     """[slots, horizons, 2]: moving mean squares of the active strategy's and of persistence's error; see `_guard`."""
+    compared: Annotated[Ints, Over("horizons")]
+    """[slots, horizons]: records seen before these two were compared."""
     guarded: Annotated[Mask, Over("horizons")]
     """[slots, horizons]: whether persistence is published, since the active strategy has fallen behind it."""
     scored: Annotated[Floats, Over("horizons", "rows")]
@@ -139,6 +141,7 @@ class Ledger:
             successive=np.zeros((slots, horizons, 3)),
             scale=np.full((slots, horizons), np.nan),
             rivals=np.zeros((slots, horizons, 2)),
+            compared=np.zeros((slots, horizons), dtype=np.int64),
             guarded=np.zeros((slots, horizons), dtype=np.bool_),
             scored=np.zeros((slots, horizons, rows)),
             squared=np.zeros((slots, horizons, rows)),
@@ -357,7 +360,7 @@ def _guard(ledger: Ledger, rules: Rules, slots: Ints, error: Floats) -> None:
     # In ROWS the strategies follow the M members, of which persistence is the first.
     square = error[:, :, [MEMBER_COUNT + rules.active, 0]] ** 2
     known = np.isfinite(square[..., 0]) & np.isfinite(square[..., 1])
-    before, age = ledger.rivals[slots], _age(ledger, slots)
+    before, age = ledger.rivals[slots], ledger.count[slots][:, None] - ledger.compared[slots]
     memory = np.maximum(rules.guard[:, None], 1.0 / (age[..., None] + 1.0))
     rivals = np.where(known[..., None], before + memory * (square - before), before)
     ledger.rivals[slots] = rivals

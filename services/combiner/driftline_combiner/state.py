@@ -4,8 +4,9 @@ import json
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
-from driftline.members import MEMBERS, MODELS
+from driftline.members import MEMBERS, MODELS, PERSISTENCE
 from driftline.scoring import LEVELS, PUBLISHED, ROWS, STRATEGIES
 from driftline.streams.definition import StreamDefinition
 from driftline.worker.late_truths import LateTruths
@@ -29,7 +30,7 @@ class BlendTables(NamedTuple):
 
 
 class SavedDetectors(msgspec.Struct, frozen=True, array_like=True):
-    """The drift detectors of a series. settings: of all of them. states: by what they look at."""
+    """The drift detectors of a series. settings: of all of them, and river's version. states: by what they look at."""
 
     settings: str
     states: dict[str, bytes]
@@ -48,6 +49,7 @@ def axes_of(stream: StreamDefinition) -> Axes:
         "models": MODELS,
         "blends": (*STRATEGIES, PUBLISHED),
         "rows": ROWS,
+        "rivals": (stream.weighting.active, PERSISTENCE),
         "widths": (*(str(level) for level in LEVELS), "extreme"),
         # All horizons follow the errors of the first one.
         "errors": ("usual", f"usual {first}", f"quick {first}"),
@@ -61,6 +63,10 @@ def settle(tables: BlendTables, before: Axes, after: Axes) -> None:
     """What does not follow place by place when axes have changed. tables: of one slot, which are changed."""
     ledger = tables.ledger
     ledger.since[0, added(before["horizons"], after["horizons"])] = ledger.count[0]
+    ledger.compared[0] = np.maximum(ledger.compared[0], ledger.since[0])
+    if added(before["rivals"], after["rivals"]):
+        # The guard judges no strategy by another one's errors, nor the two by different records.
+        ledger.rivals[0], ledger.guarded[0], ledger.compared[0] = 0.0, False, ledger.count[0]
     derive(ledger, 0)
 
 

@@ -14,10 +14,10 @@ from driftline.messages import ALERTS, BLENDS, Blend, Forecast, Topic
 from driftline.scoring import LEVELS, ROWS, STRATEGIES
 from driftline.streams.definition import StreamDefinition, refusal
 from driftline.streams.grid import tick_of
-from driftline.worker import slots as tables
 from driftline.worker.keyed import KeyedStep
 from driftline.worker.late_truths import LateTruths
-from driftline.worker.parts import Parts, SavedState, UnreadableState, checked, decoded
+from driftline.worker.parts import Body, Parts, SavedState
+from driftline.worker.saved_series import Forms, SavedSeries
 from driftline.worker.series_store import SeriesStore
 from driftline.worker.slots import rounds
 from driftline.worker.stream_step import Age, Emission
@@ -76,7 +76,6 @@ class BlendStep:
         left_behind: Callable[[str, str, str], None] = lambda *_: None,
     ) -> None:
         self.stream = stream
-        self._left_behind = left_behind
         self.replaying = False
         self._on_alert = on_alert
         self._rules = Rules.of(stream)
@@ -94,7 +93,22 @@ class BlendStep:
         """As MessagePack, a sixth of the objects."""
         self.ahead = stream.time.tolerance
         self._signature = signature(stream)
-        self._parts = Parts(self._tables, axes_of(stream), NEWEST)
+        self._parts = parts = Parts(self._tables, axes_of(stream), NEWEST, unnamed=["rivals"])
+        self._saved = SavedSeries(
+            Forms(
+                STATE,
+                self._signature,
+                decode_former=migration.decoded,
+                migrate=lambda saved: migration.migrate(saved, stream, parts, self._blank(1)),
+                settle=settle,
+            ),
+            parts,
+            self._store,
+            slot=self._slot,
+            blank=self._blank,
+            forget=self.forget,
+            left_behind=lambda key, reason: left_behind(stream.name, key, reason),
+        )
 
     def work(self, messages: Sequence[Forecast]) -> list[list[Emission]]:
         """One blend for each forecast, and an alert where its truth raised one."""
@@ -268,38 +282,17 @@ class BlendStep:
         return msgspec.msgpack.encode(SavedState(STATE, self._signature, self._store.time_of(key), heard, body))
 
     def restore(self, key: str, data: bytes) -> Age:
-        saved = decoded(data) or migration.decoded(data)
-        try:
-            self._load(key, saved)
-        except UnreadableState as error:
-            # A part before the one that does not fit may have fitted.
-            self.forget(key)
-            self._left_behind(self.stream.name, key, str(error))
-            return Age(saved.t, saved.heard)
-        self._store.advance([(key, saved.t)])
-        self._outdate([self._store[key]])
-        return Age(saved.t, saved.heard)
+        age = self._saved.restore(key, data, self._restore_more)
+        if key in self._store:
+            self._outdate([self._store[key]])
+        return age
 
-    def _load(self, key: str, saved: SavedState | FormerBlendState) -> None:
-        """Takes up a state of today or of the release before. Raises UnreadableState."""
-        if isinstance(saved, FormerBlendState):
-            self._put(key, migration.migrate(saved, self.stream, self._parts, self._blank(1)))
-            self._alert_rules.load_former(key, saved.detectors)
-            return
-        body = checked(saved, STATE, self._signature)
-        slot = self._slot(key)
-        if self._parts.load(body, slot):
-            derive(self._tables.ledger, slot)
+    def _restore_more(self, key: str, saved: Body | FormerBlendState) -> None:
+        derive(self._tables.ledger, self._store[key])
+        if isinstance(saved, Body):
+            self._alert_rules.load(key, saved.said(SavedDetectors))
         else:
-            blank = self._blank(1)
-            settle(blank, self._parts.move(body, blank), self._parts.axes)
-            self._put(key, blank)
-        self._alert_rules.load(key, body.said(SavedDetectors))
-
-    def _put(self, key: str, state: BlendTables) -> None:
-        slot = self._slot(key)
-        for table, row in zip(self._tables, state, strict=True):
-            tables.reset(table, slot, row)
+            self._alert_rules.load_former(key, saved.detectors)
 
     def forget(self, key: str) -> None:
         if key not in self._store:
@@ -393,15 +386,21 @@ def _by_member(weights: Floats) -> dict[str, float]:
     return dict(zip(MEMBERS, weights.tolist(), strict=True))
 
 
-def combiner_step(stream_steps: Mapping[str, BlendStep], dropped: Callable[[str, str], None]) -> KeyedStep[Forecast]:
-    return KeyedStep(stream_steps, dropped)
+def combiner_step(
+    stream_steps: Mapping[str, BlendStep],
+    dropped: Callable[[str, str], None],
+    left_behind: Callable[[str, str, str], None] = lambda *_: None,
+) -> KeyedStep[Forecast]:
+    return KeyedStep(stream_steps, dropped, left_behind)
 
 
 def refuse(streams: Mapping[str, StreamDefinition], forecast: Forecast) -> str | None:
     """Why a forecast can't be worked on, or None."""
-    if (unknown := refusal(streams, forecast.stream)) is not None:
-        return unknown
+    if (unusable := refusal(streams, forecast.stream, times=[forecast.t])) is not None:
+        return unusable
     stream = streams[forecast.stream]
+    if abs(_grid_t(forecast) - forecast.t) > stream.time.period * 1000:
+        return f"found grid_t {forecast.grid_t}, expected a time less than a period from {forecast.t}"
     if tuple(forecast.horizon) != stream.horizon:
         return f"found horizon {forecast.horizon}, expected {list(stream.horizon)}"
     strange = [name for name in forecast.members if name not in MEMBERS]

@@ -98,6 +98,7 @@ def _stream_step(stream: StreamDefinition, streams: Streams, registry: Registry,
         worse=registry.roll_back,
         on_alert=lambda name, kind: metrics.alerts.labels(name, kind).inc(),
         left_behind=report_left_behind(metrics),
+        dropped=lambda name, reason: metrics.records_dropped.labels(name, reason).inc(),
         on_period=on_period,
     )
 
@@ -109,7 +110,11 @@ def _worker(
         INFERENCE_GROUP,
         bus,
         RECORDS,
-        KeyedStep(stream_steps, lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc()),
+        KeyedStep(
+            stream_steps,
+            lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc(),
+            report_left_behind(metrics),
+        ),
         settings.loop,
         refuse=lambda record: refuse(streams, record),
         wait_for=lambda record: streams.expect(record.stream, settings.streams_patience),

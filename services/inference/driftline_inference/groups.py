@@ -1,6 +1,6 @@
 """Which series are neighbours, and which of their records wait for each other. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,6 +42,10 @@ class Groups:
         """The group of a series that has one."""
         return self._of[key]
 
+    def find(self, key: str) -> str | None:
+        """The same of any series; None where it has none."""
+        return self._of.get(key)
+
     def slots(self, group: str) -> Ints:
         """Of all its series."""
         if group not in self._arrays:
@@ -59,33 +63,41 @@ class Groups:
 
 @dataclass
 class _Waiting:
-    """Records of one tick of a group. again: further ones of series that it has a record of."""
+    """Records of one tick of a group. again: the newest further one of series that it has a record of."""
 
     tick: int
     records: dict[str, Record] = field(default_factory=dict)
-    again: list[Record] = field(default_factory=list)
+    again: dict[str, Record] = field(default_factory=dict)
 
-    def add(self, record: Record) -> None:
-        if record.key in self.records:
-            self.again.append(record)
-        else:
+    def add(self, record: Record) -> bool:
+        """Takes a record in, and returns whether another one is let go for it: of those in one tick the last counts."""
+        if record.key not in self.records:
             self.records[record.key] = record
+            return False
+        is_full = record.key in self.again
+        self.again[record.key] = record
+        return is_full
 
     def rounds(self) -> list[list[Record]]:
-        """The group's records, then the further ones, each by itself: those of a series in their order, and series by
-        their keys, since a state says no other order."""
-        further = sorted(self.again, key=lambda record: record.key)
-        return [[record for _, record in sorted(self.records.items())], *([record] for record in further)]
+        """The group's records, then the further ones, by their keys, since a state says no other order."""
+        parts = (self.records, self.again)
+        return [[record for _, record in sorted(part.items())] for part in parts if part]
 
 
 class Assembly:
     """Holds the records of a group back until its last series of that time has come, or the first record of a later
-    time. The series that had a record at the tick before are waited for."""
+    time. The series that had a record at the tick before are waited for. Of a series two records wait at most.
 
-    def __init__(self) -> None:
+    let_go: gets each record's stream where another of its series and tick came while it waited.
+    """
+
+    def __init__(self, let_go: Callable[[str], None] = lambda _: None) -> None:
+        self._let_go = let_go
         self._waiting: dict[str, _Waiting] = {}
+        self._ticks: dict[str, dict[str, int]] = {}
+        """By group of each of its series the newest tick that was released."""
         self._newest: dict[str, tuple[int, set[str]]] = {}
-        """By group the newest tick that was released, and the series that had a record of it."""
+        """By group the newest of these, and the series that had a record of it."""
 
     def add(self, group: str, record: Record, tick: int) -> list[list[Record]]:
         """Takes a record in, and gives the records that may be forecast now, in rounds."""
@@ -99,7 +111,8 @@ class Assembly:
             self.released(group, record.key, tick)
             return [*released, [record]]
         waiting = self._waiting.setdefault(group, _Waiting(tick))
-        waiting.add(record)
+        if waiting.add(record):
+            self._let_go(record.stream)
         if self._newest.get(group, (NEVER, set()))[1] <= waiting.records.keys():
             released += self._release(group)
         return released
@@ -111,7 +124,10 @@ class Assembly:
         return waiting.rounds()
 
     def released(self, group: str, key: str, tick: int) -> None:
-        """A series had a record of that tick."""
+        """A series had a record of that tick; NEVER where it had none."""
+        if tick == NEVER:
+            return
+        self._ticks.setdefault(group, {})[key] = tick
         newest, keys = self._newest.get(group, (NEVER, set()))
         if tick > newest:
             self._newest[group] = (tick, {key})
@@ -121,9 +137,9 @@ class Assembly:
     def of(self, group: str, key: str) -> tuple[Record, ...]:
         """What of a series waits."""
         waiting = self._waiting.get(group)
-        if waiting is None or key not in waiting.records:
+        if waiting is None:
             return ()
-        return (waiting.records[key], *(record for record in waiting.again if record.key == key))
+        return tuple(part[key] for part in (waiting.records, waiting.again) if key in part)
 
     def restore(self, group: str, records: Iterable[Record], tick: int) -> None:
         """Puts back what waited of a series. tick: that of its records."""
@@ -131,15 +147,30 @@ class Assembly:
             self._waiting.setdefault(group, _Waiting(tick)).add(record)
 
     def drop(self, group: str, key: str) -> None:
-        """Lets go of a series, and of what waits of it."""
-        self._newest.get(group, (NEVER, set()))[1].discard(key)
+        """Lets go of a series, and of what waits of it. The others of its group are waited for as if it had never been
+        there: so it is after a restart, too."""
+        self._drop_tick(group, key)
         waiting = self._waiting.get(group)
         if waiting is None:
             return
         waiting.records.pop(key, None)
-        waiting.again = [record for record in waiting.again if record.key != key]
+        waiting.again.pop(key, None)
         if not waiting.records:
             del self._waiting[group]
+
+    def _drop_tick(self, group: str, key: str) -> None:
+        ticks = self._ticks.get(group, {})
+        if ticks.pop(key, None) is None:
+            return
+        if not ticks:
+            del self._ticks[group], self._newest[group]
+            return
+        _, keys = self._newest[group]
+        keys.discard(key)
+        if not keys:
+            # It alone was so far ahead, perhaps at a time that can't be.
+            newest = max(ticks.values())
+            self._newest[group] = (newest, {key for key, tick in ticks.items() if tick == newest})
 
     def __len__(self) -> int:
         """Records that wait."""

@@ -4,7 +4,7 @@ A batch is worked off in rounds: a round holds at most one record of each series
 Networks look at observed values only, so they run once over all rounds of a batch.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, islice, zip_longest
 from typing import Any, Protocol
 
@@ -23,9 +23,9 @@ from driftline.streams.history import History, complete, on_grid
 from driftline.streams.layout import Layout
 from driftline.streams.neighbours import Peers
 from driftline.streams.period import LiveSteps
-from driftline.worker import slots as tables
 from driftline.worker.late_truths import LateTruths
-from driftline.worker.parts import Parts, SavedState, UnreadableState, checked, decoded
+from driftline.worker.parts import Body, Parts, SavedState
+from driftline.worker.saved_series import Forms, SavedSeries
 from driftline.worker.series_store import SeriesStore
 from driftline.worker.slots import rounds
 from driftline.worker.stream_step import Age, Emission
@@ -72,6 +72,7 @@ class ForecastStep:
     gives the versions before them, which are compared for a while; `worse` gets the stream, member, version and
     reason when a new one turns out to be worse; `on_alert` the stream and kind of each alert;
     `left_behind` the stream, key and reason of a saved state that can't be taken up: its series begins again;
+    `dropped` the stream and reason of each record that others of its tick follow while it waits for its group;
     `on_period` the stream and what is wrong with its period by the records that come, or None.
     """
 
@@ -84,6 +85,7 @@ class ForecastStep:
         worse: Callable[[str, str, str, str], None] = lambda *_: None,
         on_alert: Callable[[str, str], None] = lambda *_: None,
         left_behind: Callable[[str, str, str], None] = lambda *_: None,
+        dropped: Callable[[str, str], None] = lambda *_: None,
         on_period: Callable[[str, str | None], None] = lambda *_: None,
     ) -> None:
         self.stream = stream
@@ -91,7 +93,7 @@ class ForecastStep:
         self._shadows = shadows
         self._worse = worse
         self._on_alert = on_alert
-        self._left_behind = left_behind
+        self._dropped = dropped
         self._compared: dict[str, Shadow] = {}
         self._layout = Layout.of(stream)
         self._live_steps = LiveSteps(stream, lambda verdict: on_period(stream.name, verdict))
@@ -101,23 +103,80 @@ class ForecastStep:
         self._store = SeriesStore(self._blank)
         self._tables = self._store.tables
         self._groups = Groups()
-        self._assembly = Assembly()
+        self._assembly = Assembly(self._let_go)
         self._levels = [column for column, angle in enumerate(stream.angles) if not angle]
         self._signature = signature(stream)
-        self._parts = Parts(self._tables, axes_of(stream), NEWEST)
+        self._parts = parts = Parts(self._tables, axes_of(stream), NEWEST)
+        self._saved = SavedSeries(
+            Forms(
+                STATE,
+                self._signature,
+                decode_former=migration.decoded,
+                migrate=lambda saved: migration.migrate(saved, stream, parts, self._blank(1)),
+                settle=settle,
+            ),
+            parts,
+            self._store,
+            slot=self._store.slot,
+            blank=self._blank,
+            forget=self.forget,
+            left_behind=lambda key, reason: left_behind(stream.name, key, reason),
+        )
 
     def work(self, messages: Sequence[Record]) -> list[list[Emission]]:
         """One forecast for each record, caused by itself or by the last of its group."""
+        emissions = list(chain.from_iterable(self._stretch(part) for part in self._stretches(messages)))
+        self._store.advance((record.key, record.t) for record in messages)
+        return emissions
+
+    def _stretches(self, messages: Sequence[Record]) -> Iterator[Sequence[Record]]:
+        """Parts in which no series goes to another group but with the first record: those before see it in the former
+        one, wherever a batch was cut."""
+        begin = 0
+        groups: dict[str, str] = {}
+        for index, record in enumerate(messages if self._layout.grouped else ()):
+            group = _group(record)
+            if groups.get(record.key, self._groups.find(record.key) or group) != group and index > begin:
+                yield messages[begin:index]
+                begin = index
+            groups[record.key] = group
+        yield messages[begin:]
+
+    def _stretch(self, messages: Sequence[Record]) -> list[list[Emission]]:
+        emissions: list[list[Emission]] = [[] for _ in messages]
+        if messages and self._layout.grouped:
+            emissions[0] += self._leave_group(messages[0])
         by_round = self._rounds(messages)
         # From here on everything is in the rounds' order; only the emissions go back to that of the messages.
         order = list(chain.from_iterable(by_round))
-        emissions: list[list[Emission]] = [[] for _ in messages]
         if order:
             in_order = self._work([record for _, record in order], [len(part) for part in by_round])
             for (index, _), caused in zip(order, in_order, strict=True):
                 emissions[index] += caused
-        self._store.advance((record.key, record.t) for record in messages)
         return emissions
+
+    def _leave_group(self, record: Record) -> list[Emission]:
+        """Where a series goes to another group with this record, it leaves the former one. What of it waits there is
+        forecast before: later it would come after newer records of the series."""
+        former, group = self._groups.find(record.key), _group(record)
+        if former is None or former == group:
+            return []
+        waiting = self._assembly.of(former, record.key)
+        self._assembly.drop(former, record.key)
+        emissions = self._work(waiting, [1] * len(waiting)) if waiting else []
+        self._join(record.key, group)
+        return list(chain.from_iterable(emissions))
+
+    def _join(self, key: str, group: str) -> None:
+        """A series belongs to a group from now on, with its newest record."""
+        slot = self._store[key]
+        self._groups.join(key, group, slot)
+        if self.stream.together:
+            self._assembly.released(group, key, int(self._tables.history.tick[slot]))
+
+    def _let_go(self, stream: str) -> None:
+        if not self.replaying:
+            self._dropped(stream, "repeated")
 
     def _rounds(self, messages: Sequence[Record]) -> list[list[tuple[int, Record]]]:
         """Records to work on at once, each with the place of the message that caused it."""
@@ -125,7 +184,7 @@ class ForecastStep:
             return [
                 [(index, messages[index]) for index in part] for part in rounds([record.key for record in messages])
             ]
-        groups = [record.group or record.key for record in messages]
+        groups = [_group(record) for record in messages]
         for record, group in zip(messages, groups, strict=True):
             self._groups.join(record.key, group, self._store.slot(record.key))
         if not self.stream.together:
@@ -388,42 +447,17 @@ class ForecastStep:
         return msgspec.msgpack.encode(saved)
 
     def restore(self, key: str, data: bytes) -> Age:
-        saved = decoded(data) or migration.decoded(data)
-        try:
-            held_back = self._load(key, saved)
-        except UnreadableState as error:
-            # A part before the one that does not fit may have fitted.
-            self.forget(key)
-            self._left_behind(self.stream.name, key, str(error))
-            return Age(saved.t, saved.heard)
-        self._store.advance([(key, saved.t)])
+        return self._saved.restore(key, data, self._restore_more)
+
+    def _restore_more(self, key: str, saved: Body | FormerForecastState) -> None:
+        held_back = saved.said(HeldBack) if isinstance(saved, Body) else HeldBack()
         if self._layout.grouped:
             self._restore_group(key, held_back)
-        return Age(saved.t, saved.heard)
-
-    def _load(self, key: str, saved: SavedState | FormerForecastState) -> HeldBack:
-        """Takes up a state of today or of the release before. Raises UnreadableState."""
-        if isinstance(saved, FormerForecastState):
-            self._put(key, migration.migrate(saved, self.stream, self._parts, self._blank(1)))
-            return HeldBack()
-        body = checked(saved, STATE, self._signature)
-        held_back = body.said(HeldBack)
-        if not self._parts.load(body, self._store.slot(key)):
-            blank = self._blank(1)
-            settle(blank, self._parts.move(body, blank), self._parts.axes)
-            self._put(key, blank)
-        return held_back
-
-    def _put(self, key: str, state: ForecastTables) -> None:
-        slot = self._store.slot(key)
-        for table, row in zip(self._tables, state, strict=True):
-            tables.reset(table, slot, row)
 
     def _restore_group(self, key: str, held_back: HeldBack) -> None:
         # A state from before there were groups says none: its next record does.
         group = held_back.group or key
-        self._groups.join(key, group, self._store[key])
-        self._assembly.released(group, key, int(self._tables.history.tick[self._store[key]]))
+        self._join(key, group)
         if self.stream.together:
             for record in held_back.records:
                 self._assembly.restore(group, [self._completed(record)], self._tick(record))
@@ -436,13 +470,20 @@ class ForecastStep:
         if key in self._store:
             self._store.forget(key)
             if self._layout.grouped:
-                self._assembly.drop(self._groups.of(key), key)
+                # A state that can't be taken up to its end has not joined one.
+                if (group := self._groups.find(key)) is not None:
+                    self._assembly.drop(group, key)
                 self._groups.leave(key)
 
     @property
     def waiting(self) -> int:
         """Records that wait for others of their group."""
         return len(self._assembly)
+
+
+def _group(record: Record) -> str:
+    """A series that names none is one by itself."""
+    return record.group or record.key
 
 
 def _forecast(model: Model, inputs: Inputs) -> Floats:
@@ -453,4 +494,5 @@ def _forecast(model: Model, inputs: Inputs) -> Floats:
 
 def refuse(streams: Mapping[str, StreamDefinition], record: Record) -> str | None:
     """Why a record can't be worked on, or None."""
-    return refusal(streams, record.stream, record.values, future=record.issued is not None)
+    times = [record.t] if record.issued is None else [record.t, record.issued]
+    return refusal(streams, record.stream, record.values, future=record.issued is not None, times=times)

@@ -135,8 +135,10 @@ def _mqtt_check(door: MqttDoor) -> ReadinessCheck:
 def refuse(streams: Mapping[str, StreamDefinition], message: Any) -> str | None:
     """Why a record or blend can't be archived, or None."""
     if isinstance(message, Blend):
-        return refusal(streams, message.stream)
-    return refusal(streams, message.stream, message.values, future=message.issued is not None)
+        return refusal(streams, message.stream, times=(message.t,))
+    is_future = message.issued is not None
+    times = (message.t, message.issued) if is_future else (message.t,)
+    return refusal(streams, message.stream, message.values, future=is_future, times=times)
 
 
 def _from_zero(metrics: Metrics, stream: str) -> None:
