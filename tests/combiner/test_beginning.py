@@ -4,7 +4,7 @@ import numpy as np
 
 from driftline.members import MEMBERS
 from driftline.streams.definition import parse
-from driftline_combiner.ledger import Ledger, Rules, hear, score, weigh
+from driftline_combiner.ledger import REFIT_FROM, Ledger, Rules, hear, score, weigh
 
 SLOT = np.array([0])
 RULES = Rules.of(parse("name: a\ntime: {column: t, zone: required, period: 10min}\ntarget: y\n", "test"))
@@ -33,3 +33,16 @@ def test_a_model_that_is_wrong_from_the_first_truths_on_loses_its_weight():
     assert before["batch"] > before["rls"]
     assert after["rls"] > 0.8
     assert after["batch"] < 0.1
+
+
+def test_what_is_reported_for_one_series_leaves_the_others_of_its_batch_as_they_are():
+    """Else weights would depend on which messages happen to be read at once, so a run that was killed would differ."""
+    ledger, random = Ledger.empty(2, (1,)), np.random.default_rng(3)
+    for number in range(REFIT_FROM + 5):
+        score(ledger, RULES, SLOT, np.array([number]), np.array([random.normal()]))
+        weigh(ledger, RULES, SLOT, random.normal(size=(1, 1, len(MEMBERS))))
+    first, trust, other = ledger.first[0].copy(), ledger.trust[0].copy(), ledger.first[1].copy()
+    hear(ledger, RULES, np.array([0, 1]), np.array([[[np.nan, np.nan]], [[-0.5, 0.5]]]))
+    np.testing.assert_array_equal(ledger.first[0], first)
+    np.testing.assert_array_equal(ledger.trust[0], trust)
+    assert (ledger.first[1] != other).any()

@@ -336,9 +336,13 @@ def hear(ledger: Ledger, rules: Rules, slots: Ints, skills: Floats) -> None:
     `ledger` in place."""
     before = ledger.skills[slots]
     newest = np.where(np.isfinite(skills), skills, before)
-    if not np.array_equal(newest, before, equal_nan=True):
-        ledger.skills[slots], ledger.reported[slots] = newest, from_reports(newest)
-        begin(ledger, rules, slots)
+    same = (newest == before) | (np.isnan(newest) & np.isnan(before))
+    # Only those with news: the others would begin from what they are by now, as their batch happened to be cut.
+    news = ~same.all(axis=(1, 2))
+    if news.any():
+        heard = slots[news]
+        ledger.skills[heard], ledger.reported[heard] = newest[news], from_reports(newest[news])
+        begin(ledger, rules, heard)
 
 
 def _learn_scale(ledger: Ledger, slots: Ints, published: Floats) -> None:
