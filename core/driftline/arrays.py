@@ -14,8 +14,8 @@ Mask = npt.NDArray[np.bool_]
 FINER = 6
 """Powers of ten by which what is put out is finer than what it is measured by."""
 
-OWN_UNIT = 1e-3
-"""Share of a value that it is measured by at most: what is put out is as fine as a billionth of itself."""
+OWN_UNIT = 0.1
+"""Share of a value that it is measured by at most: what is put out is as fine as a ten-millionth of itself."""
 
 TINY = 1e-12
 """Nothing is divided by less."""
