@@ -168,20 +168,24 @@ class LocalSubscription(Generic[S]):
 
     async def _wait(self, change: asyncio.Event, limit: int, timeout: float) -> list[Raw]:
         """Until there is something to read or to take over."""
+        raws: list[Raw] = []
         try:
             # Not wait_for: before Python 3.12 it may swallow a cancellation that comes together with the change.
-            async with asyncio.timeout(timeout):
-                while not self.is_restoring():
+            async with asyncio.timeout(timeout) as until:
+                while not raws and not self.is_restoring():
                     await change.wait()
                     for _ in range(GATHERING_TURNS):
                         await asyncio.sleep(0)
                     change = self._topic.change()
                     self._check()
-                    if raws := await self._read(limit):
-                        return raws
+                    deadline = until.when()
+                    # What was read of one partition would be lost where time ran out within the next one.
+                    until.reschedule(None)
+                    raws = await self._read(limit)
+                    until.reschedule(deadline)
         except TimeoutError:
             pass
-        return []
+        return raws
 
     async def _read(self, limit: int) -> list[Raw]:
         raws: list[Raw] = []
