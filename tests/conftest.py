@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from driftline.errors import Unavailable
-from driftline.streams.definition import StreamDefinition, load
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import load
 from driftline_cli import broker, objects
 from tests.s3_server import S3Server
 from tests.security import kafka_server

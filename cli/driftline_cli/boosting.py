@@ -14,7 +14,8 @@ import lightgbm
 import numpy as np
 
 from driftline.arrays import Floats, Ints, Mask
-from driftline.streams.definition import DAY_S, StreamDefinition
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_values import DAY_S
 from driftline.streams.tables import Rows
 from driftline_cli.references import WEEK_S, SeriesOnGrid, back, span_of, timelines
 

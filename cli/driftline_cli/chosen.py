@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from driftline.errors import InvalidInput
-from driftline.streams import definition
+from driftline.streams import definition_files
 from driftline.streams.definition import StreamDefinition
 
 FOLDER = "DRIFTLINE_STREAMS"
@@ -14,9 +14,9 @@ BY_DEFAULT = "streams"
 def defined(given: str) -> StreamDefinition:
     """The definition in a file, or that of a name in the folder of definitions. Raises InvalidInput."""
     if _is_file(given):
-        return definition.load(Path(given))
+        return definition_files.load(Path(given))
     folder = Path(os.environ.get(FOLDER) or BY_DEFAULT)
-    definitions = definition.load_folder(folder) if folder.is_dir() else {}
+    definitions = definition_files.load_folder(folder) if folder.is_dir() else {}
     if given not in definitions:
         known = ", ".join(sorted(definitions)) or "none"
         raise InvalidInput(f"found no stream {given!r}, expected a definition's file or a name in {folder}: {known}")
@@ -25,7 +25,7 @@ def defined(given: str) -> StreamDefinition:
 
 def named(given: str | None) -> str | None:
     """The stream's name, where one is given at all."""
-    return definition.load(Path(given)).name if given is not None and _is_file(given) else given
+    return definition_files.load(Path(given)).name if given is not None and _is_file(given) else given
 
 
 def _is_file(given: str) -> bool:

@@ -21,7 +21,7 @@ from driftline.service.make_topics import OURS
 from driftline.service.ports import open_bus, open_store
 from driftline.service.settings import Settings
 from driftline.store.port import Store
-from driftline.streams.definition import load_folder
+from driftline.streams.definition_files import load_folder
 from driftline_cli.screen import table_of
 
 STATES = tuple(map(state_topic, GROUPS))

@@ -11,7 +11,7 @@ import msgspec
 from driftline.errors import InvalidInput, NotFound
 from driftline.models.manifest import ColumnScaling, Manifest
 from driftline.service.model_settings import SigningSettings, TrustSettings
-from driftline.streams import definition
+from driftline.streams import definition_files
 from driftline.streams.definition import StreamDefinition
 from driftline.versions import fetching
 from driftline.versions.importing import Meaning, import_model
@@ -38,7 +38,7 @@ async def bring(stream: StreamDefinition, member: str, model: bytes, meaning: Me
 async def verify(name: str, member: str, version: str | None, url: str | None) -> str:
     """What there is to say of a version that passes. Raises RefusedModel, NotFound, InvalidInput."""
     settings = settings_of(TrustSettings, url)
-    streams = definition.load_folder(settings.streams)
+    streams = definition_files.load_folder(settings.streams)
     if name not in streams:
         raise InvalidInput(f"found stream {name!r}, expected one of {sorted(streams)}")
     async with opened(settings) as store:

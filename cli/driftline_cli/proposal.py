@@ -11,7 +11,8 @@ import numpy as np
 import yaml
 
 from driftline.errors import InvalidInput
-from driftline.streams.definition import StreamDefinition, parse
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import parse
 from driftline_cli.lengths import DAY_S, WEEK_S, exactly, roughly
 from driftline_cli.measured import Measured, features, is_angle, only_grows, target_of
 from driftline_cli.survey import NumberColumn, Survey

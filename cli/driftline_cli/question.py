@@ -16,7 +16,8 @@ from rich.text import Text
 
 from driftline.errors import InvalidInput
 from driftline.scoring import PUBLISHED
-from driftline.streams.definition import StreamDefinition, load
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import load
 from driftline_cli import answer as answers
 from driftline_cli import drifts
 from driftline_cli.answer import NAIVE, Answer, HorizonAnswer, called

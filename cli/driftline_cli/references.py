@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from driftline.arrays import Floats, Ints
-from driftline.streams.definition import DAY_S, StreamDefinition
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_values import DAY_S
 from driftline.streams.tables import Rows
 
 YESTERDAY, LAST_WEEK, BOOSTING = "yesterday", "last week", "boosting"

@@ -18,7 +18,8 @@ import numpy as np
 
 from driftline.arrays import Floats, Ints
 from driftline.errors import InvalidInput, Unavailable
-from driftline.streams.definition import SINGLE_KEY, StreamDefinition, parse
+from driftline.streams.definition import SINGLE_KEY, StreamDefinition
+from driftline.streams.definition_files import parse
 from driftline.streams.tables import Rows
 
 VERSION = "1.6.3"

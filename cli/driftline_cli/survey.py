@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from driftline.arrays import Floats, Ints
 from driftline.errors import InvalidInput
-from driftline.streams.definition import CsvFormat
+from driftline.streams.data_sections import CsvFormat
 from driftline.streams.reading.csv_columns import CsvBody
 from driftline.streams.reading.csv_text import HEAD, Wanted, dialect_of
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from driftline.bus.memory import MemoryBus
 from driftline.models.signing import Signer, new_key
 from driftline.store.folder import FolderStore
-from driftline.streams.definition import load_folder
+from driftline.streams.definition_files import load_folder
 from driftline_combiner.app import create_app as create_combiner
 from driftline_combiner.settings import CombinerSettings
 from driftline_inference.app import create_app as create_inference

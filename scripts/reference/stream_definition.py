@@ -6,8 +6,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from driftline.streams import definition
 from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_values import Section
 from scripts.reference import docstrings
 from scripts.reference.markdown import page, sentence, table
 from scripts.reference.schema import name_of, words
@@ -28,7 +28,7 @@ def render() -> str:
 
 
 def _section(name: str, key: str, schemas: dict[str, Any], sections: dict[str, str]) -> str:
-    model: type[BaseModel] = getattr(definition, name)
+    model = next(section for section in Section.__subclasses__() if section.__name__ == name)
     return "\n\n".join([f"## `{key}`", sentence(model.__doc__ or ""), _table(model, schemas, sections)])
 
 

@@ -20,7 +20,8 @@ import numpy as np
 import stamina
 
 from driftline.messages import BLENDS, Record
-from driftline.streams.definition import StreamDefinition, load
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import load
 from driftline.streams.tables import Rows
 from driftline_cli import processes
 from driftline_cli.replay import NDJSON

@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import yaml
 
-from driftline.streams.definition import StreamDefinition, load
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import load
 from driftline.streams.tables import Rows, encode, read_file
 from driftline_cli.stack import Stack
 from tests.conftest import ROOT

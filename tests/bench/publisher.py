@@ -13,7 +13,8 @@ import msgspec
 
 from driftline.models.signing import Signer, read
 from driftline.store.s3 import S3Settings, S3Store
-from driftline.streams.definition import StreamDefinition, load
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import load
 from driftline.versions.releases import current
 from driftline_trainer.fit import Trained
 from driftline_trainer.publish import publish

@@ -27,7 +27,8 @@ import stamina
 from driftline.bus.kafka import KafkaBus, KafkaSettings
 from driftline.messages import FORECASTS, RECORDS, Record
 from driftline.models.signing import KEY_FILE
-from driftline.streams.definition import StreamDefinition, load
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import load
 from driftline.streams.tables import Rows, read_file
 from driftline_cli import objects, processes
 from driftline_cli.stack import BUCKET, Ports, Stack

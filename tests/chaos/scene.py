@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from driftline.streams.definition import StreamDefinition, load
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import load
 from driftline.streams.tables import Rows, encode
 
 PERIOD_MS = 1000

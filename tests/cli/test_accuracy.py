@@ -8,7 +8,7 @@ import pytest
 
 from driftline.errors import InvalidInput
 from driftline.scoring import rmse
-from driftline.streams import definition
+from driftline.streams import definition_files
 from driftline_cli import accuracy, accuracy_page, references
 from driftline_cli.accuracy import AccuracyPlan, Line, Subject, Summary
 from driftline_cli.evaluate import Outcome
@@ -105,7 +105,7 @@ def test_the_page_has_a_table_for_each_stream_and_one_for_streams_that_share_a_s
 
 @pytest.mark.unit
 def test_a_stream_that_is_not_there_is_refused_before_anything_is_read(tmp_path: Path):
-    streams = list(definition.load_folder(ROOT / "streams").values())
+    streams = list(definition_files.load_folder(ROOT / "streams").values())
     with pytest.raises(
         InvalidInput, match="found no stream 'sun', expected one of active-power, outdoor-temperature, active-power-tog"
     ):

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from driftline.streams import tables
-from driftline.streams.definition import parse
+from driftline.streams.definition_files import parse
 from driftline_cli import file_check
 from driftline_cli.__main__ import app
 

@@ -11,7 +11,7 @@ import pytest
 from driftline.store.folder import FolderStore
 from driftline.store.port import read
 from driftline.streams import tables
-from driftline.streams.definition import parse
+from driftline.streams.definition_files import parse
 from driftline.streams.tables import FutureRows, Rows
 from driftline_cli.chain import running_chain
 

@@ -14,7 +14,7 @@ from driftline.models import manifest as manifests
 from driftline.models import signing
 from driftline.models.signing import Signer
 from driftline.store.folder import FolderStore
-from driftline.streams import definition
+from driftline.streams import definition_files
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import read_file
 from driftline.versions.releases import current
@@ -67,7 +67,7 @@ class Command:
 
 @pytest.fixture(scope="module")
 def stream() -> StreamDefinition:
-    return definition.load(ROOT / "streams" / "outdoor-temperature.yaml")
+    return definition_files.load(ROOT / "streams" / "outdoor-temperature.yaml")
 
 
 @pytest.fixture(scope="module")

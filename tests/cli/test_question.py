@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from driftline.streams.definition import StreamDefinition, load
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import load
 from driftline_cli import question
 from driftline_cli.__main__ import app
 from driftline_cli.answer import Answer

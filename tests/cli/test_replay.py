@@ -10,7 +10,7 @@ import pytest
 
 from driftline.bus.memory import MemoryBus
 from driftline.store.folder import FolderStore
-from driftline.streams.definition import load
+from driftline.streams.definition_files import load
 from driftline_ingest.app import create_app as create_ingest
 from driftline_ingest.settings import IngestSettings
 from driftline_trainer.app import create_app as create_trainer

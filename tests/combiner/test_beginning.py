@@ -3,7 +3,7 @@
 import numpy as np
 
 from driftline.members import MEMBERS
-from driftline.streams.definition import parse
+from driftline.streams.definition_files import parse
 from driftline_combiner.ledger import REFIT_FROM, Ledger, Rules, hear, score, weigh
 
 SLOT = np.array([0])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline.streams.definition import Drift
+from driftline.streams.model_sections import Drift
 from driftline_combiner.drift import GRACE, INSENSITIVITY, DriftDetector, PageHinkley
 
 BOTH = pytest.mark.parametrize("detector", ["adwin", "page-hinkley"])

@@ -5,7 +5,7 @@ import pytest
 
 from driftline.bus.port import Envelope
 from driftline.messages import Alert, Blend, Forecast
-from driftline.streams.definition import parse
+from driftline.streams.definition_files import parse
 from driftline_combiner.scores import scores
 from driftline_combiner.step import BlendStep, combiner_step
 

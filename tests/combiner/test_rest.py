@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from driftline.messages import Forecast
-from driftline.streams.definition import parse
+from driftline.streams.definition_files import parse
 from driftline_combiner.rest import LARGEST_PAGE, PAGE, routes
 from driftline_combiner.step import BlendStep
 

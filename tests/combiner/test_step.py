@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from driftline.bus.port import Envelope
 from driftline.messages import Alert, Blend, Forecast
-from driftline.streams.definition import StreamDefinition, parse
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import parse
 from driftline_combiner.scores import scores
 from driftline_combiner.step import BlendStep, combiner_step, refuse
 

@@ -16,7 +16,7 @@ from prometheus_client.core import Metric
 
 from driftline.messages import Forecast
 from driftline.scoring import PUBLISHED
-from driftline.streams.definition import parse
+from driftline.streams.definition_files import parse
 from driftline_combiner import totals
 from driftline_combiner.exporter import KEYS_EXPORTED, ScoreExporter
 from driftline_combiner.rest import stream_scores

@@ -17,7 +17,8 @@ import pytest
 import stamina
 
 from driftline.streams import tables
-from driftline.streams.definition import StreamDefinition, load
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import load
 from driftline.streams.tables import Rows
 from driftline_cli.replay import chunks
 from tests.conftest import ROOT

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.streams.calendar import HOLIDAY, HOUR, WEEKDAY, YEAR, LocalCalendar
-from driftline.streams.definition import parse
+from driftline.streams.definition_files import parse
 
 ZONES = ["Europe/Paris", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "UTC", "America/Sao_Paulo"]
 COUNTRIES = ["FR", "DE-BY", "US-CA", "GB-SCT", "IN"]

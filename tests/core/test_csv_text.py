@@ -2,7 +2,7 @@
 
 import pytest
 
-from driftline.streams.definition import CsvFormat
+from driftline.streams.data_sections import CsvFormat
 from driftline.streams.reading.bodies import Malformed, csv_rows
 from driftline.streams.reading.csv_columns import CsvBody
 from driftline.streams.reading.csv_text import Wanted, decoded, dialect_of

@@ -3,7 +3,8 @@
 import pytest
 
 from driftline.errors import InvalidDefinition
-from driftline.streams.definition import StreamDefinition, load, load_folder, parse
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import load, load_folder, parse
 from tests.conftest import ROOT
 
 LEAST = "name: a\ntime: {column: when, period: 10min}\ntarget: y\n"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.errors import InvalidDefinition
-from driftline.streams.definition import parse
+from driftline.streams.definition_files import parse
 from driftline.streams.futures import Foreseen, Issues
 
 pytestmark = pytest.mark.unit

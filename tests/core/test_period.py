@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.arrays import Ints
-from driftline.streams.definition import parse
+from driftline.streams.definition_files import parse
 from driftline.streams.period import NEWEST, LiveSteps, contradiction
 from driftline.streams.tables import Rows
 

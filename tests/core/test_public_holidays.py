@@ -50,7 +50,7 @@ def test_the_library_is_not_imported_where_no_definition_names_holidays():
     program = """
 import sys, numpy
 from driftline.streams.calendar import LocalCalendar
-from driftline.streams.definition import parse
+from driftline.streams.definition_files import parse
 text = "name: a\\ntime: {column: t, period: 1h}\\ntarget: y\\ncalendar: {zone: Asia/Tokyo}\\n"
 LocalCalendar.of(parse(text, "a.yaml")).terms(numpy.array([0]))
 print("holidays" in sys.modules)

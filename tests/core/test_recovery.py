@@ -13,7 +13,8 @@ from msgspec import structs
 from driftline.arrays import Floats
 from driftline.bus.port import Assignment, Checkpoint, Envelope, Output
 from driftline.messages import ALERTS, BLENDS, FORECASTS, RECORDS, Forecast, Record
-from driftline.streams.definition import StreamDefinition, parse
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import parse
 from driftline.streams.features import Inputs
 from driftline.worker.keyed import TIMES, KeyedStep
 from driftline.worker.loop_settings import LoopSettings

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from driftline.messages import Record
-from driftline.streams.definition import StreamDefinition, parse
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import parse
 from driftline.streams.reading.refusals import Refusal
 from driftline.streams.reading.rows import RowReader
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from driftline.messages import Forecast, Record
-from driftline.streams.definition import parse
+from driftline.streams.definition_files import parse
 from driftline.streams.grid import NEVER
 from driftline.worker.parts import UnreadableState
 from driftline.worker.stream_step import Age

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from driftline.bus.port import Envelope
 from driftline.messages import ALERTS, BLENDS, Alert, Record
-from driftline.streams.definition import StreamDefinition, parse
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import parse
 from driftline.worker.keyed import AT_ONCE, KeyedStep
 from driftline.worker.saved_states import OffsetState
 from driftline.worker.silence import Heard

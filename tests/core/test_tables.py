@@ -6,7 +6,7 @@ import pytest
 from driftline.errors import InvalidInput
 from driftline.streams import tables
 from driftline.streams.bounds import TableBounds
-from driftline.streams.definition import parse
+from driftline.streams.definition_files import parse
 from driftline.streams.tables import Rows, concatenate, decode, encode, read_file
 
 STREAM = parse("name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\n", "a.yaml")

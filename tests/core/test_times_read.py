@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from driftline.streams.definition import Time
+from driftline.streams.data_sections import Time
 from driftline.streams.reading.refusals import UnusableError
 from driftline.streams.reading.times import TimeRule
 

@@ -3,7 +3,7 @@
 import pytest
 
 from driftline.errors import InvalidDefinition
-from driftline.streams.definition import parse
+from driftline.streams.definition_files import parse
 from driftline.streams.topic_filters import check, covers, plain
 
 pytestmark = pytest.mark.unit

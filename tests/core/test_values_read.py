@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from driftline.streams.definition import ColumnSource
+from driftline.streams.data_sections import ColumnSource
 from driftline.streams.reading.paths import ABSENT, FieldPath
 from driftline.streams.reading.refusals import UnusableError
 from driftline.streams.reading.values import Decimal, NumberRule

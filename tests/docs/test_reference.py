@@ -1,15 +1,14 @@
 """The reference is as the definitions are, and leaves nothing unsaid."""
 
 import pytest
-from pydantic import BaseModel
 
 from driftline.service.settings import Settings
-from driftline.streams import definition
+from driftline.streams.definition_values import Section
 from scripts.reference import docstrings
 from scripts.reference.pages import FOLDER, PAGES
 from scripts.reference.settings import SERVICES
 
-SECTIONS = [kind for kind in vars(definition).values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
+SECTIONS = Section.__subclasses__()
 
 
 @pytest.mark.parametrize("name", PAGES)

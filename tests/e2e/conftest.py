@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from driftline.streams import tables
-from driftline.streams.definition import StreamDefinition, load
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import load
 from driftline.streams.tables import Rows
 from tests.conftest import ROOT
 

@@ -10,7 +10,8 @@ from driftline.arrays import Floats, Ints
 from driftline.members import MEMBERS
 from driftline.messages import Blend
 from driftline.scoring import PUBLISHED, STRATEGIES
-from driftline.streams.definition import StreamDefinition, parse
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import parse
 from driftline.streams.tables import Rows, read_file
 from driftline_cli.evaluate import outcome, scores
 from tests.conftest import ROOT

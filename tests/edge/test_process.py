@@ -14,7 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from driftline.messages import Blend
 from driftline.service.run import STARTUP_FAILURE
-from driftline.streams.definition import StreamDefinition, load
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import load
 from driftline.streams.tables import Rows
 from driftline_cli.replay import chunks, post
 from tests.conftest import ROOT

@@ -18,7 +18,8 @@ from driftline.models.signing import Trust
 from driftline.store.folder import FolderStore
 from driftline.store.port import Listed, Store, Stored
 from driftline.store.s3 import S3Settings, S3Store
-from driftline.streams.definition import StreamDefinition, load
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import load
 from driftline_inference.registry.cache import Cache
 from tests.models import Models
 

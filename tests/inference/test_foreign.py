@@ -12,7 +12,8 @@ from driftline.errors import RefusedModel
 from driftline.messages import Forecast, Record
 from driftline.models.interpreter import Interpreter
 from driftline.models.manifest import ColumnScaling
-from driftline.streams.definition import StreamDefinition, parse
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import parse
 from driftline.versions.importing import Meaning, import_model
 from driftline.worker.keyed import KeyedStep
 from driftline_inference.step import ForecastStep

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from driftline.bus.port import Envelope
 from driftline.messages import FORECASTS, Forecast, Record
-from driftline.streams.definition import StreamDefinition, parse
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import parse
 from driftline.streams.features import Inputs
 from driftline.streams.layout import Layout
 from driftline.streams.tables import FutureRows, Rows

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from driftline.bus.port import Envelope
 from driftline.messages import Forecast, Record
-from driftline.streams.definition import StreamDefinition, parse
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import parse
 from driftline.worker.keyed import KeyedStep
 from driftline_inference.groups import Assembly
 from driftline_inference.step import ForecastStep

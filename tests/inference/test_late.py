@@ -4,7 +4,7 @@ import numpy as np
 
 from driftline.bus.port import Envelope
 from driftline.messages import Forecast, Record
-from driftline.streams.definition import parse
+from driftline.streams.definition_files import parse
 from driftline.worker.keyed import KeyedStep
 from driftline_inference.step import ForecastStep
 

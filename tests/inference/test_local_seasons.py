@@ -8,7 +8,7 @@ import pytest
 
 from driftline.arrays import Floats
 from driftline.messages import Forecast, Record
-from driftline.streams.definition import parse
+from driftline.streams.definition_files import parse
 from driftline_inference.step import ForecastStep
 
 ZONE = ZoneInfo("Europe/Paris")

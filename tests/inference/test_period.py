@@ -11,7 +11,7 @@ import pytest
 from driftline.bus.memory import MemoryBus
 from driftline.messages import FORECASTS, RECORDS, Forecast, Record
 from driftline.store.folder import FolderStore
-from driftline.streams.definition import parse
+from driftline.streams.definition_files import parse
 from driftline_inference.app import create_app
 from driftline_inference.settings import InferenceSettings
 

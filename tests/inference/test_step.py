@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from driftline.bus.port import Envelope, Output
 from driftline.messages import FORECASTS, Alert, Forecast, Record
-from driftline.streams.definition import parse
+from driftline.streams.definition_files import parse
 from driftline.streams.features import Inputs
 from driftline.streams.layout import Layout
 from driftline.worker.keyed import KeyedStep

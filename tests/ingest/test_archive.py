@@ -19,7 +19,7 @@ from driftline.metrics import Metrics
 from driftline.store.folder import FolderStore
 from driftline.store.windows import parse as parse_name
 from driftline.streams import tables
-from driftline.streams.definition import parse
+from driftline.streams.definition_files import parse
 from driftline_ingest.archive import ArchiveStep
 from driftline_ingest.census import Census
 from driftline_ingest.open_windows import Progress

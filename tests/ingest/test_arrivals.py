@@ -2,7 +2,8 @@
 
 import pytest
 
-from driftline.streams.definition import StreamDefinition, parse
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import parse
 from driftline.streams.reading.bodies import RawRows
 from driftline_ingest.door import Receipt
 from tests.ingest.test_same_everywhere import NOW, Doors

@@ -21,7 +21,7 @@ from driftline.bus.memory import MemoryBus
 from driftline.errors import BusUnavailable
 from driftline.messages import RECORDS, M, Record, Topic
 from driftline.store.folder import FolderStore
-from driftline.streams.definition import parse
+from driftline.streams.definition_files import parse
 from driftline_ingest.app import create_app
 from driftline_ingest.parsing import PARSERS
 from driftline_ingest.settings import IngestSettings

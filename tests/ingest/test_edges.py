@@ -19,7 +19,7 @@ from driftline.store import windows
 from driftline.store.folder import FolderStore
 from driftline.store.port import Store
 from driftline.streams import tables
-from driftline.streams.definition import parse
+from driftline.streams.definition_files import parse
 from driftline_ingest.app import create_app
 from driftline_ingest.settings import IngestSettings
 

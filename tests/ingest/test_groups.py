@@ -19,7 +19,8 @@ from driftline.bus.port import Bus, Envelope
 from driftline.messages import RECORDS, Record
 from driftline.store.folder import FolderStore
 from driftline.streams import tables
-from driftline.streams.definition import StreamDefinition, parse
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import parse
 from driftline_cli.replay import post
 from driftline_ingest.app import create_app
 from driftline_ingest.archive import ArchiveStep

@@ -26,7 +26,8 @@ from driftline.errors import InvalidDefinition
 from driftline.messages import RECORDS, Record
 from driftline.store.folder import FolderStore
 from driftline.streams.catalog import Streams
-from driftline.streams.definition import StreamDefinition, parse
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import parse
 from driftline_cli.broker import free_port
 from driftline_ingest.app import create_app
 from driftline_ingest.mqtt import Route, Unreadable

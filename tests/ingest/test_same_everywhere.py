@@ -22,7 +22,8 @@ from driftline.metrics import Metrics
 from driftline.streams import tables
 from driftline.streams.bounds import TableBounds
 from driftline.streams.catalog import Streams
-from driftline.streams.definition import StreamDefinition, parse
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import parse
 from driftline.streams.reading.bodies import RawRows
 from driftline.streams.tables import Rows
 from driftline_cli.replay import encode as encode_replay

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.messages import Record
-from driftline.streams.definition import parse
+from driftline.streams.definition_files import parse
 from driftline_ingest.seen import Seen
 
 STREAM = parse("name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\npatience: 2\n", "a.yaml")

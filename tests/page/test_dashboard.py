@@ -17,7 +17,8 @@ from starlette.responses import PlainTextResponse
 
 from driftline.bus.memory import MemoryBus
 from driftline.messages import ALERTS, FORECASTS, Alert, Forecast
-from driftline.streams.definition import StreamDefinition, parse
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import parse
 from driftline_cli.broker import free_port
 from driftline_combiner.app import create_app
 from driftline_combiner.settings import CombinerSettings

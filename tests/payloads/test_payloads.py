@@ -12,7 +12,8 @@ import yaml
 
 from driftline.clock import shown
 from driftline.streams import tables
-from driftline.streams.definition import StreamDefinition, parse
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import parse
 from driftline.streams.reading.bodies import RawRows
 from driftline_ingest.door import Receipt
 from driftline_ingest.mqtt import Route

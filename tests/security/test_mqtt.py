@@ -17,7 +17,8 @@ from driftline.bus.memory import MemoryBus
 from driftline.messages import RECORDS
 from driftline.service.settings import read_settings
 from driftline.store.folder import FolderStore
-from driftline.streams.definition import StreamDefinition, parse
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import parse
 from driftline_cli.broker import free_port
 from driftline_ingest.app import create_app
 from driftline_ingest.settings import IngestSettings

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from driftline.streams.definition import StreamDefinition, parse
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import parse
 from driftline.streams.layout import Layout
 from driftline.streams.tables import Rows
 from driftline_trainer.calendar_use import has_weekly_course, unseen_inputs

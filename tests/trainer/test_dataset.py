@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from driftline.messages import Forecast, Record
-from driftline.streams.definition import StreamDefinition, parse
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import parse
 from driftline.streams.features import Inputs, observe
 from driftline.streams.history import History
 from driftline.streams.layout import Layout

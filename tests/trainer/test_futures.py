@@ -14,7 +14,7 @@ from driftline.store.folder import FolderStore
 from driftline.store.windows import WindowName
 from driftline.streams import tables
 from driftline.streams.bounds import MEBIBYTE
-from driftline.streams.definition import parse
+from driftline.streams.definition_files import parse
 from driftline.streams.tables import FutureRows, Rows
 from driftline_trainer import dataset
 from driftline_trainer.claims import Claims

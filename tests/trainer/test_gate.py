@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from driftline.streams.definition import Gate
+from driftline.streams.model_sections import Gate
 from driftline_trainer.gate import judge
 
 pytestmark = pytest.mark.unit

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline.streams.definition import parse
+from driftline.streams.definition_files import parse
 from driftline.streams.features import observe
 from driftline.streams.history import History
 from driftline.streams.layout import Layout

@@ -20,12 +20,12 @@ PATIENCE_S = 120
 ENDLESS = """
 import asyncio, sys
 from pathlib import Path
-from driftline.streams import definition, tables
+from driftline.streams import definition_files, tables
 from driftline_trainer.fit import Task
 from driftline_trainer.process import TrainingProcess
 
 async def main():
-    stream = definition.load(Path("streams/outdoor-temperature.yaml"))
+    stream = definition_files.load(Path("streams/outdoor-temperature.yaml"))
     training = stream.training.model_copy(update={"epochs": 1000})
     rows = tables.read_file(Path("data/la-haute-borne.parquet"), stream).take(slice(0, 8000))
     process = TrainingProcess()

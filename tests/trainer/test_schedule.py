@@ -2,7 +2,7 @@
 
 import pytest
 
-from driftline.streams.definition import TrainingOptions
+from driftline.streams.model_sections import TrainingOptions
 from driftline_trainer.schedule import AT_ONCE, LOOKS, NARROW, STEPS, USUAL, Schedule, units_again
 
 pytestmark = pytest.mark.unit

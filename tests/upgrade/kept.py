@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from driftline.bus.port import Envelope
 from driftline.messages import Forecast, Record
-from driftline.streams.definition import StreamDefinition, parse
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import parse
 from driftline.streams.features import Inputs
 from driftline.worker.keyed import KeyedStep
 from driftline_combiner.scores import scores

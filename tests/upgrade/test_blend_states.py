@@ -9,7 +9,8 @@ import pytest
 
 from driftline.bus.port import Envelope
 from driftline.messages import Blend, Forecast
-from driftline.streams.definition import StreamDefinition, parse
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import parse
 from driftline.worker.keyed import KeyedStep
 from driftline.worker.parts import checked, decoded
 from driftline_combiner.migration import FormerBlendState

@@ -16,7 +16,8 @@ from driftline.arrays import Derived, Symmetric
 from driftline.members import MEMBERS
 from driftline.messages import Blend, Forecast, Record
 from driftline.scoring import ROWS
-from driftline.streams.definition import StreamDefinition, parse
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import parse
 from driftline.streams.layout import Layout
 from driftline.worker.parts import Axes, Body, Header, Part, Ring, SavedState, checked, decoded, read
 from driftline_combiner import state as blend_states

@@ -9,7 +9,8 @@ import pytest
 
 from driftline.members import MODELS
 from driftline.messages import Forecast, Record
-from driftline.streams.definition import StreamDefinition, parse
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import parse
 from driftline.streams.features import newest
 from driftline.streams.futures import Foreseen
 from driftline.streams.history import History

@@ -173,14 +173,14 @@ def accuracy(
     """
     with plainly():
         with brought_by(LAB):
-            from driftline.streams import definition  # noqa: PLC0415
+            from driftline.streams import definition_files  # noqa: PLC0415
             from driftline_cli import accuracy as accuracies  # noqa: PLC0415
             from driftline_cli import accuracy_page, simbench  # noqa: PLC0415
             from driftline_cli.progress import bars  # noqa: PLC0415
         with brought_by("lightgbm"):
             from driftline_cli import boosting  # noqa: PLC0415
 
-        definitions = list(definition.load_folder(streams).values())
+        definitions = list(definition_files.load_folder(streams).values())
         kept = cache or simbench.cache_folder()
         plan = accuracies.read_plan(definitions, data, BEGIN, part, only=only or (), drift=drift, cache=kept)
         with bars(console) as progress:

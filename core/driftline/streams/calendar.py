@@ -15,7 +15,8 @@ import numpy as np
 
 from driftline.arrays import Floats, Ints, Mask
 from driftline.streams import public_holidays
-from driftline.streams.definition import DAY_S, StreamDefinition
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_values import DAY_S
 
 DAY_MS = DAY_S * 1000
 HARMONICS = 3

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from driftline.errors import InvalidDefinition
-from driftline.streams.definition import StreamDefinition, load
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import load
 
 Mark = tuple[int, int, int]
 """A file's time of change, size and inode."""

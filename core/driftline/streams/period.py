@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from driftline.arrays import Ints
-from driftline.streams.definition import UNITS_S, StreamDefinition
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_values import UNITS_S
 
 FEW = 100
 """Steps of which nothing can be said."""

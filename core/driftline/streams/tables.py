@@ -23,7 +23,8 @@ from driftline.clock import shown
 from driftline.errors import InvalidInput
 from driftline.messages import Record
 from driftline.streams.bounds import NONE, TableBounds
-from driftline.streams.definition import EVERY_SERIES, ISSUED, SINGLE_KEY, ColumnSource, StreamDefinition
+from driftline.streams.data_sections import ColumnSource
+from driftline.streams.definition import EVERY_SERIES, ISSUED, SINGLE_KEY, StreamDefinition
 from driftline.streams.reading.bodies import Malformed, RawRows, json_rows, ndjson_rows
 from driftline.streams.reading.columns import (
     Refused,

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from driftline.streams.definition import DAY_S, LONGEST_SEASON, StreamDefinition
+from driftline.streams.definition import LONGEST_SEASON, StreamDefinition
+from driftline.streams.definition_values import DAY_S
 from driftline.worker.parts import Axes, Parts, read
 
 Dims = tuple[str | int, ...]

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 from river._river_rust.drift import AdaptiveWindowing
 
-from driftline.streams import definition
+from driftline.streams import model_sections
 
 RIVER = version("river")
 """Another version may keep the state of its core in another form."""
@@ -145,7 +145,7 @@ class DriftDetector:
 
     __slots__ = ("_asked", "_before", "_core", "_least", "_left", "_recent")
 
-    def __init__(self, settings: definition.Drift, asked: float) -> None:
+    def __init__(self, settings: model_sections.Drift, asked: float) -> None:
         self._least = asked
         self._core: Core = Adwin(settings.delta) if settings.detector == "adwin" else PageHinkley(settings.threshold)
         self._recent = 0.0

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from driftline.arrays import Floats
 from driftline.streams.calendar import HOUR
-from driftline.streams.definition import DAY_S, StreamDefinition
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_values import DAY_S
 from driftline.streams.grid import phase_of, tick_of
 from driftline.streams.layout import MEMORIES, RLS_LAGS, Layout
 from driftline.worker.former import Dims, by_tick, former_fingerprint, former_rows, former_season

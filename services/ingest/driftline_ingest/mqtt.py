@@ -21,7 +21,8 @@ from paho.mqtt.properties import Properties
 from driftline.errors import Unavailable
 from driftline.streams import topic_filters
 from driftline.streams.catalog import Streams
-from driftline.streams.definition import ISSUED, Mqtt, StreamDefinition
+from driftline.streams.data_sections import Mqtt
+from driftline.streams.definition import ISSUED, StreamDefinition
 from driftline.streams.reading.bodies import UNREADABLE, RawRows, decode
 from driftline.streams.reading.paths import ABSENT, path_of
 from driftline.streams.reading.values import Decimal

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from driftline.errors import InvalidInput
-from driftline.streams.definition import CsvFormat
+from driftline.streams.data_sections import CsvFormat
 from driftline.streams.reading.bodies import RawRows, csv_rows, json_rows, ndjson_rows
 from driftline.streams.reading.csv_text import Wanted
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from driftline.arrays import Floats, Ints
 from driftline.streams.calendar import HOUR, WEEKDAY, WEEKDAYS, LocalCalendar
-from driftline.streams.definition import DAY_S, StreamDefinition
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_values import DAY_S
 from driftline.streams.layout import Layout
 from driftline_trainer.dataset import Dataset
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from driftline.members import PERSISTENCE
 from driftline.models.manifest import PARITY
-from driftline.streams.definition import Gate
+from driftline.streams.model_sections import Gate
 from driftline_trainer.dataset import Batch
 
 PARENT = "parent"

@@ -3,7 +3,8 @@
 import numpy as np
 
 from driftline.arrays import Ints
-from driftline.streams.definition import DAY_S, StreamDefinition
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_values import DAY_S
 from driftline_trainer.dataset import Dataset
 
 SHARE = 0.1

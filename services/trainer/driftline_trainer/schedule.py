@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from driftline.streams.definition import TrainingOptions
+from driftline.streams.model_sections import TrainingOptions
 
 STEPS_BY_ROOT = 6.0
 """Steps of training for each row's square root: 10,000 rows need 30 passes over them, where 200,000 need 7."""

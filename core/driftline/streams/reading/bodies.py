@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from driftline.errors import InvalidInput
-from driftline.streams.definition import CsvFormat
+from driftline.streams.data_sections import CsvFormat
 from driftline.streams.reading.csv_text import MalformedCsv, Wanted, decoded, dialect_of, records_of, repeated_name
 from driftline.streams.reading.values import Decimal
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.csv as pcsv
 
-from driftline.streams.definition import CsvFormat
+from driftline.streams.data_sections import CsvFormat
 from driftline.streams.reading.csv_text import HEAD, CsvDialect, MalformedCsv, Wanted, decoded, dialect_of, records_of
 from driftline.streams.reading.values import NOTHING
 

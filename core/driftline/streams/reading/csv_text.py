@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from driftline.errors import InvalidInput
-from driftline.streams.definition import CsvFormat
+from driftline.streams.data_sections import CsvFormat
 from driftline.streams.reading.values import NOTHING, Decimal
 
 SEPARATORS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}

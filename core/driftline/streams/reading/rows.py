@@ -7,7 +7,8 @@ import msgspec
 
 from driftline import clock
 from driftline.messages import Record
-from driftline.streams.definition import EVERY_SERIES, ISSUED, SINGLE_KEY, ColumnSource, StreamDefinition, Time
+from driftline.streams.data_sections import ColumnSource, Time
+from driftline.streams.definition import EVERY_SERIES, ISSUED, SINGLE_KEY, StreamDefinition
 from driftline.streams.reading.csv_text import Wanted
 from driftline.streams.reading.paths import ABSENT, FieldPath
 from driftline.streams.reading.refusals import Refusal, UnusableError

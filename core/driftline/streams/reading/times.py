@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from driftline.streams.definition import Time
+from driftline.streams.data_sections import Time
 from driftline.streams.reading.refusals import UnusableError
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from driftline.streams.definition import ColumnSource
+from driftline.streams.data_sections import ColumnSource
 from driftline.streams.reading.refusals import UnusableError
 
 NAME_LENGTH = 200

@@ -1,0 +1,147 @@
+"""The sections of a definition that say how records come.
+
+Pure.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from driftline.streams import topic_filters
+from driftline.streams.definition_values import (
+    CalendarZone,
+    Country,
+    Encoding,
+    Finite,
+    LengthOfTime,
+    MissingValues,
+    NumberByText,
+    Scale,
+    Section,
+    TimeFormat,
+    TimeZone,
+)
+
+LEAST_AHEAD_S = 300
+"""Clocks of sensors that nobody keeps differ by minutes."""
+
+
+def _source(value: object) -> object:
+    return {"path": value} if isinstance(value, str) else value
+
+
+class Time(Section):
+    """The column of a record's time, and the distance between records."""
+
+    column: str = Field("time", min_length=1)
+    """The column that holds the time."""
+    format: TimeFormat | None = None
+    """How it is written: `iso`; `s`, `ms`, `us` or `ns` since 1970; or a pattern of strptime such as
+    `"%d/%m/%Y %H:%M"`. By default ISO 8601, `31.12.2026 23:50`, or a number since 1970 whose unit is guessed by its
+    size, which is said once."""
+    zone: TimeZone = "required"
+    """`required`: a time without a zone is refused; otherwise the zone that such a time is in. Of the hour that comes
+    twice in autumn, the order of a key's records says which it is; a time that does not exist in spring is refused."""
+    arrival: Literal["believed", "trust", "refuse"] = "believed"
+    """A row without a time is of when it arrived: while the clock of ingest's machine can be `believed`, which on Linux
+    it can when it is synchronised; always (`trust`); or never (`refuse`)."""
+    period: LengthOfTime
+    """From one record of a key to its next, such as `10min`; seconds in memory."""
+    ahead: LengthOfTime | None = None
+    """By how much a record may be ahead of ingest's clock, such as `1h`; where it is not said by one period, at least
+    `5min`."""
+
+    @property
+    def tolerance(self) -> int:
+        """Seconds that a record may be ahead of the clock."""
+        return self.ahead or max(self.period, LEAST_AHEAD_S)
+
+
+class ColumnSource(Section):
+    """Where in a device's row a column is, and how its values are written."""
+
+    path: str | None = Field(None, min_length=1)
+    """The name of the field, or the way to it, such as `sensors.outside.temp` or `ENERGY.Power[0]`; by default the
+    column's own name."""
+    constant: str | None = Field(None, min_length=1)
+    """The value of every row, instead of a field; for the columns of key and group alone."""
+    scale: Scale = 1.0
+    """A number is multiplied by it ..."""
+    offset: Finite = 0.0
+    """... and then this is added."""
+    unit: str | None = None
+    """The unit of the scaled values, for people; a file that names another one is pointed out."""
+    missing: MissingValues = ()
+    """Numbers, before they are scaled, and texts that mean a missing value, in addition to null, NaN, an empty text,
+    `unavailable` and the like."""
+    values: NumberByText = Field(default_factory=dict)
+    """Texts that mean a number, such as `{open: 1, closed: 0}`; they are not scaled."""
+    text: bool = False
+    """Whether JSON may hold the number as text, such as `"21.5"`. In CSV every number is text."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.path is not None and self.constant is not None:
+            raise ValueError(f"found path {self.path!r} and constant {self.constant!r}, expected one of them")
+        return self
+
+    @property
+    def converts(self) -> bool:
+        """Whether it says more than where the value is."""
+        return bool(self.scale != 1 or self.offset or self.missing or self.values or self.text)
+
+
+SourceOrPath = Annotated[ColumnSource, BeforeValidator(_source)]
+
+
+class CsvFormat(Section):
+    """How CSV is written; by default it is found in each body or file."""
+
+    separator: str | None = Field(None, min_length=1, max_length=1)
+    """Between the columns: by default the one of comma, semicolon, tab and bar that the header has most of."""
+    decimal: Literal[".", ","] | None = None
+    """Before a number's decimals; by default a point, or a comma where the numbers have one and it separates nothing
+    else."""
+    encoding: Encoding = "utf-8"
+    """Of the text, such as `latin-1`."""
+    comment: str = Field("#", max_length=8)
+    """Lines that begin with it are left out; `""` for none."""
+
+
+class Calendar(Section):
+    """The calendar that people live by where the records come from."""
+
+    zone: CalendarZone | None = None
+    """The time zone of hours, weekdays and holidays, such as `Europe/Paris`; by default the `zone` of `time`, or UTC
+    where that is `required`."""
+    holidays: Country | None = None
+    """The country whose public holidays count, such as `FR`, or its subdivision, such as `DE-BY`."""
+
+
+class Mqtt(Section):
+    """Which messages of an MQTT broker are records of the stream."""
+
+    topic: str = Field(min_length=1)
+    """A topic filter, with `{key}` in the place of the key, and `{group}` in that of the column of `group`."""
+    payload: Literal["json", "number", "csv"] = "json"
+    """A JSON object of columns; the target's plain number; or a line of `columns`. Without a time it is of when it
+    arrived, see `time.arrival`."""
+    columns: tuple[str, ...] = ()
+    """The columns of a `csv` line, in their order."""
+    separator: str = Field(",", min_length=1, max_length=1)
+    """Separator of the columns of a `csv` line."""
+    futures: str | None = Field(None, min_length=1)
+    """A topic filter of messages that are futures, with `{key}` and `{group}` as above: JSON objects of the columns of
+    `futures`, of the time that they are for, and of when they were `issued`, which is now where it is missing."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.payload == "csv") != bool(self.columns):
+            raise ValueError(f"columns: found {list(self.columns)}, expected the line's columns for csv, and only then")
+        topic_filters.check(self.topic)
+        if self.futures is not None:
+            topic_filters.check(self.futures)
+            if topic_filters.covers(self.futures, self.topic):
+                problem = f"found {self.futures!r}, which has all topics of {self.topic!r}"
+                raise ValueError(f"futures: {problem}, expected topics of its own")
+        return self
