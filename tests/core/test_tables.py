@@ -1,6 +1,10 @@
 """Tables: CSV and Parquet with the columns that a definition names."""
 
+import io
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from driftline.errors import InvalidInput
@@ -26,6 +30,16 @@ def test_csv_is_read_by_the_definitions_columns():
 def test_times_without_a_zone_are_in_the_definitions_zone():
     rows = decode(b"when,y\n2015-07-01 02:00:00,1\n", NAIVE, "a.csv")
     assert (rows.t.tolist(), rows.keys.tolist()) == ([1435708800000], ["all"])
+
+
+def test_truth_is_a_number_or_missing_as_its_words_are():
+    table = pa.table({"when": ["2015-01-01T00:00:00Z"] * 3, "id": ["a", "b", "c"], "y": [True, False, None]})
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    for missing, off in (("", 0.0), ("\ncolumns: {y: {missing: [off]}}", np.nan)):
+        stream = parse(f"name: a\ntime: {{column: when, period: 1h}}\nkey: id\ntarget: y{missing}\n", "a.yaml")
+        rows = decode(sink.getvalue(), stream, "a.parquet")
+        np.testing.assert_array_equal(rows.values, [[1.0], [off], [np.nan]])
 
 
 def test_parquet_gives_back_what_was_written():

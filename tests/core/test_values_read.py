@@ -51,6 +51,12 @@ def test_numbers_booleans_and_texts_that_mean_numbers():
     assert read("open", values={"open": 7}, scale=10) == 7
 
 
+def test_what_is_said_of_true_and_false_is_said_of_their_words():
+    assert read(False, text=False, missing=[False], scale=10) is None
+    assert read(True, text=False, values={True: 7}, scale=10) == 7
+    assert read(True, text=False, missing=[False], scale=10) == 10
+
+
 def test_marks_of_nothing_are_those_before_scaling():
     assert read(-127, missing=[-127], scale=0.1) is None
     assert read("-127.0", missing=[-127]) is None

@@ -526,6 +526,9 @@ class _File:
             return np.full(table.num_rows, np.nan)
         column, where = table[self.paths[name]], f"{self.source}: column {name!r}"
         rule = NumberRule.of(self.paths[name], self.stream.sources.get(name, ColumnSource()))
+        if pa.types.is_boolean(column.type):
+            # As words: what the definition says of true and false is said of those.
+            return numbers_of_texts(column.cast(pa.string()), rule, decimal, refused)
         if is_text(column) and (rule.source.text or self._is_csv):
             return numbers_of_texts(column, rule, decimal, refused)
         numbers = _numbers(column, where)

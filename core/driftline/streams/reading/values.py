@@ -65,7 +65,10 @@ class NumberRule:
             return None
         if isinstance(value, str):
             return self._of_text(value, text=text or self.source.text, decimal=decimal)
-        if not isinstance(value, (bool, int, float)):
+        if isinstance(value, bool):
+            # What the definition says of true and false is said of words: it means the same in JSON and in CSV.
+            return self._of_text(str(value), text=True, decimal=decimal)
+        if not isinstance(value, (int, float)):
             raise UnusableError(self.name, value, NUMBER)
         return self._scaled(value, value)
 
