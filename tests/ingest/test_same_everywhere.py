@@ -126,7 +126,7 @@ def parquet_of(raw: Sequence[Raw]) -> list[bytes]:
     """Where every column has values of one kind only."""
     names = [name for name in dict.fromkeys(name for row in raw for name in row) if name != "battery"]
     columns = {name: [row.get(name) for row in raw] for name in names}
-    if any(isinstance(value, str) for name in names if name not in {"when", "id"} for value in columns[name]):
+    if any(isinstance(value, str | bool) for name in names if name not in {"when", "id"} for value in columns[name]):
         return []
     numbers = {
         name: pa.array(columns[name] if name in {"when", "id"} else map(_float, columns[name])) for name in names
