@@ -11,6 +11,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from driftline.batch_histogram import BatchHistogram
+
 LATENCY_BUCKETS: Final = (
     *(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75),
     *(1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0),
@@ -148,13 +150,13 @@ class Metrics:
             "group",
             "topic",
         )
-        self.stage_latency = self._histogram(
+        self.stage_latency = self._batch_histogram(
             "stage_latency_seconds", "From a message's arrival on the topic to its output.", LATENCY_BUCKETS, "group"
         )
-        self.record_latency = self._histogram(
+        self.record_latency = self._batch_histogram(
             "record_latency_seconds", "From ingest's door to here.", LATENCY_BUCKETS, "group"
         )
-        self.sensor_latency = self._histogram(
+        self.sensor_latency = self._batch_histogram(
             "sensor_latency_seconds", "From the time that the sensor gave to here.", SENSOR_BUCKETS, "group"
         )
         self.checkpoint_seconds = self._histogram(
@@ -210,3 +212,6 @@ class Metrics:
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(f"driftline_{name}", text, labels, registry=self.registry, buckets=buckets)
+
+    def _batch_histogram(self, name: str, text: str, buckets: tuple[float, ...], label: str) -> BatchHistogram:
+        return BatchHistogram(self.registry, f"driftline_{name}", text, buckets, label)

@@ -39,12 +39,12 @@ class LoopMetrics:
 
     def sent(self, outputs: Sequence[Any], causes: Sequence[Envelope[Any]], now: float) -> None:
         self._sent.inc(len(outputs))
-        for cause in causes:
-            self._stage.observe(_since(cause.timestamp, now))
-            # An alert has no record's way behind it.
-            if (received := getattr(cause.value, "received", None)) is not None:
-                self._record.observe(_since(received, now))
-                self._sensor.observe(_since(cause.value.t / 1000, now))
+        # An alert has no record's way behind it.
+        ways = [value for cause in causes if hasattr(value := cause.value, "received")]
+        # 0 where two clocks differ or one was set back, since a sum only ever grows.
+        self._stage.observe(max(0.0, now - cause.timestamp) for cause in causes)
+        self._record.observe(max(0.0, now - value.received) for value in ways)
+        self._sensor.observe(max(0.0, now - value.t / 1000) for value in ways)
 
     def dead_letter(self) -> None:
         self._dead.inc()
@@ -73,8 +73,3 @@ def report_left_behind(metrics: Metrics) -> Callable[[str, str, str], None]:
         log.warning("saved state left behind: %s", reason, extra={"stream": stream, "key": key})
 
     return report
-
-
-def _since(before: float, now: float) -> float:
-    """Seconds from one to the other; 0 where two clocks differ or one was set back, since a sum only ever grows."""
-    return max(0.0, now - before)
