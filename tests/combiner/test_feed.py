@@ -18,7 +18,9 @@ REMEMBERED, POINTS = 12, 4
 @pytest.fixture
 async def page(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[MemoryBus, DashboardBuffer]]:
     """A feed that listens, with room for few blends."""
-    monkeypatch.setattr(dashboard_buffer, "BLENDS_REMEMBERED", REMEMBERED)
+    room = REMEMBERED * len(BLENDS.encode(blend("a", 0)))
+    monkeypatch.setattr(dashboard_buffer, "BYTES_REMEMBERED", room)
+    monkeypatch.setattr(dashboard_buffer, "BYTES_OF_A_POINT", 1)
     bus = MemoryBus()
     listening = DashboardBuffer(bus, points=POINTS)
     running = asyncio.create_task(listening.run())
@@ -65,3 +67,10 @@ async def test_many_series_share_the_room(page: tuple[MemoryBus, DashboardBuffer
         await bus.publish(BLENDS, [blend(key, t) for key in "abc"])
         await begun(listening, "abc", t)
     assert await begun(listening, "abc", 4) == {key: [2, 3, 4] for key in "abc"}
+
+
+async def test_of_a_series_with_much_to_say_the_newest_is_there_whatever_its_size(page):
+    bus, listening = page
+    long = Blend("s", "a", 7, None, [1] * 1000, [1.0] * 1000, "online", {}, {}, {}, {}, 0.0)
+    await bus.publish(BLENDS, [blend("a", 6), long])
+    assert await begun(listening, "a", 7) == {"a": [7]}

@@ -20,12 +20,28 @@ from driftline.worker.stream_step import Series
 
 SERIES_REMEMBERED = 100
 """Series that are remembered; the one that was silent longest is forgotten first."""
-BLENDS_REMEMBERED = 20_000
-"""Of all series together, when there are many: some 14 MB."""
+BYTES_REMEMBERED = 8_000_000
+"""Of the blends of all series together: with many series, or many horizons, there are fewer of each ..."""
+BYTES_OF_A_POINT = 1500
+"""... unless so much for each point of a single series is more."""
 LATEST_ALERTS = 200
 
-Blends = deque[tuple[int, bytes]]
-"""A series' newest blends by time, as JSON."""
+
+class RememberedBlends:
+    """A series' newest blends by time, as JSON."""
+
+    def __init__(self) -> None:
+        self.newest: deque[tuple[int, bytes]] = deque()
+        self._size = 0
+
+    def add(self, t: int, payload: bytes) -> None:
+        self.newest.append((t, payload))
+        self._size += len(payload)
+
+    def forget(self, points: int, size: int) -> None:
+        """Keeps at most `points`, and of more than one no more than `size` bytes."""
+        while len(self.newest) > points or (self._size > size and len(self.newest) > 1):
+            self._size -= len(self.newest.popleft()[1])
 
 
 class _BlendName(msgspec.Struct, frozen=True):
@@ -67,7 +83,8 @@ class DashboardBuffer:
     def __init__(self, bus: Bus, points: int) -> None:
         self._bus = bus
         self._points = points
-        self._series: OrderedDict[Series, Blends] = OrderedDict()
+        self._room = max(BYTES_REMEMBERED, points * BYTES_OF_A_POINT)
+        self._series: OrderedDict[Series, RememberedBlends] = OrderedDict()
         self._alerts: deque[Alert] = deque(maxlen=LATEST_ALERTS)
         self._encoder = msgspec.json.Encoder()
         self._reading: asyncio.Task[None] | None = None
@@ -105,15 +122,14 @@ class DashboardBuffer:
         series, t = (blend.name.stream, blend.name.key), blend.name.t
         blends = self._series.get(series)
         if blends is None:
-            blends = self._series[series] = deque()
+            blends = self._series[series] = RememberedBlends()
             while len(self._series) > SERIES_REMEMBERED:
                 self._series.popitem(last=False)
-        if blends and t <= blends[-1][0]:
+        if blends.newest and t <= blends.newest[-1][0]:
             return  # sent again after a crash
         self._series.move_to_end(series)
-        blends.append((t, blend.payload))
-        while len(blends) > min(self._points, BLENDS_REMEMBERED // len(self._series)):
-            blends.popleft()
+        blends.add(t, blend.payload)
+        blends.forget(self._points, self._room // len(self._series))
 
     def _wake(self, changed: Iterable[Series]) -> None:
         """Whoever waits for one of them looks again; who comes later waits for the next news."""
@@ -149,5 +165,6 @@ class DashboardBuffer:
 
     def _after(self, series: Series, after: int) -> list[tuple[int, bytes]]:
         """In order of time; found from the newest end, since most often there is little."""
-        newer = takewhile(lambda blend: blend[0] > after, reversed(self._series.get(series, ())))
+        blends = self._series.get(series, RememberedBlends()).newest
+        newer = takewhile(lambda blend: blend[0] > after, reversed(blends))
         return list(newer)[::-1]
