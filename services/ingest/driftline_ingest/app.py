@@ -23,10 +23,11 @@ from driftline.streams.definition import StreamDefinition, refusal
 from driftline.worker.loop import Worker
 from driftline.worker.loop_metrics import LoopMetrics
 from driftline.worker.stream_step import Timed
-from driftline_ingest import arrivals
+from driftline_ingest import arrivals, influx
 from driftline_ingest.archive import ArchiveStep
 from driftline_ingest.census import Census
 from driftline_ingest.door import Door, direct_handlers, routes
+from driftline_ingest.limiter import Limiter
 from driftline_ingest.mqtt import MqttDoor
 from driftline_ingest.packing import FUTURES, Packing
 from driftline_ingest.settings import IngestSettings
@@ -74,9 +75,12 @@ def create_app(
         on_death=on_death,
         close=(bus.close, timed.close),
     )
-    router = routes(door, settings)
-    app.include_router(router)
-    app.add_middleware(DirectPaths, handlers=direct_handlers(router), behind=app)
+    limiter = Limiter(settings, metrics.requests_limited)
+    routers = (routes(door, settings, limiter), influx.routes(door, settings, limiter))
+    for router in (*routers, influx.probes()):
+        app.include_router(router)
+    handlers = {path: handler for router in routers for path, handler in direct_handlers(router).items()}
+    app.add_middleware(DirectPaths, handlers=handlers, behind=app)
     return app
 
 

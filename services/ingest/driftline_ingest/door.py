@@ -241,6 +241,10 @@ class Door:
         """Seconds since the epoch. Raises ClockUnset."""
         return self._clock.now()
 
+    def say(self, stream: str, sentences: Collection[str]) -> None:
+        """Logs each once."""
+        self._notices.say(stream, sentences)
+
     def refused(self, stream: str) -> None:
         """Counts a row that could not even be read."""
         self.metrics.records_refused.labels(stream).inc()
@@ -344,10 +348,9 @@ def direct_handlers(router: APIRouter) -> dict[str, Handler]:
     return {route.path: route.endpoint for route in router.routes if isinstance(route, DirectRoute)}
 
 
-def routes(door: Door, settings: IngestSettings) -> APIRouter:
+def routes(door: Door, settings: IngestSettings, limiter: Limiter) -> APIRouter:
     router = APIRouter(tags=["records"], route_class=DirectRoute)
     authorised = bearer(settings.token)
-    limiter = Limiter(settings, door.metrics.requests_limited)
 
     @router.post(
         "/v1/records",
