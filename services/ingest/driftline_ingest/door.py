@@ -250,10 +250,16 @@ class Door:
         self.metrics.records_refused.labels(stream).inc()
 
     async def take_rows(
-        self, stream: str, raw: RawRows, *, mapped: bool = False, retained: Collection[int] = ()
+        self,
+        stream: str,
+        raw: RawRows,
+        *,
+        mapped: bool = False,
+        retained: Collection[int] = (),
+        list_all: bool = False,
     ) -> tuple[Receipt, bool]:
-        """The same for rows that were read already. retained: the numbers of those that a broker had kept. Raises
-        Unavailable."""
+        """The same for rows that were read already. retained: the numbers of those that a broker had kept. list_all:
+        whether the receipt lists all refusals. Raises Unavailable."""
         now = self.now()
         reader = self.reader(stream, mapped=mapped)
         taken = self._read(stream, reader, raw, now)
@@ -274,7 +280,7 @@ class Door:
         self.metrics.records_dropped.labels(stream, "repeated").inc(sifted.repeated)
         self.metrics.records_dropped.labels(stream, "out_of_order").inc(sifted.out_of_order)
         refusals = sorted([*refused, *aside], key=lambda refusal: refusal.row) if refused or aside else []
-        return self._receipt(sifted, refusals), bool(limited.records) or not refusals
+        return self._receipt(sifted, refusals, list_all=list_all), bool(limited.records) or not refusals
 
     def _with_times(
         self, stream: str, taken: Records, now: float, retained: Collection[int]
@@ -285,8 +291,8 @@ class Door:
             self.metrics.records_set_aside.labels(stream, reason).inc(count)
         return dated.taken, dated.aside
 
-    def _receipt(self, sifted: Sifted, refusals: Sequence[Refusal]) -> Receipt:
-        listed = refusals[: self._settings.refusals_listed]
+    def _receipt(self, sifted: Sifted, refusals: Sequence[Refusal], *, list_all: bool = False) -> Receipt:
+        listed = refusals if list_all else refusals[: self._settings.refusals_listed]
         return Receipt(
             accepted=len(sifted.fresh),
             repeated=sifted.repeated,
