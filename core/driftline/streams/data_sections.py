@@ -124,8 +124,8 @@ class KafkaSource(Section):
     topic: str = Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")
     """The topic's name."""
     payload: Literal["json", "influx"] = "json"
-    """A JSON object of columns or a list of them; or lines of InfluxDB's line protocol. What has no key of its own has
-    that of the message, and what has no time, the message's."""
+    """A JSON object of columns or a list of them; or lines of InfluxDB's line protocol. A row without a key has
+    that of the message, and a row without a time the message's."""
 
 
 class Mqtt(Section):
