@@ -1,6 +1,7 @@
 """The composition root of the edge: three services on one bus."""
 
 from driftline.bus.embedded import EmbeddedBus
+from driftline.bus.kafka import KafkaSettings
 from driftline.bus.port import Bus
 from driftline.service.app import end_process
 from driftline.service.logs import speaking
@@ -31,7 +32,7 @@ def create_services(settings: AllSettings, bus: Bus) -> list[Served]:
     InvalidInput."""
     shared = SharedBus(bus)
     services = [
-        _ingest(settings.ingest, shared),
+        _ingest(settings.ingest, shared, settings.ingest.topics(own=settings.edge.bus == "kafka")),
         _inference(settings.inference, shared),
         _combiner(settings.combiner, shared),
     ]
@@ -40,9 +41,9 @@ def create_services(settings: AllSettings, bus: Bus) -> list[Served]:
     return services
 
 
-def _ingest(settings: IngestSettings, bus: Bus) -> Served:
+def _ingest(settings: IngestSettings, bus: Bus, topics: KafkaSettings | None) -> Served:
     with speaking("ingest"):
-        app = create_ingest(settings, bus, open_store(settings), streams=Streams.open(settings.streams))
+        app = create_ingest(settings, bus, open_store(settings), streams=Streams.open(settings.streams), topics=topics)
     return Served("ingest", app, settings)
 
 

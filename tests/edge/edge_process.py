@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from driftline.bus.embedded import EmbeddedBus, EmbeddedSettings
-from driftline.messages import BLENDS, FORECASTS, Blend, M, Topic
+from driftline.messages import BLENDS, FORECASTS, RECORDS, Blend, M, Record, Topic
 from driftline.names import EDGE_SERVICES
 from driftline_cli.broker import free_ports
 from tests.started import Started
@@ -57,6 +57,9 @@ class Left:
     async def forecasts(self) -> Counter[tuple[str, int]]:
         """How often there is one, by key and time."""
         return Counter((forecast.key, forecast.t) for forecast in await self._read(FORECASTS))
+
+    async def records(self) -> list[Record]:
+        return await self._read(RECORDS)
 
     async def blends(self) -> list[Blend]:
         return await self._read(BLENDS)

@@ -20,6 +20,9 @@ import httpx
 import pytest
 import stamina
 from fastapi import FastAPI
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 from driftline.bus.memory import MemoryBus
 from driftline.errors import InvalidDefinition
@@ -30,11 +33,12 @@ from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
 from driftline_cli.broker import free_port
 from driftline_ingest.app import create_app
-from driftline_ingest.mqtt import Route, Unreadable
+from driftline_ingest.mqtt import Route, Unreadable, refused_topics
 from driftline_ingest.settings import IngestSettings
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
 PATIENCE_S = 90
+VERSIONS = ("5", "3.1.1")
 BASE = "time: {column: when, period: 1s}\nkey: id\ntarget: y\n"
 
 
@@ -207,15 +211,16 @@ async def until_followed(broker: Broker, bus: MemoryBus, place: str = "tank", **
 
 
 @pytest.mark.process
-async def test_ten_thousand_messages_and_nothing_lost_through_restarts(broker: Broker, tmp_path: Path):
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_ten_thousand_messages_and_nothing_lost_through_restarts(broker: Broker, tmp_path: Path, version: str):
     bus, store = MemoryBus(capacity=20_000), tmp_path / "store"
-    async with ingest(broker, bus, store):
+    async with ingest(broker, bus, store, mqtt_version=version):
         # The first subscription makes the session; from then on the broker keeps what comes.
         await until_followed(broker, bus)
         await publish(broker, 1, 3000)
     # Nobody is at the door.
     await publish(broker, 3000, 5000)
-    async with ingest(broker, bus, store):
+    async with ingest(broker, bus, store, mqtt_version=version):
         sending = asyncio.create_task(publish(broker, 5000, 10_000))
         await received(bus, 6000)
         await asyncio.to_thread(broker.stop)
@@ -290,11 +295,12 @@ async def test_a_service_without_an_mqtt_broker_asks_for_none(tmp_path: Path):
 
 
 @pytest.mark.process
-async def test_replicas_of_one_group_divide_the_messages(broker: Broker, tmp_path: Path):
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_replicas_of_one_group_divide_the_messages(broker: Broker, tmp_path: Path, version: str):
     buses = [MemoryBus(), MemoryBus()]
     async with (
-        ingest(broker, buses[0], tmp_path / "a", mqtt_name="one", mqtt_group="site"),
-        ingest(broker, buses[1], tmp_path / "b", mqtt_name="two", mqtt_group="site"),
+        ingest(broker, buses[0], tmp_path / "a", mqtt_name="one", mqtt_group="site", mqtt_version=version),
+        ingest(broker, buses[1], tmp_path / "b", mqtt_name="two", mqtt_group="site", mqtt_version=version),
     ):
         for bus in buses:
             await until_followed(broker, bus)
@@ -409,3 +415,27 @@ async def test_a_message_that_the_broker_has_kept_is_no_reading_of_now(broker: B
 async def until_counted(app: FastAPI, line: str) -> None:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ingest") as client:
         assert line in (await client.get("/metrics")).text.splitlines()
+
+
+@pytest.mark.process
+async def test_what_a_message_of_version_5_says_of_itself_changes_no_record(broker: Broker, tmp_path: Path):
+    bus, said = MemoryBus(), Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    said.UserProperty = [("unit", "F"), ("key", "another")]
+    said.MessageExpiryInterval = 3600
+    said.ContentType = "text/plain"
+    async with ingest(broker, bus, tmp_path / "store"):
+        await until_followed(broker, bus)
+        async with aiomqtt.Client("127.0.0.1", broker.port, protocol=aiomqtt.ProtocolVersion.V5) as client:
+            await client.publish("plant/k1/tank", f'{{"y": 1, "when": "{time(1)}"}}', qos=1, properties=said)
+        assert await received(bus, 2) == {0.0, 1.0}
+
+
+def test_topics_that_a_broker_refuses_are_named():
+    """mosquitto refuses none, whatever its rules say."""
+    code = ReasonCode(PacketTypes.SUBACK, identifier=135)
+    assert refused_topics("plant/+/tank", code) == (
+        "the MQTT broker refuses the topics 'plant/+/tank': Not authorized (DRIFTLINE_MQTT_USERNAME, "
+        "DRIFTLINE_MQTT_PASSWORD)"
+    )
+    for granted in (0, 1, 2):
+        assert refused_topics("plant/+/tank", ReasonCode(PacketTypes.SUBACK, identifier=granted)) is None

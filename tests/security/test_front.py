@@ -150,6 +150,11 @@ async def test_the_cloud_centric_front_leads_each_request_to_its_service(tempera
             assert (await client.post(path, json=body)).status_code == 401, path
         taken = await client.post(f"/v1/records?stream={NAME}", json=row, headers=HEADER)
         assert (taken.status_code, taken.json()["accepted"]) == (202, 1)
+        # Whatever writes to InfluxDB is a sender of records, too.
+        written = {path: await client.post(path, content=b"") for path in (f"/api/v2/write?bucket={NAME}", "/write")}
+        assert {path: answer.status_code for path, answer in written.items()} == dict.fromkeys(written, 401)
+        influx = {"Authorization": f"Token {TOKEN.get_secret_value()}"}
+        assert (await client.post(f"/api/v2/write?bucket={NAME}", content=b"", headers=influx)).status_code == 204
         assert (await client.get("/v1/models")).json()["models"]
         assert (await client.get("/v1/jobs")).json() == []
         assert "<title>" in (await client.get("/")).text

@@ -90,3 +90,34 @@ async def test_a_broker_without_tls_gets_no_password(monkeypatch, brokers: str, 
     said = await refused(bus_of(monkeypatch, environment))
     assert said.startswith("the broker does not answer")
     assert PASSWORD not in said
+
+
+async def test_who_has_a_certificate_of_the_authority_is_let_in(monkeypatch, secure_kafka: SecureKafka):
+    bus = bus_of(monkeypatch, secure_kafka.mutual_environment())
+    try:
+        await bus.check()
+        await bus.publish(RECORDS, [Record("s", "certificate", 1, {"x": 1.0}, 0.0)])
+    finally:
+        await bus.close()
+
+
+async def test_a_client_without_a_certificate_is_told_so(monkeypatch, secure_kafka: SecureKafka):
+    environment = secure_kafka.mutual_environment()
+    del environment["DRIFTLINE_KAFKA_CERT_FILE"], environment["DRIFTLINE_KAFKA_KEY_FILE"]
+    said = await refused(bus_of(monkeypatch, environment))
+    assert said.startswith(f"the broker {secure_kafka.mutual} does not let this client in: it wants a certificate")
+    assert "DRIFTLINE_KAFKA_CERT_FILE" in said
+
+
+async def test_a_certificate_that_has_expired_is_named(monkeypatch, secure_kafka: SecureKafka):
+    certificate, key = map(str, secure_kafka.expired)
+    environment = secure_kafka.mutual_environment(cert_file=certificate, key_file=key)
+    said = await refused(bus_of(monkeypatch, environment))
+    assert f"the certificate in {certificate!r} expired on " in said
+    assert any(f"{certificate!r} expired on" in doubt for doubt in read_settings(Settings).doubts())
+
+
+async def test_a_certificate_of_another_authority_is_refused(monkeypatch, secure_kafka: SecureKafka, tmp_path: Path):
+    certificate, key = map(str, Authority(tmp_path, "another").client())
+    said = await refused(bus_of(monkeypatch, secure_kafka.mutual_environment(cert_file=certificate, key_file=key)))
+    assert f"does not let this client in: it refuses the certificate in {certificate!r}" in said

@@ -1,5 +1,6 @@
 """Bearer tokens for whatever changes something."""
 
+import base64
 import secrets
 from collections.abc import Awaitable, Callable
 
@@ -25,3 +26,29 @@ def bearer(token: SecretStr | None) -> Callable[[Request], Awaitable[None]]:
             raise HTTPException(401, "expected the header `Authorization: Bearer TOKEN` with this service's token")
 
     return check
+
+
+def influx_token(token: SecretStr | None) -> Callable[[Request], Awaitable[None]]:
+    """The same for InfluxDB's clients, which have several ways to show it: also `Authorization: Token TOKEN`, and as
+    the password of a user, in the header or as `p` in the query."""
+
+    async def check(request: Request) -> None:
+        if token is None:
+            return
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "basic":
+            given = _password(given)
+        elif scheme.lower() not in {"bearer", "token"}:
+            given = request.query_params.get("p", "")
+        if not secrets.compare_digest(given.strip().encode(), token.get_secret_value().encode()):
+            raise HTTPException(401, "expected the header `Authorization: Token TOKEN` with this service's token")
+
+    return check
+
+
+def _password(credentials: str) -> str:
+    """Of a user in the header; empty if it is broken."""
+    try:
+        return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""

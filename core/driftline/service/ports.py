@@ -34,17 +34,22 @@ def open_bus(settings: Settings) -> KafkaBus:
     least = least_disk(settings.partitions)
     if settings.disk < least:
         raise InvalidInput(line("disk", settings.disk, f"at least {least}, for {settings.partitions} partitions"))
-    return KafkaBus(
-        KafkaSettings(
-            brokers=settings.brokers,
-            partitions=settings.partitions,
-            replication=settings.replication,
-            disk=settings.disk,
-            session_timeout=settings.session_timeout,
-            security_protocol=settings.kafka_security_protocol,
-            sasl_mechanism=settings.kafka_sasl_mechanism,
-            sasl_username=settings.kafka_sasl_username,
-            sasl_password=settings.kafka_sasl_password.get_secret_value() if settings.kafka_sasl_password else None,
-            ca_file=str(settings.kafka_ca_file) if settings.kafka_ca_file else None,
-        )
+    return KafkaBus(kafka_settings(settings))
+
+
+def kafka_settings(settings: Settings) -> KafkaSettings:
+    """How the bus is reached."""
+    return KafkaSettings(
+        brokers=settings.brokers,
+        partitions=settings.partitions,
+        replication=settings.replication,
+        disk=settings.disk,
+        session_timeout=settings.session_timeout,
+        security_protocol=settings.kafka_security_protocol,
+        sasl_mechanism=settings.kafka_sasl_mechanism,
+        sasl_username=settings.kafka_sasl_username,
+        sasl_password=settings.kafka_sasl_password.get_secret_value() if settings.kafka_sasl_password else None,
+        ca_file=str(settings.kafka_ca_file) if settings.kafka_ca_file else None,
+        cert_file=str(settings.kafka_cert_file) if settings.kafka_cert_file else None,
+        key_file=str(settings.kafka_key_file) if settings.kafka_key_file else None,
     )

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from driftline.bus.tls import Identity
+
 if TYPE_CHECKING:
     from driftline.service.settings import Settings
 
@@ -33,25 +35,24 @@ def line(name: str, value: object, expected: str) -> str:
     return f"{variable(name)}: found {'nothing' if value is None else shown(value)}, expected {expected}"
 
 
-def of_kafka(settings: "Settings") -> Iterator[str]:
-    """Credentials without SASL, SASL without credentials, a certificate authority without TLS."""
-    protocol = settings.kafka_security_protocol
-    credentials = {
-        "kafka_sasl_username": settings.kafka_sasl_username,
-        "kafka_sasl_password": settings.kafka_sasl_password,
-    }
+def of_kafka(settings: "Settings", client: str = "kafka") -> Iterator[str]:
+    """Credentials without SASL, SASL without credentials, certificates without TLS. client: how the names begin."""
+    protocol = getattr(settings, f"{client}_security_protocol")
+    credentials = {name: getattr(settings, name) for name in (f"{client}_sasl_username", f"{client}_sasl_password")}
     if "SASL" in protocol:
         for name, value in credentials.items():
             if value is None:
-                yield line(name, None, f"one, since {variable('kafka_security_protocol')} is {protocol!r}")
+                yield line(name, None, f"one, since {variable(f'{client}_security_protocol')} is {protocol!r}")
     elif given := [name for name, value in credentials.items() if value is not None]:
-        yield line("kafka_security_protocol", protocol, f"'SASL_SSL', since {variable(given[0])} is set")
-    if settings.kafka_ca_file is None:
-        return
-    if "SSL" in protocol:
-        yield from of_authority(variable("kafka_ca_file"), str(settings.kafka_ca_file))
-    else:
-        yield line("kafka_security_protocol", protocol, f"'SASL_SSL', since {variable('kafka_ca_file')} is set")
+        yield line(f"{client}_security_protocol", protocol, f"'SASL_SSL', since {variable(given[0])} is set")
+    yield from of_identity(client, settings)
+    certificate, authority = f"{client}_cert_file", f"{client}_ca_file"
+    files = [name for name in (authority, certificate) if getattr(settings, name) is not None]
+    if files and "SSL" not in protocol:
+        expected = "'SASL_SSL' or 'SSL'" if certificate in files else "'SASL_SSL'"
+        yield line(f"{client}_security_protocol", protocol, f"{expected}, since {variable(files[0])} is set")
+    elif authority in files:
+        yield from of_authority(variable(authority), str(getattr(settings, authority)))
 
 
 def of_store(settings: "Settings") -> Iterator[str]:
@@ -92,6 +93,26 @@ def of_authority(name: str, path: str | None) -> Iterator[str]:
         why = error.strerror or str(error)
     if why:
         yield f"{name}: found {path!r}, expected a file of certificates in PEM that can be read: {why}"
+
+
+def of_identity(client: str, settings: "Settings") -> Iterator[str]:
+    """A certificate and a key of the client of that name which can't be used."""
+    identity = _identity(client, settings)
+    if identity.cert is None and identity.key is not None:
+        yield line(f"{client}_cert_file", None, f"a certificate, since {variable(f'{client}_key_file')} is set")
+    elif mistake := identity.mistake():
+        yield f"{variable(f'{client}_cert_file')}, {variable(f'{client}_key_file')}: {mistake}"
+
+
+def of_expiry(client: str, settings: "Settings") -> Iterator[str]:
+    """A certificate that does not hold now; this machine's clock may be wrong, so it ends nothing."""
+    if why := _identity(client, settings).expired():
+        yield f"{variable(f'{client}_cert_file')}: {why}"
+
+
+def _identity(client: str, settings: "Settings") -> Identity:
+    cert, key = (getattr(settings, f"{client}_{name}_file") for name in ("cert", "key"))
+    return Identity(cert=str(cert) if cert else None, key=str(key) if key else None)
 
 
 @lru_cache(8)

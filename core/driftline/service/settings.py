@@ -61,6 +61,10 @@ class Settings(BaseSettings):
     """Password at Kafka, if it needs one."""
     kafka_ca_file: Path | None = None
     """Certificates in PEM of Kafka's authority; the system's own by default."""
+    kafka_cert_file: Path | None = None
+    """Certificate in PEM that this client shows to Kafka, if it wants one."""
+    kafka_key_file: Path | None = None
+    """Its key in PEM, without a password; in the certificate's file by default."""
     partitions: int = Field(4, ge=1)
     """Partitions of every topic, all alike: the unit of scale."""
     replication: int = Field(1, ge=1)
@@ -133,6 +137,7 @@ class Settings(BaseSettings):
     def doubts(self) -> Iterator[str]:
         """What may be a mistake, a line each. Services add theirs."""
         folder = os.environ.get(SECRETS)
+        yield from setting_checks.of_expiry("kafka", self)
         yield from slips(os.environ, type(self).model_fields)
         yield from slips((path.name for path in Path(folder or "nowhere").glob("driftline_*")), type(self).model_fields)
 

@@ -118,6 +118,16 @@ class Calendar(Section):
     """The country whose public holidays count, such as `FR`, or its subdivision, such as `DE-BY`."""
 
 
+class KafkaSource(Section):
+    """A Kafka topic of others whose messages are records of the stream."""
+
+    topic: str = Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    """The topic's name."""
+    payload: Literal["json", "influx"] = "json"
+    """A JSON object of columns or a list of them; or lines of InfluxDB's line protocol. A row without a key has
+    that of the message, and a row without a time the message's."""
+
+
 class Mqtt(Section):
     """Which messages of an MQTT broker are records of the stream."""
 

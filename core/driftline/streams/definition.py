@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from driftline.streams.data_sections import Calendar, CsvFormat, Mqtt, SourceOrPath, Time
+from driftline.streams.data_sections import Calendar, CsvFormat, KafkaSource, Mqtt, SourceOrPath, Time
 from driftline.streams.definition_values import DAY_S, SEASONS, Horizons, LengthOfTime, Listed, SeasonLength, Section
 from driftline.streams.grid import LATEST
 from driftline.streams.model_sections import Drift, Gate, Retraining, TrainingOptions, Weighting
@@ -82,6 +82,7 @@ class StreamDefinition(Section):
     week, each where it is a whole number of periods and more than one; none where a day has more than 1,440."""
     calendar: Calendar = Calendar()
     mqtt: Mqtt | None = None
+    kafka: KafkaSource | None = None
     training: TrainingOptions = TrainingOptions()
     retraining: Retraining = Retraining()
     gate: Gate = Gate()

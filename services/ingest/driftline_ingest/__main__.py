@@ -9,5 +9,7 @@ if __name__ == "__main__":
     run(
         "ingest",
         IngestSettings,
-        lambda settings, streams: create_app(settings, open_bus(settings), open_store(settings), streams=streams),
+        lambda settings, streams: create_app(
+            settings, open_bus(settings), open_store(settings), streams=streams, topics=settings.topics()
+        ),
     )

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from driftline.bus.edge import Edge
+from driftline.bus.kafka import KafkaSettings
 from driftline.bus.lag import LagExporter
 from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
@@ -23,10 +24,12 @@ from driftline.streams.definition import StreamDefinition, refusal
 from driftline.worker.loop import Worker
 from driftline.worker.loop_metrics import LoopMetrics
 from driftline.worker.stream_step import Timed
-from driftline_ingest import arrivals
+from driftline_ingest import arrivals, influx
 from driftline_ingest.archive import ArchiveStep
 from driftline_ingest.census import Census
 from driftline_ingest.door import Door, direct_handlers, routes
+from driftline_ingest.kafka import KafkaDoor
+from driftline_ingest.limiter import Limiter
 from driftline_ingest.mqtt import MqttDoor
 from driftline_ingest.packing import FUTURES, Packing
 from driftline_ingest.settings import IngestSettings
@@ -48,8 +51,9 @@ def create_app(
     on_death: Callable[[str, BaseException], None] = end_process,
     clock: Callable[[], float] = time.time,
     synchronised: Callable[[], bool] = is_synchronised,
+    topics: KafkaSettings | None = None,
 ) -> FastAPI:
-    """Takes records in, and archives records and blends in the store."""
+    """Takes records in, and archives records and blends in the store. topics: where topics of others are."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
     streams.on_every(lambda stream: _from_zero(metrics, stream.name))
     streams.on_every(lambda stream: metrics.stream_period.labels(stream.name).set(stream.time.period))
@@ -64,19 +68,28 @@ def create_app(
     groups: list[tuple[str, Topic[Any]]] = [(windows.name, RECORDS), (results.name, BLENDS)]
     jobs: list[BackgroundJob] = [edge, windows, results, LagExporter(bus, groups, metrics, archive.kept)]
     mqtt = [MqttDoor(settings, door, streams)] if settings.mqtt_host is not None else []
+    kafka = KafkaDoor(topics, bus, door, streams, edge.id)
+    needs_topics = settings.source_brokers is not None or any(stream.kafka for stream in streams.values())
     app = create_service(
         "ingest",
         "Takes sensor records in, and archives training windows and results in the object store.",
         metrics=metrics,
         streams=streams,
-        jobs=[*jobs, *mqtt],
-        checks=[*_checks(bus, believed, windows, results, timed), *map(_mqtt_check, mqtt)],
+        jobs=[*jobs, *mqtt, kafka],
+        checks=[
+            *_checks(bus, believed, windows, results, timed),
+            *map(_mqtt_check, mqtt),
+            *([ReadinessCheck("kafka", kafka.check)] if needs_topics else []),
+        ],
         on_death=on_death,
         close=(bus.close, timed.close),
     )
-    router = routes(door, settings)
-    app.include_router(router)
-    app.add_middleware(DirectPaths, handlers=direct_handlers(router), behind=app)
+    limiter = Limiter(settings, metrics.requests_limited)
+    routers = (routes(door, settings, limiter), influx.routes(door, settings, limiter))
+    for router in (*routers, influx.probes()):
+        app.include_router(router)
+    handlers = {path: handler for router in routers for path, handler in direct_handlers(router).items()}
+    app.add_middleware(DirectPaths, handlers=handlers, behind=app)
     return app
 
 

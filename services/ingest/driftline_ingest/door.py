@@ -241,15 +241,25 @@ class Door:
         """Seconds since the epoch. Raises ClockUnset."""
         return self._clock.now()
 
+    def say(self, stream: str, sentences: Collection[str]) -> None:
+        """Logs each once."""
+        self._notices.say(stream, sentences)
+
     def refused(self, stream: str) -> None:
         """Counts a row that could not even be read."""
         self.metrics.records_refused.labels(stream).inc()
 
     async def take_rows(
-        self, stream: str, raw: RawRows, *, mapped: bool = False, retained: Collection[int] = ()
+        self,
+        stream: str,
+        raw: RawRows,
+        *,
+        mapped: bool = False,
+        retained: Collection[int] = (),
+        list_all: bool = False,
     ) -> tuple[Receipt, bool]:
-        """The same for rows that were read already. retained: the numbers of those that a broker had kept. Raises
-        Unavailable."""
+        """The same for rows that were read already. retained: the numbers of those that a broker had kept. list_all:
+        whether the receipt lists all refusals. Raises Unavailable."""
         now = self.now()
         reader = self.reader(stream, mapped=mapped)
         taken = self._read(stream, reader, raw, now)
@@ -270,7 +280,7 @@ class Door:
         self.metrics.records_dropped.labels(stream, "repeated").inc(sifted.repeated)
         self.metrics.records_dropped.labels(stream, "out_of_order").inc(sifted.out_of_order)
         refusals = sorted([*refused, *aside], key=lambda refusal: refusal.row) if refused or aside else []
-        return self._receipt(sifted, refusals), bool(limited.records) or not refusals
+        return self._receipt(sifted, refusals, list_all=list_all), bool(limited.records) or not refusals
 
     def _with_times(
         self, stream: str, taken: Records, now: float, retained: Collection[int]
@@ -281,8 +291,8 @@ class Door:
             self.metrics.records_set_aside.labels(stream, reason).inc(count)
         return dated.taken, dated.aside
 
-    def _receipt(self, sifted: Sifted, refusals: Sequence[Refusal]) -> Receipt:
-        listed = refusals[: self._settings.refusals_listed]
+    def _receipt(self, sifted: Sifted, refusals: Sequence[Refusal], *, list_all: bool = False) -> Receipt:
+        listed = refusals if list_all else refusals[: self._settings.refusals_listed]
         return Receipt(
             accepted=len(sifted.fresh),
             repeated=sifted.repeated,
@@ -344,10 +354,9 @@ def direct_handlers(router: APIRouter) -> dict[str, Handler]:
     return {route.path: route.endpoint for route in router.routes if isinstance(route, DirectRoute)}
 
 
-def routes(door: Door, settings: IngestSettings) -> APIRouter:
+def routes(door: Door, settings: IngestSettings, limiter: Limiter) -> APIRouter:
     router = APIRouter(tags=["records"], route_class=DirectRoute)
     authorised = bearer(settings.token)
-    limiter = Limiter(settings, door.metrics.requests_limited)
 
     @router.post(
         "/v1/records",

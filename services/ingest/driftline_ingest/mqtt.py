@@ -7,17 +7,19 @@ group divide the work by a shared subscription.
 import asyncio
 import logging
 import re
-import ssl
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import aiomqtt
 import stamina
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
+from driftline.bus.tls import Identity, refusal
 from driftline.errors import Unavailable
 from driftline.streams import topic_filters
 from driftline.streams.catalog import Streams
@@ -37,6 +39,12 @@ SESSION_S = 7 * 24 * 3600
 FORMER_GROUP = "driftline"
 """Of releases that always divided the messages. mosquitto 2.0.11 does not keep such a subscription when it
 restarts: messages that came before the door was back were lost."""
+HINTS = {
+    132: "; DRIFTLINE_MQTT_VERSION=3.1.1 may suit it",
+    134: " (DRIFTLINE_MQTT_USERNAME, DRIFTLINE_MQTT_PASSWORD)",
+    135: " (DRIFTLINE_MQTT_USERNAME, DRIFTLINE_MQTT_PASSWORD)",
+}
+"""By a reason code of MQTT 5 what else there is to say."""
 PARTS = {"{key}": r"(?P<key>[^/]+)", "{group}": r"(?P<group>[^/]+)", "+": r"[^/]+", "#": r".*"}
 
 
@@ -174,9 +182,23 @@ class MqttDoor:
             await self._session()
         except aiomqtt.MqttError as error:
             broker = f"{self._settings.mqtt_host}:{self._settings.mqtt_port}"
-            self._missing = f"the MQTT broker {broker} is away or does not let this door in: {error}"
+            why = await self._why(error)
+            self._missing = f"the MQTT broker {broker} is away or does not let this door in: {why}"
             log.warning(self._missing)
             raise
+
+    async def _why(self, error: aiomqtt.MqttError) -> str:
+        """In words. The client's own error does not say that a certificate was refused."""
+        host, port = self._settings.mqtt_host or "", self._settings.mqtt_port
+        refused = await refusal(host, port, self._identity) if self._settings.mqtt_tls else None
+        if refused is not None:
+            return f"{refused} (DRIFTLINE_MQTT_CERT_FILE, DRIFTLINE_MQTT_KEY_FILE)"
+        code = error.rc if isinstance(error, aiomqtt.MqttCodeError) else None
+        return f"{error}{HINTS.get(code.value, '')}" if isinstance(code, ReasonCode) else str(error)
+
+    @property
+    def _identity(self) -> Identity:
+        return Identity(self._settings.mqtt_ca_file, self._settings.mqtt_cert_file, self._settings.mqtt_key_file)
 
     async def _session(self) -> None:
         """Follows the topics until the broker is lost."""
@@ -196,25 +218,27 @@ class MqttDoor:
 
     async def _subscribe(self, client: aiomqtt.Client, topics: str) -> None:
         group = self._settings.mqtt_group
-        await client.subscribe(topics if group is None else f"$share/{group}/{topics}", qos=1)
+        shared = topics if group is None else f"$share/{group}/{topics}"
+        (code,) = await client.subscribe(shared, qos=1)
+        why = refused_topics(shared, code)
+        if why is not None:
+            self._missing = why
+            log.warning(why)
+            raise Unavailable(why)
         if group is None:
             # What an earlier release had subscribed would bring every message twice. In this order none is missed.
             await client.unsubscribe(f"$share/{FORMER_GROUP}/{topics}")
 
     def _client(self) -> aiomqtt.Client:
         settings = self._settings
-        session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        session.SessionExpiryInterval = SESSION_S
         return aiomqtt.Client(
             settings.mqtt_host or "",
             settings.mqtt_port,
             identifier=f"driftline-ingest-{settings.mqtt_name}",
             username=settings.mqtt_username,
             password=settings.mqtt_password.get_secret_value() if settings.mqtt_password else None,
-            protocol=aiomqtt.ProtocolVersion.V5,
-            clean_start=False,
-            properties=session,
-            tls_context=ssl.create_default_context(cafile=settings.mqtt_ca_file) if settings.mqtt_tls else None,
+            tls_context=self._identity.context() if settings.mqtt_tls else None,
+            **_session(settings),
         )
 
     async def _take(self, batch: Sequence[aiomqtt.Message]) -> None:
@@ -240,8 +264,24 @@ class MqttDoor:
                 receipt, _ = await self._door.foresee_rows(route.stream.name, raw)
             else:
                 receipt, _ = await self._door.take_rows(route.stream.name, raw, retained=retained)
-            for refusal in receipt.refused:
-                log.warning("MQTT: %s: found %s, expected %s", refusal.column, refusal.found, refusal.expected)
+            for refused in receipt.refused:
+                log.warning("MQTT: %s: found %s, expected %s", refused.column, refused.found, refused.expected)
+
+
+def refused_topics(topics: str, code: object) -> str | None:
+    """Why a broker refuses a subscription, or None. Before version 5 its answer holds no reason."""
+    if not isinstance(code, ReasonCode) or not code.is_failure:
+        return None
+    return f"the MQTT broker refuses the topics {topics!r}: {code}{HINTS.get(code.value, '')}"
+
+
+def _session(settings: IngestSettings) -> dict[str, Any]:
+    """A session that outlives this client. Before version 5 the broker alone says for how long."""
+    if settings.mqtt_version == "3.1.1":
+        return {"protocol": aiomqtt.ProtocolVersion.V311, "clean_session": False}
+    session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    session.SessionExpiryInterval = SESSION_S
+    return {"protocol": aiomqtt.ProtocolVersion.V5, "clean_start": False, "properties": session}
 
 
 async def _batches(client: aiomqtt.Client) -> AsyncGenerator[list[aiomqtt.Message]]:

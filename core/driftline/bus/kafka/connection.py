@@ -22,8 +22,8 @@ from aiokafka.errors import (
     TransactionCoordinatorFenced,
     UnsupportedSaslMechanismError,
 )
-from aiokafka.helpers import create_ssl_context
 
+from driftline.bus.tls import Identity, refusal
 from driftline.errors import BusUnavailable, Fenced
 
 STOP_S = 3.0
@@ -55,12 +55,20 @@ class KafkaSettings:
     sasl_username: str | None = None
     sasl_password: str | None = field(default=None, repr=False)
     ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    variables: str = "DRIFTLINE_KAFKA"
+    """How the variables begin by which all this was said."""
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.ca_file, self.cert_file, self.key_file)
 
     def client(self) -> dict[str, Any]:
         """Arguments that every aiokafka client takes."""
         arguments: dict[str, Any] = {"bootstrap_servers": self.brokers, "security_protocol": self.security_protocol}
         if "SSL" in self.security_protocol:
-            arguments["ssl_context"] = create_ssl_context(cafile=self.ca_file)
+            arguments["ssl_context"] = self.identity.context()
         if "SASL" in self.security_protocol:
             arguments |= {
                 "sasl_mechanism": self.sasl_mechanism,
@@ -186,6 +194,10 @@ async def _explain(error: BusUnavailable, settings: KafkaSettings) -> None:
         with _let_in(f"{host}:{port}", settings):
             connection = await create_conn(host, port, request_timeout_ms=settings.request_timeout_ms(), **arguments)
             connection.close()
+        why = await refusal(host, port, settings.identity) if "SSL" in settings.security_protocol else None
+        if why is not None:
+            files = f"{settings.variables}_CERT_FILE, {settings.variables}_KEY_FILE"
+            raise BusUnavailable(f"the broker {host}:{port} does not let this client in: {why} ({files})") from error
 
 
 @contextmanager
@@ -197,14 +209,14 @@ def _let_in(broker: str, settings: KafkaSettings) -> Iterator[None]:
         authorities = settings.ca_file or "the system's list"
         raise BusUnavailable(
             f"the broker {broker} is not trusted: its certificate was not made by an authority of {authorities} "
-            f"(DRIFTLINE_KAFKA_CA_FILE): {error.verify_message}"
+            f"({settings.variables}_CA_FILE): {error.verify_message}"
         ) from error
     except ssl.SSLError as error:
         raise BusUnavailable(f"the broker {broker} does not speak TLS as this client does: {error.reason}") from error
     except (AuthenticationFailedError, SaslAuthenticationFailed, UnsupportedSaslMechanismError) as error:
         raise BusUnavailable(
-            f"the broker {broker} refused the user {settings.sasl_username!r} (DRIFTLINE_KAFKA_SASL_USERNAME, "
-            f"DRIFTLINE_KAFKA_SASL_PASSWORD): {'; '.join(map(str, error.args))}"
+            f"the broker {broker} refused the user {settings.sasl_username!r} ({settings.variables}_SASL_USERNAME, "
+            f"{settings.variables}_SASL_PASSWORD): {'; '.join(map(str, error.args))}"
         ) from error
     except (KafkaError, TimeoutError, OSError):
         return

@@ -15,6 +15,7 @@ import msgspec
 from driftline.errors import InvalidInput
 from driftline.streams.data_sections import CsvFormat
 from driftline.streams.reading.csv_text import MalformedCsv, Wanted, decoded, dialect_of, records_of, repeated_name
+from driftline.streams.reading.refusals import Refusal
 from driftline.streams.reading.values import Decimal
 
 Fields = dict[str, object]
@@ -30,13 +31,15 @@ class Malformed(InvalidInput):
 
 class RawRows(msgspec.Struct, frozen=True):
     """rows: as they came. text: whether numbers are written as text; decimal: and how. lines: [n] the line of each row,
-    where they are in lines. notes: what was found of the format, as sentences."""
+    where they are in lines. notes: what was found of the format, as sentences. broken: lines that are no rows, by their
+    numbers, of a format that has each line for itself."""
 
     rows: Sequence[object]
     text: bool = False
     decimal: Decimal = "."
     lines: Sequence[int] = ()
     notes: tuple[str, ...] = ()
+    broken: Sequence[Refusal] = ()
 
 
 class TwiceError(ValueError):

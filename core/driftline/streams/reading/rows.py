@@ -94,6 +94,15 @@ class RowReader:
         return self._times.guesses.values()
 
     @property
+    def fields(self) -> Collection[str]:
+        """The names of fields that are read."""
+        return self._fields
+
+    def measures(self, row: Mapping[str, object]) -> bool:
+        """Whether a row has any of the stream's values."""
+        return any(self._paths[name].value(row) is not ABSENT for name in self._columns)
+
+    @property
     def wanted(self) -> Wanted:
         """What to look for in a header."""
         return Wanted(self._paths[self._time].text, frozenset(self._paths[name].text for name in self._columns))
@@ -203,13 +212,13 @@ class RowReader:
         """Nothing was measured: it says what else was sent."""
         sought = [self._paths[name].text for name in self._columns]
         if len(sought) == 1:
-            expected = f"this column; a missing value is null; the row has {_listed(row)}"
+            expected = f"this column; a missing value is null; the row has {listed(row)}"
             return UnusableError(sought[0], "nothing", expected)
-        return UnusableError(sought[0], "nothing", f"one of {', '.join(sought)} at least; the row has {_listed(row)}")
+        return UnusableError(sought[0], "nothing", f"one of {', '.join(sought)} at least; the row has {listed(row)}")
 
     def _expected(self, name: str, row: Mapping[str, object]) -> str:
         what = "the time" if name == self._time else "this column"
-        return f"{what}; the row has {_listed(row)}"
+        return f"{what}; the row has {listed(row)}"
 
 
 def from_the_future(column: str, t: int, received: float, time: Time) -> UnusableError:
@@ -219,7 +228,7 @@ def from_the_future(column: str, t: int, received: float, time: Time) -> Unusabl
     return UnusableError(column, clock.shown(t / 1000), expected)
 
 
-def _listed(row: Mapping[str, object]) -> str:
+def listed(row: Mapping[str, object]) -> str:
     names = [str(name) for name in list(row)[:NAMES_SHOWN]]
     more = f" and {len(row) - NAMES_SHOWN} more" if len(row) > NAMES_SHOWN else ""
     return f"{', '.join(names) or 'no fields'}{more}"

@@ -51,6 +51,9 @@ class TimeRule:
             time = datetime.fromisoformat(value) if self.may_be_iso and isinstance(value, str) else None
         except ValueError:
             time = None
+        if isinstance(value, datetime):
+            # Of a format that has its own way to write times.
+            time = value
         if time is None:
             time = self._other(column, value)
         if time.tzinfo is None:
