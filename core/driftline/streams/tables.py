@@ -454,7 +454,7 @@ class _File:
                 yield f"column {name!r} is in {unit} by the header, and in {source.unit} by the definition"
 
     def of_json(self) -> FileContent:
-        raw = _json_rows(self.body, self.source)
+        raw = json_rows_of(self.body, self.source)
         self._at_most("rows", len(raw.rows), self.bounds.rows)
         reader = RowReader(self.stream, earliest=datetime(YEARS[0], 1, 1, tzinfo=UTC), dated=self.dated)
         taken = reader.read(raw.rows, self.now, text=False)
@@ -663,7 +663,7 @@ def _lines_of(body: bytes) -> list[int]:
     return [number for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
 
 
-def _json_rows(body: bytes, source: str) -> RawRows:
+def json_rows_of(body: bytes, source: str) -> RawRows:
     """An array or an object a line; one object may take several lines."""
     try:
         if body.lstrip()[:1] == b"[":
