@@ -18,6 +18,7 @@ from driftline_inference.plausibility import KNOWN, LearnedFrom, Usual, judge
 from driftline_inference.sensor_health import STAYS
 from driftline_inference.step import ForecastStep
 from tests.conftest import ROOT
+from tests.inference.conftest import new_models, put
 
 STREAM = parse(
     "name: a\ntime: {column: when, period: 10min}\nkey: id\ntarget: y\nfeatures: {x: level, way: angle}\nlags: 2\n",
@@ -153,6 +154,15 @@ def test_batches_and_restarts_change_nothing(data: st.DataObject):
         alerts += chain.take(sent[begin:end])
     assert alerts == expected
     assert len(expected) <= 1
+
+
+async def test_the_serving_models_say_what_was_usual(store, stream, versions):
+    models = new_models(store, stream)
+    assert models.registry.usual(stream.name) == {}
+    await put(store, stream, versions[0])
+    await models.reconcile()
+    assert models.registry.usual(stream.name) == versions[0].usual
+    assert set(versions[0].usual) == set(stream.columns)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ differences to the last value in the target's own units.
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -72,8 +72,8 @@ class Trained:
     sampled_from: int | None
     trained_from: int
     trained_to: int
-    usual: dict[str, UsualValues]
     libraries: dict[str, str]
+    usual: dict[str, UsualValues] = field(default_factory=dict)
 
 
 def warm() -> None:
