@@ -157,7 +157,7 @@ def fixed(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     entry.mtime = FIXED_TIME
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = "root"
-    entry.mode = 0o755 if entry.name.endswith(".sh") else 0o644
+    entry.mode = 0o755 if entry.mode & 0o100 else 0o644
     return entry
 
 

@@ -7,11 +7,12 @@ import numpy as np
 
 from driftline.arrays import Floats
 from driftline.errors import InvalidInput
-from driftline_cli.survey import Column, NumberColumn, OtherColumn, Survey, TextColumn
+from driftline_cli.columns_seen import NUMBER, Column, NumberColumn, OtherColumn, Survey, TextColumn
 from driftline_cli.timeline import Timeline
 
 LEAST_KNOWN = 0.05
 """Share of the records in which a column must have a value."""
+FEW = 20
 MOST_FEATURES = 12
 """Every further column costs time with every record, and most say the same again."""
 COMPARED = 100_000
@@ -27,7 +28,6 @@ noise); a direction that turns a little across its end jumps by nearly all of th
 SECTORS, VISITED = 12, 10
 """A direction has been in nearly all of its sectors; what is switched between two values has not."""
 DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
-NUMBER = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?")
 MOSTLY = 0.5
 KINDS = {"null": "is empty", "binary": "is text that is not UTF-8"}
 """In words, kinds that Arrow names otherwise."""
@@ -43,10 +43,11 @@ class Measured:
     left: dict[str, str]
 
 
-def measured(survey: Survey, line: Timeline) -> Measured:
-    """All columns but time and key, apart. Raises InvalidInput when none can be forecast."""
+def measured(survey: Survey, line: Timeline, *, brief: bool = False) -> Measured:
+    """All columns but time and key, apart. brief: whether a number that does not change counts, since little was seen.
+    Raises InvalidInput when none can be forecast."""
     used = {line.time, line.key, *line.other_times}
-    reasons = {column.name: _reason(column) for column in survey.columns if column.name not in used}
+    reasons = {column.name: _reason(column, brief=brief) for column in survey.columns if column.name not in used}
     usable = {column.name: column for column in survey.numbers if reasons.get(column.name, "") is None}
     left = {name: reason for name, reason in reasons.items() if reason is not None}
     if not usable:
@@ -71,7 +72,8 @@ def features(columns: Measured, target: NumberColumn, line: Timeline) -> tuple[l
     for name, column in columns.usable.items():
         if name == target.name:
             continue
-        same = seen.setdefault(column.values.tobytes(), name)
+        # A few values are the same by chance.
+        same = seen.setdefault(column.values.tobytes(), name) if len(column.values) >= FEW else name
         if same != name:
             left[name] = f"the same as {same}"
         elif only_grows(column, line):
@@ -108,10 +110,11 @@ def is_angle(column: NumberColumn, line: Timeline) -> bool:
 
 def only_grows(column: NumberColumn, line: Timeline) -> bool:
     """Whether no value is less than the one before it, as of a counter."""
-    return bool(np.all(_steps(column, line) >= 0))
+    steps = _steps(column, line)
+    return bool(len(steps) >= FEW and np.all(steps >= 0))
 
 
-def _reason(column: Column) -> str | None:
+def _reason(column: Column, *, brief: bool) -> str | None:
     """Why a column is nothing to forecast; None for one that is."""
     match column:
         case TextColumn(samples=samples):
@@ -119,7 +122,7 @@ def _reason(column: Column) -> str | None:
         case OtherColumn(kind=kind):
             return KINDS.get(kind, f"holds {kind}")
         case NumberColumn():
-            return _number(column)
+            return _number(column, brief=brief)
     return "holds times that can't be used"
 
 
@@ -135,17 +138,20 @@ def _text(samples: tuple[str, ...]) -> str:
     return f"is text ({samples[0]!r})"
 
 
-def _number(column: NumberColumn) -> str | None:
+def _number(column: NumberColumn, *, brief: bool) -> str | None:
     values = column.values
     known = np.isfinite(values)
     if not known.any():
         return "is empty"
+    counts = column.whole and len(values) > 2 and np.all(np.diff(values) == 1)  # noqa: PLR2004 - two may by chance
+    if brief:
+        return "counts the rows" if counts else None
     if known.mean() < LEAST_KNOWN:
         return f"has a value in only {known.sum():,} of {len(values):,} records"
     low, high = float(values[known].min()), float(values[known].max())
     if low == high:
         return f"never changes ({low:g})"
-    return "counts the rows" if column.whole and np.all(np.diff(values) == 1) else None
+    return "counts the rows" if counts else None
 
 
 def _steps(column: NumberColumn, line: Timeline) -> Floats:

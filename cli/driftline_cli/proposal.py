@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -13,9 +13,9 @@ import yaml
 from driftline.errors import InvalidInput
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
+from driftline_cli.columns_seen import NumberColumn, Survey
 from driftline_cli.lengths import DAY_S, WEEK_S, exactly, roughly
 from driftline_cli.measured import Measured, features, is_angle, only_grows, target_of
-from driftline_cli.survey import NumberColumn, Survey
 from driftline_cli.timeline import Timeline, remarks
 
 LONGEST_NAME = 63
@@ -32,9 +32,30 @@ LOOKS_BACK = 12
 TIMES_AHEAD = 10
 """A series is at least so many times as long as its furthest horizon; else too little of it can be scored."""
 COMMENT_AT = 33
+PLENTY = 10_000_000
+"""Records, where nobody knows how many there will be."""
+STEP = re.compile(r'\["([^"]+)"\]|([^.\[\]"]+)')
+"""A name or an index on a way through JSON."""
 SHOWN = 5
 """Columns that are left out for one reason and named."""
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*([ .-][A-Za-z0-9_]+)*")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where records come from, and what a definition says of that.
+
+    called: in the first line. brief: whether there were too few records to say what they are good for. topic: MQTT's,
+    with its payload, or None. arrival: whether the times are those of arrival.
+    """
+
+    by: str = "driftline backtest"
+    called: str | None = None
+    name: str | None = None
+    brief: bool = False
+    topic: str | None = None
+    payload: str = "json"
+    arrival: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,25 +79,34 @@ def check_zone(zone: str) -> None:
         raise InvalidInput(f"--zone: found {zone!r}, expected the name of a time zone such as Europe/Paris") from error
 
 
-def propose(survey: Survey, line: Timeline, columns: Measured, target: str, zone: str | None = None) -> Proposal:
+def propose(
+    survey: Survey,
+    line: Timeline,
+    columns: Measured,
+    target: str,
+    zone: str | None = None,
+    origin: Origin = Origin(),
+) -> Proposal:
     """target: a column of numbers. zone: that of times that carry none; UTC by default. Raises InvalidInput."""
     chosen = target_of(columns, target, survey.source)
     taken, left = features(columns, chosen, line)
     angles = {column.name for column in (chosen, *taken) if is_angle(column, line)}
-    horizon = horizons_of(survey, line)
+    horizon = horizons(line.period, PLENTY) if origin.brief else horizons_of(survey, line)
+    used = [line.time, *([line.key] if line.key else []), *(column.name for column in (chosen, *taken))]
+    short = short_names(used) if survey.is_nested else {name: name for name in used}
+    called = origin.called or PurePath(survey.source).name
     lines = [
-        _one_line(f"# Proposed for {PurePath(survey.source).name} by `driftline backtest`; any line may be changed."),
-        f"name: {_scalar(name_of(survey.source))}",
+        _one_line(f"# Proposed for {called} by `{origin.by}`; any line may be changed."),
+        f"name: {_scalar(origin.name or name_of(survey.source))}",
         "",
-        "time:",
-        f"  column: {_scalar(line.time)}",
-        _zone(line, zone),
-        _commented(f"  period: {exactly(line.period).replace(' ', '')}", next(remarks(line))),
+        *_time(line, zone, short, origin),
         "",
-        *([_commented(f"key: {_scalar(line.key)}", f"{line.series:,} series")] if line.key else []),
-        f"target: {_scalar(target)}",
-        *_features(taken, angles),
+        *([_commented(f"key: {_scalar(short[line.key])}", f"{line.series:,} series")] if line.key else []),
+        f"target: {_scalar(short[target])}",
+        *_features(taken, angles, short),
         *_left_out(columns.left | left),
+        *_sources([chosen, *taken], short),
+        *_origin(survey, origin),
         "",
         _commented(f"horizon: {list(horizon)}", ", ".join(roughly(h * line.period) for h in horizon) + " ahead"),
     ]
@@ -165,15 +195,58 @@ def _is_zone(name: str) -> bool:
     return True
 
 
-def _features(taken: list[NumberColumn], angles: set[str]) -> Iterator[str]:
+def _time(line: Timeline, zone: str | None, short: dict[str, str], origin: Origin) -> Iterator[str]:
+    yield "time:"
+    if not origin.arrival:
+        yield f"  column: {_scalar(short[line.time])}"
+        if line.format is not None:
+            yield f"  format: {_scalar(line.format)}"
+        yield _zone(line, zone)
+    period = f"  period: {exactly(line.period).replace(' ', '')}"
+    yield _commented(period, next(remarks(line)))
+    if origin.arrival:
+        yield "  # the messages carry no time: each is of when it arrives"
+
+
+def short_names(paths: Sequence[str]) -> dict[str, str]:
+    """By path a name for its column: its last step, or as many as tell it from the others."""
+    steps = {path: [name or quoted for quoted, name in STEP.findall(path)] for path in paths}
+    for count in range(1, max(map(len, steps.values())) + 1):
+        short = {path: "_".join(part[-count:]) for path, part in steps.items()}
+        if len(set(short.values())) == len(paths):
+            return short
+    return {path: path for path in paths}
+
+
+def _sources(numbers: Sequence[NumberColumn], short: dict[str, str]) -> Iterator[str]:
+    """Where columns are that devices send under another name, or as text."""
+    by_path = {column.name: column for column in numbers}
+    lines = []
+    for path, name in short.items():
+        if path in by_path and by_path[path].text:
+            lines.append(f"  {_scalar(name)}: {{path: {_scalar(path)}, text: true}}")
+        elif path != name:
+            lines.append(f"  {_scalar(name)}: {_scalar(path)}")
+    if lines:
+        yield from ("", "columns:", *lines)
+
+
+def _origin(survey: Survey, origin: Origin) -> Iterator[str]:
+    if survey.rows_in is not None:
+        yield from ("", f"rows: {_scalar(survey.rows_in)}")
+    if origin.topic is not None:
+        yield from ("", "mqtt:", f"  topic: {_scalar(origin.topic)}", f"  payload: {origin.payload}")
+
+
+def _features(taken: list[NumberColumn], angles: set[str], short: dict[str, str]) -> Iterator[str]:
     if taken:
         yield ""
         yield _commented("features:", "learned from in addition to the target")
     for column in taken:
         if column.name in angles:
-            yield _commented(f"  {_scalar(column.name)}: angle", "degrees, wraps")
+            yield _commented(f"  {_scalar(short[column.name])}: angle", "degrees, wraps")
         else:
-            yield f"  {_scalar(column.name)}: level"
+            yield f"  {_scalar(short[column.name])}: level"
 
 
 def _left_out(reasons: dict[str, str]) -> Iterator[str]:

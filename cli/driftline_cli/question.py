@@ -4,12 +4,10 @@ A definition is proposed where none is given; the file is split, and the service
 """
 
 import asyncio
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,10 +15,10 @@ from rich.text import Text
 from driftline.errors import InvalidInput
 from driftline.scoring import PUBLISHED
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.definition_files import load
 from driftline_cli import answer as answers
 from driftline_cli import drifts
 from driftline_cli.answer import NAIVE, Answer, HorizonAnswer, called
+from driftline_cli.asking import FileHints, ask_target, keep
 from driftline_cli.backtest import Run, backtest
 from driftline_cli.drift_kinds import Kind
 from driftline_cli.evaluate import outcome
@@ -33,15 +31,6 @@ from driftline_cli.survey import survey
 from driftline_cli.timeline import timeline
 
 UTC = "UTC"
-
-
-@dataclass(frozen=True)
-class FileHints:
-    """What somebody knows of a file that no definition describes; None is found out or asked."""
-
-    target: str | None = None
-    zone: str | None = None
-    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,33 +57,6 @@ def look(data: Path, hints: FileHints, ask: Callable[[Measured], str]) -> Propos
     return propose(seen, line, columns, hints.target or ask(columns), hints.zone)
 
 
-def ask_target(columns: Measured) -> str:
-    """Asks at the terminal which column is to be forecast. Raises InvalidInput where nobody can be asked."""
-    names = list(columns.usable)
-    if len(names) == 1:
-        return names[0]
-    if not sys.stdin.isatty():
-        raise InvalidInput(f"found no --target, expected one of the numeric columns: {', '.join(names)}")
-    typer.echo(f"Numeric columns: {', '.join(names)}")
-    while (name := str(typer.prompt("Which one is to be forecast?"))) not in columns.usable:
-        typer.echo(f"found {name!r}, expected one of these columns")
-    return name
-
-
-def keep(proposal: Proposal, path: Path) -> None:
-    """Writes the definition. Raises InvalidInput for a file that exists, or a name that a neighbour has already."""
-    if path.suffix != ".yaml":
-        raise InvalidInput(f"--save: found {path}, expected a file that ends with .yaml, as services read no other")
-    if path.exists():
-        raise InvalidInput(f"{path}: exists already, expected a new file: remove it, or name another one")
-    name = proposal.definition.name
-    for neighbour in sorted(path.parent.glob("*.yaml")):
-        if load(neighbour).name == name:
-            raise InvalidInput(f"{path}: {neighbour.name} has a stream {name!r} already: save it in another folder")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(proposal.text, encoding="utf-8")
-
-
 def proposed(data: Path, hints: FileHints, save: Path | None, console: Console) -> StreamDefinition:
     """Looks at a file, prints what was seen and the definition that is proposed for it, and keeps that."""
     proposal = look(data, hints, ask_target)
@@ -102,7 +64,7 @@ def proposed(data: Path, hints: FileHints, save: Path | None, console: Console) 
         console.print(f"- {note}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"\n{proposal.text}", markup=False, highlight=False, soft_wrap=True)
     if save is not None:
-        keep(proposal, save)
+        keep(proposal, save, "--save")
         console.print(f"definition: {save}\n", markup=False, soft_wrap=True)
     return proposal.definition
 

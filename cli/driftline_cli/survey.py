@@ -1,11 +1,12 @@
-"""A look into a CSV or Parquet file that no definition describes: which columns it has, and of which kind.
+"""A look into a CSV, JSON or Parquet file that no definition describes: which columns it has, and of which kind.
 
 Types are found by Arrow, as they are when `driftline.streams.tables` reads the file by a definition. Pure.
 """
 
+import csv
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from driftline.arrays import Floats, Ints
 from driftline.errors import InvalidInput
+from driftline.streams import tables
 from driftline.streams.data_sections import CsvFormat
+from driftline.streams.reading.columns import Refused, numbers_of_texts
 from driftline.streams.reading.csv_columns import CsvBody
-from driftline.streams.reading.csv_text import HEAD, Wanted, dialect_of
+from driftline.streams.reading.csv_text import HEAD, SEPARATORS, Wanted, dialect_of
+from driftline.streams.reading.values import Decimal, NumberRule
+from driftline_cli.columns_seen import TIME_NAMES, Column, NumberColumn, OtherColumn, Survey, TextColumn, TimeColumn
+from driftline_cli.rows_survey import survey_rows
+from driftline_cli.written_times import EPOCHS, by_pattern, pattern_of, unit_of
 
 SAMPLES = 200
 """Different texts of a column that are looked at."""
+LOOKED_AT = 50
+"""Lines in which a header is looked for."""
 SHOWN = 200
 """Characters of Arrow's own words that an error repeats."""
 OTHER_FILES = {
@@ -36,96 +44,51 @@ VALUE = re.compile(r"[-+]?[\d.]+([eE][-+]?\d+)?|\d{4}-\d\d-\d\d.*")
 """What is no column's name but a number or a time."""
 
 
-@dataclass(frozen=True)
-class TimeColumn:
-    """t: [n] milliseconds since the epoch, UTC, 0 where it is empty. zone: what the times carry, None for none."""
-
-    name: str
-    t: Ints
-    zone: str | None
-    empty: int
-
-
-@dataclass(frozen=True)
-class NumberColumn:
-    """values: [n], NaN missing. whole: of integers, as Arrow found."""
-
-    name: str
-    values: Floats
-    whole: bool
-
-
-@dataclass(frozen=True)
-class TextColumn:
-    """codes: [n] the same number for the same text, -1 where it is empty. distinct: how many different texts."""
-
-    name: str
-    codes: Ints
-    distinct: int
-    samples: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class OtherColumn:
-    """Neither a time nor a number nor text; kind: Arrow's name of it, `null` for a column without any value."""
-
-    name: str
-    kind: str
-
-
-Column = TimeColumn | NumberColumn | TextColumn | OtherColumn
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What a file holds. source: its name in errors; names: of all columns."""
-
-    source: str
-    rows: int
-    columns: tuple[Column, ...]
-
-    @property
-    def names(self) -> list[str]:
-        return [column.name for column in self.columns]
-
-    @property
-    def times(self) -> list[TimeColumn]:
-        return [column for column in self.columns if isinstance(column, TimeColumn)]
-
-    @property
-    def numbers(self) -> list[NumberColumn]:
-        return [column for column in self.columns if isinstance(column, NumberColumn)]
-
-    @property
-    def texts(self) -> list[TextColumn]:
-        return [column for column in self.columns if isinstance(column, TextColumn)]
-
-
 def survey(body: bytes, source: str, zone: str) -> Survey:
     """Looks at the bytes of a file. zone: that of times that carry none. Raises InvalidInput."""
-    table = _parquet(body, source) if body[:4] == b"PAR1" else _csv(body, source)
+    if body.lstrip()[:1] in {b"{", b"["}:
+        return with_times(survey_rows(tables.json_rows_of(body, source).rows, source, zone))
+    table, decimal = _parquet(body, source) if body[:4] == b"PAR1" else _csv(body, source)
     twice = [name for name in table.column_names if table.column_names.count(name) > 1]
     if twice:
         raise InvalidInput(f"{source}: found several columns {twice[0]!r}, expected each name once")
-    columns = [_column(name, table[name], zone) for name in table.column_names]
-    return Survey(source, table.num_rows, tuple(columns))
+    columns = [_column(name, table[name], zone, decimal) for name in table.column_names]
+    return with_times(Survey(source, table.num_rows, tuple(columns)))
 
 
-def _parquet(body: bytes, source: str) -> pa.Table:
+def with_times(survey: Survey) -> Survey:
+    """Where no column holds times, numbers that count from 1970 are times."""
+    if any(np.ptp(column.t) for column in survey.times if len(column.t) and not column.empty):
+        return survey
+    columns = [_since_1970(column) if isinstance(column, NumberColumn) else column for column in survey.columns]
+    return replace(survey, columns=tuple(columns))
+
+
+def _since_1970(column: NumberColumn) -> Column:
+    unit = unit_of(column.values)
+    if unit is None or not np.isfinite(column.values).all():
+        return column
+    milliseconds = np.round(column.values / EPOCHS[unit] * 1000).astype(np.int64)
+    return TimeColumn(column.name, milliseconds, "UTC", 0, unit)
+
+
+def _parquet(body: bytes, source: str) -> tuple[pa.Table, Decimal]:
     try:
-        return pq.read_table(pa.BufferReader(body))
+        return pq.read_table(pa.BufferReader(body)), "."
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InvalidInput(f"{source}: a Parquet file that can't be read: {_cut(error)}") from error
 
 
-def _csv(body: bytes, source: str) -> pa.Table:
+def _csv(body: bytes, source: str) -> tuple[pa.Table, Decimal]:
+    """And what a number's decimals follow."""
     if not body.strip(b"\xef\xbb\xbf\r\n\t ,;"):
         raise InvalidInput(f"{source}: found an empty file, expected a line of column names and records")
     kind = next((kind for start, kind in OTHER_FILES.items() if body.startswith(start)), None)
     if kind is not None:
         raise InvalidInput(f"{source}: found {kind}, expected CSV in UTF-8 or Parquet: save it as one of them")
     try:
-        table = _with_dialect(body).typed_table()
+        written = _with_dialect(body)
+        table = written.typed_table()
         names: list[str] = table.column_names
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{source}: found text that is not UTF-8, expected CSV in UTF-8 or Parquet") from error
@@ -134,7 +97,7 @@ def _csv(body: bytes, source: str) -> pa.Table:
     values = [name for name in names if VALUE.fullmatch(name)]
     if values:
         raise InvalidInput(f"{source}: found {values[0]!r} in the first line, expected the columns' names there")
-    return table
+    return table, written.dialect.decimal
 
 
 def _with_dialect(body: bytes) -> CsvBody:
@@ -142,15 +105,28 @@ def _with_dialect(body: bytes) -> CsvBody:
     body = body.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
     body.splitlines()[0].decode()
     head = body[:HEAD].decode(errors="replace")
-    names = dialect_of(head, CsvFormat(), Wanted()).names
-    return CsvBody(body, dialect_of(head, CsvFormat(), Wanted(numbers=frozenset(names))))
+    time = _time_below_a_title(head)
+    names = dialect_of(head, CsvFormat(), Wanted(time)).names
+    return CsvBody(body, dialect_of(head, CsvFormat(), Wanted(time, frozenset(names) - {time})))
+
+
+def _time_below_a_title(head: str) -> str | None:
+    """The name of the time in a header that does not come first: many loggers write who they are before it."""
+    lines = [line for line in head.splitlines() if line.strip()][:LOOKED_AT]
+    separator = max(SEPARATORS, key=lambda sign: sum(line.count(sign) for line in lines))
+    fields = [next(csv.reader([line], delimiter=separator), []) for line in lines]
+    width = max(map(len, fields))
+    if len(fields[0]) == width:
+        return None
+    headers = [names for names in fields if len(names) == width and not any(map(VALUE.fullmatch, names))]
+    return next((name.strip() for names in headers for name in names if TIME_NAMES.search(name)), None)
 
 
 def _cut(error: Exception) -> str:
     return " ".join(str(error).split())[:SHOWN]
 
 
-def _column(name: str, column: pa.ChunkedArray, zone: str) -> Column:
+def _column(name: str, column: pa.ChunkedArray, zone: str, decimal: Decimal) -> Column:
     kind = column.type
     if pa.types.is_timestamp(kind):
         return _times(name, column, zone)
@@ -159,7 +135,8 @@ def _column(name: str, column: pa.ChunkedArray, zone: str) -> Column:
     if pa.types.is_decimal(kind):
         return NumberColumn(name, column.cast(pa.float64()).to_numpy(), whole=False)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
-        return _texts(name, column.cast(pa.string()))
+        texts = column.cast(pa.string())
+        return _with_thousands(name, texts, decimal) or _texts(name, texts, zone)
     return OtherColumn(name, str(kind))
 
 
@@ -172,9 +149,34 @@ def _times(name: str, column: pa.ChunkedArray, zone: str) -> TimeColumn:
     return TimeColumn(name, pc.fill_null(milliseconds, 0).to_numpy(), own, column.null_count)
 
 
-def _texts(name: str, column: pa.ChunkedArray) -> TextColumn:
+def _with_thousands(name: str, column: pa.ChunkedArray, decimal: Decimal) -> NumberColumn | None:
+    """Numbers such as `1.204,50`, which Arrow takes for text."""
+    if decimal != ",":
+        return None
+    refused = Refused.none(len(column))
+    numbers = numbers_of_texts(column, NumberRule(name), decimal, refused)
+    usable = not refused.rows.any() and np.isfinite(numbers).any()
+    return NumberColumn(name, numbers, whole=False) if usable else None
+
+
+def _texts(name: str, column: pa.ChunkedArray, zone: str) -> Column:
     column = pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
     encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
+    if (times := _by_pattern(name, column, encoded.dictionary, zone)) is not None:
+        return times
     codes: Any = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
     samples: Sequence[str] = encoded.dictionary.slice(0, SAMPLES).to_pylist()
     return TextColumn(name, codes.astype(np.int64), len(encoded.dictionary), tuple(samples))
+
+
+def _by_pattern(name: str, column: pa.ChunkedArray, distinct: pa.Array, zone: str) -> TimeColumn | None:
+    """Of texts that follow one pattern."""
+    texts: list[str] = distinct.to_pylist()
+    pattern = pattern_of(texts)
+    if pattern is None:
+        return None
+    parsed = {text: by_pattern(text, pattern) for text in texts}
+    if None in parsed.values():
+        return None
+    naive = pa.chunked_array([pa.array([parsed.get(text) for text in column.to_pylist()], pa.timestamp("us"))])
+    return replace(_times(name, naive, zone), zone=None, format=pattern)

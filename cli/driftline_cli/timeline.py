@@ -10,11 +10,9 @@ import numpy.typing as npt
 
 from driftline.arrays import Ints
 from driftline.errors import InvalidInput
+from driftline_cli.columns_seen import TIME_NAMES, NumberColumn, OtherColumn, Survey, TextColumn, TimeColumn
 from driftline_cli.lengths import exactly, percent, roughly
-from driftline_cli.survey import NumberColumn, OtherColumn, Survey, TextColumn, TimeColumn
 
-TIME_NAMES = re.compile(r"time|date|zeit|datum|stamp|^ts$|^t$", re.IGNORECASE)
-"""Only where several columns hold times."""
 KEY_NAMES = re.compile(r"id$|key|nr$|no$|num|sensor|device|station|node|meter|site|channel|unit", re.IGNORECASE)
 """Of a column of whole numbers that may be a key where no text is: measured values part the records, too."""
 REPEATED = 0.01
@@ -37,9 +35,8 @@ ON_GRID = 0.5
 """Below this share of steps that are a period, off by less than half of it, the steps contradict each other."""
 CLEARLY = 0.3
 """By so much more of the steps must be alike within the series for a column to name them though no time is repeated."""
-YEAR_S = 31_556_952
-EPOCHS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
-EPOCH_YEARS = (1990, 2100)
+UNHEARD_S = 600
+"""The period that is proposed where no series was heard twice."""
 FOREIGN_TIME = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}([ T,]+\d{1,2}:\d\d.*)?")
 NAMED = "which only a definition can name (`time.format`)"
 EXPECTED = "expected one such as 2014-01-01T01:00:00+01:00"
@@ -57,6 +54,8 @@ class Timeline:
     time: str
     other_times: tuple[str, ...]
     zone: str | None
+    format: str | None
+    """How the times are written, where a definition must say it."""
     t: Ints
     key: str | None
     series: int
@@ -71,16 +70,17 @@ class Timeline:
 
     @property
     def contradicted(self) -> bool:
-        return self.near < ON_GRID
+        return self.longest > 0 and self.near < ON_GRID
 
 
-def timeline(survey: Survey, key: str | None = None) -> Timeline:
-    """key: the column that names the series, where it is known. Raises InvalidInput with what is missing."""
-    if survey.rows <= 1:
+def timeline(survey: Survey, key: str | None = None, *, brief: bool = False) -> Timeline:
+    """key: the column that names the series, where it is known. brief: whether a few records are enough, since nothing
+    is learned from them. Raises InvalidInput with what is missing."""
+    if survey.rows <= 1 and not brief:
         what = "one record" if survey.rows else "no record"
         raise InvalidInput(f"{survey.source}: found {what}, expected at least {LEAST}: a history")
     time, others = _time(survey)
-    if survey.rows < LEAST:
+    if survey.rows < LEAST and not brief:
         raise InvalidInput(f"{survey.source}: found {survey.rows} records, expected at least {LEAST}: a history")
     names = _named(survey, key, time) if key else _key(survey, time)
     codes = names.codes if isinstance(names, TextColumn) else np.zeros(survey.rows, np.int64)
@@ -88,28 +88,32 @@ def timeline(survey: Survey, key: str | None = None) -> Timeline:
     same = np.diff(codes[order]) == 0
     steps = np.diff(time.t[order])[same]
     steps = steps[steps > 0] / 1000
-    if not len(steps):
+    if not len(steps) and not brief:
         raise InvalidInput(f"{survey.source}: found no two records of a series, expected a history of each")
-    period = _period(steps, survey.source)
+    period = _period(np.maximum(steps, 1.0) if brief else steps, survey.source) if len(steps) else UNHEARD_S
     return Timeline(
         time=time.name,
         other_times=others,
         zone=time.zone,
+        format=time.format,
         t=time.t,
         key=names.name if names else None,
         series=names.distinct if names else 1,
         order=order,
         same=same,
         period=period,
-        exact=float(np.mean(np.round(steps) == period)),
-        near=float(np.mean(np.abs(steps - period) < period / 2)),
+        exact=float(np.mean(np.round(steps) == period)) if len(steps) else 0.0,
+        near=float(np.mean(np.abs(steps - period) < period / 2)) if len(steps) else 0.0,
         gaps=int(np.sum(steps >= 1.5 * period)),
-        longest=float(steps.max()),
+        longest=float(steps.max(initial=0.0)),
     )
 
 
 def remarks(line: Timeline) -> Iterator[str]:
     """What was seen, in sentences."""
+    if not line.longest:
+        yield "no series was heard twice: how far apart its records are is a guess"
+        return
     gaps = f"; {line.gaps:,} longer steps, up to {roughly(line.longest)}" if line.gaps else ""
     yield f"{percent(line.exact)} of the records are {exactly(line.period)} apart{gaps}"
     if line.contradicted:
@@ -122,7 +126,7 @@ def remarks(line: Timeline) -> Iterator[str]:
 
 
 def _time(survey: Survey) -> tuple[TimeColumn, tuple[str, ...]]:
-    usable = [column for column in survey.times if not column.empty and np.ptp(column.t)]
+    usable = [column for column in survey.times if not column.empty and (np.ptp(column.t) or len(column.t) == 1)]
     if not usable:
         raise InvalidInput(f"{survey.source}: {_why_no_time(survey)}")
     chosen = max(usable, key=lambda column: TIME_NAMES.search(column.name) is not None)
@@ -140,16 +144,7 @@ def _why_no_time(survey: Survey) -> str:
                 return f"column {name!r}: found dates without a time of day, {NAMED}; {EXPECTED}"
             case TextColumn(name, samples=samples) if samples and all(map(FOREIGN_TIME.fullmatch, samples)):
                 return f"column {name!r}: found times such as {samples[0]!r}, {NAMED}; {EXPECTED}"
-            case NumberColumn(name, values) if unit := _epoch(values):
-                return f"column {name!r}: found times in {unit} since 1970, {NAMED}; {EXPECTED}"
     return f"found no column of times among {survey.names}; {EXPECTED}"
-
-
-def _epoch(values: npt.NDArray[np.float64]) -> str | None:
-    """The unit in which all values are times of our days, or None."""
-    first, last = ((year - 1970) * YEAR_S for year in EPOCH_YEARS)
-    units = [unit for unit, scale in EPOCHS.items() if np.all((values > first * scale) & (values < last * scale))]
-    return units[0] if units else None
 
 
 def _named(survey: Survey, key: str, time: TimeColumn) -> TextColumn:

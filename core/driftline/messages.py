@@ -98,7 +98,7 @@ class Alert(msgspec.Struct, frozen=True):
     key: str
     t: int
     kind: str
-    """`drift`, `anomaly`, `negative-skill`, `rollback`, `stuck`, `missing` or `gap`."""
+    """`drift`, `anomaly`, `negative-skill`, `rollback`, `stuck`, `missing`, `scale` or `gap`."""
     subject: str
     """The member, column or model that it is about."""
     detail: str

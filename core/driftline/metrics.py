@@ -172,7 +172,7 @@ class Metrics:
         self.model_swaps = self._counter("model_swaps", "Models swapped in.", "stream", "member", "reason")
         self.models_refused = self._counter("models_refused", "Model versions refused.", "stream", "member", "reason")
         self.alerts = self._counter(
-            "alerts", "Alerts: drift, negative-skill, anomaly, stuck, missing, gap, rollback.", "stream", "kind"
+            "alerts", "Alerts: drift, negative-skill, anomaly, stuck, missing, scale, gap, rollback.", "stream", "kind"
         )
         self.model_created = self._gauge(
             "model_created_seconds", "When the version that serves was made, since the epoch.", "stream", "member"

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import load
-from driftline_cli import question
+from driftline_cli import asking, question
 from driftline_cli.__main__ import app
 from driftline_cli.answer import Answer
 from tests.cli.files import hourly, weekly_course
@@ -61,7 +61,7 @@ def test_a_kept_definition_is_read_by_both_forms(tmp_path: Path, visitors: Path)
     history, later, saved = tmp_path / "history.csv", tmp_path / "later.csv", tmp_path / "x.yaml"
     history.write_bytes(b"".join(body[:901]))
     later.write_bytes(b"".join([body[0], *body[901:]]))
-    question.proposed(visitors, question.FileHints(), saved, Console(file=io.StringIO()))
+    question.proposed(visitors, asking.FileHints(), saved, Console(file=io.StringIO()))
     kept = saved.read_text()
     saved.write_text("\n".join(line for line in kept.splitlines() if not line.startswith("horizon")) + f"\n{SHORT}")
     code, said = backtest("--stream", saved, "--train", history, "--test", later)
@@ -85,7 +85,7 @@ def test_at_a_terminal_the_target_is_asked_until_it_is_one(monkeypatch: pytest.M
             return True
 
     monkeypatch.setattr(sys, "stdin", Terminal("cold\nwet\n"))
-    assert question.look(several, question.FileHints(), question.ask_target).definition.target == "wet"
+    assert question.look(several, asking.FileHints(), asking.ask_target).definition.target == "wet"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_forms_are_not_mixed(words: list[str], sentence: str, several: Path):
 
 
 def test_a_drift_is_in_what_the_naive_forecasts_see(tmp_path: Path, visitors: Path):
-    proposal = question.look(visitors, question.FileHints(), lambda columns: next(iter(columns.usable)))
+    proposal = question.look(visitors, asking.FileHints(), lambda columns: next(iter(columns.usable)))
     training = proposal.definition.training.model_copy(update={"units": (16,), "networks": 1, "epochs": 2})
     stream: StreamDefinition = proposal.definition.model_copy(update={"training": training, "horizon": (1,)})
     done = question.run(

@@ -24,8 +24,8 @@ LAB = {*SERVICES, "tensorflow", "keras", "matplotlib", "ministack", "river", "sc
 CLIENTS = {"numpy", "pyarrow", "httpx", "aiokafka", "aiobotocore", "fastapi", "cryptography"}
 """What a subcommand needs when it runs, and not for its help."""
 HELPS = [
-    *([], ["demo"], ["backtest"], ["accuracy"], ["check"], ["replay"], ["status"], ["train"], ["tail"], ["doctor"]),
-    *(["models"], ["models", "list"], ["models", "rollback"], ["models", "pin"]),
+    *([], ["demo"], ["backtest"], ["accuracy"], ["check"], ["from"], ["replay"], ["status"], ["train"]),
+    *(["tail"], ["doctor"], ["models"], ["models", "list"], ["models", "rollback"], ["models", "pin"]),
     *(["edge"], ["up"], ["down"], ["local"], ["local", "up"], ["local", "down"], ["local", "env"], ["local", "kafka"]),
 ]
 RUNS = {
@@ -33,6 +33,7 @@ RUNS = {
     "doctor": [],
     "tail": [],
     "check": ["{rows}", "--stream", "{stream}"],
+    "from": ["{rows}", "--target", "y"],
     "replay": ["--stream", "{stream}", "--data", "{rows}", "--drift", "step", "--to", "{refusing}"],
     "train": ["--stream", "{stream}", "--history", "{rows}"],
     "models list": [],

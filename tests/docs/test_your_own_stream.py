@@ -20,8 +20,9 @@ LIMIT_S = 900
 
 
 def blocks(page: Path) -> list[str]:
-    """The indented blocks, in order."""
-    found = re.findall(r"(?:^    .*\n|^\n(?=    ))+", page.read_text(), re.MULTILINE)
+    """The indented blocks, in order; those between fences are `test_flavours`'s, or no commands."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    found = re.findall(r"(?:^    .*\n|^\n(?=    ))+", text, re.MULTILINE)
     return [textwrap.dedent(block).strip() for block in found if block.strip()]
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -140,6 +141,12 @@ class Broker:
 
     def start(self) -> None:
         self._process = subprocess.Popen([MOSQUITTO, "-c", str(self._config)], stderr=subprocess.DEVNULL)
+
+    def wait(self) -> None:
+        """Until it answers."""
+        for attempt in stamina.retry_context(on=OSError, attempts=None, timeout=PATIENCE_S, wait_max=0.2):
+            with attempt:
+                socket.create_connection(("127.0.0.1", self.port)).close()
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGTERM)

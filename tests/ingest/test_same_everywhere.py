@@ -46,7 +46,9 @@ def defined(time: str, more: str = "") -> StreamDefinition:
     return parse(f"name: a\ntime: {time}\nkey: id\ntarget: y\nfeatures: {{x: level}}\n{mqtt}{more}", "a.yaml")
 
 
-MAPPED = "columns: {y: {path: temp, scale: 0.1, offset: -4, missing: [-127, off]}, x: {values: {open: 1, closed: 0}}}\n"
+MAPPED = (
+    "columns: {y: {path: temp, scale: 0.1, offset: -4, missing: [-127, 'off']}, x: {values: {open: 1, closed: 0}}}\n"
+)
 ZONED = defined("{column: when, period: 30min}")
 PLAIN = defined(LOCAL)
 DEVICE = defined(LOCAL, MAPPED)

@@ -32,7 +32,7 @@ def payloads() -> list[Any]:
 
 def defined(payload: dict[str, Any]) -> StreamDefinition:
     stream = {"name": "a", **payload["stream"]}
-    return parse(yaml.safe_dump(stream, allow_unicode=True), "a.yaml")
+    return parse(yaml.safe_dump(stream, allow_unicode=True, sort_keys=False), "a.yaml")
 
 
 def expected(payload: dict[str, Any], stream: StreamDefinition) -> Taken:

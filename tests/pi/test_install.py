@@ -145,7 +145,9 @@ def test_it_installs_serves_upgrades_and_goes_on_and_leaves_the_data(pi: Machine
 def examined(pi: Machine) -> None:
     """The command has the service's settings, and knows its bus and its store from them."""
     command = ("runuser", "-u", "driftline", "--", "driftline", "doctor", "--json")
-    findings = {finding["what"]: finding for finding in json.loads(pi.run(*command, check=False).stdout)}
+    answer = pi.run(*command, check=False)
+    assert answer.stdout, answer.stderr
+    findings = {finding["what"]: finding for finding in json.loads(answer.stdout)}
     assert "/var/lib/driftline/bus" in findings["bus"]["found"]
     assert findings["store"]["found"] == "answers at /var/lib/driftline/store"
     assert all(findings[what]["fine"] for what in ("definitions", "bus", "store", "ingest", "inference", "combiner"))

@@ -42,6 +42,15 @@ def test_it_beats_persistence_on_what_it_has_not_seen(trained: Trained):
     assert trained.metrics["rmse"] < trained.metrics["persistence_rmse"]
 
 
+def test_it_says_what_was_usual_of_every_column(trained: Trained, quick: StreamDefinition, rows: Rows):
+    values = rows.take(slice(0, 12_000)).values
+    assert list(trained.usual) == list(quick.columns)
+    for name, column in zip(quick.columns, values.T, strict=True):
+        usual = trained.usual[name]
+        assert (usual.level, usual.deviation) == pytest.approx((np.nanmean(column), np.nanstd(column)))
+        assert usual.furthest == pytest.approx(np.nanmax(np.abs(column - usual.level)))
+
+
 def test_made_again_it_is_the_same(trained: Trained, quick: StreamDefinition, rows: Rows):
     again = train(Task(quick, rows.take(slice(0, 12_000))))
     assert again.metrics == trained.metrics

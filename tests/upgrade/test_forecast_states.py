@@ -19,6 +19,7 @@ from driftline.worker.keyed import KeyedStep
 from driftline.worker.late_truths import LateTruths
 from driftline.worker.parts import Parts
 from driftline_inference.migration import FormerForecastState, migrate
+from driftline_inference.plausibility import Usual
 from driftline_inference.rls import Filters, Waiting
 from driftline_inference.sensor_health import SensorHealth
 from driftline_inference.state import NEWEST, ForecastTables, axes_of
@@ -125,6 +126,7 @@ def blank() -> ForecastTables:
         Filters.empty(1, horizon, terms),
         Filters.empty(1, horizon, terms + models, trusted=terms),
         SensorHealth.empty(1, LAYOUT.columns, LAYOUT.period),
+        Usual.empty(1, LAYOUT.columns),
         LateTruths.empty(1, kept.stream().patience),
         Foreseen.empty(1, 0, 0),
     )

@@ -108,12 +108,12 @@ def _ask(
 ) -> None:
     with plainly():
         with brought_by(LAB):
-            from driftline_cli import chosen, question  # noqa: PLC0415
+            from driftline_cli import asking, chosen, question  # noqa: PLC0415
 
         if stream is not None:
             defined = chosen.defined(stream)
         else:
-            defined = question.proposed(data, question.FileHints(*hints), save, console)
+            defined = question.proposed(data, asking.FileHints(*hints), save, console)
         done = question.run(
             defined,
             data,

@@ -62,6 +62,15 @@ class ColumnScaling(msgspec.Struct, frozen=True):
     target_scale: float
 
 
+class UsualValues(msgspec.Struct, frozen=True):
+    """What a column was like in the records that a model has learned from, of all series together: the mean, the usual
+    deviation from it, and the largest."""
+
+    level: float
+    deviation: float
+    furthest: float
+
+
 class Golden(msgspec.Struct, frozen=True):
     """Inputs and the outputs that the trainer saw for them; the edge must see the same."""
 
@@ -109,6 +118,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """On the hold-out: rmse, mae, skill and persistence_rmse over all horizons, rmse_<h> and skill_<h> for each;
     parent_rmse where it has one; parity, the largest difference to Keras relative to the target's scale."""
     golden: Golden
+    usual: dict[str, UsualValues] = {}
+    """By column of the definition: an edge that gets something quite different raises an alert."""
     libraries: dict[str, str]
     created: str
 

@@ -35,6 +35,9 @@ class Time(Section):
 
     column: str = Field("time", min_length=1)
     """The column that holds the time."""
+    date: str | None = Field(None, min_length=1)
+    """The field that holds the day, where that of the time holds the time of day alone: both are read as one text, with
+    a space between them."""
     format: TimeFormat | None = None
     """How it is written: `iso`; `s`, `ms`, `us` or `ns` since 1970; or a pattern of strptime such as
     `"%d/%m/%Y %H:%M"`. By default ISO 8601, `31.12.2026 23:50`, or a number since 1970 whose unit is guessed by its
@@ -70,7 +73,8 @@ class ColumnSource(Section):
     offset: Finite = 0.0
     """... and then this is added."""
     unit: str | None = None
-    """The unit of the scaled values, for people; a file that names another one is pointed out."""
+    """The unit of the scaled values, for people; a file that names another one is pointed out. A number that is written
+    as text may have it at its end, such as `21.5 °C`."""
     missing: MissingValues = ()
     """Numbers, before they are scaled, and texts that mean a missing value, in addition to null, NaN, an empty text,
     `unavailable` and the like."""

@@ -69,6 +69,9 @@ class StreamDefinition(Section):
     sources: dict[str, SourceOrPath] = Field(default_factory=dict, alias="columns")
     """Columns, also those of time, key and group, that devices send under another name, in another unit or inside of
     something: by column its source, or just its path."""
+    rows: str | None = Field(None, min_length=1)
+    """The way to a list inside of a JSON object whose elements are the rows, such as `samples`; each row has the other
+    fields of the object, too. An element that is a list itself has the fields `0`, `1` and so on."""
     unknown: Literal["ignore", "refuse"] = "ignore"
     """Rows with fields that nothing here names: the fields are ignored, or such rows refused."""
     csv: CsvFormat = CsvFormat()
@@ -145,8 +148,9 @@ class StreamDefinition(Section):
     @property
     def mapped(self) -> "StreamDefinition":
         """The same for rows that were mapped already: they have the definition's own columns, and plain times."""
-        time = self.time.model_copy(update={"format": None})
-        return self.model_copy(update={"sources": {}, "time": time, "csv": CsvFormat(), "unknown": "ignore"})
+        time = self.time.model_copy(update={"format": None, "date": None})
+        plain = {"sources": {}, "time": time, "csv": CsvFormat(), "unknown": "ignore", "rows": None}
+        return self.model_copy(update=plain)
 
     @property
     def group_columns(self) -> tuple[str, ...]:

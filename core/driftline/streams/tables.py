@@ -454,11 +454,13 @@ class _File:
                 yield f"column {name!r} is in {unit} by the header, and in {source.unit} by the definition"
 
     def of_json(self) -> FileContent:
-        raw = _json_rows(self.body, self.source)
+        raw = json_rows_of(self.body, self.source)
         self._at_most("rows", len(raw.rows), self.bounds.rows)
         reader = RowReader(self.stream, earliest=datetime(YEARS[0], 1, 1, tzinfo=UTC), dated=self.dated)
         taken = reader.read(raw.rows, self.now, text=False)
-        lines = dict(enumerate(raw.lines, 1))
+        self._at_most("rows", len(taken.records) + len(taken.refusals), self.bounds.rows)
+        # Of rows in a list inside of an object nobody knows the lines.
+        lines = {} if self.stream.rows else dict(enumerate(raw.lines, 1))
         refusals = [
             Refusal(lines.get(refusal.row, refusal.row), refusal.column, refusal.value, refusal.expected)
             for refusal in taken.refusals[:REFUSALS]
@@ -470,7 +472,8 @@ class _File:
         ignored, unit = tuple(taken.ignored), "line" if lines else "row"
         notes = tuple(reader.guesses)
         refused = len(taken.refusals)
-        return FileContent(self.source, rows, issued, tuple(refusals), refused, unit, ignored, (), notes)
+        absent = tuple(name for name, count in taken.absent.items() if count >= len(taken.records) > 0)
+        return FileContent(self.source, rows, issued, tuple(refusals), refused, unit, ignored, absent, notes)
 
     def _columns_of(self, names: Sequence[str]) -> list[str]:
         """The file's names of the columns that are read. Raises InvalidInput where it lacks some that are needed."""
@@ -478,7 +481,13 @@ class _File:
         if lacking:
             problem = f"found no column {self.paths[lacking[0]]!r} among {_cut(str(list(names)))}"
             raise InvalidInput(f"{self.source}: {problem}, expected {list(self.paths.values())}")
-        columns = list(dict.fromkeys(path for path in self.paths.values() if path in names))
+        day = self.stream.time.date
+        if day is not None and day not in names:
+            raise InvalidInput(
+                f"{self.source}: found no column {day!r} among {_cut(str(list(names)))}, expected the day"
+            )
+        sought = [*self.paths.values(), *([day] if day is not None else [])]
+        columns = list(dict.fromkeys(path for path in sought if path in names))
         twice = [name for name in columns if names.count(name) > 1]
         if twice:
             raise InvalidInput(f"{self.source}: found several columns {twice[0]!r}, expected one")
@@ -540,6 +549,8 @@ class _File:
 
     def _times(self, table: pa.Table, name: str, keys: _NameColumn, refused: Refused) -> Ints:
         column, where, path = table[self.paths[name]], f"{self.source}: column {name!r}", self.paths[name]
+        if self.stream.time.date is not None and name == self.stream.time.column:
+            column = _joined_texts(table[self.stream.time.date], column)
         if is_text(column) and (self._is_csv or not self.mapped):
             return times_of_texts(column, path, self.times, keys.numbers, refused)
         if not self.mapped and _is_number(column.type):
@@ -655,7 +666,7 @@ def _lines_of(body: bytes) -> list[int]:
     return [number for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
 
 
-def _json_rows(body: bytes, source: str) -> RawRows:
+def json_rows_of(body: bytes, source: str) -> RawRows:
     """An array or an object a line; one object may take several lines."""
     try:
         if body.lstrip()[:1] == b"[":
@@ -684,6 +695,12 @@ def encode_futures(futures: FutureRows, stream: StreamDefinition) -> bytes:
     sink = io.BytesIO()
     pq.write_table(pa.table(columns, metadata={MARK: MAPPED}), sink, compression="zstd")
     return sink.getvalue()
+
+
+def _joined_texts(day: pa.ChunkedArray, time: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Of the columns of day and time of day; see `driftline.streams.reading.times.joined`."""
+    parts = (pa.array([text or None for text in column.cast(pa.string()).to_pylist()]) for column in (day, time))
+    return pa.chunked_array([_compute().binary_join_element_wise(*parts, " ")])
 
 
 def _numbers(column: pa.ChunkedArray, where: str) -> Floats:

@@ -33,7 +33,7 @@ from driftline_inference.rest import status, v2
 from driftline_inference.settings import InferenceSettings
 from driftline_inference.step import ForecastStep, refuse
 
-KINDS = ("drift", "gap", "missing", "stuck", "rollback")
+KINDS = ("drift", "gap", "missing", "stuck", "scale", "rollback")
 """Of the alerts that are raised here."""
 
 StreamSteps = PerStream[ForecastStep]
@@ -100,6 +100,7 @@ def _stream_step(stream: StreamDefinition, streams: Streams, registry: Registry,
         left_behind=report_left_behind(metrics),
         dropped=lambda name, reason: metrics.records_dropped.labels(name, reason).inc(),
         on_period=on_period,
+        trained=registry.usual,
     )
 
 

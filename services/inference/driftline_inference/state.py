@@ -15,6 +15,7 @@ from driftline.streams.layout import FILTER_NEIGHBOURS, MEMORIES, RLS_LAGS, Layo
 from driftline.streams.neighbours import OFFSET_MEMORIES, moves_within
 from driftline.worker.late_truths import LateTruths
 from driftline.worker.parts import Axes, Axis, Ring, added
+from driftline_inference.plausibility import Usual
 from driftline_inference.rls import Filters, Waiting
 from driftline_inference.sensor_health import SensorHealth
 
@@ -36,6 +37,7 @@ class ForecastTables(NamedTuple):
     rls: Filters
     stack: Filters
     health: SensorHealth
+    plausible: Usual
     late: LateTruths
     foreseen: Foreseen
     """Empty where the stream has no futures."""

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from driftline.arrays import Floats, Ints, shortened
 from driftline.members import MODELS, PERSISTENCE, WEEKLY
 from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, Record, Topic
+from driftline.models.manifest import UsualValues
 from driftline.streams.definition import StreamDefinition, refusal
 from driftline.streams.features import Inputs, newest, observe
 from driftline.streams.futures import Foreseen
@@ -33,6 +34,7 @@ from driftline_inference import migration
 from driftline_inference.built_in import Turn, forecast_built_in
 from driftline_inference.groups import Assembly, Groups
 from driftline_inference.migration import FormerForecastState
+from driftline_inference.plausibility import Distances, LearnedFrom, Usual, judge, scale_alerts
 from driftline_inference.rls import Filters, Waiting, learn, recall
 from driftline_inference.sensor_health import Condition, SensorHealth, assess, health_alerts
 from driftline_inference.shadow import Shadow
@@ -73,7 +75,8 @@ class ForecastStep:
     reason when a new one turns out to be worse; `on_alert` the stream and kind of each alert;
     `left_behind` the stream, key and reason of a saved state that can't be taken up: its series begins again;
     `dropped` the stream and reason of each record that others of its tick follow while it waits for its group;
-    `on_period` the stream and what is wrong with its period by the records that come, or None.
+    `on_period` the stream and what is wrong with its period by the records that come, or None; `trained` gives what
+    was usual of the columns in the records that a stream's models have learned from.
     """
 
     def __init__(
@@ -87,9 +90,11 @@ class ForecastStep:
         left_behind: Callable[[str, str, str], None] = lambda *_: None,
         dropped: Callable[[str, str], None] = lambda *_: None,
         on_period: Callable[[str, str | None], None] = lambda *_: None,
+        trained: Callable[[str], Mapping[str, UsualValues]] = lambda _: {},
     ) -> None:
         self.stream = stream
         self._serving = serving
+        self._trained = trained
         self._shadows = shadows
         self._worse = worse
         self._on_alert = on_alert
@@ -210,11 +215,11 @@ class ForecastStep:
         """sizes: how many of the records each round has."""
         models = self._mine(self._serving())
         former = self._mine(self._shadows())
-        turns, inputs, conditions = self._observe(records, sizes)
+        turns, inputs, conditions, distances = self._observe(records, sizes)
         members = {name: _forecast(model, inputs) for name, model in models.items()}
         members |= forecast_built_in(self._tables, self._layout, turns, inputs, members)
         versions = {name: model.version for name, model in models.items()}
-        shifts, alerts = self._conditions(records, turns, conditions)
+        shifts, alerts = self._conditions(records, turns, conditions, distances)
         tick = np.concatenate([turn.tick for turn in turns])
         phase = self._tables.history.phase[np.concatenate([turn.slots for turn in turns])]
         on_grid = time_of(tick, phase, self._layout.period).tolist()
@@ -334,13 +339,18 @@ class ForecastStep:
         """How a model's newest version compares to the one before, while that forecasts in parallel."""
         return self._compared.get(member)
 
-    def _observe(self, records: Sequence[Record], sizes: Sequence[int]) -> tuple[list[Turn], Inputs, list[Condition]]:
+    def _observe(
+        self, records: Sequence[Record], sizes: Sequence[int]
+    ) -> tuple[list[Turn], Inputs, list[Condition], list[Distances]]:
         """Takes the records in, round by round, and gives what all of them are forecast from, and per round what
-        condition the columns are in."""
+        condition the columns are in, and how far they are from their usual values."""
         turns: list[Turn] = []
         parts: list[Inputs] = []
         conditions: list[Condition] = []
+        distances: list[Distances] = []
         columns = self.stream.columns
+        learned_from = self._trained(self.stream.name)
+        trained = LearnedFrom.of(columns, learned_from) if learned_from else None
         start = 0
         for size in sizes:
             rows = slice(start, start + size)
@@ -354,19 +364,24 @@ class ForecastStep:
             tick = self._tables.history.tick[slots]
             first = self._tables.late.expect(slots, tick, t, np.isnan(values[:, 0]))
             conditions.append(assess(self._tables.health, slots, t, values))
+            distances.append(judge(self._tables.plausible, slots, values, trained))
             self._live_steps.add(conditions[-1].since)
             reporting = (self._tables.history.count[slots] <= SKILLS_EVERY) | (tick % SKILLS_EVERY == 0)
             turns.append(Turn(rows, slots, tick, np.where(first, values[:, 0], np.nan), reporting))
-        return turns, Inputs.joined(parts), conditions
+        return turns, Inputs.joined(parts), conditions, distances
 
     def _conditions(
-        self, records: Sequence[Record], turns: Sequence[Turn], conditions: Sequence[Condition]
+        self,
+        records: Sequence[Record],
+        turns: Sequence[Turn],
+        conditions: Sequence[Condition],
+        distances: Sequence[Distances],
     ) -> tuple[list[Shifts], list[list[Alert]]]:
-        """Per record the columns that have shifted, and the alerts of gaps and runs."""
+        """Per record the columns that have shifted, and the alerts of gaps, runs and absurd values."""
         shifts: list[Shifts] = [{} for _ in records]
         alerts: list[list[Alert]] = [[] for _ in records]
         names = self.stream.columns
-        for turn, condition in zip(turns, conditions, strict=True):
+        for turn, condition, far in zip(turns, conditions, distances, strict=True):
             for row, level in zip(*np.nonzero(condition.shift[:, self._levels]), strict=True):
                 column = self._levels[level]
                 size, moved = float(condition.shift[row, column]), float(condition.moved[row, column])
@@ -374,6 +389,9 @@ class ForecastStep:
             for row in condition.alerting:
                 index = turn.rows.start + row
                 alerts[index] = health_alerts(names, self._levels, records[index], condition, row)
+            for row in far.alerting:
+                index = turn.rows.start + row
+                alerts[index] += scale_alerts(names, self._levels, records[index], far, row)
         for alert in chain.from_iterable(alerts) if not self.replaying else ():
             self._on_alert(alert.stream, alert.kind)
         return shifts, alerts
@@ -421,6 +439,7 @@ class ForecastStep:
             Filters.empty(slots, horizon, terms),
             Filters.empty(slots, horizon, terms + len(MODELS), trusted=terms),
             SensorHealth.empty(slots, self._layout.columns, self._layout.period),
+            Usual.empty(slots, self._layout.columns),
             LateTruths.empty(slots, self.stream.patience),
             Foreseen.empty(slots, self.stream.kept_ahead, self._layout.futures),
         )

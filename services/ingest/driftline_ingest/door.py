@@ -20,6 +20,7 @@ from driftline.service.direct import Handler
 from driftline.service.openapi import Problem
 from driftline.streams.catalog import PerStream, Streams
 from driftline.streams.reading.bodies import Malformed, RawRows
+from driftline.streams.reading.nested import count_rows
 from driftline.streams.reading.refusals import Refusal, shown
 from driftline.streams.reading.rows import Records, RowReader
 from driftline_ingest.arrivals import Arrivals
@@ -209,10 +210,9 @@ class Door:
 
     def _parsed(self, stream: str, content_type: str, body: bytes, reader: RowReader) -> RawRows:
         raw = parse(content_type, body, self._streams[stream].csv, reader.wanted)
-        if len(raw.rows) > self._settings.rows_limit:
-            raise TooManyRows(
-                f"found {len(raw.rows)} rows, expected at most {self._settings.rows_limit} in one request"
-            )
+        count = count_rows(raw.rows, self._streams[stream].rows)
+        if count > self._settings.rows_limit:
+            raise TooManyRows(f"found {count} rows, expected at most {self._settings.rows_limit} in one request")
         if raw.notes:
             self._notices.say(stream, raw.notes)
         return raw
@@ -232,7 +232,7 @@ class Door:
 
     def _read(self, stream: str, reader: RowReader, raw: RawRows, now: float) -> Records:
         taken = reader.read(raw.rows, now, text=raw.text, decimal=raw.decimal)
-        self._notices.hear(stream, taken)
+        self._notices.hear(stream, reader, taken)
         if reader.guesses:
             self._notices.say(stream, reader.guesses)
         return taken

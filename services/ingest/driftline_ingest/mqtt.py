@@ -26,6 +26,7 @@ from driftline.streams.catalog import Streams
 from driftline.streams.data_sections import Mqtt
 from driftline.streams.definition import ISSUED, StreamDefinition
 from driftline.streams.reading.bodies import UNREADABLE, RawRows, decode
+from driftline.streams.reading.nested import spread
 from driftline.streams.reading.paths import ABSENT, path_of
 from driftline.streams.reading.values import Decimal
 from driftline_ingest.door import Door
@@ -255,9 +256,10 @@ class MqttDoor:
                 self._door.refused(route.stream.name)
                 continue
             _, rows, retained = sorted_out.setdefault((route.stream.name, route.futures), (route, [], set()))
-            rows.append(row)
+            before = len(rows)
+            rows += spread(row, route.stream.rows)
             if message.retain:
-                retained.add(len(rows))
+                retained.update(range(before + 1, len(rows) + 1))
         for route, rows, retained in sorted_out.values():
             raw = RawRows(rows, text=route.is_text, decimal=route.decimal)
             if route.futures:

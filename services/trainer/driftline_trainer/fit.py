@@ -7,7 +7,7 @@ differences to the last value in the target's own units.
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from driftline.arrays import Ints
 from driftline.errors import RefusedModel
 from driftline.models.interpreter import Interpreter
-from driftline.models.manifest import Golden
+from driftline.models.manifest import Golden, UsualValues
 from driftline.scoring import rmse, skill
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.period import contradiction
@@ -73,6 +73,7 @@ class Trained:
     trained_from: int
     trained_to: int
     libraries: dict[str, str]
+    usual: dict[str, UsualValues] = field(default_factory=dict)
 
 
 def warm() -> None:
@@ -122,8 +123,23 @@ def train(task: Task) -> Trained:
         sampled_from=data.sampled_from,
         trained_from=int(data.t[0]),
         trained_to=int(data.t[-1]),
+        usual=_usual(task.rows, task.stream),
         libraries=_libraries(),
     )
+
+
+def _usual(rows: Rows, stream: StreamDefinition) -> dict[str, UsualValues]:
+    """By column; without those that had no value. One after the other: a long history lies in memory once."""
+    usual: dict[str, UsualValues] = {}
+    for index, name in enumerate(stream.columns):
+        values = rows.values[:, index]
+        values = values[np.isfinite(values)]
+        if len(values):
+            level = float(values.mean())
+            distances = np.abs(values - level)
+            deviation = float(np.sqrt(np.mean(distances**2)))
+            usual[name] = UsualValues(level, deviation, float(distances.max()))
+    return usual
 
 
 def _network(stream: StreamDefinition, features: int, units: Sequence[int]) -> Any:

@@ -61,6 +61,7 @@ def _describe(
         windows=windows,
         metrics=trained.metrics,
         golden=trained.golden,
+        usual=trained.usual,
         libraries=trained.libraries,
         created=datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
     )

@@ -1,4 +1,7 @@
-"""Where in a row a value is: by the name of a field, or by a way through objects and lists such as `a.b[0].c`. Pure."""
+"""Where in a row a value is: by the name of a field, or by a way through objects and lists such as `a.b[0].c`. Pure.
+
+A name on the way that has a point itself is written as `a["1.7.0"].c`.
+"""
 
 import re
 from collections.abc import Mapping
@@ -10,8 +13,8 @@ from driftline.streams.definition import StreamDefinition
 
 ABSENT: Final = object()
 """In the place of a value that a row does not have."""
-STEP = re.compile(r"([^.\[\]]+)((?:\[\d+\])*)")
-INDEX = re.compile(r"\[(\d+)\]")
+WAY = re.compile(r'(?:[^.\[\]]+|\["[^"]+"\])(?:\.[^.\[\]]+|\["[^"]+"\]|\[\d+\])*')
+STEP = re.compile(r'\["([^"]+)"\]|\[(\d+)\]|([^.\[\]]+)')
 
 
 def path_of(stream: StreamDefinition, column: str) -> "FieldPath | None":
@@ -33,14 +36,11 @@ class FieldPath:
     @lru_cache(maxsize=1000)
     def of(cls, text: str) -> "FieldPath":
         """The way that is written so."""
-        matches = [STEP.fullmatch(part) for part in text.split(".")]
-        steps: list[str | int] = []
-        for match in matches:
-            if match is None:
-                # No way, such as `Power [kW]`: nothing but a name.
-                return cls(text)
-            steps += [match[1], *map(int, INDEX.findall(match[2]))]
-        return cls(text, tuple(steps) if len(steps) > 1 else ())
+        if WAY.fullmatch(text) is None:
+            # No way, such as `Power [kW]`: nothing but a name.
+            return cls(text)
+        steps = tuple(int(index) if index else quoted or name for quoted, index, name in STEP.findall(text))
+        return cls(text, () if steps == (text,) else steps)
 
     @property
     def field(self) -> str:

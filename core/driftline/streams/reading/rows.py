@@ -10,9 +10,10 @@ from driftline.messages import Record
 from driftline.streams.data_sections import ColumnSource, Time
 from driftline.streams.definition import EVERY_SERIES, ISSUED, SINGLE_KEY, StreamDefinition
 from driftline.streams.reading.csv_text import Wanted
+from driftline.streams.reading.nested import spread
 from driftline.streams.reading.paths import ABSENT, FieldPath
 from driftline.streams.reading.refusals import Refusal, UnusableError
-from driftline.streams.reading.times import EARLIEST, TimeRule
+from driftline.streams.reading.times import EARLIEST, TimeRule, joined
 from driftline.streams.reading.values import LARGEST, Decimal, name_of, number_rules
 
 UNTIMED = -1
@@ -31,6 +32,7 @@ class Records(msgspec.Struct, frozen=True):
 
     numbers: [records] of each record its row, from 1. untimed: which records have no time of their own. ignored: by
     name how many rows have a field that nothing names. newest: by key the newest time, to be given to `remember`.
+    absent: by measured column how many records lack it; instead: the names that the first of them has.
     """
 
     records: list[Record]
@@ -39,6 +41,8 @@ class Records(msgspec.Struct, frozen=True):
     untimed: list[int]
     ignored: dict[str, int]
     newest: dict[str, int]
+    absent: dict[str, int] = {}
+    instead: list[str] = []
 
     def without(self, surplus: Collection[int]) -> "Records":
         """Without some records, by index."""
@@ -77,8 +81,10 @@ class RowReader:
         self._fields_of = {name: path.text for name, path in self._paths.items()}
         self._time_field = self._fields_of[self._time]
         self._constants = {name: self._source(name).constant for name in [*key, *stream.group_columns]}
-        self._fields = frozenset(part for path in self._paths.values() for part in (path.field, path.text))
-        self._is_mapped = any(self._source(name) != NO_SOURCE for name in self._named)
+        self._date = None if stream.time.date is None else FieldPath.of(stream.time.date)
+        paths = [*self._paths.values(), *([self._date] if self._date else [])]
+        self._fields = frozenset(part for path in paths for part in (path.field, path.text))
+        self._is_mapped = self._date is not None or any(self._source(name) != NO_SOURCE for name in self._named)
         self._group_column = next(iter(stream.group_columns), None)
         self._common_group = "" if stream.group is None else EVERY_SERIES
         self._arrival = arrival and not futures and stream.time.arrival != "refuse"
@@ -92,6 +98,10 @@ class RowReader:
     def guesses(self) -> Collection[str]:
         """What the definition does not say and had to be guessed, as sentences."""
         return self._times.guesses.values()
+
+    def field_of(self, column: str) -> str:
+        """The name of the field that a column comes from, or the way to it."""
+        return self._fields_of[column]
 
     @property
     def fields(self) -> Collection[str]:
@@ -110,9 +120,11 @@ class RowReader:
     def read(self, rows: Sequence[object], received: float, *, text: bool, decimal: Decimal = ".") -> Records:
         """The rows that are records, and why the others are none. received: seconds since the epoch, 0 for what nobody
         waits for: then no time is ahead of it. text: numbers are written as text."""
+        if self._stream.rows is not None:
+            rows = [part for row in rows for part in spread(row, self._stream.rows)]
         records: list[Record] = []
         refusals: list[Refusal] = []
-        taken = Records(records, refusals, range(1, len(rows) + 1), [], {}, {})
+        taken = Records(records, refusals, range(1, len(rows) + 1), [], {}, {}, {}, [])
         for number, row in enumerate(rows, 1):
             try:
                 records.append(self._record(row, received, taken, text=text, decimal=decimal))
@@ -188,6 +200,8 @@ class RowReader:
             if name not in self._fields:
                 self._ignore(name, taken)
         mapped = {name: path.value(row) for name, path in self._paths.items()}
+        if self._date is not None:
+            mapped[self._time] = self._joined_time(row, mapped[self._time])
         mapped |= {name: constant for name, constant in self._constants.items() if constant is not None}
         optional = {self._time} if self._arrival else set()
         lacking = next((name for name in self._named if mapped[name] is ABSENT and name not in self._numbers), None)
@@ -198,11 +212,25 @@ class RowReader:
         for name in self._columns:
             if mapped[name] is ABSENT:
                 mapped[name] = None
+                taken.absent[name] = taken.absent.get(name, 0) + 1
+                if not taken.instead:
+                    taken.instead.append(_listed(row))
         return mapped
+
+    def _joined_time(self, row: Mapping[str, object], time: object) -> object:
+        """Of the fields of day and time of day. Raises UnusableError where only one of them is there."""
+        assert self._date is not None, "see _mapped"  # noqa: S101
+        day = self._date.value(row)
+        if day is ABSENT and time is ABSENT:
+            return ABSENT
+        lacking = self._date if day is ABSENT else self._paths[self._time] if time is ABSENT else None
+        if lacking is not None:
+            raise UnusableError(lacking.text, "nothing", self._expected(self._time, row))
+        return joined(day, time)
 
     def _ignore(self, name: object, taken: Records) -> None:
         if self._stream.unknown == "refuse":
-            known = sorted({path.field for path in self._paths.values()})
+            known = sorted({path.field for path in [*self._paths.values(), *([self._date] if self._date else [])]})
             raise UnusableError(str(name), "a column of this name", f"only {', '.join(known)}")
         ignored = taken.ignored
         if name in ignored or len(ignored) < NAMES_KEPT:

@@ -160,6 +160,13 @@ class TimeRule:
         return is_second_pass(one, other, before, self._time.period * 1000, received)
 
 
+def joined(day: object, time: object) -> object:
+    """One text of the fields of day and time of day; None where either is missing."""
+    if day is None or time is None or day == "" or time == "":
+        return None
+    return f"{day} {time}"
+
+
 def is_second_pass(first: int, second: int, before: int | None, period: int, received: float) -> bool:
     """Whether the later of two times is meant, all in milliseconds except `received` in seconds."""
     arrived = received * 1000

@@ -47,12 +47,15 @@ class NumberRule:
     source: ColumnSource = field(default_factory=ColumnSource)
     numbers: frozenset[float] = frozenset()
     texts: frozenset[str] = frozenset()
+    unit: str = ""
+    """In lower case, which a number may have at its end."""
 
     @classmethod
     def of(cls, name: str, source: ColumnSource) -> "NumberRule":
         numbers = map(_plain_number, source.missing)
         texts = frozenset(value.strip().lower() for value in source.missing if isinstance(value, str))
-        return cls(name, source, frozenset(number for number in numbers if number is not None), texts)
+        known = frozenset(number for number in numbers if number is not None)
+        return cls(name, source, known, texts, (source.unit or "").strip().lower())
 
     @property
     def is_plain(self) -> bool:
@@ -76,6 +79,9 @@ class NumberRule:
         bare = value.strip().lower()
         if bare in self.source.values:
             return self.source.values[bare]
+        if self.unit and bare.endswith(self.unit):
+            bare = bare.removesuffix(self.unit).rstrip()
+            value = value.strip()[: len(bare)]
         if bare in NOTHING or bare in self.texts:
             return None
         if not text:

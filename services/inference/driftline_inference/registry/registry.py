@@ -12,7 +12,7 @@ from driftline.errors import EDGE_REFUSALS, Conflict, InvalidInput, NotFound, Re
 from driftline.members import MODELS
 from driftline.metrics import Metrics, from_zero
 from driftline.models import manifest as manifests
-from driftline.models.manifest import Quarantine
+from driftline.models.manifest import Quarantine, UsualValues
 from driftline.streams.catalog import PerStream, Streams
 from driftline.streams.definition import StreamDefinition
 from driftline_inference.registry.state import CAUSES, Cause, ModelName, ModelState
@@ -53,6 +53,11 @@ class Registry:
     def shadows(self) -> Mapping[ModelName, LoadedModel]:
         """The versions that served before those that serve now, where they may take over again."""
         return self._shadows
+
+    def usual(self, stream: str) -> Mapping[str, UsualValues]:
+        """What was usual of a stream's columns in the records that its models have learned from, by column."""
+        serving = (self._serving.get((stream, member)) for member in MODELS)
+        return next((model.manifest.usual for model in serving if model is not None and model.manifest.usual), {})
 
     def states(self) -> list[ModelState]:
         return [state for members in self._states.values() for state in members.values()]
