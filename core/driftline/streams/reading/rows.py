@@ -214,7 +214,7 @@ class RowReader:
                 mapped[name] = None
                 taken.absent[name] = taken.absent.get(name, 0) + 1
                 if not taken.instead:
-                    taken.instead.append(_listed(row))
+                    taken.instead.append(listed(row))
         return mapped
 
     def _joined_time(self, row: Mapping[str, object], time: object) -> object:
