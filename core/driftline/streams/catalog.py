@@ -271,15 +271,14 @@ class PerStream(Mapping[str, T], Generic[T]):
     def __init__(self, streams: Mapping[str, StreamDefinition], make: Callable[[StreamDefinition], T]) -> None:
         self._streams = streams
         self._make = make
-        self._made: dict[str, tuple[StreamDefinition, T]] = {}
+        self._of: dict[str, tuple[StreamDefinition, T]] = {}
 
     def __getitem__(self, name: str) -> T:
         stream = self._streams[name]
-        made_for, made = self._made.get(name, (None, None))
-        if made is None or made_for is not stream:
-            made = self._make(stream)
-            self._made[name] = (stream, made)
-        return made
+        known = self._of.get(name)
+        if known is None or known[0] is not stream:
+            known = self._of[name] = (stream, self._make(stream))
+        return known[1]
 
     def __contains__(self, name: object) -> bool:
         return name in self._streams

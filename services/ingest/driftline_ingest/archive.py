@@ -205,14 +205,14 @@ class ArchiveStep(Generic[Timed]):
         return None if left == lacking else left
 
     def _complete(self, pending: OpenWindow, message: Timed, left: Columns) -> None:
-        place = pending.lacking[message.t].place
+        index, _ = pending.lacking[message.t]
         row = self._packing.pack(message)
         if len(self._packing.truths(message.stream)) > 1:
             # It may bring one of several alone.
-            row = merged(pending.rows[place], row)
-        pending.rows[place] = row
+            row = merged(pending.rows[index], row)
+        pending.rows[index] = row
         if left:
-            pending.lacking[message.t] = RowLacking(place, left)
+            pending.lacking[message.t] = RowLacking(index, left)
         else:
             del pending.lacking[message.t]
 

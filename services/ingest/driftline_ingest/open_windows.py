@@ -65,9 +65,9 @@ class Progress(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RowLacking(NamedTuple):
-    """The place of a row in its window, and whose truth it lacks."""
+    """Where a row is in its window, and whose truth it lacks."""
 
-    place: int
+    row: int
     columns: Columns
 
 
