@@ -53,7 +53,7 @@ def create_app(
     metrics, streams = metrics or Metrics(), Streams.of(streams)
     sources = streams.sources
     sources.on_every(lambda source: _from_zero(metrics, source.name))
-    sources.on_every(lambda source: metrics.stream_period.labels(source.name).set(source.time.period))
+    streams.on_every(lambda stream: metrics.stream_period.labels(stream.name).set(stream.time.period))
     streams.on_every(lambda stream: _results_from_zero(metrics, stream.name))
     timed, edge, census = TimedStore(store, metrics), Edge(bus), Census(streams.of_records)
     sources.on_every(lambda source: metrics.export_keys(source.name, source.keys, lambda: census.keys(source.name)))

@@ -268,7 +268,8 @@ class Door:
         self._census.admit(sifted.fresh)
         if sifted.fresh:
             await self._bus.publish(RECORDS, sifted.fresh)
-            self.metrics.last_record.labels(stream).set(now)
+            for fed in self._streams.streams_of(stream):
+                self.metrics.last_record.labels(fed.name).set(now)
         self._seen.remember(sifted.fresh)
         reader.remember(taken)
         self.metrics.records.labels(stream).inc(len(sifted.fresh))
