@@ -44,8 +44,6 @@ class Streams(Mapping[str, StreamDefinition]):
         self._known = dict(known)
         self.sources = Sources(self._known.values())
         """What their records are sent and archived under."""
-        self.of_records = RecordNames(self.sources, self)
-        """By the names that records have."""
         self._folder = folder
         self._last = Look(self._known)
         self._looking = asyncio.Lock()
@@ -81,6 +79,11 @@ class Streams(Mapping[str, StreamDefinition]):
 
     def __len__(self) -> int:
         return len(self._known)
+
+    @property
+    def of_records(self) -> Mapping[str, StreamDefinition]:
+        """By the names that records have: the sources, and the streams, which had no other source before."""
+        return self.sources.of_records
 
     @property
     def refused(self) -> Mapping[str, str]:
@@ -201,6 +204,8 @@ class Sources(Mapping[str, StreamDefinition]):
         self._streams: dict[str, tuple[StreamDefinition, ...]] = {}
         self._joined: dict[str, StreamDefinition] = {}
         self._readers: list[Callable[[StreamDefinition], None]] = []
+        # It grows in place, since it is asked for every record.
+        self._of_records: dict[str, StreamDefinition] = {}
         self.add(streams)
 
     def __getitem__(self, name: str) -> StreamDefinition:
@@ -211,6 +216,11 @@ class Sources(Mapping[str, StreamDefinition]):
 
     def __len__(self) -> int:
         return len(self._joined)
+
+    @property
+    def of_records(self) -> Mapping[str, StreamDefinition]:
+        """See `Streams.of_records`."""
+        return self._of_records
 
     def streams_of(self, name: str) -> tuple[StreamDefinition, ...]:
         """The streams of a source, in the order in which they came; none for another name."""
@@ -227,8 +237,10 @@ class Sources(Mapping[str, StreamDefinition]):
         for stream in streams:
             members[stream.source] = (*members.get(stream.source, ()), stream)
             definitions[stream.source] = joined(members[stream.source])
+            self._of_records[stream.name] = stream
         # Replaced as a whole, so that those who iterate see the sources from before.
         self._streams, self._joined = members, definitions
+        self._of_records |= definitions
 
     def tell(self, added: Iterable[StreamDefinition]) -> None:
         """Readers get the sources of streams that were added."""
@@ -245,23 +257,6 @@ class Sources(Mapping[str, StreamDefinition]):
         for source in self._joined.values():
             reader(source)
         self.on_new(reader)
-
-
-class RecordNames(Mapping[str, StreamDefinition]):
-    """What a record may be named after: a source, or a stream, which had no other source when it was taken in."""
-
-    def __init__(self, sources: Mapping[str, StreamDefinition], streams: Mapping[str, StreamDefinition]) -> None:
-        self._sources = sources
-        self._streams = streams
-
-    def __getitem__(self, name: str) -> StreamDefinition:
-        return self._sources[name] if name in self._sources else self._streams[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys([*self._sources, *self._streams]))
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
 
 
 class PerStream(Mapping[str, T], Generic[T]):

@@ -47,8 +47,8 @@ class StreamDefinition(Section):
     description: str = ""
     """A sentence for people."""
     source_name: str | None = Field(None, alias="source", pattern=NAME)
-    """What its records are sent and archived under, where it shares them with the other streams of that source: each
-    takes its columns from them. By default the stream's own name."""
+    """The name that its records are sent and archived under, where other streams share them: each takes its columns
+    from them. By default the stream's own name."""
     time: Time
     key: str | None = None
     """The column that names the series; without it the stream is one series."""

@@ -198,10 +198,10 @@ class Seen:
     def _after(self, former: Newest, record: Record) -> Newest | None:
         """What is known after the record, or None when it brings nothing new."""
         stream = self._streams[record.stream]
-        missing = tuple(name for name in stream.awaited_columns if record.values[name] is None)
-        last, awaited = former
+        values, (last, awaited) = record.values, former
+        missing = [name for name in stream.targets or (stream.target,) if values[name] is None]
         if record.t > last:
-            return record.t, (*awaited, (record.t, missing))[-stream.patience :] if missing else awaited
+            return record.t, (*awaited, (record.t, tuple(missing)))[-stream.patience :] if missing else awaited
         lacking = next((names for t, names in awaited if t == record.t), ())
         left = tuple(name for name in lacking if name in missing)
         if left == lacking:
