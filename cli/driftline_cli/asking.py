@@ -43,7 +43,7 @@ def keep(proposal: Proposal, path: Path, option: str) -> None:
         raise InvalidInput(f"{path}: exists already, expected a new file: remove it, or name another one")
     name = proposal.definition.name
     for neighbour in sorted(path.parent.glob("*.yaml")):
-        if load(neighbour).name == name:
+        if any(stream.name == name for stream in load(neighbour).streams):
             raise InvalidInput(f"{path}: {neighbour.name} has a stream {name!r} already: save it in another folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(proposal.text, encoding="utf-8")

@@ -73,7 +73,7 @@ async def post(client: httpx.AsyncClient, stream: StreamDefinition, rows: Rows) 
     """
     body = encode(rows, stream)
     try:
-        response = await _send(client, stream.name, body)
+        response = await _send(client, stream.source, body)
     except (httpx.TransportError, httpx.HTTPStatusError) as error:
         # A timeout of httpx's has no text.
         reason = str(error) or type(error).__name__
@@ -91,9 +91,9 @@ def _passing(error: Exception) -> bool:
 
 
 @stamina.retry(on=_passing, attempts=None, timeout=TRIES_S)
-async def _send(client: httpx.AsyncClient, stream: str, body: bytes) -> httpx.Response:
+async def _send(client: httpx.AsyncClient, source: str, body: bytes) -> httpx.Response:
     response = await client.post(
-        "/v1/records", params={"stream": stream, "mapped": "true"}, content=body, headers={"Content-Type": NDJSON}
+        "/v1/records", params={"stream": source, "mapped": "true"}, content=body, headers={"Content-Type": NDJSON}
     )
     if response.is_server_error:
         response.raise_for_status()

@@ -17,10 +17,11 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """One timed row of a key, as ingest accepted it."""
 
     stream: str
+    """The name of its source: that of the stream, or what several streams share."""
     key: str
     t: int
     values: dict[str, float | None]
-    """By column of the stream's definition."""
+    """By column of the definition, or of all definitions of the source."""
     received: float
     """Seconds since the epoch when ingest took it in; used to measure latency, never to compute."""
     group: str = ""

@@ -339,6 +339,22 @@ async def test_a_stream_that_is_added_is_followed_and_the_others_lose_nothing(br
         assert await received(bus, 1000) == {float(n) for n in range(1000)}
 
 
+@pytest.mark.process
+async def test_a_source_is_followed_once_for_all_its_streams_also_for_one_that_is_added(broker: Broker, tmp_path: Path):
+    bus, folder = MemoryBus(), tmp_path / "streams"
+    folder.mkdir()
+    shared = f"source: plant\n{BASE}mqtt: {{topic: 'plant/{{key}}/tank'}}\n"
+    (folder / "first.yaml").write_text(f"name: first\n{shared}")
+    streams = Streams.open(folder)
+    async with ingest(broker, bus, tmp_path / "store", streams):
+        await until_followed(broker, bus)
+        (folder / "second.yaml").write_text(f"name: second\nhorizon: 2\n{shared}")
+        await streams.look()
+        await publish(broker, 1, 100)
+        assert await received(bus, 100) == {float(n) for n in range(100)}
+        assert sum((await bus.lag(RECORDS, "nobody")).values()) == 100
+
+
 @stamina.retry(on=AssertionError, attempts=None, timeout=PATIENCE_S, wait_initial=0.2, wait_max=0.5)
 async def until_of(broker: Broker, bus: MemoryBus, stream: str) -> None:
     async with aiomqtt.Client("127.0.0.1", broker.port, identifier=stream) as client:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -14,6 +15,8 @@ from driftline.store.folder import FolderStore
 from driftline.store.windows import WindowName
 from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition_files import parse
+from driftline.streams.sources import joined
 from driftline.streams.tables import Rows
 from driftline.versions.releases import current
 from driftline_trainer.archive import Archive, later
@@ -253,3 +256,47 @@ async def test_a_window_that_is_removed_while_it_is_read_is_forgotten(kept: Kept
         await kept.store.get(key)
     assert len(await kept.archive.newest_rows()) == 100
     assert kept.archive.fresh({}) == 1
+
+
+SOURCE = """
+time: {column: when, period: 10min}
+key: id
+window: 50
+lags: 2
+"""
+
+
+def of_source(name: str, target: str, features: str = "") -> StreamDefinition:
+    return parse(f"name: {name}\nsource: station\ntarget: {target}\nfeatures: {{{features}}}{SOURCE}", name)
+
+
+def rows_of(stream: StreamDefinition, first: int, value: float) -> Rows:
+    t = np.arange(first, first + 50) * 600_000
+    return Rows(np.full(50, KEY), t, np.full((50, len(stream.columns)), value))
+
+
+async def test_a_stream_that_is_added_to_a_source_learns_from_what_the_source_has_archived(
+    tmp_path: Path, reading: Reading
+):
+    temperature, added = of_source("temperature", "temp"), of_source("humidity", "hum", "temp: level")
+    store = FolderStore(tmp_path)
+    # Before the stream had that source, before the other was there, and since.
+    parts = [
+        ("temperature", temperature),
+        ("station", joined([temperature])),
+        ("station", joined([temperature, added])),
+    ]
+    for number, (folder, definition) in enumerate(parts):
+        name = WindowName(number * 50 * 600_000, (number * 50 + 49) * 600_000, "edge").format()
+        body = tables.encode(rows_of(definition, 50 * number, number), definition)
+        await store.put(f"windows/{folder}/{KEY}/{name}", body)
+    expected = {
+        "temperature": [[0.0], [1.0], [2.0]],
+        "humidity": [[np.nan, 1.0], [2.0, 2.0]],
+    }
+    for stream in (temperature, added):
+        trainers = Kept(store, stream, reading)
+        await trainers.archive.refresh()
+        rows = (await trainers.archive.newest_rows()).by_key()[KEY]
+        np.testing.assert_array_equal(rows.values[::50], expected[stream.name])
+        assert trainers.metric("files_set_aside_total", kind="windows") == 0

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from driftline_cli.commands.options import AsJson, StreamDefined
+from driftline_cli.commands.options import AsJson, SourceDefined
 from driftline_cli.commands.plainly import WRONG, console, plainly, print_json
 
 
 def check(
     file: Annotated[Path, typer.Argument(help="A CSV, JSON or Parquet file.", exists=True, dir_okay=False)],
-    stream: StreamDefined,
+    stream: SourceDefined,
     json: AsJson = False,  # noqa: FBT002
 ) -> None:
     """Says what of a file would be taken, refused and missing, with line numbers, before anything is sent.
@@ -27,7 +27,7 @@ def check(
         from driftline.streams import tables  # noqa: PLC0415
         from driftline_cli import chosen, file_check  # noqa: PLC0415
 
-        defined = chosen.defined(stream)
+        defined = chosen.sent(stream)
         result = file_check.check(tables.examine_file(file, defined, time.time()), defined)
         if json:
             print_json(result)

@@ -10,6 +10,8 @@ from driftline.names import local_url
 from driftline_cli.drift_kinds import Kind
 
 DEFINED = "A definition's file, or a name in DRIFTLINE_STREAMS (else `streams`)."
+SENT = "A definition's file, or the name of a stream or source in DRIFTLINE_STREAMS (else `streams`)."
+SourceDefined = Annotated[str, typer.Option("--stream", metavar="STREAM", help=SENT)]
 StreamDefined = Annotated[str, typer.Option(metavar="STREAM", help=DEFINED)]
 OnlyStream = Annotated[
     str | None, typer.Option("--stream", metavar="STREAM", help="Only this one: its name, or its definition's file.")

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from driftline_cli.commands.options import INGEST, AsJson, DataFile, Drift, Seed, StreamDefined
+from driftline_cli.commands.options import INGEST, AsJson, DataFile, Drift, Seed, SourceDefined
 from driftline_cli.commands.plainly import WRONG, console, errors, plainly, print_json
 
 
 def replay(
-    stream: StreamDefined,
+    stream: SourceDefined,
     data: DataFile,
     to: Annotated[str, typer.Option(envvar="DRIFTLINE_INGEST", help="Address of ingest.")] = INGEST,
     rate: Annotated[float, typer.Option(help="Records a second at most.", min=0.001)] = math.inf,
@@ -38,7 +38,7 @@ def replay(
         from driftline_cli.read_file import read_file  # noqa: PLC0415
         from driftline_cli.replay import send  # noqa: PLC0415
 
-        defined = chosen.defined(stream)
+        defined = chosen.sent(stream)
         rows = drifts.apply(drift, read_file(data, defined).take(slice(0, limit)), defined, seed=seed)
         with bars(errors if json else console) as progress:
             receipt = asyncio.run(send(defined, rows, to, rate=rate, pace=pace, token=token, progress=progress))

@@ -5,9 +5,10 @@ Pure. It is read by `driftline.streams.definition_files`.
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Mapping
 from functools import lru_cache
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -16,6 +17,8 @@ from driftline.streams.definition_values import DAY_S, SEASONS, Horizons, Length
 from driftline.streams.grid import LATEST
 from driftline.streams.model_sections import Drift, Gate, Retraining, TrainingOptions, Weighting
 
+NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
+"""Of streams and sources."""
 EVERY_SERIES = "all"
 """The group of all series of a stream."""
 SINGLE_KEY = "all"
@@ -33,16 +36,19 @@ LONGEST_SEASON = 1440
 @lru_cache(maxsize=1000)
 def _columns(target: str, features: tuple[str, ...]) -> tuple[str, ...]:
     """Kept, since every record asks for it several times."""
-    return (target, *(name for name in features if name != target))
+    return tuple(dict.fromkeys((target, *features)))
 
 
 class StreamDefinition(Section):
     """A kind of data: its columns, its horizon, and how it is learned and weighed."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    name: str = Field(pattern=NAME)
     """Name of the stream in topics, paths, addresses and metrics."""
     description: str = ""
     """A sentence for people."""
+    source_name: str | None = Field(None, alias="source", pattern=NAME)
+    """The name that its records are sent and archived under, where other streams share them: each takes its columns
+    from them. By default the stream's own name."""
     time: Time
     key: str | None = None
     """The column that names the series; without it the stream is one series."""
@@ -52,8 +58,12 @@ class StreamDefinition(Section):
     together: bool = False
     """Whether a group is forecast as a whole, when its last series of that time has come, or the first of a later time.
     Then each series knows what the others measured at the same time."""
-    target: str = Field(min_length=1)
-    """The column that is forecast."""
+    target: str = Field("", min_length=1)
+    """The column that is forecast. It or `targets` is needed."""
+    targets: tuple[Annotated[str, Field(min_length=1)], ...] = Field((), min_length=1)
+    """Several columns that are forecast: a stream for each, named `<name>-<target>` and all of one source, which has
+    the definition's name unless `source` gives another. The other targets are among its columns where `features` names
+    them."""
     features: dict[str, Literal["level", "angle"]] = Field(default_factory=dict)
     """Columns to learn from in addition to the target; an `angle` is in degrees and wraps."""
     futures: dict[str, Literal["level", "angle"]] = Field(default_factory=dict)
@@ -92,6 +102,18 @@ class StreamDefinition(Section):
     weighting: Weighting = Weighting()
     drift: Drift = Drift()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_first_target(cls, content: Any) -> Any:
+        if not isinstance(content, dict):
+            return content
+        if "target" in content and "targets" in content:
+            raise ValueError("found both `target` and `targets`, expected one of them")
+        if "target" not in content and "targets" not in content:
+            raise ValueError("target: found nothing, expected this key")
+        targets = content.get("targets")
+        return content | {"target": targets[0]} if isinstance(targets, list | tuple) and targets else content
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if list(self.horizon) != sorted(set(self.horizon)):
@@ -117,7 +139,17 @@ class StreamDefinition(Section):
         if twice:
             raise ValueError(f"found {twice[0]!r} as more than one of time, key, group, target, features and futures")
         self._check_sources(names)
+        self._check_targets()
         return self
+
+    def _check_targets(self) -> None:
+        names = [_named_after(self.name, target) for target in self.targets]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"targets: found two whose stream would be {twice[0]!r}, expected different names")
+        impossible = [name for name in names if re.fullmatch(NAME, name) is None]
+        if impossible:
+            raise ValueError(f"targets: found a stream {impossible[0]!r}, expected a name of at most 63 characters")
 
     def _check_sources(self, names: Collection[str]) -> None:
         strange = [name for name in self.sources if name not in names]
@@ -141,9 +173,46 @@ class StreamDefinition(Section):
             raise ValueError(f"mqtt: found no {{group}} in the topic, expected it: a number has no {self.group!r}")
 
     @property
+    def source(self) -> str:
+        """The name that its records are sent and archived under."""
+        return self.source_name or self.name
+
+    @property
+    def shares(self) -> bool:
+        """Whether its records may be those of other streams as well, so that they need not have its columns."""
+        return bool(self.targets) or self.source_name is not None
+
+    @property
+    def streams(self) -> "tuple[StreamDefinition, ...]":
+        """Itself, or a stream for each of its `targets`."""
+        return tuple(self._of_target(target) for target in self.targets) or (self,)
+
+    def _of_target(self, target: str) -> "StreamDefinition":
+        columns = {*_columns(target, tuple(self.features)), *self.futures, *self._naming}
+        return self.model_copy(
+            update={
+                "name": _named_after(self.name, target),
+                "source_name": self.source,
+                "target": target,
+                "targets": (),
+                "sources": {name: source for name, source in self.sources.items() if name in columns},
+            }
+        )
+
+    @property
+    def _naming(self) -> tuple[str, ...]:
+        """The columns of time, key, group and issue."""
+        return (self.time.column, *([self.key] if self.key else []), *self.group_columns, ISSUED)
+
+    @property
+    def awaited_columns(self) -> tuple[str, ...]:
+        """The columns whose value may be brought later: all that are forecast."""
+        return self.targets or (self.target,)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The measured columns, the target first."""
-        return _columns(self.target, tuple(self.features))
+        return _columns(self.target, (*self.features, *self.targets))
 
     @property
     def mapped(self) -> "StreamDefinition":
@@ -220,6 +289,11 @@ class StreamDefinition(Section):
         return [] if own == ["UTC", None, usual] else own
 
 
+def _named_after(name: str, target: str) -> str:
+    """The stream of one of several targets: lower case, and dashes for all that no name has."""
+    return f"{name}-{re.sub('[^a-z0-9]+', '-', target.lower()).strip('-')}"
+
+
 def _possible_seasons(period: int) -> list[int]:
     """Lengths of time that are whole numbers of periods and more than one; none for a stream that is too fast."""
     is_slow = period * LONGEST_SEASON >= DAY_S
@@ -243,8 +317,9 @@ def refusal(
     future: bool = False,
     times: Collection[int] = (),
 ) -> str | None:
-    """Why a message of the stream `name` can't be used, or None. values: what a record has; it needs all columns.
-    future: whether it is a future, which needs all of those. times: all that it has, in milliseconds."""
+    """Why a message of the stream `name` can't be used, or None. values: what a record has; it needs all columns, or
+    one of them where streams share it. future: whether it is a future, which needs those instead. times: all that it
+    has, in milliseconds."""
     stream = streams.get(name)
     if stream is None:
         return f"found stream {name!r}, expected one of {sorted(streams)}"
@@ -254,4 +329,7 @@ def refusal(
         return f"found a future, expected none: stream {name!r} has no `futures`"
     columns = tuple(stream.futures) if future else stream.columns
     missing = [column for column in columns if values is not None and column not in values]
+    if stream.shares and len(missing) < len(columns):
+        # It was taken in before one of the streams was there.
+        return None
     return f"found no value for {missing[0]!r}, expected {list(columns)}" if missing else None

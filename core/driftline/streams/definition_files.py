@@ -10,11 +10,13 @@ import yaml
 from pydantic import ValidationError
 
 from driftline.errors import InvalidDefinition
+from driftline.streams import sources
 from driftline.streams.definition import StreamDefinition
 
 
 def parse(text: str, source: str) -> StreamDefinition:
-    """The definition in YAML `text`. `source` names it in errors. Raises InvalidDefinition."""
+    """The definition in YAML `text`, of one stream or with `targets`. `source` names it in errors. Raises
+    InvalidDefinition."""
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
@@ -38,16 +40,35 @@ def load(path: Path) -> StreamDefinition:
 
 
 def load_folder(folder: Path) -> dict[str, StreamDefinition]:
-    """Every definition in `folder`, by stream name. Raises InvalidDefinition, also when there is none."""
-    streams: dict[str, StreamDefinition] = {}
+    """Every stream in `folder`, by its name. Raises InvalidDefinition, also when there is none."""
+    files = DefinedStreams()
     for path in sorted(folder.glob("*.yaml")):
-        stream = load(path)
-        if stream.name in streams:
-            raise InvalidDefinition(f"{path}: name: found {stream.name!r}, which another file has already")
-        streams[stream.name] = stream
-    if not streams:
+        if (reason := files.add(path, load(path))) is not None:
+            raise InvalidDefinition(reason)
+    if not files.streams:
         raise InvalidDefinition(f"{folder}: found no *.yaml file, expected at least one stream definition")
-    return streams
+    return files.streams
+
+
+class DefinedStreams:
+    """The streams of some files, as far as they fit together."""
+
+    def __init__(self) -> None:
+        self.streams: dict[str, StreamDefinition] = {}
+        self._files: dict[str, str] = {}
+
+    def add(self, path: Path, definition: StreamDefinition) -> str | None:
+        """Takes in what a file defines, or says why that can't be used together with the other files."""
+        for stream in definition.streams:
+            if stream.name in self.streams:
+                return f"{path}: name: found {stream.name!r}, which another file has already"
+            known = ((self._files[name], other) for name, other in self.streams.items())
+            if (reason := sources.refusal(stream, str(path), known)) is not None:
+                return reason
+        for stream in definition.streams:
+            self.streams[stream.name] = stream
+            self._files[stream.name] = path.name
+        return None
 
 
 def _explain(detail: Any, tree: yaml.Node | None, source: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from driftline.errors import InvalidDefinition
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.definition_files import load
+from driftline.streams.definition_files import DefinedStreams, load
 
 Mark = tuple[int, int, int]
 """A file's time of change, size and inode."""
@@ -40,7 +40,7 @@ class DefinitionFolder:
     def look(self, *, settled: bool = False) -> Look:
         """settled: whoever wrote the files has long ended, as when a service starts."""
         before, self._marks = self._marks, self._look()
-        definitions: dict[str, StreamDefinition] = {}
+        files = DefinedStreams()
         refused: dict[str, str] = {}
         settling = False
         for path, mark in self._marks.items():
@@ -51,12 +51,10 @@ class DefinitionFolder:
             _, read = self._read.get(path, (None, None))
             if isinstance(read, str):
                 refused[path.name] = read
-            elif read is not None and read.name in definitions:
-                refused[path.name] = f"{path}: name: found {read.name!r}, which another file has already"
-            elif read is not None:
-                definitions[read.name] = read
+            elif read is not None and (reason := files.add(path, read)) is not None:
+                refused[path.name] = reason
         self._read = {path: read for path, read in self._read.items() if path in self._marks}
-        return Look(definitions, refused, settling)
+        return Look(files.streams, refused, settling)
 
     def _look(self) -> dict[Path, Mark]:
         marks = {}

@@ -477,7 +477,11 @@ class _File:
 
     def _columns_of(self, names: Sequence[str]) -> list[str]:
         """The file's names of the columns that are read. Raises InvalidInput where it lacks some that are needed."""
-        lacking = [name for name in (self.expected if self.mapped else self.needed) if self._lacks(name, names)]
+        needed = self.expected if self.mapped else self.needed
+        if self.mapped and self.stream.shares:
+            # It may have been archived before the stream was added to its source.
+            needed = [name for name in self.needed if name != self.stream.target]
+        lacking = [name for name in needed if self._lacks(name, names)]
         if lacking:
             problem = f"found no column {self.paths[lacking[0]]!r} among {_cut(str(list(names)))}"
             raise InvalidInput(f"{self.source}: {problem}, expected {list(self.paths.values())}")

@@ -27,10 +27,14 @@ AT_ONCE = 100
 """Silent series that are forgotten after one batch at most, so that none takes long; the rest follow after the next."""
 
 
+def _itself(message: Timed) -> Sequence[Timed]:
+    return (message,)
+
+
 class KeyedStep(Generic[Timed]):
     """See `driftline.worker.step.Step`. dropped: gets the stream and the reason: repeated, out_of_order or, of a
     future, not_kept. left_behind: gets the stream, key and reason of a saved state that can't be read: its series
-    begins again.
+    begins again. parts: what a message of a source is to each of its streams; see `driftline.streams.sources`.
 
     A series that was silent for longer than its stream allows is forgotten: its slot is free, its state is deleted, and
     if it comes back it begins again. That is decided when it comes, so it never depends on where batches are cut; when
@@ -42,8 +46,11 @@ class KeyedStep(Generic[Timed]):
         stream_steps: Mapping[str, StreamStep[Timed]],
         dropped: Callable[[str, str], None],
         left_behind: Callable[[str, str, str], None] = lambda *_: None,
+        *,
+        parts: Callable[[Timed], Sequence[Timed]] = _itself,
     ) -> None:
         self._stream_steps = stream_steps
+        self._parts = parts
         self._dropped = dropped
         self._left_behind = left_behind
         self._partitions: dict[int, PartitionSeries] = defaultdict(PartitionSeries)
@@ -57,8 +64,9 @@ class KeyedStep(Generic[Timed]):
         fresh: dict[str, list[Envelope[Timed]]] = {}
         newest: dict[Series, int] = {}
         lacking: set[tuple[Series, int]] = set()
+        touched: set[tuple[int, str]] = set()
         self._restore_known()
-        for envelope in self._unlearned(batch):
+        for envelope in self._unlearned(batch, touched):
             message = envelope.value
             series, stream_step = (message.stream, message.key), self._stream_steps[message.stream]
             if stream_step.is_future(message):
@@ -95,7 +103,7 @@ class KeyedStep(Generic[Timed]):
             outputs += self._late(envelope, t, last)
         for stream, envelopes in fresh.items():
             outputs += self._work(stream, envelopes)
-        self._forget_silent({(envelope.partition, envelope.value.stream) for envelope in batch})
+        self._forget_silent(touched)
         return outputs
 
     def _may_be_released(self, message: Timed) -> bool:
@@ -119,12 +127,17 @@ class KeyedStep(Generic[Timed]):
         for stream_step in self._stream_steps.values():
             stream_step.replaying = replaying
 
-    def _unlearned(self, batch: Iterable[Envelope[Timed]]) -> Iterator[Envelope[Timed]]:
-        """Those of the messages that are not in the states yet, each once those before it are worked off."""
-        for envelope in batch:
-            self._partitions[envelope.partition].next = envelope.offset + 1
-            if not (self._replaying and self._is_in_state(envelope)):
-                yield envelope
+    def _unlearned(self, batch: Iterable[Envelope[Timed]], touched: set[tuple[int, str]]) -> Iterator[Envelope[Timed]]:
+        """Those of the messages, as the streams of their source see them, that are not in the states yet, each once
+        those before it are worked off. touched: gets the partitions and streams of all of them."""
+        for whole in batch:
+            partition, offset = whole.partition, whole.offset
+            self._partitions[partition].next = offset + 1
+            for message in self._parts(whole.value):
+                touched.add((partition, message.stream))
+                envelope = Envelope(partition, offset, whole.timestamp, message)
+                if not (self._replaying and self._is_in_state(envelope)):
+                    yield envelope
 
     def _is_in_state(self, envelope: Envelope[Timed]) -> bool:
         """Whether the restored state of its series has it; then only its time counts, for the others of the stream."""

@@ -22,6 +22,7 @@ from driftline.store.reconcile import StoreReconciler
 from driftline.store.timed import TimedStore
 from driftline.streams.catalog import PerStream, Streams
 from driftline.streams.definition import StreamDefinition
+from driftline.streams.sources import records_of
 from driftline.worker.keyed import KeyedStep
 from driftline.worker.loop import Worker
 from driftline.worker.loop_metrics import LoopMetrics, report_left_behind
@@ -115,10 +116,11 @@ def _worker(
             stream_steps,
             lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc(),
             report_left_behind(metrics),
+            parts=lambda record: records_of(record, streams.sources.streams_of(record.stream)),
         ),
         settings.loop,
-        refuse=lambda record: refuse(streams, record),
-        wait_for=lambda record: streams.expect(record.stream, settings.streams_patience),
+        refuse=lambda record: refuse(streams.of_records, record),
+        wait_for=lambda record: streams.expect_source(record.stream, settings.streams_patience),
         observer=LoopMetrics(metrics, INFERENCE_GROUP, RECORDS.name),
     )
 

@@ -1,7 +1,7 @@
 """The composition root of ingest: the door, and the archive of windows and results."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -55,13 +55,15 @@ def create_app(
 ) -> FastAPI:
     """Takes records in, and archives records and blends in the store. topics: where topics of others are."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
-    streams.on_every(lambda stream: _from_zero(metrics, stream.name))
+    sources = streams.sources
+    sources.on_every(lambda source: _from_zero(metrics, source.name))
     streams.on_every(lambda stream: metrics.stream_period.labels(stream.name).set(stream.time.period))
-    timed, edge, census = TimedStore(store, metrics), Edge(bus), Census(streams)
-    streams.on_every(lambda stream: metrics.export_keys(stream.name, stream.keys, lambda: census.keys(stream.name)))
+    streams.on_every(lambda stream: _results_from_zero(metrics, stream.name))
+    timed, edge, census = TimedStore(store, metrics), Edge(bus), Census(streams.of_records)
+    sources.on_every(lambda source: metrics.export_keys(source.name, source.keys, lambda: census.keys(source.name)))
 
     archive = ArchiveWorkers(settings, bus, timed, streams, metrics, edge)
-    windows = archive.worker(RECORDS, RecordWindows(streams), census)
+    windows = archive.worker(RECORDS, RecordWindows(streams.of_records), census)
     results = archive.worker(BLENDS, BlendWindows(streams))
     believed = BelievedClock(clock)
     door = Door(settings, bus, streams, census, metrics, believed, synchronised)
@@ -120,7 +122,7 @@ class ArchiveWorkers:
             # A window that is written must not be in silence, so the position goes with the states, which are small.
             replace(self.settings.loop, state_every=0.0),
             refuse=lambda message: refuse(streams, message),
-            wait_for=lambda message: streams.expect(message.stream, self.settings.streams_patience),
+            wait_for=lambda message: _expect(streams, message, self.settings.streams_patience),
             sink=WindowSink(self.store, packing, metrics, self.edge.id),
             gather=GATHER_S,
             observer=LoopMetrics(metrics, group, topic.name),
@@ -145,16 +147,22 @@ def _mqtt_check(door: MqttDoor) -> ReadinessCheck:
     return ReadinessCheck("mqtt", door.check)
 
 
-def refuse(streams: Mapping[str, StreamDefinition], message: Any) -> str | None:
+async def _expect(streams: Streams, message: Any, patience: float) -> None:
+    """A blend is of a stream, a record of a source."""
+    expect = streams.expect if isinstance(message, Blend) else streams.expect_source
+    await expect(message.stream, patience)
+
+
+def refuse(streams: Streams, message: Any) -> str | None:
     """Why a record or blend can't be archived, or None."""
     if isinstance(message, Blend):
         return refusal(streams, message.stream, times=(message.t,))
     is_future = message.issued is not None
     times = (message.t, message.issued) if is_future else (message.t,)
-    return refusal(streams, message.stream, message.values, future=is_future, times=times)
+    return refusal(streams.of_records, message.stream, message.values, future=is_future, times=times)
 
 
-def _from_zero(metrics: Metrics, stream: str) -> None:
+def _from_zero(metrics: Metrics, source: str) -> None:
     for counter in (
         metrics.records,
         metrics.futures,
@@ -162,8 +170,15 @@ def _from_zero(metrics: Metrics, stream: str) -> None:
         metrics.keys_refused,
         metrics.fields_ignored,
     ):
-        from_zero(counter, (stream,))
-    from_zero(metrics.records_set_aside, (stream,), arrivals.REASONS)
-    kinds = (RecordWindows.kind, BlendWindows.kind, FUTURES)
+        from_zero(counter, (source,))
+    from_zero(metrics.records_set_aside, (source,), arrivals.REASONS)
+    _windows_from_zero(metrics, source, (RecordWindows.kind, FUTURES))
+
+
+def _results_from_zero(metrics: Metrics, stream: str) -> None:
+    _windows_from_zero(metrics, stream, (BlendWindows.kind,))
+
+
+def _windows_from_zero(metrics: Metrics, stream: str, kinds: Sequence[str]) -> None:
     from_zero(metrics.windows_archived, (stream,), kinds)
     from_zero(metrics.windows_left_out, (stream,), kinds, REASONS)

@@ -16,8 +16,16 @@ from driftline.clock import astray
 from driftline.worker.silence import BEGINNING
 from driftline.worker.stream_step import Series, Timed
 from driftline_ingest.census import SeriesCounter, Uncounted
-from driftline_ingest.open_windows import NEVER, ArchivedPartition, OpenFutures, OpenWindow, Progress
-from driftline_ingest.packing import FUTURES, FullWindow, FuturePacking, Packing
+from driftline_ingest.open_windows import (
+    NEVER,
+    ArchivedPartition,
+    OpenFutures,
+    OpenWindow,
+    Progress,
+    RowLacking,
+    merged,
+)
+from driftline_ingest.packing import FUTURES, Columns, FullWindow, FuturePacking, Packing
 
 FUTURES_SIZE = 1000
 """Futures of a series after which a window of them is written, as soon as a further issue comes."""
@@ -104,14 +112,15 @@ class ArchiveStep(Generic[Timed]):
             last_t = partition.last_t(series)
         pending = partition.pending.get(series)
         if last_t is not None and message.t <= last_t:
-            if not self._completes(partition, series, message):
+            left = self._left(partition, series, message)
+            if left is None:
                 # A message from before is read again after a restart, and was counted then.
                 if progress is None or envelope.offset >= progress.next:
                     self._dropped(message.stream, "repeated" if message.t == last_t else "out_of_order")
                 return []
             if pending is not None and message.t in pending.lacking:
                 # The record's own row still waits in the open window; otherwise the truth goes into the next one.
-                pending.rows[pending.lacking.pop(message.t)] = self._packing.pack(message)
+                self._complete(pending, message, left)
                 return []
         return [*self._of_other_group(partition, series, message), *self._append(partition, series, envelope)]
 
@@ -187,11 +196,25 @@ class ArchiveStep(Generic[Timed]):
         if not pending.rows:
             del partition.pending[series]
 
-    def _completes(self, partition: ArchivedPartition, series: Series, message: Timed) -> bool:
-        """Whether it brings a truth that was missing."""
-        pending, progress = partition.pending.get(series), partition.progress.get(series)
-        awaited = pending.awaited(progress) if pending else progress.awaited if progress else ()
-        return message.t in awaited and not self._packing.lacks(message)
+    def _left(self, partition: ArchivedPartition, series: Series, message: Timed) -> Columns | None:
+        """What is missing of its time even with this message; None where it brings no truth that was missing."""
+        truths = self._packing.truths(message.stream)
+        lacking = partition.lacks(series, message.t, truths)
+        missing = self._packing.lacks(message)
+        left = tuple(name for name in lacking if name in missing)
+        return None if left == lacking else left
+
+    def _complete(self, pending: OpenWindow, message: Timed, left: Columns) -> None:
+        index, _ = pending.lacking[message.t]
+        row = self._packing.pack(message)
+        if len(self._packing.truths(message.stream)) > 1:
+            # It may bring one of several alone.
+            row = merged(pending.rows[index], row)
+        pending.rows[index] = row
+        if left:
+            pending.lacking[message.t] = RowLacking(index, left)
+        else:
+            del pending.lacking[message.t]
 
     def _append(self, partition: ArchivedPartition, series: Series, envelope: Envelope[Timed]) -> list[FullWindow]:
         message, progress = envelope.value, partition.progress.get(series)
@@ -202,13 +225,13 @@ class ArchiveStep(Generic[Timed]):
             )
         if progress is not None and message.t <= progress.t:
             # A truth for a window that is written: one more row, but no new time.
-            pending.brought.add(message.t)
+            pending.brought[message.t] = self._left(partition, series, message) or ()
             pending.t = max(pending.t, progress.t)
         else:
             # A record that no window has: from here on the window has times of its own.
             pending.first_t = message.t if pending.first_t is None else pending.first_t
-            if self._packing.lacks(message):
-                pending.lacking[message.t] = len(pending.rows)
+            if lacks := self._packing.lacks(message):
+                pending.lacking[message.t] = RowLacking(len(pending.rows), lacks)
         pending.last, pending.t = envelope.offset, max(pending.t, message.t)
         pending.rows.append(self._packing.pack(message))
         full = len(pending.rows) >= self._packing.size(message.stream)
@@ -231,7 +254,7 @@ class ArchiveStep(Generic[Timed]):
     def _close(self, partition: ArchivedPartition, series: Series) -> FullWindow:
         pending, before = partition.pending.pop(series), partition.progress[series]
         # The oldest beyond the patience are given up.
-        awaited = pending.awaited(before)[-self._packing.patience(series[0]) :]
+        awaited = pending.awaited(before, self._packing.truths(series[0]))[-self._packing.patience(series[0]) :]
         # Without a new time, the n-th such window is named t to t + n, which no other window is.
         truths = 1 + before.truths if pending.first_t is None else 0
         heard = partition.heard[series[0]].at(series[1])

@@ -98,7 +98,8 @@ def _documented(example: dict[str, Any], rows: str) -> dict[str, Any]:
                 "required": False,
                 "schema": {"type": "string"},
                 "example": "outdoor-temperature",
-                "description": "The stream that the records belong to; where there is only one it may stay unnamed.",
+                "description": "The stream that the records belong to, or the source that streams share; where there "
+                "is only one it may stay unnamed.",
             },
             {
                 "name": "mapped",
@@ -158,26 +159,31 @@ class Door:
     ) -> None:
         self._settings = settings
         self._bus = bus
-        self._streams = streams
-        self._readers = PerStream(streams, partial(RowReader, arrival=True))
-        self._mapped_readers = PerStream(streams, lambda stream: RowReader(stream.mapped))
-        self._future_readers = PerStream(streams, partial(RowReader, futures=True))
-        self._mapped_future_readers = PerStream(streams, lambda stream: RowReader(stream.mapped, futures=True))
-        self._arrivals = Arrivals(streams, is_synchronised)
+        self._catalog = streams
+        # What is sent belongs to a source, whose name is a stream's own where it has no other.
+        self._streams = sources = streams.sources
+        self._readers = PerStream(sources, partial(RowReader, arrival=True))
+        self._mapped_readers = PerStream(sources, lambda stream: RowReader(stream.mapped))
+        self._future_readers = PerStream(sources, partial(RowReader, futures=True))
+        self._mapped_future_readers = PerStream(sources, lambda stream: RowReader(stream.mapped, futures=True))
+        self._arrivals = Arrivals(sources, is_synchronised)
         self._notices = Notices(metrics)
-        self._seen = Seen(streams)
+        self._seen = Seen(sources)
         self._census = census
         self.metrics = metrics
         self._clock = clock
 
     async def stream(self, name: str | None) -> str:
-        """The stream that is meant; the only one there is may stay unnamed. Raises InvalidInput."""
+        """The source that is meant; the only one there is may stay unnamed. Raises InvalidInput."""
         if name is not None and name not in self._streams:
             # Its definition may have been put there a moment ago.
-            await self._streams.look()
+            await self._catalog.look()
         known = sorted(self._streams)
         if name is None and len(known) == 1:
             return known[0]
+        source = self._streams.of_stream(name or "")
+        if source is not None and name not in self._streams:
+            raise InvalidInput(f"found stream {name!r}, expected ?stream={source}, the source that it shares")
         if name is None or name not in self._streams:
             raise InvalidInput(f"found stream {name!r}, expected ?stream= with one of {', '.join(known)}")
         return name
@@ -272,7 +278,8 @@ class Door:
         self._census.admit(sifted.fresh)
         if sifted.fresh:
             await self._bus.publish(RECORDS, sifted.fresh)
-            self.metrics.last_record.labels(stream).set(now)
+            for fed in self._streams.streams_of(stream):
+                self.metrics.last_record.labels(fed.name).set(now)
         self._seen.remember(sifted.fresh)
         reader.remember(taken)
         self.metrics.records.labels(stream).inc(len(sifted.fresh))

@@ -73,14 +73,14 @@ class KafkaDoor:
         self._stopping = False
         self._missing = ""
         """Why nothing is followed now; empty while it is."""
-        for stream in streams.values():
-            self._add(stream)
-        streams.on_new(self._add)
+        streams.sources.on_every(self._add)
 
     def _add(self, stream: StreamDefinition) -> None:
         if stream.kafka is None:
             return
-        self._streams[stream.kafka.topic].append(stream)
+        # A source that has a stream more comes again.
+        others = [other for other in self._streams[stream.kafka.topic] if other.name != stream.name]
+        self._streams[stream.kafka.topic] = [*others, stream]
         if self._topics is None:
             self._missing = (
                 f"stream {stream.name!r} reads the Kafka topic {stream.kafka.topic!r}, and no broker has it: "

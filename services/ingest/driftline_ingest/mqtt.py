@@ -146,15 +146,15 @@ class MqttDoor:
         self._stopping = False
         self._missing = "the MQTT broker has not answered yet"
         """Why nothing is followed now; empty while it is."""
-        for stream in streams.values():
-            self._add(stream)
-        streams.on_new(self._add)
+        streams.sources.on_every(self._add)
 
     def _add(self, stream: StreamDefinition) -> None:
         """Another subscription begins a new connection; the session holds what comes meanwhile."""
         if stream.mqtt is not None:
+            # A source that has a stream more comes again.
+            others = [route for route in self._routes if route.stream.name != stream.name]
             # Futures first: their topics may lie below those of records.
-            self._routes = sorted([*self._routes, *Route.of(stream, stream.mqtt)], key=lambda route: not route.futures)
+            self._routes = sorted([*others, *Route.of(stream, stream.mqtt)], key=lambda route: not route.futures)
             self._end()
 
     async def check(self) -> None:

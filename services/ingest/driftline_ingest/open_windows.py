@@ -6,14 +6,33 @@ from array import array
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import zip_longest
+from math import isnan, nan
+from typing import NamedTuple
 
 import msgspec
 
 from driftline.worker.silence import Heard
 from driftline.worker.stream_step import Series
+from driftline_ingest.packing import Columns
 
 NEVER = -1
 """Before all times."""
+
+
+class Lacking(msgspec.Struct, frozen=True, array_like=True):
+    """A time of a source of several targets, and those whose truth is still missing."""
+
+    t: int
+    columns: Columns
+
+
+Awaited = int | Lacking
+"""A time whose truth is still missing; where there is one target, it needs no name."""
+
+
+def time_of(awaited: Awaited) -> int:
+    return awaited.t if isinstance(awaited, Lacking) else awaited
 
 
 class Progress(msgspec.Struct, frozen=True, array_like=True):
@@ -22,8 +41,8 @@ class Progress(msgspec.Struct, frozen=True, array_like=True):
     next: int
     """Offset after the last archived message. What lies before it and is read again is no news to anybody."""
     t: int
-    awaited: tuple[int, ...] = ()
-    """Times of archived messages without their truth."""
+    awaited: tuple[Awaited, ...] = ()
+    """Archived messages without their truth."""
     truths: int = 0
     """Windows since then that held nothing but truths for what was archived before."""
     heard: int | None = None
@@ -35,9 +54,21 @@ class Progress(msgspec.Struct, frozen=True, array_like=True):
     reissued: int = 0
     """Windows since then of futures that were not issued later."""
 
+    def lacks(self, t: int, truths: Columns) -> Columns:
+        """Whose truth is missing of an archived message of that time. truths: of all that may be."""
+        one = next((one for one in self.awaited if time_of(one) == t), None)
+        return one.columns if isinstance(one, Lacking) else truths if one is not None else ()
+
     def counted_anew(self) -> Progress:
         """For a topic that was made anew: what goes by its offsets is none of the new one's."""
         return msgspec.structs.replace(self, next=0, foreseen=0)
+
+
+class RowLacking(NamedTuple):
+    """Where a row is in its window, and whose truth it lacks."""
+
+    row: int
+    columns: Columns
 
 
 @dataclass
@@ -54,6 +85,11 @@ class OpenFutures:
     rows: list[array[float]] = field(default_factory=list)
 
 
+def merged(before: array[float], row: array[float]) -> array[float]:
+    """The row, and what only the one before has."""
+    return array("d", [former if isnan(value) else value for former, value in zip_longest(before, row, fillvalue=nan)])
+
+
 @dataclass
 class OpenWindow:
     """The window that is being filled."""
@@ -68,24 +104,43 @@ class OpenWindow:
     first_t: int | None = None
     """Time of the first message that no window has yet; None while there are only truths for what is archived."""
     rows: list[array[float]] = field(default_factory=list)
-    lacking: dict[int, int] = field(default_factory=dict)
-    """By time the places of rows without their truth."""
-    brought: set[int] = field(default_factory=set)
-    """Times of rows that are truths for windows that are written already: readers take the row that has it."""
+    lacking: dict[int, RowLacking] = field(default_factory=dict)
+    """By time the rows without their truth."""
+    brought: dict[int, Columns] = field(default_factory=dict)
+    """Times of rows that are truths for windows that are written already, with what is missing of them still: readers
+    take the row that has it."""
 
-    def awaited(self, progress: Progress | None) -> tuple[int, ...]:
-        """Times of all messages so far without their truth."""
-        before = progress.awaited if progress else ()
-        return (*(t for t in before if t not in self.brought), *self.lacking)
+    def lacks(self, t: int, progress: Progress | None, truths: Columns) -> Columns:
+        """Whose truth is missing of a message of that time. truths: of all that may be."""
+        if t in self.lacking:
+            return self.lacking[t].columns
+        if t in self.brought:
+            return self.brought[t]
+        return progress.lacks(t, truths) if progress else ()
+
+    def awaited(self, progress: Progress | None, truths: Columns) -> tuple[Awaited, ...]:
+        """All messages so far without their truth. truths: of all that may be missing."""
+        still = []
+        for one in progress.awaited if progress else ():
+            left = self.brought.get(time_of(one))
+            if left is None:
+                still.append(one)
+            elif left:
+                still.append(Lacking(time_of(one), left))
+        if len(truths) == 1:
+            return (*still, *self.lacking)
+        return (*still, *(Lacking(t, row.columns) for t, row in self.lacking.items()))
 
     def keep(self, wanted: Callable[[int], bool]) -> None:
         """Drops the rows of other times."""
         self.rows = [row for row in self.rows if wanted(int(row[0]))]
         times = [int(row[0]) for row in self.rows]
-        self.brought &= set(times)
+        self.brought = {t: columns for t, columns in self.brought.items() if t in times}
         fresh = [t for t in times if t not in self.brought]
         # Rows have moved up, so their places are others.
-        self.lacking = {t: index for index, t in enumerate(times) if t in self.lacking}
+        self.lacking = {
+            t: RowLacking(index, self.lacking[t].columns) for index, t in enumerate(times) if t in self.lacking
+        }
         self.first_t = min(fresh, default=None)
         self.t = max(times, default=self.t)
 
@@ -119,6 +174,13 @@ class ArchivedPartition:
         # The first ones have the oldest offsets.
         firsts = (next(iter(self.pending.values()), None), next(iter(self.futures.values()), None))
         return min((window.offset for window in firsts if window is not None), default=None)
+
+    def lacks(self, series: Series, t: int, truths: Columns) -> Columns:
+        """Whose truth is missing of a message of that time. truths: of all that may be."""
+        pending, progress = self.pending.get(series), self.progress.get(series)
+        if pending is not None:
+            return pending.lacks(t, progress, truths)
+        return progress.lacks(t, truths) if progress else ()
 
     def last_t(self, series: Series) -> int | None:
         """Time of the newest message of a series that was taken in."""

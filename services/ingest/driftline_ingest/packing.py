@@ -11,6 +11,7 @@ from driftline.store.object_names import folder_of
 from driftline.store.windows import WindowName
 from driftline.worker.stream_step import Timed_contra
 
+Columns = tuple[str, ...]
 FUTURES = "futures"
 """The kind of windows that hold what was known ahead."""
 
@@ -50,8 +51,11 @@ class Packing(Protocol[Timed_contra]):
     def patience(self, stream: str) -> int:
         """Messages that came without their truth and may still be completed."""
 
-    def lacks(self, message: Timed_contra) -> bool:
-        """Whether its truth is missing."""
+    def truths(self, stream: str) -> Columns:
+        """The columns whose truth may come later."""
+
+    def lacks(self, message: Timed_contra) -> Columns:
+        """Whose truth is missing."""
 
     def pack(self, message: Timed_contra) -> array[float]:
         """A message as a few numbers, for the time until its window is full."""

@@ -76,8 +76,10 @@ class Times:
         return Memory.REPEATED if t <= last and (t - first) % self._period == 0 else Memory.SKIPPED
 
 
-Newest = tuple[int, tuple[int, ...]]
-"""The last acknowledged time of a series, and the times not long ago whose target is still missing."""
+Lacking = tuple[int, tuple[str, ...]]
+"""A time, and the targets that are still missing."""
+Newest = tuple[int, tuple[Lacking, ...]]
+"""The last acknowledged time of a series, and what is still missing of the times not long ago."""
 
 
 NOTHING: Newest = (-1, ())
@@ -196,10 +198,13 @@ class Seen:
     def _after(self, former: Newest, record: Record) -> Newest | None:
         """What is known after the record, or None when it brings nothing new."""
         stream = self._streams[record.stream]
-        has_truth = record.values[stream.target] is not None
-        last, awaited = former
+        values, (last, awaited) = record.values, former
+        missing = [name for name in stream.targets or (stream.target,) if values[name] is None]
         if record.t > last:
-            return record.t, awaited if has_truth else (*awaited, record.t)[-stream.patience :]
-        if has_truth and record.t in awaited:
-            return last, tuple(t for t in awaited if t != record.t)
-        return None
+            return record.t, (*awaited, (record.t, tuple(missing)))[-stream.patience :] if missing else awaited
+        lacking = next((names for t, names in awaited if t == record.t), ())
+        left = tuple(name for name in lacking if name in missing)
+        if left == lacking:
+            return None
+        others = ((t, left if t == record.t else names) for t, names in awaited)
+        return last, tuple((t, names) for t, names in others if names)

@@ -9,14 +9,24 @@ from math import nan
 
 import numpy as np
 
+from driftline.arrays import Floats
 from driftline.members import MEMBERS
 from driftline.messages import Blend, Record
 from driftline.scoring import STRATEGIES
 from driftline.streams.definition import StreamDefinition
+from driftline_ingest.packing import Columns
 
 
 def _number(value: float | None) -> float:
     return nan if value is None else value
+
+
+def _table(rows: Sequence[array[float]], width: int) -> Floats:
+    """[n, width]: rows from before their source got a stream more end earlier, and lack its columns."""
+    data = np.full((len(rows), width), nan)
+    for row, values in zip(data, rows, strict=True):
+        row[: len(values)] = values
+    return data
 
 
 class FutureWindows:
@@ -30,15 +40,16 @@ class FutureWindows:
 
     def pack(self, message: Record) -> array[float]:
         columns = self._streams[message.stream].futures
-        return array("d", [message.issued or 0, message.t, *(_number(message.values[name]) for name in columns)])
+        return array("d", [message.issued or 0, message.t, *(_number(message.values.get(name)) for name in columns)])
 
     def encode(self, stream: str, key: str, rows: Sequence[array[float]]) -> bytes:
         from driftline.streams import tables  # noqa: PLC0415 - as below
 
-        data = np.array(rows)
+        definition = self._streams[stream]
+        data = _table(rows, 2 + len(definition.futures))
         times = data[:, :2].astype(np.int64)
         futures = tables.FutureRows(np.full(len(data), key), times[:, 0], times[:, 1], data[:, 2:])
-        return tables.encode_futures(futures, self._streams[stream])
+        return tables.encode_futures(futures, definition)
 
 
 class RecordWindows:
@@ -62,12 +73,15 @@ class RecordWindows:
     def patience(self, stream: str) -> int:
         return self._streams[stream].patience
 
-    def lacks(self, message: Record) -> bool:
-        return message.values[self._streams[message.stream].target] is None
+    def truths(self, stream: str) -> Columns:
+        return self._streams[stream].awaited_columns
+
+    def lacks(self, message: Record) -> Columns:
+        return tuple(name for name in self.truths(message.stream) if message.values.get(name) is None)
 
     def pack(self, message: Record) -> array[float]:
         columns = self._streams[message.stream].columns
-        return array("d", [message.t, *(_number(message.values[name]) for name in columns)])
+        return array("d", [message.t, *(_number(message.values.get(name)) for name in columns)])
 
     def group(self, message: Record) -> str:
         return message.group if self._streams[message.stream].group_columns else ""
@@ -75,10 +89,11 @@ class RecordWindows:
     def encode(self, stream: str, key: str, rows: Sequence[array[float]], group: str = "") -> bytes:
         from driftline.streams import tables  # noqa: PLC0415 - pyarrow is large, and not needed before the first window
 
-        data = np.array(rows)
+        definition = self._streams[stream]
+        data = _table(rows, 1 + len(definition.columns))
         t = data[:, 0].astype(np.int64)
         keys, groups = np.full(len(t), key), np.full(len(t), group)
-        return tables.encode(tables.Rows(keys, t, data[:, 1:], groups), self._streams[stream])
+        return tables.encode(tables.Rows(keys, t, data[:, 1:], groups), definition)
 
 
 class BlendWindows:
@@ -105,9 +120,12 @@ class BlendWindows:
     def patience(self, stream: str) -> int:
         return self._streams[stream].patience
 
-    def lacks(self, message: Blend) -> bool:  # noqa: ARG002
+    def truths(self, stream: str) -> Columns:  # noqa: ARG002
+        return ()
+
+    def lacks(self, message: Blend) -> Columns:  # noqa: ARG002
         """No blend comes again with more in it."""
-        return False
+        return ()
 
     def pack(self, message: Blend) -> array[float]:
         absent = [None] * len(message.horizon)

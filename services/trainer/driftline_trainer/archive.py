@@ -1,8 +1,8 @@
-"""The archived windows of a stream: which there are, which nothing has learned from yet, and their rows."""
+"""The archived windows of a stream's source: which there are, which nothing has learned from yet, and their rows."""
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,11 +24,18 @@ AT_ONCE = 8
 FEEDS = 20_000
 """Series, each by each edge, whose windows are learned from: a manifest names the newest window of each."""
 PARTS = 4
-"""Of a window's key: windows/<stream>/<key>/<name>."""
+"""Of a window's key: windows/<source>/<key>/<name>."""
 
 Learned = Mapping[str, str]
-"""By feed the key of the newest window that was learned from. A feed is windows/<stream>/<key>, where its windows are
-named by offsets, and windows/<stream>/<key>/<edge> where by times."""
+"""By feed the key of the newest window that was learned from. A feed is windows/<source>/<key>, where its windows are
+named by offsets, and windows/<source>/<key>/<edge> where by times."""
+
+
+async def listed_of(store: Store, kind: str, stream: StreamDefinition) -> AsyncIterator[Listed]:
+    """What was archived of a stream's source, and of itself before it had that source. Raises StoreUnavailable."""
+    for name in dict.fromkeys((stream.source, stream.name)):
+        async for listed in store.list(f"{kind}/{name}/"):
+            yield listed
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ class Archive:
         known: dict[str, WindowFile] = {}
         feeds: set[str] = set()
         foreign: list[str] = []
-        async for listed in self._store.list(f"windows/{self._stream.name}/"):
+        async for listed in listed_of(self._store, "windows", self._stream):
             before = self._known.get(listed.key)
             window = before if before and before.listed == listed else _window(listed)
             if window is None or (window.feed not in feeds and len(feeds) >= FEEDS):

@@ -8,6 +8,7 @@ from driftline.store.port import Listed, Store, read
 from driftline.store.windows import parse
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import FutureRows, Rows
+from driftline_trainer.archive import listed_of
 from driftline_trainer.reading import Reading
 from driftline_trainer.set_aside import SetAside
 
@@ -18,7 +19,7 @@ NAMED = "futures"
 AT_ONCE = 8
 """Windows that are on their way from the store."""
 PARTS = 4
-"""Of a window's key: futures/<stream>/<key>/<name>."""
+"""Of a window's key: futures/<source>/<key>/<name>."""
 
 
 def holds_futures(stream: StreamDefinition, key: str) -> bool:
@@ -60,7 +61,7 @@ class FutureFiles:
     async def _windows(self, stream: StreamDefinition, since: int) -> list[Listed]:
         """Those with something that was issued since then, the newest first."""
         windows = []
-        async for listed in self._store.list(f"futures/{stream.name}/"):
+        async for listed in listed_of(self._store, "futures", stream):
             parts = listed.key.split("/")
             name = parse(parts[-1]) if len(parts) == PARTS else None
             if name is not None and name.last >= since:
