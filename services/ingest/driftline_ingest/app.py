@@ -11,7 +11,7 @@ from driftline.bus.edge import Edge
 from driftline.bus.lag import LagExporter
 from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
-from driftline.messages import BLENDS, RECORDS, Blend, Topic
+from driftline.messages import BLENDS, OBSERVATIONS, RECORDS, Blend, Topic
 from driftline.metrics import Metrics, from_zero
 from driftline.names import ARCHIVE_GROUPS
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
@@ -27,6 +27,7 @@ from driftline_ingest import arrivals
 from driftline_ingest.archive import ArchiveStep
 from driftline_ingest.census import Census
 from driftline_ingest.door import Door, direct_handlers, routes
+from driftline_ingest.grid_worker import GridWorker
 from driftline_ingest.mqtt import MqttDoor
 from driftline_ingest.packing import FUTURES, Packing
 from driftline_ingest.settings import IngestSettings
@@ -62,7 +63,9 @@ def create_app(
     believed = BelievedClock(clock)
     door = Door(settings, bus, streams, census, metrics, believed, synchronised)
     groups: list[tuple[str, Topic[Any]]] = [(windows.name, RECORDS), (results.name, BLENDS)]
-    jobs: list[BackgroundJob] = [edge, windows, results, LagExporter(bus, groups, metrics, archive.kept)]
+    grid = GridWorker(settings, bus, streams, metrics, lambda: groups.append((GridWorker.name, OBSERVATIONS)))
+    archive.kept[grid.name] = grid.step.kept
+    jobs: list[BackgroundJob] = [edge, grid, windows, results, LagExporter(bus, groups, metrics, archive.kept)]
     mqtt = [MqttDoor(settings, door, streams)] if settings.mqtt_host is not None else []
     app = create_service(
         "ingest",
@@ -70,7 +73,7 @@ def create_app(
         metrics=metrics,
         streams=streams,
         jobs=[*jobs, *mqtt],
-        checks=[*_checks(bus, believed, windows, results, timed), *map(_mqtt_check, mqtt)],
+        checks=[*_checks(bus, believed, windows, results, timed), *_grid_check(grid), *map(_mqtt_check, mqtt)],
         on_death=on_death,
         close=(bus.close, timed.close),
     )
@@ -125,6 +128,11 @@ def _checks(
         ReadinessCheck("results", results.check, needed=False),
         ReadinessCheck("store", store.answered, needed=False),
     ]
+
+
+def _grid_check(grid: GridWorker) -> list[ReadinessCheck]:
+    """Where a stream has a grid; observations are taken meanwhile."""
+    return [ReadinessCheck("grid", grid.check, needed=False)] if grid.is_wanted else []
 
 
 def _mqtt_check(door: MqttDoor) -> ReadinessCheck:
