@@ -1,5 +1,6 @@
 """What comes at any time becomes one record for each period, whatever batches it comes in and whoever is killed."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -19,9 +20,11 @@ from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
 from driftline.streams.tables import Rows
 from driftline.worker.loop_settings import LoopSettings
+from driftline_cli.replay import encode as encode_replay
 from driftline_ingest.grid_step import LONGEST_SPAN, GridStep
 from tests.core.crashing import Crash, Scenario, work_off
 from tests.core.test_recovery import CRASHES, loops
+from tests.ingest.test_same_everywhere import Doors
 
 pytestmark = pytest.mark.unit
 
@@ -285,6 +288,23 @@ def test_a_file_becomes_the_records_that_its_rows_would_be_when_they_came(name: 
     assert sorted(_taken(rows), key=str) == sorted(
         ((key, minute, values["y"], values["x"]) for key, minute, values in records_of(stream, sent)), key=str
     )
+
+
+@pytest.mark.parametrize("name", GRIDS)
+async def test_the_door_and_a_replay_bring_a_file_to_the_same_grid(name: str):
+    stream = GRIDS[name]
+    sent = sorted(course(5), key=lambda observation: observation.t)
+    body = "\n".join(json.dumps({"when": _iso(o.t), "id": o.key, **o.values}) for o in sent).encode()
+    content = tables.examine(body, stream, "a.ndjson")
+    expected = sorted(_taken(content.records(stream)), key=str)
+    assert expected
+    for part, mapped in ((body, False), (encode_replay(content.rows, stream), True)):
+        doors = Doors(stream)
+        await doors.post("application/x-ndjson", part, mapped=mapped)
+        observed = [envelope.value for envelope in await doors.bus.read(OBSERVATIONS)]
+        assert not await doors.bus.read(RECORDS)
+        records = records_of(stream, observed)
+        assert sorted(((k, minute, v["y"], v["x"]) for k, minute, v in records), key=str) == expected
 
 
 def _iso(t: int) -> str:
