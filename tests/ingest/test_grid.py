@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from driftline.bus.port import Assignment, Envelope
 from driftline.errors import InvalidDefinition
@@ -322,6 +323,31 @@ def test_what_was_written_as_records_is_not_brought_onto_the_grid_again():
     stream = defined("{take: difference}")
     rows = Rows(np.array(["k"] * 3), START + PERIOD * np.arange(3), np.array([[1.0], [5.0], [2.0]]))
     assert tables.decode(tables.encode(rows, stream), stream, "a.parquet").values.tolist() == [[1.0], [5.0], [2.0]]
+
+
+def test_a_damaged_state_is_left_behind_and_its_series_begins_again():
+    left: list[str] = []
+    step = GridStep({"a": defined("{grace: 0}")}, lambda *_: None, left_behind=left.append)
+    step.restore(0, {"a/k": b"\xc1"})
+    step.begin(Assignment(0, 0))
+    assert left == ["a"]
+    assert len(step.step(envelopes([at(5, 1.0), at(15, 2.0)]))) == 1
+
+
+def test_a_stream_that_has_ended_does_not_hold_the_position_back():
+    stream, other = defined("{grace: 0}"), defined("{grace: 0}").model_copy(update={"name": "b"})
+    step = GridStep({"a": stream, "b": other}, lambda *_: None, longest_span=20)
+    step.restore(0, {})
+    step.begin(Assignment(0, 0))
+    later = [structs.replace(at(minute, 1.0), stream="b") for minute in range(100)]
+    step.step(envelopes([at(5, 1.0), *later]))
+    step.begin_round(0, 0)
+    assert step.resume_at(0, 101) > 80
+    again = GridStep({"a": stream, "b": other}, lambda *_: None)
+    again.restore(0, step.snapshot(0))
+    again.begin(Assignment(0, 101))
+    (output,) = again.step(envelopes([at(15, 2.0)], 101))
+    assert output.message == Record("a", "k", START + PERIOD, {"y": 1.0}, 0.0)
 
 
 def test_a_topic_that_is_made_anew_is_read_from_its_beginning():

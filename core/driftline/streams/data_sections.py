@@ -136,8 +136,8 @@ class Grid(Section):
     fill: Fill = None
     """Of a period in which a sensor says nothing: `null` leaves it missing, `last` keeps the value."""
     hold: LengthOfTime | None = None
-    """For so long `last` keeps a value, and so long may lie between two readings of a counter; by default a day, or
-    1,000 periods where that is less."""
+    """For so long `last` keeps a value, and so long may lie between two readings of a counter; by default a day, but
+    two periods at least and 1,000 at most."""
 
     def take_of(self, column: str) -> Take:
         """How the column's value is made."""
@@ -145,7 +145,7 @@ class Grid(Section):
 
     def held(self, period: int) -> int:
         """Seconds of `hold`. period: of `time`, in seconds."""
-        return self.hold or min(DAY_S, DEFAULT_HOLD * period)
+        return self.hold or min(max(DAY_S, 2 * period), DEFAULT_HOLD * period)
 
     def check(self, period: int, columns: Mapping[str, bool]) -> None:
         """columns: whether each is an angle. Raises ValueError for what contradicts the rest of the definition."""

@@ -332,7 +332,8 @@ def _opened(
             file = _File(body, stream.mapped if mapped else stream, source, bounds, dated, mapped, now)
             return replace(file.of_parquet(), on_grid=mapped)
         file = _File(body, stream.mapped if mapped else stream, source, bounds, dated, mapped, now)
-        return file.of_json() if body.lstrip()[:1] in {b"{", b"["} else file.of_csv()
+        content = file.of_json() if body.lstrip()[:1] in {b"{", b"["} else file.of_csv()
+        return replace(content, on_grid=mapped)
     except MemoryError:
         raise
     except MalformedCsv as error:

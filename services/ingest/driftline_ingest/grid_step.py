@@ -76,19 +76,22 @@ class GridPartition:
 
 class GridStep:
     """See `driftline.worker.step.Step`. dropped: gets the stream and the reason, one of DROPPED. on_period: gets a
-    stream and what is wrong with its period, such as that most of its periods have no observation, or None."""
+    stream and what is wrong with its period, such as that most of its periods have no observation, or None.
+    left_behind: gets the stream of a saved state that can't be read: its series begins again."""
 
     def __init__(
         self,
         streams: Mapping[str, StreamDefinition],
         dropped: Callable[[str, str], None],
         on_period: Callable[[str, str | None], None] = lambda *_: None,
+        left_behind: Callable[[str], None] = lambda _: None,
         *,
         longest_span: int = LONGEST_SPAN,
     ) -> None:
         self._streams = streams
         self._dropped = dropped
         self._on_period = on_period
+        self._left_behind = left_behind
         self._longest_span = longest_span
         self._partitions: dict[int, GridPartition] = {}
         self._steps: dict[str, LiveSteps] = {}
@@ -131,7 +134,10 @@ class GridStep:
         grid = partition.grids[definition.name] = StreamGrid(GridRule.of(definition))
         grid.set_time(partition.times.get(definition.name, 0))
         for key, state in partition.waiting.pop(definition.name, {}).items():
-            grid.restore(key, msgspec.msgpack.decode(state, type=SeriesProgress))
+            try:
+                grid.restore(key, msgspec.msgpack.decode(state, type=SeriesProgress))
+            except msgspec.DecodeError:
+                self._left_behind(definition.name)
         return grid
 
     def _take_out(self, partition: GridPartition, stream: str) -> None:

@@ -37,7 +37,7 @@ class GridWorker:
         self._wanted = asyncio.Event()
         self._is_stopped = False
         self._worker: Worker[Observation] | None = None
-        self.step = GridStep(streams, self._drop, self._warn)
+        self.step = GridStep(streams, self._drop, self._warn, self._leave_behind)
         streams.on_every(self._expect)
 
     @property
@@ -85,6 +85,9 @@ class GridWorker:
 
     def _drop(self, stream: str, reason: str) -> None:
         self._metrics.records_dropped.labels(stream, reason).inc()
+
+    def _leave_behind(self, stream: str) -> None:
+        self._metrics.states_left_behind.labels(stream).inc()
 
     def _warn(self, stream: str, problem: str | None) -> None:
         self._metrics.period_contradicted.labels(stream).set(problem is not None)
