@@ -209,7 +209,8 @@ async def running_chain(
 ) -> AsyncIterator[Chain]:
     """All four services, started; `folder` becomes the object store. Models are signed and believed by `signing_key`,
     or by one that is made up for this run. page_services: where the services will be served, for the dashboard; without
-    it there is none."""
+    it there is none. Records are on the grid of their stream already, as readers of files give them."""
+    streams = {name: stream.without_grid for name, stream in streams.items()}
     bus, store = MemoryBus(), FolderStore(folder)
     metrics = {name: Metrics() for name in ("ingest", "inference", "combiner", "trainer")}
     collected = CollectedOutputs()

@@ -15,8 +15,8 @@ from rich.table import Table
 from driftline.bus.embedded import EmbeddedSettings
 from driftline.bus.kafka import KafkaBus
 from driftline.errors import Conflict, DriftlineError, InvalidDefinition, Unavailable
-from driftline.messages import state_topic
-from driftline.names import GROUPS
+from driftline.messages import OBSERVATIONS, state_topic
+from driftline.names import GRID_GROUP, GROUPS
 from driftline.service.make_topics import OURS
 from driftline.service.ports import open_bus, open_store
 from driftline.service.settings import Settings
@@ -24,8 +24,10 @@ from driftline.store.port import Store
 from driftline.streams.definition_files import load_folder
 from driftline_cli.screen import table_of
 
-STATES = tuple(map(state_topic, GROUPS))
+STATES = tuple(map(state_topic, (*GROUPS, GRID_GROUP)))
 TOPICS = (*OURS, *STATES)
+OF_A_GRID = frozenset({OBSERVATIONS.name, state_topic(GRID_GROUP)})
+"""Topics that nobody needs where no stream has a grid."""
 RETENTION_S = 3600.0
 """What is kept for less is lost when a service or the link is away for longer."""
 TIMEOUT_S = 5.0
@@ -113,7 +115,8 @@ async def broker(bus: KafkaBus, *, fix: bool) -> list[Finding]:
     except Unavailable as error:
         silent = f"{bus.settings.brokers}: {error}"
         return [Finding("broker", silent, "start it (`make up`), or set DRIFTLINE_BROKERS to where it is")]
-    topics = [_topic(name, bus.topics.wanted(name), partitions, expected, kept.get(name, {})) for name in TOPICS]
+    looked_at = [name for name in TOPICS if name in partitions or name not in OF_A_GRID]
+    topics = [_topic(name, bus.topics.wanted(name), partitions, expected, kept.get(name, {})) for name in looked_at]
     return [Finding("broker", f"answers at {bus.settings.brokers}"), *topics]
 
 

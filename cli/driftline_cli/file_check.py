@@ -11,6 +11,7 @@ from rich.text import Text
 from driftline.arrays import Ints
 from driftline.clock import shown
 from driftline.streams.definition import StreamDefinition
+from driftline.streams.period import contradiction
 from driftline.streams.tables import FileContent, Rows
 
 LINES_SHOWN = 5
@@ -42,7 +43,8 @@ class FileCheck(msgspec.Struct, frozen=True):
     """What a file would give to a stream.
 
     unit: what `lines` count. repeated: rows with the time of another of their key. uneven: share of the steps between
-    records of a key that are no whole number of periods.
+    records of a key that are no whole number of periods. records: what the grid makes of the rows that are taken, where
+    the stream has one.
     """
 
     file: str
@@ -60,6 +62,7 @@ class FileCheck(msgspec.Struct, frozen=True):
     ignored: list[str]
     absent: list[str]
     notes: list[str]
+    records: int | None = None
 
     @property
     def fine(self) -> bool:
@@ -70,6 +73,8 @@ class FileCheck(msgspec.Struct, frozen=True):
 def check(content: FileContent, stream: StreamDefinition) -> FileCheck:
     """What its rows would be to ingest."""
     rows = content.rows
+    on_grid = content.records(stream) if len(rows) and stream.grid is not None else None
+    problem = contradiction(on_grid.steps(), stream) if on_grid is not None and not stream.grid_fills else None
     first, last = (shown(int(t) / 1000) for t in (rows.t.min(), rows.t.max())) if len(rows) else (None, None)
     steps, repeated = _steps(rows)
     period = stream.time.period * 1000
@@ -90,7 +95,8 @@ def check(content: FileContent, stream: StreamDefinition) -> FileCheck:
         round(uneven, 4),
         list(content.ignored),
         list(content.absent),
-        list(content.notes),
+        [*content.notes, *([f"grid: {problem}"] if problem else [])],
+        None if on_grid is None else len(on_grid),
     )
 
 
@@ -160,7 +166,9 @@ def notes(result: FileCheck) -> Iterator[str]:
         yield f"columns that the definition does not name are ignored: {', '.join(result.ignored)}"
     if result.repeated:
         yield f"{result.repeated:,} rows have a time that another row of their key has: the first counts"
-    if result.uneven > 0.1:  # noqa: PLR2004 - a tenth
+    if result.records is not None:
+        yield f"the grid makes {result.records:,} records of them"
+    elif result.uneven > 0.1:  # noqa: PLR2004 - a tenth
         yield f"{result.uneven:.0%} of the steps between records are no whole number of periods (`time.period`)"
 
 

@@ -10,9 +10,10 @@ from driftline_cli.file_check import warnings
 
 
 def read_file(path: Path, stream: StreamDefinition) -> Rows:
-    """Raises InvalidInput for a file that can't be read, or none of whose rows can be used."""
+    """On the stream's grid, where it has one. Raises InvalidInput for a file that can't be read, or none of whose rows
+    can be used."""
     content = tables.examine_file(path, stream)
-    rows = content.rows_or_refusal()
+    rows = content.records(stream)
     for sentence in warnings(content):
         errors.print(sentence, markup=False, highlight=False, soft_wrap=True)
     return rows

@@ -6,7 +6,7 @@ is null on the wire and NaN or None in memory. A new optional field is compatibl
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Self, TypeVar
 
 import msgspec
 
@@ -29,6 +29,26 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     issued: int | None = None
     """Where it is a future, when its values were issued; `t` is the time that they are for, and `values` has the
     columns of the definition's `futures`. It is no record of what was measured."""
+
+
+class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Readings of a sensor at any time, before they are on the grid of its stream."""
+
+    stream: str
+    key: str
+    t: int
+    values: dict[str, float | None]
+    """By column of the stream's definition; those that it says nothing of are absent."""
+    received: float
+    """As of a record."""
+    group: str = ""
+    """As of a record."""
+
+    @classmethod
+    def of(cls, record: Record) -> Self:
+        """From a row that a door has read as a record."""
+        values: dict[str, float | None] = {n: value for n, value in record.values.items() if value is not None}
+        return cls(record.stream, record.key, record.t, values, record.received, record.group)
 
 
 class Forecast(msgspec.Struct, frozen=True):
@@ -164,7 +184,7 @@ def _series(message: Forecast | Blend | Alert) -> str:
     return f"{message.stream}/{message.key}"
 
 
-def _group(record: Record) -> str:
+def _group(record: Record | Observation) -> str:
     return f"{record.stream}/{record.group or record.key}"
 
 
@@ -173,6 +193,7 @@ def _origin(letter: DeadLetter) -> str:
 
 
 RECORDS = Topic("driftline.records.v1", Record, _group)
+OBSERVATIONS = Topic("driftline.observations.v1", Observation, _group)
 FORECASTS = Topic("driftline.forecasts.v1", Forecast, _series)
 BLENDS = Topic("driftline.blends.v1", Blend, _series)
 ALERTS = Topic("driftline.alerts.v1", Alert, _series)

@@ -113,7 +113,11 @@ class Metrics:
         self.requests_limited = self._counter(
             "requests_limited", "Requests refused at the door since their sender had sent more than it may."
         )
-        self.records_dropped = self._counter("records_dropped", "Records dropped as already seen.", "stream", "reason")
+        self.records_dropped = self._counter(
+            "records_dropped",
+            "Records dropped as already seen, and observations that came too late for their period of the grid.",
+            *("stream", "reason"),
+        )
         self.states_left_behind = self._counter(
             "states_left_behind",
             "Saved states that could not be taken up: their series began again.",

@@ -18,7 +18,9 @@ RETRAIN_GROUP: Final = "combiner-courier"
 ARCHIVE_GROUPS: Final = {"windows": "ingest-windows", "results": "ingest-results"}
 """By what is archived."""
 GROUPS: Final = (INFERENCE_GROUP, COMBINER_GROUP, RETRAIN_GROUP, *ARCHIVE_GROUPS.values())
-"""All consumer groups. Each has a state topic of its own."""
+"""All consumer groups that are always there. Each has a state topic of its own."""
+GRID_GROUP: Final = "ingest-grid"
+"""The workers that bring observations onto the grid of their stream; of no use without such a stream."""
 
 
 def local_url(service: str) -> str:

@@ -88,11 +88,13 @@ class _Subscription:
 
 @dataclass
 class ProcessBus:
-    """What one process sees of a bus; `done` is set once its group is at the topic's end."""
+    """What one process sees of a bus; `done` is set once its group is at the topic's end. kept: how many messages of a
+    partition its step has worked off and wants to read again after a restart."""
 
     bus: MemoryBus
     topic: Topic[Any]
     process: _Process
+    kept: Callable[[int], int] = lambda _: 0
     done: asyncio.Event = field(default_factory=asyncio.Event)
     checkpoints: list[Checkpoint] = field(default_factory=list)
 
@@ -108,7 +110,8 @@ class ProcessBus:
             await self.bus.publish(topic, messages)
 
     async def look(self) -> None:
-        if not any((await self.bus.lag(self.topic, GROUP)).values()):
+        lag = await self.bus.lag(self.topic, GROUP)
+        if all(count <= self.kept(partition) for partition, count in lag.items()):
             self.done.set()
 
 
@@ -167,11 +170,13 @@ async def _live(
     """One process, until it dies or everything is worked off and it is stopped."""
     # Each look at the clock takes a hundredth of a second, so that checkpoints and rounds fall anywhere.
     looks = count()
+    step = scenario.step()
+    bus.kept = getattr(step, "kept", bus.kept)
     worker: Worker[Any] = Worker(
         GROUP,
         cast("Bus", bus),  # as much of one as a worker needs
         scenario.topic,
-        scenario.step(),
+        step,
         settings,
         refuse=scenario.refuse,
         observer=observer,

@@ -13,12 +13,14 @@ from driftline.messages import (
     DEAD_LETTERS,
     EDGE,
     FORECASTS,
+    OBSERVATIONS,
     RECORDS,
     Alert,
     Blend,
     DeadLetter,
     EdgeId,
     Forecast,
+    Observation,
     Record,
     Topic,
 )
@@ -26,6 +28,7 @@ from driftline.messages import (
 GOLDEN = Path(__file__).parent / "golden"
 MESSAGES: list[tuple[Topic[Any], Any]] = [
     (RECORDS, Record("outdoor-temperature", "R80711", 1420070400000, {"Ot_avg": 4.25, "P_avg": None}, 1420070401.5)),
+    (OBSERVATIONS, Observation("rooms", "cellar", 1772323202000, {"humidity": 71.0}, 1772323202.5, "house")),
     (
         FORECASTS,
         Forecast(
@@ -91,7 +94,7 @@ def test_anything_else_is_poison(payload: bytes):
 
 
 def test_a_number_that_is_not_finite_travels_as_null():
-    assert b'"value":[null]' in BLENDS.encode(msgspec.structs.replace(MESSAGES[2][1], value=[float("nan")]))
+    assert b'"value":[null]' in BLENDS.encode(msgspec.structs.replace(MESSAGES[3][1], value=[float("nan")]))
 
 
 def test_a_record_says_when_it_was_issued_only_where_it_is_a_future():

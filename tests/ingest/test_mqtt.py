@@ -27,7 +27,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from driftline.bus.memory import MemoryBus
 from driftline.errors import InvalidDefinition
-from driftline.messages import RECORDS, Record
+from driftline.messages import OBSERVATIONS, RECORDS, Record
 from driftline.store.folder import FolderStore
 from driftline.streams.catalog import Streams
 from driftline.streams.definition import StreamDefinition
@@ -56,6 +56,13 @@ BY_SITE = stream("sites", "{topic: 'sites/{group}/{key}', payload: number}", "gr
 SITE_INSIDE = stream("inside", "{topic: 'inside/{key}'}", "group: site\n")
 
 
+BY_COLUMN = parse(
+    "name: rooms\ntime: {period: 1s, arrival: trust}\nkey: id\ntarget: y\nfeatures: {x: level}\ngrid: {grace: 0}\n"
+    "mqtt: {topic: 'home/{key}/{column}', payload: number}\n",
+    "rooms.yaml",
+)
+
+
 def row(defined: StreamDefinition, topic: str, payload: bytes) -> dict[str, object]:
     return Route.of(defined, defined.mqtt)[0].row(topic, payload, 0.0)
 
@@ -73,6 +80,27 @@ def test_topics_and_payloads_become_rows():
         "y": "1.5",
         "x": None,
     }
+
+
+def test_a_topic_may_name_the_column_of_a_number():
+    (route,) = Route.of(BY_COLUMN, BY_COLUMN.mqtt)
+    assert route.filter == "home/+/+"
+    assert route.row("home/attic/x", b"44.0", 0.0) == {"x": 44.0, "id": "attic"}
+    assert route.foreign_column("home/attic/x") is None
+    assert route.foreign_column("home/attic/battery") == "battery"
+
+
+@pytest.mark.parametrize(
+    ("mqtt", "more", "message"),
+    [
+        ("{topic: 'a/{key}/{column}', payload: number}", "", "found {column} in the topic, expected a `grid` too"),
+        ("{topic: 'a/{key}/{column}'}", "grid: {}\n", "found {column}, expected it with payload number alone"),
+        ("{topic: 'a/{key}', payload: number}", "features: {x: level}\n", "or {column} in the topic"),
+    ],
+)
+def test_a_column_that_no_record_can_be_made_of_is_refused(mqtt: str, more: str, message: str):
+    with pytest.raises(InvalidDefinition, match=re.escape(message)):
+        stream("wrong", mqtt, more)
 
 
 def test_a_group_comes_from_the_topic_or_the_payload():
@@ -257,6 +285,52 @@ async def test_a_plan_comes_by_mqtt_beside_the_records(broker: Broker, tmp_path:
                     break
     assert [(future.key, future.values) for future in futures] == [("k0", {"demand": 2.5})]
     assert futures[0].t - futures[0].issued == 60_000
+
+
+@pytest.mark.process
+async def test_a_topic_for_each_value_becomes_records_of_a_room_and_a_period(broker: Broker, tmp_path: Path):
+    """All at once, and without a time of their own, as sensors send; what the definition does not name is ignored."""
+    bus, clock = MemoryBus(), Seconds(1_772_323_200.0)
+    async with ingest(broker, bus, tmp_path / "store", {"rooms": BY_COLUMN}, clock.now) as app:
+        await until_ready(app, "ok", ready=True)
+        async with aiomqtt.Client("127.0.0.1", broker.port) as client:
+            for period in range(3):
+                for room, y, x in (("cellar", 12.0, 71.0), ("attic", 19.5, 44.0)):
+                    for column, value in (("y", y + period), ("x", x), ("battery", 3.0)):
+                        await client.publish(f"home/{room}/{column}", str(value), qos=1)
+                await until_observed(bus, 4 * (period + 1))
+                clock.seconds += 1.0
+            records = await gridded(bus, 4)
+    assert {(record.key, record.t % 60_000): record.values for record in records} == {
+        (room, 1000 * period): {"y": y + period, "x": x}
+        for period in range(2)
+        for room, y, x in (("cellar", 12.0, 71.0), ("attic", 19.5, 44.0))
+    }
+
+
+class Seconds:
+    """A clock that somebody sets."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def now(self) -> float:
+        return self.seconds
+
+
+@stamina.retry(on=AssertionError, attempts=None, timeout=PATIENCE_S, wait_initial=0.05, wait_max=0.2)
+async def until_observed(bus: MemoryBus, count: int) -> None:
+    assert sum((await bus.lag(OBSERVATIONS, "nobody")).values()) == count
+
+
+async def gridded(bus: MemoryBus, count: int) -> list[Record]:
+    records: list[Record] = []
+    async with asyncio.timeout(PATIENCE_S):
+        async for page in bus.tail(RECORDS, earliest=True):
+            records += [envelope.value for envelope in page]
+            if len(records) >= count:
+                return records
+    raise AssertionError
 
 
 @pytest.mark.process

@@ -39,7 +39,8 @@ def replay(
         from driftline_cli.replay import send  # noqa: PLC0415
 
         defined = chosen.sent(stream)
-        rows = drifts.apply(drift, read_file(data, defined).take(slice(0, limit)), defined, seed=seed)
+        # Ingest brings them onto the grid itself.
+        rows = drifts.apply(drift, read_file(data, defined.without_grid).take(slice(0, limit)), defined, seed=seed)
         with bars(errors if json else console) as progress:
             receipt = asyncio.run(send(defined, rows, to, rate=rate, pace=pace, token=token, progress=progress))
     if json:

@@ -3,12 +3,14 @@
 Pure.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from driftline.streams import topic_filters
 from driftline.streams.definition_values import (
+    DAY_S,
     CalendarZone,
     Country,
     Encoding,
@@ -22,12 +24,25 @@ from driftline.streams.definition_values import (
     TimeZone,
 )
 
+Take = Literal["mean", "last", "sum", "max", "min", "difference"]
+DEFAULT_HOLD = 1_000
+"""Periods that a silent sensor keeps its value for, at most, unless the definition says more ..."""
+LONGEST_HOLD = 10_000
+"""... which is no more than that: all of them may come at once."""
 LEAST_AHEAD_S = 300
 """Clocks of sensors that nobody keeps differ by minutes."""
 
 
 def _source(value: object) -> object:
     return {"path": value} if isinstance(value, str) else value
+
+
+def _fill(value: object) -> object:
+    """YAML reads `null` as nothing, unless it is quoted."""
+    return None if value == "null" else value
+
+
+Fill = Annotated[Literal["last"] | None, BeforeValidator(_fill)]
 
 
 class Time(Section):
@@ -112,6 +127,44 @@ class CsvFormat(Section):
     """Lines that begin with it are left out; `""` for none."""
 
 
+class Grid(Section):
+    """How what comes at any time, on change, or with one column in each message, becomes one record for each period."""
+
+    every: LengthOfTime | None = None
+    """The length of a period, which is that of `time`; it need not be said here."""
+    take: Take | dict[str, Take] = "mean"
+    """The value of a period, of all columns or by column; `mean` where it is not said. The mean of an angle is that of
+    directions. `difference` is what a counter has counted in the period: a reset and a single glitch count nothing."""
+    grace: float = Field(0.1, ge=0, le=1000)
+    """Periods that a period waits after its end for what is late. Nothing is forecast before."""
+    fill: Fill = None
+    """Of a period in which a sensor says nothing: `null` leaves it missing, `last` keeps the value."""
+    hold: LengthOfTime | None = None
+    """For so long `last` keeps a value, and so long may lie between two readings of a counter; by default a day, but
+    two periods at least and 1,000 at most."""
+
+    def take_of(self, column: str) -> Take:
+        """How the column's value is made."""
+        return self.take.get(column, "mean") if isinstance(self.take, dict) else self.take
+
+    def held(self, period: int) -> int:
+        """Seconds of `hold`. period: of `time`, in seconds."""
+        return self.hold or min(max(DAY_S, 2 * period), DEFAULT_HOLD * period)
+
+    def check(self, period: int, columns: Mapping[str, bool]) -> None:
+        """columns: whether each is an angle. Raises ValueError for what contradicts the rest of the definition."""
+        if self.every not in {None, period}:
+            raise ValueError(f"grid.every: found {self.every} s, expected time.period, which is {period} s")
+        if self.held(period) > LONGEST_HOLD * period:
+            raise ValueError(f"grid.hold: found {self.hold} s, expected at most {LONGEST_HOLD:,} periods")
+        strange = [name for name in self.take if name not in columns] if isinstance(self.take, dict) else []
+        if strange:
+            raise ValueError(f"grid.take: found {strange[0]!r}, expected one of {', '.join(columns)}")
+        for name, angle in columns.items():
+            if angle and self.take_of(name) not in {"mean", "last"}:
+                raise ValueError(f"grid.take: found {self.take_of(name)} of the angle {name!r}, expected mean or last")
+
+
 class Calendar(Section):
     """The calendar that people live by where the records come from."""
 
@@ -136,10 +189,11 @@ class Mqtt(Section):
     """Which messages of an MQTT broker are records of the stream."""
 
     topic: str = Field(min_length=1)
-    """A topic filter, with `{key}` in the place of the key, and `{group}` in that of the column of `group`."""
+    """A topic filter, with `{key}` in the place of the key, `{group}` in that of the column of `group`, and `{column}`
+    in that of the column that a `number` is of, which needs a `grid`."""
     payload: Literal["json", "number", "csv"] = "json"
-    """A JSON object of columns; the target's plain number; or a line of `columns`. Without a time it is of when it
-    arrived, see `time.arrival`."""
+    """A JSON object of columns; a plain number, of the target or of `{column}`; or a line of `columns`. Without a time
+    it is of when it arrived, see `time.arrival`."""
     columns: tuple[str, ...] = ()
     """The columns of a `csv` line, in their order."""
     separator: str = Field(",", min_length=1, max_length=1)
@@ -148,11 +202,18 @@ class Mqtt(Section):
     """A topic filter of messages that are futures, with `{key}` and `{group}` as above: JSON objects of the columns of
     `futures`, of the time that they are for, and of when they were `issued`, which is now where it is missing."""
 
+    @property
+    def is_of_one_column(self) -> bool:
+        """Whether a message is a number of which nothing says what it is."""
+        return self.payload == "number" and topic_filters.COLUMN not in self.topic
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.payload == "csv") != bool(self.columns):
             raise ValueError(f"columns: found {list(self.columns)}, expected the line's columns for csv, and only then")
         topic_filters.check(self.topic)
+        if topic_filters.COLUMN in self.topic and self.payload != "number":
+            raise ValueError(f"topic: found {topic_filters.COLUMN}, expected it with payload number alone")
         if self.futures is not None:
             topic_filters.check(self.futures)
             if topic_filters.covers(self.futures, self.topic):

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from driftline.streams.data_sections import Calendar, CsvFormat, KafkaSource, Mqtt, SourceOrPath, Time
+from driftline.streams import topic_filters
+from driftline.streams.data_sections import Calendar, CsvFormat, Grid, KafkaSource, Mqtt, SourceOrPath, Time
 from driftline.streams.definition_values import DAY_S, SEASONS, Horizons, LengthOfTime, Listed, SeasonLength, Section
 from driftline.streams.grid import LATEST
 from driftline.streams.model_sections import Drift, Gate, Retraining, TrainingOptions, Weighting
@@ -50,6 +51,8 @@ class StreamDefinition(Section):
     """The name that its records are sent and archived under, where other streams share them: each takes its columns
     from them. By default the stream's own name."""
     time: Time
+    grid: Grid | None = None
+    """How what comes at any time becomes one record for each period; without it every row is a record."""
     key: str | None = None
     """The column that names the series; without it the stream is one series."""
     group: str | None = None
@@ -121,12 +124,7 @@ class StreamDefinition(Section):
         impossible = set(self.season_lengths or ()) - set(_possible_seasons(self.time.period))
         if impossible:
             raise ValueError(f"season: {_refused_seasons(impossible, self.time.period)}")
-        if self.mqtt is not None and self.mqtt.payload == "number" and len(self.columns) > 1:
-            raise ValueError("mqtt: found payload number, expected json or csv: the stream has several columns")
-        if self.mqtt is not None:
-            self._check_group_of(self.mqtt)
-            if self.mqtt.futures is not None and not self.futures:
-                raise ValueError("mqtt.futures: found a topic, expected none: the stream has no `futures`")
+        self._check_sections()
         if self.together and self.group is None:
             raise ValueError("together: found true without a group, expected `group: all` or a column's name")
         if self.group is not None and self.key is None:
@@ -151,6 +149,15 @@ class StreamDefinition(Section):
         if impossible:
             raise ValueError(f"targets: found a stream {impossible[0]!r}, expected a name of at most 63 characters")
 
+    def _check_sections(self) -> None:
+        if self.grid is not None:
+            self.grid.check(self.time.period, dict(zip(self.columns, self.angles, strict=True)))
+        if self.mqtt is not None:
+            self._check_columns_of(self.mqtt)
+            self._check_group_of(self.mqtt)
+            if self.mqtt.futures is not None and not self.futures:
+                raise ValueError("mqtt.futures: found a topic, expected none: the stream has no `futures`")
+
     def _check_sources(self, names: Collection[str]) -> None:
         strange = [name for name in self.sources if name not in names]
         if strange:
@@ -164,6 +171,18 @@ class StreamDefinition(Section):
             if source.converts and name not in numbers:
                 problem = "found how numbers are written, expected a path or a constant"
                 raise ValueError(f"columns.{name}: {problem}: this column is no number")
+
+    def _check_columns_of(self, mqtt: Mqtt) -> None:
+        in_topic = topic_filters.COLUMN in mqtt.topic
+        if in_topic and self.grid is None:
+            raise ValueError("mqtt: found {column} in the topic, expected a `grid` too, which makes records of them")
+        if mqtt.payload == "number" and len(self.columns) > 1 and not in_topic:
+            raise ValueError(
+                "mqtt: found payload number, expected json or csv, or {column} in the topic: the stream has several "
+                "columns"
+            )
+        if topic_filters.COLUMN in (mqtt.futures or ""):
+            raise ValueError("mqtt.futures: found {column}, expected it in the topic of records alone")
 
     def _check_group_of(self, mqtt: Mqtt) -> None:
         is_named = "{group}" in mqtt.topic
@@ -222,6 +241,16 @@ class StreamDefinition(Section):
         return self.model_copy(update=plain)
 
     @property
+    def without_grid(self) -> "StreamDefinition":
+        """The same for records that are on the grid already."""
+        return self.model_copy(update={"grid": None})
+
+    @property
+    def grid_fills(self) -> bool:
+        """Whether its grid keeps the values of silent sensors."""
+        return self.grid is not None and self.grid.fill == "last"
+
+    @property
     def group_columns(self) -> tuple[str, ...]:
         """The column that names a series' group, or none: all series of the stream are one, or each is alone."""
         return () if self.group in {None, EVERY_SERIES} else (str(self.group),)
@@ -278,8 +307,16 @@ class StreamDefinition(Section):
         neighbours = ["neighbours", self.together] if self.group is not None else []
         shape = [INPUTS, self.time.period, self.columns, self.angles, self.lags, self.horizon]
         futures = ["futures", list(self.futures.items())] if self.futures else []
-        shape += [*self._own_calendar, *neighbours, *futures]
+        shape += [*self._own_calendar, *neighbours, *futures, *self._counted]
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:16]
+
+    @property
+    def _counted(self) -> list[object]:
+        """What a grid makes another quantity of."""
+        grid = self.grid
+        takes = {name: grid.take_of(name) for name in self.columns} if grid is not None else {}
+        counted = sorted((name, take) for name, take in takes.items() if take in {"sum", "difference"})
+        return ["grid", counted] if counted else []
 
     @property
     def _own_calendar(self) -> list[object]:

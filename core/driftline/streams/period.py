@@ -44,11 +44,13 @@ def _spoken(milliseconds: float) -> str:
 class LiveSteps:
     """The newest steps of all series of a stream as its records come, of which most may be of another length.
 
-    on_verdict: called with what is wrong with the period, or None, at every judgement.
+    on_verdict: called with what is wrong with the period, or None, at every judgement. of_a_grid: whether they are
+    steps from one period that has records to the next, which tell how many have none, however different they are.
     """
 
     stream: StreamDefinition
     on_verdict: Callable[[str | None], None]
+    of_a_grid: bool = False
     _steps: Ints = field(default_factory=lambda: np.zeros(NEWEST, dtype=np.int64))
     _count: int = 0
 
@@ -63,8 +65,10 @@ class LiveSteps:
             self.on_verdict(self._verdict())
 
     def _verdict(self) -> str | None:
-        """Steps that are all different say nothing of a period."""
+        """Steps that are all different say nothing of a period, but for those of a grid."""
         steps = self._steps[: self._count]
+        if self.of_a_grid:
+            return contradiction(steps, self.stream)
         usual = np.median(steps)
         alike = (steps >= OFF[0] * usual) & (steps <= OFF[1] * usual)
         return contradiction(steps, self.stream) if 2 * alike.sum() > len(steps) else None

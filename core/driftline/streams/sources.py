@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal
 
 from driftline.messages import Record
-from driftline.streams.data_sections import ColumnSource
+from driftline.streams.data_sections import ColumnSource, Grid
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_values import Section
 
@@ -25,25 +25,32 @@ AS_IT_IS: Final = ColumnSource()
 def disagreement(one: StreamDefinition, other: StreamDefinition) -> str | None:
     """What two streams of a source say differently about its records, or None: the key, what `other` says, and what
     `one` does."""
-    for key in ALIKE:
-        if getattr(one, key) != getattr(other, key):
-            return _contrast(key, getattr(other, key), getattr(one, key))
-    common = {*_columns_of(one)} & {*_columns_of(other)}
-    for name in sorted(common):
-        mapped, expected = (stream.sources.get(name, AS_IT_IS) for stream in (other, one))
-        if mapped != expected:
-            return _contrast(f"columns.{name}", mapped, expected)
-    for key in DOORS:
-        expected, door = getattr(one, key), getattr(other, key)
-        if expected is not None and door is not None and door != expected:
-            return _contrast(key, door, expected)
-    if one.columns != other.columns and any(s.mqtt is not None and s.mqtt.payload == "number" for s in (one, other)):
+    for key, said, expected in _said_of_both(one, other):
+        if said != expected:
+            return f"{key}: found {_shown(said)}, expected {_shown(expected)}"
+    if one.columns != other.columns and any(s.mqtt is not None and s.mqtt.is_of_one_column for s in (one, other)):
         return "mqtt: found payload number, expected json or csv for several columns, or the same"
     return None
 
 
-def _contrast(key: str, value: object, expected: object) -> str:
-    return f"{key}: found {_shown(value)}, expected {_shown(expected)}"
+def _said_of_both(one: StreamDefinition, other: StreamDefinition) -> Iterator[tuple[str, object, object]]:
+    """What the streams of a source agree on: its key, what `other` says of it, and what `one` does."""
+    for key in ALIKE:
+        yield key, getattr(other, key), getattr(one, key)
+    for name in sorted({*_columns_of(one)} & {*_columns_of(other)}):
+        yield f"columns.{name}", other.sources.get(name, AS_IT_IS), one.sources.get(name, AS_IT_IS)
+    yield "grid", _without_takes(other), _without_takes(one)
+    if one.grid is not None and other.grid is not None:
+        for name in sorted({*one.columns} & {*other.columns}):
+            yield f"grid.take.{name}", other.grid.take_of(name), one.grid.take_of(name)
+    for key in DOORS:
+        if getattr(one, key) is not None and getattr(other, key) is not None:
+            yield key, getattr(other, key), getattr(one, key)
+
+
+def _without_takes(stream: StreamDefinition) -> Grid | None:
+    """Each stream says how its own columns are made."""
+    return stream.grid and stream.grid.model_copy(update={"take": "mean"})
 
 
 def _shown(value: object) -> str:
@@ -95,9 +102,16 @@ def joined(streams: Sequence[StreamDefinition]) -> StreamDefinition:
             "lags": max(stream.lags for stream in streams),
             "horizon": max((stream.horizon for stream in streams), key=lambda horizon: horizon[-1]),
             "patience": max(stream.patience for stream in streams),
+            "grid": _joined_grid(streams),
             **{key: _first(getattr(stream, key) for stream in streams) for key in DOORS},
         }
     )
+
+
+def _joined_grid(streams: Sequence[StreamDefinition]) -> Grid | None:
+    takes = {name: s.grid.take_of(name) for s in streams if s.grid is not None for name in s.columns}
+    grid = streams[0].grid
+    return grid and grid.model_copy(update={"take": takes})
 
 
 def _first(sections: Iterable[Section | None]) -> Section | None:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ import pyarrow.parquet as pq
 from driftline.arrays import Floats, Ints
 from driftline.clock import shown
 from driftline.errors import InvalidInput
-from driftline.messages import Record
+from driftline.messages import Observation, Record
 from driftline.streams.bounds import NONE, TableBounds
 from driftline.streams.data_sections import ColumnSource
 from driftline.streams.definition import EVERY_SERIES, ISSUED, SINGLE_KEY, StreamDefinition
+from driftline.streams.gridded.rule import GridRule
+from driftline.streams.gridded.stream import StreamGrid
 from driftline.streams.reading.bodies import Malformed, RawRows, json_rows, ndjson_rows
 from driftline.streams.reading.columns import (
     Refused,
@@ -184,6 +187,21 @@ def _each_time_once(rows: Rows) -> Ints:
     return places
 
 
+def gridded(rows: Rows, stream: StreamDefinition) -> Rows:
+    """The records that rows become which were observed at any time: those that they would be if they came in the order
+    of their times. A period that nothing comes after may still be open, and is left out. stream: one with a grid."""
+    grid = StreamGrid(GridRule.of(stream))
+    order = np.argsort(rows.t, kind="stable")
+    parts = zip(
+        rows.keys[order].tolist(), rows.t[order].tolist(), rows.values[order].tolist(), rows.groups[order], strict=True
+    )
+    records: list[Record] = []
+    for offset, (key, t, values, group) in enumerate(parts):
+        known = {name: None if isnan(value) else value for name, value in zip(stream.columns, values, strict=True)}
+        records += grid.observe(Observation(stream.name, key, t, known, 0.0, str(group)), offset)[0]
+    return replace(_of_records(records, stream), futures=rows.futures)
+
+
 def concatenate(parts: list[Rows]) -> Rows:
     """All parts, one after the other; at least one."""
     return Rows(
@@ -204,8 +222,9 @@ def _joined_futures(parts: list[FutureRows]) -> FutureRows:
 
 
 def read_file(path: Path, stream: StreamDefinition) -> Rows:
-    """The records in a file. Raises InvalidInput naming file, column, found and expected."""
-    return examine_file(path, stream).rows_or_refusal()
+    """The records in a file, on the stream's grid where it has one. Raises InvalidInput naming file, column, found and
+    expected."""
+    return examine_file(path, stream).records(stream)
 
 
 def examine_file(path: Path, stream: StreamDefinition, now: float = 0.0) -> "FileContent":
@@ -237,6 +256,13 @@ class FileContent:
     ignored: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    on_grid: bool = False
+    """Whether the rows are records already: an archive or a command has written them."""
+
+    def records(self, stream: StreamDefinition) -> Rows:
+        """The rows on the stream's grid, where it has one. Raises InvalidInput where every row was refused."""
+        rows = self.rows_or_refusal()
+        return rows if stream.grid is None or self.on_grid else gridded(rows, stream)
 
     def rows_or_refusal(self) -> Rows:
         """Raises InvalidInput where every row was refused."""
@@ -254,13 +280,14 @@ class FileContent:
 def decode(
     body: bytes, stream: StreamDefinition, source: str, bounds: TableBounds = NONE, *, mapped: bool = False
 ) -> Rows:
-    """The records in the bytes of a Parquet, JSON or CSV file; rows that can't be used are left out.
+    """The records in the bytes of a Parquet, JSON or CSV file, on the stream's grid where it has one; rows that can't
+    be used are left out.
 
     bounds: held against what the file says of itself before it is unpacked. mapped: whether the file has the
     definition's own columns, as what `encode` wrote has. Raises InvalidInput, also when no row can be used, and
     MemoryError.
     """
-    return examine(body, stream, source, bounds, mapped=mapped).rows_or_refusal()
+    return examine(body, stream, source, bounds, mapped=mapped).records(stream)
 
 
 def examine(
@@ -302,9 +329,11 @@ def _opened(
     try:
         if body[:4] == b"PAR1":
             mapped = mapped or is_mapped(body)
-            return _File(body, stream.mapped if mapped else stream, source, bounds, dated, mapped, now).of_parquet()
+            file = _File(body, stream.mapped if mapped else stream, source, bounds, dated, mapped, now)
+            return replace(file.of_parquet(), on_grid=mapped)
         file = _File(body, stream.mapped if mapped else stream, source, bounds, dated, mapped, now)
-        return file.of_json() if body.lstrip()[:1] in {b"{", b"["} else file.of_csv()
+        content = file.of_json() if body.lstrip()[:1] in {b"{", b"["} else file.of_csv()
+        return replace(content, on_grid=mapped)
     except MemoryError:
         raise
     except MalformedCsv as error:

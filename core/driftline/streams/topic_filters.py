@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-PLACEHOLDERS = ("{key}", "{group}")
+COLUMN = "{column}"
+PLACEHOLDERS = ("{key}", "{group}", COLUMN)
 ANY, REST = "+", "#"
 LONGEST = 65_535
 """Bytes of a filter."""

@@ -12,7 +12,7 @@ from driftline.bus.kafka import KafkaSettings
 from driftline.bus.lag import LagExporter
 from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
-from driftline.messages import BLENDS, RECORDS, Blend, Topic
+from driftline.messages import BLENDS, OBSERVATIONS, RECORDS, Blend, Topic
 from driftline.metrics import Metrics, from_zero
 from driftline.names import ARCHIVE_GROUPS
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
@@ -28,6 +28,7 @@ from driftline_ingest import arrivals, influx
 from driftline_ingest.archive import ArchiveStep
 from driftline_ingest.census import Census
 from driftline_ingest.door import Door, direct_handlers, routes
+from driftline_ingest.grid_worker import GridWorker
 from driftline_ingest.kafka import KafkaDoor
 from driftline_ingest.limiter import Limiter
 from driftline_ingest.mqtt import MqttDoor
@@ -68,7 +69,9 @@ def create_app(
     believed = BelievedClock(clock)
     door = Door(settings, bus, streams, census, metrics, believed, synchronised)
     groups: list[tuple[str, Topic[Any]]] = [(windows.name, RECORDS), (results.name, BLENDS)]
-    jobs: list[BackgroundJob] = [edge, windows, results, LagExporter(bus, groups, metrics, archive.kept)]
+    grid = GridWorker(settings, bus, streams, metrics, lambda: groups.append((GridWorker.name, OBSERVATIONS)))
+    archive.kept[grid.name] = grid.step.kept
+    jobs: list[BackgroundJob] = [edge, grid, windows, results, LagExporter(bus, groups, metrics, archive.kept)]
     mqtt = [MqttDoor(settings, door, streams)] if settings.mqtt_host is not None else []
     kafka = KafkaDoor(topics, bus, door, streams, edge.id)
     needs_topics = settings.source_brokers is not None or any(stream.kafka for stream in streams.values())
@@ -80,6 +83,7 @@ def create_app(
         jobs=[*jobs, *mqtt, kafka],
         checks=[
             *_checks(bus, believed, windows, results, timed),
+            *_grid_check(grid),
             *map(_mqtt_check, mqtt),
             *([ReadinessCheck("kafka", kafka.check)] if needs_topics else []),
         ],
@@ -140,6 +144,11 @@ def _checks(
         ReadinessCheck("results", results.check, needed=False),
         ReadinessCheck("store", store.answered, needed=False),
     ]
+
+
+def _grid_check(grid: GridWorker) -> list[ReadinessCheck]:
+    """Where a stream has a grid; observations are taken meanwhile."""
+    return [ReadinessCheck("grid", grid.check, needed=False)] if grid.is_wanted else []
 
 
 def _mqtt_check(door: MqttDoor) -> ReadinessCheck:

@@ -57,11 +57,12 @@ class Arrivals:
         definition = self._streams[stream]
         doubted = definition.time.arrival == "believed" and not self._is_synchronised()
         fresh = [index for index in taken.untimed if taken.numbers[index] not in retained]
-        latest = {taken.records[index].key: index for index in fresh}
-        rows_of = Counter(taken.records[index].key for index in fresh)
+        sensors = {index: _sensor(taken.records[index], definition) for index in taken.untimed}
+        latest = {sensors[index]: index for index in fresh}
+        rows_of = Counter(sensors[index] for index in fresh)
         reasons: dict[int, Reason] = {}
         for index in taken.untimed:
-            key = taken.records[index].key
+            key = sensors[index]
             if taken.numbers[index] in retained:
                 reasons[index] = "retained"
             elif doubted:
@@ -84,6 +85,14 @@ class Arrivals:
         self._last.move_to_end(series)
         if len(self._last) > LARGEST:
             self._last.popitem(last=False)
+
+
+def _sensor(record: Record, definition: StreamDefinition) -> str:
+    """The series of a record, where a grid joins its columns with which of them it brings: several sensors of a device
+    may speak at the same time."""
+    if definition.grid is None:
+        return record.key
+    return "\0".join([record.key, *(name for name, value in record.values.items() if value is not None)])
 
 
 def _without(taken: Records, reasons: Mapping[int, Reason], t: int, column: str) -> Dated:

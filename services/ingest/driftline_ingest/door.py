@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
 from driftline.errors import InvalidInput
-from driftline.messages import RECORDS
+from driftline.messages import OBSERVATIONS, RECORDS, Observation, Record
 from driftline.metrics import Metrics
 from driftline.service.auth import bearer
 from driftline.service.body import read_body
@@ -255,6 +255,10 @@ class Door:
         """Counts a row that could not even be read."""
         self.metrics.records_refused.labels(stream).inc()
 
+    def ignore(self, stream: str, name: str) -> None:
+        """Counts a field that came in a message of its own, and that the definition does not name."""
+        self._notices.ignore(stream, {name: 1})
+
     async def take_rows(
         self,
         stream: str,
@@ -273,14 +277,17 @@ class Door:
         grouped, moved = self._in_their_groups(stream, timed)
         limited, beyond = self._within_limit(stream, grouped)
         refused = [*taken.refusals, *moved, *beyond]
-        sifted = self._seen.sift(limited.records)
+        # A grid tells itself what it has, and readings of one time may come in several messages.
+        has_grid = self._streams[stream].grid is not None
+        sifted = Sifted(limited.records) if has_grid else self._seen.sift(limited.records)
         # Before they are acknowledged, so that requests that come together do not pass the limit together.
         self._census.admit(sifted.fresh)
         if sifted.fresh:
-            await self._bus.publish(RECORDS, sifted.fresh)
+            await self._publish(sifted.fresh, has_grid=has_grid)
             for fed in self._streams.streams_of(stream):
                 self.metrics.last_record.labels(fed.name).set(now)
-        self._seen.remember(sifted.fresh)
+        if not has_grid:
+            self._seen.remember(sifted.fresh)
         reader.remember(taken)
         self.metrics.records.labels(stream).inc(len(sifted.fresh))
         self.metrics.records_refused.labels(stream).inc(len(refused))
@@ -288,6 +295,12 @@ class Door:
         self.metrics.records_dropped.labels(stream, "out_of_order").inc(sifted.out_of_order)
         refusals = sorted([*refused, *aside], key=lambda refusal: refusal.row) if refused or aside else []
         return self._receipt(sifted, refusals, list_all=list_all), bool(limited.records) or not refusals
+
+    async def _publish(self, records: Sequence[Record], *, has_grid: bool) -> None:
+        if has_grid:
+            await self._bus.publish(OBSERVATIONS, [Observation.of(record) for record in records])
+        else:
+            await self._bus.publish(RECORDS, records)
 
     def _with_times(
         self, stream: str, taken: Records, now: float, retained: Collection[int]

@@ -46,7 +46,8 @@ HINTS = {
     135: " (DRIFTLINE_MQTT_USERNAME, DRIFTLINE_MQTT_PASSWORD)",
 }
 """By a reason code of MQTT 5 what else there is to say."""
-PARTS = {"{key}": r"(?P<key>[^/]+)", "{group}": r"(?P<group>[^/]+)", "+": r"[^/]+", "#": r".*"}
+PARTS = {"{key}": r"(?P<key>[^/]+)", "{group}": r"(?P<group>[^/]+)", "{column}": r"(?P<column>[^/]+)"}
+PARTS |= {"+": r"[^/]+", "#": r".*"}
 
 
 class Unreadable(Exception):
@@ -90,9 +91,9 @@ class Route:
     def row(self, topic: str, payload: bytes, now: float) -> dict[str, object]:
         """The row that a message brings: key and group from the topic where the payload has none. A future without a
         time of issue is of now."""
-        row = self._payload(payload)
         match = self.pattern.fullmatch(topic)
         in_topic = match.groupdict() if match is not None else {}
+        row = self._payload(payload, in_topic.get("column"))
         named = {"key": self.stream.key, "group": next(iter(self.stream.group_columns), None)}
         for part, column in named.items():
             path = path_of(self.stream, column) if column is not None and part in in_topic else None
@@ -102,7 +103,15 @@ class Route:
             row.setdefault(ISSUED, datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"))
         return row
 
-    def _payload(self, payload: bytes) -> dict[str, object]:
+    def foreign_column(self, topic: str) -> str | None:
+        """The name of what a topic is about, where that is no column of the stream."""
+        match = self.pattern.fullmatch(topic) if topic_filters.COLUMN in self.topics else None
+        name = match["column"] if match is not None else None
+        paths = (path_of(self.stream, column) for column in self.stream.columns)
+        return name if name not in {path.text for path in paths if path is not None} else None
+
+    def _payload(self, payload: bytes, column: str | None) -> dict[str, object]:
+        """column: what the topic says that a number is of."""
         kind = "json" if self.futures else self.mapping.payload
         try:
             if kind == "csv":
@@ -110,7 +119,7 @@ class Route:
                 return {name: field or None for name, field in zip(self.mapping.columns, fields, strict=True)}
             if kind == "number":
                 target = path_of(self.stream, self.stream.target)
-                return {target.text if target else self.stream.target: _number_or_text(payload)}
+                return {column or (target.text if target else self.stream.target): _number_or_text(payload)}
             content = decode(payload)
         except (*UNREADABLE, ValueError) as error:
             raise Unreadable(f"expected {kind}: {error}") from error
@@ -128,7 +137,7 @@ def _number_or_text(payload: bytes) -> object:
 
 
 def _pattern(topics: str) -> re.Pattern[str]:
-    pieces = re.split(r"(\{key\}|\{group\}|\+|#)", topics)
+    pieces = re.split(r"(\{key\}|\{group\}|\{column\}|\+|#)", topics)
     return re.compile("".join(PARTS.get(piece) or re.escape(piece) for piece in pieces))
 
 
@@ -248,6 +257,9 @@ class MqttDoor:
         for message in batch:
             route = next((route for route in self._routes if message.topic.matches(route.filter)), None)
             if route is None:
+                continue
+            if (name := route.foreign_column(str(message.topic))) is not None:
+                self._door.ignore(route.stream.name, name)
                 continue
             try:
                 row = route.row(str(message.topic), bytes(message.payload), self._door.now())

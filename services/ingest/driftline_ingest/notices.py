@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from driftline.metrics import Metrics
 from driftline.streams.reading.rows import Records, RowReader
@@ -30,13 +30,15 @@ class Notices:
                 said.add(sentence)
                 log.warning("%s", sentence, extra={"stream": stream})
 
+    def ignore(self, stream: str, fields: Mapping[str, int]) -> None:
+        """Counts and tells what the definition does not name: by its name how often it came."""
+        self._ignored.labels(stream).inc(sum(fields.values()))
+        self.say(stream, (f"field {name[:200]!r} is ignored: the definition does not name it" for name in fields))
+
     def hear(self, stream: str, reader: RowReader, taken: Records) -> None:
         """Counts and tells what rows have beyond the definition, and what of it none of the first rows has."""
         if taken.ignored:
-            self._ignored.labels(stream).inc(sum(taken.ignored.values()))
-            self.say(
-                stream, (f"field {name[:200]!r} is ignored: the definition does not name it" for name in taken.ignored)
-            )
+            self.ignore(stream, taken.ignored)
         first = self._first.get(reader)
         if first is None:
             first = self._first[reader] = FirstRows(reader.field_of)

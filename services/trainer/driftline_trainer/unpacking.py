@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -59,8 +59,7 @@ def unpack(packed: Packed, means: Means) -> FileContent:
 
 def _usable(body: bytes, stream: StreamDefinition, source: str, bounds: TableBounds, *, mapped: bool) -> FileContent:
     content = examine(body, stream, source, bounds, mapped=mapped)
-    content.rows_or_refusal()
-    return content
+    return replace(content, rows=content.records(stream))
 
 
 def unpack_futures(packed: Packed, means: Means) -> FutureRows:
