@@ -159,6 +159,8 @@ make_release() {
   prune "$opt/$release/lib"
   mkdir -p "$opt/$release/share"
   cp -R "$here/install.sh" "$here/driftline" "$here/release" "$here/$unit" "$here/edge.env" "$here/streams" "$here/LICENSE" "$here/README" "$opt/$release/share/"
+  # A copy by way of a card or a stick may have lost it.
+  chmod 0755 "$opt/$release/share/driftline" "$opt/$release/share/install.sh"
   "$opt/$release/bin/python" -c 'import driftline_cli.__main__, driftline_edge.app' || fail "the new version can't be started; the reason is above"
   printf %s "$fingerprint" > "$opt/$release/.complete"
   sync

@@ -17,7 +17,10 @@ from tests.pi import archives
 from tests.pi.machine import RELEASES, UNTIL_TERMINATED, Machine, booted, rootfs, unpack
 from tests.pi.test_install import UNIT, add_stream, blended, install, runs, send
 
-pytestmark = pytest.mark.skipif("DRIFTLINE_ARM64" not in os.environ, reason="needs emulated arm64: make pi-test")
+pytestmark = [
+    pytest.mark.skipif("DRIFTLINE_ARM64" not in os.environ, reason="needs emulated arm64: make pi-test"),
+    pytest.mark.timeout(3600),
+]
 
 MACHINE = "aarch64"
 
