@@ -23,7 +23,8 @@ SMOKE = "tests/compose/test_edge_centric.py::test_from_nothing_to_blends_a_retra
 
 
 def tests(inside: list[str], chosen: list[str]) -> int:
-    command = [*inside, sys.executable, "-m", "pytest", *(chosen or ["tests/compose"])]
+    # Images are built and machines emulated: more than the minutes of other tests.
+    command = [*inside, sys.executable, "-m", "pytest", "--timeout=3600", *(chosen or ["tests/compose"])]
     return subprocess.run(command, check=False, env=os.environ | {"DRIFTLINE_COMPOSE": "1"}).returncode
 
 
