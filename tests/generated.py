@@ -8,7 +8,7 @@ import numpy as np
 from driftline.arrays import Floats, Ints, Mask
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 
 ZONE = "Europe/Berlin"
 HOLIDAYS = frozenset({(1, 1), (5, 1), (10, 3), (12, 25), (12, 26)})

@@ -19,7 +19,7 @@ from driftline.members import PERSISTENCE
 from driftline.scoring import PUBLISHED, ROWS, rmse, skill
 from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows, concatenate
 from driftline_cli import drifts, references, simbench
 from driftline_cli.backtest import Run, backtest
 from driftline_cli.drift_kinds import KINDS, Kind
@@ -145,7 +145,7 @@ def _one(
 
     done = asyncio.run(backtest(stream, train, test, drift=kind, progress=in_run))
     # The same drift as the chain has seen, so that everyone sees the same records.
-    seen = tables.concatenate([train, drifts.apply(kind, test, stream, history=train)])
+    seen = concatenate([train, drifts.apply(kind, test, stream, history=train)])
     changes = drifts.marks(kind, test.t) if kind == "step" else []
     return summary(done, stream, changes, References(stream, references.timelines(seen, stream), others))
 

@@ -12,7 +12,7 @@ from driftline.errors import InvalidInput
 from driftline.members import PERSISTENCE
 from driftline.scoring import PUBLISHED, rmse, skill
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows, concatenate
+from driftline.streams.rows import Rows, concatenate
 from driftline_cli.evaluate import Outcome
 from driftline_cli.lengths import DAY_S, WEEK_S, exactly, percent, roughly
 from driftline_cli.proposal import HISTORY

@@ -9,7 +9,7 @@ import msgspec
 
 from driftline.metrics import Metrics
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_cli import drifts
 from driftline_cli.chain import Chain, CollectedOutputs, ModelSwap, running_chain
 from driftline_cli.drift_kinds import Kind

@@ -16,7 +16,7 @@ import numpy as np
 from driftline.arrays import Floats, Ints, Mask
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_values import DAY_S
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_cli.references import WEEK_S, SeriesOnGrid, back, span_of, timelines
 
 LAGS = (1, 2, 3, 4, 5, 6, 8, 12, 18, 24, 36, 48)

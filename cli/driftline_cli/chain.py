@@ -23,7 +23,7 @@ from driftline.models.signing import Signer, new_key
 from driftline.store.folder import FolderStore
 from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_cli.replay import ReplayReceipt, chunks, post
 from driftline_combiner.app import create_app as create_combiner
 from driftline_combiner.settings import CombinerSettings

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from driftline.names import SERVICES
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows, concatenate
+from driftline.streams.rows import Rows, concatenate
 from driftline_cli import drifts
 from driftline_cli.backtest import Run, drive
 from driftline_cli.chain import running_chain

@@ -11,7 +11,7 @@ import numpy as np
 
 from driftline.arrays import Floats, Ints
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_cli.drift_kinds import Kind
 
 DEVIATIONS = {"none": 0.0, "gradual": 2.0, "noise": 4.0, "step": 2.0, "recurring": 2.0}

@@ -12,7 +12,8 @@ from driftline.arrays import Ints
 from driftline.clock import shown
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.period import contradiction
-from driftline.streams.tables import FileContent, Rows
+from driftline.streams.rows import Rows
+from driftline.streams.table_file import FileContent
 
 LINES_SHOWN = 5
 """Lines of one kind of refusal that are shown."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_cli.commands.plainly import errors
 from driftline_cli.file_check import warnings
 

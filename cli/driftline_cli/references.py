@@ -14,7 +14,7 @@ import numpy.typing as npt
 from driftline.arrays import Floats, Ints
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_values import DAY_S
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 
 YESTERDAY, LAST_WEEK, BOOSTING = "yesterday", "last week", "boosting"
 WEEK_S = 7 * DAY_S

@@ -14,7 +14,7 @@ import stamina
 from driftline.arrays import Floats
 from driftline.errors import InvalidInput, Unavailable
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_cli import tokens
 from driftline_cli.progress import Progress
 

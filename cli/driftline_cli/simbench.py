@@ -20,7 +20,7 @@ from driftline.arrays import Floats, Ints
 from driftline.errors import InvalidInput, Unavailable
 from driftline.streams.definition import SINGLE_KEY, StreamDefinition
 from driftline.streams.definition_files import parse
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 
 VERSION = "1.6.3"
 REQUIREMENT = f"simbench=={VERSION} --hash=sha256:8b48bdab2445286a96649eb18bb09476d000a0e212fd57fdba83399df54af4de"

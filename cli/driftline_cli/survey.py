@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from driftline.errors import InvalidInput
-from driftline.streams import tables
+from driftline.streams import table_file
 from driftline.streams.data_sections import CsvFormat
 from driftline.streams.reading.columns import Refused, numbers_of_texts
 from driftline.streams.reading.csv_columns import CsvBody
@@ -47,7 +47,7 @@ VALUE = re.compile(r"[-+]?[\d.]+([eE][-+]?\d+)?|\d{4}-\d\d-\d\d.*")
 def survey(body: bytes, source: str, zone: str) -> Survey:
     """Looks at the bytes of a file. zone: that of times that carry none. Raises InvalidInput."""
     if body.lstrip()[:1] in {b"{", b"["}:
-        return with_times(survey_rows(tables.json_rows_of(body, source).rows, source, zone))
+        return with_times(survey_rows(table_file.json_rows_of(body, source).rows, source, zone))
     table, decimal = _parquet(body, source) if body[:4] == b"PAR1" else _csv(body, source)
     twice = [name for name in table.column_names if table.column_names.count(name) > 1]
     if twice:

@@ -26,7 +26,7 @@ import typer
 from driftline.bus.kafka import KafkaBus, KafkaSettings
 from driftline.messages import BLENDS, FORECASTS, RECORDS, Topic
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_cli.stack import Ports, Stack
 from tests.bench.live import LiveReader
 from tests.bench.load import Clock, Sensors, labels

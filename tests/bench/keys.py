@@ -22,7 +22,7 @@ import stamina
 from driftline.messages import BLENDS, Record
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import load
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_cli import processes
 from driftline_cli.replay import NDJSON
 from driftline_cli.replay import encode as encode_lines

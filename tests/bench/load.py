@@ -9,7 +9,7 @@ import aiohttp
 import numpy as np
 
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_cli.replay import NDJSON
 from driftline_cli.replay import encode as encode_lines
 

@@ -10,7 +10,8 @@ import yaml
 
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import load
-from driftline.streams.tables import Rows, encode, read_file
+from driftline.streams.rows import Rows
+from driftline.streams.tables import encode, read_file
 from driftline_cli.stack import Stack
 from tests.conftest import ROOT
 

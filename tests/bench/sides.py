@@ -12,7 +12,7 @@ import numpy as np
 from aiokafka import AIOKafkaProducer
 
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_cli.replay import NDJSON
 from driftline_cli.replay import encode as encode_lines
 from tests.bench.load import Clock, Sensors, labels

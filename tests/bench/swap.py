@@ -29,7 +29,8 @@ from driftline.messages import FORECASTS, RECORDS, Record
 from driftline.models.signing import KEY_FILE
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import load
-from driftline.streams.tables import Rows, read_file
+from driftline.streams.rows import Rows
+from driftline.streams.tables import read_file
 from driftline_cli import objects, processes
 from driftline_cli.stack import BUCKET, Ports, Stack
 from driftline_trainer.fit import Task, Trained, train

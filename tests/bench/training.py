@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_trainer.fit import Task, Trained
 from driftline_trainer.process import TrainingProcess
 from tests.bench.page import write_part

@@ -12,7 +12,8 @@ import yaml
 
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import load
-from driftline.streams.tables import Rows, encode
+from driftline.streams.rows import Rows
+from driftline.streams.tables import encode
 
 PERIOD_MS = 1000
 HISTORY = "history.parquet"

@@ -10,7 +10,7 @@ import pytest
 from driftline.errors import InvalidInput
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_cli.answer import Answer, HorizonAnswer, Past, answer, described, naive, split, verdict
 from driftline_cli.evaluate import Outcome
 

@@ -8,7 +8,7 @@ import pytest
 
 from driftline.scoring import rmse
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_cli.references import LAST_WEEK, naive, timelines
 from tests.generated import definition, generated
 

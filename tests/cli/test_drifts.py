@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from driftline.streams.definition_files import parse
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_cli.drift_kinds import KINDS, Kind
 from driftline_cli.drifts import REGIMES, apply, marks
 

@@ -12,7 +12,7 @@ from driftline.store.folder import FolderStore
 from driftline.store.port import read
 from driftline.streams import tables
 from driftline.streams.definition_files import parse
-from driftline.streams.tables import FutureRows, Rows
+from driftline.streams.rows import FutureRows, Rows
 from driftline_cli.chain import running_chain
 
 pytestmark = pytest.mark.e2e

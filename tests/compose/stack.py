@@ -19,7 +19,7 @@ import stamina
 from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import load
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows, concatenate
 from driftline_cli.replay import chunks
 from tests.conftest import ROOT
 
@@ -223,7 +223,7 @@ class Data:
         self.stream = load(ROOT / "streams" / f"{NAME}.yaml")
         found = tables.read_file(SAMPLE, self.stream)
         known = found.take(found.values[:, 0] == found.values[:, 0])
-        rows = tables.concatenate([series.take(slice(0, 6000)) for series in known.by_key().values()])
+        rows = concatenate([series.take(slice(0, 6000)) for series in known.by_key().values()])
         ordered = rows.take(rows.t.argsort(kind="stable"))
         self._history, self._later = ordered.take(slice(0, HISTORY)), ordered.take(slice(HISTORY, None))
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from driftline.arrays import Ints
 from driftline.streams.definition_files import parse
 from driftline.streams.period import NEWEST, LiveSteps, contradiction
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 
 STREAM = parse("name: a\ntime: {column: when, period: 10min}\nkey: k\ntarget: y\n", "a")
 FIVE = "found most records 5 min apart, expected the definition's period of 10 min"

@@ -8,10 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from driftline.errors import InvalidInput
-from driftline.streams import tables
+from driftline.streams import rows as rows_in_arrays
 from driftline.streams.bounds import TableBounds
 from driftline.streams.definition_files import parse
-from driftline.streams.tables import Rows, concatenate, decode, encode, read_file
+from driftline.streams.rows import Rows, concatenate
+from driftline.streams.tables import decode, encode, read_file
 
 STREAM = parse("name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\n", "a.yaml")
 NAIVE = parse("name: a\ntime: {column: when, period: 1h, zone: Europe/Paris}\ntarget: y\n", "a.yaml")
@@ -94,7 +95,7 @@ def test_keys_are_told_apart_part_by_part_as_they_are_at_once(monkeypatch: pytes
     keys = np.random.default_rng(0).permutation(np.repeat([f"k{n}" for n in range(30)], 10))
     rows = Rows(keys, np.arange(300), np.arange(300.0)[:, None])
     at_once = {key: part.values.tolist() for key, part in rows.by_key().items()}
-    monkeypatch.setattr(tables, "ENCODED_AT_ONCE", 7)
+    monkeypatch.setattr(rows_in_arrays, "ENCODED_AT_ONCE", 7)
     assert {key: part.values.tolist() for key, part in rows.by_key().items()} == at_once
     assert len(at_once) == 30
 

@@ -7,7 +7,7 @@ import pytest
 from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import load
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from tests.conftest import ROOT
 
 DAY_MS = 86_400_000

@@ -8,7 +8,8 @@ import pytest
 from driftline.arrays import Floats, Ints
 from driftline.messages import Alert, Blend
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows, read_file
+from driftline.streams.rows import Rows
+from driftline.streams.tables import read_file
 from tests.conftest import ROOT
 from tests.e2e.stream_steps import StreamSteps, records
 

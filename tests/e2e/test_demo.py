@@ -15,7 +15,7 @@ from rich.console import Console
 
 from driftline.store.folder import FolderStore
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_cli import demo, drifts
 from driftline_cli.backtest import Report, Run, backtest
 from driftline_cli.drift_kinds import Kind

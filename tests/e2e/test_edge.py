@@ -14,7 +14,8 @@ import pytest
 from driftline.errors import Conflict
 from driftline.names import EDGE, EDGE_SERVICES
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows, encode
+from driftline.streams.rows import Rows
+from driftline.streams.tables import encode
 from driftline_cli import processes, tokens
 from driftline_cli.edge_stack import EdgeStack, of_folder
 from driftline_cli.replay import post

@@ -12,7 +12,8 @@ from driftline.messages import Blend
 from driftline.scoring import PUBLISHED, STRATEGIES
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
-from driftline.streams.tables import Rows, read_file
+from driftline.streams.rows import Rows
+from driftline.streams.tables import read_file
 from driftline_cli.evaluate import outcome, scores
 from tests.conftest import ROOT
 from tests.e2e.stream_steps import StreamSteps, records

@@ -16,7 +16,8 @@ from driftline.models.signing import KEY_FILE, read
 from driftline.store.folder import FolderStore
 from driftline.store.s3 import S3Settings, S3Store
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows, encode
+from driftline.streams.rows import Rows
+from driftline.streams.tables import encode
 from driftline_cli import objects, processes
 from driftline_cli.chain import running_chain
 from driftline_cli.replay import chunks, post

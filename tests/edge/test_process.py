@@ -16,7 +16,7 @@ from driftline.messages import Blend
 from driftline.service.run import STARTUP_FAILURE
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import load
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_cli.replay import chunks, post
 from tests.conftest import ROOT
 from tests.edge.edge_process import EdgeProcess, Left, killed_at

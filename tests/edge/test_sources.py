@@ -15,8 +15,8 @@ from driftline.store.folder import FolderStore
 from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
+from driftline.streams.rows import Rows
 from driftline.streams.sources import joined
-from driftline.streams.tables import Rows
 from driftline_cli.replay import chunks, post
 from tests.edge.edge_process import EdgeProcess, Left, killed_at
 

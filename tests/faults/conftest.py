@@ -21,7 +21,8 @@ from driftline.models.signing import Signer, new_key
 from driftline.service.settings import read_settings
 from driftline.store.s3 import S3Settings, S3Store
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows, read_file
+from driftline.streams.rows import Rows
+from driftline.streams.tables import read_file
 from driftline.versions.releases import Current, current
 from driftline_cli import objects
 from driftline_inference.app import create_app

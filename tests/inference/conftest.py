@@ -15,7 +15,8 @@ from driftline.models.signing import Signer, Trust, new_key
 from driftline.store.folder import FolderStore
 from driftline.store.port import Store
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows, read_file
+from driftline.streams.rows import Rows
+from driftline.streams.tables import read_file
 from driftline.versions.releases import current
 from driftline_inference.app import create_app
 from driftline_inference.registry.cache import Cache

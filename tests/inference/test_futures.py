@@ -13,7 +13,7 @@ from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
 from driftline.streams.features import Inputs
 from driftline.streams.layout import Layout
-from driftline.streams.tables import FutureRows, Rows
+from driftline.streams.rows import FutureRows, Rows
 from driftline.worker.keyed import KeyedStep
 from driftline_inference.step import ForecastStep, refuse
 from driftline_trainer import dataset

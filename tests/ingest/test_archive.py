@@ -20,6 +20,7 @@ from driftline.store.folder import FolderStore
 from driftline.store.windows import parse as parse_name
 from driftline.streams import tables
 from driftline.streams.definition_files import parse
+from driftline.streams.rows import Rows, concatenate
 from driftline_ingest.archive import ArchiveStep
 from driftline_ingest.census import Census
 from driftline_ingest.open_windows import Progress
@@ -365,10 +366,10 @@ def late(lacking: int, after: int) -> list[Envelope[Record]]:
     return [completed(n, offset, value) for offset, (n, value) in enumerate(sent)]
 
 
-def rows_of(windows: list[FullWindow]) -> tables.Rows:
+def rows_of(windows: list[FullWindow]) -> Rows:
     packing = RecordWindows(STREAMS)
     parts = [tables.decode(packing.encode(w.stream, w.key, w.rows), STREAM, w.name(EDGE)) for w in windows]
-    return tables.concatenate(parts).by_key()["k"]
+    return concatenate(parts).by_key()["k"]
 
 
 def test_a_target_that_comes_late_completes_its_row():

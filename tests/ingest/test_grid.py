@@ -19,7 +19,7 @@ from driftline.messages import OBSERVATIONS, RECORDS, Observation, Record
 from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline.worker.loop_settings import LoopSettings
 from driftline_cli.replay import encode as encode_replay
 from driftline_ingest.grid_step import LONGEST_SPAN, GridStep

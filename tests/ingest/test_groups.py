@@ -21,6 +21,7 @@ from driftline.store.folder import FolderStore
 from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
+from driftline.streams.rows import Rows, concatenate
 from driftline_cli.replay import post
 from driftline_ingest.app import create_app
 from driftline_ingest.archive import ArchiveStep
@@ -169,7 +170,7 @@ def envelopes(records: list[Record]) -> list[Envelope[Record]]:
     return [Envelope(0, offset, 0.0, one) for offset, one in enumerate(records)]
 
 
-def archived(stream: StreamDefinition, records: list[Record]) -> list[tables.Rows]:
+def archived(stream: StreamDefinition, records: list[Record]) -> list[Rows]:
     packing = RecordWindows({"a": stream})
     windows = ArchiveStep(packing, lambda *_: None).step(envelopes(records))
     bodies = [packing.encode(window.stream, window.key, window.rows, window.group) for window in windows]
@@ -188,14 +189,14 @@ def test_a_window_ends_where_its_series_moves_to_another_group():
     north, south = archived(SITES, moving)
     assert (set(north.groups), set(south.groups)) == ({"north"}, {"south"})
     assert north.t.tolist() + south.t.tolist() == [hour * HOUR_MS for hour in range(8)]
-    joined = tables.concatenate([north, south])
+    joined = concatenate([north, south])
     assert joined.in_newest_groups().t.tolist() == south.t.tolist()
 
 
 @pytest.mark.parametrize(("stream", "groups"), [(SITES, ["north", "south"]), (TOGETHER, ["all", "all"])])
 async def test_a_table_is_replayed_with_its_groups(tmp_path: Path, stream: StreamDefinition, groups: list[str]):
     bus = MemoryBus(1)
-    rows = tables.Rows(np.array(["k", "m"]), np.array([0, 0]), np.array([[1.0], [2.0]]), np.array(groups))
+    rows = Rows(np.array(["k", "m"]), np.array([0, 0]), np.array([[1.0], [2.0]]), np.array(groups))
     again = tables.decode(tables.encode(rows, stream), stream, "history")
     async with door(bus, tmp_path, stream) as client:
         assert (await post(client, stream, replace(again, t=again.t + HOUR_MS))).accepted == 2

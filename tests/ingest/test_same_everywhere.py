@@ -25,7 +25,7 @@ from driftline.streams.catalog import Streams
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
 from driftline.streams.reading.bodies import RawRows
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_cli.replay import encode as encode_replay
 from driftline_ingest.census import Census
 from driftline_ingest.door import Door

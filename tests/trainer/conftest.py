@@ -6,7 +6,7 @@ import pytest
 
 from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_trainer import training
 from driftline_trainer.fit import Task, Trained
 from driftline_trainer.process import TrainingProcess

@@ -16,8 +16,8 @@ from driftline.store.windows import WindowName
 from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
+from driftline.streams.rows import Rows
 from driftline.streams.sources import joined
-from driftline.streams.tables import Rows
 from driftline.versions.releases import current
 from driftline_trainer.archive import Archive, later
 from driftline_trainer.reading import Reading

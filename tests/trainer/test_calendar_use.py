@@ -6,7 +6,7 @@ import pytest
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
 from driftline.streams.layout import Layout
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_trainer.calendar_use import has_weekly_course, unseen_inputs
 from driftline_trainer.dataset import Dataset, build
 from driftline_trainer.hold_out import split

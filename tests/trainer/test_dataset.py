@@ -11,7 +11,7 @@ from driftline.streams.definition_files import parse
 from driftline.streams.features import Inputs, observe
 from driftline.streams.history import History
 from driftline.streams.layout import Layout
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_inference.step import ForecastStep
 from driftline_trainer import dataset
 from tests.watching import WatchingModel

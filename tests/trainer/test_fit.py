@@ -9,7 +9,7 @@ from driftline.errors import RefusedModel
 from driftline.models.interpreter import Interpreter, check_golden
 from driftline.models.manifest import PARITY, Golden
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_trainer.fine_tuning import RENEWED, Replay, pack, unpack
 from driftline_trainer.fit import Task, Trained, train
 

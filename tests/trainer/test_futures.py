@@ -15,7 +15,7 @@ from driftline.store.windows import WindowName
 from driftline.streams import tables
 from driftline.streams.bounds import MEBIBYTE
 from driftline.streams.definition_files import parse
-from driftline.streams.tables import FutureRows, Rows
+from driftline.streams.rows import FutureRows, Rows
 from driftline_trainer import dataset
 from driftline_trainer.claims import Claims
 from driftline_trainer.fit import Task, train

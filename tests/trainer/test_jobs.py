@@ -11,7 +11,7 @@ from driftline.metrics import Metrics
 from driftline.store.folder import FolderStore
 from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_trainer.budget import DAY_S, earliest
 from driftline_trainer.claims import Claims
 from driftline_trainer.jobs import JobBook, JobState

@@ -10,7 +10,7 @@ from driftline.streams.definition_files import parse
 from driftline.streams.features import observe
 from driftline.streams.history import History
 from driftline.streams.layout import Layout
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_trainer import dataset
 
 CHANGES = (datetime(2026, 3, 29, 1, tzinfo=UTC), datetime(2026, 10, 25, 1, tzinfo=UTC))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_trainer.fit import Task
 from driftline_trainer.process import ProcessDied, TrainingProcess
 

@@ -9,7 +9,7 @@ from driftline.models import manifest as manifests
 from driftline.models.manifest import Usage
 from driftline.store.folder import FolderStore
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline.versions.releases import current
 from driftline_trainer.fit import Task, Trained
 from driftline_trainer.prune import prune

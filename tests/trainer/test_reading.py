@@ -14,9 +14,9 @@ import pytest
 import stamina
 
 from driftline.errors import InvalidInput
-from driftline.streams import tables
 from driftline.streams.bounds import MEBIBYTE, TableBounds
 from driftline.streams.definition import StreamDefinition
+from driftline.streams.rows import Rows
 from driftline_trainer.reading import Reading
 from driftline_trainer.unpacking import Means
 from tests.trainer import bombs
@@ -175,7 +175,7 @@ async def test_a_child_that_rests_reads_the_next_file_and_ends_when_none_comes(q
 
 async def test_a_file_of_many_keys_is_split_at_once(temperature: StreamDefinition):
     keys = np.array([f"key {n % 10_000}" for n in range(300_000)])
-    rows = tables.Rows(keys, np.arange(300_000), np.zeros((300_000, 1)))
+    rows = Rows(keys, np.arange(300_000), np.zeros((300_000, 1)))
     parts = rows.by_key()
     assert (len(parts), len(parts["key 7"])) == (10_000, 30)
     assert parts["key 7"].t.tolist() == list(range(7, 300_000, 10_000))

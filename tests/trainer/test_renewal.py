@@ -16,7 +16,7 @@ from driftline.models.signing import seal
 from driftline.store.folder import FolderStore
 from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline.versions.releases import Current, current
 from driftline.worker.former import former_fingerprint
 from driftline_trainer.app import create_app

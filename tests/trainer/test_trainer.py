@@ -19,7 +19,7 @@ from driftline.models.manifest import Manifest, Pointer
 from driftline.store.folder import FolderStore
 from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline.versions.releases import current
 from driftline_trainer.app import create_app
 from driftline_trainer.fit import Task

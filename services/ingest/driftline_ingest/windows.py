@@ -14,6 +14,7 @@ from driftline.members import MEMBERS
 from driftline.messages import Blend, Record
 from driftline.scoring import STRATEGIES
 from driftline.streams.definition import StreamDefinition
+from driftline.streams.rows import FutureRows, Rows
 from driftline_ingest.packing import Columns
 
 
@@ -48,7 +49,7 @@ class FutureWindows:
         definition = self._streams[stream]
         data = _table(rows, 2 + len(definition.futures))
         times = data[:, :2].astype(np.int64)
-        futures = tables.FutureRows(np.full(len(data), key), times[:, 0], times[:, 1], data[:, 2:])
+        futures = FutureRows(np.full(len(data), key), times[:, 0], times[:, 1], data[:, 2:])
         return tables.encode_futures(futures, definition)
 
 
@@ -93,7 +94,7 @@ class RecordWindows:
         data = _table(rows, 1 + len(definition.columns))
         t = data[:, 0].astype(np.int64)
         keys, groups = np.full(len(t), key), np.full(len(t), group)
-        return tables.encode(tables.Rows(keys, t, data[:, 1:], groups), definition)
+        return tables.encode(Rows(keys, t, data[:, 1:], groups), definition)
 
 
 class BlendWindows:

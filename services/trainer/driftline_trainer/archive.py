@@ -12,7 +12,7 @@ from driftline.store.port import Listed, Store, read
 from driftline.store.windows import WindowName, parse
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.layout import Layout
-from driftline.streams.tables import Rows, concatenate
+from driftline.streams.rows import Rows, concatenate
 from driftline_trainer.dataset import WARM_UP
 from driftline_trainer.reading import Reading
 from driftline_trainer.set_aside import SetAside

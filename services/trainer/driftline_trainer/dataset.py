@@ -18,7 +18,7 @@ from driftline.streams.grid import phase_of, tick_of
 from driftline.streams.history import History
 from driftline.streams.layout import Layout
 from driftline.streams.neighbours import Peers
-from driftline.streams.tables import FutureRows, Rows
+from driftline.streams.rows import FutureRows, Rows
 
 PIECE = 8192
 """A long series is worked off in pieces side by side, so that arrays span them."""

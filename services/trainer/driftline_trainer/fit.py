@@ -20,7 +20,7 @@ from driftline.models.manifest import Golden, UsualValues
 from driftline.scoring import rmse, skill
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.period import contradiction
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_trainer.calendar_use import unseen_inputs
 from driftline_trainer.dataset import Batch, Dataset, build
 from driftline_trainer.fine_tuning import INPUT_CLIP, Replay, Scaling, pack, unpack

@@ -7,7 +7,7 @@ from driftline.errors import InvalidInput, NotFound, TooLarge
 from driftline.store.port import Listed, Store, read
 from driftline.store.windows import parse
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import FutureRows, Rows
+from driftline.streams.rows import FutureRows, Rows
 from driftline_trainer.archive import listed_of
 from driftline_trainer.reading import Reading
 from driftline_trainer.set_aside import SetAside

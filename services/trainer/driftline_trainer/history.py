@@ -7,7 +7,7 @@ from pathlib import Path
 from driftline.errors import InvalidInput, NotFound, TooLarge
 from driftline.store.port import Listed, Store, read
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows
+from driftline.streams.rows import Rows
 from driftline_trainer.archive import Archive, joined
 from driftline_trainer.futures import holds_futures
 from driftline_trainer.reading import Reading

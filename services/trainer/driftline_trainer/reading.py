@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from driftline.errors import InvalidInput
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import FutureRows, Rows
+from driftline.streams.rows import FutureRows, Rows
 from driftline_trainer.child import ChildProcess, ProcessDied
 from driftline_trainer.limits import begin
 from driftline_trainer.unpacking import Means, Packed, prove, too_much, unpack, unpack_futures

@@ -13,7 +13,7 @@ from driftline.models.manifest import Manifest
 from driftline.store.port import Store
 from driftline.streams.catalog import PerStream
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.tables import Rows, concatenate
+from driftline.streams.rows import Rows, concatenate
 from driftline.versions.files import MARK_LIMIT, MODEL_LIMIT, WEIGHTS_LIMIT, file_of
 from driftline.versions.releases import Current, current
 from driftline_trainer import fit
