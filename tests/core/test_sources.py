@@ -70,6 +70,7 @@ def test_a_stream_that_shares_with_nobody_is_its_own_source_as_it_was():
     [
         (f"name: a\ntarget: y\ntargets: [y]\n{BASE}", "found both `target` and `targets`, expected one of them"),
         (f"name: a\n{BASE}", "a.yaml: line 1: target: found nothing, expected this key"),
+        ("name: a\ntime: {period: soon}\n", "a.yaml: line 2: time.period: found 'soon', expected a length of time"),
         (f"name: a\ntargets: []\n{BASE}", "line 2: targets: found []"),
         (f"name: a\ntargets: [x y, x-y]\n{BASE}", "targets: found two whose stream would be 'a-x-y'"),
         (f"name: a\ntargets: [{'y' * 70}]\n{BASE}", "expected a name of at most 63 characters"),

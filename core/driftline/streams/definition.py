@@ -112,13 +112,13 @@ class StreamDefinition(Section):
             return content
         if "target" in content and "targets" in content:
             raise ValueError("found both `target` and `targets`, expected one of them")
-        if "target" not in content and "targets" not in content:
-            raise ValueError("target: found nothing, expected this key")
         targets = content.get("targets")
         return content | {"target": targets[0]} if isinstance(targets, list | tuple) and targets else content
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if not self.target:
+            raise ValueError("target: found nothing, expected this key")
         if list(self.horizon) != sorted(set(self.horizon)):
             raise ValueError(f"horizon: found {list(self.horizon)}, expected ascending steps, each once")
         impossible = set(self.season_lengths or ()) - set(_possible_seasons(self.time.period))
