@@ -23,7 +23,7 @@ from driftline_ingest.app import create_app
 from driftline_ingest.settings import IngestSettings
 from tests.conftest import ROOT
 from tests.golang import telegraf
-from tests.ingest.test_influx import published
+from tests.ingest.test_door import published
 from tests.ingest.test_mqtt import MOSQUITTO, PATIENCE_S, Broker, ingest
 from tests.serving import served
 
