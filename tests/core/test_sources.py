@@ -109,6 +109,56 @@ def test_streams_of_a_source_that_say_different_things_are_refused_with_both_fil
     assert streams.refused == {"b.yaml": str(error.value)}
 
 
+GRID = "grid: {grace: 1, take: {temp: last}}\n"
+
+
+@pytest.mark.parametrize(
+    ("grid", "features", "message"),
+    [
+        ("", "temp: level", "grid: found None, expected {'grace': 1.0}"),
+        ("grid: {take: {temp: last}}\n", "temp: level", "grid: found {}, expected {'grace': 1.0}"),
+        ("grid: {grace: 1, take: {temp: last}, fill: last}\n", "temp: level", "grid: found {'grace': 1.0, 'fill':"),
+        ("grid: {grace: 1}\n", "temp: level", "grid.take.temp: found 'mean', expected 'last'"),
+        (GRID, "temp: level, wind: angle", "features.wind: found 'angle', expected 'level'"),
+    ],
+)
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+def test_grids_that_disagree_are_refused_with_both_files(
+    tmp_path: Path, names: tuple[str, str], grid: str, features: str, message: str
+):
+    other = f"{HUMIDITY.replace('temp: level', features)}{grid}"
+    folder = files(tmp_path, **dict(zip(names, (f"{TEMPERATURE}{GRID}", other), strict=True)))
+    with pytest.raises(InvalidDefinition) as error:
+        load_folder(folder)
+    key, found = message.split(": found ", maxsplit=1)[0], message.split(": found ")[1].split(",", maxsplit=1)[0]
+    assert f"b.yaml: {key}: found" in str(error.value)
+    assert found in str(error.value)
+    assert "as in a.yaml: both are of the source 'station'" in str(error.value)
+
+
+@pytest.mark.parametrize("grid", ["every: 1h, hold: 1d", "hold: 24h", "every: 60min"])
+def test_a_grid_that_says_what_it_need_not_is_the_same(tmp_path: Path, grid: str):
+    humidity = f"{HUMIDITY}grid: {{grace: 1, take: {{temp: last, hum: max}}, {grid}}}\n"
+    streams = Streams.open(files(tmp_path, a=f"{TEMPERATURE}{GRID}", b=humidity))
+    assert streams.refused == {}
+    source = streams.sources["station"]
+    assert source.grid is not None
+    assert {name: source.grid.take_of(name) for name in source.columns} == {
+        "temp": "last",
+        "wind": "mean",
+        "hum": "max",
+    }
+
+
+def test_a_direction_that_is_a_target_too_has_the_mean_of_directions(tmp_path: Path):
+    text = f"name: w\ntargets: [temp, wind]\nfeatures: {{wind: angle}}\n{BASE}grid: {{}}\n"
+    streams = Streams.open(files(tmp_path, a=text))
+    assert dict(zip(streams.sources["w"].columns, streams.sources["w"].angles, strict=True)) == {
+        "temp": False,
+        "wind": True,
+    }
+
+
 @pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
 def test_a_name_is_a_source_or_a_stream_of_it(tmp_path: Path, names: tuple[str, str]):
     station = f"name: station\ntarget: wind\nsource: elsewhere\n{BASE}"

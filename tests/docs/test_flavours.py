@@ -6,38 +6,53 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import aiomqtt
+import numpy as np
 import pytest
 
 from driftline.bus.memory import MemoryBus
+from driftline.errors import Unavailable
 from driftline.messages import RECORDS, Record
+from driftline.store.folder import FolderStore
 from driftline.streams import tables
 from driftline.streams.definition_files import load
+from driftline_ingest.app import create_app
+from driftline_ingest.settings import IngestSettings
 from tests.conftest import ROOT
+from tests.golang import telegraf
+from tests.ingest.test_door import published
 from tests.ingest.test_mqtt import MOSQUITTO, PATIENCE_S, Broker, ingest
+from tests.serving import served
 
 pytestmark = pytest.mark.process
 PAGE = ROOT / "docs" / "your-own-stream.md"
 BROKER = "BROKER=localhost:1883"
+INGEST = "INGEST=http://localhost:8001"
 LIMIT_S = 120
+TOKEN = "hush"  # noqa: S105
 PAYLOAD = '{"temperature": %s, "humidity": 58, "linkquality": 92, "update": {"state": "idle"}}'
 
 
-def typed(heading: str, folder: Path, broker: str = BROKER) -> str:
-    """The output of the blocks below a heading."""
+def blocks(heading: str) -> list[str]:
+    """What is to be typed below a heading."""
     _, _, after = PAGE.read_text(encoding="utf-8").partition(f"### {heading}\n")
     section = re.split(r"^##", after, maxsplit=1, flags=re.MULTILINE)[0]
-    blocks = re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
-    assert blocks, heading
+    typed_there = re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    assert typed_there, heading
+    return typed_there
+
+
+def run(script: Sequence[str], folder: Path, **environment: str) -> str:
+    """The output of blocks that are typed one after the other. Raises AssertionError where one of them fails."""
     (folder / "streams").mkdir(exist_ok=True)
-    script = "\n".join(["set -eu", *blocks]).replace(BROKER, broker)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
-        ["sh", "-c", script],
+        ["sh", "-c", "\n".join(["set -eu", *script])],
         cwd=folder,
-        env=os.environ | {"COLUMNS": "200", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        env=os.environ | {"COLUMNS": "200", "PATH": path} | environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -46,6 +61,11 @@ def typed(heading: str, folder: Path, broker: str = BROKER) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def typed(heading: str, folder: Path, broker: str = BROKER) -> str:
+    """The output of the blocks below a heading."""
+    return run([block.replace(BROKER, broker) for block in blocks(heading)], folder)
 
 
 def test_a_spreadsheet(tmp_path: Path):
@@ -105,3 +125,42 @@ async def _keys(bus: MemoryBus) -> set[str]:
             if len(keys) > 1:
                 return keys
     raise AssertionError
+
+
+@pytest.mark.parametrize("sender", ["telegraf", "curl"])
+async def test_telegraf(sender: str, tmp_path: Path):
+    described, lines, *senders = blocks("Telegraf")
+    (command,) = [block for block in senders if block.startswith(sender)]
+    folders = {"PATH": f"{Path(await _program()).parent}:{os.environ['PATH']}"} if sender == "telegraf" else {}
+    await asyncio.to_thread(run, [described], tmp_path)
+    stream, bus = load(tmp_path / "streams" / "roof.yaml"), MemoryBus(1)
+    app = create_app(IngestSettings(token=TOKEN), bus, FolderStore(tmp_path / "store"), streams={stream.name: stream})
+    async with served(app) as address:
+        typed_lines = lines.replace(INGEST, f"INGEST=http://{address}")
+        await asyncio.to_thread(run, [typed_lines, command], tmp_path, DRIFTLINE_TOKEN=TOKEN, **folders)
+        async with asyncio.timeout(PATIENCE_S):
+            records = await published(bus, 3)
+    assert {record.key for record in records} == {"roof"}
+    assert [record.values["temperature"] for record in records] == [11.0, 11.2, 11.5]
+    assert [record.values["humidity"] for record in records] == [70.0, 69.0, 69.0]
+
+
+async def _program() -> str:
+    try:
+        return await asyncio.to_thread(telegraf)
+    except Unavailable as error:
+        pytest.skip(str(error))
+
+
+def test_a_counter(tmp_path: Path):
+    said = typed("A counter that reports on change", tmp_path)
+    assert "4,000 rows would be taken, 0 refused" in said
+    stream = load(tmp_path / "streams" / "meter.yaml")
+    records = tables.read_file(tmp_path / "meter.csv", stream)
+    assert f"the grid makes {len(records):,} records of them" in said
+    assert set(records.steps().tolist()) == {900_000}
+    counted = records.values[:, 0]
+    # A reading adds 0.1, and is a minute after the last one at least.
+    assert np.nanmin(counted) == 0
+    assert np.nanmax(counted) < 1.6
+    assert np.nansum(counted) == pytest.approx(400, abs=2)

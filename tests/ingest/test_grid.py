@@ -17,9 +17,12 @@ from driftline.bus.port import Assignment, Envelope
 from driftline.errors import InvalidDefinition
 from driftline.messages import OBSERVATIONS, RECORDS, Observation, Record
 from driftline.streams import tables
+from driftline.streams.catalog import Streams
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
 from driftline.streams.rows import Rows
+from driftline.streams.sources import joined
+from driftline.streams.sources import records_of as parts_of
 from driftline.worker.loop_settings import LoopSettings
 from driftline_cli.replay import encode as encode_replay
 from driftline_ingest.grid_step import LONGEST_SPAN, GridStep
@@ -182,6 +185,114 @@ def test_a_counter_that_reports_on_change_counts_nothing_while_it_is_silent():
         (20, 0.0),
         (30, 0.0),
         (40, 1.0),
+    ]
+
+
+@pytest.mark.parametrize("fill", ["null", "last"])
+@given(
+    st.lists(st.integers(1, 30), min_size=1, max_size=6),
+    st.integers(1, 40),
+    st.integers(0, 3),
+    st.integers(1, 3),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_reset_within_a_period_is_no_spike_after_whatever_silence(
+    fill: str, steps: list[int], silence: int, before: int, after: int
+):
+    """A counter that goes on by 1 in a period, is silent, and is reset in the period in which it speaks again."""
+    minutes = [10.0 * n for n in range(12)]
+    readings = [100.0 + n for n in range(12)]
+    again = 110.0 + 10 * silence
+    minutes += [again + 0.5 + 0.1 * n for n in range(before)]
+    readings += [111.0 + silence] * before
+    minutes += [again + 2 + 0.1 * n for n in range(after + 1)]
+    readings += [0.01 * n for n in range(after + 1)]
+    minutes += [again + 20 + 10 * n for n, _ in enumerate(steps)]
+    readings += [0.1 + n for n, _ in enumerate(steps)]
+    sent = [at(minute, value) for minute, value in zip(minutes, readings, strict=True)]
+    counted_in = of_one(defined(f"{{take: difference, grace: 0, fill: {fill}}}"), sent)
+    values = [value for _, value in counted_in if value is not None]
+    # With `fill: last` what was counted in the silence is of its last period.
+    assert max(values) <= (1.2 if fill == "null" else 1.2 + silence)
+
+
+def of_source(name: str, columns: str, take: str) -> StreamDefinition:
+    grid = f"{{grace: 0.5, fill: last, take: {take}}}"
+    return parse(
+        f"name: {name}\nsource: a\ntime: {{column: when, period: 10min}}\nkey: id\n{columns}grid: {grid}\n", name
+    )
+
+
+WARM = of_source("warm", "target: y\nfeatures: {x: level}\n", "{y: last}")
+WET = of_source("wet", "target: z\nfeatures: {y: level}\n", "{z: max, y: last}")
+
+
+def test_each_column_of_a_source_is_made_as_its_stream_says():
+    source = joined([WARM, WET])
+    sent = [at(m, value, column=c) for m, value in ((1, 2.0), (3, 8.0), (5, 5.0)) for c in ("x", "y", "z")]
+    [(_, minute, values)] = records_of(source, [*sent, at(20, 0.0)])
+    assert (minute, values) == (10, {"y": 5.0, "x": 5.0, "z": 8.0})
+    record = Record("a", "k", START + PERIOD, values, 0.0)
+    assert [(part.stream, part.values) for part in parts_of(record, [WARM, WET])] == [
+        ("warm", {"y": 5.0, "x": 5.0}),
+        ("wet", {"z": 8.0, "y": 5.0}),
+    ]
+
+
+@given(
+    sent=st.lists(
+        st.tuples(st.sampled_from("uvw"), st.floats(0, 120), st.floats(-9, 9), st.sampled_from("xyz")),
+        min_size=8,
+        max_size=60,
+    ),
+    share=st.floats(0.1, 0.9),
+    is_restarted=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_stream_that_joins_while_periods_are_open_changes_no_other_column(
+    sent: list[tuple[str, float, float, str]], share: float, *, is_restarted: bool
+):
+    observations = [at(minute, value, key, column) for key, minute, value, column in sorted(sent, key=lambda o: o[1])]
+    observations += [at(300, 0.0, key) for key in "uvw"]
+    cut = int(share * len(observations))
+    streams = Streams({"warm": WARM})
+    step = GridStep(streams.of_records, lambda *_: None)
+    step.restore(0, {})
+    step.begin(Assignment(0, 0))
+    outputs = step.step(envelopes(observations[:cut]))
+    streams.sources.add([WET])
+    if is_restarted:
+        states = {**step.begin_round(0, 0), **step.snapshot(0)}
+        position = step.resume_at(0, cut)
+        step = GridStep(streams.of_records, lambda *_: None)
+        step.restore(0, states)
+        step.begin(Assignment(0, position))
+        # What the door had sent before knew no further column.
+        early = [one for one in envelopes(observations[:cut]) if one.offset >= position and "z" not in one.value.values]
+        assert step.step(early) == []
+    outputs += step.step(envelopes(observations[cut:], cut))
+    taken = [output.message for output in outputs if isinstance(output.message, Record)]
+    alone = records_of(joined([WARM]), [one for one in observations if "z" not in one.values])
+    both = {(record.key, record.t) for record in taken}
+    own = {(key, START + round(minute * MINUTE)): values for key, minute, values in alone}
+    assert len(both) == len(taken)
+    for record in taken:
+        kept = {name: record.values[name] for name in ("y", "x")}
+        if any(value is not None for value in kept.values()):
+            assert own.get((record.key, record.t), kept) == kept
+    later = {record.values.get("z") for record in taken if "z" in record.values}
+    assert later - {None} <= {value for _, _, value, column in sent if column == "z"}
+
+
+def test_a_further_column_is_gridded_from_then_on():
+    streams = Streams({"warm": WARM})
+    step = GridStep(streams.of_records, lambda *_: None)
+    step.step(envelopes([at(1, 1.0), at(4, 3.0)]))
+    streams.sources.add([WET])
+    outputs = step.step(envelopes([at(6, 7.0, column="z"), at(7, 2.0, column="z"), at(16, 4.0), at(26, 5.0)], 2))
+    assert [output.message.values for output in outputs if isinstance(output.message, Record)] == [
+        {"y": 3.0, "x": None, "z": 7.0},
+        {"y": 4.0, "x": None, "z": 2.0},
     ]
 
 

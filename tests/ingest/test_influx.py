@@ -139,6 +139,7 @@ async def test_a_path_may_name_the_measurement(bus: AwayBus, tmp_path: Path):
         ("/api/v2/write", {"bucket": "roof"}, {"Content-Encoding": "br"}, b"", 400, "expected gzip or none"),
         ("/query", {"q": "SELECT 1"}, {}, b"", 400, "expected CREATE DATABASE"),
         ("/query", {"q": 'CREATE DATABASE "roof"'}, {}, b"", 200, "statement_id"),
+        ("/query", {}, {}, b"q=CREATE+DATABASE+roof&q=SELECT+1", 200, "statement_id"),
     ],
 )
 async def test_what_can_not_be_taken_is_answered_as_influxdb_does(

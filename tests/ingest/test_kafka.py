@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from time import time as wall_clock
@@ -18,9 +18,10 @@ from fastapi import FastAPI
 
 from driftline.bus.kafka import KafkaBus, KafkaSettings
 from driftline.bus.memory import MemoryBus
-from driftline.messages import DEAD_LETTERS, RECORDS, Record
+from driftline.messages import DEAD_LETTERS, RECORDS, M, Record, Topic
 from driftline.service.settings import read_settings
 from driftline.store.folder import FolderStore
+from driftline.streams.catalog import Streams
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
 from driftline_ingest.app import create_app
@@ -50,9 +51,13 @@ def topic() -> str:
 
 @asynccontextmanager
 async def ingest(
-    bus: MemoryBus, folder: Path, topics: KafkaSettings | None, *streams: StreamDefinition
+    bus: MemoryBus,
+    folder: Path,
+    topics: KafkaSettings | None,
+    *streams: StreamDefinition,
+    catalog: Streams | None = None,
 ) -> AsyncIterator[FastAPI]:
-    known = {stream.name: stream for stream in streams}
+    known = catalog or {stream.name: stream for stream in streams}
     store = FolderStore(folder)
     app = create_app(IngestSettings(), bus, store, streams=known, on_death=lambda *_: None, topics=topics)
     async with app.router.lifespan_context(app):
@@ -155,6 +160,50 @@ async def dead_letters(bus: MemoryBus) -> list[str]:
     reasons = [envelope.value.reason for envelope in await bus.read(DEAD_LETTERS)]
     assert reasons
     return reasons
+
+
+@pytest.mark.kafka
+async def test_rows_in_a_message_are_refused_one_by_one_in_one_letter(brokers: str, topic: str, tmp_path: Path):
+    bus, rows = MemoryBus(), [{"y": n if n % 3 else "x", "when": FIRST + n * 1000} for n in range(9)]
+    await send(brokers, topic, json.dumps({"id": "k", "samples": rows}).encode(), b'[{"y": "x"}, {"y": "x"}]')
+    async with ingest(bus, tmp_path, KafkaSettings(brokers), stream(topic, more="rows: samples\n")) as app:
+        records = await published(bus, 6)
+        await until_said(app, "ok")
+        reasons = await dead_letters(bus)
+    assert [record.values["y"] for record in records] == [1.0, 2.0, 4.0, 5.0, 7.0, 8.0]
+    assert sorted(reason.rpartition("; ")[2] for reason in reasons) == [
+        "and 1 more of its rows",
+        "and 2 more of its rows",
+    ]
+
+
+class JoiningBus(MemoryBus):
+    """A stream is added while it takes the first records."""
+
+    def __init__(self, streams: Streams, added: StreamDefinition) -> None:
+        super().__init__()
+        self.streams = streams
+        self.added = [added]
+
+    async def publish(self, topic: Topic[M], messages: Sequence[M]) -> None:
+        if self.added and topic is RECORDS:
+            added = [self.added.pop()]
+            self.streams.sources.add(added)
+            self.streams.sources.tell(added)
+        await super().publish(topic, messages)
+
+
+@pytest.mark.kafka
+async def test_a_stream_that_is_added_while_messages_are_taken_is_followed(brokers: str, topic: str, tmp_path: Path):
+    later = f"{topic}-later"
+    await send(brokers, topic, message(0))
+    await send(brokers, later, message(1))
+    streams = Streams({"tank": stream(topic)})
+    other = parse(definition(later).replace("name: tank", "name: other"), "other.yaml")
+    bus = JoiningBus(streams, other)
+    async with ingest(bus, tmp_path, KafkaSettings(brokers), catalog=streams):
+        records = await published(bus, 2)
+    assert [record.stream for record in records] == ["tank", "other"]
 
 
 @pytest.mark.kafka

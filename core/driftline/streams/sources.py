@@ -39,18 +39,31 @@ def _said_of_both(one: StreamDefinition, other: StreamDefinition) -> Iterator[tu
         yield key, getattr(other, key), getattr(one, key)
     for name in sorted({*_columns_of(one)} & {*_columns_of(other)}):
         yield f"columns.{name}", other.sources.get(name, AS_IT_IS), one.sources.get(name, AS_IT_IS)
-    yield "grid", _without_takes(other), _without_takes(one)
+    yield "grid", _common_grid(other), _common_grid(one)
     if one.grid is not None and other.grid is not None:
-        for name in sorted({*one.columns} & {*other.columns}):
-            yield f"grid.take.{name}", other.grid.take_of(name), one.grid.take_of(name)
+        yield from _gridded_of_both(one, one.grid, other, other.grid)
     for key in DOORS:
         if getattr(one, key) is not None and getattr(other, key) is not None:
             yield key, getattr(other, key), getattr(one, key)
 
 
-def _without_takes(stream: StreamDefinition) -> Grid | None:
-    """Each stream says how its own columns are made."""
-    return stream.grid and stream.grid.model_copy(update={"take": "mean"})
+def _common_grid(stream: StreamDefinition) -> Grid | None:
+    """Without what each stream says of its own columns, and the same whether it says what it need not."""
+    grid, period = stream.grid, stream.time.period
+    if grid is None:
+        return None
+    hold = None if grid.held(period) == Grid().held(period) else grid.hold
+    return grid.model_copy(update={"take": "mean", "every": None, "hold": hold})
+
+
+def _gridded_of_both(
+    one: StreamDefinition, grid: Grid, other: StreamDefinition, other_grid: Grid
+) -> Iterator[tuple[str, object, object]]:
+    """A value is made once of a period's readings, and the mean of angles is another than that of levels."""
+    for name in sorted({*one.columns} & {*other.columns}):
+        yield f"grid.take.{name}", other_grid.take_of(name), grid.take_of(name)
+    for name in sorted(one.features.keys() & other.features.keys()):
+        yield f"features.{name}", other.features[name], one.features[name]
 
 
 def _shown(value: object) -> str:

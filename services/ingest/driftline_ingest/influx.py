@@ -82,7 +82,7 @@ class InfluxDoor:
         """For version 1, whose clients create their database first: a stream has its definition. Raises InfluxError."""
         await self._authorised(request)
         body = await read_body(request, self._settings.body_limit)
-        (query,) = parse_qs(body.decode(errors="replace")).get("q") or [request.query_params.get("q") or ""]
+        query = (parse_qs(body.decode(errors="replace")).get("q") or [request.query_params.get("q") or ""])[0]
         if not query.upper().startswith("CREATE DATABASE"):
             raise InfluxError(400, f"found the query {query[:80]!r}, expected CREATE DATABASE: nothing is read here")
 

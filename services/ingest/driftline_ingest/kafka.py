@@ -24,6 +24,7 @@ from driftline.streams.catalog import Streams
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.reading.bodies import UNREADABLE, RawRows, decode
 from driftline.streams.reading.line_protocol import LineReader
+from driftline.streams.reading.nested import spread
 from driftline.streams.reading.paths import ABSENT, path_of
 from driftline_ingest.door import Door, RefusedRow
 
@@ -44,6 +45,13 @@ class _Rows:
     rows: list[object] = field(default_factory=list)
     messages: list[ForeignMessage] = field(default_factory=list)
     dead: list[tuple[ForeignMessage, str]] = field(default_factory=list)
+
+    def letters(self) -> list[tuple[ForeignMessage, str]]:
+        """Each message once, whatever number of its rows are none: a letter holds all of it."""
+        reasons: dict[tuple[int, int], tuple[ForeignMessage, list[str]]] = {}
+        for message, reason in self.dead:
+            reasons.setdefault((message.partition, message.offset), (message, []))[1].append(reason)
+        return [(message, _summed_up(of_it)) for message, of_it in reasons.values()]
 
 
 class KafkaDoor:
@@ -140,7 +148,8 @@ class KafkaDoor:
     async def _take(self, messages: Sequence[ForeignMessage]) -> None:
         """Publishes what is new, and dead letters. Raises Unavailable: then all of it comes again."""
         letters: list[DeadLetter] = []
-        for topic, streams in self._streams.items():
+        # A stream may be added while the bus takes records.
+        for topic, streams in list(self._streams.items()):
             own = [message for message in messages if message.topic == topic]
             for stream in streams if own else ():
                 letters += [_letter(message, reason) for message, reason in await self._records(stream, own)]
@@ -165,13 +174,14 @@ class KafkaDoor:
         receipt, _ = await self._door.take_rows(stream.name, RawRows(read.rows), list_all=True)
         for refused in receipt.refused:
             read.dead.append((read.messages[refused.row - 1], _reason(refused)))
-        for message, reason in read.dead:
+        letters = read.letters()
+        for message, reason in letters:
             where = {"topic": message.topic, "partition": message.partition, "offset": message.offset}
             log.warning("dead letter: %s", reason, extra=where)
             self._door.metrics.dead_letters.labels(SERVICE, message.topic).inc()
-        return read.dead
+        return letters
 
-    def _rows(self, stream: StreamDefinition, message: ForeignMessage, read: _Rows) -> Iterator[dict[str, object]]:
+    def _rows(self, stream: StreamDefinition, message: ForeignMessage, read: _Rows) -> Iterator[object]:
         """Raises one of UNREADABLE."""
         if stream.kafka is not None and stream.kafka.payload == "influx":
             raw = LineReader(self._door.reader(stream.name)).rows(message.payload)
@@ -184,7 +194,8 @@ class KafkaDoor:
         for row in rows:
             if not isinstance(row, dict):
                 raise ValueError(f"found {type(row).__name__}")  # noqa: TRY004 - of the bytes
-            yield _completed(stream, row, message)
+            # The receipt counts the rows that a row holds.
+            yield from spread(_completed(stream, row, message), stream.rows)
 
 
 def _completed(stream: StreamDefinition, row: dict[str, object], message: ForeignMessage) -> dict[str, object]:
@@ -200,6 +211,11 @@ def _completed(stream: StreamDefinition, row: dict[str, object], message: Foreig
 
 def _reason(refused: RefusedRow) -> str:
     return f"{refused.column}: found {refused.found}, expected {refused.expected}"
+
+
+def _summed_up(reasons: Sequence[str]) -> str:
+    more = f"; and {len(reasons) - 1} more of its rows" if len(reasons) > 1 else ""
+    return f"{reasons[0][: REASON_LENGTH - len(more)]}{more}"
 
 
 def _letter(message: ForeignMessage, reason: str) -> DeadLetter:

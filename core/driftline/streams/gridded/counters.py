@@ -36,14 +36,18 @@ class CounterState(msgspec.Struct, array_like=True):
 
         readings: in order of time. longest: periods that are counted together at most.
         """
-        rises = [rise for reading in readings if (rise := self._rise(reading, period)) is not None]
+        rises: dict[int, float] = {}
+        for reading in readings:
+            if (rise := self._rise(reading, period)) is not None:
+                # A reset that the period itself has seen leaves what came before it as the mean of the silence.
+                since = period - self.counted
+                rises[since] = rises.get(since, 0.0) + rise
         if not rises:
             return None
-        since = period - self.counted
         self.counted = period
-        if since > longest:
+        if max(rises) > longest:
             return None
-        counted = sum(rises) / max(1, since)
+        counted = sum(rise / max(1, since) for since, rise in rises.items())
         self.most, self.periods = max(counted, FADING * self.most), self.periods + 1
         return counted
 
