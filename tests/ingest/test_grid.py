@@ -379,7 +379,10 @@ def test_records_are_the_same_in_any_batches_and_killed_anywhere(
 def test_the_order_within_the_grace_changes_no_record(seed: int):
     random = np.random.default_rng(seed)
     stream = defined("{grace: 1}", "features: {x: level}\n")
-    sent = sorted(course(seed), key=lambda observation: observation.t)
+    values: dict[tuple[str, int], object] = {}
+    # Of two different readings of one time the first counts, whichever that is.
+    sent = [one for one in course(seed) if values.setdefault((one.key, one.t), one.values) == one.values]
+    sent.sort(key=lambda observation: observation.t)
     shaken = sorted(sent, key=lambda observation: observation.t + random.uniform(0, PERIOD))
     end = [at(1000, 0.0)]
     dropped: list[str] = []
