@@ -265,7 +265,8 @@ class ArchiveStep(Generic[Timed]):
             pending.t = max(pending.t, progress.t)
         else:
             # A record that no window has: from here on the window has times of its own.
-            pending.first_t = message.t if pending.first_t is None else min(pending.first_t, message.t)
+            if pending.first_t is None or message.t < pending.first_t:
+                pending.first_t = message.t
             if lacks := self._packing.lacks(message):
                 pending.lacking[message.t] = RowLacking(len(pending.rows), lacks)
         pending.last, pending.t = envelope.offset, max(pending.t, message.t)

@@ -295,4 +295,5 @@ class Seen:
 
 def _missing(stream: StreamDefinition, record: Record) -> tuple[str, ...]:
     """The targets that it lacks."""
-    return tuple(name for name in stream.targets or (stream.target,) if record.values[name] is None)
+    values = record.values
+    return tuple([name for name in stream.targets or (stream.target,) if values[name] is None])
