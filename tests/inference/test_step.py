@@ -151,7 +151,7 @@ def test_what_was_seen_is_dropped_and_counted():
     counted = []
     step = new_step(dropped=lambda _, reason: counted.append(reason))
     sent = records(3, keys=1)
-    assert len(run(step, [sent[0], sent[0], sent[2], sent[1]])) == 2
+    assert len(run(step, [sent[0], sent[0], sent[1], sent[2], sent[1]])) == 3
     assert len(run(step, sent)) == 0
     assert counted == ["repeated", "out_of_order", "out_of_order", "out_of_order", "repeated"]
 

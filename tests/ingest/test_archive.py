@@ -1,13 +1,14 @@
 """Windows depend on the topic alone: whatever is cut, killed or replayed, the same names and the same bytes."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -549,3 +550,65 @@ def test_a_series_that_was_silenced_before_a_restart_is_archived_again():
     renewed.restore(0, poisoned.snapshot(0))
     (window,) = renewed.step(arriving([T + n for n in range(5)], first=3))
     assert [int(row[0]) for row in window.rows] == [T + n for n in range(5)]
+
+
+PERIOD_MS = 600_000
+LOGGER = parse("name: a\ntime: {column: when, period: 10min}\nkey: id\ntarget: y\nwindow: 50\n", "a.yaml")
+
+
+def observed(ticks: Sequence[int]) -> list[Envelope[Record]]:
+    return [
+        Envelope(0, offset, 0.0, Record("a", "k", tick * PERIOD_MS, {"y": float(tick)}, 0.0))
+        for offset, tick in enumerate(ticks)
+    ]
+
+
+def of_logger(dropped: list[str]) -> ArchiveStep[Record]:
+    return ArchiveStep(RecordWindows({"a": LOGGER}), lambda _stream, reason: dropped.append(reason), longest_span=400)
+
+
+def learned(windows: Sequence[FullWindow]) -> Rows:
+    """As the trainer reads them."""
+    packing = RecordWindows({"a": LOGGER})
+    parts = [tables.decode(packing.encode(w.stream, w.key, w.rows), LOGGER, w.name(EDGE)) for w in windows]
+    return concatenate(parts)
+
+
+NEWEST_FIRST = [*range(20), 164, *range(163, 19, -1), *range(165, 700)]
+OLDEST_FIRST = [*range(20), 164, *range(20, 164), *range(165, 700)]
+FIRST_OF_ALL = [144, *range(143, -1, -1), *range(145, 700)]
+
+
+@pytest.mark.parametrize("ticks", [NEWEST_FIRST, OLDEST_FIRST, FIRST_OF_ALL])
+@pytest.mark.parametrize("copies", [1, 2])
+def test_a_day_from_the_memory_of_a_logger_is_archived_once(ticks: list[int], copies: int):
+    dropped: list[str] = []
+    sent = [tick for tick in ticks for _ in range(copies)] if copies > 1 else ticks
+    rows = learned(of_logger(dropped).step(observed(sent)))
+    assert np.bincount(rows.t // PERIOD_MS).max() == 1, "none is archived twice"
+    assert rows.by_key()["k"].t.tolist() == [n * PERIOD_MS for n in range(len(rows.t))]
+    assert len(rows.t) >= 600
+    assert len(dropped) == (copies - 1) * len(ticks)
+
+
+@given(st.sampled_from([NEWEST_FIRST, OLDEST_FIRST, FIRST_OF_ALL]), st.integers(1, 700), st.integers(0, 200))
+@settings(deadline=None, max_examples=60)
+def test_where_a_restart_cuts_the_memory_of_a_logger_makes_no_difference(ticks: list[int], cut: int, more: int):
+    messages = observed(ticks)
+    whole = named(of_logger([]).step(messages))
+    first = of_logger([])
+    written = first.step(messages[:cut])
+    states, position = first.snapshot(0), first.resume_at(0, cut)
+    written += first.step(messages[cut : cut + more])
+    second = of_logger([])
+    second.restore(0, states)
+    written += second.step(messages[position:])
+    assert named(written) == whole
+
+
+def test_late_rows_are_taken_as_far_back_as_a_series_is_remembered():
+    dropped: list[str] = []
+    patient = LOGGER.longest_silence // PERIOD_MS
+    windows = of_logger(dropped).step(observed([0, patient + 5, 3, 6, *range(patient + 6, patient + 100)]))
+    assert dropped == ["out_of_order"]
+    assert learned(windows).by_key()["k"].t[:3].tolist() == [0, 6 * PERIOD_MS, (patient + 5) * PERIOD_MS]

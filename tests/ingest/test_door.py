@@ -114,13 +114,14 @@ async def test_good_rows_are_taken_and_bad_ones_listed(client: httpx.AsyncClient
     }
 
 
-async def test_repeated_and_late_rows_are_dropped_and_counted(client: httpx.AsyncClient, bus: AwayBus):
-    await client.post("/v1/records", json=[row(1), row(2)])
+async def test_late_rows_are_accepted_and_repeated_ones_dropped_and_counted(client: httpx.AsyncClient, bus: AwayBus):
+    answer = (await client.post("/v1/records", json=[row(1), row(2)])).json()
+    assert "late" not in answer
     answer = (await client.post("/v1/records", json=[row(2), row(1), row(3), row(3)])).json()
     assert (answer["accepted"], answer["repeated"], answer["out_of_order"]) == (1, 3, 0)
     answer = (await client.post("/v1/records", json=row(0))).json()
-    assert (answer["repeated"], answer["out_of_order"]) == (0, 1)
-    assert len(await published(bus, 3)) == 3
+    assert (answer["accepted"], answer["late"], answer["repeated"], answer["out_of_order"]) == (1, 1, 0, 0)
+    assert len(await published(bus, 4)) == 4
     metrics = (await client.get("/metrics")).text
     assert 'driftline_records_dropped_total{reason="repeated",stream="a"} 3.0' in metrics
 
@@ -368,7 +369,8 @@ async def test_a_clock_set_back_an_hour_stops_no_door(bus: AwayBus, tmp_path: Pa
 
 async def test_an_answer_that_accepts_nothing_says_why(client: httpx.AsyncClient):
     await client.post("/v1/records", json=[row(1), row(2), row(5)])
-    answer = (await client.post("/v1/records", json=[row(1), row(2), row(3)])).json()
+    long_ago = row(1) | {"when": "2014-11-01T00:00:00Z"}
+    answer = (await client.post("/v1/records", json=[row(1), row(2), long_ago])).json()
     assert (answer["accepted"], answer["repeated"], answer["out_of_order"]) == (0, 2, 1)
     assert answer["detail"] == (
         "nothing new: 2 repeated, 1 out of order; the newest record of 'k' is of 2015-01-01T05:00:00.000Z"

@@ -59,9 +59,11 @@ def test_whatever_was_sent_before_is_repeated_and_nothing_else_is(steps: list[in
     for part in (times[:cut], times[cut:]):
         assert told(seen, part) == (len(part), 0, 0, 0)
     for t in range(times[0], times[-1] + 1, HOUR // 4):
-        assert told(seen, [t]) == ((0, 1, 0, 0) if t in times else (0, 0, 1, 0))
+        assert told(seen, [t]) == ((0, 1, 0, 0) if t in times else (1, 0, 0, 0))
+        assert told(seen, [t]) == (0, 1, 0, 0), "a late one is remembered, too"
     assert told(seen, times) == (0, len(times), 0, 0)
-    assert told(seen, [times[0] - 1]) == (0, 0, 1, 1), "nothing is known of the time before the first"
+    assert told(seen, [times[0] - 1]) == (1, 0, 0, 0), "it is late"
+    assert told(seen, [times[-1] - STREAM.longest_silence - 1]) == (0, 0, 1, 0), "it is too old"
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(1, 3)), max_size=200), st.integers(8, 40))
@@ -77,11 +79,32 @@ def test_over_all_series_only_so_much_is_remembered_and_what_is_not_is_called_so
         acknowledged.setdefault(key, []).append(clock)
         assert seen.runs <= room
         told_again = seen.sift([Record("a", key, t, {"y": 1.0}, 0.0) for t in acknowledged[key]])
-        assert told_again.repeated + told_again.forgotten == len(acknowledged[key]), "nothing of it was skipped"
+        # Late ones are from before their series was forgotten.
+        known = told_again.repeated + told_again.forgotten
+        assert known + told_again.late == len(acknowledged[key])
+        assert len(told_again.fresh) == told_again.late
 
 
-def test_a_body_that_holds_a_record_twice_has_it_repeated_and_one_between_is_out_of_order():
-    assert told(Seen({"a": STREAM}), [1, 3, 1, 2, 3]) == (2, 2, 1, 0)
+def test_a_body_that_holds_a_record_twice_has_it_repeated_and_one_between_is_late():
+    seen = Seen({"a": STREAM})
+    assert told(seen, [1, 3, 1, 2, 3, 2]) == (3, 3, 0, 0)
+    assert told(seen, [1, 2, 3]) == (0, 3, 0, 0)
+
+
+def test_a_late_record_without_its_target_may_get_it_later():
+    seen = Seen({"a": STREAM})
+    assert take(seen, record(1), record(3), record(2, None)) == (3, 0, 0)
+    assert take(seen, record(2), record(2)) == (1, 1, 0)
+
+
+@given(st.permutations(range(144)), st.integers(0, 144))
+@settings(deadline=None, max_examples=30)
+def test_the_memory_of_a_logger_is_new_in_any_order_and_then_repeated(order: list[int], cut: int):
+    seen, times = Seen({"a": STREAM}), [n * HOUR for n in order]
+    assert told(seen, [200 * HOUR])[0] == 1
+    assert told(seen, times[:cut])[0] + told(seen, times[cut:])[0] == 144
+    assert seen.runs == 2
+    assert told(seen, times) == (0, 144, 0, 0)
 
 
 def test_a_regular_series_is_remembered_in_full():

@@ -193,7 +193,7 @@ def test_where_a_restart_cuts_truths_of_several_targets_makes_no_difference(
 
 def test_progress_of_a_source_of_one_target_is_what_it_was():
     former = Progress(5, 7, (3, 4))
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(former)) == [5, 7, [3, 4], 0, None, 0, -1, 0]
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(former)) == [5, 7, [3, 4], 0, None, 0, -1, 0, []]
     of_two = Progress(5, 7, (3, Lacking(4, ("hum",))))
     again = msgspec.msgpack.decode(msgspec.msgpack.encode(of_two), type=Progress)
     assert again == of_two

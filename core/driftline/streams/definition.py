@@ -76,7 +76,7 @@ class StreamDefinition(Section):
     horizon: Horizons = (1,)
     """Steps ahead that are forecast, ascending."""
     patience: int = Field(12, ge=1, le=1000)
-    """Newest records of a key whose missing target may still be brought."""
+    """Newest periods of a key whose missing target, or whole record, may still be brought."""
     window: int = Field(250, ge=2, le=1_000_000)
     """Records of a key in one archived window."""
     sources: dict[str, SourceOrPath] = Field(default_factory=dict, alias="columns")

@@ -9,6 +9,7 @@ from where the last whole round began; of each series only what its state lacks 
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Generic
 
 import msgspec
@@ -25,6 +26,22 @@ TIMES = "@/times"
 """The name under which the streams' times lie among the states; no stream is named so."""
 AT_ONCE = 100
 """Silent series that are forgotten after one batch at most, so that none takes long; the rest follow after the next."""
+
+
+class _Unlearned(Generic[Timed]):
+    """New messages of a stream that its step does not know of yet."""
+
+    def __init__(self) -> None:
+        self.envelopes: list[Envelope[Timed]] = []
+        self._times: set[tuple[str, int]] = set()
+        self._indexed = 0
+
+    def has(self, message: Timed) -> bool:
+        """Whether one of that key and time is among them. Costs nothing where nobody asks."""
+        for envelope in islice(self.envelopes, self._indexed, None):
+            self._times.add((envelope.value.key, envelope.value.t))
+        self._indexed = len(self.envelopes)
+        return (message.key, message.t) in self._times
 
 
 def _itself(message: Timed) -> Sequence[Timed]:
@@ -61,7 +78,7 @@ class KeyedStep(Generic[Timed]):
         # Messages are collected by stream and worked off together. The step does not know of them yet: `newest` and
         # `lacking` do. A message that changes a series out of turn has those before it worked off first.
         outputs: list[Output] = []
-        fresh: dict[str, list[Envelope[Timed]]] = {}
+        fresh: defaultdict[str, _Unlearned[Timed]] = defaultdict(_Unlearned)
         newest: dict[Series, int] = {}
         lacking: set[tuple[Series, int]] = set()
         touched: set[tuple[int, str]] = set()
@@ -72,7 +89,7 @@ class KeyedStep(Generic[Timed]):
             if stream_step.is_future(message):
                 # What was before it comes first, wherever the batch was cut: another series' record may release one of
                 # this series.
-                outputs += self._work(message.stream, fresh.pop(message.stream, []))
+                outputs += self._work_off(message.stream, fresh)
                 self._foresee(envelope)
                 continue
             heard = self._partitions[envelope.partition].heard[message.stream]
@@ -81,38 +98,46 @@ class KeyedStep(Generic[Timed]):
             if heard.is_silent(message.key, t, stream_step.longest_silence):
                 # Its messages so far belong to the state that is dropped now, those from this one on to a new state.
                 if series in newest:
-                    outputs += self._work(message.stream, fresh.pop(message.stream, []))
+                    outputs += self._work_off(message.stream, fresh)
                     del newest[series]
                 self._forget(envelope.partition, series)
             last = newest.get(series, stream_step.last_t(message.key))
             if last is not None and message.t < last and self._is_lost(stream_step, last, envelope):
-                outputs += self._work(message.stream, fresh.pop(message.stream, []))
+                outputs += self._work_off(message.stream, fresh)
                 stream_step.forget(message.key)
                 last = None
             if last is None or message.t > last:
                 newest[series] = message.t
                 heard.hear(message.key, t)
-                fresh.setdefault(message.stream, []).append(envelope)
+                fresh[message.stream].envelopes.append(envelope)
                 if stream_step.lacks(message):
                     lacking.add((series, message.t))
                 continue
-            if (series, message.t) in lacking or stream_step.awaits(message) or self._may_be_released(message):
+            if (series, message.t) in lacking or self._may_be_awaited(message, fresh.get(message.stream)):
                 # What was before it comes first, wherever the batch was cut.
-                outputs += self._work(message.stream, fresh.pop(message.stream, []))
+                outputs += self._work_off(message.stream, fresh)
                 lacking.discard((series, message.t))
             outputs += self._late(envelope, t, last)
-        for stream, envelopes in fresh.items():
-            outputs += self._work(stream, envelopes)
+        for stream in list(fresh):
+            outputs += self._work_off(stream, fresh)
         self._forget_silent(touched)
         return outputs
 
-    def _may_be_released(self, message: Timed) -> bool:
-        """Whether a record that waits for its group may lack the truth that this one brings: another record before it
-        may release it."""
+    def _may_be_awaited(self, message: Timed, unlearned: _Unlearned[Timed] | None) -> bool:
+        """Whether a message that is not newer than the newest of its series may be one that the step waits for, once it
+        knows those before it."""
         stream_step = self._stream_steps[message.stream]
-        if stream_step.lacks(message) or not self._knows((message.stream, message.key)):
-            return False
-        return stream_step.group_of(message.key) != ""
+        if stream_step.awaits(message) or self._may_be_released(message):
+            return True
+        # What the step knows already skips nothing more. Of those that it doesn't know, each may skip some.
+        known = stream_step.last_t(message.key)
+        return unlearned is not None and (known is None or message.t > known) and not unlearned.has(message)
+
+    def _may_be_released(self, message: Timed) -> bool:
+        """Whether a record that waits for its group may lack what this one brings: another record before it may release
+        it."""
+        stream_step = self._stream_steps[message.stream]
+        return self._knows((message.stream, message.key)) and stream_step.group_of(message.key) != ""
 
     def replay(self, batch: Sequence[Envelope[Timed]]) -> None:
         """As `step`, of messages that were answered before: series take in what their states lack."""
@@ -167,6 +192,11 @@ class KeyedStep(Generic[Timed]):
         arrived = envelope.timestamp
         return astray(last, arrived, stream_step.ahead) and not astray(envelope.value.t, arrived, stream_step.ahead)
 
+    def _work_off(self, stream: str, fresh: dict[str, _Unlearned[Timed]]) -> list[Output]:
+        """Works off the new messages of a stream, which are no longer among `fresh` then."""
+        unlearned = fresh.pop(stream, None)
+        return [] if unlearned is None else self._work(stream, unlearned.envelopes)
+
     def _work(self, stream: str, envelopes: Sequence[Envelope[Timed]]) -> list[Output]:
         if not envelopes:
             return []
@@ -196,8 +226,8 @@ class KeyedStep(Generic[Timed]):
         return stream in self._stream_steps and self._stream_steps[stream].last_t(key) is not None
 
     def _late(self, envelope: Envelope[Timed], t: int, last: int) -> list[Output]:
-        """Takes in a truth that was awaited, and drops anything else. t: see `step`. last: time of the newest message
-        of its series."""
+        """Takes in a truth or a message that was awaited, and drops anything else. t: see `step`. last: time of the
+        newest message of its series."""
         message = envelope.value
         if not self._stream_steps[message.stream].awaits(message):
             self._drop_message(message.stream, "repeated" if message.t == last else "out_of_order")

@@ -1,4 +1,4 @@
-"""Which of a series' newest records came without their truth, so that it may still be brought. Pure."""
+"""Which of a series' newest ticks lack their truth, or their whole record, so that it may still be brought. Pure."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
@@ -9,6 +9,8 @@ from driftline.arrays import Ints, Mask, Over
 from driftline.streams.grid import NEVER, skipped
 
 NOTHING = -1
+SKIPPED = -2
+"""In the place of a time: no record of that tick has come, and later ones have."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class LateTruths:
     tick: Annotated[Ints, Over()]
     """[slots]: of the newest record; NEVER before the first. See `driftline.streams.grid`."""
     t: Annotated[Ints, Over("patience")]
-    """[slots, patience]: times of the records of the newest ticks that lack their truth, otherwise NOTHING; a ring."""
+    """[slots, patience]: times of the records of the newest ticks that lack their truth, SKIPPED where there is no
+    record, otherwise NOTHING; a ring."""
 
     @classmethod
     def empty(cls, slots: int, patience: int) -> Self:
@@ -34,7 +37,7 @@ class LateTruths:
         again = tick == before
         lacked = self.t[slots, tick % ring] != NOTHING
         rows, places = skipped(ring, before, tick)
-        self.t[slots[rows], places] = NOTHING
+        self.t[slots[rows], places] = SKIPPED
         # A truth that came before stays known, whatever comes in the same tick.
         awaited = missing & (~again | lacked)
         self.t[slots, tick % ring] = np.where(awaited, t, NOTHING)
@@ -50,6 +53,15 @@ class LateTruths:
         newest = self.tick[slot]
         # The newest tick with this place in the ring is the one.
         return int(newest - (newest - places[0]) % self.t.shape[1])
+
+    def skipped(self, slot: int, tick: int) -> bool:
+        """Whether no record of that tick has come, and those after it did not long ago."""
+        newest, patience = int(self.tick[slot]), self.t.shape[1]
+        return newest - patience < tick < newest and int(self.t[slot, tick % patience]) == SKIPPED
+
+    def take_in(self, slot: int, tick: int, t: int, *, missing: bool) -> None:
+        """The record of a tick that was skipped has come. missing: whether it lacks its truth."""
+        self.t[slot, tick % self.t.shape[1]] = t if missing else NOTHING
 
     def awaited(self, slot: int, steps: Ints, ring: int) -> Mask:
         """[ring, horizons]: of a ring by tick of what was forecast, whether the truth may still come. steps: [horizons]

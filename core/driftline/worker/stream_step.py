@@ -40,10 +40,11 @@ class StreamStep(Protocol[Timed_contra]):
         """Whether its truth is missing."""
 
     def awaits(self, message: Timed_contra) -> bool:
-        """Whether a message of that time came not long ago, and without the truth that this one brings."""
+        """Whether a message of that time came not long ago, and without the truth that this one brings, or whether
+        none came of its period and later ones did."""
 
     def complete(self, message: Timed_contra) -> Sequence[Emission]:
-        """What a truth causes that was awaited."""
+        """What a truth or a whole message causes that was awaited."""
 
     def is_future(self, message: Timed_contra) -> bool:
         """Whether it says what is known of a time ahead, and is no message of its own time."""

@@ -180,13 +180,30 @@ class BlendStep:
     def awaits(self, message: Forecast) -> bool:
         if self.lacks(message) or message.key not in self._store:
             return False
-        return self._tables.late.tick_of(self._store[message.key], message.t) is not None
+        return self._awaited_tick(message) is not None
+
+    def _awaited_tick(self, message: Forecast) -> int | None:
+        """The tick that waits for the truth."""
+        slot, late = self._store[message.key], self._tables.late
+        tick = late.tick_of(slot, message.t)
+        if tick is not None:
+            return tick
+        own = self._tick(message)
+        # What was forecast in its own time came in its own turn.
+        return own if not message.members and late.skipped(slot, own) else None
+
+    def _tick(self, message: Forecast) -> int:
+        return int(tick_of(np.array([_grid_t(message)], dtype=np.int64), 0, self._period)[0])
 
     def complete(self, message: Forecast) -> list[Emission]:
         """Scores what was forecast of it; there is no new blend."""
-        slot = self._store[message.key]
-        tick = self._tables.late.settle(slot, message.t)
+        slot, late = self._store[message.key], self._tables.late
+        tick = self._awaited_tick(message)
         assert tick is not None, "see awaits"  # noqa: S101
+        if late.skipped(slot, tick):
+            late.take_in(slot, tick, message.t, missing=False)
+        else:
+            late.settle(slot, message.t)
         alerts = self._score([message], np.array([slot]), np.array([tick]), np.array([True]), late=True)[0]
         self._outdate([slot])
         return alerts

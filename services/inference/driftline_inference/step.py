@@ -256,18 +256,31 @@ class ForecastStep:
         return message.values[self.stream.target] is None
 
     def awaits(self, message: Record) -> bool:
-        if self.lacks(message) or message.key not in self._store:
-            return False
-        return self._tables.late.tick_of(self._store[message.key], message.t) is not None
+        return message.key in self._store and self._awaited_tick(message) is not None
+
+    def _awaited_tick(self, message: Record) -> int | None:
+        """The tick that waits for the record, or for its truth."""
+        slot, late = self._store[message.key], self._tables.late
+        tick = None if self.lacks(message) else late.tick_of(slot, message.t)
+        if tick is not None:
+            return tick
+        own = self._tick(message)
+        return own if late.skipped(slot, own) else None
 
     def complete(self, message: Record) -> list[Emission]:
-        """The built-in members learn from it, and the combiner gets what was observed."""
-        slot = self._store[message.key]
-        tick = self._tables.late.settle(slot, message.t)
+        """The built-in members learn from it, and the combiner gets what was observed. Nothing is forecast."""
+        slot, late = self._store[message.key], self._tables.late
+        tick = self._awaited_tick(message)
         assert tick is not None, "see awaits"  # noqa: S101
         slots, ticks = np.array([slot]), np.array([tick])
         values = np.array([[message.values[name] for name in self.stream.columns]], dtype=np.float64)
         complete(self._tables.history, self._layout, slots, ticks, values)
+        if late.skipped(slot, tick):
+            late.take_in(slot, tick, message.t, missing=self.lacks(message))
+        else:
+            late.settle(slot, message.t)
+        if self.lacks(message):
+            return []
         lesson = recall(self._tables.waiting, self._steps, slots, ticks, values[:, 0])
         for filters in (self._tables.rls, self._tables.stack):
             learn(filters, slots, lesson)

@@ -16,6 +16,7 @@ from driftline.clock import astray
 from driftline.worker.silence import BEGINNING
 from driftline.worker.stream_step import Series, Timed
 from driftline_ingest.census import SeriesCounter, Uncounted
+from driftline_ingest.known_ticks import KnownTicks
 from driftline_ingest.open_windows import (
     NEVER,
     ArchivedPartition,
@@ -113,6 +114,11 @@ class ArchiveStep(Generic[Timed]):
         pending = partition.pending.get(series)
         if last_t is not None and message.t <= last_t:
             left = self._left(partition, series, message)
+            if left is None and self._is_late(partition, envelope, last_t):
+                return [
+                    *self._of_other_group(partition, series, message),
+                    *self._append(partition, series, envelope),
+                ]
             if left is None:
                 # A message from before is read again after a restart, and was counted then.
                 if progress is None or envelope.offset >= progress.next:
@@ -123,6 +129,26 @@ class ArchiveStep(Generic[Timed]):
                 self._complete(pending, message, left)
                 return []
         return [*self._of_other_group(partition, series, message), *self._append(partition, series, envelope)]
+
+    def _is_late(self, partition: ArchivedPartition, envelope: Envelope[Timed], last_t: int) -> bool:
+        """Whether it is a record that comes late, and no other of its period is archived. What is read again after a
+        restart is none."""
+        message = envelope.value
+        series = (message.stream, message.key)
+        if envelope.offset < partition.progress[series].next:
+            return False
+        if last_t - message.t > self._packing.longest_silence(message.stream):
+            return False
+        return not self._ticks(partition, series).knows(message.t)
+
+    def _ticks(self, partition: ArchivedPartition, series: Series) -> KnownTicks:
+        """Those of a series that is known."""
+        ticks = partition.ticks.get(series)
+        if ticks is None:
+            progress = partition.progress[series]
+            restored = KnownTicks.restored(self._packing.period(series[0]), progress.ticks, progress.t)
+            ticks = partition.ticks[series] = restored
+        return ticks
 
     def _of_other_group(self, partition: ArchivedPartition, series: Series, message: Timed) -> list[FullWindow]:
         """Writes what there is of a series that moves to another group: a window is of one."""
@@ -137,7 +163,10 @@ class ArchiveStep(Generic[Timed]):
         series = (message.stream, message.key)
         if series not in partition.progress:
             # As if everything before its first message were archived.
-            partition.progress[series] = Progress(envelope.offset, message.t - 1, foreseen=envelope.offset)
+            ticks = partition.ticks[series] = KnownTicks.beginning(self._packing.period(message.stream), message.t)
+            partition.progress[series] = Progress(
+                envelope.offset, message.t - 1, foreseen=envelope.offset, ticks=ticks.saved()
+            )
             partition.changed.add(series)
             self._census.add(series, envelope.partition)
         partition.heard[message.stream].hear(message.key, self._stream_time(envelope))
@@ -169,6 +198,7 @@ class ArchiveStep(Generic[Timed]):
             else:
                 heard.forget(key)
                 del partition.progress[stream, key]
+                partition.ticks.pop((stream, key), None)
                 partition.changed.add((stream, key))
                 self._census.forget((stream, key), envelope.partition)
         return windows
@@ -187,8 +217,13 @@ class ArchiveStep(Generic[Timed]):
         """Takes the times that can't be out of a series."""
         arrived, ahead = envelope.timestamp, self._packing.ahead(envelope.value.stream)
         progress, pending = partition.progress.get(series), partition.pending.get(series)
+        self._ticks(partition, series).leave(lambda t: astray(t, arrived, ahead))
         if progress is not None and astray(progress.t, arrived, ahead):
-            partition.progress[series] = msgspec.structs.replace(progress, t=NEVER, awaited=(), truths=0)
+            ticks = KnownTicks.restored(self._packing.period(series[0]), progress.ticks, progress.t)
+            ticks.leave(lambda t: astray(t, arrived, ahead))
+            partition.progress[series] = msgspec.structs.replace(
+                progress, t=NEVER, awaited=(), truths=0, ticks=ticks.saved()
+            )
             partition.changed.add(series)
         if pending is None:
             return
@@ -224,16 +259,19 @@ class ArchiveStep(Generic[Timed]):
                 envelope.offset, envelope.offset, message.t, self._packing.group(message)
             )
         if progress is not None and message.t <= progress.t:
-            # A truth for a window that is written: one more row, but no new time.
-            pending.brought[message.t] = self._left(partition, series, message) or ()
+            # A truth for a window that is written, or a late record among its times: one more row, but no new time.
+            left = self._left(partition, series, message)
+            pending.brought[message.t] = self._packing.lacks(message) if left is None else left
             pending.t = max(pending.t, progress.t)
         else:
             # A record that no window has: from here on the window has times of its own.
-            pending.first_t = message.t if pending.first_t is None else pending.first_t
+            if pending.first_t is None or message.t < pending.first_t:
+                pending.first_t = message.t
             if lacks := self._packing.lacks(message):
                 pending.lacking[message.t] = RowLacking(len(pending.rows), lacks)
         pending.last, pending.t = envelope.offset, max(pending.t, message.t)
         pending.rows.append(self._packing.pack(message))
+        self._ticks(partition, series).add(message.t)
         full = len(pending.rows) >= self._packing.size(message.stream)
         return [self._close(partition, series)] if full else []
 
@@ -259,7 +297,13 @@ class ArchiveStep(Generic[Timed]):
         truths = 1 + before.truths if pending.first_t is None else 0
         heard = partition.heard[series[0]].at(series[1])
         partition.progress[series] = msgspec.structs.replace(
-            before, next=pending.last + 1, t=pending.t, awaited=awaited, truths=truths, heard=heard
+            before,
+            next=pending.last + 1,
+            t=pending.t,
+            awaited=awaited,
+            truths=truths,
+            heard=heard,
+            ticks=self._ticks(partition, series).saved(),
         )
         partition.changed.add(series)
         first = pending.t if pending.first_t is None else pending.first_t
@@ -272,11 +316,14 @@ class ArchiveStep(Generic[Timed]):
             stream, key = name.split("/", 1)
             if data is None:
                 owned.progress.pop((stream, key), None)
+                owned.ticks.pop((stream, key), None)
                 owned.heard[stream].forget(key)
                 self._census.forget((stream, key), partition)
             else:
                 progress = owned.progress[stream, key] = msgspec.msgpack.decode(data, type=Progress)
                 owned.heard[stream].restore(key, progress.heard)
+                # Made when it is needed: the stream may not be known yet.
+                owned.ticks.pop((stream, key), None)
                 # Reading starts at the oldest open window, so other series are read again up to their own progress.
                 owned.behind = max(owned.behind, progress.next)
                 self._census.add((stream, key), partition)

@@ -48,9 +48,15 @@ class Receipt(BaseModel):
     repeated: int
     """Acknowledged before."""
     out_of_order: int
-    """Older than the newest of their series, and not known as acknowledged: that is remembered for a while only."""
+    """Older than the newest of their series, and too old to be taken as late: by the stream's `forget`, or since it is
+    no longer known whether they are repeated."""
     refused_total: int
     refused: list[RefusedRow]
+    late: int | None = Field(
+        None,
+        description="of the accepted, those that came after later ones of their series: they are archived, and "
+        "forecasts learn from them within the stream's `patience`; absent where there are none",
+    )
     detail: str | None = Field(
         None,
         description="why nothing was accepted although there were records",
@@ -319,6 +325,7 @@ class Door:
             out_of_order=sifted.out_of_order,
             refused_total=len(refusals),
             refused=[_refused(refusal) for refusal in listed],
+            late=sifted.late or None,
             detail=sifted.detail,
         )
 

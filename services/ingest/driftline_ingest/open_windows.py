@@ -14,6 +14,7 @@ import msgspec
 
 from driftline.worker.silence import Heard
 from driftline.worker.stream_step import Series
+from driftline_ingest.known_ticks import KnownTicks
 from driftline_ingest.packing import Columns
 
 NEVER = -1
@@ -53,6 +54,8 @@ class Progress(msgspec.Struct, frozen=True, array_like=True):
     """When the newest archived future was issued."""
     reissued: int = 0
     """Windows since then of futures that were not issued later."""
+    ticks: tuple[int, ...] = ()
+    """Which ticks are archived; see `driftline_ingest.known_ticks`. Nothing in states from before late records were."""
 
     def lacks(self, t: int, truths: Columns) -> Columns:
         """Whose truth is missing of an archived message of that time. truths: of all that may be."""
@@ -107,8 +110,8 @@ class OpenWindow:
     lacking: dict[int, RowLacking] = field(default_factory=dict)
     """By time the rows without their truth."""
     brought: dict[int, Columns] = field(default_factory=dict)
-    """Times of rows that are truths for windows that are written already, with what is missing of them still: readers
-    take the row that has it."""
+    """Times of rows that are truths for windows that are written already, or late records among theirs, with what is
+    missing of them still: readers take the row that has it."""
 
     def lacks(self, t: int, progress: Progress | None, truths: Columns) -> Columns:
         """Whose truth is missing of a message of that time. truths: of all that may be."""
@@ -127,9 +130,11 @@ class OpenWindow:
                 still.append(one)
             elif left:
                 still.append(Lacking(time_of(one), left))
-        if len(truths) == 1:
-            return (*still, *self.lacking)
-        return (*still, *(Lacking(t, row.columns) for t, row in self.lacking.items()))
+        known = {time_of(one) for one in progress.awaited} if progress else set()
+        late = {t: left for t, left in self.brought.items() if left and t not in known}
+        more = late | {t: row.columns for t, row in self.lacking.items()}
+        fresh = more if len(truths) == 1 else (Lacking(t, columns) for t, columns in more.items())
+        return tuple(sorted((*still, *fresh), key=time_of))
 
     def keep(self, wanted: Callable[[int], bool]) -> None:
         """Drops the rows of other times."""
@@ -154,6 +159,8 @@ class ArchivedPartition:
     futures: OrderedDict[Series, OpenFutures] = field(default_factory=OrderedDict)
     """As `pending`."""
     changed: set[Series] = field(default_factory=set)
+    ticks: dict[Series, KnownTicks] = field(default_factory=dict)
+    """Of the series in `progress` that were heard of since the start, also what is in open windows."""
     heard: dict[str, Heard] = field(default_factory=lambda: defaultdict(Heard))
     """By stream."""
     behind: int = 0

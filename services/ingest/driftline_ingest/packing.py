@@ -42,6 +42,9 @@ class Packing(Protocol[Timed_contra]):
     def size(self, stream: str) -> int:
         """Messages in a full window."""
 
+    def period(self, stream: str) -> int:
+        """Milliseconds from one message of a series to the next."""
+
     def longest_silence(self, stream: str) -> int:
         """Milliseconds of the stream's time after which a series is forgotten."""
 

@@ -65,6 +65,9 @@ class RecordWindows:
     def size(self, stream: str) -> int:
         return self._streams[stream].window
 
+    def period(self, stream: str) -> int:
+        return self._streams[stream].time.period * 1000
+
     def longest_silence(self, stream: str) -> int:
         return self._streams[stream].longest_silence
 
@@ -111,6 +114,9 @@ class BlendWindows:
 
     def size(self, stream: str) -> int:
         return self._streams[stream].window
+
+    def period(self, stream: str) -> int:
+        return self._streams[stream].time.period * 1000
 
     def longest_silence(self, stream: str) -> int:
         return self._streams[stream].longest_silence
