@@ -31,16 +31,21 @@ class BrokerUrl:
         # In a filter `#` is no fragment.
         parts = urlsplit(url.replace("#", "%23"))
         topics = unquote(parts.path.removeprefix("/")) or "#"
+        # A password is shown to nobody, not even in an error.
+        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         try:
             topic_filters.check(topics)
             port = parts.port
         except ValueError as error:
-            raise InvalidInput(f"{url}: {error}") from error
+            raise InvalidInput(f"{shown}: {error}") from error
         if not parts.hostname:
-            raise InvalidInput(f"{url}: found no host, expected mqtt://HOST/TOPICS such as mqtt://localhost/sensors/+")
+            raise InvalidInput(
+                f"{shown}: found no host, expected mqtt://HOST/TOPICS such as mqtt://localhost/sensors/+"
+            )
         tls = parts.scheme == "mqtts"
         password = unquote(parts.password) if parts.password is not None else None
-        return cls(parts.hostname, port or (TLS_PORT if tls else PORT), topics, tls, parts.username, password)
+        username = unquote(parts.username) if parts.username is not None else None
+        return cls(parts.hostname, port or (TLS_PORT if tls else PORT), topics, tls, username, password)
 
 
 def listen(url: BrokerUrl, seconds: float) -> list[Message]:
