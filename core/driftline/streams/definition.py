@@ -61,7 +61,7 @@ class StreamDefinition(Section):
     together: bool = False
     """Whether a group is forecast as a whole, when its last series of that time has come, or the first of a later time.
     Then each series knows what the others measured at the same time."""
-    target: str = Field("", min_length=1)
+    target: str = Field(min_length=1)
     """The column that is forecast. It or `targets` is needed."""
     targets: tuple[Annotated[str, Field(min_length=1)], ...] = Field((), min_length=1)
     """Several columns that are forecast: a stream for each, named `<name>-<target>` and all of one source, which has
@@ -117,8 +117,6 @@ class StreamDefinition(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if not self.target:
-            raise ValueError("target: found nothing, expected this key")
         if list(self.horizon) != sorted(set(self.horizon)):
             raise ValueError(f"horizon: found {list(self.horizon)}, expected ascending steps, each once")
         impossible = set(self.season_lengths or ()) - set(_possible_seasons(self.time.period))
