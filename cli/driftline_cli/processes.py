@@ -90,9 +90,11 @@ def running(folder: Path, name: str) -> int | None:
     try:
         number, birth = (folder / f"{name}.pid").read_text().split()
         pid = int(number)
-        with suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
-        is_ours = _birth(pid) == birth and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        is_ours = _birth(pid) == birth
+        if is_ours and psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            is_ours = False
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
     except (OSError, ValueError, psutil.Error):
         return None
     return pid if is_ours else None

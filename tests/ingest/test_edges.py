@@ -1,7 +1,7 @@
 """Several edges on one store, and keys of any shape: nothing is overwritten, and nothing stops."""
 
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 from driftline.bus.edge import edge_id
 from driftline.bus.kafka import KafkaBus, KafkaSettings
 from driftline.bus.memory import MemoryBus
+from driftline.errors import Unavailable
 from driftline.messages import RECORDS
 from driftline.metrics import Metrics
 from driftline.service.settings import read_settings
@@ -20,6 +21,7 @@ from driftline.store.folder import FolderStore
 from driftline.store.port import Store
 from driftline.streams import tables
 from driftline.streams.definition_files import parse
+from driftline_cli import broker, processes
 from driftline_ingest.app import create_app
 from driftline_ingest.settings import IngestSettings
 
@@ -128,10 +130,22 @@ async def test_a_window_that_is_written_again_after_a_restart_is_the_same_one(tm
     assert 'driftline_windows_left_out_total{kind="windows",reason="repeated",stream="a"} 2.0' in told
 
 
+@pytest.fixture
+def own_brokers(tmp_path: Path) -> Iterator[str]:
+    """Where nobody else sends records, which would be of streams that are unknown here."""
+    port = broker.free_port()
+    try:
+        broker.start(tmp_path / "kafka", port)
+    except Unavailable as error:
+        pytest.skip(str(error))
+    yield f"127.0.0.1:{port}"
+    processes.stop(tmp_path / "kafka", "kafka")
+
+
 @pytest.mark.kafka
-async def test_on_kafka_services_of_one_edge_write_under_one_id(brokers: str, tmp_path: Path):
-    store = FolderStore(tmp_path)
-    settings = KafkaSettings(brokers)  # the records' topic is shared with other tests
+async def test_on_kafka_services_of_one_edge_write_under_one_id(own_brokers: str, tmp_path: Path):
+    store = FolderStore(tmp_path / "store")
+    settings = KafkaSettings(own_brokers)
     stream = STREAM.model_copy(update={"name": "edges-on-kafka"})
     async with ingest(KafkaBus(settings), store, stream) as one, ingest(KafkaBus(settings), store, stream) as other:
         await take(one, rows("k", range(4), 1.0))
