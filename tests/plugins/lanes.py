@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy.testing  # noqa: F401 - some releases ask the system for its processor when it is first used
 import pytest
 
 COSTLY = ("kafka", "s3", "e2e", "process", "browser", "training")
