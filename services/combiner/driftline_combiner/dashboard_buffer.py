@@ -20,8 +20,9 @@ from driftline.worker.stream_step import Series
 
 SERIES_REMEMBERED = 100
 """Series that are remembered; the one that was silent longest is forgotten first."""
-BYTES_REMEMBERED = 8_000_000
-"""Of the blends of all series together: with many series, or many horizons, there are fewer of each ..."""
+BYTES_REMEMBERED = 30_000_000
+"""Of the blends of all series together: with many series, or many horizons, there are fewer of each. A reader of
+`/v1/live` misses none as long as it comes before so much else has ..."""
 BYTES_OF_A_POINT = 1500
 """... unless so much for each point of a single series is more."""
 LATEST_ALERTS = 200
