@@ -20,7 +20,6 @@ async def page(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[MemoryBus
     """A feed that listens, with room for few blends."""
     room = REMEMBERED * len(BLENDS.encode(blend("a", 0)))
     monkeypatch.setattr(dashboard_buffer, "BYTES_REMEMBERED", room)
-    monkeypatch.setattr(dashboard_buffer, "BYTES_OF_A_POINT", 1)
     bus = MemoryBus()
     listening = DashboardBuffer(bus, points=POINTS)
     running = asyncio.create_task(listening.run())

@@ -22,9 +22,7 @@ SERIES_REMEMBERED = 100
 """Series that are remembered; the one that was silent longest is forgotten first."""
 BYTES_REMEMBERED = 30_000_000
 """Of the blends of all series together: with many series, or many horizons, there are fewer of each. A reader of
-`/v1/live` misses none as long as it comes before so much else has ..."""
-BYTES_OF_A_POINT = 1500
-"""... unless so much for each point of a single series is more."""
+`/v1/live` misses none that it asks for before so much else has come."""
 LATEST_ALERTS = 200
 
 
@@ -84,7 +82,6 @@ class DashboardBuffer:
     def __init__(self, bus: Bus, points: int) -> None:
         self._bus = bus
         self._points = points
-        self._room = max(BYTES_REMEMBERED, points * BYTES_OF_A_POINT)
         self._series: OrderedDict[Series, RememberedBlends] = OrderedDict()
         self._alerts: deque[Alert] = deque(maxlen=LATEST_ALERTS)
         self._encoder = msgspec.json.Encoder()
@@ -130,7 +127,7 @@ class DashboardBuffer:
             return  # sent again after a crash
         self._series.move_to_end(series)
         blends.add(t, blend.payload)
-        blends.forget(self._points, self._room // len(self._series))
+        blends.forget(self._points, BYTES_REMEMBERED // len(self._series))
 
     def _wake(self, changed: Iterable[Series]) -> None:
         """Whoever waits for one of them looks again; who comes later waits for the next news."""

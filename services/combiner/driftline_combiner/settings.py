@@ -22,7 +22,7 @@ class CombinerSettings(Settings):
 
     port: Port = PORTS["combiner"]
     page_points: int = Field(1000, ge=0, le=10_000)
-    """Blends of each series that the dashboard begins with, kept in memory: at most 30 MB, or 1.5 kB times this, of all
+    """Blends of each series that the dashboard begins with, kept in memory: at most 30 MB of all
     series together, so with many series fewer of each. 0 does without the dashboard."""
     page_services: Annotated[dict[str, str], NoDecode, BeforeValidator(_parsed)] = Field(default_factory=dict)
     """By name the URLs of the services whose health and models the dashboard shows, as JSON."""

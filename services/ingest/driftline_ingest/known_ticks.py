@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from driftline.streams.grid import NEVER, phase_of
+from driftline_ingest import runs as sorted_runs
 
 MOST_RUNS = 64
 """Of a series, 16 bytes each: what is older than the gaps that are remembered counts as archived."""
@@ -76,20 +77,7 @@ class KnownTicks:
 
     def _insert(self, tick: int) -> None:
         firsts, lasts = self._firsts, self._lasts
-        behind = bisect_right(firsts, tick)
-        follows = behind > 0 and lasts[behind - 1] + 1 == tick
-        precedes = behind < len(firsts) and firsts[behind] == tick + 1
-        if follows and precedes:
-            # It closes the gap between two runs.
-            lasts[behind - 1] = lasts[behind]
-            del firsts[behind], lasts[behind]
-        elif follows:
-            lasts[behind - 1] = tick
-        elif precedes:
-            firsts[behind] = tick
-        else:
-            firsts.insert(behind, tick)
-            lasts.insert(behind, tick)
+        sorted_runs.insert(firsts, lasts, tick, 1)
         if len(firsts) > MOST_RUNS:
             del firsts[0], lasts[0]
             self._floor = firsts[0] - 1

@@ -18,6 +18,7 @@ from driftline.clock import shown
 from driftline.messages import Record
 from driftline.streams.definition import StreamDefinition
 from driftline.worker.stream_step import Series
+from driftline_ingest import runs as sorted_runs
 
 BEGINNING = -(2**62)
 """Before all times."""
@@ -72,19 +73,7 @@ class Times:
         behind = bisect_right(firsts, t)
         if behind and t < lasts[behind - 1]:
             self._split(behind - 1, t)
-        follows = behind > 0 and t - lasts[behind - 1] == self._period
-        precedes = behind < len(firsts) and firsts[behind] - t == self._period
-        if follows and precedes:
-            # It closes the gap between two runs.
-            lasts[behind - 1] = lasts[behind]
-            del firsts[behind], lasts[behind]
-        elif follows:
-            lasts[behind - 1] = t
-        elif precedes:
-            firsts[behind] = t
-        else:
-            firsts.insert(behind, t)
-            lasts.insert(behind, t)
+        sorted_runs.insert(firsts, lasts, t, self._period)
 
     def _split(self, run: int, t: int) -> None:
         """Makes two of a run, before and after a time that is not on its grid."""
