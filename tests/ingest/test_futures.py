@@ -1,8 +1,7 @@
 """Known futures at the door, and on their way into the store."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from driftline_ingest.app import create_app
 from driftline_ingest.archive import ArchiveStep
 from driftline_ingest.settings import IngestSettings
 from driftline_ingest.windows import FutureWindows, RecordWindows
+from tests.ingest.published import published
 
 BASE = "time: {column: when, period: 1h}\nkey: id\ntarget: y\nwindow: 5\n"
 STREAM = parse(f"name: a\n{BASE}futures: {{f: level, d: angle}}\n", "a.yaml")
@@ -49,16 +49,6 @@ async def door(bus: MemoryBus, folder: Path, *streams: StreamDefinition, **chang
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ingest") as client,
     ):
         yield client
-
-
-async def published(bus: MemoryBus, count: int) -> list[Record]:
-    records: list[Record] = []
-    async with asyncio.timeout(PATIENCE_S), aclosing(bus.tail(RECORDS, earliest=True)) as pages:
-        async for page in pages:
-            records += [envelope.value for envelope in page]
-            if len(records) >= count:
-                return records
-    raise AssertionError("unreachable")
 
 
 async def test_a_future_is_a_message_among_the_records_that_says_when_it_was_issued(tmp_path: Path):

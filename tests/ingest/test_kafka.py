@@ -4,7 +4,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from time import time as wall_clock
 from typing import Any
@@ -18,7 +18,7 @@ from fastapi import FastAPI
 
 from driftline.bus.kafka import KafkaBus, KafkaSettings
 from driftline.bus.memory import MemoryBus
-from driftline.messages import DEAD_LETTERS, RECORDS, M, Record, Topic
+from driftline.messages import DEAD_LETTERS, RECORDS, M, Topic
 from driftline.service.settings import read_settings
 from driftline.store.folder import FolderStore
 from driftline.streams.catalog import Streams
@@ -27,6 +27,7 @@ from driftline.streams.definition_files import parse
 from driftline_ingest.app import create_app
 from driftline_ingest.settings import IngestSettings
 from tests.edge.edge_process import EdgeProcess, Left
+from tests.ingest.published import published
 from tests.security.kafka_server import SecureKafka
 
 PATIENCE_S = 90
@@ -89,16 +90,6 @@ async def send(brokers: str, topic: str, *messages: bytes, key: bytes | None = N
 
 def message(n: int) -> bytes:
     return json.dumps({"y": n, "id": f"k{n % 3}", "when": FIRST + n * 1000}).encode()
-
-
-async def published(bus: MemoryBus, count: int) -> list[Record]:
-    records: list[Record] = []
-    async with asyncio.timeout(PATIENCE_S), aclosing(bus.tail(RECORDS, earliest=True)) as pages:
-        async for page in pages:
-            records += [envelope.value for envelope in page]
-            if len(records) >= count:
-                return records
-    raise AssertionError
 
 
 async def readiness(app: FastAPI) -> Mapping[str, str]:
