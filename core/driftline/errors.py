@@ -5,6 +5,7 @@ DriftlineError
 │   ├── InvalidDefinition     a stream definition file
 │   ├── InvalidRecord         a row at ingest's door
 │   ├── PoisonMessage         bytes on a topic that no reader can use
+│   ├── RefusedNote           a small file in the store that nobody signed who is believed
 │   └── TooLarge              an object in the store that is larger than its reader takes
 ├── Unavailable               recoverable: the same call may succeed later
 │   ├── BusUnavailable        the broker is away or did not acknowledge
@@ -64,6 +65,10 @@ class InvalidRecord(InvalidInput):
 
 class PoisonMessage(InvalidInput):
     """Bytes on a topic that no reader can use."""
+
+
+class RefusedNote(InvalidInput):
+    """A note in the store that is no such note, or that nobody signed who is believed."""
 
 
 class TooLarge(InvalidInput):

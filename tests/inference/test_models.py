@@ -127,7 +127,7 @@ async def point_at_nonsense(store, stream, version) -> None:
         (promise_other_outputs, "golden"),
         (sign_by_a_stranger, "signature: found a signature by key"),
         (leave_unsigned, "signature: found no signature"),
-        (change_after_signing, "signature: found a signature of another manifest"),
+        (change_after_signing, "signature: found a signature of other content"),
         (point_at_nonsense, "pointer"),
     ],
 )

@@ -70,21 +70,25 @@ class Trust:
 
     def check(self, sealed: Sealed) -> None:
         """Raises RefusedModel ("signature") unless a trusted key signed exactly this manifest."""
-        if sealed.signature is None:
+        self.verify(bytes(sealed.manifest), sealed.key, sealed.signature)
+
+    def verify(self, body: bytes, key: str | None, signature: str | None) -> None:
+        """Raises RefusedModel ("signature") unless the trusted key of this id signed exactly these bytes."""
+        if signature is None:
             if not self._unsigned:
                 raise RefusedModel("signature", "found no signature, expected one by a trusted key")
             return
-        key = self._keys.get(sealed.key or "")
-        if key is None:
+        public = self._keys.get(key or "")
+        if public is None:
             known = ", ".join(sorted(self._keys)) or "none"
-            raise RefusedModel("signature", f"found a signature by key {sealed.key!r}, expected a trusted one: {known}")
+            raise RefusedModel("signature", f"found a signature by key {key!r}, expected a trusted one: {known}")
         try:
-            signature = base64.b64decode(sealed.signature, validate=True)
-            if base64.b64encode(signature).decode() != sealed.signature:
+            raw = base64.b64decode(signature, validate=True)
+            if base64.b64encode(raw).decode() != signature:
                 raise binascii.Error("bits behind the end")  # noqa: TRY301 - base64's last letter may hold some
-            key.verify(signature, bytes(sealed.manifest))
+            public.verify(raw, body)
         except (InvalidSignature, binascii.Error) as error:
-            raise RefusedModel("signature", "found a signature of another manifest") from error
+            raise RefusedModel("signature", "found a signature of other content") from error
 
 
 def key_id(public: str) -> str:

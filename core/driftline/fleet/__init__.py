@@ -1,0 +1,1 @@
+"""The fleet: what edges leave in the store about themselves, and what the cloud answers."""

@@ -1,0 +1,37 @@
+"""Where the fleet's notes lie in the object store. Pure.
+
+edges/<edge's id>.json                               its newest heartbeat
+states/<edge's id>/...                               its learned state
+fleet/edges/<edge's id>.json                         its registration: which key signs its notes
+fleet/tokens/<sha256 of a join token>.json           a token that admits one new edge
+"""
+
+HEARTBEATS = "edges/"
+HEARTBEAT_SUFFIX = ".json"
+STATES = "states/"
+REGISTRATIONS = "fleet/edges/"
+JOIN_TOKENS = "fleet/tokens/"
+
+
+def heartbeat_key(edge: str) -> str:
+    """Where an edge leaves its heartbeats, each in the place of the one before."""
+    return f"{HEARTBEATS}{edge}{HEARTBEAT_SUFFIX}"
+
+
+def edge_of(key: str) -> str | None:
+    """Whose heartbeat lies under `key`; None for another object."""
+    edge = key.removeprefix(HEARTBEATS).removesuffix(HEARTBEAT_SUFFIX)
+    return edge if heartbeat_key(edge) == key and "/" not in edge else None
+
+
+def state_prefix(edge: str) -> str:
+    return f"{STATES}{edge}/"
+
+
+def registration_key(edge: str) -> str:
+    return f"{REGISTRATIONS}{edge}.json"
+
+
+def join_token_key(digest: str) -> str:
+    """digest: the token's sha256 in hex, so that the store holds no token."""
+    return f"{JOIN_TOKENS}{digest}.json"
