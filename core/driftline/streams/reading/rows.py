@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -25,6 +26,7 @@ NAMES_KEPT = 100
 KEYS_KEPT = 10_000
 """Series whose newest time is remembered, for the hour that comes twice."""
 NO_SOURCE = ColumnSource()
+FLOATS = {float}
 
 
 class Records(msgspec.Struct, frozen=True):
@@ -152,14 +154,12 @@ class RowReader:
             raise UnusableError("", row, "an object of column names and values")
         if self._is_mapped or len(row) != len(self._names) or not self._names.issuperset(row):
             row = self._mapped(row, taken)
-        values: dict[str, float | None] = {}
+        values: dict[str, Any] = {name: row[name] for name in self._columns}
         plain = self._are_plain
-        for name in self._columns:
-            value = row[name]
-            if value is None or (plain and type(value) is float and -LARGEST <= value <= LARGEST):
-                values[name] = value
-            else:
-                values[name] = self._numbers[name].number(value, text=text, decimal=decimal)
+        if not (plain and _are_floats(values.values())):
+            for name, value in values.items():
+                if value is not None and not (plain and type(value) is float and -LARGEST <= value <= LARGEST):
+                    values[name] = self._numbers[name].number(value, text=text, decimal=decimal)
         key = name_of(self._fields_of[self._stream.key], row[self._stream.key]) if self._stream.key else SINGLE_KEY
         column = self._group_column
         group = self._common_group if column is None else name_of(self._fields_of[column], row[column])
@@ -247,6 +247,12 @@ class RowReader:
     def _expected(self, name: str, row: Mapping[str, object]) -> str:
         what = "the time" if name == self._time else "this column"
         return f"{what}; the row has {listed(row)}"
+
+
+def _are_floats(values: Collection[Any]) -> bool:
+    """Whether all are numbers with decimals that are what they are, as most are. One that is not a number makes none of
+    the sum, and one that is too large a sum that is."""
+    return set(map(type, values)) == FLOATS and sum(map(abs, values)) <= LARGEST
 
 
 def from_the_future(column: str, t: int, received: float, time: Time) -> UnusableError:

@@ -49,24 +49,23 @@ class NumberRule:
     texts: frozenset[str] = frozenset()
     unit: str = ""
     """In lower case, which a number may have at its end."""
+    is_plain: bool = True
+    """Whether a number is what it is."""
 
     @classmethod
     def of(cls, name: str, source: ColumnSource) -> "NumberRule":
         numbers = map(_plain_number, source.missing)
         texts = frozenset(value.strip().lower() for value in source.missing if isinstance(value, str))
         known = frozenset(number for number in numbers if number is not None)
-        return cls(name, source, known, texts, (source.unit or "").strip().lower())
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether a number is what it is."""
-        return not self.source.converts
+        return cls(name, source, known, texts, (source.unit or "").strip().lower(), not source.converts)
 
     def number(self, value: object, *, text: bool, decimal: Decimal = ".") -> float | None:
         """text: numbers are written as text. Raises UnusableError."""
         if value is None:
             return None
         if isinstance(value, str):
+            if text and self.is_plain and decimal == "." and (number := _plainly_written(value)) is not None:
+                return number
             return self._of_text(value, text=text or self.source.text, decimal=decimal)
         if isinstance(value, bool):
             # What the definition says of true and false is said of words: it means the same in JSON and in CSV.
@@ -116,10 +115,21 @@ class NumberRule:
             raise UnusableError(self.name, value, NUMBER) from None
         if number != number or number in self.numbers:  # noqa: PLR0124 - NaN, faster than math.isnan
             return None
-        number = number * self.source.scale + self.source.offset if self.source.converts else number
+        number = number if self.is_plain else number * self.source.scale + self.source.offset
         if not -LARGEST <= number <= LARGEST:
             raise UnusableError(self.name, value, NUMBER)
         return number
+
+
+def _plainly_written(text: str) -> float | None:
+    """The number that a text is, as most are; None for any other text."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    # Python takes 1_0, digits of other scripts and line breaks around a number, too; nobody else does.
+    usable = -LARGEST <= number <= LARGEST and "_" not in text and text.isascii() and text.isprintable()
+    return number if usable else None
 
 
 def _plain_number(value: float | str) -> float | None:
