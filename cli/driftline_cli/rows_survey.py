@@ -43,7 +43,7 @@ def _way_to_rows(rows: Sequence[object]) -> str | None:
 
 def _lists(row: Mapping[str, object], before: str = "", depth: int = 0) -> Iterator[tuple[str, list[object]]]:
     for name, value in row.items():
-        path = _joined(before, name)
+        path = joined(before, name)
         if isinstance(value, list) and all(isinstance(element, dict) for element in value):
             yield path, value
         elif isinstance(value, dict) and depth < DEEPEST:
@@ -53,7 +53,9 @@ def _lists(row: Mapping[str, object], before: str = "", depth: int = 0) -> Itera
 def _flat(row: Mapping[str, object], before: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
     """Path and value of whatever is no object."""
     for name, value in row.items():
-        yield from _parts(_joined(before, name), value, depth)
+        # The whole name of a row's own field goes first where it is read again.
+        is_own = not before and not isinstance(value, (dict, list))
+        yield from _parts(name if is_own else joined(before, name), value, depth)
 
 
 def _parts(path: str, value: object, depth: int) -> Iterator[tuple[str, object]]:
@@ -66,11 +68,11 @@ def _parts(path: str, value: object, depth: int) -> Iterator[tuple[str, object]]
         yield path, value
 
 
-def _joined(before: str, name: str) -> str:
-    """As `driftline.streams.reading.paths` reads it again; the whole name of a row's own field goes first there."""
-    if not before:
-        return name
-    return f'{before}["{name}"]' if any(sign in name for sign in ".[]") else f"{before}.{name}"
+def joined(before: str, name: str) -> str:
+    """As `driftline.streams.reading.paths` reads it again. before: empty for a row's own field."""
+    if any(sign in name for sign in ".[]"):
+        return f'{before}["{name}"]'
+    return f"{before}.{name}" if before else name
 
 
 def _column(path: str, values: Sequence[object], zone: str) -> Column:

@@ -245,7 +245,7 @@ def test_what_can_not_be_proposed_is_said(body: str, words: tuple[str, ...], sen
 
 def test_a_file_that_is_not_there_and_an_address_of_another_kind(tmp_path: Path):
     assert "can't be read: No such file" in typed(str(tmp_path / "no.csv")).output.replace("\n", " ")
-    assert "expected mqtt://HOST/TOPICS" in typed("http://localhost/influx").output.replace("\n", " ")
+    assert "expected mqtt://HOST/TOPICS" in typed("https://localhost:1/influx").output.replace("\n", " ")
 
 
 def test_a_file_that_exists_is_replaced_only_when_somebody_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

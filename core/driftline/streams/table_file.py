@@ -1,4 +1,4 @@
-"""One file with rows of a stream: CSV, JSON or Parquet, read by the columns that the definition names. Pure."""
+"""One file with rows of a stream: CSV, JSON, Parquet or line protocol, read by its definition's columns. Pure."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +31,7 @@ from driftline.streams.reading.columns import (
 )
 from driftline.streams.reading.csv_columns import CsvBody
 from driftline.streams.reading.csv_text import Wanted
+from driftline.streams.reading.line_protocol import LineReader
 from driftline.streams.reading.paths import path_of
 from driftline.streams.reading.refusals import Refusal, UnusableError
 from driftline.streams.reading.rows import RowReader, from_the_future
@@ -42,6 +43,8 @@ SHOWN = 300
 """Characters that an error repeats of what was found."""
 YEARS = (1900, 2100)
 """Times lie between them; beyond, what counts nanoseconds begins anew."""
+LINES_SUFFIX = ".lp"
+"""Of the names of files of line protocol."""
 REFUSALS = 1000
 """Rows whose refusals are kept, of a file."""
 
@@ -82,8 +85,8 @@ class FileContent:
 
     def sentence(self, refusal: Refusal) -> str:
         """Why a row can't be used."""
-        where = f"{self.unit} {refusal.row}: column {refusal.column!r}"
-        return f"{where}: found {refusal.value}, expected {refusal.expected}"
+        column = f" column {refusal.column!r}:" if refusal.column else ""
+        return f"{self.unit} {refusal.row}:{column} found {refusal.value}, expected {refusal.expected}"
 
 
 @dataclass(frozen=True)
@@ -220,9 +223,21 @@ class TableFile:
                 yield f"column {name!r} is in {unit} by the header, and in {source.unit} by the definition"
 
     def of_json(self) -> FileContent:
-        raw = json_rows_of(self.body, self.source)
+        return self._of_rows(json_rows_of(self.body, self.source), self._reader())
+
+    def of_lines(self) -> FileContent:
+        """Of line protocol, which does not say in which unit its times are: the definition may."""
+        unit = self.stream.time.format
+        self._at_most("lines", self.body.count(b"\n"), 2 * self.bounds.rows + 2)
+        reader = self._reader()
+        lines = LineReader(reader, unit if unit in PER_SECOND else None)
+        return self._of_rows(lines.rows(self.body), reader)
+
+    def _reader(self) -> RowReader:
+        return RowReader(self.stream, earliest=datetime(YEARS[0], 1, 1, tzinfo=UTC), dated=self.dated)
+
+    def _of_rows(self, raw: RawRows, reader: RowReader) -> FileContent:
         self._at_most("rows", len(raw.rows), self.bounds.rows)
-        reader = RowReader(self.stream, earliest=datetime(YEARS[0], 1, 1, tzinfo=UTC), dated=self.dated)
         taken = reader.read(raw.rows, self.now, text=False)
         self._at_most("rows", len(taken.records) + len(taken.refusals), self.bounds.rows)
         # Of rows in a list inside of an object nobody knows the lines.
@@ -231,13 +246,14 @@ class TableFile:
             Refusal(lines.get(refusal.row, refusal.row), refusal.column, refusal.value, refusal.expected)
             for refusal in taken.refusals[:REFUSALS]
         ]
+        refusals = sorted([*refusals, *raw.broken[:REFUSALS]], key=lambda refusal: refusal.row)[:REFUSALS]
         self._at_most("series", len({record.key for record in taken.records}), self.bounds.keys)
         rows = rows_of(taken.records, self.stream)
         self._has_one_group_a_key(*(_numbered(names) for names in (rows.keys, rows.groups)))
         issued = np.array([record.issued or 0 for record in taken.records], dtype=np.int64)
-        ignored, unit = tuple(taken.ignored), "line" if lines else "row"
-        notes = tuple(reader.guesses)
-        refused = len(taken.refusals)
+        ignored, unit = tuple(taken.ignored), "line" if lines or raw.broken else "row"
+        notes = (*raw.notes, *reader.guesses)
+        refused = len(taken.refusals) + len(raw.broken)
         absent = tuple(name for name, count in taken.absent.items() if count >= len(taken.records) > 0)
         return FileContent(self.source, rows, issued, tuple(refusals), refused, unit, ignored, absent, notes)
 

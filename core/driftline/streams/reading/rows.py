@@ -86,6 +86,7 @@ class RowReader:
         self._date = None if stream.time.date is None else FieldPath.of(stream.time.date)
         paths = [*self._paths.values(), *([self._date] if self._date else [])]
         self._fields = frozenset(part for path in paths for part in (path.field, path.text))
+        self._objects = frozenset(path.field for path in paths if path.steps)
         self._is_mapped = self._date is not None or any(self._source(name) != NO_SOURCE for name in self._named)
         self._group_column = next(iter(stream.group_columns), None)
         self._common_group = "" if stream.group is None else EVERY_SERIES
@@ -109,6 +110,11 @@ class RowReader:
     def fields(self) -> Collection[str]:
         """The names of fields that are read."""
         return self._fields
+
+    @property
+    def objects(self) -> Collection[str]:
+        """The names of those of them that are looked into."""
+        return self._objects
 
     def measures(self, row: Mapping[str, object]) -> bool:
         """Whether a row has any of the stream's values."""

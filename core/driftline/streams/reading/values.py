@@ -78,7 +78,7 @@ class NumberRule:
         bare = value.strip().lower()
         if bare in self.source.values:
             return self.source.values[bare]
-        if self.unit and bare.endswith(self.unit):
+        if self.unit and bare.endswith(self.unit) and _plain_number(bare) is None:
             bare = bare.removesuffix(self.unit).rstrip()
             value = value.strip()[: len(bare)]
         if bare in NOTHING or bare in self.texts:
