@@ -22,6 +22,8 @@ MACHINE = "host"
 """The tag that Telegraf adds to all lines."""
 TIME = "time"
 NAMES_SHOWN = 8
+USUAL = 0.9
+"""Share of the lines that have a tag which may be the key."""
 MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -104,9 +106,12 @@ def lines_seen(sent: Sequence[SentLines], source: str) -> LinesSeen:
 def survey_lines(measurement: Measurement, source: str, zone: str, key: str | None = None) -> tuple[Survey, bool]:
     """A look at its lines, and whether their times are those of arrival. zone: of times in texts. key: the tag that is
     known to name the series. Raises InvalidInput."""
-    timed = [line for line in measurement.lines if line.t is not None]
-    if not timed:
+    dated = [line for line in measurement.lines if line.t is not None]
+    if not dated:
         raise InvalidInput(f"{source}: found no time in the lines of {measurement.name!r}, expected one in each")
+    usual = {key} if key in _tags(dated) else _usual_tags(dated)
+    # A few that lack the key may be refused, and say nothing of the others.
+    timed = [line for line in dated if usual <= line.point.tags.keys()]
     of_line = [line.point.fields for line in timed]
     rows = [{measurement.name: fields} if measurement.prefixed else fields for fields in of_line]
     survey = replace(survey_rows(rows, source, zone), is_nested=measurement.prefixed)
@@ -118,6 +123,15 @@ def survey_lines(measurement: Measurement, source: str, zone: str, key: str | No
     times = TimeColumn(time, np.array([line.t for line in timed], np.int64), "UTC", 0)
     survey = replace(survey, columns=(times, *survey.columns, *own))
     return replace(survey, key=key or _key(tags, fields, source)), not any(line.own for line in timed)
+
+
+def _tags(lines: Sequence[TimedPoint]) -> Counter[str]:
+    """By tag how many lines have it."""
+    return Counter(name for line in lines for name in line.point.tags)
+
+
+def _usual_tags(lines: Sequence[TimedPoint]) -> set[str]:
+    return {name for name, count in _tags(lines).items() if count >= USUAL * len(lines)}
 
 
 def usable_fields(seen: LinesSeen, zone: str, key: str | None, *, brief: bool) -> Measured:
@@ -171,7 +185,7 @@ def _notes(measurements: Sequence[Measurement], broken: Sequence[Refusal]) -> It
     yield f"{counts:,} lines of the measurement{'s' if len(measurements) > 1 else ''} {of_each}"
     if broken:
         first = f"found {broken[0].value}, expected {broken[0].expected}"
-        yield f"{len(broken):,} other lines can't be read, such as line {broken[0].row}: {first}"
+        yield f"{len(broken):,} other lines can't be read: {first}"
 
 
 def _some(names: Sequence[str]) -> str:

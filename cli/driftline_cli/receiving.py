@@ -99,7 +99,7 @@ async def _receive(
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(list(sockets)))
     enough = asyncio.create_task(received.enough.wait())
-    say(f"listening at {url} for {seconds:g} s: what is sent there is looked at and not kept")
+    say(f"listening at {url} for {seconds:g} s: it looks at what is sent there, and keeps none of it")
     await asyncio.wait({serving, enough}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     enough.cancel()
     server.should_exit = True

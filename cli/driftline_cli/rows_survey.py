@@ -79,8 +79,10 @@ def _column(path: str, values: Sequence[object], zone: str) -> Column:
     known = [value for value in values if value is not None]
     if not known:
         return OtherColumn(path, "null")
-    if all(isinstance(value, (bool, int, float)) for value in known):
-        return _numbers(path, values)
+    telling = [value for value in known if not (isinstance(value, str) and value.strip().lower() in NOTHING)]
+    if telling and all(isinstance(value, (bool, int, float)) for value in telling):
+        # A number, or a word such as `unavailable`.
+        return _numbers(path, [None if isinstance(value, str) else value for value in values])
     texts = [value for value in known if isinstance(value, str)]
     if len(texts) < len(known):
         return OtherColumn(path, "values of several kinds")

@@ -77,10 +77,11 @@ def test_what_is_posted_becomes_a_definition(path: str, params: dict[str, str], 
 
 @pytest.mark.process
 def test_what_can_not_be_read_is_counted_and_shown():
-    bad = b'nonsense\nweather,station=roof temperature=1 \nweather,station=roof temperature="x" 1772323200000000000\n'
+    bad = b'nonsense\nweather,station=roof temperature= 7\nweather temperature="unavailable" 1772323200000000000\n'
     found, answers = looked_at("/influx/write", {}, {}, LINES.encode(), bad, b"\xff\x00", target="temperature")
     assert answers == [204] * 3
-    assert any(note.startswith("2 other lines can't be read, such as line 1: found 'nonsense'") for note in found.notes)
+    assert any(note.startswith("3 other lines can't be read: found 'nonsense'") for note in found.notes)
+    assert any(note.startswith("1 of 19 lines would be refused: column 'station'") for note in found.notes)
 
 
 @pytest.mark.process
