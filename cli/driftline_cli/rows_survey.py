@@ -95,9 +95,17 @@ def _column(path: str, values: Sequence[object], zone: str) -> Column:
 
 
 def _numbers(path: str, values: Sequence[object], *, text: bool = False) -> NumberColumn:
-    numbers = np.array([np.nan if value is None else float(str(float(value))) for value in values], dtype=np.float64)  # type: ignore[arg-type]
+    numbers = np.array([np.nan if value is None else _as_float(value) for value in values], dtype=np.float64)
     whole = all(isinstance(value, int) and not isinstance(value, bool) for value in values)
     return NumberColumn(path, numbers, whole, text)
+
+
+def _as_float(value: object) -> float:
+    """NaN for a whole number that no float holds, as it is refused later."""
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        return float("nan")
 
 
 def _number(value: object) -> float | None:

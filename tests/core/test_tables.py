@@ -8,9 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from driftline.errors import InvalidInput
+from driftline.messages import Record
 from driftline.streams import rows as rows_in_arrays
 from driftline.streams.bounds import TableBounds
+from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
+from driftline.streams.reading.bodies import csv_rows, json_rows, ndjson_rows
+from driftline.streams.reading.rows import RowReader
 from driftline.streams.rows import Rows, concatenate
 from driftline.streams.tables import decode, encode, read_file
 
@@ -161,3 +165,36 @@ def test_of_a_series_that_moved_the_rows_in_its_newest_group_are_kept():
     kept = rows.in_newest_groups()
     assert (kept.keys.tolist(), kept.t.tolist()) == (["k", "m", "k"], [3, 1, 2])
     assert kept.in_newest_groups() is kept
+
+
+def by_the_door(body: bytes, stream: StreamDefinition) -> list[Record]:
+    reader = RowReader(stream)
+    raw = csv_rows(body, stream.csv, reader.wanted)
+    return reader.read(raw.rows, 0.0, text=True, decimal=raw.decimal).records
+
+
+@pytest.mark.parametrize(
+    ("body", "keys", "values"),
+    [
+        ("t, k, y\n2026-03-01T00:00:00Z, a, 1\n2026-03-01T00:10:00Z,a , 2\n", ["a", "a"], [1, 2]),
+        ("t;k;y\n2026-03-01T00:00:00Z;a;1.204,50\n2026-03-01T00:10:00Z;a;1.204\n", ["a", "a"], [1204.5, 1204]),
+        ("t;k;y\n2026-03-01T00:00:00Z;a;1.204\n2026-03-01T00:10:00Z;a;2.5\n", ["a", "a"], [1.204, 2.5]),
+    ],
+)
+def test_blanks_and_thousands_mean_the_same_in_a_file_and_at_the_door(body: str, keys: list[str], values: list[float]):
+    stream = parse("name: s\ntime: {column: t, period: 10min}\nkey: k\ntarget: y\n", "s.yaml")
+    rows = decode(body.encode(), stream, "f.csv")
+    assert (rows.keys.tolist(), rows.values[:, 0].tolist()) == (keys, values)
+    assert [(record.key, record.values["y"]) for record in by_the_door(body.encode(), stream)] == list(
+        zip(keys, values, strict=True)
+    )
+
+
+@pytest.mark.parametrize("body", ['{"t": "2026-03-01T00:00:00Z", "y": 1}', '[{"t": "2026-03-01T00:00:00Z", "y": 1}]'])
+def test_json_may_begin_with_a_byte_order_mark(body: str):
+    stream = parse("name: s\ntime: {column: t, period: 10min}\ntarget: y\n", "s.yaml")
+    marked = b"\xef\xbb\xbf" + body.encode()
+    assert len(decode(marked, stream, "f.json")) == 1
+    assert json_rows(marked).rows == json_rows(body.encode()).rows
+    if body.startswith("{"):
+        assert ndjson_rows(marked).rows == ndjson_rows(body.encode()).rows

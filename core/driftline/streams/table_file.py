@@ -1,5 +1,6 @@
 """One file with rows of a stream: CSV, JSON, Parquet or line protocol, read by its definition's columns. Pure."""
 
+from codecs import BOM_UTF8
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -378,7 +379,10 @@ class TableFile:
         if self.mapped and column.null_count:
             raise self._empty(column.null_count, name, what)
         if not pa.types.is_dictionary(column.type):
-            column = column.cast(pa.string()).dictionary_encode()
+            column = column.cast(pa.string())
+            if self._is_csv:
+                column = _compute().utf8_trim_whitespace(column)
+            column = column.dictionary_encode()
         encoded = column.unify_dictionaries().combine_chunks()
         texts = encoded.dictionary.cast(pa.string())
         self._at_most("series" if what == "key" else "groups", len(texts), self.bounds.keys)
@@ -429,8 +433,14 @@ def _lines_of(body: bytes) -> list[int]:
     return [number for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
 
 
+def is_json(body: bytes) -> bool:
+    """By its first sign."""
+    return body.removeprefix(BOM_UTF8).lstrip()[:1] in {b"{", b"["}
+
+
 def json_rows_of(body: bytes, source: str) -> RawRows:
     """An array or an object a line; one object may take several lines."""
+    body = body.removeprefix(BOM_UTF8)
     try:
         if body.lstrip()[:1] == b"[":
             return json_rows(body)

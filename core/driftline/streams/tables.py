@@ -17,7 +17,7 @@ from driftline.streams.bounds import NONE, TableBounds
 from driftline.streams.definition import ISSUED, StreamDefinition
 from driftline.streams.reading.csv_text import MalformedCsv
 from driftline.streams.rows import FutureRows, Rows
-from driftline.streams.table_file import LINES_SUFFIX, FileContent, TableFile, cut
+from driftline.streams.table_file import LINES_SUFFIX, FileContent, TableFile, cut, is_json
 
 MARK, MAPPED = b"driftline.columns", b"mapped"
 """In a Parquet file's metadata: its columns are the definition's own, whatever devices send."""
@@ -107,7 +107,7 @@ def _opened(
 def _of_text(file: TableFile) -> FileContent:
     if file.source.endswith(LINES_SUFFIX):
         return file.of_lines()
-    return file.of_json() if file.body.lstrip()[:1] in {b"{", b"["} else file.of_csv()
+    return file.of_json() if is_json(file.body) else file.of_csv()
 
 
 def is_mapped(body: bytes) -> bool:

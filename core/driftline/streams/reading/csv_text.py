@@ -27,6 +27,8 @@ HEAD: Final = 256 * 1024
 NAME_AND_UNIT = re.compile(r"(.*\S)\s*[\[(]([^\[\]()]*)[\])]")
 DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+|[-+]?\d{1,3}(\.\d{3})+,\d+")
 DECIMAL_POINT = re.compile(r"[-+]?\d*\.\d+([eE][-+]?\d+)?")
+POINTS_OF_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+")
+"""It may be a number with a decimal point as well."""
 SHOWN: Final = 80
 
 
@@ -223,7 +225,7 @@ def _decimal(rows: Sequence[Sequence[str]], names: Sequence[str], separator: str
     places = [index for index, name in enumerate(names) if name in wanted.numbers]
     texts = [row[index].strip() for row in rows for index in places if index < len(row)]
     commas = any(DECIMAL_COMMA.fullmatch(text) for text in texts)
-    points = any(DECIMAL_POINT.fullmatch(text) for text in texts)
+    points = any(DECIMAL_POINT.fullmatch(text) and not POINTS_OF_THOUSANDS.fullmatch(text) for text in texts)
     return "," if commas and not points else "."
 
 

@@ -166,9 +166,10 @@ class RowReader:
             for name, value in values.items():
                 if value is not None and not (plain and type(value) is float and -LARGEST <= value <= LARGEST):
                     values[name] = self._numbers[name].number(value, text=text, decimal=decimal)
-        key = name_of(self._fields_of[self._stream.key], row[self._stream.key]) if self._stream.key else SINGLE_KEY
+        named = self._stream.key
+        key = name_of(self._fields_of[named], row[named], text=text) if named else SINGLE_KEY
         column = self._group_column
-        group = self._common_group if column is None else name_of(self._fields_of[column], row[column])
+        group = self._common_group if column is None else name_of(self._fields_of[column], row[column], text=text)
         time = row[self._time]
         if time is ABSENT:
             taken.untimed.append(len(taken.records))

@@ -36,6 +36,8 @@ BOOLEANS = {"true": 1.0, "false": 0.0}
 Decimal = Literal[".", ",", "either"]
 """What a number's decimals follow: `either` takes both, and no separators of thousands."""
 THOUSANDS = re.compile(r"[-+]?\d{1,3}(\.\d{3})+,\d+")
+WHOLE_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+")
+"""Only where the decimals follow a comma for sure."""
 NUMBER = f"a number between -{LARGEST:g} and {LARGEST:g}, or null for a missing value"
 
 
@@ -101,7 +103,7 @@ class NumberRule:
         if decimal == ".":
             return value
         bare = value.strip()
-        if THOUSANDS.fullmatch(bare):
+        if THOUSANDS.fullmatch(bare) or (decimal == "," and WHOLE_THOUSANDS.fullmatch(bare)):
             return bare.replace(".", "").replace(",", ".")
         if decimal == "," and "." in bare:
             raise UnusableError(self.name, value, "a number with a decimal comma")
@@ -139,8 +141,10 @@ def _plain_number(value: float | str) -> float | None:
         return None
 
 
-def name_of(column: str, value: object) -> str:
-    """A key or a group. Raises UnusableError."""
+def name_of(column: str, value: object, *, text: bool = False) -> str:
+    """A key or a group. text: blanks around it belong to how it is written. Raises UnusableError."""
+    if text and isinstance(value, str):
+        value = value.strip()
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not 0 < len(value) <= NAME_LENGTH or not value.isprintable():
