@@ -1,6 +1,8 @@
 """Tables: CSV and Parquet with the columns that a definition names."""
 
 import io
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +15,11 @@ from driftline.streams import rows as rows_in_arrays
 from driftline.streams.bounds import TableBounds
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
+from driftline.streams.gridded.takes import mean_angle
 from driftline.streams.reading.bodies import csv_rows, json_rows, ndjson_rows
 from driftline.streams.reading.rows import RowReader
 from driftline.streams.rows import Rows, concatenate
-from driftline.streams.tables import decode, encode, read_file
+from driftline.streams.tables import decode, encode, examine, read_file
 
 STREAM = parse("name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\n", "a.yaml")
 NAIVE = parse("name: a\ntime: {column: when, period: 1h, zone: Europe/Paris}\ntarget: y\n", "a.yaml")
@@ -65,7 +68,7 @@ def test_parquet_gives_back_what_was_written():
             "a time such as 2014-01-01T01:00:00+01:00, with a zone, or a zone in the stream definition",
         ),
         (b"PAR1garbage", "a.csv: neither Parquet nor CSV"),
-        (b"", "a.csv: neither Parquet nor CSV"),
+        (b"", "a.csv: found one line alone, expected one with the columns' names"),
     ],
 )
 def test_what_is_wrong_is_named(body: bytes, message: str):
@@ -198,3 +201,35 @@ def test_json_may_begin_with_a_byte_order_mark(body: str):
     assert json_rows(marked).rows == json_rows(body.encode()).rows
     if body.startswith("{"):
         assert ndjson_rows(marked).rows == ndjson_rows(body.encode()).rows
+
+
+def test_a_short_line_is_said_by_its_number_and_utf_16_by_its_mark():
+    stream = parse("name: s\ntime: {column: t, period: 10min}\ntarget: y\n", "s.yaml")
+    with pytest.raises(InvalidInput, match=r"^f\.csv: broken CSV in line 3: found 1 fields, expected 2"):
+        decode(b"t,y\n2026-03-01T00:00:00Z,1\n2026\n", stream, "f.csv")
+    with pytest.raises(InvalidInput, match=r"such as utf-16$"):
+        decode("t,y\n2026-03-01T00:00:00Z,1\n".encode("utf-16"), stream, "f.csv")
+
+
+ON_GRID = "name: s\ntime: {{column: t, period: {period}, zone: Europe/Berlin}}\nkey: k\ntarget: y\ngrid: {{}}\n"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "period"),
+    [(n, period) for n in (1, 5, 10, 15, 20, 30, 60) for period in (10, 15, 30, 60, 120, 1440) if n <= period],
+)
+def test_readings_for_a_grid_are_told_apart_in_the_hour_that_comes_twice(minutes: int, period: int):
+    """However often they come within a period."""
+    stream = parse(ON_GRID.format(period=f"{period}min"), "s.yaml")
+    begin = datetime(2026, 10, 24, 22, tzinfo=UTC)
+    times = [begin + timedelta(minutes=n) for n in range(0, 360, minutes)]
+    local = [time.astimezone(ZoneInfo("Europe/Berlin")).replace(tzinfo=None).isoformat() for time in times]
+    body = "t,k,y\n" + "".join(f"{time},a,1\n" for time in local)
+    meant = [round(time.timestamp() * 1000) for time in times]
+    assert examine(body.encode(), stream, "f.csv").rows.t.tolist() == meant
+    assert [record.t for record in by_the_door(body.encode(), stream)] == meant
+
+
+def test_the_mean_of_directions_is_below_a_full_circle():
+    assert mean_angle({0: 350.0, 1: 10.0}) == pytest.approx(0.0, abs=1e-9)
+    assert mean_angle({0: 340.0, 1: 10.0}) == pytest.approx(355.0)

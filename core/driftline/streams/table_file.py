@@ -161,7 +161,8 @@ class TableFile:
 
     @cached_property
     def times(self) -> TimeRule:
-        return TimeRule(self.stream.time, datetime(YEARS[0], 1, 1, tzinfo=UTC))
+        earliest = datetime(YEARS[0], 1, 1, tzinfo=UTC)
+        return TimeRule(self.stream.time, earliest, readings=self.stream.grid is not None)
 
     def of_parquet(self) -> FileContent:
         file = pq.ParquetFile(pa.BufferReader(self.body))

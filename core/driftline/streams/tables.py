@@ -98,7 +98,7 @@ def _opened(
     except MemoryError:
         raise
     except MalformedCsv as error:
-        raise InvalidInput(f"{source}: neither Parquet nor CSV: {cut(str(error))}") from error
+        raise InvalidInput(f"{source}: {cut(str(error))}") from error
     except (pa.ArrowException, OSError, ValueError) as error:
         # Of a broken page the decompressor says what the system would say of a disk.
         raise InvalidInput(f"{source}: neither Parquet nor CSV: {cut(str(error))}") from error

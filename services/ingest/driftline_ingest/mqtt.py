@@ -136,7 +136,10 @@ class Route:
 
 
 def _number_or_text(payload: bytes) -> object:
-    """A number, or a word such as `unavailable`. Raises UnicodeDecodeError."""
+    """A number, or a word such as `unavailable`. Raises UnicodeDecodeError, ValueError for nothing at all, by which a
+    message that a broker keeps is deleted."""
+    if not payload:
+        raise ValueError("found an empty message")
     try:
         return decode(payload)
     except UNREADABLE:

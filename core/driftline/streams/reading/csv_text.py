@@ -6,6 +6,7 @@ the name alone.
 
 import csv
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -81,7 +82,8 @@ def decoded(body: bytes, form: CsvFormat) -> str:
     try:
         return body.decode("utf-8-sig" if name == "utf-8" else name).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        hint = "; `csv.encoding` of the definition may say another, such as latin-1" if name == "utf-8" else ""
+        other = "utf-16" if body.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "latin-1"
+        hint = f"; `csv.encoding` of the definition may say another, such as {other}" if name == "utf-8" else ""
         label = "UTF-8" if name == "utf-8" else name
         raise MalformedCsv(f"broken CSV: found no {label} at byte {error.start}{hint}") from error
 

@@ -73,7 +73,7 @@ class RowReader:
         self._issued = [ISSUED] if futures or dated else []
         self._time = stream.time.column
         self._ahead = stream.time.tolerance
-        self._times = TimeRule(stream.time, earliest)
+        self._times = TimeRule(stream.time, earliest, readings=stream.grid is not None)
         self._numbers = number_rules(self._columns, stream.sources)
         self._are_plain = all(rule.is_plain for rule in self._numbers.values())
         key = [stream.key] if stream.key else []
