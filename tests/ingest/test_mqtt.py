@@ -83,6 +83,13 @@ def test_topics_and_payloads_become_rows():
     }
 
 
+def test_a_number_s_word_may_say_nothing_and_nothing_is_no_message():
+    """A broker deletes what it keeps of a topic by an empty message."""
+    assert row(PLAIN, "plain/a", b"unavailable") == {"y": "unavailable", "id": "a"}
+    with pytest.raises(Unreadable, match="found an empty message"):
+        row(PLAIN, "plain/a", b"")
+
+
 def test_a_message_may_hold_a_list_of_rows():
     (route,) = Route.of(TANK, TANK.mqtt)
     payload = b'\xef\xbb\xbf[{"y": 1, "when": "2026-01-01T00:00:00Z"}, 7, {"y": 2, "id": "b"}]'
