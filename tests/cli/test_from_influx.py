@@ -31,7 +31,10 @@ LINES = "".join(
     for name in ("roof", "cellar")
 )
 OTHERS = "".join(f"cpu,cpu=cpu{n % 2},host=h usage_idle={90 - n % 7} {FIRST + 10 * n}000000000\n" for n in range(40))
-WAIT_S = 30
+WAIT_S = 90
+LONG_S = 600.0
+ENOUGH = b"#\n" * 20_000
+"""Ends it before its time, and says nothing."""
 
 
 def looked_at(
@@ -41,11 +44,12 @@ def looked_at(
     url, listening = f"http://127.0.0.1:{free_port()}/influx", threading.Event()
     hints = asking.FileHints(target)
     with ThreadPoolExecutor() as pool:
-        look = pool.submit(first_look.look, url, hints, asking.ask_target, 3.0, lambda _: listening.set())
+        look = pool.submit(first_look.look, url, hints, asking.ask_target, LONG_S, lambda _: listening.set())
         assert listening.wait(WAIT_S)
         with httpx.Client(transport=httpx.HTTPTransport(retries=10)) as client:
             to = f"{url.removesuffix('/influx')}{path}"
             answers = [client.post(to, content=body, params=params, headers=headers) for body in bodies]
+            client.post(f"{url}/write", content=ENOUGH)
         return look.result(WAIT_S), [answer.status_code for answer in answers]
 
 
@@ -98,12 +102,13 @@ def test_a_request_that_can_not_be_read_is_refused(
 ):
     url, listening = f"http://127.0.0.1:{free_port()}/influx", threading.Event()
     with ThreadPoolExecutor() as pool:
-        receiving = pool.submit(receive, DoorUrl.of(url), 2.0, lambda _: listening.set())
+        receiving = pool.submit(receive, DoorUrl.of(url), LONG_S, lambda _: listening.set())
         assert listening.wait(WAIT_S)
         with httpx.Client(transport=httpx.HTTPTransport(retries=10)) as client:
             answer = client.post(f"{url}/write", params=params, headers=headers, content=body)
             asked = [client.get(f"{url}/ping"), client.get(f"{url}/health"), client.post(f"{url}/query")]
-        assert receiving.result(WAIT_S).sent == []
+            client.post(f"{url}/write", content=ENOUGH)
+        assert [part.body for part in receiving.result(WAIT_S).sent] == [ENOUGH]
     assert answer.status_code == status, answer.text
     assert [one.status_code for one in asked] == [204, 200, 200]
 
@@ -111,7 +116,7 @@ def test_a_request_that_can_not_be_read_is_refused(
 def test_enough_lines_end_it_before_its_time():
     url, listening = DoorUrl.of(f"http://localhost:{free_port()}"), threading.Event()
     with ThreadPoolExecutor() as pool:
-        receiving = pool.submit(receive, url, 600.0, lambda _: listening.set())
+        receiving = pool.submit(receive, url, LONG_S, lambda _: listening.set())
         assert listening.wait(WAIT_S)
         with httpx.Client(transport=httpx.HTTPTransport(retries=10)) as client:
             client.post(f"{url}/write", content=b"m a=1 1\n" * 20_000)
@@ -296,19 +301,17 @@ async def test_telegraf_is_pointed_at_it(tmp_path: Path, output: str):
             url,
             asking.FileHints("temperature"),
             asking.ask_target,
-            8.0,
+            LONG_S,
             said,
         )
     )
     await asyncio.wait_for(listening.wait(), WAIT_S)
-    process = await asyncio.create_subprocess_exec(
-        program, "--config", str(tmp_path / "telegraf.conf"), stderr=asyncio.subprocess.DEVNULL
-    )
-    try:
-        found = await asyncio.wait_for(look, WAIT_S)
-    finally:
-        process.terminate()
-        await process.wait()
+    words = ("--config", str(tmp_path / "telegraf.conf"), "--once", "--test-wait", "5")
+    process = await asyncio.create_subprocess_exec(program, *words, stderr=asyncio.subprocess.DEVNULL)
+    await asyncio.wait_for(process.wait(), WAIT_S)
+    async with httpx.AsyncClient() as client:
+        await client.post(f"{url}/write", content=ENOUGH)
+    found = await asyncio.wait_for(look, WAIT_S)
     stream = found.proposal.definition
     assert (stream.name, stream.key, stream.target, stream.time.period) == ("roof", "station", "temperature", 600)
     assert [row.t for row in found.rows[::2]] == [(FIRST + 600 * n) * 1000 for n in range(5)]
