@@ -59,13 +59,15 @@ Column = TimeColumn | NumberColumn | TextColumn | OtherColumn
 @dataclass(frozen=True)
 class Survey:
     """What a file holds. source: its name in errors; names: of all columns. is_nested: whether those are ways through
-    JSON; rows_in: the way to the list that the rows are in, None where they are on their own."""
+    JSON; rows_in: the way to the list that the rows are in, None where they are on their own. key: the column that
+    names the series, where the format says so."""
 
     source: str
     rows: int
     columns: tuple[Column, ...]
     is_nested: bool = False
     rows_in: str | None = None
+    key: str | None = None
 
     @property
     def names(self) -> list[str]:

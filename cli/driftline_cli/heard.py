@@ -50,8 +50,7 @@ class HeardTopics:
 
 def heard(messages: Sequence[Message], wanted: str, source: str, zone: str) -> HeardTopics:
     """wanted: the filter that was listened to. Raises InvalidInput where nothing can be made of it."""
-    read = [(message, _row(message.payload)) for message in messages]
-    usable = [(message, row) for message, row in read if row is not None]
+    usable = [(message, row) for message in messages for row in _rows(message.payload)]
     if not usable:
         raise InvalidInput(f"{source}: {_nothing_of(messages)}")
     kinds = Counter(_kind(message, row) for message, row in usable)
@@ -69,18 +68,19 @@ def heard(messages: Sequence[Message], wanted: str, source: str, zone: str) -> H
     survey, arrival = _with_arrival(survey, [message.arrived for message, _ in alike])
     if key is not None:
         survey = _with_key(survey, key, [str(row[key]) for row in rows])
-    return HeardTopics(topic, payload, rows, survey, key, arrival, tuple(_notes(messages, len(alike))))
+    used = len({id(message) for message, _ in alike})
+    return HeardTopics(topic, payload, rows, survey, key, arrival, tuple(_notes(messages, used)))
 
 
-def _row(payload: bytes) -> dict[str, object] | None:
-    """An object, or a plain number; None for everything else."""
+def _rows(payload: bytes) -> Sequence[dict[str, object]]:
+    """An object, those of a list, or a plain number; nothing for everything else."""
     try:
         value = decode(payload)
     except UNREADABLE:
-        return None
-    if isinstance(value, dict) and value:
-        return value
-    return {VALUE: value} if isinstance(value, (int, float)) else None
+        return ()
+    if isinstance(value, (int, float)):
+        return ({VALUE: value},)
+    return [row for row in (value if isinstance(value, list) else [value]) if isinstance(row, dict) and row]
 
 
 def _kind(message: Message, row: dict[str, object]) -> tuple[int, str]:

@@ -22,15 +22,13 @@ from driftline_cli.asking import FileHints, ask_target, keep
 from driftline_cli.backtest import Run, backtest
 from driftline_cli.drift_kinds import Kind
 from driftline_cli.evaluate import outcome
+from driftline_cli.file_survey import survey_file
 from driftline_cli.lengths import roughly
 from driftline_cli.measured import Measured, measured
 from driftline_cli.progress import bars
 from driftline_cli.proposal import Proposal, check_zone, horizons_of, propose
 from driftline_cli.read_file import read_file
-from driftline_cli.survey import survey
 from driftline_cli.timeline import timeline
-
-UTC = "UTC"
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def look(data: Path, hints: FileHints, ask: Callable[[Measured], str]) -> Propos
         body = data.read_bytes()
     except OSError as error:
         raise InvalidInput(f"{data}: can't be read: {error.strerror}") from error
-    seen = survey(body, str(data), hints.zone or UTC)
+    seen, hints = survey_file(body, str(data), hints, ask)
     line = timeline(seen, hints.key)
     horizons_of(seen, line)
     columns = measured(seen, line)

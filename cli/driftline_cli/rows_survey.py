@@ -43,7 +43,7 @@ def _way_to_rows(rows: Sequence[object]) -> str | None:
 
 def _lists(row: Mapping[str, object], before: str = "", depth: int = 0) -> Iterator[tuple[str, list[object]]]:
     for name, value in row.items():
-        path = _joined(before, name)
+        path = joined(before, name)
         if isinstance(value, list) and all(isinstance(element, dict) for element in value):
             yield path, value
         elif isinstance(value, dict) and depth < DEEPEST:
@@ -53,7 +53,9 @@ def _lists(row: Mapping[str, object], before: str = "", depth: int = 0) -> Itera
 def _flat(row: Mapping[str, object], before: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
     """Path and value of whatever is no object."""
     for name, value in row.items():
-        yield from _parts(_joined(before, name), value, depth)
+        # The whole name of a row's own field goes first where it is read again.
+        is_own = not before and not isinstance(value, (dict, list))
+        yield from _parts(name if is_own else joined(before, name), value, depth)
 
 
 def _parts(path: str, value: object, depth: int) -> Iterator[tuple[str, object]]:
@@ -66,19 +68,21 @@ def _parts(path: str, value: object, depth: int) -> Iterator[tuple[str, object]]
         yield path, value
 
 
-def _joined(before: str, name: str) -> str:
-    """As `driftline.streams.reading.paths` reads it again; the whole name of a row's own field goes first there."""
-    if not before:
-        return name
-    return f'{before}["{name}"]' if any(sign in name for sign in ".[]") else f"{before}.{name}"
+def joined(before: str, name: str) -> str:
+    """As `driftline.streams.reading.paths` reads it again. before: empty for a row's own field."""
+    if any(sign in name for sign in ".[]"):
+        return f'{before}["{name}"]'
+    return f"{before}.{name}" if before else name
 
 
 def _column(path: str, values: Sequence[object], zone: str) -> Column:
     known = [value for value in values if value is not None]
     if not known:
         return OtherColumn(path, "null")
-    if all(isinstance(value, (bool, int, float)) for value in known):
-        return _numbers(path, values)
+    telling = [value for value in known if not (isinstance(value, str) and value.strip().lower() in NOTHING)]
+    if telling and all(isinstance(value, (bool, int, float)) for value in telling):
+        # A number, or a word such as `unavailable`.
+        return _numbers(path, [None if isinstance(value, str) else value for value in values])
     texts = [value for value in known if isinstance(value, str)]
     if len(texts) < len(known):
         return OtherColumn(path, "values of several kinds")
@@ -91,9 +95,17 @@ def _column(path: str, values: Sequence[object], zone: str) -> Column:
 
 
 def _numbers(path: str, values: Sequence[object], *, text: bool = False) -> NumberColumn:
-    numbers = np.array([np.nan if value is None else float(str(float(value))) for value in values], dtype=np.float64)  # type: ignore[arg-type]
+    numbers = np.array([np.nan if value is None else _as_float(value) for value in values], dtype=np.float64)
     whole = all(isinstance(value, int) and not isinstance(value, bool) for value in values)
     return NumberColumn(path, numbers, whole, text)
+
+
+def _as_float(value: object) -> float:
+    """NaN for a whole number that no float holds, as it is refused later."""
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        return float("nan")
 
 
 def _number(value: object) -> float | None:

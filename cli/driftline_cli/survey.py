@@ -46,7 +46,7 @@ VALUE = re.compile(r"[-+]?[\d.]+([eE][-+]?\d+)?|\d{4}-\d\d-\d\d.*")
 
 def survey(body: bytes, source: str, zone: str) -> Survey:
     """Looks at the bytes of a file. zone: that of times that carry none. Raises InvalidInput."""
-    if body.lstrip()[:1] in {b"{", b"["}:
+    if table_file.is_json(body):
         return with_times(survey_rows(table_file.json_rows_of(body, source).rows, source, zone))
     table, decimal = _parquet(body, source) if body[:4] == b"PAR1" else _csv(body, source)
     twice = [name for name in table.column_names if table.column_names.count(name) > 1]

@@ -82,6 +82,7 @@ def timeline(survey: Survey, key: str | None = None, *, brief: bool = False) -> 
     time, others = _time(survey)
     if survey.rows < LEAST and not brief:
         raise InvalidInput(f"{survey.source}: found {survey.rows} records, expected at least {LEAST}: a history")
+    key = key or survey.key
     names = _named(survey, key, time) if key else _key(survey, time)
     codes = names.codes if isinstance(names, TextColumn) else np.zeros(survey.rows, np.int64)
     order: Ints = np.lexsort((time.t, codes))

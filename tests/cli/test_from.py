@@ -98,7 +98,7 @@ def test_what_a_zigbee_bridge_sends_becomes_a_definition_that_takes_it(sending: 
     assert stream.mqtt is not None
     assert (stream.mqtt.topic, stream.mqtt.payload) == ("zigbee2mqtt/{key}", "json")
     route, *_ = Route.of(stream, stream.mqtt)
-    assert route.row("zigbee2mqtt/attic", zigbee(1), 0.0)["device"] == "attic"
+    assert route.rows("zigbee2mqtt/attic", zigbee(1), 0.0) == [json.loads(zigbee(1)) | {"device": "attic"}]
 
 
 @pytest.mark.process
@@ -245,7 +245,7 @@ def test_what_can_not_be_proposed_is_said(body: str, words: tuple[str, ...], sen
 
 def test_a_file_that_is_not_there_and_an_address_of_another_kind(tmp_path: Path):
     assert "can't be read: No such file" in typed(str(tmp_path / "no.csv")).output.replace("\n", " ")
-    assert "expected mqtt://HOST/TOPICS" in typed("http://localhost/influx").output.replace("\n", " ")
+    assert "expected mqtt://HOST/TOPICS" in typed("https://localhost:1/influx").output.replace("\n", " ")
 
 
 def test_a_file_that_exists_is_replaced_only_when_somebody_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -261,3 +261,17 @@ def test_a_file_that_exists_is_replaced_only_when_somebody_agrees(tmp_path: Path
     monkeypatch.setattr("typer.confirm", lambda _: True)
     first_look.write(found.proposal, tmp_path / "old.yaml", at_terminal=True)
     assert (tmp_path / "old.yaml").read_text() == found.proposal.text
+
+
+def test_words_among_numbers_are_missing_ones_and_names_may_have_points(tmp_path: Path):
+    rows = [{"t": EPOCH + 600 * n, "a.b": {"c": n + 0.5 if n else "unavailable"}, "big": 10**400} for n in range(4)]
+    (tmp_path / "log.json").write_text("\ufeff" + json.dumps(rows))
+    stream = written(str(tmp_path / "log.json"), tmp_path, "--target", '["a.b"].c')
+    content = tables.examine_file(tmp_path / "log.json", stream)
+    assert (content.refused, content.rows.values[1:, 0].tolist()) == (0, [1.5, 2.5, 3.5])
+
+
+def test_a_message_that_is_a_list_is_as_many_rows():
+    payload = [{"t": n, "at": f"2026-03-01T00:0{n}:00Z"} for n in range(5)]
+    found = heard(messages(("site/a", payload), ("site/b", payload)), "site/+", "a", "UTC")
+    assert (found.topic, len(found.rows), found.notes) == ("site/{key}", 10, ("2 messages of 2 topics",))

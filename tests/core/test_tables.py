@@ -1,6 +1,8 @@
 """Tables: CSV and Parquet with the columns that a definition names."""
 
 import io
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -8,11 +10,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from driftline.errors import InvalidInput
+from driftline.messages import Record
 from driftline.streams import rows as rows_in_arrays
 from driftline.streams.bounds import TableBounds
+from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
+from driftline.streams.gridded.takes import mean_angle
+from driftline.streams.reading.bodies import csv_rows, json_rows, ndjson_rows
+from driftline.streams.reading.rows import RowReader
 from driftline.streams.rows import Rows, concatenate
-from driftline.streams.tables import decode, encode, read_file
+from driftline.streams.tables import decode, encode, examine, read_file
 
 STREAM = parse("name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\n", "a.yaml")
 NAIVE = parse("name: a\ntime: {column: when, period: 1h, zone: Europe/Paris}\ntarget: y\n", "a.yaml")
@@ -61,7 +68,7 @@ def test_parquet_gives_back_what_was_written():
             "a time such as 2014-01-01T01:00:00+01:00, with a zone, or a zone in the stream definition",
         ),
         (b"PAR1garbage", "a.csv: neither Parquet nor CSV"),
-        (b"", "a.csv: neither Parquet nor CSV"),
+        (b"", "a.csv: found one line alone, expected one with the columns' names"),
     ],
 )
 def test_what_is_wrong_is_named(body: bytes, message: str):
@@ -161,3 +168,68 @@ def test_of_a_series_that_moved_the_rows_in_its_newest_group_are_kept():
     kept = rows.in_newest_groups()
     assert (kept.keys.tolist(), kept.t.tolist()) == (["k", "m", "k"], [3, 1, 2])
     assert kept.in_newest_groups() is kept
+
+
+def by_the_door(body: bytes, stream: StreamDefinition) -> list[Record]:
+    reader = RowReader(stream)
+    raw = csv_rows(body, stream.csv, reader.wanted)
+    return reader.read(raw.rows, 0.0, text=True, decimal=raw.decimal).records
+
+
+@pytest.mark.parametrize(
+    ("body", "keys", "values"),
+    [
+        ("t, k, y\n2026-03-01T00:00:00Z, a, 1\n2026-03-01T00:10:00Z,a , 2\n", ["a", "a"], [1, 2]),
+        ("t;k;y\n2026-03-01T00:00:00Z;a;1.204,50\n2026-03-01T00:10:00Z;a;1.204\n", ["a", "a"], [1204.5, 1204]),
+        ("t;k;y\n2026-03-01T00:00:00Z;a;1.204\n2026-03-01T00:10:00Z;a;2.5\n", ["a", "a"], [1.204, 2.5]),
+    ],
+)
+def test_blanks_and_thousands_mean_the_same_in_a_file_and_at_the_door(body: str, keys: list[str], values: list[float]):
+    stream = parse("name: s\ntime: {column: t, period: 10min}\nkey: k\ntarget: y\n", "s.yaml")
+    rows = decode(body.encode(), stream, "f.csv")
+    assert (rows.keys.tolist(), rows.values[:, 0].tolist()) == (keys, values)
+    assert [(record.key, record.values["y"]) for record in by_the_door(body.encode(), stream)] == list(
+        zip(keys, values, strict=True)
+    )
+
+
+@pytest.mark.parametrize("body", ['{"t": "2026-03-01T00:00:00Z", "y": 1}', '[{"t": "2026-03-01T00:00:00Z", "y": 1}]'])
+def test_json_may_begin_with_a_byte_order_mark(body: str):
+    stream = parse("name: s\ntime: {column: t, period: 10min}\ntarget: y\n", "s.yaml")
+    marked = b"\xef\xbb\xbf" + body.encode()
+    assert len(decode(marked, stream, "f.json")) == 1
+    assert json_rows(marked).rows == json_rows(body.encode()).rows
+    if body.startswith("{"):
+        assert ndjson_rows(marked).rows == ndjson_rows(body.encode()).rows
+
+
+def test_a_short_line_is_said_by_its_number_and_utf_16_by_its_mark():
+    stream = parse("name: s\ntime: {column: t, period: 10min}\ntarget: y\n", "s.yaml")
+    with pytest.raises(InvalidInput, match=r"^f\.csv: broken CSV in line 3: found 1 fields, expected 2"):
+        decode(b"t,y\n2026-03-01T00:00:00Z,1\n2026\n", stream, "f.csv")
+    with pytest.raises(InvalidInput, match=r"such as utf-16$"):
+        decode("t,y\n2026-03-01T00:00:00Z,1\n".encode("utf-16"), stream, "f.csv")
+
+
+ON_GRID = "name: s\ntime: {{column: t, period: {period}, zone: Europe/Berlin}}\nkey: k\ntarget: y\ngrid: {{}}\n"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "period"),
+    [(n, period) for n in (1, 5, 10, 15, 20, 30, 60) for period in (10, 15, 30, 60, 120, 1440) if n <= period],
+)
+def test_readings_for_a_grid_are_told_apart_in_the_hour_that_comes_twice(minutes: int, period: int):
+    """However often they come within a period."""
+    stream = parse(ON_GRID.format(period=f"{period}min"), "s.yaml")
+    begin = datetime(2026, 10, 24, 22, tzinfo=UTC)
+    times = [begin + timedelta(minutes=n) for n in range(0, 360, minutes)]
+    local = [time.astimezone(ZoneInfo("Europe/Berlin")).replace(tzinfo=None).isoformat() for time in times]
+    body = "t,k,y\n" + "".join(f"{time},a,1\n" for time in local)
+    meant = [round(time.timestamp() * 1000) for time in times]
+    assert examine(body.encode(), stream, "f.csv").rows.t.tolist() == meant
+    assert [record.t for record in by_the_door(body.encode(), stream)] == meant
+
+
+def test_the_mean_of_directions_is_below_a_full_circle():
+    assert mean_angle({0: 350.0, 1: 10.0}) == pytest.approx(0.0, abs=1e-9)
+    assert mean_angle({0: 340.0, 1: 10.0}) == pytest.approx(355.0)

@@ -7,7 +7,7 @@ import pytest
 from driftline.streams.data_sections import ColumnSource
 from driftline.streams.reading.paths import ABSENT, FieldPath
 from driftline.streams.reading.refusals import UnusableError
-from driftline.streams.reading.values import Decimal, NumberRule
+from driftline.streams.reading.values import Decimal, NumberRule, name_of
 
 ROW = {"a": {"b": [1, {"c": 2}], "switch:0": 3}, "a.b": 4, "Power [kW]": 5, "n": None}
 
@@ -95,3 +95,34 @@ def test_a_number_as_text_needs_the_definitions_word_in_json():
     assert NumberRule.of("y", ColumnSource(text=True)).number("21.5", text=False) == 21.5
     with pytest.raises(UnusableError):
         read(1e30, scale=10)
+
+
+@pytest.mark.parametrize("unit", ["1", "0", "e1"])
+def test_a_unit_takes_no_digit_of_a_number(unit: str):
+    assert read(f"2{unit}", unit=unit) == float(f"2{unit}")
+    assert read(f"2{unit}", unit=unit, scale=2) == 2 * float(f"2{unit}")
+
+
+def test_points_between_thousands_are_none_of_decimals_where_a_comma_is():
+    assert [read(text, decimal=",") for text in ("1.204", "-1.204.500", "1.204,5", "1,204")] == [
+        1204,
+        -1204500,
+        1204.5,
+        1.204,
+    ]
+    for text in ("0.125", "1.2", "1.2045"):
+        with pytest.raises(UnusableError, match="y"):
+            read(text, decimal=",")
+
+
+@pytest.mark.parametrize("text", ["1_0", "٣", "1\n2", "\n1", "0x10", "inf", "1e400", "infinity"])
+def test_only_what_everybody_takes_for_a_number_is_one(text: str):
+    with pytest.raises(UnusableError, match="y"):
+        read(text)
+
+
+def test_blanks_around_a_name_are_how_text_is_written():
+    assert name_of("k", " a b ", text=True) == "a b"
+    assert name_of("k", " a b ") == " a b "
+    with pytest.raises(UnusableError, match="k"):
+        name_of("k", "  ", text=True)

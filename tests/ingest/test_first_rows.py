@@ -53,8 +53,8 @@ async def by_csv(doors: Doors, rows: list[Row]) -> None:
 async def by_mqtt(doors: Doors, rows: list[Row]) -> None:
     route, *_ = Route.of(STREAM, STREAM.mqtt)
     for fields in rows:
-        message = route.row("site/k/weather", json.dumps(fields).encode(), NOW)
-        await doors.door.take_rows("a", RawRows([message], text=route.is_text, decimal=route.decimal))
+        sent = route.rows("site/k/weather", json.dumps(fields).encode(), NOW)
+        await doors.door.take_rows("a", RawRows(sent, text=route.is_text, decimal=route.decimal))
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -128,6 +128,24 @@ async def test_a_path_may_name_the_measurement(bus: AwayBus, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    ("column", "line"),
+    [
+        ("temp", "temp,station=a temp=2 1"),
+        ("temp.temp", "temp,station=a temp=2 1"),
+        ("temp", "\ufefftemp,station=a temp=2 1"),
+        ("temp", "weather,station=a temp=2 1"),
+    ],
+)
+def test_a_measurement_may_have_the_name_of_its_field(column: str, line: str):
+    """As Telegraf's `inputs.temp` has."""
+    yaml = f"name: a\ntime: {{period: 10min}}\nkey: station\ntarget: y\ncolumns: {{y: {column}}}\n"
+    reader = RowReader(parse(yaml, "a.yaml"))
+    raw = LineReader(reader).rows(line.encode())
+    (record,) = reader.read(raw.rows, 0.0, text=False).records
+    assert record.values == {"y": 2.0}
+
+
+@pytest.mark.parametrize(
     ("path", "params", "headers", "body", "status", "said"),
     [
         ("/api/v2/write", {"bucket": "attic"}, {}, b"", 403, "found bucket 'attic', expected the name of a stream"),

@@ -63,8 +63,9 @@ BY_COLUMN = parse(
 )
 
 
-def row(defined: StreamDefinition, topic: str, payload: bytes) -> dict[str, object]:
-    return Route.of(defined, defined.mqtt)[0].row(topic, payload, 0.0)
+def row(defined: StreamDefinition, topic: str, payload: bytes) -> object:
+    (only,) = Route.of(defined, defined.mqtt)[0].rows(topic, payload, 0.0)
+    return only
 
 
 def test_topics_and_payloads_become_rows():
@@ -82,10 +83,28 @@ def test_topics_and_payloads_become_rows():
     }
 
 
+def test_a_number_s_word_may_say_nothing_and_nothing_is_no_message():
+    """A broker deletes what it keeps of a topic by an empty message."""
+    assert row(PLAIN, "plain/a", b"unavailable") == {"y": "unavailable", "id": "a"}
+    with pytest.raises(Unreadable, match="found an empty message"):
+        row(PLAIN, "plain/a", b"")
+
+
+def test_a_message_may_hold_a_list_of_rows():
+    (route,) = Route.of(TANK, TANK.mqtt)
+    payload = b'\xef\xbb\xbf[{"y": 1, "when": "2026-01-01T00:00:00Z"}, 7, {"y": 2, "id": "b"}]'
+    assert route.rows("plant/n 1/tank", payload, 0.0) == [
+        {"y": 1, "when": "2026-01-01T00:00:00Z", "id": "n 1"},
+        7,
+        {"y": 2, "id": "b"},
+    ]
+    assert route.rows("plant/n 1/tank", b"[]", 0.0) == []
+
+
 def test_a_topic_may_name_the_column_of_a_number():
     (route,) = Route.of(BY_COLUMN, BY_COLUMN.mqtt)
     assert route.filter == "home/+/+"
-    assert route.row("home/attic/x", b"44.0", 0.0) == {"x": 44.0, "id": "attic"}
+    assert route.rows("home/attic/x", b"44.0", 0.0) == [{"x": 44.0, "id": "attic"}]
     assert route.foreign_column("home/attic/x") is None
     assert route.foreign_column("home/attic/battery") == "battery"
 
@@ -133,12 +152,10 @@ def test_futures_come_on_topics_of_their_own():
     assert planned.mqtt is not None
     _, plan = Route.of(planned, planned.mqtt)
     assert (plan.filter, plan.futures, plan.is_text) == ("plan/+", True, False)
-    assert plan.row("plan/a", b'{"when": "1970-01-02T00:00:00Z", "demand": 2.5}', 0.0) == {
-        "id": "a",
-        "when": "1970-01-02T00:00:00Z",
-        "demand": 2.5,
-        "issued": "1970-01-01T00:00:00.000+00:00",
-    }
+    planned_row = {"when": "1970-01-02T00:00:00Z", "demand": 2.5}
+    completed = planned_row | {"id": "a", "issued": "1970-01-01T00:00:00.000+00:00"}
+    assert plan.rows("plan/a", json.dumps(planned_row).encode(), 0.0) == [completed]
+    assert plan.rows("plan/a", json.dumps([planned_row, planned_row]).encode(), 0.0) == [completed, completed]
     with pytest.raises(InvalidDefinition, match=re.escape("mqtt.futures: found a topic, expected none")):
         stream("wrong", mapping)
 
@@ -267,6 +284,17 @@ async def test_ten_thousand_messages_and_nothing_lost_through_restarts(broker: B
 @stamina.retry(on=AssertionError, attempts=None, timeout=PATIENCE_S, wait_initial=0.1, wait_max=0.5)
 async def until_said(caplog: pytest.LogCaptureFixture, part: str) -> None:
     assert any(part in record.message for record in caplog.records)
+
+
+@pytest.mark.process
+async def test_of_a_list_each_row_is_taken_or_refused_by_itself(broker: Broker, tmp_path: Path):
+    bus = MemoryBus()
+    async with ingest(broker, bus, tmp_path / "store"):
+        await until_followed(broker, bus)
+        async with aiomqtt.Client("127.0.0.1", broker.port) as client:
+            rows = [{"y": n, "when": time(n)} for n in range(1, 4)]
+            await client.publish("plant/k0/tank", json.dumps([*rows[:2], "end", rows[2]]), qos=1)
+        assert await received(bus, 4) == {0, 1, 2, 3}
 
 
 @pytest.mark.process

@@ -178,8 +178,10 @@ async def by_mqtt(stream: StreamDefinition, raw: Sequence[Raw]) -> Taken:
     """The key is in the topic."""
     doors, (route, *_) = Doors(stream), Route.of(stream, stream.mqtt)
     payloads = [({name: value for name, value in row.items() if name != "id"}, row["id"]) for row in raw]
-    messages = [route.row(f"site/{key}/weather", json.dumps(payload).encode(), NOW) for payload, key in payloads]
-    await doors.door.take_rows("a", RawRows(messages, text=route.is_text, decimal=route.decimal))
+    sent = [route.rows(f"site/{key}/weather", json.dumps(payload).encode(), NOW) for payload, key in payloads]
+    await doors.door.take_rows(
+        "a", RawRows([row for rows in sent for row in rows], text=route.is_text, decimal=route.decimal)
+    )
     return await doors.taken()
 
 

@@ -95,6 +95,6 @@ async def by_mqtt(doors: Doors, stream: StreamDefinition, message: dict[str, Any
     route, *_ = Route.of(stream, stream.mqtt)
     payload = message.get("payload", message.get("text"))
     body = payload if isinstance(payload, str) else json.dumps(payload)
-    row = route.row(message["topic"], body.encode(), NOW)
-    receipt, _ = await doors.door.take_rows("a", RawRows([row], text=route.is_text, decimal=route.decimal))
+    rows = route.rows(message["topic"], body.encode(), NOW)
+    receipt, _ = await doors.door.take_rows("a", RawRows(rows, text=route.is_text, decimal=route.decimal))
     return receipt

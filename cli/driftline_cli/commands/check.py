@@ -11,7 +11,9 @@ from driftline_cli.commands.plainly import WRONG, console, plainly, print_json
 
 
 def check(
-    file: Annotated[Path, typer.Argument(help="A CSV, JSON or Parquet file.", exists=True, dir_okay=False)],
+    file: Annotated[
+        Path, typer.Argument(help="A file of CSV, JSON, Parquet or line protocol (.lp).", exists=True, dir_okay=False)
+    ],
     stream: SourceDefined,
     json: AsJson = False,  # noqa: FBT002
 ) -> None:

@@ -11,17 +11,14 @@ from driftline_cli.drift_kinds import Kind
 
 DEFINED = "A definition's file, or a name in DRIFTLINE_STREAMS (else `streams`)."
 SENT = "A definition's file, or the name of a stream or source in DRIFTLINE_STREAMS (else `streams`)."
+ROWS = "A file of the stream's rows: CSV, JSON, Parquet or line protocol (.lp)."
 SourceDefined = Annotated[str, typer.Option("--stream", metavar="STREAM", help=SENT)]
 StreamDefined = Annotated[str, typer.Option(metavar="STREAM", help=DEFINED)]
 OnlyStream = Annotated[
     str | None, typer.Option("--stream", metavar="STREAM", help="Only this one: its name, or its definition's file.")
 ]
-DataFile = Annotated[
-    Path, typer.Option(help="A CSV, JSON or Parquet file of the stream's rows.", exists=True, dir_okay=False)
-]
-MaybeFile = Annotated[
-    Path | None, typer.Option(help="A CSV, JSON or Parquet file of the stream's rows.", exists=True, dir_okay=False)
-]
+DataFile = Annotated[Path, typer.Option(help=ROWS, exists=True, dir_okay=False)]
+MaybeFile = Annotated[Path | None, typer.Option(help=ROWS, exists=True, dir_okay=False)]
 Drift = Annotated[Kind, typer.Option(help="Drift that is added to the data.")]
 Seed = Annotated[int, typer.Option(help="Seed of the drift.")]
 Ingest = Annotated[str, typer.Option(envvar="DRIFTLINE_INGEST", help="Address of ingest.")]

@@ -192,8 +192,8 @@ class Mqtt(Section):
     """A topic filter, with `{key}` in the place of the key, `{group}` in that of the column of `group`, and `{column}`
     in that of the column that a `number` is of, which needs a `grid`."""
     payload: Literal["json", "number", "csv"] = "json"
-    """A JSON object of columns; a plain number, of the target or of `{column}`; or a line of `columns`. Without a time
-    it is of when it arrived, see `time.arrival`."""
+    """A JSON object of columns, or a list of them; a plain number, of the target or of `{column}`; or a line of
+    `columns`. Without a time it is of when it arrived, see `time.arrival`."""
     columns: tuple[str, ...] = ()
     """The columns of a `csv` line, in their order."""
     separator: str = Field(",", min_length=1, max_length=1)

@@ -1,5 +1,6 @@
-"""One file with rows of a stream: CSV, JSON or Parquet, read by the columns that the definition names. Pure."""
+"""One file with rows of a stream: CSV, JSON, Parquet or line protocol, read by its definition's columns. Pure."""
 
+from codecs import BOM_UTF8
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ from driftline.streams.reading.columns import (
 )
 from driftline.streams.reading.csv_columns import CsvBody
 from driftline.streams.reading.csv_text import Wanted
+from driftline.streams.reading.line_protocol import LineReader
 from driftline.streams.reading.paths import path_of
 from driftline.streams.reading.refusals import Refusal, UnusableError
 from driftline.streams.reading.rows import RowReader, from_the_future
@@ -42,6 +44,8 @@ SHOWN = 300
 """Characters that an error repeats of what was found."""
 YEARS = (1900, 2100)
 """Times lie between them; beyond, what counts nanoseconds begins anew."""
+LINES_SUFFIX = ".lp"
+"""Of the names of files of line protocol."""
 REFUSALS = 1000
 """Rows whose refusals are kept, of a file."""
 
@@ -82,8 +86,8 @@ class FileContent:
 
     def sentence(self, refusal: Refusal) -> str:
         """Why a row can't be used."""
-        where = f"{self.unit} {refusal.row}: column {refusal.column!r}"
-        return f"{where}: found {refusal.value}, expected {refusal.expected}"
+        column = f" column {refusal.column!r}:" if refusal.column else ""
+        return f"{self.unit} {refusal.row}:{column} found {refusal.value}, expected {refusal.expected}"
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,8 @@ class TableFile:
 
     @cached_property
     def times(self) -> TimeRule:
-        return TimeRule(self.stream.time, datetime(YEARS[0], 1, 1, tzinfo=UTC))
+        earliest = datetime(YEARS[0], 1, 1, tzinfo=UTC)
+        return TimeRule(self.stream.time, earliest, readings=self.stream.grid is not None)
 
     def of_parquet(self) -> FileContent:
         file = pq.ParquetFile(pa.BufferReader(self.body))
@@ -220,9 +225,21 @@ class TableFile:
                 yield f"column {name!r} is in {unit} by the header, and in {source.unit} by the definition"
 
     def of_json(self) -> FileContent:
-        raw = json_rows_of(self.body, self.source)
+        return self._of_rows(json_rows_of(self.body, self.source), self._reader())
+
+    def of_lines(self) -> FileContent:
+        """Of line protocol, which does not say in which unit its times are: the definition may."""
+        unit = self.stream.time.format
+        self._at_most("lines", self.body.count(b"\n"), 2 * self.bounds.rows + 2)
+        reader = self._reader()
+        lines = LineReader(reader, unit if unit in PER_SECOND else None)
+        return self._of_rows(lines.rows(self.body), reader)
+
+    def _reader(self) -> RowReader:
+        return RowReader(self.stream, earliest=datetime(YEARS[0], 1, 1, tzinfo=UTC), dated=self.dated)
+
+    def _of_rows(self, raw: RawRows, reader: RowReader) -> FileContent:
         self._at_most("rows", len(raw.rows), self.bounds.rows)
-        reader = RowReader(self.stream, earliest=datetime(YEARS[0], 1, 1, tzinfo=UTC), dated=self.dated)
         taken = reader.read(raw.rows, self.now, text=False)
         self._at_most("rows", len(taken.records) + len(taken.refusals), self.bounds.rows)
         # Of rows in a list inside of an object nobody knows the lines.
@@ -231,13 +248,14 @@ class TableFile:
             Refusal(lines.get(refusal.row, refusal.row), refusal.column, refusal.value, refusal.expected)
             for refusal in taken.refusals[:REFUSALS]
         ]
+        refusals = sorted([*refusals, *raw.broken[:REFUSALS]], key=lambda refusal: refusal.row)[:REFUSALS]
         self._at_most("series", len({record.key for record in taken.records}), self.bounds.keys)
         rows = rows_of(taken.records, self.stream)
         self._has_one_group_a_key(*(_numbered(names) for names in (rows.keys, rows.groups)))
         issued = np.array([record.issued or 0 for record in taken.records], dtype=np.int64)
-        ignored, unit = tuple(taken.ignored), "line" if lines else "row"
-        notes = tuple(reader.guesses)
-        refused = len(taken.refusals)
+        ignored, unit = tuple(taken.ignored), "line" if lines or raw.broken else "row"
+        notes = (*raw.notes, *reader.guesses)
+        refused = len(taken.refusals) + len(raw.broken)
         absent = tuple(name for name, count in taken.absent.items() if count >= len(taken.records) > 0)
         return FileContent(self.source, rows, issued, tuple(refusals), refused, unit, ignored, absent, notes)
 
@@ -362,7 +380,10 @@ class TableFile:
         if self.mapped and column.null_count:
             raise self._empty(column.null_count, name, what)
         if not pa.types.is_dictionary(column.type):
-            column = column.cast(pa.string()).dictionary_encode()
+            column = column.cast(pa.string())
+            if self._is_csv:
+                column = _compute().utf8_trim_whitespace(column)
+            column = column.dictionary_encode()
         encoded = column.unify_dictionaries().combine_chunks()
         texts = encoded.dictionary.cast(pa.string())
         self._at_most("series" if what == "key" else "groups", len(texts), self.bounds.keys)
@@ -413,8 +434,14 @@ def _lines_of(body: bytes) -> list[int]:
     return [number for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
 
 
+def is_json(body: bytes) -> bool:
+    """By its first sign."""
+    return body.removeprefix(BOM_UTF8).lstrip()[:1] in {b"{", b"["}
+
+
 def json_rows_of(body: bytes, source: str) -> RawRows:
     """An array or an object a line; one object may take several lines."""
+    body = body.removeprefix(BOM_UTF8)
     try:
         if body.lstrip()[:1] == b"[":
             return json_rows(body)

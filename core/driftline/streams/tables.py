@@ -1,4 +1,4 @@
-"""Tables of records: CSV, JSON and Parquet files with the columns that a stream definition names, in and out.
+"""Tables of records: CSV, JSON, Parquet and line protocol with the columns that a stream definition names, in and out.
 
 History files, archived windows and replayed files are all such tables. It and what it reads columns with are the only
 importers of pyarrow, except for the archive of results and the command's survey of files that no definition describes;
@@ -17,7 +17,7 @@ from driftline.streams.bounds import NONE, TableBounds
 from driftline.streams.definition import ISSUED, StreamDefinition
 from driftline.streams.reading.csv_text import MalformedCsv
 from driftline.streams.rows import FutureRows, Rows
-from driftline.streams.table_file import FileContent, TableFile, cut
+from driftline.streams.table_file import LINES_SUFFIX, FileContent, TableFile, cut, is_json
 
 MARK, MAPPED = b"driftline.columns", b"mapped"
 """In a Parquet file's metadata: its columns are the definition's own, whatever devices send."""
@@ -94,15 +94,20 @@ def _opened(
             file = TableFile(body, stream.mapped if mapped else stream, source, bounds, dated, mapped, now)
             return replace(file.of_parquet(), on_grid=mapped)
         file = TableFile(body, stream.mapped if mapped else stream, source, bounds, dated, mapped, now)
-        content = file.of_json() if body.lstrip()[:1] in {b"{", b"["} else file.of_csv()
-        return replace(content, on_grid=mapped)
+        return replace(_of_text(file), on_grid=mapped)
     except MemoryError:
         raise
     except MalformedCsv as error:
-        raise InvalidInput(f"{source}: neither Parquet nor CSV: {cut(str(error))}") from error
+        raise InvalidInput(f"{source}: {cut(str(error))}") from error
     except (pa.ArrowException, OSError, ValueError) as error:
         # Of a broken page the decompressor says what the system would say of a disk.
         raise InvalidInput(f"{source}: neither Parquet nor CSV: {cut(str(error))}") from error
+
+
+def _of_text(file: TableFile) -> FileContent:
+    if file.source.endswith(LINES_SUFFIX):
+        return file.of_lines()
+    return file.of_json() if is_json(file.body) else file.of_csv()
 
 
 def is_mapped(body: bytes) -> bool:

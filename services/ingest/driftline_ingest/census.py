@@ -8,6 +8,8 @@ door reports what it has let in, whose partition may be another replica's.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Protocol
 
 from driftline.messages import Record
@@ -68,16 +70,17 @@ class Census:
 
     def admit(self, records: Iterable[Record]) -> None:
         """The door lets them in: they are on the bus, or about to be."""
-        for record in records:
-            heard = self._admitted[record.stream]
-            if record.key not in heard:
-                self._count((record.stream, record.key), 1)
-            heard.hear(record.key, record.t)
-            if self._streams[record.stream].group_columns:
-                self._groups[record.stream][record.key] = record.group
-            longest = self._streams[record.stream].longest_silence
-            while (silent := heard.first_silent(longest)) is not None:
-                self._leave((record.stream, silent))
+        for name, admitted in groupby(records, key=attrgetter("stream")):
+            heard, stream = self._admitted[name], self._streams[name]
+            longest, has_groups = stream.longest_silence, bool(stream.group_columns)
+            for record in admitted:
+                if record.key not in heard:
+                    self._count((name, record.key), 1)
+                heard.hear(record.key, record.t)
+                if has_groups:
+                    self._groups[name][record.key] = record.group
+                while (silent := heard.first_silent(longest)) is not None:
+                    self._leave((name, silent))
 
     def keys(self, stream: str) -> int:
         """How many keys of a stream are known."""

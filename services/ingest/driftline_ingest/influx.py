@@ -17,7 +17,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from driftline.errors import InvalidInput, Unavailable
 from driftline.service.app import RETRY_AFTER_S
 from driftline.service.auth import influx_token
-from driftline.service.body import read_body
+from driftline.service.body import gunzip, read_body
 from driftline.streams.reading.bodies import RawRows
 from driftline.streams.reading.line_protocol import LineReader
 from driftline_ingest.door import DirectRoute, Door, Receipt, rows_of
@@ -35,8 +35,6 @@ CODES: Final[Mapping[int, str]] = {
 VERSION: Final = {"X-Influxdb-Version": "2.7-driftline"}
 LINES_SHOWN: Final = 3
 """Lines that an error speaks of."""
-GZIP: Final = 31
-"""What zlib calls the format."""
 
 
 class InfluxError(Exception):
@@ -104,25 +102,12 @@ class InfluxDoor:
             raise InfluxError(400, f"found content encoding {encoding!r}, expected gzip or none")
         limit = self._settings.body_limit
         try:
-            unpacked = _gunzip(body, limit + 1)
+            unpacked = gunzip(body, limit + 1)
         except zlib.error as error:
             raise InfluxError(400, f"broken gzip: {error}") from error
         if len(unpacked) > limit:
             raise InfluxError(413, f"found more than {limit} unpacked bytes, expected at most as many in one request")
         return unpacked
-
-
-def _gunzip(body: bytes, most: int) -> bytes:
-    """At most so many bytes. Raises zlib.error."""
-    parts, size = [], 0
-    while body and size < most:
-        member = zlib.decompressobj(GZIP)
-        parts.append(member.decompress(body, most - size))
-        size += len(parts[-1])
-        if not member.eof and size < most:
-            raise zlib.error("it ends too soon")
-        body = member.unused_data
-    return b"".join(parts)
 
 
 def _partial(raw: RawRows, receipt: Receipt) -> InfluxError:

@@ -7,7 +7,7 @@ group divide the work by a shared subscription.
 import asyncio
 import logging
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -88,12 +88,20 @@ class Route:
         """What a number's decimals follow."""
         return self.stream.csv.decimal or ("." if self.mapping.separator == "," else "either")
 
-    def row(self, topic: str, payload: bytes, now: float) -> dict[str, object]:
-        """The row that a message brings: key and group from the topic where the payload has none. A future without a
-        time of issue is of now."""
+    def rows(self, topic: str, payload: bytes, now: float) -> list[object]:
+        """The rows that a message brings: key and group from the topic where the payload has none. A future without a
+        time of issue is of now. Raises Unreadable."""
         match = self.pattern.fullmatch(topic)
         in_topic = match.groupdict() if match is not None else {}
-        row = self._payload(payload, in_topic.get("column"))
+        content = self._payload(payload, in_topic.get("column"))
+        rows: list[object] = content if isinstance(content, list) else [content]
+        for row in rows:
+            if isinstance(row, dict):
+                self._complete(row, in_topic, now)
+        return rows
+
+    def _complete(self, row: dict[str, object], in_topic: Mapping[str, str], now: float) -> None:
+        """in_topic: key and group."""
         named = {"key": self.stream.key, "group": next(iter(self.stream.group_columns), None)}
         for part, column in named.items():
             path = path_of(self.stream, column) if column is not None and part in in_topic else None
@@ -101,7 +109,6 @@ class Route:
                 row[path.text] = in_topic[part]
         if self.futures:
             row.setdefault(ISSUED, datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"))
-        return row
 
     def foreign_column(self, topic: str) -> str | None:
         """The name of what a topic is about, where that is no column of the stream."""
@@ -110,7 +117,7 @@ class Route:
         paths = (path_of(self.stream, column) for column in self.stream.columns)
         return name if name not in {path.text for path in paths if path is not None} else None
 
-    def _payload(self, payload: bytes, column: str | None) -> dict[str, object]:
+    def _payload(self, payload: bytes, column: str | None) -> dict[str, object] | list[object]:
         """column: what the topic says that a number is of."""
         kind = "json" if self.futures else self.mapping.payload
         try:
@@ -123,13 +130,16 @@ class Route:
             content = decode(payload)
         except (*UNREADABLE, ValueError) as error:
             raise Unreadable(f"expected {kind}: {error}") from error
-        if not isinstance(content, dict):
-            raise Unreadable(f"found {type(content).__name__}, expected a JSON object of columns")
+        if not isinstance(content, (dict, list)):
+            raise Unreadable(f"found {type(content).__name__}, expected a JSON object of columns, or a list of them")
         return content
 
 
 def _number_or_text(payload: bytes) -> object:
-    """A number, or a word such as `unavailable`. Raises UnicodeDecodeError."""
+    """A number, or a word such as `unavailable`. Raises UnicodeDecodeError, ValueError for nothing at all, by which a
+    message that a broker keeps is deleted."""
+    if not payload:
+        raise ValueError("found an empty message")
     try:
         return decode(payload)
     except UNREADABLE:
@@ -262,14 +272,14 @@ class MqttDoor:
                 self._door.ignore(route.stream.name, name)
                 continue
             try:
-                row = route.row(str(message.topic), bytes(message.payload), self._door.now())
+                sent = route.rows(str(message.topic), bytes(message.payload), self._door.now())
             except Unreadable as error:
                 log.warning("message of %s refused: %s", message.topic, error)
                 self._door.refused(route.stream.name)
                 continue
             _, rows, retained = sorted_out.setdefault((route.stream.name, route.futures), (route, [], set()))
             before = len(rows)
-            rows += spread(row, route.stream.rows)
+            rows += [part for row in sent for part in spread(row, route.stream.rows)]
             if message.retain:
                 retained.update(range(before + 1, len(rows) + 1))
         for route, rows, retained in sorted_out.values():

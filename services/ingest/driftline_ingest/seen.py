@@ -285,4 +285,6 @@ class Seen:
 def _missing(stream: StreamDefinition, record: Record) -> tuple[str, ...]:
     """The targets that it lacks."""
     values = record.values
-    return tuple([name for name in stream.targets or (stream.target,) if values[name] is None])
+    if not stream.targets:
+        return () if values[stream.target] is not None else (stream.target,)
+    return tuple([name for name in stream.targets if values[name] is None])

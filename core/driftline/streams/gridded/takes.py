@@ -11,6 +11,7 @@ from driftline.streams.data_sections import Take
 Readings = Mapping[int, float]
 """By time in milliseconds since the epoch; at least one."""
 
+FULL_CIRCLE = 360.0
 LEAST_RESULTANT = 1e-9
 """Angles that point everywhere have no mean."""
 
@@ -21,14 +22,16 @@ def mean(readings: Readings) -> float:
 
 
 def mean_angle(readings: Readings) -> float | None:
-    """In degrees from 0 to 360; a single one as it is."""
+    """In degrees from 0 to below 360; a single one as it is."""
     if len(readings) == 1:
         return mean(readings)
     radians = [math.radians(angle) for angle in readings.values()]
     x, y = math.fsum(map(math.cos, radians)), math.fsum(map(math.sin, radians))
     if math.hypot(x, y) < LEAST_RESULTANT * len(radians):
         return None
-    return math.degrees(math.atan2(y, x)) % 360
+    degrees = math.degrees(math.atan2(y, x)) % FULL_CIRCLE
+    # The remainder of what is less than nothing by a rounding is all of it.
+    return degrees if degrees < FULL_CIRCLE else 0.0
 
 
 def last(readings: Readings) -> float:

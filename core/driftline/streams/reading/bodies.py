@@ -7,6 +7,7 @@ matter of `rows`. A name that comes twice in one object or header is broken, too
 import json
 import math
 import re
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -51,6 +52,7 @@ UNREADABLE = (msgspec.DecodeError, RecursionError, ValueError)
 
 def decode(text: bytes) -> object:
     """What one JSON text holds; not a number is null. Raises one of UNREADABLE."""
+    text = text.removeprefix(BOM_UTF8)
     try:
         value = msgspec.json.decode(text)
     except msgspec.DecodeError:
@@ -62,6 +64,7 @@ def decode(text: bytes) -> object:
 
 def json_rows(body: bytes) -> RawRows:
     """One object, or an array of them. Raises Malformed."""
+    body = body.removeprefix(BOM_UTF8)
     try:
         try:
             value = msgspec.json.decode(body)
@@ -78,6 +81,7 @@ def json_rows(body: bytes) -> RawRows:
 
 def ndjson_rows(body: bytes) -> RawRows:
     """An object in each line. Raises Malformed."""
+    body = body.removeprefix(BOM_UTF8)
     try:
         rows = msgspec.json.Decoder().decode_lines(body)
         if _surely_once(body, rows):

@@ -140,11 +140,11 @@ def local_times(naive: pa.ChunkedArray, name: str, rule: TimeRule, keys: Ints, r
     refused.add(gap, lambda row: _no_such_time(name, naive[row].as_py(), rule))
     twice = np.flatnonzero(apart >= GAP_US)
     if len(twice):
-        _pass_by_order(t, _milliseconds(second), twice, keys, rule.period * 1000, refused)
+        _pass_by_order(t, _milliseconds(second), twice, keys, rule, refused)
     return t
 
 
-def _pass_by_order(t: Ints, other: Ints, twice: Ints, keys: Ints, period: int, refused: Refused) -> None:
+def _pass_by_order(t: Ints, other: Ints, twice: Ints, keys: Ints, rule: TimeRule, refused: Refused) -> None:
     """Puts the second pass of an hour that comes twice where it is meant."""
     ambiguous = np.zeros(len(t), dtype=bool)
     ambiguous[twice] = True
@@ -152,8 +152,9 @@ def _pass_by_order(t: Ints, other: Ints, twice: Ints, keys: Ints, period: int, r
     for row in np.flatnonzero(np.isin(keys, keys[twice]) & ~refused.rows).tolist():
         key = int(keys[row])
         before = newest.get(key)
-        if ambiguous[row] and is_second_pass(int(t[row]), int(other[row]), before, period, 0.0):
-            t[row] = other[row]
+        first, second = int(t[row]), int(other[row])
+        if ambiguous[row] and is_second_pass(first, second, before, rule.step(second - first), 0.0):
+            t[row] = second
         newest[key] = int(t[row]) if before is None else max(int(t[row]), before)
 
 

@@ -6,6 +6,7 @@ the name alone.
 
 import csv
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ HEAD: Final = 256 * 1024
 NAME_AND_UNIT = re.compile(r"(.*\S)\s*[\[(]([^\[\]()]*)[\])]")
 DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+|[-+]?\d{1,3}(\.\d{3})+,\d+")
 DECIMAL_POINT = re.compile(r"[-+]?\d*\.\d+([eE][-+]?\d+)?")
+POINTS_OF_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+")
+"""It may be a number with a decimal point as well."""
 SHOWN: Final = 80
 
 
@@ -79,7 +82,8 @@ def decoded(body: bytes, form: CsvFormat) -> str:
     try:
         return body.decode("utf-8-sig" if name == "utf-8" else name).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        hint = "; `csv.encoding` of the definition may say another, such as latin-1" if name == "utf-8" else ""
+        other = "utf-16" if body.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "latin-1"
+        hint = f"; `csv.encoding` of the definition may say another, such as {other}" if name == "utf-8" else ""
         label = "UTF-8" if name == "utf-8" else name
         raise MalformedCsv(f"broken CSV: found no {label} at byte {error.start}{hint}") from error
 
@@ -223,7 +227,7 @@ def _decimal(rows: Sequence[Sequence[str]], names: Sequence[str], separator: str
     places = [index for index, name in enumerate(names) if name in wanted.numbers]
     texts = [row[index].strip() for row in rows for index in places if index < len(row)]
     commas = any(DECIMAL_COMMA.fullmatch(text) for text in texts)
-    points = any(DECIMAL_POINT.fullmatch(text) for text in texts)
+    points = any(DECIMAL_POINT.fullmatch(text) and not POINTS_OF_THOUSANDS.fullmatch(text) for text in texts)
     return "," if commas and not points else "."
 
 

@@ -6,10 +6,9 @@ any other.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from line_protocol_parser import LineFormatError, parse_line
 
@@ -17,12 +16,13 @@ from driftline.errors import InvalidInput
 from driftline.streams.reading.bodies import Fields, RawRows
 from driftline.streams.reading.refusals import Refusal, shown
 from driftline.streams.reading.rows import NAMES_KEPT, RowReader, listed
-from driftline.streams.reading.times import EPOCH
+from driftline.streams.reading.times import EPOCH, LATEST, UNITS
 
 MEASUREMENT: Final = "_measurement"
 PER_SECOND: Final = {"ns": 10**9, "n": 10**9, "us": 10**6, "u": 10**6, "ms": 10**3, "s": 1}
 """Units of time, also by the names that InfluxDB 1 has for them."""
 EXPECTED: Final = "a line such as weather,station=roof temperature=21.5,humidity=70i 1772323200000000000"
+LATEST_S: Final = (LATEST - EPOCH).total_seconds()
 MOST_LINES: Final = 100
 """Of one text in quotes; with more it is taken for a quote that nobody closed."""
 BEFORE_FIELDS = re.compile(r"(?:\\.|[^ \\])* +", re.DOTALL)
@@ -30,91 +30,143 @@ LITERAL = re.compile(r'\\.|(=)"(?:\\.|[^"\\])*"', re.DOTALL)
 """Where signs mean nothing but themselves."""
 
 
-@dataclass
-class _Taken:
-    """What lines hold so far. strange: by measurement that is not the stream's the fields of its first line."""
+class Point(NamedTuple):
+    """What a line says. number: of the line, from 1. time: None for a line without one. text: the line."""
 
-    rows: list[object] = field(default_factory=list)
-    lines: list[int] = field(default_factory=list)
-    broken: list[Refusal] = field(default_factory=list)
-    strange: dict[str, Fields] = field(default_factory=dict)
+    number: int
+    measurement: str
+    tags: dict[str, str]
+    fields: Fields
+    time: int | None
+    text: str
 
 
 class LineReader:
-    """Makes rows of lines for a reader of rows. precision: the unit of times. Raises InvalidInput for one that is
-    none."""
+    """Makes rows of lines for a reader of rows. precision: the unit of times; None where nobody knows, then their size
+    says it. Raises InvalidInput for one that is none."""
 
-    def __init__(self, reader: RowReader, precision: str = "ns") -> None:
-        if precision not in PER_SECOND:
-            raise InvalidInput(f"found precision {precision!r}, expected one of {', '.join(PER_SECOND)}")
+    def __init__(self, reader: RowReader, precision: str | None = "ns") -> None:
+        check_precision(precision)
         self._reader = reader
         self._fields = reader.fields
         self._time = str(reader.wanted.time)
-        self._per_second = PER_SECOND[precision]
+        self._precision = precision
 
     def rows(self, body: bytes) -> RawRows:
         """The lines that have any of the stream's values. broken: by line, why others can't be read. notes: which
-        measurements are not the stream's."""
-        taken = _Taken()
-        for number, line in _lines(body):
-            self._take(number, line, taken)
-        notes = tuple(self._left_out(name, fields) for name, fields in taken.strange.items())
-        return RawRows(taken.rows, lines=taken.lines, notes=notes, broken=taken.broken)
-
-    def _take(self, number: int, line: str, taken: "_Taken") -> None:
-        try:
-            point = parse_line(line)
-            row = self._row(line, point) if point is not None else None
-        except (ValueError, LineFormatError) as error:
-            if "\n" not in line:
-                taken.broken.append(Refusal(number, "", shown(line), f"{EXPECTED}: {error}"))
-                return
-            # A quote that nobody closed: those below are lines of their own.
-            for below, part in enumerate(line.split("\n"), number):
-                if part.strip():
-                    self._take(below, part.strip("\r "), taken)
-            return
-        if row is None:
-            return
-        if self._reader.measures(row):
-            taken.rows.append(row)
-            taken.lines.append(number)
-        elif len(taken.strange) < NAMES_KEPT:
-            taken.strange.setdefault(point["measurement"], point["fields"])
+        measurements are not the stream's, and units of time that were guessed."""
+        rows: list[object] = []
+        numbers: list[int] = []
+        broken: list[Refusal] = []
+        strange: dict[str, Fields] = {}
+        guessed: dict[str, int] = {}
+        for point in points(body):
+            if isinstance(point, Refusal):
+                broken.append(point)
+                continue
+            try:
+                row = self._row(point, guessed)
+            except ValueError as error:
+                broken.append(_broken(point.number, point.text, error))
+                continue
+            if self._reader.measures(row):
+                rows.append(row)
+                numbers.append(point.number)
+            elif len(strange) < NAMES_KEPT:
+                strange.setdefault(point.measurement, point.fields)
+        notes = [self._left_out(name, fields) for name, fields in strange.items()]
+        return RawRows(rows, lines=numbers, notes=(*notes, *_guesses(guessed)), broken=broken)
 
     def _left_out(self, measurement: str, fields: Fields) -> str:
         sought = ", ".join(sorted(self._reader.wanted.numbers))
         problem = f"they have the fields {listed(fields)}, and none of {sought}"
         return f"lines of the measurement {shown(measurement)} are left out: {problem}"
 
-    def _row(self, line: str, point: dict[str, Any]) -> Fields:
+    def _row(self, point: Point, guessed: dict[str, int]) -> Fields:
         """Raises ValueError."""
-        tags, fields, measurement, time = point["tags"], point["fields"], point["measurement"], point["time"]
-        if line.count("=") > len(tags) + len(fields) and _of_fields(line).count("=") > len(fields):
-            raise ValueError("a field's name comes twice")
+        tags, fields, measurement = point.tags, point.fields, point.measurement
         row: Fields = {**tags, **fields}
-        if measurement in self._fields:
+        if measurement in self._reader.objects:
             # The other fields are known by their longer name.
             row = {name: value for name, value in row.items() if name in tags or name in self._fields}
             row[measurement] = fields
         if MEASUREMENT in self._fields:
             row[MEASUREMENT] = measurement
-        if time is not None:
-            row[self._time] = self._at(time)
+        if point.time is not None:
+            unit = self._precision or unit_by_size(point.time)
+            if unit != self._precision:
+                guessed.setdefault(unit, point.time)
+            row[self._time] = time_of(point.time, unit)
         return row
 
-    def _at(self, time: int) -> datetime:
-        try:
-            # Whole numbers are divided without a loss: nanoseconds have more digits than a float.
-            return EPOCH + timedelta(microseconds=time * 10**6 // self._per_second)
-        except OverflowError:
-            raise ValueError(f"the time {time} is out of range, is the precision right?") from None
+
+def check_precision(precision: str | None) -> None:
+    """Raises InvalidInput."""
+    if precision is not None and precision not in PER_SECOND:
+        raise InvalidInput(f"found precision {precision!r}, expected one of {', '.join(PER_SECOND)}")
+
+
+def points(body: bytes) -> Iterator[Point | Refusal]:
+    """What the lines say, or why one can't be read. Comments say nothing."""
+    for number, line in _lines(body):
+        yield from _points(number, line)
+
+
+def _points(number: int, line: str) -> Iterator[Point | Refusal]:
+    try:
+        parsed = parse_line(line)
+        if parsed is None:
+            return
+        point = Point(number, parsed["measurement"], parsed["tags"], parsed["fields"], parsed["time"], line)
+        _check_names(point)
+    except (ValueError, LineFormatError) as error:
+        if "\n" not in line:
+            yield _broken(number, line, error)
+            return
+        # A quote that nobody closed: those below are lines of their own.
+        for below, part in enumerate(line.split("\n"), number):
+            if part.strip():
+                yield from _points(below, part.strip("\r "))
+        return
+    yield point
+
+
+def _check_names(point: Point) -> None:
+    """Raises ValueError."""
+    line, count = point.text, len(point.fields)
+    if line.count("=") > len(point.tags) + count and _of_fields(line).count("=") > count:
+        raise ValueError("a field's name comes twice")
+
+
+def _broken(number: int, line: str, error: Exception) -> Refusal:
+    return Refusal(number, "", shown(line), f"{EXPECTED}: {error}")
+
+
+def unit_by_size(time: int) -> str:
+    """In which a time is one of our days, nanoseconds if in none."""
+    return next((unit for unit in ("s", "ms", "us") if abs(time) < LATEST_S * PER_SECOND[unit]), "ns")
+
+
+def _guesses(first: Mapping[str, int]) -> Iterator[str]:
+    """What is said of guessed units, but for the usual one. first: by unit the first time."""
+    for unit, time in first.items():
+        if unit != "ns":
+            yield f"times are taken for {UNITS[unit]} since 1970, since {time} was found"
+
+
+def time_of(time: int, unit: str) -> datetime:
+    """unit: one of PER_SECOND. Raises ValueError."""
+    try:
+        # Whole numbers are divided without a loss: nanoseconds have more digits than a float.
+        return EPOCH + timedelta(microseconds=time * 10**6 // PER_SECOND[unit])
+    except OverflowError:
+        raise ValueError(f"the time {time} is out of range, is the precision right?") from None
 
 
 def _lines(body: bytes) -> Iterator[tuple[int, str]]:
     """The lines that are not blank, with their numbers from 1. A text in quotes may hold line breaks."""
     pending: list[str] = []
-    for number, line in enumerate(body.decode(errors="replace").split("\n"), 1):
+    for number, line in enumerate(body.decode(errors="replace").removeprefix("\ufeff").split("\n"), 1):
         if pending:
             pending.append(line)
             if len(pending) > MOST_LINES or ('"' in line and not _is_open("\n".join(pending))):

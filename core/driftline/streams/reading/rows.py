@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -25,6 +26,7 @@ NAMES_KEPT = 100
 KEYS_KEPT = 10_000
 """Series whose newest time is remembered, for the hour that comes twice."""
 NO_SOURCE = ColumnSource()
+FLOATS = {float}
 
 
 class Records(msgspec.Struct, frozen=True):
@@ -71,7 +73,7 @@ class RowReader:
         self._issued = [ISSUED] if futures or dated else []
         self._time = stream.time.column
         self._ahead = stream.time.tolerance
-        self._times = TimeRule(stream.time, earliest)
+        self._times = TimeRule(stream.time, earliest, readings=stream.grid is not None)
         self._numbers = number_rules(self._columns, stream.sources)
         self._are_plain = all(rule.is_plain for rule in self._numbers.values())
         key = [stream.key] if stream.key else []
@@ -84,6 +86,7 @@ class RowReader:
         self._date = None if stream.time.date is None else FieldPath.of(stream.time.date)
         paths = [*self._paths.values(), *([self._date] if self._date else [])]
         self._fields = frozenset(part for path in paths for part in (path.field, path.text))
+        self._objects = frozenset(path.field for path in paths if path.steps)
         self._is_mapped = self._date is not None or any(self._source(name) != NO_SOURCE for name in self._named)
         self._group_column = next(iter(stream.group_columns), None)
         self._common_group = "" if stream.group is None else EVERY_SERIES
@@ -107,6 +110,11 @@ class RowReader:
     def fields(self) -> Collection[str]:
         """The names of fields that are read."""
         return self._fields
+
+    @property
+    def objects(self) -> Collection[str]:
+        """The names of those of them that are looked into."""
+        return self._objects
 
     def measures(self, row: Mapping[str, object]) -> bool:
         """Whether a row has any of the stream's values."""
@@ -152,17 +160,16 @@ class RowReader:
             raise UnusableError("", row, "an object of column names and values")
         if self._is_mapped or len(row) != len(self._names) or not self._names.issuperset(row):
             row = self._mapped(row, taken)
-        values: dict[str, float | None] = {}
+        values: dict[str, Any] = {name: row[name] for name in self._columns}
         plain = self._are_plain
-        for name in self._columns:
-            value = row[name]
-            if value is None or (plain and type(value) is float and -LARGEST <= value <= LARGEST):
-                values[name] = value
-            else:
-                values[name] = self._numbers[name].number(value, text=text, decimal=decimal)
-        key = name_of(self._fields_of[self._stream.key], row[self._stream.key]) if self._stream.key else SINGLE_KEY
+        if not (plain and _are_floats(values.values())):
+            for name, value in values.items():
+                if value is not None and not (plain and type(value) is float and -LARGEST <= value <= LARGEST):
+                    values[name] = self._numbers[name].number(value, text=text, decimal=decimal)
+        named = self._stream.key
+        key = name_of(self._fields_of[named], row[named], text=text) if named else SINGLE_KEY
         column = self._group_column
-        group = self._common_group if column is None else name_of(self._fields_of[column], row[column])
+        group = self._common_group if column is None else name_of(self._fields_of[column], row[column], text=text)
         time = row[self._time]
         if time is ABSENT:
             taken.untimed.append(len(taken.records))
@@ -247,6 +254,12 @@ class RowReader:
     def _expected(self, name: str, row: Mapping[str, object]) -> str:
         what = "the time" if name == self._time else "this column"
         return f"{what}; the row has {listed(row)}"
+
+
+def _are_floats(values: Collection[Any]) -> bool:
+    """Whether all are numbers with decimals that are what they are, as most are. One that is not a number makes none of
+    the sum, and one that is too large a sum that is."""
+    return set(map(type, values)) == FLOATS and sum(map(abs, values)) <= LARGEST
 
 
 def from_the_future(column: str, t: int, received: float, time: Time) -> UnusableError:

@@ -34,8 +34,10 @@ ISO = "a time such as 2014-01-01T01:00:00+01:00"
 class TimeRule:
     """How the times of a stream are written. guesses: what was not said and had to be guessed, as sentences."""
 
-    def __init__(self, time: Time, earliest: datetime = EARLIEST) -> None:
+    def __init__(self, time: Time, earliest: datetime = EARLIEST, *, readings: bool = False) -> None:
+        """readings: whether what comes is no record of a period yet, but what a grid makes one of."""
         self._time = time
+        self._readings = readings
         self.zone = None if time.zone == "required" else ZoneInfo(time.zone)
         self._earliest = earliest
         self.may_be_iso = time.format in {None, "iso"}
@@ -68,10 +70,14 @@ class TimeRule:
             raise self.beyond(column, value)
         return round((time - EPOCH).total_seconds() * 1000)
 
-    @property
-    def period(self) -> int:
-        """Seconds from one record to the next."""
-        return self._time.period
+    def step(self, apart: int) -> int:
+        """About from one time of a key to its next. apart: the two passes of an hour. All in milliseconds.
+
+        Readings for a grid come at most a period apart, and nobody knows how often: half of it tells the passes apart
+        for all that do.
+        """
+        period = self._time.period * 1000
+        return min(period, apart) // 2 if self._readings else period
 
     @property
     def between(self) -> tuple[int, int]:
@@ -157,7 +163,7 @@ class TimeRule:
 
     def _is_second(self, first: datetime, second: datetime, before: int | None, received: float) -> bool:
         one, other = (round((time.astimezone(UTC) - EPOCH).total_seconds() * 1000) for time in (first, second))
-        return is_second_pass(one, other, before, self._time.period * 1000, received)
+        return is_second_pass(one, other, before, self.step(other - one), received)
 
 
 def joined(day: object, time: object) -> object:
@@ -167,15 +173,16 @@ def joined(day: object, time: object) -> object:
     return f"{day} {time}"
 
 
-def is_second_pass(first: int, second: int, before: int | None, period: int, received: float) -> bool:
-    """Whether the later of two times is meant, all in milliseconds except `received` in seconds."""
+def is_second_pass(first: int, second: int, before: int | None, step: int, received: float) -> bool:
+    """Whether the later of two times is meant, all in milliseconds except `received` in seconds. step: from the time
+    `before` of the key to its next, about."""
     arrived = received * 1000
     if arrived and min(abs(arrived - first), abs(arrived - second)) <= LIVE_MS:
         return abs(arrived - second) < abs(arrived - first)
     if before is None:
         return False
-    # The next record of a key is a period after its last; of two that are as near, the one that is not old is meant.
-    expected = before + period
+    # Of two that are as near, the one that is not old is meant.
+    expected = before + step
     return abs(expected - second) <= abs(expected - first)
 
 

@@ -36,6 +36,8 @@ BOOLEANS = {"true": 1.0, "false": 0.0}
 Decimal = Literal[".", ",", "either"]
 """What a number's decimals follow: `either` takes both, and no separators of thousands."""
 THOUSANDS = re.compile(r"[-+]?\d{1,3}(\.\d{3})+,\d+")
+WHOLE_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+")
+"""Only where the decimals follow a comma for sure."""
 NUMBER = f"a number between -{LARGEST:g} and {LARGEST:g}, or null for a missing value"
 
 
@@ -49,24 +51,23 @@ class NumberRule:
     texts: frozenset[str] = frozenset()
     unit: str = ""
     """In lower case, which a number may have at its end."""
+    is_plain: bool = True
+    """Whether a number is what it is."""
 
     @classmethod
     def of(cls, name: str, source: ColumnSource) -> "NumberRule":
         numbers = map(_plain_number, source.missing)
         texts = frozenset(value.strip().lower() for value in source.missing if isinstance(value, str))
         known = frozenset(number for number in numbers if number is not None)
-        return cls(name, source, known, texts, (source.unit or "").strip().lower())
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether a number is what it is."""
-        return not self.source.converts
+        return cls(name, source, known, texts, (source.unit or "").strip().lower(), not source.converts)
 
     def number(self, value: object, *, text: bool, decimal: Decimal = ".") -> float | None:
         """text: numbers are written as text. Raises UnusableError."""
         if value is None:
             return None
         if isinstance(value, str):
+            if text and self.is_plain and decimal == "." and (number := _plainly_written(value)) is not None:
+                return number
             return self._of_text(value, text=text or self.source.text, decimal=decimal)
         if isinstance(value, bool):
             # What the definition says of true and false is said of words: it means the same in JSON and in CSV.
@@ -79,7 +80,7 @@ class NumberRule:
         bare = value.strip().lower()
         if bare in self.source.values:
             return self.source.values[bare]
-        if self.unit and bare.endswith(self.unit):
+        if self.unit and bare.endswith(self.unit) and _plain_number(bare) is None:
             bare = bare.removesuffix(self.unit).rstrip()
             value = value.strip()[: len(bare)]
         if bare in NOTHING or bare in self.texts:
@@ -102,7 +103,7 @@ class NumberRule:
         if decimal == ".":
             return value
         bare = value.strip()
-        if THOUSANDS.fullmatch(bare):
+        if THOUSANDS.fullmatch(bare) or (decimal == "," and WHOLE_THOUSANDS.fullmatch(bare)):
             return bare.replace(".", "").replace(",", ".")
         if decimal == "," and "." in bare:
             raise UnusableError(self.name, value, "a number with a decimal comma")
@@ -116,10 +117,21 @@ class NumberRule:
             raise UnusableError(self.name, value, NUMBER) from None
         if number != number or number in self.numbers:  # noqa: PLR0124 - NaN, faster than math.isnan
             return None
-        number = number * self.source.scale + self.source.offset if self.source.converts else number
+        number = number if self.is_plain else number * self.source.scale + self.source.offset
         if not -LARGEST <= number <= LARGEST:
             raise UnusableError(self.name, value, NUMBER)
         return number
+
+
+def _plainly_written(text: str) -> float | None:
+    """The number that a text is, as most are; None for any other text."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    # Python takes 1_0, digits of other scripts and line breaks around a number, too; nobody else does.
+    usable = -LARGEST <= number <= LARGEST and "_" not in text and text.isascii() and text.isprintable()
+    return number if usable else None
 
 
 def _plain_number(value: float | str) -> float | None:
@@ -129,8 +141,10 @@ def _plain_number(value: float | str) -> float | None:
         return None
 
 
-def name_of(column: str, value: object) -> str:
-    """A key or a group. Raises UnusableError."""
+def name_of(column: str, value: object, *, text: bool = False) -> str:
+    """A key or a group. text: blanks around it belong to how it is written. Raises UnusableError."""
+    if text and isinstance(value, str):
+        value = value.strip()
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not 0 < len(value) <= NAME_LENGTH or not value.isprintable():
