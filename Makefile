@@ -17,7 +17,7 @@ DIST ?= dist
 # For `make images`, such as --network=host.
 BUILD_FLAGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev packages demo check types unit unit-all test test-tflite-runtime docs kafka up down helm ray-test wheels pi pi-test images push compose-smoke compose-test bench bench-swap bench-keys bench-deployments bench-training bench-embedded accuracy chaos clean
+.PHONY: help setup setup-dev packages demo check types unit unit-all test test-tflite-runtime docs kafka up down helm helm-test ray-test wheels pi pi-test images push compose-smoke compose-test bench bench-swap bench-keys bench-deployments bench-training bench-embedded accuracy chaos clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -111,6 +111,9 @@ compose-test: setup-dev ## the compose deployments on the machine's container en
 
 pi-test: pi ## those archives on root file systems of Debian 12 and 13 (root, Debian); DRIFTLINE_ARM64=1 on emulated arm64, too
 	@DRIFTLINE_PI=$(abspath $(DIST))/pi $(RUN)/python -m pytest -q tests/pi
+
+helm-test: setup-dev ## the Helm chart, by a helm that is on the path or that Go builds
+	DRIFTLINE_HELM=1 $(RUN)/python -m pytest tests/k8s
 
 ray-test: setup-dev ## trainings on a Ray cluster of two nodes of this machine, one of which is killed
 	DRIFTLINE_RAY=1 $(RUN)/python -m pytest tests/trainer/test_ray.py
