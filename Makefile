@@ -17,7 +17,7 @@ DIST ?= dist
 # For `make images`, such as --network=host.
 BUILD_FLAGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev packages demo check types unit unit-all test test-tflite-runtime docs kafka up down wheels pi pi-test images push compose-smoke compose-test bench bench-swap bench-keys bench-deployments bench-training bench-embedded accuracy chaos clean
+.PHONY: help setup setup-dev packages demo check types unit unit-all test test-tflite-runtime docs kafka up down helm helm-test ray-test wheels pi pi-test images push compose-smoke compose-test bench bench-swap bench-keys bench-deployments bench-training bench-embedded accuracy chaos clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -77,6 +77,9 @@ kafka: setup-dev ## Apache Kafka on 127.0.0.1:9092, without Docker
 up: setup ## the edge as one process and the trainer as another; KAFKA=1: four services on Kafka and an S3 server
 	@$(RUN)/driftline up $(if $(KAFKA),--kafka)
 
+helm: setup-dev ## the objects that the Helm chart installs, as kustomize renders them: writes helm/driftline/rendered/
+	$(RUN)/python -m tests.k8s.chart
+
 down: setup ## end them; the data stay in .run/
 	@$(RUN)/driftline down
 
@@ -108,6 +111,12 @@ compose-test: setup-dev ## the compose deployments on the machine's container en
 
 pi-test: pi ## those archives on root file systems of Debian 12 and 13 (root, Debian); DRIFTLINE_ARM64=1 on emulated arm64, too
 	@DRIFTLINE_PI=$(abspath $(DIST))/pi $(RUN)/python -m pytest -q tests/pi
+
+helm-test: setup-dev ## the Helm chart, by a helm that is on the path or that Go builds
+	DRIFTLINE_HELM=1 $(RUN)/python -m pytest tests/k8s
+
+ray-test: setup-dev ## trainings on a Ray cluster of two nodes of this machine, one of which is killed
+	DRIFTLINE_RAY=1 $(RUN)/python -m pytest tests/trainer/test_ray.py
 
 bench: setup-dev ## the chain, the edge, a bare relay and Quix Streams in one run of ten minutes: writes docs/performance.md
 	@$(BOOT) scripts/bootstrap.py requirements-quix.txt .venv-quix constraints/quix

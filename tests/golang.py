@@ -46,6 +46,11 @@ def _go(*command: str, within: Path) -> str:
     return done.stdout
 
 
+def is_kept(name: str) -> bool:
+    """Whether a program is here without being built."""
+    return _cache(name)[1] is not None
+
+
 def go_program(name: str, package: str) -> str:
     """The path of a program that is called `name`: on the path, or built from package@version and kept.
 

@@ -5,9 +5,8 @@ each drift. Scores per key; reports means over the keys. `driftline_cli.accuracy
 """
 
 import asyncio
-import multiprocessing
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from driftline_cli import drifts, references, simbench
 from driftline_cli.backtest import Run, backtest
 from driftline_cli.drift_kinds import KINDS, Kind
 from driftline_cli.evaluate import Outcome, common, outcome
+from driftline_cli.fan_out import ON, fan_out
 from driftline_cli.progress import Progress
 from driftline_cli.references import BOOSTING, Reference
 from driftline_cli.rivals import References, Rival, compared
@@ -104,16 +104,11 @@ class AccuracyPlan:
 
 def run(plan: AccuracyPlan, fit: Fit, progress: Progress, *, workers: int = 1) -> list[list[Summary]]:
     """All runs: per subject one summary for each drift. fit: of the boosting model; workers: how many subjects are run
-    at once, each in a process of its own."""
-    if workers == 1:
+    at once, each in a process of its own; see `driftline_cli.fan_out`."""
+    if workers == 1 and ON not in os.environ:
         return [_runs(subject, plan.part, fit, progress) for subject in plan.subjects]
-    # Not forked: TensorFlow and the services' threads do not survive that.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures = [pool.submit(_runs, subject, plan.part, fit, _unseen) for subject in plan.subjects]
-        for done, _ in enumerate(as_completed(futures), 1):
-            progress("streams", done, len(futures))
-        return [future.result() for future in futures]
+    given = [(subject, plan.part, fit, _unseen) for subject in plan.subjects]
+    return fan_out(_runs, given, workers=workers, done=lambda done, total: progress("streams", done, total))
 
 
 def _unseen(_what: str, _done: int, _total: int) -> None:

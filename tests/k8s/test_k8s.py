@@ -1,5 +1,6 @@
 """The overlays render, are valid to the letter, and what runs in them may do no more than it must."""
 
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -16,10 +17,13 @@ from driftline.names import INFERENCE_GROUP as INFERENCE
 from driftline.names import SERVICES
 from tests.compose.images import REGISTRY
 from tests.conftest import ROOT
-from tests.golang import go_program
+from tests.golang import go_program, is_kept
+from tests.k8s.chart import KUSTOMIZE, render, rendered_path
 
-KUSTOMIZE = "sigs.k8s.io/kustomize/kustomize/v5@v5.8.1"
+HELM = "helm.sh/helm/v3/cmd/helm@v3.20.2"
+CHART = ROOT / "helm" / "driftline"
 VERSION = "1.31"
+OF_CLUSTER = f"--kube-version={VERSION}.0"
 OVERLAYS = {
     "edge-centric": {*SERVICES, "kafka", "store"},
     "cloud-centric": {*SERVICES, "kafka", "store"},
@@ -38,16 +42,35 @@ def kustomize() -> str:
         pytest.skip(str(error))
 
 
-@pytest.fixture(scope="session", params=OVERLAYS)
+@pytest.fixture(scope="session")
+def helm() -> str:
+    if "DRIFTLINE_HELM" not in os.environ and not is_kept("helm"):
+        pytest.skip("needs helm: make helm-test")
+    try:
+        return go_program("helm", HELM)
+    except Unavailable as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(
+    scope="session", params=[(tool, name) for tool in ("kustomize", "helm") for name in OVERLAYS], ids="-".join
+)
 def overlay(
-    request, kustomize: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Path, list[dict[str, Any]]]:
-    rendered = subprocess.run(
-        [kustomize, "build", str(ROOT / "k8s" / "overlays" / request.param)], capture_output=True, text=True, check=True
-    ).stdout
-    path = tmp_path_factory.mktemp(request.param) / "rendered.yaml"
+    """An overlay by name, as kustomize or as the Helm chart renders it."""
+    tool, name = request.param
+    program = request.getfixturevalue(tool)
+    rendered = render(program, name) if tool == "kustomize" else template(program, f"--set=deployment={name}")
+    path = tmp_path_factory.mktemp(name) / "rendered.yaml"
     path.write_text(rendered)
-    return request.param, path, list(yaml.safe_load_all(rendered))
+    return name, path, list(yaml.safe_load_all(rendered))
+
+
+def template(helm: str, *flags: str) -> str:
+    """What the chart makes in the namespace `driftline`."""
+    command = [helm, "template", "driftline", str(CHART), OF_CLUSTER, "--namespace=driftline", *flags]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def workloads(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -143,3 +166,76 @@ def test_nothing_may_come_in_but_what_is_named(overlay):
 
 def test_no_secret_is_in_what_is_applied(overlay):
     assert not [each for each in overlay[2] if each["kind"] == "Secret"]
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_the_chart_holds_what_kustomize_renders(kustomize: str, name: str):
+    assert rendered_path(name).read_text() == render(kustomize, name), "expected what `make helm` writes"
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_the_chart_changes_nothing_that_nobody_asked_for(helm: str, name: str):
+    by_chart = list(yaml.safe_load_all(template(helm, f"--set=deployment={name}")))
+    for workload in workloads(by_chart).values():
+        annotations = workload["spec"]["template"]["metadata"]["annotations"]
+        del annotations["driftline/settings"]
+        if not annotations:
+            del workload["spec"]["template"]["metadata"]["annotations"]
+    by_kustomize = list(yaml.safe_load_all(rendered_path(name).read_text()))
+    assert by_name(by_chart) == by_name([each for each in by_kustomize if each["kind"] != "Namespace"])
+
+
+def by_name(found: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(each["kind"], each["metadata"]["name"]): each for each in found}
+
+
+def test_the_chart_s_values_reach_what_they_name(helm: str):
+    found = list(
+        yaml.safe_load_all(
+            template(
+                helm,
+                "--namespace=north",
+                "--set=image.registry=ghcr.io/you/driftline,image.tag=9.9.9",
+                "--set-string=settings.DRIFTLINE_STORE_POLL=60",
+                "--set=workloads.inference.replicas=3,workloads.inference.resources.limits.memory=1Gi",
+                "--set=workloads.inference.env.DRIFTLINE_LABELS=site=north",
+            )
+        )
+    )
+    inference = workloads(found)["inference"]
+    (container,) = inference["spec"]["template"]["spec"]["containers"]
+    assert {each["metadata"]["namespace"] for each in found} == {"north"}
+    assert container["image"] == "ghcr.io/you/driftline/inference:9.9.9"
+    assert inference["spec"]["replicas"] == 3
+    assert container["resources"]["limits"]["memory"] == "1Gi"
+    assert container["resources"]["requests"]["cpu"], "what was not named stays"
+    assert {"name": "DRIFTLINE_LABELS", "value": "site=north"} in container["env"]
+    (settings,) = [each for name, each in of_kind(found, "ConfigMap").items() if name.startswith("driftline-")]
+    assert settings["data"]["DRIFTLINE_STORE_POLL"] == "60"
+    kafka = workloads(found)["kafka"]["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {"name": "KAFKA_ADVERTISED_LISTENERS", "value": "PLAINTEXT://kafka.north.svc:9092"} in kafka
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--set=deployment=moon", "deployment"),
+        ("--set=workloads.inferense.replicas=2", 'found "inferense", expected some of'),
+        ("--set=setings.A=b", "setings"),
+        ("--set=settings.DRIFTLINE_STORE_POLL=60", "settings"),
+    ],
+)
+def test_values_that_mean_nothing_are_refused(helm: str, flag: str, said: str):
+    command = [helm, "template", "driftline", str(CHART), OF_CLUSTER, flag]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+def test_the_chart_is_of_this_release_and_lints(helm: str):
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert (chart["version"], chart["appVersion"]) == (version("driftline"), version("driftline"))
+    done = subprocess.run(
+        [helm, "lint", "--strict", OF_CLUSTER, str(CHART)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -10,6 +10,8 @@ ALLOWED = {
     r"needs an engine: make compose-test": "CI runs one deployment, by make compose-smoke",
     r"needs root file systems: make pi-test": "it needs root and Debian, and takes minutes",
     r"needs emulated arm64: make pi-test": "emulation is the kernel's, and takes a quarter of an hour",
+    r"needs helm: make helm-test": "Go takes minutes to build it; what the chart installs is compared without it",
+    r"needs a Ray cluster: make ray-test": "its nodes take a minute of both cores, and give up on a busy machine",
     r"needs systemd-analyze": "make pi-test asks that of both Debians",
     r"it is a picture": "a block of README that nobody types",
     r"it would run itself": "README names make unit and make test, and this is one of them",

@@ -65,19 +65,25 @@ def backtest(
     drift: Drift = "none",
     seed: Seed = 0,
     magnitude: Annotated[float | None, typer.Option(help="Size of the drift, in the target's units.")] = None,
+    keys: Annotated[
+        str | None,
+        typer.Option(
+            metavar="all|KEY,KEY", help="With --stream, --train and --test: each of these series by itself, at once."
+        ),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the scores here.")] = None,
 ) -> None:
     """Would forecasting help? Looks at a file, proposes a definition, and compares forecasts with the naive ones.
 
     With --stream, --train and --test: trains on one file, streams another through the services' own code, and scores
-    every member and strategy.
+    every member and strategy. DRIFTLINE_TRAIN_ON=ray://HOST:PORT has --keys run on a Ray cluster.
 
     Example: driftline backtest --data greenhouse.csv --target temperature --save streams/greenhouse.yaml
 
     Example: driftline backtest --stream streams/outdoor-temperature.yaml --train 2014.parquet --test 2015.csv
     """
     if data is not None:
-        _only_with(train=train is None, test=test is None)
+        _only_with(train=train is None, test=test is None, keys=keys is None)
         if stream is not None:
             _only_with(target=target is None, key=key is None, zone=zone is None, save=save is None)
         _ask(data, stream, (target, zone, key), save, records, report, drift, magnitude, seed, json)
@@ -85,7 +91,10 @@ def backtest(
         raise typer.BadParameter("found neither a file to look at (--data) nor all of --stream, --train and --test")
     else:
         _only_with(target=target is None, key=key is None, zone=zone is None, save=save is None)
-        _compare(stream, train, test, drift, magnitude, seed, json)
+        if keys is None:
+            _compare(stream, train, test, drift, magnitude, seed, json)
+        else:
+            _compare_keys(stream, train, test, keys, drift, magnitude, seed, json)
 
 
 def _only_with(**unused: bool) -> None:
@@ -150,6 +159,35 @@ def _compare(
         console.print(render(done, defined.target))
         if json is not None:
             json.write_text(as_json(done.report), encoding="utf-8")
+
+
+def _compare_keys(
+    stream: str, train: Path, test: Path, keys: str, drift: Kind, magnitude: float | None, seed: int, json: Path | None
+) -> None:
+    with plainly():
+        with brought_by(LAB):
+            from driftline_cli import by_key, chosen  # noqa: PLC0415
+            from driftline_cli.progress import bars  # noqa: PLC0415
+            from driftline_cli.read_file import read_file  # noqa: PLC0415
+
+        defined = chosen.defined(stream)
+        history, rows = read_file(train, defined), read_file(test, defined)
+        names = by_key.keys_of(keys, rows)
+        with bars(console) as progress:
+            reports = by_key.run(
+                defined,
+                history,
+                rows,
+                names,
+                drift=drift,
+                magnitude=magnitude,
+                seed=seed,
+                workers=os.cpu_count() or 1,
+                done=lambda done, total: progress("series", done, total),
+            )
+        console.print(by_key.table(reports, defined))
+        if json is not None:
+            json.write_text(as_json(reports), encoding="utf-8")
 
 
 def accuracy(

@@ -40,6 +40,7 @@ OF_SERVICES = frozenset(
             *("page_points", "page_services", "page_watchers", "metrics_by_key", "trainer"),
             *("data_dir", "signing_key", "signing_key_file", "versions_kept", "jobs_remembered", "retrain_interval"),
             *("retrains_per_day", "trainer_name", "trainer_lease", "training_rows"),
+            *("train_on", "train_at_once", "train_device"),
             *("window_bytes", "history_bytes", "unpacking_memory", "unpacking_seconds"),
             *("file_rows", "file_row_groups", "file_columns", "file_unpacked", "file_keys", "file_key_length"),
             *("file_line", "bus", "data", "retention_hours", "sync_every"),

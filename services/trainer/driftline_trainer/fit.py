@@ -8,8 +8,9 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,7 +30,6 @@ from driftline_trainer.hold_out import split
 from driftline_trainer.schedule import AT_ONCE, Schedule, units_again
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its order of sums varies from run to run
 
 LEAST_ROWS = 100
@@ -76,12 +76,18 @@ class Trained:
     usual: dict[str, UsualValues] = field(default_factory=dict)
 
 
-def warm() -> None:
-    """Imports TensorFlow ahead of the first task."""
+@cache
+def warm(device: Literal["auto", "cpu"] = "cpu") -> None:
+    """Imports TensorFlow ahead of the first task. device: `auto` lets it use a GPU where it finds one."""
+    if device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     import tensorflow as tf  # noqa: PLC0415 - seconds and gigabytes: only here
 
     tf.config.threading.set_intra_op_parallelism_threads(2)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        # Otherwise the first process takes all of its memory.
+        tf.config.experimental.set_memory_growth(gpu, enable=True)
 
 
 def train(task: Task) -> Trained:

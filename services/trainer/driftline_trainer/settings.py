@@ -10,6 +10,7 @@ from driftline.names import PORTS
 from driftline.service.model_settings import SigningSettings
 from driftline.service.settings import Port
 from driftline.streams.bounds import MEBIBYTE, TableBounds
+from driftline_trainer.process import Device
 from driftline_trainer.unpacking import Means
 
 
@@ -31,6 +32,12 @@ class TrainerSettings(SigningSettings):
     """Name of this trainer among others on the same store; host name and port by default."""
     trainer_lease: float = Field(60.0, gt=0)
     """Seconds without a sign of life after which another trainer takes over this one's jobs."""
+    train_on: str | None = Field(None, pattern=r"^ray://[A-Za-z0-9.:_\[\]-]+:[0-9]+$")
+    """`ray://HOST:PORT` of a Ray cluster that trains, one task a job; by default a child process of the trainer."""
+    train_at_once: int = Field(8, ge=1, le=1000)
+    """Jobs that a Ray cluster gets at once, of different streams."""
+    train_device: Device = "auto"
+    """`auto` trains on a GPU where TensorFlow finds one; `cpu` never."""
 
     window_bytes: int = Field(16 * MEBIBYTE, ge=1)
     """Bytes of an archived window at most; a larger one is set aside."""

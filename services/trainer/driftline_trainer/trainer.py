@@ -1,4 +1,5 @@
-"""The trainer: one job at a time, in a child process, so that its own event loop is always free."""
+"""The trainer: it has models fitted elsewhere, in a child process or on a cluster, so that its own event loop is always
+free."""
 
 import asyncio
 import logging
@@ -7,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from driftline.errors import Conflict, InvalidInput, NotFound, RefusedModel, StoreUnavailable
+from driftline.errors import Conflict, InvalidInput, NotFound, RefusedModel, StoreUnavailable, Unavailable
 from driftline.members import MODELS
 from driftline.metrics import Metrics, from_zero
 from driftline.store.hints import Keys
@@ -26,7 +27,8 @@ log = logging.getLogger(__name__)
 
 
 class Trainer:
-    """Runs jobs; see `driftline.service.app.BackgroundJob`. One at a time: training takes all cores."""
+    """Runs jobs; see `driftline.service.app.BackgroundJob`. One at a time in a child process, since training takes all
+    cores; on a cluster several, of different streams."""
 
     name = "training jobs"
 
@@ -50,6 +52,8 @@ class Trainer:
         self._ended: dict[str, asyncio.Event] = {}
         self._fresh: dict[str, int] = {}
         self._renewal = Renewal(self._training)
+        self._under_way: dict[str, str] = {}
+        """By running job its stream."""
         self._stopping = False
         self._wake = asyncio.Event()
         self._reconciling = asyncio.Lock()
@@ -62,8 +66,10 @@ class Trainer:
     async def run(self) -> None:
         alive = asyncio.create_task(self._stay_alive())
         try:
-            while (job := await self._next()) is not None:
-                await self._work(job)
+            async with asyncio.TaskGroup() as jobs:
+                while (job := await self._next()) is not None:
+                    self._under_way[job.id] = job.stream
+                    jobs.create_task(self._work(job))
         finally:
             alive.cancel()
             self._training.close()
@@ -140,17 +146,20 @@ class Trainer:
         async with self._reconciling:
             await self._book.catch_up()
             await self._book.look(self._claims.alive)
-            # A copy, since streams may be added during the awaits. All counts come first: the second loop waits for
+            # A copy, since streams may be added during the awaits. All counts come first: what is then waited for are
             # whole trainings, and jobs of other streams may run meanwhile.
             streams = list(self._streams.values())
             for stream in streams:
                 await self._renew(stream)
                 self._fresh[stream.name] = await self._training.fresh(stream)
             self._wake.set()
-            for stream in streams:
-                due = self._fresh[stream.name] >= stream.retraining.every
-                if due and self._earliest(stream.name) <= self._clock():
-                    await self.wait((await self.submit(stream.name, "speed", trigger="records")).id)
+            due = [stream.name for stream in streams if self._is_due(stream)]
+            submitted = [await self.submit(name, "speed", trigger="records") for name in due]
+            await asyncio.gather(*(self.wait(job.id) for job in submitted))
+
+    def _is_due(self, stream: StreamDefinition) -> bool:
+        """Whether its speed model may learn from enough new windows, now."""
+        return self._fresh[stream.name] >= stream.retraining.every and self._earliest(stream.name) <= self._clock()
 
     async def _renew(self, stream: StreamDefinition) -> None:
         """Queues a batch model where the current one was made for another definition. Raises StoreUnavailable."""
@@ -165,12 +174,20 @@ class Trainer:
         while not self._stopping:
             # Before the look at the book, so that a change after it is not slept through.
             self._wake.clear()
-            times = {job.id: self._runs_at(job) for job in self._book.mine()}
-            ready = [job for job in self._book.mine() if times[job.id] <= self._clock()]
+            waiting = self._may_begin()
+            times = {job.id: self._runs_at(job) for job in waiting}
+            ready = [job for job in waiting if times[job.id] <= self._clock()]
             if ready:
                 return ready[0]
             await self._woken(min(times.values(), default=float("inf")) - self._clock())
         return None
+
+    def _may_begin(self) -> list[JobState]:
+        """What is not under way, while there is room: of a stream one job at a time, since the batch model begins the
+        speed model."""
+        if len(self._under_way) >= self._training.at_once:
+            return []
+        return [job for job in self._book.mine() if job.stream not in self._under_way.values()]
 
     async def _woken(self, seconds: float) -> None:
         """Returns when something has changed, or after so many seconds."""
@@ -206,6 +223,13 @@ class Trainer:
             await asyncio.sleep(self._settings.trainer_lease / 6)
 
     async def _work(self, job: JobState) -> None:
+        try:
+            await self._run_to_its_end(job)
+        finally:
+            self._under_way.pop(job.id, None)
+            self._wake.set()
+
+    async def _run_to_its_end(self, job: JobState) -> None:
         job = msgspec.structs.replace(job, state="running", started=self._clock())
         await self._book.note(job)
         began = time.monotonic()
@@ -227,7 +251,7 @@ class Trainer:
             publication = await self._training.train(job)
         except (RefusedModel, Conflict) as error:
             return msgspec.structs.replace(job, state="refused", reason=str(error))
-        except (StoreUnavailable, InvalidInput, NotFound, ProcessDied) as error:
+        except (Unavailable, InvalidInput, NotFound, ProcessDied) as error:
             return msgspec.structs.replace(job, state="failed", reason=str(error))
         except Exception:
             log.exception("training job failed", extra={"job": job.id, "stream": job.stream, "member": job.member})

@@ -22,9 +22,10 @@ from driftline_trainer.claims import Claims
 from driftline_trainer.futures import FutureFiles
 from driftline_trainer.history import HistoryFiles
 from driftline_trainer.jobs import JobState
-from driftline_trainer.process import TrainingProcess
+from driftline_trainer.process import Fitting, TrainingProcess
 from driftline_trainer.prune import prune
 from driftline_trainer.publish import publish
+from driftline_trainer.ray_cluster import RayCluster
 from driftline_trainer.reading import Reading
 from driftline_trainer.set_aside import SetAside
 from driftline_trainer.settings import TrainerSettings
@@ -40,7 +41,7 @@ class Publication(msgspec.Struct, frozen=True):
 
 
 class TrainingRun:
-    """Trains models of all streams, one after the other."""
+    """Trains models of all streams, as many at once as its `Fitting` takes."""
 
     def __init__(
         self,
@@ -65,7 +66,9 @@ class TrainingRun:
         self._archives = PerStream(streams, lambda stream: self._archive(stream, metrics))
         # What a refused or failed job has tried is not tried again until more has come.
         self._tried: dict[str, dict[str, str]] = {}
-        self._process = TrainingProcess()
+        self._fitting = _fitting(settings)
+        # One at a time: they share the child that unpacks, and the memory that rows take.
+        self._unpacking = asyncio.Lock()
         self._signer = settings.signer()
         if self._signer is None:
             log.warning("found no signing key: what is published here is unsigned, and the edge refuses it by default")
@@ -77,11 +80,16 @@ class TrainingRun:
     @property
     def pid(self) -> int | None:
         """Process id of the child that trains, while there is one."""
-        return self._process.pid
+        return self._fitting.pid
+
+    @property
+    def at_once(self) -> int:
+        """So many jobs may be under way."""
+        return self._fitting.at_once
 
     def close(self) -> None:
         """Ends what is under way."""
-        self._process.close()
+        self._fitting.close()
         self._reading.close()
 
     async def fresh(self, stream: StreamDefinition) -> int:
@@ -140,7 +148,7 @@ class TrainingRun:
         speed = await current(self._store, stream.name, "speed")
         # To tell the series apart is enough there, and rows lie twice in memory while they are handed over.
         rows = await asyncio.to_thread((await self._rows(stream, job)).with_short_keys)
-        trained = await self._process.train(fit.Task(stream, rows, parent=await self._model(stream, before)))
+        trained = await self._fitting.train(fit.Task(stream, rows, parent=await self._model(stream, before)))
         await self._pass_gate(stream, "batch", trained)
         manifest = await self._publish(stream, "batch", trained, before, before.version if before else None, {})
         await self._claims.finish(stream.name, "batch", {})
@@ -150,11 +158,12 @@ class TrainingRun:
         return Publication(manifest, trained.report.beaten)
 
     async def _rows(self, stream: StreamDefinition, job: JobState) -> Rows:
-        try:
-            return await self._with_futures(stream, await self._records(stream, job))
-        finally:
-            # Whatever it took to unpack them is given back.
-            self._reading.close()
+        async with self._unpacking:
+            try:
+                return await self._with_futures(stream, await self._records(stream, job))
+            finally:
+                # Whatever it took to unpack them is given back.
+                self._reading.close()
 
     async def _records(self, stream: StreamDefinition, job: JobState) -> Rows:
         if job.trigger == "definition":
@@ -223,14 +232,15 @@ class TrainingRun:
         weights = await file_of(self._store, key, WEIGHTS_LIMIT, "parent")
         model = await self._model(stream, parent)
         archive = self._archives[stream.name]
-        try:
-            rows = await self._with_futures(stream, await archive.newest_rows())
-        finally:
-            self._reading.rest()
+        async with self._unpacking:
+            try:
+                rows = await self._with_futures(stream, await archive.newest_rows())
+            finally:
+                self._reading.rest()
         if job.trigger == "records" and before is not None and not archive.fresh(before.manifest.windows):
             raise RefusedModel("rows", "found no new window that can be used, expected some")
         newest = archive.newest()
-        trained = await self._process.train(fit.Task(stream, rows, weights, model))
+        trained = await self._fitting.train(fit.Task(stream, rows, weights, model))
         await self._pass_gate(stream, "speed", trained)
         return Publication(
             await self._publish(stream, "speed", trained, before, parent.version, newest), trained.report.beaten
@@ -309,6 +319,12 @@ class TrainingRun:
                 await prune(self._store, stream, member, newest, keep=self._settings.versions_kept)
         except (StoreUnavailable, RefusedModel, NotFound) as error:
             log.warning("old versions not removed: %s", error, extra={"stream": stream, "member": member})
+
+
+def _fitting(settings: TrainerSettings) -> Fitting:
+    if settings.train_on is None:
+        return TrainingProcess(settings.train_device)
+    return RayCluster(settings.train_on, at_once=settings.train_at_once, device=settings.train_device)
 
 
 def _fits(version: Current | None, stream: StreamDefinition) -> bool:
