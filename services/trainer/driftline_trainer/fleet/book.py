@@ -33,8 +33,9 @@ class FleetBook:
         return self._records[edge]
 
     @property
-    def has_room(self) -> bool:
-        return len(self._records) < self._limit
+    def room(self) -> int:
+        """Edges that may still come."""
+        return max(0, self._limit - len(self._records))
 
     @property
     def revision(self) -> int:

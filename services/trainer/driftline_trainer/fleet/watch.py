@@ -54,7 +54,7 @@ class FleetWatch:
         if not self._looked_at_registrations:
             await self.reconcile_registrations(None)
         edges = {edge for key in keys if (edge := edge_of(key))} if keys is not None else await self._all()
-        await _some_at_once(self._look_at, edges)
+        await _some_at_once(self._look_at, self._with_room(edges))
 
     async def reconcile_registrations(self, keys: Keys) -> None:
         """The same for registrations."""
@@ -73,9 +73,6 @@ class FleetWatch:
         return edges
 
     async def _look_at(self, edge: str) -> None:
-        if edge not in self._book and not self._book.has_room:
-            self._refuse_for_lack_of_room(edge)
-            return
         try:
             stored = await self._store.get(heartbeat_key(edge), unless=self._etags.get(edge), limit=NOTE_LIMIT)
         except NotFound:
@@ -125,7 +122,7 @@ class FleetWatch:
             log.warning("%s is not believed: %s", key, error)
             self._keys[edge] = RefusedHeartbeat("registration", f"its registration is not believed: {error}")
         else:
-            if edge in self._book or self._book.has_room:
+            if edge in self._book or self._book.room:
                 self._book.register(edge, registration)
 
     def _forget(self, edge: str) -> None:
@@ -143,11 +140,15 @@ class FleetWatch:
         if refusal is None or (refusal.kind, refusal.detail) != (lie.reason, str(lie)):
             self._refuse(edge, lie)
 
-    def _refuse_for_lack_of_room(self, edge: str) -> None:
-        if not self._is_full:
+    def _with_room(self, edges: set[str]) -> set[str]:
+        """Those that are known, and as many new ones as there is room for."""
+        new = sorted(edge for edge in edges if edge not in self._book)
+        left_out = new[self._book.room :]
+        if left_out and not self._is_full:
             self._refused.labels("many").inc()
-            log.warning("found more edges than %d, expected at most as many: %s is left out", len(self._book), edge)
-        self._is_full = True
+            log.warning("found %d edges more than there is room for: %s and so on", len(left_out), left_out[0])
+        self._is_full = bool(left_out)
+        return edges.difference(left_out)
 
 
 def _registration(edge: str, body: bytes, trust: Trust) -> Registration:
