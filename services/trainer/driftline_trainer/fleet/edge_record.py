@@ -157,8 +157,7 @@ def troubles(record: EdgeRecord, now: float) -> list[Trouble]:
     elif record.registration is not None and record.registration.revoked is not None:
         wrong.append(Trouble("revoked", "it was shut out", record.registration.revoked))
     if beat is None:
-        wrong.append(Trouble("not_heard", "no heartbeat of it was ever believed"))
-        return wrong
+        return wrong or [Trouble("not_heard", "it has left no heartbeat yet")]
     if record.clock_offset is not None and abs(record.clock_offset) > ASTRAY_S:
         wrong.append(Trouble("clock", f"its clock is {shown_offset(record.clock_offset)}"))
     for name, versions in beat.models.items():

@@ -49,7 +49,8 @@ export function versionDetail(version, others, now) {
     `no worse on ${version.better.toLocaleString()}, worse on ${version.worse.toLocaleString()}, rolled back on ${version.rolled_back.toLocaleString()}, refused on ${version.refused.toLocaleString()}`,
     version.log_worse == null ? "no edge has compared it yet" : `of all edges together: odds of ${odds(version.log_worse)} that it is worse, of ${odds(version.log_not_worse)} that it is not`,
   ];
-  const rows = version.by_edge.map((row) => [
+  const worst = version.by_edge.toSorted((a, b) => RANK.indexOf(a.verdict) - RANK.indexOf(b.verdict));
+  const rows = worst.map((row) => [
     link(row.name, edgeHash(row.id)), row.serves ? `since ${moment(row.since, now)}` : "no", row.former ? short(row.former) : "–",
     row.truths.toLocaleString(), row.verdict ? verdict(row.verdict) : "–",
     [row.rolled_back && `rolled back: ${row.rolled_back}`, row.refused && `refused: ${row.refused}`].filter(Boolean).join("; ") || "–"]);
@@ -60,5 +61,6 @@ export function versionDetail(version, others, now) {
   return pieces;
 }
 
+const RANK = ["worse", "open", "better", null];
 const verdict = (word) => element("span", VERDICTS[word], word === "worse" ? "bad" : word === "better" ? "good" : "");
 const odds = (log) => (log > 14 ? "more than a million to 1" : log < 0 ? "less than 1 to 1" : `${Math.round(Math.exp(log)).toLocaleString()} to 1`);

@@ -79,7 +79,7 @@ function cellsOf(edge, now) {
     [`${state}\n${since}`, () => [element("span", state, `pill ${state}`), element("small", since)]],
     [percent(edge.skill), () => [element("span", percent(edge.skill), edge.skill < 0 ? "bad" : "")]],
     [percent(coverage(edge)), () => [element("span", percent(coverage(edge)))]],
-    [JSON.stringify(models), () => (models.length ? models.map(modelLine) : [element("span", "–")])],
+    [JSON.stringify(models), () => models.map(modelLine)],
     [JSON.stringify([problems, alerts]), () => [
       ...problems.map(([name, detail, bad]) => problemLine(name, detail, bad)), ...(alerts ? [element("small", alerts)] : [])]],
   ];
