@@ -29,13 +29,15 @@ async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     settings = TrainerSettings(signing_key=SecretStr(new_key()), data_dir=tmp_path, fleet_metrics=7)
     app = create_app(settings, store, streams={}, clock=lambda: NOW + 100)
     async with served(app) as address, httpx.AsyncClient(base_url=f"http://{address}") as asking:
-        await all_heard(asking)
+        await all_answer(address, EDGES)
         yield asking
 
 
 @stamina.retry(on=AssertionError, attempts=None, timeout=60, wait_initial=0.02, wait_max=0.2)
-async def all_heard(asking: httpx.AsyncClient) -> None:
-    assert (await asking.get("/v1/fleet")).json()["summary"]["edges"] == EDGES
+async def all_answer(address: str, edges: int) -> None:
+    """Returns when the trainer has read as many heartbeats."""
+    async with httpx.AsyncClient(base_url=f"http://{address}") as asking:
+        assert (await asking.get("/v1/fleet")).json()["summary"]["edges"] == edges
 
 
 async def test_all_edges_in_short(client: httpx.AsyncClient):
