@@ -91,7 +91,7 @@ class PointAnswer(BaseModel):
 
 
 class EventAnswer(BaseModel):
-    """What changed on an edge."""
+    """A change on an edge."""
 
     at: float
     kind: str = Field(examples=["swap"])
@@ -103,7 +103,7 @@ class EdgeAnswer(BaseModel):
 
     edge: EdgeSummary
     clock_offset: float | None = Field(description="seconds by which its clock is ahead, where it is known or wrong")
-    boots: list[str] = Field(description="whoever wrote under this id, by turns, the newest last")
+    boots: list[str] = Field(description="boots that wrote under this id, by turns, the newest last")
     joined: float | None
     heartbeat: dict[str, Any] | None = Field(description="the newest that is believed, as the edge wrote it")
     history: list[PointAnswer] = Field(description="of the newest heartbeats, the newest last")

@@ -38,8 +38,8 @@ def routes(book: FleetBook, clock: Callable[[], float]) -> APIRouter:
     @router.get(
         "/v1/fleet",
         summary="All edges in short",
-        description="What each edge said in its newest heartbeat that can be believed, and whether it is live (heard "
-        "within two of its intervals), late (within five) or silent.",
+        description="The newest believable heartbeat of each edge, and whether the edge is live (heard within two of its "
+        "intervals), late (within five) or silent.",
         responses={422: {}},
     )
     async def fleet(label: Labels = [], state: States = [], after: After = 0) -> FleetAnswer:  # noqa: B006
