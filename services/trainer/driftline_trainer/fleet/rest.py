@@ -38,7 +38,7 @@ def routes(book: FleetBook, clock: Callable[[], float]) -> APIRouter:
     @router.get(
         "/v1/fleet",
         summary="All edges in short",
-        description="The newest believable heartbeat of each edge, and whether the edge is live (heard within two of its "
+        description="The newest believable heartbeat of each edge, and whether it is live (heard within two of its "
         "intervals), late (within five) or silent.",
         responses={422: {}},
     )
