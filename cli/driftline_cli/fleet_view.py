@@ -155,7 +155,7 @@ def _state(edge: Any) -> str:
 def _problems(edge: Any) -> Iterator[str]:
     yield from (f"{problem['kind']}: {problem['detail']}" for problem in edge["problems"])
     if edge["alerts"]:
-        yield f"{edge['alerts']} alerts"
+        yield f"{edge['alerts']} {'alert' if edge['alerts'] == 1 else 'alerts'}"
 
 
 def _style(edge: Any) -> str:
@@ -168,7 +168,8 @@ def _mean(streams: Any, name: str) -> float | None:
 
 
 def _share(share: float | None) -> str:
-    return "" if share is None else f"{share:.0%}"
+    # Nothing is less than nothing by less than half a percent.
+    return "" if share is None else f"{round(share, 2) + 0.0:.0%}"
 
 
 def _by_horizon(shares: Any) -> str:

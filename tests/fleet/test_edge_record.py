@@ -95,16 +95,26 @@ def test_a_number_that_goes_back_within_a_boot_is_refused(number: int):
     assert received(record, beat(boot="b2"), NOW + 60).heartbeat.boot == "b2"
 
 
-def test_boots_that_take_turns_are_a_cloned_card_and_one_that_follows_another_is_a_restart():
-    record = heard((beat(boot="a"), NOW), (beat(boot="b", at=NOW + 60), NOW + 60))
-    assert not record.is_cloned(NOW + 60)
-    assert [event.kind for event in record.events] == ["boot"]
-    record = received(record, beat(boot="a", number=2, at=NOW + 120), NOW + 120)
-    assert record.is_cloned(NOW + 120)
-    assert [trouble.kind for trouble in troubles(record, NOW + 120)] == ["cloned"]
-    assert record.events[-1].kind == "cloned"
+def turns(boots: str) -> EdgeRecord:
+    """After a heartbeat of each of these boots, one a minute."""
+    return heard(*((beat(boot=b, number=n + 1, at=NOW + 60 * n), NOW + 60 * n) for n, b in enumerate(boots)))
+
+
+@pytest.mark.parametrize("boots", ["ababa", "abcabcab", "aabbaabbaa"])
+def test_boots_that_take_turns_are_a_cloned_card(boots: str):
+    record, now = turns(boots), NOW + 60 * len(boots)
+    assert record.is_cloned(now)
+    assert [trouble.kind for trouble in troubles(record, now)] == ["cloned"]
+    assert record.events[-1].kind == "return"
     # The other one was switched off.
-    assert not record.is_cloned(NOW + 121 + CLONE_S)
+    assert not record.is_cloned(now + CLONE_S)
+
+
+@pytest.mark.parametrize(
+    "boots", ["aaabbb", "abcdefgh", "abab", "aaba"], ids=["a restart", "restarts", "a late heartbeat", "replicas"]
+)
+def test_other_changes_of_boots_are_none(boots: str):
+    assert not turns(boots).is_cloned(NOW + 60 * len(boots))
 
 
 def test_a_clone_that_sends_what_the_other_boot_has_said_is_refused():

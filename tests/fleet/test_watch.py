@@ -214,7 +214,7 @@ async def test_what_was_taken_out_is_forgotten(cloud: Cloud):
 
 
 async def test_two_devices_under_one_id_are_seen(cloud: Cloud):
-    for number, boot in enumerate("abab"):
+    for number, boot in enumerate("ababa"):
         await cloud.leave(beat(boot=boot, number=number + 1, at=cloud.now))
         await cloud.look()
     assert cloud.book["a1"].is_cloned(cloud.now)

@@ -19,8 +19,10 @@ POINTS = 60
 """Heartbeats whose figures are remembered."""
 HAPPENED = 30
 """Events that are remembered."""
+RETURNS = 3
+"""Returns of boots, within CLONE_S, from which on an id counts as cloned. Fewer come about without a copy: the last
+heartbeat before a restart may arrive after the first one after it, and two replicas may take over from each other."""
 CLONE_S = 3600.0
-"""Seconds after the last turn of two boots in which an id counts as cloned."""
 ASTRAY_S = 60.0
 """Seconds by which a heartbeat's time may be off without a word."""
 
@@ -51,14 +53,15 @@ class EdgeEvent:
     """Something that changed between two heartbeats."""
 
     at: float
-    kind: Literal["boot", "software", "swap", "rollback", "back", "cloned"]
+    kind: Literal["boot", "software", "swap", "rollback", "back", "return"]
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeRecord:
     """heartbeat: the newest believable one. last: when it was heard, and looked: when its object was looked at last,
-    both in seconds since the epoch. boots: the newest last, each with the largest number of its heartbeats."""
+    both in seconds since the epoch. boots: the newest last, each with the largest number of its heartbeats. returns:
+    when a boot wrote again after another one, the newest RETURNS."""
 
     edge: str
     heartbeat: Heartbeat | None = None
@@ -69,7 +72,7 @@ class EdgeRecord:
     live_since: float | None = None
     clock_offset: float | None = None
     boots: tuple[tuple[str, int], ...] = ()
-    cloned: float | None = None
+    returns: tuple[float, ...] = ()
     refusal: Trouble | None = None
     history: tuple[HistoryPoint, ...] = ()
     events: tuple[EdgeEvent, ...] = ()
@@ -104,7 +107,7 @@ class EdgeRecord:
 
     def is_cloned(self, now: float) -> bool:
         """Whether two devices write under this id: seen here, or by one of them."""
-        turned = self.cloned is not None and now - self.cloned <= CLONE_S
+        turned = len(self.returns) == RETURNS and now - self.returns[0] <= CLONE_S
         return turned or bool(self.heartbeat is not None and self.heartbeat.rivals)
 
 
@@ -125,7 +128,7 @@ def received(record: EdgeRecord, heartbeat: Heartbeat, now: float) -> EdgeRecord
         live_since=record.live_since if was_live else _began(record, heartbeat, last),
         clock_offset=heartbeat.clock_offset if heartbeat.clock_offset is not None else offset,
         boots=turns,
-        cloned=now if is_back else record.cloned,
+        returns=(*record.returns, now)[-RETURNS:] if is_back else record.returns,
         refusal=None,
         history=(*record.history, point)[-POINTS:],
         events=(*record.events, *_events(record, heartbeat, last, is_back=is_back))[-HAPPENED:],
@@ -149,9 +152,8 @@ def troubles(record: EdgeRecord, now: float) -> list[Trouble]:
     beat = record.heartbeat
     if record.is_cloned(now):
         boots = {boot for boot, _ in record.boots} | set(beat.rivals if beat is not None else ())
-        wrong.append(
-            Trouble("cloned", f"{len(boots)} devices write under this id, or one card was copied", record.cloned)
-        )
+        since = record.returns[0] if record.returns else None
+        wrong.append(Trouble("cloned", f"{len(boots)} devices write under this id: a card was copied", since))
     if record.refusal is not None:
         wrong.append(record.refusal)
     elif record.registration is not None and record.registration.revoked is not None:
@@ -202,7 +204,7 @@ def _turned(boots: tuple[tuple[str, int], ...], heartbeat: Heartbeat) -> tuple[t
 
 
 def _is_back(boots: tuple[tuple[str, int], ...], boot: str) -> bool:
-    """Whether it wrote before the boot that wrote last: no boot comes back, so both run."""
+    """Whether it wrote before the boot that wrote last: a boot that has ended does not come back."""
     return bool(boots) and boots[-1][0] != boot and any(known == boot for known, _ in boots)
 
 
@@ -229,7 +231,7 @@ def _events(record: EdgeRecord, new: Heartbeat, at: float, *, is_back: bool) -> 
     if record.last is not None and record.state(at) == "silent":
         events.append(EdgeEvent(at, "back", f"heard again after {at - record.last:.0f} s"))
     if is_back:
-        events.append(EdgeEvent(at, "cloned", f"boot {new.boot} writes again after boot {old.boot}"))
+        events.append(EdgeEvent(at, "return", f"boot {new.boot} writes again after boot {old.boot}"))
     elif new.boot != old.boot:
         events.append(EdgeEvent(at, "boot", "started again"))
     if new.software != old.software:

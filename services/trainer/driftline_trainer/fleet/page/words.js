@@ -12,7 +12,7 @@ export function moment(seconds, now) {
 export function percent(share) {
   if (share == null) return "–";
   if (share < -10) return "below −1,000 %";
-  return `${(100 * share).toFixed(0)} %`.replace("-", "−");
+  return `${Math.round(100 * share) || 0} %`.replace("-", "−");
 }
 
 export function bytes(count) {
