@@ -68,6 +68,35 @@ FLEET: list[Panel] = [
         [("driftline_disk_free_bytes / driftline_disk_size_bytes", "{{job}}")],
     ),
 ]
+FLEET += [
+    (
+        "Edges",
+        "short",
+        "Live: heard within two of their intervals; late: within five; silent: not any more.",
+        [("max by (state) (driftline_fleet_edges)", "{{state}}"), ("max(driftline_fleet_cloned_edges)", "cloned ids")],
+    ),
+    (
+        "Newest versions",
+        "short",
+        "Edges that compare the newest version with the former, and those on which it is worse.",
+        [
+            ("max by (stream, member) (driftline_fleet_version_compared_edges)", "compared {{stream}} {{member}}"),
+            ("max by (stream, member) (driftline_fleet_version_worse_edges)", "worse {{stream}} {{member}}"),
+        ],
+    ),
+    (
+        "Silence of edges",
+        "s",
+        "Since an edge was heard; the ten longest of those with a metric of their own.",
+        [("topk(10, time() - max by (edge) (driftline_fleet_edge_last_heard_timestamp_seconds))", "{{edge}}")],
+    ),
+    (
+        "Heartbeats not believed",
+        "short",
+        "In an hour, by reason.",
+        [("sum by (reason) (increase(driftline_fleet_heartbeats_refused_total[1h]))", "{{reason}}")],
+    ),
+]
 CHOSEN = 'stream="$stream", horizon="$horizon", key="all"'
 STREAM: list[Panel] = [
     (

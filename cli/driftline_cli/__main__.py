@@ -12,6 +12,7 @@ import typer
 from driftline_cli.commands import local, models, offline
 from driftline_cli.commands.check import check
 from driftline_cli.commands.first_look import propose_from
+from driftline_cli.commands.fleet import fleet
 from driftline_cli.commands.look import doctor, status
 from driftline_cli.commands.plainly import EXIT_CODES
 from driftline_cli.commands.replay import replay
@@ -45,7 +46,7 @@ def options(
 
 RUNNING = (local.edge, local.up, local.down)
 RESULTS = (offline.demo, offline.backtest, offline.accuracy)
-for command in (*RESULTS, *RUNNING, check, replay, status, train, tail, doctor):
+for command in (*RESULTS, *RUNNING, check, replay, status, fleet, train, tail, doctor):
     app.command()(command)
 app.command("from")(propose_from)
 app.add_typer(models.app, name="models")

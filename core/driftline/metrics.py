@@ -58,6 +58,18 @@ PINBALL: Final = ComputedGauge(
 )
 GUARDED: Final = ComputedGauge("guarded", "Series whose blend is persistence.", KEYED)
 EXPORTED: Final = (SERIES, RMSE, SKILL, WEIGHT, COVERAGE, GUARDED, PINBALL)
+FLEET_EDGES: Final = ComputedGauge("fleet_edges", "Edges that are live, late or silent.", ("state",))
+FLEET_CLONED: Final = ComputedGauge("fleet_cloned_edges", "Ids under which more than one device writes.", ())
+FLEET_HEARD: Final = ComputedGauge(
+    "fleet_edge_last_heard_timestamp_seconds", "When an edge was heard last, since the epoch.", ("edge",)
+)
+FLEET_COMPARED: Final = ComputedGauge(
+    "fleet_version_compared_edges", "Edges that compare the newest version with the former.", ("stream", "member")
+)
+FLEET_WORSE: Final = ComputedGauge(
+    "fleet_version_worse_edges", "Edges on which the newest version is worse than the former.", ("stream", "member")
+)
+FLEET: Final = (FLEET_EDGES, FLEET_CLONED, FLEET_HEARD, FLEET_COMPARED, FLEET_WORSE)
 
 
 def from_zero(counter: Counter, *values: Iterable[str]) -> None:
@@ -73,10 +85,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         # Under the names that every dashboard of processes knows.
         ProcessCollector(registry=self.registry)
-        disk = self._gauge("disk_free_bytes", "Free space on the disk that this service works on.")
-        disk.set_function(lambda: shutil.disk_usage(Path.cwd()).free)
-        disk = self._gauge("disk_size_bytes", "Size of the disk that this service works on.")
-        disk.set_function(lambda: shutil.disk_usage(Path.cwd()).total)
+        self._export_disk()
         self.connections = self._gauge("connections", "Connections that clients hold open.")
         self.connections_ended = self._counter(
             "connections_ended",
@@ -194,9 +203,18 @@ class Metrics:
         self.windows_foreign = self._gauge(
             "windows_foreign", "Objects among the windows that no archive named.", "stream"
         )
+        self.fleet_heartbeats_refused = self._counter(
+            "fleet_heartbeats_refused", "Heartbeats of edges that were not believed.", "reason"
+        )
         self.training_seconds = self._histogram(
             "training_seconds", "Time of a training job.", JOB_BUCKETS, "stream", "member"
         )
+
+    def _export_disk(self) -> None:
+        disk = self._gauge("disk_free_bytes", "Free space on the disk that this service works on.")
+        disk.set_function(lambda: shutil.disk_usage(Path.cwd()).free)
+        disk = self._gauge("disk_size_bytes", "Size of the disk that this service works on.")
+        disk.set_function(lambda: shutil.disk_usage(Path.cwd()).total)
 
     def export_streams(self, streams: Callable[[], int], refused: Callable[[], int]) -> None:
         """Reads the two gauges when Prometheus asks."""

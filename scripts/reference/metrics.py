@@ -1,4 +1,4 @@
-"""Every metric, from the catalogue and from what the combiner tells of its streams' steps."""
+"""Every metric, from the catalogue and from what combiner and trainer work out when they are asked."""
 
 from collections.abc import Iterable
 
@@ -7,6 +7,8 @@ from prometheus_client.registry import Collector
 
 from driftline.metrics import Metrics
 from driftline_combiner.exporter import ScoreExporter
+from driftline_trainer.fleet.book import FleetBook
+from driftline_trainer.fleet.exporter import FleetExporter
 from scripts.reference.markdown import page, sentence, table
 
 HEAD = ("Metric", "Type", "Labels", "Meaning")
@@ -19,6 +21,9 @@ COMBINER = """\
 By stream, horizon and `key`, which is `all` for all series together; every series by itself only with
 `DRIFTLINE_METRICS_BY_KEY=true`."""
 
+TRAINER = """\
+Of the [fleet](../fleet.md). `edge` is one of the first `DRIFTLINE_FLEET_METRICS` ids, in their order."""
+
 
 def render() -> str:
     catalogue = Metrics().registry._collector_to_names  # noqa: SLF001 - labels can't be had in another way
@@ -30,6 +35,9 @@ def render() -> str:
         "## Combiner",
         COMBINER,
         table(HEAD, _rows([ScoreExporter({}, by_key=False)])),
+        "## Trainer",
+        TRAINER,
+        table(HEAD, _rows([FleetExporter(FleetBook(1, 0.0), lambda: 0.0, 0)])),
     )
 
 

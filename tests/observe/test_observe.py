@@ -4,6 +4,7 @@ import importlib.util
 import re
 import shutil
 import subprocess
+import time
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from prometheus_client import generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.metrics import MetricWrapperBase
 
-from driftline.metrics import EXPORTED, Metrics
+from driftline.metrics import EXPORTED, FLEET, Metrics
 from driftline_combiner.exporter import ScoreExporter
+from driftline_trainer.fleet.book import FleetBook
+from driftline_trainer.fleet.exporter import FleetExporter
 from tests.conftest import ROOT
 
 PROMETHEUS = ROOT / "observe" / "prometheus"
@@ -23,13 +26,17 @@ FOREIGN = {"up"}
 BOUNDED = {
     *("stream", "group", "topic", "partition", "member", "version", "reason", "kind", "operation", "outcome"),
     *("horizon", "row", "key"),
+    *("state", "edge"),
 }
-"""Labels whose values are few: `version` is that of what serves, `key` is `all` unless single ones are configured."""
+"""Labels whose values are few: `version` is that of what serves, `key` is `all` unless single ones are configured, and
+`edge` is one of as many as are configured."""
 UNITS = ("_seconds", "_bytes", "_messages", "_info", "_fds", "_ratio")
 UNITLESS = {
     *("driftline_series", "driftline_guarded"),
     *("driftline_streams", "driftline_streams_refused", "driftline_keys", "driftline_keys_limit"),
     *("driftline_windows_foreign", "driftline_connections", "driftline_period_contradicted"),
+    *("driftline_fleet_edges", "driftline_fleet_cloned_edges"),
+    *("driftline_fleet_version_compared_edges", "driftline_fleet_version_worse_edges"),
 }
 ASKED_FOR = {
     *("driftline_records", "driftline_records_refused", "driftline_dead_letters", "driftline_lag_messages"),
@@ -47,6 +54,7 @@ promtool = pytest.mark.skipif(
 def families() -> list[Metric]:
     metrics = Metrics()
     metrics.registry.register(ScoreExporter({}, by_key=False))
+    metrics.registry.register(FleetExporter(FleetBook(1, 0.0), time.time, 1))
     return list(metrics.registry.collect())
 
 
@@ -62,7 +70,7 @@ def labels(metrics: Metrics) -> dict[str, set[str]]:
     found = {
         each._name: set(each._labelnames) for each in vars(metrics).values() if isinstance(each, MetricWrapperBase)
     }
-    return found | {f"driftline_{told.name}": set(told.labels) for told in EXPORTED}
+    return found | {f"driftline_{told.name}": set(told.labels) for told in (*EXPORTED, *FLEET)}
 
 
 def rule_tests() -> list[dict[str, Any]]:
@@ -107,6 +115,7 @@ def test_labels_have_few_values():
 def test_the_names_are_as_prometheus_wants_them():
     metrics = Metrics()
     metrics.registry.register(ScoreExporter({}, by_key=False))
+    metrics.registry.register(FleetExporter(FleetBook(1, 0.0), time.time, 1))
     text = generate_latest(metrics.registry).decode()
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

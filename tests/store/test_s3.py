@@ -42,6 +42,26 @@ async def test_a_watch_wakes_by_event_long_before_the_poll(s3_server: S3Server):
     await store.close()
 
 
+async def test_all_watches_of_a_store_hear_of_an_event_that_comes_once(s3_server: S3Server):
+    bucket = f"test-{uuid.uuid4().hex[:8]}"
+    queues = await objects.prepare(s3_server.folder, s3_server.port, bucket)
+    store = S3Store(S3Settings(bucket, endpoint=s3_server.endpoint, queue=queues["inference"]))
+    # The server tests its queue with an event of no object, which is taken out first.
+    async with asyncio.timeout(PATIENCE_S), aclosing(store.watch("models/", poll=600.0)) as wakes:
+        assert [await anext(wakes), await anext(wakes)] == [None, None]
+    async with (
+        asyncio.timeout(PATIENCE_S),
+        aclosing(store.watch("models/", poll=600.0)) as all_models,
+        aclosing(store.watch("models/s/", suffix="current.json", poll=600.0)) as pointers,
+    ):
+        for wakes in (all_models, pointers):
+            await anext(wakes)
+        waking = [asyncio.ensure_future(anext(wakes)) for wakes in (all_models, pointers)]
+        await store.put("models/s/batch/current.json", b"{}")
+        assert await asyncio.gather(*waking) == [frozenset({"models/s/batch/current.json"})] * 2
+    await store.close()
+
+
 async def answering(*answers: tuple[str, int]) -> tuple[asyncio.Server, str]:
     """A server that gives these answers, the last again and again; its address."""
     left = list(answers)

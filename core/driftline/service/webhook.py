@@ -5,7 +5,7 @@ from pydantic import SecretStr
 
 from driftline.service.auth import bearer
 from driftline.service.body import read_body
-from driftline.store.reconcile import StoreReconciler
+from driftline.store.reconcile import Hinted
 
 EVENT_LIMIT = 1024 * 1024
 EXAMPLE = {
@@ -25,7 +25,7 @@ DOCUMENTED = {
 }
 
 
-def routes(reconciler: StoreReconciler, token: SecretStr | None) -> APIRouter:
+def routes(reconciler: Hinted, token: SecretStr | None) -> APIRouter:
     router = APIRouter(tags=["store events"], dependencies=[Depends(bearer(token))])
 
     @router.post(

@@ -10,7 +10,7 @@ import stamina
 from driftline.bus.port import Bus
 from driftline.errors import BusUnavailable
 from driftline.messages import store_events
-from driftline.store.reconcile import StoreReconciler
+from driftline.store.reconcile import Hinted
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ class StoreEventReader:
 
     name = "store events"
 
-    def __init__(self, bus: Bus, topic: str, reconciler: StoreReconciler) -> None:
+    def __init__(self, bus: Bus, topic: str, reconciler: Hinted) -> None:
         self._bus = bus
         self._topic = store_events(topic)
         self._reconciler = reconciler

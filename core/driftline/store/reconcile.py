@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from driftline.errors import StoreUnavailable
 from driftline.store import s3_events
@@ -10,6 +11,32 @@ from driftline.store.hints import Hints, Keys
 from driftline.store.port import Store
 
 log = logging.getLogger(__name__)
+
+
+class Hinted(Protocol):
+    """Takes hints that something in the store has changed."""
+
+    def hint(self, event: bytes) -> bool:
+        """Takes an S3 event notification of any dialect; returns whether it may concern it."""
+
+    def wake(self) -> None:
+        """Has the store looked at soon."""
+
+
+class AllHinted:
+    """Several that take hints, as one."""
+
+    def __init__(self, *hinted: Hinted) -> None:
+        self._hinted = hinted
+
+    def hint(self, event: bytes) -> bool:
+        # All of them, not only up to the first that it concerns.
+        concerned = [hinted.hint(event) for hinted in self._hinted]
+        return any(concerned)
+
+    def wake(self) -> None:
+        for hinted in self._hinted:
+            hinted.wake()
 
 
 class StoreReconciler:

@@ -59,6 +59,15 @@ class S3Settings:
     timeout: float = 5.0
 
 
+@dataclass(frozen=True, eq=False)
+class _Watcher:
+    """Who waits for events of keys between `prefix`, as events name it, and `suffix`."""
+
+    prefix: str
+    suffix: str
+    hints: Hints
+
+
 class _UnderWayError(Exception):
     """S3's way to say that another put must end first."""
 
@@ -72,6 +81,8 @@ class S3Store:
         self._clients: dict[str, Any] = {}
         self._open = AsyncExitStack()
         self._opening = asyncio.Lock()
+        self._watching: list[_Watcher] = []
+        self._receiving = asyncio.Lock()
 
     async def get(self, key: str, *, unless: str | None = None, limit: int | None = None) -> Stored | None:
         condition = {"IfNoneMatch": f'"{unless}"'} if unless else {}
@@ -128,22 +139,36 @@ class S3Store:
 
     async def _listen(self, prefix: str, suffix: str, hints: Hints) -> None:
         """Turns the queue's events into hints; while the queue is away the poll goes on alone."""
-        while True:
-            async for attempt in stamina.retry_context(on=StoreUnavailable, attempts=None, timeout=None, wait_max=30.0):
-                with attempt:
-                    await self._receive(prefix, suffix, hints)
+        watcher = _Watcher(self._settings.prefix + prefix, suffix, hints)
+        self._watching.append(watcher)
+        try:
+            while True:
+                async for attempt in stamina.retry_context(
+                    on=StoreUnavailable, attempts=None, timeout=None, wait_max=30.0
+                ):
+                    with attempt:
+                        await self._receive()
+        finally:
+            self._watching.remove(watcher)
 
-    async def _receive(self, prefix: str, suffix: str, hints: Hints) -> None:
-        sqs, queue, base = await self._client("sqs"), self._settings.queue, self._settings.prefix
-        with self._answering("the event queue"):
-            answer = await sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=LONG_POLL_S)
-            messages = answer.get("Messages", ())
-            for message in messages:
-                keys = s3_events.concerned(message["Body"], base + prefix, suffix)
-                hints.add(keys and frozenset(key.removeprefix(base) for key in keys))
-            handles = [{"Id": str(n), "ReceiptHandle": message["ReceiptHandle"]} for n, message in enumerate(messages)]
-            if handles:
-                await sqs.delete_message_batch(QueueUrl=queue, Entries=handles)
+    async def _receive(self) -> None:
+        """An event comes out of the queue once, so whoever takes it gives it to all that watch."""
+        async with self._receiving:
+            sqs, queue = await self._client("sqs"), self._settings.queue
+            with self._answering("the event queue"):
+                answer = await sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=LONG_POLL_S)
+                messages = answer.get("Messages", ())
+                for message in messages:
+                    self._hint_all(message["Body"])
+                handles = [{"Id": str(n), "ReceiptHandle": m["ReceiptHandle"]} for n, m in enumerate(messages)]
+                if handles:
+                    await sqs.delete_message_batch(QueueUrl=queue, Entries=handles)
+
+    def _hint_all(self, event: str) -> None:
+        base = self._settings.prefix
+        for watcher in self._watching:
+            keys = s3_events.concerned(event, watcher.prefix, watcher.suffix)
+            watcher.hints.add(keys and frozenset(key.removeprefix(base) for key in keys))
 
     async def check(self) -> None:
         s3 = await self._client("s3")

@@ -7,15 +7,22 @@ from fastapi import FastAPI
 
 from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
+from driftline.fleet.names import HEARTBEATS, REGISTRATIONS
 from driftline.metrics import Metrics
+from driftline.models.signing import Trust
 from driftline.service import webhook
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
 from driftline.store.event_topic import StoreEventReader
 from driftline.store.port import Store
-from driftline.store.reconcile import StoreReconciler
+from driftline.store.reconcile import AllHinted, StoreReconciler
 from driftline.store.timed import TimedStore
 from driftline.streams.catalog import Streams
 from driftline.streams.definition import StreamDefinition
+from driftline_trainer.fleet import page as fleet_page
+from driftline_trainer.fleet.book import FleetBook
+from driftline_trainer.fleet.exporter import FleetExporter
+from driftline_trainer.fleet.rest import routes as fleet_routes
+from driftline_trainer.fleet.watch import REGISTRATIONS_S, FleetWatch
 from driftline_trainer.rest import routes
 from driftline_trainer.settings import TrainerSettings
 from driftline_trainer.trainer import Trainer
@@ -29,6 +36,7 @@ def create_app(
     metrics: Metrics | None = None,
     trainer: Trainer | None = None,
     events: Bus | None = None,
+    clock: Callable[[], float] = time.time,
     on_death: Callable[[str, BaseException], None] = end_process,
 ) -> FastAPI:
     """Trains on demand, and retrains as windows arrive. `trainer` may be given by who wants to steer it.
@@ -38,9 +46,13 @@ def create_app(
     training = trainer or Trainer(settings, store, streams, metrics)
     store_reconciler = _store_reconciler(settings, store, training)
     streams.on_new(lambda _: store_reconciler.wake())
-    jobs: list[BackgroundJob] = [training, store_reconciler]
+    book = FleetBook(settings.fleet_limit, clock())
+    metrics.registry.register(FleetExporter(book, clock, settings.fleet_metrics))
+    fleet_reconcilers = _fleet_reconcilers(settings, store, book, metrics, clock)
+    hinted = AllHinted(store_reconciler, *fleet_reconcilers)
+    jobs: list[BackgroundJob] = [training, store_reconciler, *fleet_reconcilers]
     if events is not None and settings.store_topic is not None:
-        jobs.append(StoreEventReader(events, settings.store_topic, store_reconciler))
+        jobs.append(StoreEventReader(events, settings.store_topic, hinted))
 
     app = create_service(
         "trainer",
@@ -56,7 +68,10 @@ def create_app(
         close=[*([events.close] if events is not None else []), store.close],
     )
     app.include_router(routes(training, settings))
-    app.include_router(webhook.routes(store_reconciler, settings.token))
+    app.include_router(webhook.routes(hinted, settings.token))
+    app.include_router(fleet_routes(book, clock))
+    app.include_router(fleet_page.routes())
+    app.mount("/assets", fleet_page.assets())
     return app
 
 
@@ -69,3 +84,19 @@ def _store_reconciler(settings: TrainerSettings, store: Store, training: Trainer
         reconcile=training.reconcile,
         base=settings.store_prefix,
     )
+
+
+def _fleet_reconcilers(
+    settings: TrainerSettings, store: Store, book: FleetBook, metrics: Metrics, clock: Callable[[], float]
+) -> list[StoreReconciler]:
+    """Of heartbeats and of registrations, which change seldom."""
+    signer = settings.signer()
+    trust = Trust([signer.public]) if signer is not None else Trust(unsigned=True)
+    watch = FleetWatch(store, book, metrics, trust, clock)
+    return [
+        StoreReconciler(name, store, prefix, poll=poll, reconcile=reconcile, base=settings.store_prefix)
+        for name, prefix, poll, reconcile in (
+            ("heartbeat watch", HEARTBEATS, settings.store_poll, watch.reconcile),
+            ("registration watch", REGISTRATIONS, REGISTRATIONS_S, watch.reconcile_registrations),
+        )
+    ]

@@ -39,6 +39,11 @@ class TrainerSettings(SigningSettings):
     train_device: Device = "auto"
     """`auto` trains on a GPU where TensorFlow finds one; `cpu` never."""
 
+    fleet_limit: int = Field(5000, ge=1)
+    """Edges that `GET /v1/fleet` shows at most."""
+    fleet_metrics: int = Field(100, ge=0)
+    """Edges that have a metric of their own; all count in those of the fleet."""
+
     window_bytes: int = Field(16 * MEBIBYTE, ge=1)
     """Bytes of an archived window at most; a larger one is set aside."""
     history_bytes: int = Field(128 * MEBIBYTE, ge=1)
