@@ -160,8 +160,9 @@ class Layout:
         return np.concatenate([[0], self.steps])
 
     @cached_property
-    def lag_steps(self) -> Ints:
-        return np.arange(1, self.lags, dtype=np.int64)
+    def all_lags(self) -> Ints:
+        """[lags]: periods from the newest record back to each of the newest."""
+        return np.arange(self.lags, dtype=np.int64)
 
     @cached_property
     def steps(self) -> Ints:
