@@ -136,7 +136,7 @@ class Layout:
         year = YEAR.stop - YEAR.start
         return (self.calendar.width - year) * len(self.horizon) + year
 
-    @property
+    @cached_property
     def remembered(self) -> int:
         """Periods of which the target's values are kept, to look back on seasons."""
         return max(DAYS * self.day, self.week) + self.shift

@@ -94,6 +94,7 @@ class BlendStep:
         self._latest: dict[str, bytes] = {}
         """As MessagePack, a sixth of the objects."""
         self.ahead = stream.time.tolerance
+        self.longest_silence = stream.longest_silence
         self._signature = signature(stream)
         self._parts = parts = Parts(self._tables, axes_of(stream), NEWEST, unnamed=["rivals"])
         self._saved = SavedSeries(
@@ -297,10 +298,6 @@ class BlendStep:
         insort(self._keys, key)
         self._alert_rules.add(key)
         return slot
-
-    @property
-    def longest_silence(self) -> int:
-        return self.stream.longest_silence
 
     def last_t(self, key: str) -> int | None:
         return self._store.last_t(key)

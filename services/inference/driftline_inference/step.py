@@ -105,6 +105,7 @@ class ForecastStep:
         self._live_steps = LiveSteps(stream, lambda verdict: on_period(stream.name, verdict))
         self._steps = np.array(stream.horizon, dtype=np.int64)
         self.ahead = stream.time.tolerance
+        self.longest_silence = stream.longest_silence
         self.replaying = False
         self._store = SeriesStore(self._blank)
         self._tables = self._store.tables
@@ -457,10 +458,6 @@ class ForecastStep:
             LateTruths.empty(slots, self.stream.patience),
             Foreseen.empty(slots, self.stream.kept_ahead, self._layout.futures),
         )
-
-    @property
-    def longest_silence(self) -> int:
-        return self.stream.longest_silence
 
     def last_t(self, key: str) -> int | None:
         return self._store.last_t(key)
