@@ -150,7 +150,7 @@ async def test_where_each_batch_is_a_checkpoint_no_more_than_one_runs_ahead_of_i
 
     scene.bus.committing = slowly
     await scene.play()
-    assert [output.message.n for checkpoint in scene.bus.committed for output in checkpoint.outputs] == [*range(12)]
+    assert [output.message for c in scene.bus.committed for output in c.outputs] == [Number(n) for n in range(12)]
     assert max(ahead) == 2
 
 

@@ -28,7 +28,7 @@ class Seasons(NamedTuple):
     weekly: Floats
 
 
-class Former(NamedTuple):
+class FormerSeasons(NamedTuple):
     """The target's values of former days and weeks; see `_former`."""
 
     days: Floats
@@ -37,17 +37,17 @@ class Former(NamedTuple):
     """[n, 1 + horizons, 1], or empty."""
 
 
-def former(history: History, layout: Layout, slots: Ints, tick: Ints) -> Former:
+def former(history: History, layout: Layout, slots: Ints, tick: Ints) -> FormerSeasons:
     """What was before the newest records of n series, whose ticks are `tick`."""
     changed = _changed(layout, time_of(tick, history.phase[slots], layout.period)) if layout.shift else UNCHANGED
     none = np.empty((len(slots), 1 + len(layout.horizon), 0))
-    return Former(
+    return FormerSeasons(
         _former(history, layout, slots, tick, changed, layout.day, DAYS) if layout.day else none,
         _former(history, layout, slots, tick, changed, layout.week, 1) if layout.week else none,
     )
 
 
-def look_back(layout: Layout, before: Former, target: Floats) -> Seasons:
+def look_back(layout: Layout, before: FormerSeasons, target: Floats) -> Seasons:
     """target: [n] the newest values."""
     n, horizons = len(target), len(layout.horizon)
     daily = weekly = np.full((n, horizons), np.nan)

@@ -15,7 +15,7 @@ from driftline.arrays import Floats, Ints
 from driftline.streams.history import History
 from driftline.streams.layout import Layout
 from driftline.streams.neighbours import Others
-from driftline.streams.seasons import Former, former
+from driftline.streams.seasons import FormerSeasons, former
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Snapshot:
     moving: Floats
     """[n, ...]: as in `History`."""
     days: Floats
-    """See `driftline.streams.seasons.Former`."""
+    """See `driftline.streams.seasons.FormerSeasons`."""
     weeks: Floats
     nearby: Floats
     """[n, width]: the others' difference to the target, its deviation from what is usual, their moves, their spread."""
@@ -74,8 +74,8 @@ class Snapshot:
         return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
     @property
-    def former(self) -> Former:
-        return Former(self.days, self.weeks)
+    def former(self) -> FormerSeasons:
+        return FormerSeasons(self.days, self.weeks)
 
 
 def _nearby(history: History, layout: Layout, slots: Ints, neighbours: Others | None) -> Floats:
