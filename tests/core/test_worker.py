@@ -136,6 +136,24 @@ async def test_what_retention_dropped_is_counted_and_the_work_goes_on():
     assert scene.counted.counts == {"lost": 9}
 
 
+async def test_where_each_batch_is_a_checkpoint_no_more_than_one_runs_ahead_of_it():
+    scene = Scene(
+        at(0, 0, 1), settings=LoopSettings(batch_limit=2, exactly_once=True, exactly_once_every=0.0, held_limit=2000)
+    )
+    scene.bus.acts += [later(1.0, scene, n, n + 1) for n in range(2, 12, 2)]
+    ahead: list[int] = []
+
+    async def slowly(checkpoint: Checkpoint) -> None:
+        for _turn in range(50):
+            await asyncio.sleep(0)
+        ahead.append(len(scene.step.worked) - checkpoint.position)
+
+    scene.bus.committing = slowly
+    await scene.play()
+    assert [output.message for c in scene.bus.committed for output in c.outputs] == [Number(n) for n in range(12)]
+    assert max(ahead) == 2
+
+
 async def test_the_marks_of_transactions_are_no_loss_where_outputs_travel_in_transactions():
     scene = Scene(at(0, 0), bringing(2, 3), settings=LoopSettings(exactly_once=True, exactly_once_every=3600.0))
     await scene.play()

@@ -18,8 +18,9 @@ from driftline.streams.calendar import YEAR
 from driftline.streams.future_inputs import future_inputs
 from driftline.streams.history import History, around, take_in
 from driftline.streams.layout import CLIP, FILTER_HOURS, FILTER_NEIGHBOURS, MEMORIES, NET_SEASONS, RLS_LAGS, Layout
-from driftline.streams.neighbours import Others, Peers
+from driftline.streams.neighbours import Peers
 from driftline.streams.seasons import look_back
+from driftline.streams.snapshots import Snapshot
 
 BIAS = 0.1
 
@@ -76,8 +77,21 @@ def observe(
     was known by then of the times that `Layout.looked_ahead` says, where the layout has futures; NaN where nothing. A
     second record of a tick takes the place of the first, as far as it has values. `history` is changed in place.
     """
+    return inputs_of(layout, see(history, layout, slots, t, values, peers, ahead))
+
+
+def see(
+    history: History,
+    layout: Layout,
+    slots: Ints,
+    t: Ints,
+    values: Floats,
+    peers: Peers | None,
+    ahead: npt.NDArray[np.float32] | None,
+) -> Snapshot:
+    """As `observe`, for those who compute the inputs of many rounds at once."""
     neighbours = take_in(history, layout, slots, t, values, peers, ahead)
-    return _inputs(history, layout, slots, t, neighbours, ahead)
+    return Snapshot.of(history, layout, slots, t, neighbours, ahead)
 
 
 def newest(
@@ -89,56 +103,35 @@ def newest(
     ahead: npt.NDArray[np.float32] | None = None,
 ) -> Inputs:
     """The inputs for forecasting from the records that were taken in last, whose times are `t`; see `observe`."""
-    return _inputs(history, layout, slots, t, around(history, layout, slots, peers), ahead)
+    return inputs_of(layout, Snapshot.of(history, layout, slots, t, around(history, layout, slots, peers), ahead))
 
 
-def _inputs(
-    history: History,
-    layout: Layout,
-    slots: Ints,
-    t: Ints,
-    neighbours: Others | None,
-    ahead: npt.NDArray[np.float32] | None,
-) -> Inputs:
-    """See `newest`. neighbours: what `driftline.streams.history.around` gives."""
-    tick = history.tick[slots]
-    moving = history.moving[slots]
-    values = history.recent[slots, tick % layout.lags]
+def inputs_of(layout: Layout, seen: Snapshot) -> Inputs:
+    """What members are fed with to forecast from the n records of a snapshot."""
+    moving, recent = seen.moving, seen.recent
+    values = recent[:, 0]
     target = values[:, 0]
-    # What was at tick k lies at k % lags. In a young series, and in a gap, these places are NaN.
-    lagged = history.recent[slots[:, None], (tick[:, None] - layout.lag_steps) % layout.lags]
-    recent = np.concatenate([values[:, None, :], lagged], axis=1)
-    differences = lagged - values[:, None, :]
+    differences = recent[:, 1:] - values[:, None, :]
     if len(layout.angles):
         # The shorter way round, in [-180, 180).
         differences[:, :, layout.angles] = (differences[:, :, layout.angles] + 180.0) % 360.0 - 180.0
     averages = moving[:, : len(MEMORIES)] - target[:, None]
-    seasonal = look_back(history, layout, slots, tick, target)
-    clock = layout.calendar.terms(t[:, None] + layout.steps * layout.period)
+    seasonal = look_back(layout, seen.former, target)
+    clock = layout.calendar.terms(seen.t[:, None] + layout.steps * layout.period)
     levels = _levels(layout, values, moving)
     turned = _circle(values[:, layout.angles])
-    nearby = _neighbours(history, layout, slots, neighbours)
-    to_come = future_inputs(history, layout, slots, ahead)
+    to_come = future_inputs(layout, seen.usual, seen.ahead)
     anchors = seasonal.now[:, :NET_SEASONS]
-    parts = [differences, averages, anchors, seasonal.moves, *_clock(clock), levels, turned, nearby, *to_come.net]
-    net = np.concatenate([part.reshape(len(slots), -1) for part in parts], axis=1)
+    parts = [differences, averages, anchors, seasonal.moves, *_clock(clock), levels, turned, seen.nearby, *to_come.net]
+    net = np.concatenate([part.reshape(len(target), -1) for part in parts], axis=1)
     # Networks take no NaN: a missing input says "no difference".
     net[np.isnan(net)] = 0.0
     scale = np.sqrt(moving[:, len(MEMORIES)])
-    ready = (tick - history.start[slots] + 1 >= layout.lags) & np.isfinite(target)
+    ready = (seen.age + 1 >= layout.lags) & np.isfinite(target)
     columns = np.concatenate([levels, _circle(values[:, layout.other_angles])], axis=1)
-    shared = [differences[:, :RLS_LAGS, 0], averages, seasonal.now, nearby[:, 1 : 1 + FILTER_NEIGHBOURS]]
+    shared = [differences[:, :RLS_LAGS, 0], averages, seasonal.now, seen.nearby[:, 1 : 1 + FILTER_NEIGHBOURS]]
     rls = _filter_inputs(shared, columns, clock[:, :, FILTER_HOURS], seasonal.moves, to_come.filters, scale)
     return Inputs(net.astype(np.float32), rls, target, scale, ready, seasonal.daily, seasonal.weekly, recent)
-
-
-def _neighbours(history: History, layout: Layout, slots: Ints, neighbours: Others | None) -> Floats:
-    """[n, width]: the others' difference to the target, its deviation from what is usual, their moves, their spread."""
-    if neighbours is None:
-        return np.full((len(slots), layout.neighbour_width), np.nan)
-    difference = neighbours.difference[:, None]
-    deviation = difference - history.offset[slots]
-    return np.concatenate([difference, deviation, neighbours.moves, neighbours.spread[:, None]], axis=1)
 
 
 def _clock(terms: Floats) -> list[Floats]:

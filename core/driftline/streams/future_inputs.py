@@ -5,8 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from driftline.arrays import TINY, Floats, Ints, clipped
-from driftline.streams.history import History
+from driftline.arrays import TINY, Floats, clipped
 from driftline.streams.layout import CLIP, Layout
 
 
@@ -21,16 +20,16 @@ class FutureInputs(NamedTuple):
     as sine and cosine."""
 
 
-def future_inputs(history: History, layout: Layout, slots: Ints, ahead: npt.NDArray[np.float32] | None) -> FutureInputs:
-    n, horizons, levels, angles = len(slots), len(layout.horizon), layout.future_levels, layout.future_angles
+def future_inputs(layout: Layout, usual: Floats, ahead: npt.NDArray[np.float32]) -> FutureInputs:
+    """usual: [n, 2 + horizons, futures], see `History`. ahead: [n, 1 + horizons, futures], see
+    `driftline.streams.features.observe`."""
+    levels, angles = layout.future_levels, layout.future_angles
     if not layout.futures:
-        return FutureInputs([], np.empty((n, horizons, 0)))
-    if ahead is None:
-        ahead = np.full((n, 1 + horizons, layout.futures), np.nan, dtype=np.float32)
+        return FutureInputs([], np.empty((len(ahead), len(layout.horizon), 0)))
     then = ahead[:, 1:].astype(np.float64)
     moves = then - ahead[:, :1]
     moves[:, :, angles] = (moves[:, :, angles] + 180.0) % 360.0 - 180.0
-    usual = history.usual[slots][:, :, levels]
+    usual = usual[:, :, levels]
     spread = np.sqrt(np.maximum(usual[:, 1:2], TINY))
     level = clipped((then[:, :, levels] - usual[:, :1]) / spread, -CLIP, CLIP)
     # A level that wanders far moves little in a step: by its deviation it would be lost to the filters' prior.

@@ -124,7 +124,9 @@ def complete(history: History, layout: Layout, slots: Ints, tick: Ints, values: 
 def on_grid(history: History, layout: Layout, slots: Ints, t: Ints) -> tuple[Ints, Ints]:
     """[n] each: the phases of the grids of n series, which a first record gives, and the ticks of the times `t`."""
     phase = history.phase[slots]
-    phase = np.where(phase == UNKNOWN, phase_of(t, layout.period), phase)
+    unknown = phase == UNKNOWN
+    if unknown.any():
+        phase = np.where(unknown, phase_of(t, layout.period), phase)
     return phase, tick_of(t, phase, layout.period)
 
 

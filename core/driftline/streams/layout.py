@@ -136,7 +136,7 @@ class Layout:
         year = YEAR.stop - YEAR.start
         return (self.calendar.width - year) * len(self.horizon) + year
 
-    @property
+    @cached_property
     def remembered(self) -> int:
         """Periods of which the target's values are kept, to look back on seasons."""
         return max(DAYS * self.day, self.week) + self.shift
@@ -160,8 +160,9 @@ class Layout:
         return np.concatenate([[0], self.steps])
 
     @cached_property
-    def lag_steps(self) -> Ints:
-        return np.arange(1, self.lags, dtype=np.int64)
+    def all_lags(self) -> Ints:
+        """[lags]: periods from the newest record back to each of the newest."""
+        return np.arange(self.lags, dtype=np.int64)
 
     @cached_property
     def steps(self) -> Ints:

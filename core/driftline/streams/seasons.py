@@ -28,21 +28,39 @@ class Seasons(NamedTuple):
     weekly: Floats
 
 
-def look_back(history: History, layout: Layout, slots: Ints, tick: Ints, target: Floats) -> Seasons:
-    """tick: [n] of the newest records. target: [n] their values."""
-    n, horizons = len(slots), len(layout.horizon)
+class FormerSeasons(NamedTuple):
+    """The target's values of former days and weeks; see `_former`."""
+
+    days: Floats
+    """[n, 1 + horizons, DAYS], or without DAYS where days are not looked back on."""
+    weeks: Floats
+    """[n, 1 + horizons, 1], or empty."""
+
+
+def former(history: History, layout: Layout, slots: Ints, tick: Ints) -> FormerSeasons:
+    """What was before the newest records of n series, whose ticks are `tick`."""
+    changed = _changed(layout, time_of(tick, history.phase[slots], layout.period)) if layout.shift else UNCHANGED
+    none = np.empty((len(slots), 1 + len(layout.horizon), 0))
+    return FormerSeasons(
+        _former(history, layout, slots, tick, changed, layout.day, DAYS) if layout.day else none,
+        _former(history, layout, slots, tick, changed, layout.week, 1) if layout.week else none,
+    )
+
+
+def look_back(layout: Layout, before: FormerSeasons, target: Floats) -> Seasons:
+    """target: [n] the newest values."""
+    n, horizons = len(target), len(layout.horizon)
     daily = weekly = np.full((n, horizons), np.nan)
     now: list[Floats] = []
     moves: list[Floats] = []
-    changed = _changed(layout, time_of(tick, history.phase[slots], layout.period)) if layout.shift else UNCHANGED
     if layout.day:
-        days = _former(history, layout, slots, tick, changed, layout.day, DAYS)
+        days = before.days
         means = mean_of_known(days)
         daily = days[:, 1:, 0]
         now.append(days[:, 0, 0] - target)
         moves += [daily - days[:, :1, 0], means[:, 1:] - means[:, :1]]
     if layout.week:
-        weeks = _former(history, layout, slots, tick, changed, layout.week, 1)[:, :, 0]
+        weeks = before.weeks[:, :, 0]
         weekly = weeks[:, 1:]
         now.append(weeks[:, 0] - target)
         moves.append(weekly - weeks[:, :1])

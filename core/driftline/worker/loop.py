@@ -251,7 +251,7 @@ class Worker(Generic[M]):
     def _is_due(self, due: float) -> bool:
         """Whether a checkpoint is to be written now. One that takes long holds up the next, but not the outputs."""
         held = sum(len(owned.held) for owned in self._owned.values())
-        return held >= self._settings.held_limit or (self._monotonic() >= due and not self._is_writing())
+        return held >= self._settings.most_held or (self._monotonic() >= due and not self._is_writing())
 
     async def _abandon(self) -> None:
         """Ends a checkpoint that is still under way: whoever goes on from the one before does the rest again."""

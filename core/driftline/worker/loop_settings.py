@@ -21,7 +21,7 @@ class LoopSettings:
     """Outputs are sent inside the checkpoint's transaction instead of at once."""
     exactly_once_every: float = 0.1
     held_limit: int = 2000
-    """Outputs held back for the transaction at most."""
+    """Outputs held back for the transaction at most; where each batch is one, it is a batch."""
     state_every: float = 60.0
     """Seconds between rounds in which changed states are written; 0 writes them with every position, all at once."""
     replay_limit: int = 5000
@@ -36,6 +36,15 @@ class LoopSettings:
     @property
     def interval(self) -> float:
         return self.exactly_once_every if self.exactly_once else self.checkpoint_every
+
+    @property
+    def most_held(self) -> int:
+        """Outputs held back while a checkpoint is being written.
+
+        Where each batch is one, the next batch waits for it: a worker that ran ahead would hold thousands of messages
+        as objects, and leave behind those that read what it puts out, until that is no longer in memory.
+        """
+        return self.held_limit if self.interval else min(self.held_limit, self.batch_limit)
 
     def states_of(self, total: int, partitions: int, *, hurried: bool) -> int:
         """How many of a round's states each of its checkpoints takes, for one of so many partitions. hurried: as many

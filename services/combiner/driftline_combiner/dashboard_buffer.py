@@ -6,7 +6,6 @@ It reads all partitions outside any group, so it knows the series of all replica
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Iterable
-from itertools import takewhile
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -17,30 +16,14 @@ from driftline.bus.port import Bus
 from driftline.errors import BusUnavailable, PoisonMessage
 from driftline.messages import ALERTS, BLENDS, Alert, Topic
 from driftline.worker.stream_step import Series
+from driftline_combiner.remembered_blends import RememberedBlends
 
 SERIES_REMEMBERED = 100
 """Series that are remembered; the one that was silent longest is forgotten first."""
-BYTES_REMEMBERED = 30_000_000
-"""Of the blends of all series together: with many series, or many horizons, there are fewer of each. A reader of
-`/v1/live` misses none that it asks for before so much else has come."""
+BYTES_REMEMBERED = 10_000_000
+"""Of the blends of all series together, as they are kept, which is some 30 MB of JSON: with many series, or many
+horizons, there are fewer of each. A reader of `/v1/live` misses none that it asks for before so much else has come."""
 LATEST_ALERTS = 200
-
-
-class RememberedBlends:
-    """A series' newest blends by time, as JSON."""
-
-    def __init__(self) -> None:
-        self.newest: deque[tuple[int, bytes]] = deque()
-        self._size = 0
-
-    def add(self, t: int, payload: bytes) -> None:
-        self.newest.append((t, payload))
-        self._size += len(payload)
-
-    def forget(self, points: int, size: int) -> None:
-        """Keeps at most `points`, and of more than one no more than `size` bytes."""
-        while len(self.newest) > points or (self._size > size and len(self.newest) > 1):
-            self._size -= len(self.newest.popleft()[1])
 
 
 class _BlendName(msgspec.Struct, frozen=True):
@@ -123,7 +106,7 @@ class DashboardBuffer:
             blends = self._series[series] = RememberedBlends()
             while len(self._series) > SERIES_REMEMBERED:
                 self._series.popitem(last=False)
-        if blends.newest and t <= blends.newest[-1][0]:
+        if blends.last_t is not None and t <= blends.last_t:
             return  # sent again after a crash
         self._series.move_to_end(series)
         blends.add(t, blend.payload)
@@ -162,7 +145,5 @@ class DashboardBuffer:
             await news.wait()
 
     def _after(self, series: Series, after: int) -> list[tuple[int, bytes]]:
-        """In order of time; found from the newest end, since most often there is little."""
-        blends = self._series.get(series, RememberedBlends()).newest
-        newer = takewhile(lambda blend: blend[0] > after, reversed(blends))
-        return list(newer)[::-1]
+        blends = self._series.get(series)
+        return [] if blends is None else blends.after(after, self._points)

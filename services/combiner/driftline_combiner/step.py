@@ -3,6 +3,7 @@
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 from typing import Any
 
 import msgspec
@@ -25,9 +26,10 @@ from driftline_combiner import intervals as interval_tables
 from driftline_combiner import ledger as ledgers
 from driftline_combiner import migration
 from driftline_combiner.alert_rules import AlertRules
-from driftline_combiner.intervals import Intervals, Pace, judge, widths
-from driftline_combiner.ledger import MEMBER_COUNT, Ledger, Rules, current_weights, hear, score, weigh
+from driftline_combiner.intervals import Anomalies, Intervals, Pace, judge, widths
+from driftline_combiner.ledger import MEMBER_COUNT, Ledger, Rules, Scored, current_weights, hear, score, weigh
 from driftline_combiner.migration import FormerBlendState
+from driftline_combiner.rounds import ForecastRows, ScoredRound, WeighedRound, joined_scores, joined_weights
 from driftline_combiner.state import (
     NEWEST,
     STATE,
@@ -92,6 +94,7 @@ class BlendStep:
         self._latest: dict[str, bytes] = {}
         """As MessagePack, a sixth of the objects."""
         self.ahead = stream.time.tolerance
+        self.longest_silence = stream.longest_silence
         self._signature = signature(stream)
         self._parts = parts = Parts(self._tables, axes_of(stream), NEWEST, unnamed=["rivals"])
         self._saved = SavedSeries(
@@ -112,10 +115,12 @@ class BlendStep:
 
     def work(self, messages: Sequence[Forecast]) -> list[list[Emission]]:
         """One blend for each forecast, and an alert where its truth raised one."""
+        by_round = list(rounds([message.key for message in messages]))
+        order = list(chain.from_iterable(by_round))
         emissions: list[list[Emission]] = [[] for _ in messages]
-        for indices in rounds([message.key for message in messages]):
-            part = [messages[index] for index in indices]
-            for index, caused in zip(indices, self._round(part), strict=True):
+        if order:
+            in_order = self._work([messages[index] for index in order], [len(part) for part in by_round])
+            for index, caused in zip(order, in_order, strict=True):
                 emissions[index] = caused
         self._store.advance((message.key, message.t) for message in messages)
         return emissions
@@ -124,45 +129,64 @@ class BlendStep:
         if not self.replaying:
             self._on_alert(stream, kind)
 
-    def _round(self, part: Sequence[Forecast]) -> list[list[Emission]]:
-        slots = np.array([self._slot(message.key) for message in part])
-        tick, first = self._arrive(part, slots)
-        alerts = self._score(part, slots, tick, first)
-        forecasts = self._forecasts(part)
-        if any(message.skills for message in part):
-            hear(self._tables.ledger, self._rules, slots, self._skills(part))
-        weights, blends = weigh(self._tables.ledger, self._rules, slots, forecasts)
-        spread = np.abs(blends[:, :, -1] - forecasts[:, :, BASE])
-        around = widths(self._tables.intervals, self._pace, slots, tick, spread)
-        usual = self._tables.intervals.usual[slots, :, :1]
-        short = shortened(np.concatenate([blends, blends[:, :, -1:] + around], axis=2), usual)
-        values, quantiles = short[:, :, : blends.shape[2]], short[:, :, blends.shape[2] :]
-        published = self._blends(part, weights, values, quantiles, self._tables.ledger.guarded[slots])
-        self._outdate(slots.tolist())
+    def _work(self, messages: Sequence[Forecast], sizes: Sequence[int]) -> list[list[Emission]]:
+        """Round by round. sizes: how many of the messages each of them has."""
+        rows = self._rows(messages)
+        scored: list[ScoredRound] = []
+        weighed: list[WeighedRound] = []
+        for size, stop in zip(sizes, accumulate(sizes), strict=True):
+            part = rows.take(slice(stop - size, stop))
+            scored.append(self._score(part.slots, part.tick, self._arrive(part)))
+            weighed.append(self._weigh(part))
+            self._outdate(part.slots.tolist())
+        alerts = self._alerts(messages, joined_scores(scored))
+        published = self._blends(messages, joined_weights(weighed))
         return [[(OUT, blend), *raised] for blend, raised in zip(published, alerts, strict=True)]
 
-    def _arrive(self, part: Sequence[Forecast], slots: Ints) -> tuple[Ints, Mask]:
-        """[n]: the ticks of the forecasts, and whether each is the first of its tick that brings a truth."""
-        ledger, intervals, late = self._tables
-        t = np.array([message.t for message in part], dtype=np.int64)
-        tick = tick_of(np.array([_grid_t(message) for message in part], dtype=np.int64), 0, self._period)
-        interval_tables.arrive(intervals, slots, ledger.tick[slots], tick)
-        ledgers.arrive(ledger, slots, tick)
-        return tick, late.expect(slots, tick, t, np.array([message.observed is None for message in part]))
+    def _rows(self, messages: Sequence[Forecast]) -> ForecastRows:
+        return ForecastRows(
+            messages,
+            slots=np.array([self._slot(message.key) for message in messages]),
+            t=np.array([message.t for message in messages], dtype=np.int64),
+            tick=tick_of(np.array([_grid_t(message) for message in messages], dtype=np.int64), 0, self._period),
+            missing=np.array([message.observed is None for message in messages]),
+            observed=np.array([message.observed for message in messages], dtype=np.float64),
+            members=self._forecasts(messages),
+        )
 
-    def _score(
-        self, part: Sequence[Forecast], slots: Ints, tick: Ints, first: Mask, *, late: bool = False
-    ) -> list[list[Emission]]:
-        """Scores what was forecast for these ticks, where the truth is the `first`, and gives the alerts."""
-        observed = np.array([message.observed for message in part], dtype=np.float64)
+    def _arrive(self, part: ForecastRows) -> Floats:
+        """[n]: the truths, as far as each is the first of its tick."""
+        ledger, intervals, late = self._tables
+        interval_tables.arrive(intervals, part.slots, ledger.tick[part.slots], part.tick)
+        ledgers.arrive(ledger, part.slots, part.tick)
+        first = late.expect(part.slots, part.tick, part.t, part.missing)
+        return np.where(first, part.observed, np.nan)
+
+    def _score(self, slots: Ints, tick: Ints, truth: Floats) -> ScoredRound:
+        """Scores what was forecast for these ticks."""
         ledger, intervals, _ = self._tables
         before = ledger.guarded[slots]
-        scored = score(ledger, self._rules, slots, tick, np.where(first, observed, np.nan))
+        scored = score(ledger, self._rules, slots, tick, truth)
         judged = judge(intervals, self._pace, slots, tick, scored.error[:, :, -1])
+        fallen = ledger.guarded[slots] & ~before
+        return ScoredRound(scored.error, scored.scale, judged.anomalous, judged.size, ledger.rivals[slots], fallen)
+
+    def _weigh(self, part: ForecastRows) -> WeighedRound:
+        ledger, intervals, _ = self._tables
+        slots = part.slots
+        if any(message.skills for message in part.messages):
+            hear(ledger, self._rules, slots, self._skills(part.messages))
+        weights, blends = weigh(ledger, self._rules, slots, part.members)
+        spread = np.abs(blends[:, :, -1] - part.members[:, :, BASE])
+        around = widths(intervals, self._pace, slots, part.tick, spread)
+        return WeighedRound(weights[:, :, -1], blends, around, intervals.usual[slots, :, :1], ledger.guarded[slots])
+
+    def _alerts(self, part: Sequence[Forecast], scored: ScoredRound, *, late: bool = False) -> list[list[Emission]]:
+        """By message the alerts that its truth raised. late: see `AlertRules.drifts`."""
         alerts = zip(
-            self._alert_rules.drifts(part, scored, late=late),
-            self._alert_rules.anomalies(part, judged),
-            self._alert_rules.behind(part, ledger.rivals[slots], ledger.guarded[slots] & ~before),
+            self._alert_rules.drifts(part, Scored(scored.error, scored.scale), late=late),
+            self._alert_rules.anomalies(part, Anomalies(scored.anomalous, scored.size)),
+            self._alert_rules.behind(part, scored.rivals, scored.fallen),
             strict=True,
         )
         return [[(ALERT, alert) for kind in kinds for alert in kind] for kinds in alerts]
@@ -204,9 +228,9 @@ class BlendStep:
             late.take_in(slot, tick, message.t, missing=False)
         else:
             late.settle(slot, message.t)
-        alerts = self._score([message], np.array([slot]), np.array([tick]), np.array([True]), late=True)[0]
+        scored = self._score(np.array([slot]), np.array([tick]), np.array([message.observed], dtype=np.float64))
         self._outdate([slot])
-        return alerts
+        return self._alerts([message], scored, late=True)[0]
 
     def _forecasts(self, part: Sequence[Forecast]) -> Floats:
         """[n, horizons, members]."""
@@ -220,15 +244,16 @@ class BlendStep:
         raw = [[message.skills.get(name, unknown) for name in MODELS] for message in part]
         return np.swapaxes(np.array(raw, dtype=np.float64), 1, 2)
 
-    def _blends(
-        self, part: Sequence[Forecast], weights: Floats, blends: Floats, values: Floats, guarded: Mask
-    ) -> list[Blend]:
-        by_member = np.swapaxes(np.round(weights[:, :, -1], WEIGHT_DIGITS), 1, 2).tolist()
-        by_strategy = np.swapaxes(blends, 1, 2).tolist()
-        quantiles = zip(np.swapaxes(values, 1, 2).tolist(), guarded.tolist(), strict=True)
+    def _blends(self, part: Sequence[Forecast], weighed: WeighedRound) -> list[Blend]:
+        strategies = weighed.blends.shape[2]
+        quantiles = weighed.blends[:, :, -1:] + weighed.around
+        short = shortened(np.concatenate([weighed.blends, quantiles], axis=2), weighed.usual)
+        by_member = np.swapaxes(np.round(weighed.weights, WEIGHT_DIGITS), 1, 2).tolist()
+        by_strategy = np.swapaxes(short[:, :, :strategies], 1, 2).tolist()
+        by_quantile = np.swapaxes(short[:, :, strategies:], 1, 2).tolist()
         published = []
-        for message, member_rows, strategy_rows, (by_level, held) in zip(
-            part, by_member, by_strategy, quantiles, strict=True
+        for message, member_rows, strategy_rows, by_level, held in zip(
+            part, by_member, by_strategy, by_quantile, weighed.guarded.tolist(), strict=True
         ):
             blend = Blend(
                 stream=message.stream,
@@ -273,10 +298,6 @@ class BlendStep:
         insort(self._keys, key)
         self._alert_rules.add(key)
         return slot
-
-    @property
-    def longest_silence(self) -> int:
-        return self.stream.longest_silence
 
     def last_t(self, key: str) -> int | None:
         return self._store.last_t(key)

@@ -134,12 +134,13 @@ def assess(health: SensorHealth, slots: Ints, t: Ints, values: Floats) -> Condit
 
 def _shift(health: SensorHealth, slots: Ints, values: Floats) -> tuple[Floats, Floats]:
     """The distance between the averages compared with what is usual for the column, and the distance itself."""
-    young = health.count[slots] < WARM_UP
+    count = health.count[slots]
+    young = count < WARM_UP
     known = np.isfinite(values)
     before = health.averages[slots]
     started = np.where(np.isnan(before), values[..., None], before)
     # A young series follows its first records quickly, then settles into its slow memory.
-    memories = np.maximum(MEMORIES, 1.0 / (health.count[slots][:, :, None] + 1.0))
+    memories = np.maximum(MEMORIES, 1.0 / (count[:, :, None] + 1.0))
     averages = np.where(known[..., None], started + memories * (values[..., None] - started), before)
     health.averages[slots] = averages
     moved = averages[..., 0] - averages[..., 1]
@@ -148,7 +149,7 @@ def _shift(health: SensorHealth, slots: Ints, values: Floats) -> tuple[Floats, F
     usual, extreme = health.usual[slots], health.extreme[slots]
     whole = np.maximum(np.maximum(FAR * np.sqrt(usual), BEYOND * extreme), TINY)
     shift = np.minimum(distance / whole, 1.0)
-    memory = np.maximum(USUAL_MEMORY, 1.0 / (health.count[slots] + 1.0))
+    memory = np.maximum(USUAL_MEMORY, 1.0 / (count + 1.0))
     square = np.where(young, distance**2, np.minimum(distance**2, LEARNED**2 * usual))
     health.usual[slots] = np.where(known, usual + memory * (square - usual), usual)
     # A quantile by small steps: up by RARE_RATE at each excess, otherwise down by RARE times that. Both balance

@@ -83,7 +83,7 @@ def axes_of(stream: StreamDefinition) -> Axes:
 def filter_terms(stream: StreamDefinition) -> Names:
     """The filters' terms, in the order of `driftline.streams.features.Inputs.rls`."""
     layout = Layout.of(stream)
-    lags = [f"lag {lag}" for lag in layout.lag_steps[:RLS_LAGS]]
+    lags = [f"lag {lag}" for lag in layout.all_lags[1 : 1 + RLS_LAGS]]
     averages = [f"average {memory}" for memory in MEMORIES]
     seasons = ["day ago"] * bool(layout.day) + ["week ago"] * bool(layout.week)
     moves = ["day on", "days on"] * bool(layout.day) + ["week on"] * bool(layout.week)

@@ -17,13 +17,14 @@ from driftline.members import MODELS, PERSISTENCE, WEEKLY
 from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, Record, Topic
 from driftline.models.manifest import UsualValues
 from driftline.streams.definition import StreamDefinition, refusal
-from driftline.streams.features import Inputs, newest, observe
+from driftline.streams.features import Inputs, inputs_of, newest, see
 from driftline.streams.futures import Foreseen
 from driftline.streams.grid import UNKNOWN, phase_of, tick_of, time_of
 from driftline.streams.history import History, complete, on_grid
 from driftline.streams.layout import Layout
 from driftline.streams.neighbours import Peers
 from driftline.streams.period import LiveSteps
+from driftline.streams.snapshots import Snapshot
 from driftline.worker.late_truths import LateTruths
 from driftline.worker.parts import Body, Parts, SavedState
 from driftline.worker.saved_series import Forms, SavedSeries
@@ -104,6 +105,7 @@ class ForecastStep:
         self._live_steps = LiveSteps(stream, lambda verdict: on_period(stream.name, verdict))
         self._steps = np.array(stream.horizon, dtype=np.int64)
         self.ahead = stream.time.tolerance
+        self.longest_silence = stream.longest_silence
         self.replaying = False
         self._store = SeriesStore(self._blank)
         self._tables = self._store.tables
@@ -358,7 +360,7 @@ class ForecastStep:
         """Takes the records in, round by round, and gives what all of them are forecast from, and per round what
         condition the columns are in, and how far they are from their usual values."""
         turns: list[Turn] = []
-        parts: list[Inputs] = []
+        seen: list[Snapshot] = []
         conditions: list[Condition] = []
         distances: list[Distances] = []
         columns = self.stream.columns
@@ -373,7 +375,7 @@ class ForecastStep:
             t = np.array([record.t for record in part], dtype=np.int64)
             peers = self._peers([record.key for record in part], slots)
             ahead = self._ahead(slots, t)
-            parts.append(observe(self._tables.history, self._layout, slots, t, values, peers, ahead))
+            seen.append(see(self._tables.history, self._layout, slots, t, values, peers, ahead))
             tick = self._tables.history.tick[slots]
             first = self._tables.late.expect(slots, tick, t, np.isnan(values[:, 0]))
             conditions.append(assess(self._tables.health, slots, t, values))
@@ -381,7 +383,7 @@ class ForecastStep:
             self._live_steps.add(conditions[-1].since)
             reporting = (self._tables.history.count[slots] <= SKILLS_EVERY) | (tick % SKILLS_EVERY == 0)
             turns.append(Turn(rows, slots, tick, np.where(first, values[:, 0], np.nan), reporting))
-        return turns, Inputs.joined(parts), conditions, distances
+        return turns, inputs_of(self._layout, Snapshot.joined(seen)), conditions, distances
 
     def _conditions(
         self,
@@ -456,10 +458,6 @@ class ForecastStep:
             LateTruths.empty(slots, self.stream.patience),
             Foreseen.empty(slots, self.stream.kept_ahead, self._layout.futures),
         )
-
-    @property
-    def longest_silence(self) -> int:
-        return self.stream.longest_silence
 
     def last_t(self, key: str) -> int | None:
         return self._store.last_t(key)

@@ -1,0 +1,90 @@
+"""What the histories of some series say at one moment: what members are fed with is computed from many of them at once.
+
+Of one series a record changes what the next one sees, so records are taken in one after the other; but all that is
+computed from what each of them saw can wait until the batch is over. Pure NumPy.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from driftline.arrays import Floats, Ints
+from driftline.streams.history import History
+from driftline.streams.layout import Layout
+from driftline.streams.neighbours import Others
+from driftline.streams.seasons import FormerSeasons, former
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Of n series, just after a record of each was taken in."""
+
+    t: Ints
+    """[n]: of the records."""
+    age: Ints
+    """[n]: ticks since `History.recent` began."""
+    recent: Floats
+    """[n, lags, columns]: the newest values, the newest first."""
+    moving: Floats
+    """[n, ...]: as in `History`."""
+    days: Floats
+    """See `driftline.streams.seasons.FormerSeasons`."""
+    weeks: Floats
+    nearby: Floats
+    """[n, width]: the others' difference to the target, its deviation from what is usual, their moves, their spread."""
+    usual: Floats
+    """[n, 2 + horizons, futures]: as in `History`."""
+    ahead: npt.NDArray[np.float32]
+    """[n, 1 + horizons, futures]: what was known of the futures; NaN where nothing was."""
+
+    @classmethod
+    def of(
+        cls,
+        history: History,
+        layout: Layout,
+        slots: Ints,
+        t: Ints,
+        neighbours: Others | None,
+        ahead: npt.NDArray[np.float32] | None,
+    ) -> Self:
+        """slots: [n]. t: [n] of their newest records. neighbours, ahead: None where nothing is known of them."""
+        tick = history.tick[slots]
+        days, weeks = former(history, layout, slots, tick)
+        return cls(
+            t=t,
+            age=tick - history.start[slots],
+            # What was at tick k lies at k % lags. In a young series, and in a gap, these places are NaN.
+            recent=history.recent[slots[:, None], (tick[:, None] - layout.all_lags) % layout.lags],
+            moving=history.moving[slots],
+            days=days,
+            weeks=weeks,
+            nearby=_nearby(history, layout, slots, neighbours),
+            usual=history.usual[slots],
+            ahead=_unknown(layout, len(slots)) if ahead is None else ahead,
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """One after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+    @property
+    def former(self) -> FormerSeasons:
+        return FormerSeasons(self.days, self.weeks)
+
+
+def _nearby(history: History, layout: Layout, slots: Ints, neighbours: Others | None) -> Floats:
+    if neighbours is None:
+        return np.full((len(slots), layout.neighbour_width), np.nan)
+    difference = neighbours.difference[:, None]
+    deviation = difference - history.offset[slots]
+    return np.concatenate([difference, deviation, neighbours.moves, neighbours.spread[:, None]], axis=1)
+
+
+def _unknown(layout: Layout, n: int) -> npt.NDArray[np.float32]:
+    return np.full((n, 1 + len(layout.horizon), layout.futures), np.nan, dtype=np.float32)

@@ -1,0 +1,83 @@
+"""A batch of forecasts as arrays, and what its rounds have come to: what needs no state is computed for all at once.
+
+A round holds at most one forecast of each series. Pure.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from driftline.arrays import Floats, Ints, Mask
+from driftline.messages import Forecast
+
+
+@dataclass(frozen=True)
+class ForecastRows:
+    """n forecasts in the order of their rounds."""
+
+    messages: Sequence[Forecast]
+    slots: Ints
+    """[n]: of their series."""
+    t: Ints
+    """[n]: milliseconds since the epoch."""
+    tick: Ints
+    """[n]: see `driftline.streams.grid`."""
+    missing: Mask
+    """[n]: whether the truth is missing."""
+    observed: Floats
+    """[n]: NaN where it is."""
+    members: Floats
+    """[n, horizons, members]."""
+
+    def take(self, rows: slice) -> Self:
+        return type(self)(
+            self.messages[rows],
+            self.slots[rows],
+            self.t[rows],
+            self.tick[rows],
+            self.missing[rows],
+            self.observed[rows],
+            self.members[rows],
+        )
+
+
+class ScoredRound(NamedTuple):
+    """What the truths of n forecasts have said of former ones."""
+
+    error: Floats
+    """[n, horizons, rows]: see `driftline_combiner.ledger.Scored`."""
+    scale: Floats
+    """[n, horizons]."""
+    anomalous: Mask
+    """[n, horizons]: see `driftline_combiner.intervals.Anomalies`."""
+    size: Floats
+    """[n, horizons]."""
+    rivals: Floats
+    """[n, horizons, 2]: as in the ledger."""
+    fallen: Mask
+    """[n, horizons]: whether the guard has stepped in just now."""
+
+
+class WeighedRound(NamedTuple):
+    """What is made of n forecasts."""
+
+    weights: Floats
+    """[n, horizons, members]: of what is published."""
+    blends: Floats
+    """[n, horizons, strategies + 1]: what is published last."""
+    around: Floats
+    """[n, horizons, levels]: quantiles of truth minus blend."""
+    usual: Floats
+    """[n, horizons, 1]: the usual error."""
+    guarded: Mask
+    """[n, horizons]: whether persistence is published."""
+
+
+def joined_scores(parts: Sequence[ScoredRound]) -> ScoredRound:
+    return ScoredRound(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def joined_weights(parts: Sequence[WeighedRound]) -> WeighedRound:
+    return WeighedRound(*map(np.concatenate, zip(*parts, strict=True)))
