@@ -22,14 +22,20 @@ FOREIGN = {"up"}
 
 BOUNDED = {
     *("stream", "group", "topic", "partition", "member", "version", "reason", "kind", "operation", "outcome"),
-    *("horizon", "row", "key"),
+    *("horizon", "row", "key", "edge", "name"),
 }
-"""Labels whose values are few: `version` is that of what serves, `key` is `all` unless single ones are configured."""
+"""Labels whose values are few: `edge` and `name` are those of the one edge that this is, `version` is that of what
+serves, `key` is `all` unless single ones are configured."""
 UNITS = ("_seconds", "_bytes", "_messages", "_info", "_fds", "_ratio")
 UNITLESS = {
     *("driftline_series", "driftline_guarded"),
     *("driftline_streams", "driftline_streams_refused", "driftline_keys", "driftline_keys_limit"),
-    *("driftline_windows_foreign", "driftline_connections", "driftline_period_contradicted"),
+    *(
+        "driftline_backlog_windows",
+        "driftline_windows_foreign",
+        "driftline_connections",
+        "driftline_period_contradicted",
+    ),
 }
 ASKED_FOR = {
     *("driftline_records", "driftline_records_refused", "driftline_dead_letters", "driftline_lag_messages"),

@@ -7,6 +7,7 @@ the store answers is what is true then.
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -36,8 +37,8 @@ log = logging.getLogger(__name__)
 SERVICE = "inference"
 SETTLE_S = 1.0
 """News of one cause come together: so long the rest of them is waited for."""
-SPACING_S = 10.0
-"""Between two heartbeats at least, however much there is to say."""
+AT_ONCE, WITHIN_S = 5, 50.0
+"""Heartbeats at most that are written for news within so many seconds, however much there is to say."""
 SEAL_BYTES = 1024
 """At most, around a note: the names of its parts, the key's name and the signature."""
 
@@ -81,7 +82,6 @@ class HeartbeatJob:
         *,
         every: float,
         settle: float = SETTLE_S,
-        spacing: float = SPACING_S,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -92,7 +92,8 @@ class HeartbeatJob:
         self._news = news
         self._every = every
         self._settle = settle
-        self._spacing = min(spacing, every)
+        self._unscheduled: deque[float] = deque(maxlen=AT_ONCE)
+        """When the newest were written that were not due."""
         self._clock = clock
         self._monotonic = monotonic
         self._started = clock()
@@ -103,6 +104,7 @@ class HeartbeatJob:
         self._writer = HeartbeatWriter(sources.store, self._meet)
         self._writes = False
         self._trouble = ""
+        self._beating = asyncio.Lock()
         self._running: asyncio.Task[None] | None = None
 
     def rivals(self) -> list[str]:
@@ -151,11 +153,18 @@ class HeartbeatJob:
                 await self._news.come()
         except TimeoutError:
             return
-        spaced = began + self._spacing - self._monotonic()
-        await asyncio.sleep(max(self._settle, spaced))
+        now = self._monotonic()
+        is_full = len(self._unscheduled) == AT_ONCE
+        pause = max(self._settle, self._unscheduled[0] + WITHIN_S - now if is_full else 0.0)
+        self._unscheduled.append(now + pause)
+        await asyncio.sleep(pause)
 
     async def beat(self) -> None:
         """Writes one heartbeat, if it is this replica that writes them and the edge has an id."""
+        async with self._beating:
+            await self._beat()
+
+    async def _beat(self) -> None:
         self._news.take()
         edge = self._sources.edge.known()
         is_announced = await self._reporter.report()
