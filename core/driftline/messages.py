@@ -182,8 +182,8 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one replica of an edge's service says of itself each minute, for the edge's heartbeat. Its size depends on
-    the number of streams, not on that of their series."""
+    """One replica of an edge's service reports on itself each minute, for the edge's heartbeat. The size depends on the
+    number of streams, not on that of their series."""
 
     service: str
     replica: str
@@ -191,7 +191,7 @@ class ServiceReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     every: float
     """Seconds after which the next one is due."""
     lacks: dict[str, str] = {}
-    """What is missing, by name of the readiness check that fails."""
+    """The reason by name of each readiness check that fails."""
     streams: dict[str, StreamHealth] = {}
     """Of the series that this replica owns; the combiner reports them."""
     waiting: int = 0

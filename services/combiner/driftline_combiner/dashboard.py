@@ -60,7 +60,7 @@ class OverviewAnswer(BaseModel):
     services: list[Health]
     models: list[dict[str, Any]] = Field(description="as inference's `GET /v1/models` tells them")
     edge: dict[str, Any] | None = Field(
-        None, description="which edge this is, as inference says; none while it is away"
+        None, description="which edge this is, as inference says; none while that does not answer"
     )
 
 

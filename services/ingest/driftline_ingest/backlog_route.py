@@ -33,7 +33,9 @@ def routes(backlog: Backlog | None, gaps: Gaps) -> APIRouter:
     """Without a backlog nothing waits but on the bus."""
     router = APIRouter(tags=["archive"])
 
-    @router.get("/v1/backlog", summary="What waits for the store, and what was dropped before it got there")
+    @router.get(
+        "/v1/backlog", summary="Windows that wait for the store, and rows that were dropped before they got there"
+    )
     async def show() -> BacklogAnswer:
         answers = [GapAnswer(**msgspec.structs.asdict(gap)) for gap in gaps.newest(SHOWN)]
         if backlog is None:
