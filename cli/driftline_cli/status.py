@@ -141,14 +141,21 @@ def _wrong(streams: Any) -> Iterator[tuple[str, str]]:
 
 def _models(body: Any) -> Table:
     """The models; members that are computed on the edge stand in no version."""
-    edge = body["edge"]
-    title = f"Models on {edge['name']} ({edge['id'] or 'no id yet'})"
+    title = f"Models on {_edge(body['edge'])}"
     table = table_of(title, "model", "state", "version", "note")
     for model in body["models"]:
         if model["state"] != "built-in":
             name = f"{model['stream']}.{model['member']}"
             table.add_row(name, model["state"], model["version"] or "", model["note"])
     return keep_whole(table, "model", "version")
+
+
+def _edge(edge: Mapping[str, Any]) -> str:
+    """An edge as its title says it; those of former releases have no labels."""
+    labels = "".join(f", {name}={value}" for name, value in edge.get("labels", {}).items())
+    rivals = edge.get("rivals") or []
+    copied = f"; its card was copied: {', '.join(rivals)} run under the same id" if rivals else ""
+    return f"{edge['name']} ({edge['id'] or 'no id yet'}{labels}){copied}"
 
 
 def _skill(body: Any) -> Table:

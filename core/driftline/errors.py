@@ -10,6 +10,7 @@ DriftlineError
 ├── Unavailable               recoverable: the same call may succeed later
 │   ├── BusUnavailable        the broker is away or did not acknowledge
 │   ├── ClockUnset            this machine does not know the time yet
+│   ├── IdentityCopied        another device runs under this edge's id
 │   ├── StoreUnavailable      the object store is away
 │   └── Standstill            a worker is not working off its input
 │       └── Stuck             and comes to no end with what it began
@@ -94,6 +95,10 @@ class BusUnavailable(Unavailable):
 
 class ClockUnset(Unavailable):
     """This machine's clock shows a time that has long been over: nobody has told it the right one yet."""
+
+
+class IdentityCopied(Unavailable):
+    """Another device runs under this edge's id, until one of them gets an id of its own."""
 
 
 class StoreUnavailable(Unavailable):

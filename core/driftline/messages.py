@@ -116,10 +116,12 @@ class Alert(msgspec.Struct, frozen=True):
     """Something a person should look at."""
 
     stream: str
+    """Empty where it is about the edge itself."""
     key: str
+    """The series; empty where it is about the whole stream, the edge's id where it is about the edge."""
     t: int
     kind: str
-    """`drift`, `anomaly`, `negative-skill`, `rollback`, `stuck`, `missing`, `scale` or `gap`."""
+    """`drift`, `anomaly`, `negative-skill`, `rollback`, `stuck`, `missing`, `scale`, `gap`, `lost` or `identity`."""
     subject: str
     """The member, column or model that it is about."""
     detail: str
@@ -151,6 +153,51 @@ class EdgeId(msgspec.Struct, frozen=True):
     """Which edge the bus belongs to: the first on the topic is its id."""
 
     id: Annotated[str, msgspec.Meta(pattern="^[a-z0-9]{1,64}$")]
+
+
+class StreamHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How an edge does on one stream."""
+
+    keys: int = 0
+    """Series that it knows."""
+    newest: int | None = None
+    """Time of the newest record, milliseconds since the epoch."""
+    scored: int = 0
+    """Truths that met a forecast since the states began."""
+    skill: dict[str, float] = {}
+    """By horizon, of the blend against persistence, on about the last 100 truths of each series."""
+    coverage: dict[str, float] = {}
+    """By horizon, share of about the last 500 truths that fell into the 90 % interval."""
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
+    """What an edge had to drop before it could be sent: `count` of `what`, of times from `since` to `until`,
+    milliseconds since the epoch."""
+
+    stream: str
+    what: str
+    since: int
+    until: int
+    count: int
+
+
+class ServiceReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One replica of an edge's service reports on itself each minute, for the edge's heartbeat. The size depends on the
+    number of streams, not on that of their series."""
+
+    service: str
+    replica: str
+    """Another one at each start."""
+    every: float
+    """Seconds after which the next one is due."""
+    lacks: dict[str, str] = {}
+    """The reason by name of each readiness check that fails."""
+    streams: dict[str, StreamHealth] = {}
+    """Of the series that this replica owns; the combiner reports them."""
+    waiting: int = 0
+    """Windows that wait for the store; ingest reports them."""
+    gaps: list[Gap] = []
+    """The newest; ingest reports them."""
 
 
 M = TypeVar("M", bound=msgspec.Struct)
@@ -192,12 +239,17 @@ def _origin(letter: DeadLetter) -> str:
     return letter.topic
 
 
+def _replica(report: ServiceReport) -> str:
+    return f"{report.service}/{report.replica}"
+
+
 RECORDS = Topic("driftline.records.v1", Record, _group)
 OBSERVATIONS = Topic("driftline.observations.v1", Observation, _group)
 FORECASTS = Topic("driftline.forecasts.v1", Forecast, _series)
 BLENDS = Topic("driftline.blends.v1", Blend, _series)
 ALERTS = Topic("driftline.alerts.v1", Alert, _series)
 EDGE = Topic("driftline.edge.v1", EdgeId, lambda _: "edge")
+REPORTS = Topic("driftline.reports.v1", ServiceReport, _replica)
 DEAD_LETTERS = Topic("driftline.dead-letters.v1", DeadLetter, _origin)
 
 

@@ -175,17 +175,13 @@ class Metrics:
         self.checkpoint_seconds = self._histogram(
             "checkpoint_seconds", "Time to write a checkpoint.", LATENCY_BUCKETS, "group"
         )
-        self.windows_archived = self._counter("windows_archived", "Windows written to the store.", "stream", "kind")
-        self.windows_left_out = self._counter(
-            "windows_left_out",
-            "Windows not written to the store: repeated (it has one of that name), never (it will never take it).",
-            *("stream", "kind", "reason"),
-        )
         self.model_info = self._gauge("model_info", "1 for the version that serves.", "stream", "member", "version")
         self.model_swaps = self._counter("model_swaps", "Models swapped in.", "stream", "member", "reason")
         self.models_refused = self._counter("models_refused", "Model versions refused.", "stream", "member", "reason")
         self.alerts = self._counter(
-            "alerts", "Alerts: drift, negative-skill, anomaly, stuck, missing, scale, gap, rollback.", "stream", "kind"
+            "alerts",
+            "Alerts: drift, negative-skill, anomaly, stuck, missing, scale, gap, rollback, lost; and identity.",
+            *("stream", "kind"),
         )
         self.model_created = self._gauge(
             "model_created_seconds", "When the version that serves was made, since the epoch.", "stream", "member"
@@ -209,12 +205,28 @@ class Metrics:
         self.training_seconds = self._histogram(
             "training_seconds", "Time of a training job.", JOB_BUCKETS, "stream", "member"
         )
+        self._add_archive()
 
     def _export_disk(self) -> None:
         disk = self._gauge("disk_free_bytes", "Free space on the disk that this service works on.")
         disk.set_function(lambda: shutil.disk_usage(Path.cwd()).free)
         disk = self._gauge("disk_size_bytes", "Size of the disk that this service works on.")
         disk.set_function(lambda: shutil.disk_usage(Path.cwd()).total)
+
+    def _add_archive(self) -> None:
+        """What is archived, what waits for the store, and which edge that is."""
+        self.windows_archived = self._counter("windows_archived", "Windows written to the store.", "stream", "kind")
+        self.windows_left_out = self._counter(
+            "windows_left_out",
+            "Windows not written to the store: repeated (it has one of that name), never (it will never take it).",
+            *("stream", "kind", "reason"),
+        )
+        self.edge_info = self._gauge("edge_info", "1 for the edge that this is.", "edge", "name")
+        self.backlog_windows = self._gauge("backlog_windows", "Windows on this disk that wait for the store.")
+        self.backlog_bytes = self._gauge("backlog_bytes", "Bytes of the windows that wait for the store.")
+        self.rows_lost = self._counter(
+            "rows_lost", "Rows of windows that had to be dropped before they reached the store.", "stream", "kind"
+        )
 
     def export_streams(self, streams: Callable[[], int], refused: Callable[[], int]) -> None:
         """Reads the two gauges when Prometheus asks."""

@@ -102,8 +102,9 @@ def read_all() -> AllSettings:
 
 
 def _kept_in(edge: EdgeSettings, settings: S) -> S:
-    """With store and cache in the edge's folder, unless they are said to be elsewhere."""
-    return _unless_set(settings, store=lambda: str(edge.data / "store"), cache=lambda: edge.data / "cache")
+    """With store, cache and spool in the edge's folder, unless they are said to be elsewhere."""
+    folders = {"cache": lambda: edge.data / "cache", "spool": lambda: edge.data / "spool"}
+    return _unless_set(settings, store=lambda: str(edge.data / "store"), **folders)
 
 
 def _at_once(edge: EdgeSettings, settings: S) -> S:

@@ -9,6 +9,7 @@ from rich.console import Console
 from driftline.errors import InvalidInput
 from driftline_cli import status
 
+EDGE = {"id": "4f", "name": "pi-7", "labels": {"site": "north"}, "rivals": ["c0ffee"]}
 NAMES = ("outdoor-temperature-north", "outdoor-temperature-south")
 
 
@@ -27,7 +28,7 @@ def found() -> list[status.StackStatus]:
         for name in NAMES
     ]
     bodies: dict[str, dict[str, Any]] = {
-        "inference": {"models": {"edge": {"id": "4f", "name": "pi-7"}, "models": models}},
+        "inference": {"models": {"edge": EDGE, "models": models}},
         "combiner": {
             "scores": [{"stream": name, "active": "online", "horizons": []} for name in NAMES],
             "alarms": alarms,
@@ -51,6 +52,11 @@ def test_one_stream_is_shown_alone(found: list[status.StackStatus]):
     assert NAMES[0] in shown(only, 80)
     assert NAMES[1] not in shown(only, 80)
     assert [len(part) for service in only for part in service.body.values() if isinstance(part, list)] == [1, 1, 1]
+
+
+def test_the_edge_is_shown_with_its_labels_and_whoever_runs_under_its_id(found: list[status.StackStatus]):
+    text = " ".join(shown(found, 200).split())
+    assert "Models on pi-7 (4f, site=north); its card was copied: c0ffee run under the same id" in text
 
 
 def test_names_are_whole_on_a_narrow_screen(found: list[status.StackStatus]):

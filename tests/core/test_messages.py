@@ -15,13 +15,17 @@ from driftline.messages import (
     FORECASTS,
     OBSERVATIONS,
     RECORDS,
+    REPORTS,
     Alert,
     Blend,
     DeadLetter,
     EdgeId,
     Forecast,
+    Gap,
     Observation,
     Record,
+    ServiceReport,
+    StreamHealth,
     Topic,
 )
 
@@ -69,6 +73,22 @@ MESSAGES: list[tuple[Topic[Any], Any]] = [
         ),
     ),
     (ALERTS, Alert("outdoor-temperature", "R80711", 1420070400000, "drift", "blend", "its error has changed")),
+    (
+        REPORTS,
+        ServiceReport(
+            service="combiner",
+            replica="4f2a91c0d3e5",
+            every=60.0,
+            lacks={"bus": "the broker is away"},
+            streams={
+                "outdoor-temperature": StreamHealth(
+                    keys=4, newest=1420070400000, scored=812, skill={"1": 0.125}, coverage={"1": 0.9125}
+                )
+            },
+            waiting=3,
+            gaps=[Gap(stream="rooms", what="windows", since=1420070400000, until=1420156800000, count=144)],
+        ),
+    ),
     (EDGE, EdgeId("k3f9a1x0q7bz")),
     (DEAD_LETTERS, DeadLetter("driftline.records.v1", 3, 42, "inference", "expected a Record", b"\x00garbage")),
 ]

@@ -1,12 +1,14 @@
 """Signed notes: what was signed is read, and nothing else."""
 
+import gzip
+
 import msgspec
 import pytest
 
 from driftline.errors import RefusedNote
 from driftline.fleet.heartbeat import Heartbeat
 from driftline.fleet.names import edge_of, heartbeat_key
-from driftline.fleet.notes import SignedNote, opened, sealed
+from driftline.fleet.notes import NOTE_LIMIT, SignedNote, opened, packed, sealed
 from driftline.models.signing import Signer, Trust, new_key
 
 BEAT = Heartbeat(edge="a1", name="pi-7", boot="x", number=1, started=1.0, at=2.0, every=60.0, software="0.2.0")
@@ -52,3 +54,22 @@ def test_a_field_of_a_later_release_is_passed_over() -> None:
 def test_other_objects_are_no_heartbeats(key: str) -> None:
     assert edge_of(key) is None
     assert edge_of(heartbeat_key("a1")) == "a1"
+
+
+def test_a_packed_note_is_read_and_the_same_note_packs_to_the_same_file(signer: Signer) -> None:
+    file = sealed(BEAT, signer)
+    assert packed(file) == packed(file)
+    assert opened(packed(file), Heartbeat, Trust([signer.public])) == BEAT
+
+
+@pytest.mark.parametrize("payload", [b"\x1f\x8b", b"\x1f\x8bgarbage that is no gzip", packed(b"[]"), packed(b"")])
+def test_packed_garbage_is_refused(payload: bytes) -> None:
+    with pytest.raises(RefusedNote):
+        opened(payload, Heartbeat, None)
+
+
+def test_a_small_file_that_unpacks_to_a_large_one_is_not_unpacked() -> None:
+    bomb = gzip.compress(b" " * (NOTE_LIMIT + 1))
+    assert len(bomb) < NOTE_LIMIT // 100
+    with pytest.raises(RefusedNote, match="more than 262144 bytes"):
+        opened(bomb, Heartbeat, None)

@@ -26,7 +26,7 @@ from driftline_ingest.archive import ArchiveStep
 from driftline_ingest.census import Census
 from driftline_ingest.open_windows import Progress
 from driftline_ingest.packing import FullWindow
-from driftline_ingest.sink import WindowSink
+from driftline_ingest.sink import WindowArchive, WindowSink
 from driftline_ingest.windows import BlendWindows, RecordWindows
 
 STREAM = parse(
@@ -259,7 +259,7 @@ class AwayStore(FolderStore):
 async def test_a_store_that_is_away_is_waited_for(tmp_path: Path):
     store = AwayStore(tmp_path)
     windows = step().step(envelopes(["k"] * 5))
-    await WindowSink(store, RecordWindows(STREAMS), Metrics(), edge)(windows)
+    await WindowSink(WindowArchive(store, Metrics()), RecordWindows(STREAMS), edge)(windows)
     assert store.refused == 1
     assert [listed.key async for listed in store.list("windows/")] == [windows[0].name(EDGE)]
 
@@ -283,7 +283,7 @@ async def test_windows_of_several_series_are_written_at_once_and_those_of_one_in
     windows = step().step(envelopes(["k", "m"] * 15))
     store = SlowStore(tmp_path, expected=2)
     async with asyncio.timeout(60):
-        await WindowSink(store, RecordWindows(STREAMS), Metrics(), edge)(windows)
+        await WindowSink(WindowArchive(store, Metrics()), RecordWindows(STREAMS), edge)(windows)
     assert sorted(store.begun) == sorted(window.name(EDGE) for window in windows)
     for key in ("k", "m"):
         of_one = [name for name in store.begun if f"/{key}/" in name]
@@ -497,7 +497,7 @@ class FullStore(FolderStore):
 async def test_what_the_store_will_never_take_is_left_out_and_the_rest_goes_on(tmp_path: Path, caplog):
     windows = step().step(envelopes(["k", "a key that is too long for this store"] * 10))
     metrics, store = Metrics(), FullStore(tmp_path, longest=80)
-    await WindowSink(store, RecordWindows(STREAMS), metrics, edge)(windows)
+    await WindowSink(WindowArchive(store, metrics), RecordWindows(STREAMS), edge)(windows)
     assert len([listed async for listed in store.list("windows/a/k/")]) == 2
     assert counted(metrics, "windows_left_out", reason="never") == 2
     assert counted(metrics, "windows_archived") == 2
@@ -509,7 +509,7 @@ async def test_what_lies_there_under_a_window_s_name_stays(tmp_path: Path):
     (window,) = step().step(envelopes(["k"] * 5))
     metrics, store = Metrics(), FolderStore(tmp_path)
     await store.put(window.name(EDGE), b"from before the restart")
-    await WindowSink(store, RecordWindows(STREAMS), metrics, edge)([window])
+    await WindowSink(WindowArchive(store, metrics), RecordWindows(STREAMS), edge)([window])
     assert (await store.get(window.name(EDGE))).body == b"from before the restart"
     assert counted(metrics, "windows_left_out", reason="repeated") == 1
     assert counted(metrics, "windows_archived") == 0

@@ -1,6 +1,7 @@
 """What only S3 has: events by a queue, and a server that can be away."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, nullcontext
@@ -9,8 +10,11 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from driftline.errors import Conflict, StoreUnavailable, TooLarge, Unstorable
+from driftline.errors import Conflict, NotFound, StoreUnavailable, TooLarge, Unstorable
+from driftline.metrics import Metrics
+from driftline.store.port import clock_offset
 from driftline.store.s3 import S3Settings, S3Store
+from driftline.store.timed import TimedStore
 from driftline_cli import broker, objects
 from tests.s3_server import S3Server
 from tests.store.endless import endless
@@ -204,3 +208,13 @@ async def test_readiness_names_both_clocks_although_its_answer_has_no_body(s3_se
         with pytest.raises(StoreUnavailable, match="the bucket: the store refuses this machine's clock: it shows"):
             await store.check()
         await store.close()
+
+
+async def test_it_knows_by_how_much_this_machine_s_clock_is_off(s3_server: S3Server):
+    hour = 3600.0
+    store = S3Store(S3Settings("clocks", endpoint=s3_server.endpoint), clock=lambda: time.time() + hour)
+    assert clock_offset(store) is None, "nobody has asked it anything yet"
+    with pytest.raises((NotFound, StoreUnavailable)):
+        await store.get("nothing")
+    assert clock_offset(TimedStore(store, Metrics())) == pytest.approx(hour, abs=30)
+    await store.close()

@@ -5,27 +5,16 @@ A new field with a default is compatible in both directions; a field never chang
 
 import msgspec
 
+from driftline.messages import Gap, StreamHealth
+
+__all__ = ["AlertNote", "Comparison", "Gap", "Heartbeat", "ModelHealth", "StreamHealth", "model_name"]
+
 NEWEST_ALERTS = 20
 """Alerts in a heartbeat."""
 NEWEST_COMPARISONS = 5
 """Comparisons of versions in a heartbeat, of each model."""
 NEWEST_REFUSED = 5
 """Refused versions in a heartbeat, of each model."""
-
-
-class StreamHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How an edge does on one stream."""
-
-    keys: int = 0
-    """Series that it knows."""
-    newest: int | None = None
-    """Time of the newest record, milliseconds since the epoch."""
-    scored: int = 0
-    """Truths that met a forecast since the states began."""
-    skill: dict[str, float] = {}
-    """By horizon, of the blend against persistence, on about the last 500 truths."""
-    coverage: dict[str, float] = {}
-    """By horizon, share of about the last 500 truths that fell into the 90 % interval."""
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -75,17 +64,6 @@ class AlertNote(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
-class Gap(msgspec.Struct, frozen=True, kw_only=True):
-    """What an edge had to drop before it could be sent: `count` of `what`, of times from `since` to `until`,
-    milliseconds since the epoch."""
-
-    stream: str
-    what: str
-    since: int
-    until: int
-    count: int
-
-
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All that an edge says of itself."""
 
@@ -123,6 +101,10 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     alerts: list[AlertNote] = []
     """The newest NEWEST_ALERTS, the newest last."""
     gaps: list[Gap] = []
+    waiting: int = 0
+    """Windows that wait for the store."""
+    left_out: int = 0
+    """Streams and models that did not fit into this note."""
     rivals: list[str] = []
     """Boots of others that were seen to write under this id: the card was copied."""
 

@@ -1,8 +1,11 @@
 """Small signed files: a note, and the Ed25519 signature over exactly its bytes.
 
-Edges sign their heartbeats so; the trainer signs what it says to all edges.
+Edges sign their heartbeats so; the trainer signs what it says to all edges. A file may be packed by gzip, which halves
+a heartbeat; whoever reads takes both forms.
 """
 
+import gzip
+import zlib
 from typing import TypeVar
 
 import msgspec
@@ -13,7 +16,9 @@ from driftline.models.signing import Signer, Trust, key_id
 T = TypeVar("T", bound=msgspec.Struct)
 
 NOTE_LIMIT = 256 * 1024
-"""Bytes of a note at most."""
+"""Bytes of a note's file at most, unpacked."""
+GZIP = b"\x1f\x8b"
+"""How a packed file begins; JSON never does."""
 
 
 class SignedNote(msgspec.Struct, frozen=True):
@@ -34,10 +39,28 @@ def sealed(note: msgspec.Struct, signer: Signer | None) -> bytes:
     return msgspec.json.encode(SignedNote(msgspec.Raw(body), key_id(signer.public), signer.sign(body)))
 
 
-def opened(payload: bytes, kind: type[T], trust: Trust | None) -> T:
-    """What a note says; without `trust` whoever wrote it. Raises RefusedNote."""
+def packed(payload: bytes) -> bytes:
+    """The same file by gzip; the same bytes give the same file."""
+    return gzip.compress(payload, mtime=0)
+
+
+def _unpacked(payload: bytes) -> bytes:
+    """Raises RefusedNote, also for more than NOTE_LIMIT bytes: they are not unpacked."""
+    if not payload.startswith(GZIP):
+        return payload
     try:
-        signed = msgspec.json.decode(payload, type=SignedNote)
+        body = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(payload, NOTE_LIMIT + 1)
+    except zlib.error as error:
+        raise RefusedNote(f"expected a note that is packed by gzip: {error}") from error
+    if len(body) > NOTE_LIMIT:
+        raise RefusedNote(f"found a packed note of more than {NOTE_LIMIT} bytes, expected at most as many")
+    return body
+
+
+def opened(payload: bytes, kind: type[T], trust: Trust | None) -> T:
+    """What a note says, packed or not; without `trust` whoever wrote it. Raises RefusedNote."""
+    try:
+        signed = msgspec.json.decode(_unpacked(payload), type=SignedNote)
         if trust is not None:
             trust.verify(bytes(signed.note), signed.key, signed.signature)
         return msgspec.json.decode(signed.note, type=kind)

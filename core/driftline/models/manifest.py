@@ -161,9 +161,13 @@ def manifest_key(stream: str, member: str, version: str) -> str:
     return f"{folder(stream, member)}/{version}/manifest.json"
 
 
+def quarantine_prefix(stream: str, member: str) -> str:
+    return f"{folder(stream, member)}/quarantine/"
+
+
 def quarantine_key(stream: str, member: str, version: str) -> str:
     """The mark that keeps every edge from serving a version that one of them rolled back."""
-    return f"{folder(stream, member)}/quarantine/{version}.json"
+    return f"{quarantine_prefix(stream, member)}{version}.json"
 
 
 def usage_prefix(stream: str, member: str) -> str:

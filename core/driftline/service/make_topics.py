@@ -9,11 +9,11 @@ import sys
 import stamina
 
 from driftline.errors import BusUnavailable, InvalidInput
-from driftline.messages import ALERTS, BLENDS, DEAD_LETTERS, EDGE, FORECASTS, OBSERVATIONS, RECORDS
+from driftline.messages import ALERTS, BLENDS, DEAD_LETTERS, EDGE, FORECASTS, OBSERVATIONS, RECORDS, REPORTS
 from driftline.service.ports import open_bus
 from driftline.service.settings import Settings, read_settings
 
-OURS = tuple(topic.name for topic in (RECORDS, OBSERVATIONS, FORECASTS, BLENDS, ALERTS, DEAD_LETTERS, EDGE))
+OURS = tuple(topic.name for topic in (RECORDS, OBSERVATIONS, FORECASTS, BLENDS, ALERTS, REPORTS, DEAD_LETTERS, EDGE))
 PATIENCE_S = 60.0
 
 

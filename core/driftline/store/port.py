@@ -5,7 +5,7 @@ Two implementations, one contract suite: `driftline.store.folder` and `driftline
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from driftline.store.hints import Keys
 
@@ -56,6 +56,20 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Gives connections back."""
+
+
+@runtime_checkable
+class TellsTime(Protocol):
+    """A store whose answers say when they were made."""
+
+    @property
+    def clock_offset(self) -> float | None:
+        """Seconds by which this machine's clock is ahead of the store's; None as long as nothing is known of it."""
+
+
+def clock_offset(store: object) -> float | None:
+    """The same of any store: None where it does not say its time."""
+    return store.clock_offset if isinstance(store, TellsTime) else None
 
 
 async def read(store: Store, key: str, limit: int) -> bytes:

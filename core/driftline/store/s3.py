@@ -43,6 +43,8 @@ UNSAID = {"400", "403", "SignatureDoesNotMatch", "InvalidSignatureException"}
 BELIEVED_S = 240.0
 """By how much clocks may differ: AWS believes 5 minutes at least."""
 LONG_POLL_S = 10
+DATE_S = 0.5
+"""By how much an answer's time is too early on average: it has whole seconds."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,15 @@ class S3Store:
         self._clock = clock
         self._clients: dict[str, Any] = {}
         self._open = AsyncExitStack()
+        self._offset: float | None = None
         self._opening = asyncio.Lock()
         self._watching: list[_Watcher] = []
         self._receiving = asyncio.Lock()
+
+    @property
+    def clock_offset(self) -> float | None:
+        """See `driftline.store.port.TellsTime`; to about a second, as the newest answer said."""
+        return self._offset
 
     async def get(self, key: str, *, unless: str | None = None, limit: int | None = None) -> Stored | None:
         condition = {"IfNoneMatch": f'"{unless}"'} if unless else {}
@@ -90,6 +98,7 @@ class S3Store:
         try:
             with self._answering(key):
                 answer = await s3.get_object(**self._address(key), **condition)
+                self._note_time(answer)
                 async with answer["Body"] as body:
                     return Stored(await _whole(body, key, answer.get("ContentLength"), limit), _etag(answer))
         except _NotModifiedError:
@@ -113,7 +122,9 @@ class S3Store:
     async def _put(self, key: str, body: bytes, condition: dict[str, str]) -> str:
         s3 = await self._client("s3")
         with self._answering(key):
-            return _etag(await s3.put_object(**self._address(key), Body=body, **condition))
+            answer = await s3.put_object(**self._address(key), Body=body, **condition)
+            self._note_time(answer)
+            return _etag(answer)
 
     async def delete(self, key: str) -> None:
         s3 = await self._client("s3")
@@ -183,6 +194,11 @@ class S3Store:
             self._clients = {}
             await self._open.aclose()
 
+    def _note_time(self, answer: Any) -> None:
+        theirs = _date(answer["ResponseMetadata"].get("HTTPHeaders", {}))
+        if theirs is not None:
+            self._offset = round(self._clock() - theirs - DATE_S, 1)
+
     def _address(self, key: str) -> dict[str, str]:
         return {"Bucket": self._settings.bucket, "Key": self._settings.prefix + key}
 
@@ -207,6 +223,7 @@ class S3Store:
             yield
         except ClientError as error:
             code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+            self._note_time(error.response)
             if status == NOT_MODIFIED:
                 raise _NotModifiedError from error
             if code in MISSING:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from driftline.store.hints import Keys
-from driftline.store.port import Listed, Store, Stored
+from driftline.store.port import Listed, Store, Stored, clock_offset
 
 T = TypeVar("T")
 
@@ -29,6 +29,11 @@ class ThreadedStore:
         self._thread = threading.Thread(target=self._loop.run_forever, name="store", daemon=True)
         self._thread.start()
         sys.setswitchinterval(SWITCH_S)
+
+    @property
+    def clock_offset(self) -> float | None:
+        """See `driftline.store.port.TellsTime`."""
+        return clock_offset(self._store)
 
     async def get(self, key: str, *, unless: str | None = None, limit: int | None = None) -> Stored | None:
         return await self._in_thread(self._store.get(key, unless=unless, limit=limit))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from driftline.errors import Conflict, NotFound, StoreUnavailable, TooLarge, Unstorable
 from driftline.metrics import Metrics
 from driftline.store.hints import Keys
-from driftline.store.port import Listed, Store, Stored
+from driftline.store.port import Listed, Store, Stored, clock_offset
 
 
 class TimedStore:
@@ -17,6 +17,11 @@ class TimedStore:
         self._store = store
         self._metrics = metrics
         self._trouble: StoreUnavailable | None = None
+
+    @property
+    def clock_offset(self) -> float | None:
+        """See `driftline.store.port.TellsTime`."""
+        return clock_offset(self._store)
 
     async def answered(self) -> None:
         """Raises the StoreUnavailable that the last call ended with, if it did: asks the store for nothing itself."""

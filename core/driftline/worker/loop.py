@@ -153,6 +153,13 @@ class Worker(Generic[M]):
         if left := sum(max(0, owned.silent_until - owned.position) for owned in self._owned.values()):
             raise Standstill(f"{self.name} is catching up: {left} messages until its states are where they were")
 
+    def owns(self, partition: int) -> bool | None:
+        """Whether the partition is ours, also while it is still restored; None while the worker is in no group, so that
+        nobody knows."""
+        if self._subscription is None:
+            return None
+        return partition in self._owned or partition in self._restoring
+
     async def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
         self._restoring.add(partition)
         for part in _parts(states, SERIES_AT_ONCE):

@@ -11,9 +11,13 @@ log = logging.getLogger(__name__)
 
 
 class LoopMetrics:
-    """See `driftline.worker.observer.Observer`."""
+    """See `driftline.worker.observer.Observer`. on_lost: called with how many messages were dropped before they were
+    read."""
 
-    def __init__(self, metrics: Metrics, group: str, topic: str) -> None:
+    def __init__(
+        self, metrics: Metrics, group: str, topic: str, on_lost: Callable[[int], None] = lambda _: None
+    ) -> None:
+        self._on_lost = on_lost
         self._read = metrics.messages_read.labels(group, topic)
         self._sent = metrics.messages_sent.labels(group)
         self._dead = metrics.dead_letters.labels(group, topic)
@@ -57,6 +61,7 @@ class LoopMetrics:
 
     def lost(self, messages: int) -> None:
         self._lost.inc(messages)
+        self._on_lost(messages)
 
     def passed_over(self) -> None:
         self._passed_over.inc()

@@ -8,14 +8,16 @@ from typing import Any
 
 import httpx
 from fastapi import APIRouter, FastAPI
+from msgspec.structs import replace
 
 from driftline.bus.lag import LagExporter
 from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
-from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, Topic
+from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, ServiceReport, Topic
 from driftline.metrics import Metrics, from_zero
 from driftline.names import COMBINER_GROUP, RETRAIN_GROUP
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
+from driftline.service.reports import Reporter
 from driftline.streams.catalog import PerStream, Streams
 from driftline.streams.definition import StreamDefinition
 from driftline.worker.loop import Worker
@@ -23,6 +25,7 @@ from driftline.worker.loop_metrics import LoopMetrics, report_left_behind
 from driftline_combiner import dashboard
 from driftline_combiner.dashboard_buffer import DashboardBuffer
 from driftline_combiner.exporter import ScoreExporter
+from driftline_combiner.health import health
 from driftline_combiner.overview import Overview
 from driftline_combiner.rest import routes
 from driftline_combiner.retrain_requests import RetrainStep, TrainerSink, open_trainer
@@ -53,14 +56,16 @@ def create_app(
     trainer = trainer or _trainer(settings, tls)
     requests = _retrain_requests(settings, bus, trainer, metrics) if trainer is not None else None
     page = _page(settings, bus, streams, tls) if settings.page_points else None
+    checks = _checks(bus, worker, requests)
+    reporter = Reporter("combiner", bus, checks, lambda report: _with_health(report, stream_steps))
     clients = [client for client in (trainer, page.client if page else None) if client is not None]
     app = create_service(
         "combiner",
         "Scores every member, weighs them, publishes the blend and watches for drift.",
         metrics=metrics,
         streams=streams,
-        jobs=_jobs(bus, metrics, worker, requests, page),
-        checks=_checks(bus, worker, requests),
+        jobs=[*_jobs(bus, metrics, worker, requests, page), reporter],
+        checks=checks,
         on_death=on_death,
         close=[bus.close, *(client.aclose for client in clients)],
     )
@@ -96,6 +101,10 @@ def _worker(
         wait_for=lambda forecast: streams.expect(forecast.stream, settings.streams_patience),
         observer=LoopMetrics(metrics, COMBINER_GROUP, FORECASTS.name),
     )
+
+
+def _with_health(report: ServiceReport, stream_steps: Mapping[str, BlendStep]) -> ServiceReport:
+    return replace(report, streams={name: health(stream_step) for name, stream_step in stream_steps.items()})
 
 
 def _trainer(settings: CombinerSettings, tls: ssl.SSLContext) -> httpx.AsyncClient | None:

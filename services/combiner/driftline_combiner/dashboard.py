@@ -59,6 +59,9 @@ class OverviewAnswer(BaseModel):
 
     services: list[Health]
     models: list[dict[str, Any]] = Field(description="as inference's `GET /v1/models` tells them")
+    edge: dict[str, Any] | None = Field(
+        None, description="which edge this is, as inference says; none while that does not answer"
+    )
 
 
 def assets() -> StaticFiles:
@@ -110,7 +113,8 @@ def routes(
     @router.get("/v1/overview", summary="The services and their models")
     async def look() -> OverviewAnswer:
         services = [Health(**msgspec.structs.asdict(health)) for health in await overview.services()]
-        return OverviewAnswer(services=services, models=await overview.models())
+        edge, models = await overview.models()
+        return OverviewAnswer(services=services, models=models, edge=edge)
 
     @router.get("/v1/alerts", summary="The latest alerts of all series, the newest first")
     async def alerts(

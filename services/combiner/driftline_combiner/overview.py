@@ -28,16 +28,16 @@ class Overview:
     async def services(self) -> list[ServiceHealth]:
         return list(await asyncio.gather(*(self._health(name, url) for name, url in self._urls.items())))
 
-    async def models(self) -> list[dict[str, Any]]:
-        """What inference says of its models; empty while it is away."""
+    async def models(self) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+        """What inference says of its edge and its models; nothing while it is away."""
         if "inference" not in self._urls:
-            return []
+            return None, []
         try:
             answer = await self._client.get(f"{self._urls['inference']}/v1/models", timeout=TIMEOUT_S)
-            models: list[dict[str, Any]] = answer.raise_for_status().json()["models"]
+            body: dict[str, Any] = answer.raise_for_status().json()
+            return body["edge"], body["models"]
         except (httpx.HTTPError, ValueError, KeyError):
-            return []
-        return models
+            return None, []
 
     async def _health(self, name: str, url: str) -> ServiceHealth:
         try:

@@ -352,6 +352,10 @@ class BlendStep:
         """How many they are."""
         return len(self._keys)
 
+    def newest(self) -> int | None:
+        """Time of the newest forecast that any of them has had; None where there are none."""
+        return max((t for _, t in self._store.timed()), default=None)
+
     def behind(self, key: str | None) -> Iterator[str]:
         """The series behind a key, which need not be there, in order; all of them where it is None."""
         begin = 0 if key is None else bisect_right(self._keys, key)

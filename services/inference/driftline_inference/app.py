@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from fastapi import FastAPI
 
@@ -15,6 +16,7 @@ from driftline.metrics import Metrics, from_zero
 from driftline.names import INFERENCE_GROUP
 from driftline.service import webhook
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
+from driftline.service.reports import Reporter
 from driftline.store.event_topic import StoreEventReader
 from driftline.store.hints import Hints
 from driftline.store.port import Store
@@ -26,6 +28,7 @@ from driftline.streams.sources import records_of
 from driftline.worker.keyed import KeyedStep
 from driftline.worker.loop import Worker
 from driftline.worker.loop_metrics import LoopMetrics, report_left_behind
+from driftline_inference.heartbeats.job import SERVICE, EdgeIdentity, HeartbeatJob, HeartbeatSources
 from driftline_inference.registry.cache import Cache
 from driftline_inference.registry.outbox import StoreOutbox
 from driftline_inference.registry.reconciler import Reconciler
@@ -36,6 +39,9 @@ from driftline_inference.step import ForecastStep, refuse
 
 KINDS = ("drift", "gap", "missing", "stuck", "scale", "rollback")
 """Of the alerts that are raised here."""
+
+OF_EDGE = ("identity",)
+"""Of those that are about the edge itself."""
 
 StreamSteps = PerStream[ForecastStep]
 
@@ -53,9 +59,11 @@ def create_app(
     whoever runs the app in its own process and steers it."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
     streams.on_every(lambda stream: _show_from_zero(stream, metrics))
+    from_zero(metrics.alerts, ("",), OF_EDGE)
     # Whatever makes a look at the store worth while adds a hint here, and the reconciler's job takes them all.
     hints, timed, cache = Hints(), TimedStore(store, metrics), settings.open_cache()
-    edge, registry = Edge(bus, hints.wake), Registry(streams, metrics, wake=hints.wake)
+    news = Hints()
+    edge, registry = Edge(bus, hints.wake), Registry(streams, metrics, wake=hints.wake, on_news=news.wake)
     stream_steps = PerStream(streams, lambda stream: _stream_step(stream, streams, registry, metrics))
     reconciler = _reconciler(settings, registry, timed, cache, edge, stream_steps)
     worker = _worker(settings, bus, streams, stream_steps, metrics)
@@ -63,19 +71,35 @@ def create_app(
     streams.on_new(lambda _: hints.wake())
     lag = LagExporter(bus, [(INFERENCE_GROUP, RECORDS)], metrics)
     checks = _checks(bus, worker, timed, cache)
+    identity = EdgeIdentity(settings.edge, settings.labels, settings.device_key(), settings.cache or Path.cwd())
+    heartbeats = HeartbeatJob(
+        identity,
+        HeartbeatSources(edge, registry, stream_steps, lambda: worker.owns(0), bus, timed, metrics),
+        Reporter(SERVICE, bus, checks),
+        news,
+        every=settings.heartbeat_every,
+    )
+    checks = [*checks, ReadinessCheck("identity", heartbeats.check, needed=False)]
     app = create_service(
         "inference",
         "Forecasts every record with all members; serves the models that the store's pointers name.",
         metrics=metrics,
         streams=streams,
-        jobs=[edge, worker, store_reconciler, lag, *_store_events(settings, bus, store_reconciler)],
+        jobs=[edge, worker, store_reconciler, lag, heartbeats, *_store_events(settings, bus, store_reconciler)],
         checks=checks,
         on_death=on_death,
         first=reconciler.restore,
         close=(bus.close, timed.close),
     )
     app.state.registry, app.state.reconciler, app.state.stream_steps = registry, reconciler, stream_steps
-    steering = status.Steering(registry, reconciler, edge, settings.edge, wake=hints.wake)
+    app.state.heartbeats = heartbeats
+
+    def identified() -> status.EdgeStatus:
+        return status.EdgeStatus(
+            id=edge.known(), name=identity.name, labels=settings.labels, rivals=heartbeats.rivals()
+        )
+
+    steering = status.Steering(registry, reconciler, identified, wake=hints.wake)
     app.include_router(status.routes(steering, streams, stream_steps, settings.token))
     app.include_router(webhook.routes(store_reconciler, settings.token))
     app.include_router(v2.routes(registry, app.version, [check for check in checks if check.needed]))

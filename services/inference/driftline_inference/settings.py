@@ -2,15 +2,24 @@
 
 import socket
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
+from pydantic_settings import NoDecode
 
+from driftline.fleet.labels import parse_labels
 from driftline.names import PORTS
 from driftline.service.model_settings import TrustSettings
 from driftline.service.settings import Port
 from driftline.store.folder import FolderStore
+from driftline_inference.heartbeats.machine import DeviceKey
 from driftline_inference.registry.cache import Cache
 from driftline_inference.registry.versions import Fetcher
+
+
+def _labelled(value: object) -> object:
+    """Raises ValueError."""
+    return parse_labels(value) if isinstance(value, str) else value
 
 
 class InferenceSettings(TrustSettings):
@@ -19,6 +28,13 @@ class InferenceSettings(TrustSettings):
     port: Port = PORTS["inference"]
     edge: str = Field(default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     """A name of this edge for people; its id, made at the first start, identifies it."""
+    labels: Annotated[dict[str, str], NoDecode, BeforeValidator(_labelled)] = Field(default_factory=dict)
+    """How people sort their edges, as `site=north,roof=flat`: names and values of letters, digits, dots, dashes and
+    underscores."""
+    heartbeat_every: float = Field(60.0, ge=1)
+    """Seconds between two heartbeats in the store."""
+    device_key_file: Path | None = None
+    """Ed25519 private key of this edge in PEM, which signs its heartbeats from when the file is there."""
     cache: Path | None = Path("cache")
     """Folder of the last good versions, served after a restart while the store is unavailable; empty for none."""
 
@@ -26,6 +42,12 @@ class InferenceSettings(TrustSettings):
     @classmethod
     def _none_when_empty(cls, value: object) -> object:
         return None if value == "" else value
+
+    def device_key(self) -> DeviceKey:
+        """Raises InvalidInput for a file that holds no key."""
+        key = DeviceKey(self.device_key_file)
+        key.examine()
+        return key
 
     def open_cache(self) -> Cache | None:
         return Cache(FolderStore(self.cache)) if self.cache is not None else None

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI
 
 from driftline.bus.edge import Edge
@@ -12,11 +13,13 @@ from driftline.bus.kafka import KafkaSettings
 from driftline.bus.lag import LagExporter
 from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
-from driftline.messages import BLENDS, OBSERVATIONS, RECORDS, Blend, Topic
+from driftline.messages import BLENDS, OBSERVATIONS, RECORDS, Blend, ServiceReport, Topic
 from driftline.metrics import Metrics, from_zero
 from driftline.names import ARCHIVE_GROUPS
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
 from driftline.service.direct import DirectPaths
+from driftline.service.reports import Reporter
+from driftline.store.folder import FolderStore
 from driftline.store.port import Store
 from driftline.store.timed import TimedStore
 from driftline.streams.catalog import Streams
@@ -26,18 +29,23 @@ from driftline.worker.loop_metrics import LoopMetrics
 from driftline.worker.stream_step import Timed
 from driftline_ingest import arrivals, influx
 from driftline_ingest.archive import ArchiveStep
+from driftline_ingest.backlog import Backlog
+from driftline_ingest.backlog_route import routes as backlog_routes
 from driftline_ingest.census import Census
 from driftline_ingest.door import Door, direct_handlers, routes
+from driftline_ingest.following import BacklogJob
 from driftline_ingest.grid_worker import GridWorker
 from driftline_ingest.kafka import KafkaDoor
 from driftline_ingest.limiter import Limiter
+from driftline_ingest.losses import Losses
 from driftline_ingest.mqtt import MqttDoor
 from driftline_ingest.packing import FUTURES, Packing
 from driftline_ingest.settings import IngestSettings
-from driftline_ingest.sink import REASONS, WindowSink
+from driftline_ingest.sink import REASONS, WindowArchive, WindowSink
 from driftline_ingest.synchronised import is_synchronised
 from driftline_ingest.windows import BlendWindows, RecordWindows
 
+GAPS_REPORTED = 50
 GATHER_S = 0.5
 """Nobody waits for the archive: it reads much at once and leaves the processor to the stream."""
 
@@ -63,7 +71,10 @@ def create_app(
     timed, edge, census = TimedStore(store, metrics), Edge(bus), Census(streams.of_records)
     sources.on_every(lambda source: metrics.export_keys(source.name, source.keys, lambda: census.keys(source.name)))
 
-    archive = ArchiveWorkers(settings, bus, timed, streams, metrics, edge)
+    losses = Losses(bus, metrics)
+    backlog = _backlog(settings, losses)
+    archived = WindowArchive(timed, metrics)
+    archive = ArchiveWorkers(settings, bus, archived, backlog, losses, streams, metrics, edge)
     windows = archive.worker(RECORDS, RecordWindows(streams.of_records), census)
     results = archive.worker(BLENDS, BlendWindows(streams))
     believed = BelievedClock(clock)
@@ -71,32 +82,50 @@ def create_app(
     groups: list[tuple[str, Topic[Any]]] = [(windows.name, RECORDS), (results.name, BLENDS)]
     grid = GridWorker(settings, bus, streams, metrics, lambda: groups.append((GridWorker.name, OBSERVATIONS)))
     archive.kept[grid.name] = grid.step.kept
-    jobs: list[BackgroundJob] = [edge, grid, windows, results, LagExporter(bus, groups, metrics, archive.kept)]
+    jobs: list[BackgroundJob] = [edge, grid, windows, results, LagExporter(bus, groups, metrics, archive.kept), losses]
+    if backlog is not None:
+        jobs.append(BacklogJob(backlog, archived, metrics, settings.backlog_rate))
     mqtt = [MqttDoor(settings, door, streams)] if settings.mqtt_host is not None else []
     kafka = KafkaDoor(topics, bus, door, streams, edge.id)
     needs_topics = settings.source_brokers is not None or any(stream.kafka for stream in streams.values())
+    checks = [
+        *_checks(bus, believed, windows, results, timed),
+        *([ReadinessCheck("backlog", backlog.check, needed=False)] if backlog is not None else []),
+        *_grid_check(grid),
+        *map(_mqtt_check, mqtt),
+        *([ReadinessCheck("kafka", kafka.check)] if needs_topics else []),
+    ]
+    reporter = Reporter("ingest", bus, checks, lambda report: _with_losses(report, backlog, losses))
     app = create_service(
         "ingest",
         "Takes sensor records in, and archives training windows and results in the object store.",
         metrics=metrics,
         streams=streams,
-        jobs=[*jobs, *mqtt, kafka],
-        checks=[
-            *_checks(bus, believed, windows, results, timed),
-            *_grid_check(grid),
-            *map(_mqtt_check, mqtt),
-            *([ReadinessCheck("kafka", kafka.check)] if needs_topics else []),
-        ],
+        jobs=[*jobs, *mqtt, kafka, reporter],
+        checks=checks,
         on_death=on_death,
         close=(bus.close, timed.close),
     )
     limiter = Limiter(settings, metrics.requests_limited)
     routers = (routes(door, settings, limiter), influx.routes(door, settings, limiter))
-    for router in (*routers, influx.probes()):
+    for router in (*routers, influx.probes(), backlog_routes(backlog, losses.gaps)):
         app.include_router(router)
     handlers = {path: handler for router in routers for path, handler in direct_handlers(router).items()}
     app.add_middleware(DirectPaths, handlers=handlers, behind=app)
     return app
+
+
+def _backlog(settings: IngestSettings, losses: Losses) -> Backlog | None:
+    if settings.spool is None:
+        return None
+    backlog = Backlog(FolderStore(settings.spool), settings.spool_limit, losses.gaps, losses.add)
+    losses.keep = backlog.keep_notes
+    return backlog
+
+
+def _with_losses(report: ServiceReport, backlog: Backlog | None, losses: Losses) -> ServiceReport:
+    waiting = backlog.windows if backlog is not None else 0
+    return msgspec.structs.replace(report, waiting=waiting, gaps=list(losses.gaps.newest(GAPS_REPORTED)))
 
 
 @dataclass(frozen=True)
@@ -105,7 +134,9 @@ class ArchiveWorkers:
 
     settings: IngestSettings
     bus: Bus
-    store: Store
+    archive: WindowArchive
+    backlog: Backlog | None
+    losses: Losses
     streams: Streams
     metrics: Metrics
     edge: Edge
@@ -116,7 +147,12 @@ class ArchiveWorkers:
         """census: who counts the keys."""
         streams, metrics, group = self.streams, self.metrics, ARCHIVE_GROUPS[packing.kind]
         dropped = metrics.records_dropped
-        step = ArchiveStep(packing, lambda stream, reason: dropped.labels(stream, reason).inc(), census=census)
+        step = ArchiveStep(
+            packing,
+            lambda stream, reason: dropped.labels(stream, reason).inc(),
+            census=census,
+            lost=self.losses.add,
+        )
         self.kept[group] = step.kept
         return Worker(
             group,
@@ -127,9 +163,9 @@ class ArchiveWorkers:
             replace(self.settings.loop, state_every=0.0),
             refuse=lambda message: refuse(streams, message),
             wait_for=lambda message: _expect(streams, message, self.settings.streams_patience),
-            sink=WindowSink(self.store, packing, metrics, self.edge.id),
+            sink=WindowSink(self.archive, packing, self.edge.id, self.backlog),
             gather=GATHER_S,
-            observer=LoopMetrics(metrics, group, topic.name),
+            observer=LoopMetrics(metrics, group, topic.name, step.miss),
         )
 
 
@@ -186,8 +222,10 @@ def _from_zero(metrics: Metrics, source: str) -> None:
 
 def _results_from_zero(metrics: Metrics, stream: str) -> None:
     _windows_from_zero(metrics, stream, (BlendWindows.kind,))
+    from_zero(metrics.alerts, (stream,), ("lost",))
 
 
 def _windows_from_zero(metrics: Metrics, stream: str, kinds: Sequence[str]) -> None:
     from_zero(metrics.windows_archived, (stream,), kinds)
     from_zero(metrics.windows_left_out, (stream,), kinds, REASONS)
+    from_zero(metrics.rows_lost, (stream,), kinds)

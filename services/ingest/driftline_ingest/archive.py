@@ -13,10 +13,12 @@ import msgspec
 
 from driftline.bus.port import Assignment, Envelope
 from driftline.clock import astray
+from driftline.messages import Gap
 from driftline.worker.silence import BEGINNING
 from driftline.worker.stream_step import Series, Timed
 from driftline_ingest.census import SeriesCounter, Uncounted
 from driftline_ingest.known_ticks import KnownTicks
+from driftline_ingest.missed import MissedMessages
 from driftline_ingest.open_windows import (
     NEVER,
     ArchivedPartition,
@@ -47,13 +49,23 @@ class ArchiveStep(Generic[Timed]):
         *,
         longest_span: int = LONGEST_SPAN,
         census: SeriesCounter | None = None,
+        lost: Callable[[Gap], None] = lambda _: None,
     ) -> None:
+        """dropped: called with the stream and reason of a message that is left out. lost: called with what the bus has
+        dropped, as far as the series that it was of are heard of again."""
         self._packing = packing
         self._dropped = dropped
         self._longest_span = longest_span
         self._census: SeriesCounter = census or Uncounted()
         self._partitions: dict[int, ArchivedPartition] = {}
         self._kept: dict[int, int] = {}
+        self._lost = lost
+        self._missed = MissedMessages()
+
+    def miss(self, messages: int) -> None:
+        """The bus has dropped so many before they were read. Whose they were is seen by the next of each series."""
+        series = (series for partition in self._partitions.values() for series in partition.progress)
+        self._missed.add(messages, series)
 
     def step(self, batch: Sequence[Envelope[Timed]]) -> list[FullWindow]:
         windows: list[FullWindow] = []
@@ -111,6 +123,8 @@ class ArchiveStep(Generic[Timed]):
             # Changes the progress and the open window, so the newest time is looked up again.
             self._leave_behind(partition, series, envelope)
             last_t = partition.last_t(series)
+        if self._missed and last_t is not None:
+            self._explain(series, last_t, message.t)
         pending = partition.pending.get(series)
         if last_t is not None and message.t <= last_t:
             left = self._left(partition, series, message)
@@ -129,6 +143,12 @@ class ArchiveStep(Generic[Timed]):
                 self._complete(pending, message, left)
                 return []
         return [*self._of_other_group(partition, series, message), *self._append(partition, series, envelope)]
+
+    def _explain(self, series: Series, last_t: int, t: int) -> None:
+        """Reports what may be missing of a series between two of its times."""
+        gap = self._missed.explain(series, self._packing.kind, last_t, t, self._packing.period(series[0]))
+        if gap is not None:
+            self._lost(gap)
 
     def _is_late(self, partition: ArchivedPartition, envelope: Envelope[Timed], last_t: int) -> bool:
         """Whether it is a record that comes late, and no other of its period is archived. What is read again after a

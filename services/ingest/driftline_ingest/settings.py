@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from driftline.bus.kafka import KafkaSettings
 from driftline.names import PORTS
@@ -66,8 +66,20 @@ class IngestSettings(Settings):
     """Certificate in PEM that this client shows to it, if it wants one."""
     source_key_file: Path | None = None
     """Its key in PEM, without a password; in the certificate's file by default."""
+    spool: Path | None = None
+    """Folder of this replica alone for windows that wait for the store; without it they wait on the bus, as long as
+    that keeps messages."""
+    spool_limit: int = Field(1_000_000_000, ge=1_000_000)
+    """Bytes of the windows that may wait there; beyond it the oldest are dropped, counted and reported."""
+    backlog_rate: float = Field(250_000.0, gt=0)
+    """Bytes a second at which windows that have waited follow once the store answers, the newest first."""
     refusals_listed: int = Field(100, ge=0)
     """Refused rows that an answer lists at most; it counts them all."""
+
+    @field_validator("spool", mode="before")
+    @classmethod
+    def _none_when_empty(cls, value: object) -> object:
+        return None if value == "" else value
 
     def contradictions(self) -> Iterator[str]:
         yield from super().contradictions()

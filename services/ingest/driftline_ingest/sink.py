@@ -1,9 +1,11 @@
-"""Writes windows to the store. While it is away the archive waits, and the bus's retention is the spool."""
+"""Writes windows to the store. While it is away they go into the backlog; without one the archive waits, and what waits
+for it lies on the bus."""
 
 import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import stamina
@@ -12,6 +14,7 @@ from driftline.errors import Conflict, StoreUnavailable, Unstorable
 from driftline.metrics import Metrics
 from driftline.store.port import Store
 from driftline.worker.stream_step import Series
+from driftline_ingest.backlog import Backlog
 from driftline_ingest.packing import FUTURES, FullWindow, Packing
 
 log = logging.getLogger(__name__)
@@ -22,21 +25,54 @@ AT_ONCE = 8
 """Series whose windows are on their way to the store: a slow link then costs one way and back for all of them."""
 
 
-class WindowSink:
-    """Returns from a call when every window is in the store, however long that takes. Those of one series are written
-    in their order, so that whoever reads finds no gap.
+class WindowArchive:
+    """The archived windows in the store.
 
     What lies there under a window's name stays: it is that window, from before a restart. What the store will never
-    take is left out and logged, and the rest goes on. edge: gives the id of the edge that archives.
+    take is left out and logged. is_away: whether the store did not answer the last time.
+    """
+
+    def __init__(self, store: Store, metrics: Metrics) -> None:
+        self._store = store
+        self._metrics = metrics
+        self.is_away = False
+
+    async def put(self, name: str, body: bytes) -> None:
+        """Raises StoreUnavailable."""
+        kind, stream = name.split("/")[:2]
+        try:
+            await self._store.put(name, body, if_absent=True)
+        except StoreUnavailable:
+            self.is_away = True
+            raise
+        except Conflict:
+            self._metrics.windows_left_out.labels(stream, kind, "repeated").inc()
+            log.info("window left out: the store has it", extra={"window": name})
+        except Unstorable as error:
+            self._metrics.windows_left_out.labels(stream, kind, "never").inc()
+            log.error("window left out: the store will never take it: %s", error, extra={"window": name})  # noqa: TRY400
+        else:
+            self._metrics.windows_archived.labels(stream, kind).inc()
+        self.is_away = False
+
+
+class WindowSink:
+    """Returns from a call when every window is safe: in the store, or in the backlog while the store does not answer;
+    without a backlog it waits, however long that takes. Those of one series are written in their order, so that whoever
+    reads finds no gap but while the store was away. edge: gives the id of the edge that archives.
     """
 
     def __init__(
-        self, store: Store, packing: Packing[Any], metrics: Metrics, edge: Callable[[], Awaitable[str]]
+        self,
+        archive: WindowArchive,
+        packing: Packing[Any],
+        edge: Callable[[], Awaitable[str]],
+        backlog: Backlog | None = None,
     ) -> None:
-        self._store = store
+        self._archive = archive
         self._packing = packing
-        self._metrics = metrics
         self._edge = edge
+        self._backlog = backlog
         self._places = asyncio.Semaphore(AT_ONCE)
 
     async def __call__(self, windows: Sequence[FullWindow]) -> None:
@@ -50,30 +86,32 @@ class WindowSink:
     async def _write(self, ordered: Sequence[FullWindow]) -> None:
         async with self._places:
             for window in ordered:
-                await self._archive(window)
-
-    async def _archive(self, window: FullWindow) -> None:
-        body = await asyncio.to_thread(self._encode, window)
-        name = window.name(await self._edge())
-        try:
-            await self._put(name, body)
-        except Conflict:
-            self._leave_out(window, "repeated")
-            log.info("window left out: the store has it", extra={"window": name})
-        except Unstorable as error:
-            self._leave_out(window, "never")
-            log.error("window left out: the store will never take it: %s", error, extra={"window": name})  # noqa: TRY400
-        else:
-            self._metrics.windows_archived.labels(window.stream, window.kind).inc()
+                body = await asyncio.to_thread(self._encode, window)
+                await self._put(window.name(await self._edge()), body)
 
     def _encode(self, window: FullWindow) -> bytes:
         if window.kind == FUTURES and self._packing.futures is not None:
             return self._packing.futures.encode(window.stream, window.key, window.rows)
         return self._packing.encode(window.stream, window.key, window.rows, window.group)
 
-    def _leave_out(self, window: FullWindow, reason: str) -> None:
-        self._metrics.windows_left_out.labels(window.stream, window.kind, reason).inc()
-
     @stamina.retry(on=StoreUnavailable, attempts=None, timeout=None, wait_max=30.0)
     async def _put(self, name: str, body: bytes) -> None:
-        await self._store.put(name, body, if_absent=True)
+        if self._backlog is None:
+            await self._archive.put(name, body)
+            return
+        if not self._archive.is_away:
+            with suppress(StoreUnavailable):
+                await self._archive.put(name, body)
+                return
+        await self._backlog_add(self._backlog, name, body)
+
+    async def _backlog_add(self, backlog: Backlog, name: str, body: bytes) -> None:
+        try:
+            await backlog.add(name, body)
+        except Unstorable as error:
+            # The disk may take no name that long although the store does.
+            raise StoreUnavailable(f"{name}: {error}") from error
+        except StoreUnavailable:
+            # Without room here, whether the store answers is worth a look at each try.
+            self._archive.is_away = False
+            raise

@@ -4,7 +4,7 @@ A partition of a topic is a row of segments, and Kafka drops or compacts none bu
 to. A bound in bytes therefore holds only with segments that are small against it.
 """
 
-from driftline.messages import BLENDS, EDGE, FORECASTS, RECORDS
+from driftline.messages import BLENDS, EDGE, FORECASTS, RECORDS, REPORTS
 from driftline.names import GROUPS
 
 SOON = {"file.delete.delay.ms": "1000"}
@@ -18,6 +18,9 @@ PLAIN = {"cleanup.policy": "delete"} | BY_ARRIVAL | SOON
 """What any other needs; how long messages stay is the broker's to say, how many bytes of them ours."""
 FOR_EVER = {**PLAIN, "retention.ms": "-1", "retention.bytes": "-1"}
 """What the topic of the edge's id needs: it is one message."""
+
+SHORT_LIVED = {"retention.ms": "3600000", "segment.ms": "600000"}
+"""... and what the topic of reports needs in addition: an hour old they are of no use."""
 
 FLOWING = frozenset({RECORDS.name, FORECASTS.name, BLENDS.name})
 """Topics through which every record goes."""
@@ -46,6 +49,9 @@ def topic_config(name: str, disk: int, partitions: int) -> dict[str, str]:
     if name.endswith(".state.v1"):
         share = disk * SHARE_STATES / len(GROUPS) / partitions
         return {**STATE, "segment.bytes": str(_segment(share))}
+    if name == REPORTS.name:
+        least = SEGMENT_BYTES[0]
+        return {**PLAIN, **SHORT_LIVED, "segment.bytes": str(least), "retention.bytes": str(2 * least)}
     share = disk * (SHARE_FLOWING if name in FLOWING else SHARE_PLAIN) / partitions
     segment = _segment(share)
     return {**PLAIN, "segment.bytes": str(segment), "retention.bytes": str(int(share) - 2 * segment)}

@@ -194,8 +194,9 @@ function paint(now) {
 
 async function overview() {
   try {
-    const { services, models } = await getJson("v1/overview");
+    const { services, models, edge } = await getJson("v1/overview");
     state.models = models;
+    if (edge) $("edge").textContent = edgeText(edge);
     if (state.blends.length) tellVersions();
     $("services").replaceChildren(...services.map((service) =>
       element("li", `${service.name}: ${service.state}${service.detail ? ` (${service.detail})` : ""}`, service.state === "ready" ? "ready" : "away")));
@@ -208,6 +209,12 @@ async function overview() {
     });
     $("models").tBodies[0].replaceChildren(...(rows.length ? rows : [noModels(models)]));
   } catch { /* the connection's own state says it */ }
+}
+
+function edgeText({ name, id, labels, rivals }) {
+  const sorted = Object.entries(labels ?? {}).map(([label, value]) => `, ${label}=${value}`).join("");
+  const copied = rivals?.length ? ` Its card was copied: another device runs under the same id (${rivals.join(", ")}).` : "";
+  return `Edge ${name} (${id ?? "no id yet"}${sorted}).${copied}`;
 }
 
 function noModels(models) {

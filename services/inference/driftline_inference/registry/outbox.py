@@ -41,6 +41,19 @@ class StoreOutbox:
             await _write(self._cache, key, mark)
         self._unwritten[key] = mark
 
+    async def rolled_back(self, stream: str, member: str) -> dict[str, str]:
+        """By version why this edge went back from it, as its disk has it."""
+        reasons: dict[str, str] = {}
+        if self._cache is None:
+            return reasons
+        async for listed in self._cache.list(manifests.quarantine_prefix(stream, member)):
+            try:
+                mark = await find(self._cache, listed.key, Quarantine, "quarantine")
+            except (NotFound, RefusedModel):
+                continue
+            reasons[mark.version] = mark.reason
+        return reasons
+
     def use(self, stream: str, member: str, usage: Usage) -> None:
         """Tells who prunes what must stay, as soon as this edge has an id; the cache keeps this for itself."""
         self._unnamed[stream, member] = usage

@@ -119,6 +119,8 @@ class Reconciler:
             self._restored.add(state.name)
             usage = await self._cache.usage(*state.name)
             await self._restore_one(self._cache, state, usage)
+            for version, reason in (await self._outbox.rolled_back(*state.name)).items():
+                state.go_back(version, reason)
             state.pinned = usage is not None and usage.version == state.version and usage.pinned
             self._registry.changed(state)
 

@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 
 
 class Registry:
-    """The models of all streams. wake: called when there is something to write down: see `take_rolled_back`."""
+    """The models of all streams. wake: called when there is something to write down: see `take_rolled_back`. on_news:
+    called when another version serves, or one was refused."""
 
     def __init__(
         self,
@@ -30,10 +31,12 @@ class Registry:
         metrics: Metrics,
         *,
         wake: Callable[[], None] = lambda: None,
+        on_news: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._metrics = metrics
         self._wake = wake
+        self._on_news = on_news
         self._clock = clock
         self._states = PerStream(streams, _states_of)
         self._serving: Mapping[ModelName, LoadedModel] = {}
@@ -89,6 +92,7 @@ class Registry:
             self._metrics.models_refused.labels(*state.name, error.reason).inc()
             extra = {"stream": state.stream.name, "member": state.member, "version": version}
             log.warning("model refused", extra=extra, exc_info=error)
+            self._on_news()
 
     def roll_back(self, stream: str, member: str, version: str, reason: str) -> None:
         """Goes back from `version` to the one before, at once. The quarantine that keeps it from coming back is written
@@ -108,6 +112,7 @@ class Registry:
         if state.former is None:
             raise Conflict(f"found no former version of {stream}.{member}, expected one to go back to")
         state.pinned = False
+        state.go_back(version, reason)
         self.refuse(state, version, RefusedModel("quarantine", reason))
         self._rolled_back.append((state.name, Quarantine(version, reason, self._clock())))
         self.swap(state, state.former, "rollback", f"{version} was left: {reason}")
@@ -122,6 +127,7 @@ class Registry:
         self._serving = {model.name: model.serving for model in states if model.serving}
         self._shadows = {model.name: model.former for model in states if model.former and not model.pinned}
         self._changed.add(state.name)
+        self._on_news()
 
     def take_rolled_back(self) -> list[tuple[ModelName, Quarantine]]:
         """The rollbacks since the last call: each is to be written down."""

@@ -48,6 +48,8 @@ class ModelState:
     """Of the pointer that was dealt with last."""
     refused: dict[str, str] = field(default_factory=dict)
     """By version the reason; the latest of them."""
+    rolled_back: dict[str, str] = field(default_factory=dict)
+    """By version why this edge went back from it; the latest of them."""
     swaps: int = 0
     latest: deque[SwapRecord] = field(default_factory=lambda: deque(maxlen=SWAPS_REMEMBERED))
 
@@ -67,6 +69,13 @@ class ModelState:
             self.refused.pop(next(iter(self.refused)))
         self.refused[version] = reason[:REASON_SHOWN]
         return True
+
+    def go_back(self, version: str, reason: str) -> None:
+        """Notes why this edge went back from a version."""
+        self.rolled_back.pop(version, None)
+        self.rolled_back[version] = reason[:REASON_SHOWN]
+        while len(self.rolled_back) > REFUSED_REMEMBERED:
+            self.rolled_back.pop(next(iter(self.rolled_back)))
 
     def swap(self, model: LoadedModel, why: str, now: float) -> None:
         self.former, self.serving = self.serving, model

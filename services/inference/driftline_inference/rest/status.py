@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, Field, SecretStr
 
-from driftline.bus.edge import Edge
 from driftline.members import BUILT_IN, MODELS
 from driftline.models.manifest import version_number
 from driftline.service.auth import bearer
@@ -85,6 +84,10 @@ class EdgeStatus(BaseModel):
 
     id: str | None = Field(description="made at the first start; none as long as the broker has not answered")
     name: str = Field(description="a name for people", examples=["pi-7"])
+    labels: dict[str, str] = Field({}, description="how people sort their edges", examples=[{"site": "north"}])
+    rivals: list[str] = Field(
+        [], description="boots of other devices that run under this id now: its card was copied", examples=[[]]
+    )
 
 
 class ModelList(BaseModel):
@@ -109,12 +112,11 @@ class PinRequest(BaseModel):
 
 @dataclass(frozen=True)
 class Steering:
-    """What the routes read and steer. wake: has the store looked at soon."""
+    """What the routes read and steer. identified: which edge this is. wake: has the store looked at soon."""
 
     registry: Registry
     reconciler: Reconciler
-    edge: Edge
-    edge_name: str
+    identified: Callable[[], EdgeStatus]
     wake: Callable[[], None]
 
 
@@ -133,7 +135,7 @@ def routes(
     async def list_models() -> ModelList:
         models = [_built_in(stream, member) for stream in streams for member in BUILT_IN]
         models += [describe(stream, member) for stream in streams for member in MODELS]
-        return ModelList(edge=EdgeStatus(id=steering.edge.known(), name=steering.edge_name), models=models)
+        return ModelList(edge=steering.identified(), models=models)
 
     @router.get("/v1/models/{stream}.{member}", summary="Status of one model", responses={404: {}})
     async def show_model(stream: Stream, member: Member) -> ModelStatus:

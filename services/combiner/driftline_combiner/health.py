@@ -1,0 +1,39 @@
+"""How the streams do, in the few numbers that a report has of each, whatever the number of series. Pure."""
+
+import math
+from collections.abc import Mapping
+
+from driftline.messages import StreamHealth
+from driftline.scoring import skill
+from driftline_combiner.scores import RowScore, coverage, scores
+from driftline_combiner.step import BlendStep
+
+DIGITS = 4
+"""Of skills and shares: a report is written each minute."""
+
+
+def health(stream_step: BlendStep) -> StreamHealth:
+    """Of the series that are owned here."""
+    if not stream_step.series:
+        return StreamHealth()
+    sums, horizon = stream_step.sums(), [str(h) for h in stream_step.stream.horizon]
+    rows = scores(sums)
+    skills = {h: _recent_skill(row["blend"], row["persistence"]) for h, row in zip(horizon, rows, strict=True)}
+    shares = {h: covered.recent for h, covered in zip(horizon, coverage(sums), strict=True)}
+    return StreamHealth(
+        keys=stream_step.series,
+        newest=stream_step.newest(),
+        scored=max(row["blend"].n for row in rows),
+        skill=_finite(skills),
+        coverage=_finite(shares),
+    )
+
+
+def _recent_skill(blend: RowScore, persistence: RowScore) -> float:
+    if not persistence.recent_rmse > 0:
+        return math.nan
+    return skill(blend.recent_rmse, persistence.recent_rmse)
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float]:
+    return {h: round(value, DIGITS) for h, value in values.items() if math.isfinite(value)}
