@@ -153,6 +153,10 @@ class Worker(Generic[M]):
         if left := sum(max(0, owned.silent_until - owned.position) for owned in self._owned.values()):
             raise Standstill(f"{self.name} is catching up: {left} messages until its states are where they were")
 
+    def owns(self, partition: int) -> bool:
+        """Whether it works off a partition now: of several replicas one does."""
+        return partition in self._owned
+
     async def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
         self._restoring.add(partition)
         for part in _parts(states, SERIES_AT_ONCE):
@@ -167,7 +171,9 @@ class Worker(Generic[M]):
             log.warning("%d messages were dropped by retention before they were read", assignment.lost, extra=where)
         if assignment.unlearned:
             self._unlearned(assignment.unlearned, where)
-        if assignment.rewound:
+        if assignment.moved:
+            log.info("the states come from another bus: the topic is read from its beginning", extra=where)
+        elif assignment.rewound:
             self._rewound(where)
         self._restoring.discard(partition)
         # A partition without any state must reach the step, too.
