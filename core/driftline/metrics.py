@@ -73,10 +73,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         # Under the names that every dashboard of processes knows.
         ProcessCollector(registry=self.registry)
-        disk = self._gauge("disk_free_bytes", "Free space on the disk that this service works on.")
-        disk.set_function(lambda: shutil.disk_usage(Path.cwd()).free)
-        disk = self._gauge("disk_size_bytes", "Size of the disk that this service works on.")
-        disk.set_function(lambda: shutil.disk_usage(Path.cwd()).total)
+        self._export_disk()
         self.connections = self._gauge("connections", "Connections that clients hold open.")
         self.connections_ended = self._counter(
             "connections_ended",
@@ -201,6 +198,12 @@ class Metrics:
         self.training_seconds = self._histogram(
             "training_seconds", "Time of a training job.", JOB_BUCKETS, "stream", "member"
         )
+
+    def _export_disk(self) -> None:
+        disk = self._gauge("disk_free_bytes", "Free space on the disk that this service works on.")
+        disk.set_function(lambda: shutil.disk_usage(Path.cwd()).free)
+        disk = self._gauge("disk_size_bytes", "Size of the disk that this service works on.")
+        disk.set_function(lambda: shutil.disk_usage(Path.cwd()).total)
 
     def export_streams(self, streams: Callable[[], int], refused: Callable[[], int]) -> None:
         """Reads the two gauges when Prometheus asks."""

@@ -1,7 +1,7 @@
 """Edges without doors: a bus, the workers of inference and combiner, and the store that all of them share."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,10 @@ PARTITIONS = 4
 PATIENCE_S = 60
 KEY = FleetKey(bytes(range(32)))
 FAST = LoopSettings(checkpoint_every=0.05, state_every=0.2)
+
+
+def drop(_stream: str, _reason: str) -> None:
+    """Nobody counts it."""
 
 
 def bus_in(folder: Path) -> EmbeddedBus:
@@ -49,10 +53,10 @@ def keeper(bus: Bus, store: Store, edge: str, key: FleetKey | None = KEY, **more
 @asynccontextmanager
 async def working(bus: Bus) -> AsyncIterator[None]:
     """Its workers, which write all states when they end."""
-    dropped: Callable[[str, str], None] = lambda *_: None  # noqa: E731
-    workers = [
-        Worker(INFERENCE_GROUP, bus, RECORDS, KeyedStep({"kept": kept.forecast_step()}, dropped), FAST),
-        Worker(COMBINER_GROUP, bus, FORECASTS, KeyedStep({"kept": kept.blend_step()}, dropped), FAST),
+    forecasts, blending = KeyedStep({"kept": kept.forecast_step()}, drop), KeyedStep({"kept": kept.blend_step()}, drop)
+    workers: list[Worker[Any]] = [
+        Worker(INFERENCE_GROUP, bus, RECORDS, forecasts, FAST),
+        Worker(COMBINER_GROUP, bus, FORECASTS, blending, FAST),
     ]
     tasks = [asyncio.create_task(worker.run()) for worker in workers]
     try:

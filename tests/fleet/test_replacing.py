@@ -6,14 +6,17 @@ import msgspec
 import pytest
 
 from driftline.bus.edge import edge_id
+from driftline.bus.port import Bus
+from driftline.bus.seeding import seed
 from driftline.errors import InvalidInput, NotFound, RefusedBackup
 from driftline.fleet import names
 from driftline.fleet.heartbeat import Heartbeat
-from driftline.fleet.kept import KeptState
+from driftline.fleet.kept import TOPICS, KeptState
 from driftline.fleet.notes import sealed
 from driftline.fleet.replacing import replace, take_up
 from driftline.fleet.sealing import MAGIC, FleetKey
-from driftline.messages import BLENDS, EDGE
+from driftline.messages import BLENDS, EDGE, RECORDS
+from driftline.names import INFERENCE_GROUP
 from driftline.store.folder import FolderStore
 from tests.fleet.edges import KEY, PARTITIONS, blends, keeper, opened, working
 from tests.upgrade import kept
@@ -67,15 +70,9 @@ async def test_records_after_the_last_time_that_states_were_left_are_missing_and
         await replace(OLD, bus, store, KEY, partitions=PARTITIONS)
         await blends(bus, kept.following())
         async with working(bus):
-            await bus.publish(*_records(gap))
+            await bus.publish(RECORDS, kept.following()[:gap])
         published = [(envelope.value.key, envelope.value.t) for envelope in await bus.read(BLENDS)]
     assert len(published) == len(set(published))
-
-
-def _records(count: int):
-    from driftline.messages import RECORDS  # noqa: PLC0415
-
-    return RECORDS, kept.following()[:count]
 
 
 async def test_a_new_device_survives_being_stopped_before_its_first_record(store: FolderStore, tmp_path: Path):
@@ -105,11 +102,7 @@ async def test_whoever_was_interrupted_begins_again(store: FolderStore, tmp_path
             await replace(OLD, bus, store, KEY, partitions=PARTITIONS)
 
 
-async def take_up_some(bus) -> None:
-    from driftline.bus.seeding import seed  # noqa: PLC0415
-    from driftline.messages import RECORDS  # noqa: PLC0415
-    from driftline.names import INFERENCE_GROUP  # noqa: PLC0415
-
+async def take_up_some(bus: Bus) -> None:
     await seed(bus, RECORDS, INFERENCE_GROUP, {1: {"kept/north": b"something else"}}, PARTITIONS)
 
 
@@ -132,11 +125,13 @@ def heartbeat(at: float) -> bytes:
 
 @pytest.mark.parametrize(
     ("age", "said"),
-    [(0.0, "reported 0 s ago, so it still lives"), (299.0, "299 s ago"), (-301.0, "301 s ahead of this device's clock")],
+    [
+        (0.0, "reported 0 s ago, so it still lives"),
+        (299.0, "299 s ago"),
+        (-301.0, "301 s ahead of this device's clock"),
+    ],
 )
-async def test_an_edge_that_lives_is_replaced_by_force_alone(
-    store: FolderStore, tmp_path: Path, age: float, said: str
-):
+async def test_an_edge_that_lives_is_replaced_by_force_alone(store: FolderStore, tmp_path: Path, age: float, said: str):
     await live(tmp_path / "a", store)
     await store.put(names.heartbeat_key(OLD), heartbeat(NOW - age))
     async with opened(tmp_path / "b") as bus:
@@ -161,15 +156,9 @@ async def refused(store: FolderStore, folder: Path, *, key: FleetKey = KEY, part
         with pytest.raises((RefusedBackup, NotFound, InvalidInput)) as error:
             await replace(OLD, bus, store, key, partitions=partitions)
         assert not await bus.read(EDGE)
-        for group, topic in _groups():
+        for group, topic in TOPICS.items():
             assert [part async for _, part in bus.states(topic, group) if part] == []
     return str(error.value)
-
-
-def _groups():
-    from driftline.fleet.kept import TOPICS  # noqa: PLC0415
-
-    return TOPICS.items()
 
 
 async def test_what_can_not_be_taken_up_leaves_nothing_behind(store: FolderStore, tmp_path: Path):

@@ -32,7 +32,6 @@ def position_here(position: int | None) -> int:
     return 0 if position is None or position == ELSEWHERE else position
 
 
-
 @dataclass(frozen=True, slots=True)
 class Raw:
     """A message as it lies on a topic. `timestamp`: seconds since the epoch when it was produced."""

@@ -50,7 +50,9 @@ async def seed(
         except TimeoutError:
             raise Standstill(f"found a worker of {group!r} at work, expected none: stop the services first") from None
         if seeder.is_used:
-            raise InvalidInput(f"{topic.name}: found data that {group!r} has worked off, expected none: use an empty bus")
+            raise InvalidInput(
+                f"{topic.name}: found data that {group!r} has worked off, expected none: use an empty bus"
+            )
         for partition, saved in states.items():
             await _write(subscription, partition, saved)
 

@@ -112,9 +112,10 @@ class StateKeeper:
             await asyncio.Event().wait()
         edge = await self._edge()
         # Edges that start together must not all come together.
-        await asyncio.sleep(self._every * zlib.crc32(edge.encode()) / 2**32)
+        pause = self._every * zlib.crc32(edge.encode()) / 2**32
         while True:
-            await asyncio.sleep(await self._try())
+            await asyncio.sleep(pause)
+            pause = await self._try()
 
     async def _try(self) -> float:
         """Returns after how many seconds to come again."""
@@ -145,11 +146,11 @@ class StateKeeper:
             self._newest = await self._look(edge, box)
             left = await self._leave(edge, box, self._newest)
             await self._tidy(edge, self._newest.index)
-            return left
         except BaseException:
             # What of it has come to the store is not known.
             self._newest = None
             raise
+        return left
 
     async def _look(self, edge: str, box: SealedBox) -> _Newest:
         key = names.state_index_key(edge)

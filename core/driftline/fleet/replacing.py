@@ -149,9 +149,7 @@ async def all_states(bus: Bus, groups: Sequence[str] = tuple(TOPICS)) -> list[Ke
     return [KeptState(*name, state) for name, state in states.items() if state is not None]
 
 
-def _named(
-    group: str, partition: int, part: Mapping[str, bytes | None]
-) -> dict[tuple[str, int, str], bytes | None]:
+def _named(group: str, partition: int, part: Mapping[str, bytes | None]) -> dict[tuple[str, int, str], bytes | None]:
     return {(group, partition, name): state for name, state in part.items()}
 
 
@@ -161,5 +159,3 @@ async def id_on(bus: Bus) -> str:
     if not ids:
         raise NotFound("found no edge's id on this bus, expected one: did the edge ever start here?")
     return ids[0].value.id
-
-

@@ -84,9 +84,7 @@ class Checkpoints:
         return None if saved is None else _offsets(saved)
 
 
-async def read_states(
-    settings: KafkaSettings, partition: TopicPartition
-) -> AsyncGenerator[dict[bytes, bytes | None]]:
+async def read_states(settings: KafkaSettings, partition: TopicPartition) -> AsyncGenerator[dict[bytes, bytes | None]]:
     """All that lies on a partition of a state topic by now, in parts, some of them empty, with the position under its
     key. Raises BusUnavailable."""
     consumer = reader(settings)
