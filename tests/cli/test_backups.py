@@ -12,8 +12,12 @@ import msgspec
 import pytest
 
 from driftline.bus.edge import edge_id
+from driftline.bus.seeding import seed
 from driftline.errors import DriftlineError, InvalidInput, NotFound, RefusedBackup, Unavailable
-from driftline.messages import BLENDS
+from driftline.fleet.kept import KeptState
+from driftline.fleet.replacing import all_states, take_up
+from driftline.messages import BLENDS, OBSERVATIONS
+from driftline.service.ports import open_bus
 from driftline_cli import backup_file, backups
 from driftline_cli.backup_file import BackupHeader
 from driftline_edge.settings import AllSettings, read_all
@@ -75,6 +79,40 @@ async def test_an_edge_goes_on_from_its_file_on_another_device(
     assert "DRIFTLINE_STATE_EVERY=61" in lines
     assert not any("never-in-a-file" in line for line in lines)
     assert not (tmp_path / "b" / backups.STAGE).exists()
+
+
+async def test_states_of_a_former_release_go_on_after_an_upgrade_in_between(tmp_path: Path):
+    released = kept.load()
+    async with opened(tmp_path / "a") as bus:
+        states = [KeptState("inference", 0, f"kept/{key}", state) for key, state in released.forecast_states.items()]
+        states += [KeptState("combiner", 0, f"kept/{key}", state) for key, state in released.blend_states.items()]
+        await take_up(bus, OLD, states, 4)
+    await backups.backup(settings("a"), tmp_path / "file")
+    expected = await published(tmp_path / "a")
+    await backups.restore(settings("b"), tmp_path / "file")
+    assert await published(tmp_path / "b") == expected
+    first, former = BLENDS.decode(expected[0]), released.forecasts[0]
+    assert first.members["rls"] == pytest.approx(former.members["rls"], rel=0.05)
+
+
+@pytest.mark.kafka
+async def test_of_a_kafka_edge_the_states_are_kept_and_put_onto_another_kafka(tmp_path: Path, brokers: str):
+    kafka = {"bus": "kafka", "brokers": brokers, "session_timeout": "6"}
+    source, target = settings("a", **kafka), settings("b", **kafka)
+    # One broker is both here, so what is written again is what lies there, and the id is known.
+    bus = open_bus(source.edge)
+    edge = await edge_id(bus)
+    name = f"kept-{tmp_path.name}/north"
+    await seed(bus, OBSERVATIONS, "ingest-grid", {2: {name: b"a state"}}, 4)
+    header = await backups.backup(source, tmp_path / "file")
+    assert (header.edge, header.bus) == (edge, "kafka")
+    with pytest.raises(InvalidInput, match=f"this device is the edge '{edge}' already"):
+        await backups.restore(target, tmp_path / "file")
+    states = [kept_state for kept_state in await all_states(bus) if kept_state.name == name]
+    assert states == [KeptState("ingest-grid", 2, name, b"a state")]
+    await bus.close()
+    with pytest.raises(InvalidInput, match="found a backup of DRIFTLINE_BUS=kafka, expected one of embedded"):
+        await backups.restore(settings("c"), tmp_path / "file")
 
 
 def gunzipped(file: Path) -> bytes:

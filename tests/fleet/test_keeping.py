@@ -24,7 +24,7 @@ from tests.fleet.edges import KEY, PARTITIONS, keeper
 
 EDGE = "edge1"
 SERIES = 400
-BYTES = 10_000
+BYTES = 20_000
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def backup(
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(help="What `driftline backup` wrote.", exists=True, dir_okay=False)],
+    file: Annotated[Path, typer.Argument(help="A file that `driftline backup` wrote.", exists=True, dir_okay=False)],
     folder: DataFolder = None,
     streams: StreamsFolder = None,
 ) -> None:

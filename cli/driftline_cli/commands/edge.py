@@ -53,8 +53,8 @@ def replace(
     """Has this new device go on as an edge that is no more: with its id, and what it left in the store of all that it
     had learned.
 
-    The store and the fleet's key are those of DRIFTLINE_STORE and DRIFTLINE_FLEET_KEY_FILE. What was interrupted is
-    done again.
+    The store and the fleet's key are those of DRIFTLINE_STORE and DRIFTLINE_FLEET_KEY_FILE. If it is interrupted,
+    run it again.
 
     Example: driftline edge replace k3v9q2m1x8ab --folder /var/lib/driftline
     """

@@ -36,7 +36,7 @@ from driftline.store.port import Store
 
 log = logging.getLogger(__name__)
 
-AT_ONCE: Final = 16
+AT_ONCE: Final = 8
 """Buckets that are in memory at once."""
 RETRY_S: Final = 300.0
 """After a failure it is tried again so soon at most."""

@@ -25,7 +25,7 @@ TOPICS: Final[Mapping[str, Topic[Any]]] = {
     GRID_GROUP: OBSERVATIONS,
 }
 """The groups whose states are kept, in their order, each with what it reads. The one that asks for models has none."""
-BUCKET_BYTES: Final = 1 << 20
+BUCKET_BYTES: Final = 2 << 20
 """What a bucket holds, about."""
 MOST_BUCKETS: Final = 256
 SLACK: Final = 4

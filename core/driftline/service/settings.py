@@ -97,8 +97,8 @@ class Settings(BaseSettings):
     store_poll: float = Field(30.0, gt=0)
     """Seconds between looks at the store when no event comes."""
     fleet_key_file: Path | None = None
-    """File of the fleet's key, 32 bytes or their base64: what an edge has learned is sealed with it and left in the
-    store, and backups are sealed with it. Without it nothing is left there."""
+    """File of the fleet's key, 32 bytes or their base64: it seals backups, and the states that an edge leaves in the
+    store. Without it none are left there."""
     token: Token | None = None
     """Bearer token for requests that change something; without one, no token is needed."""
     allow_anonymous: bool = False
