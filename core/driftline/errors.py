@@ -5,6 +5,7 @@ DriftlineError
 │   ├── InvalidDefinition     a stream definition file
 │   ├── InvalidRecord         a row at ingest's door
 │   ├── PoisonMessage         bytes on a topic that no reader can use
+│   ├── RefusedBackup         a part of a backup that is damaged, of another key or edge, or of a later release
 │   ├── RefusedNote           a small file in the store that nobody signed who is believed
 │   └── TooLarge              an object in the store that is larger than its reader takes
 ├── Unavailable               recoverable: the same call may succeed later
@@ -70,6 +71,11 @@ class PoisonMessage(InvalidInput):
 
 class RefusedNote(InvalidInput):
     """A note in the store that is no such note, or that nobody signed who is believed."""
+
+
+class RefusedBackup(InvalidInput):
+    """What was kept of an edge and can't be taken up: damaged, sealed with another key, of another edge, or of a later
+    release."""
 
 
 class TooLarge(InvalidInput):

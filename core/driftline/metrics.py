@@ -192,6 +192,10 @@ class Metrics:
         self.store_seconds = self._histogram(
             "store_seconds", "Time of a call to the object store.", LATENCY_BUCKETS, "operation", "outcome"
         )
+        self.states_kept_at = self._gauge(
+            "states_kept_timestamp_seconds", "When the store was last known to have the newest states, since the epoch."
+        )
+        self.states_kept_bytes = self._counter("states_kept_bytes", "Bytes of states that were left in the store.")
         self.training_jobs = self._counter("training_jobs", "Training jobs ended.", "stream", "member", "outcome")
         self.files_set_aside = self._counter(
             "files_set_aside", "Windows and history files that can't be used.", "stream", "kind"

@@ -9,7 +9,7 @@ from driftline.names import EDGE, EDGE_SERVICES
 from driftline.service import allocator
 from driftline.service.logs import configure
 from driftline.service.run import serve
-from driftline_edge.app import create_services, open_edge_bus
+from driftline_edge.app import create_services, leave_last, open_edge_bus
 from driftline_edge.settings import read_all
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,12 @@ def main() -> None:
     except DriftlineError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(AWAY if isinstance(error, Unavailable) else WRONG)
-    serve(services, bus.close)
+
+    async def close() -> None:
+        await leave_last(settings, bus)
+        await bus.close()
+
+    serve(services, close)
 
 
 if __name__ == "__main__":

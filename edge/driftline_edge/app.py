@@ -1,8 +1,15 @@
 """The composition root of the edge: three services on one bus."""
 
+import asyncio
+import logging
+from functools import partial
+
+from driftline.bus.edge import edge_id
 from driftline.bus.embedded import EmbeddedBus
 from driftline.bus.kafka import KafkaSettings
 from driftline.bus.port import Bus
+from driftline.errors import DriftlineError
+from driftline.metrics import Metrics
 from driftline.service.app import end_process
 from driftline.service.logs import speaking
 from driftline.service.ports import open_bus, open_store
@@ -14,9 +21,15 @@ from driftline_combiner.settings import CombinerSettings
 from driftline_edge.settings import AllSettings, EdgeSettings
 from driftline_edge.shared_bus import SharedBus
 from driftline_inference.app import create_app as create_inference
+from driftline_inference.app import state_keeper
 from driftline_inference.settings import InferenceSettings
 from driftline_ingest.app import create_app as create_ingest
 from driftline_ingest.settings import IngestSettings
+
+log = logging.getLogger(__name__)
+
+LAST_S = 5.0
+"""How long the end of the process may wait for the store."""
 
 
 def open_edge_bus(settings: EdgeSettings) -> Bus:
@@ -39,6 +52,23 @@ def create_services(settings: AllSettings, bus: Bus) -> list[Served]:
     for service in services:
         check_door(service.app, service.settings)
     return services
+
+
+async def leave_last(settings: AllSettings, bus: Bus) -> None:
+    """What was learned since the states were left last, so that a device that replaces this one lacks nothing. Where
+    the store does not answer soon, it lacks that."""
+    if settings.inference.fleet_key_file is None:
+        return
+    store = ThreadedStore(open_store(settings.inference))
+    streams = Streams.open(settings.inference.streams)
+    keeper = state_keeper(settings.inference, bus, store, partial(edge_id, bus), Metrics(), streams=streams)
+    try:
+        async with asyncio.timeout(LAST_S):
+            await keeper.leave()
+    except (DriftlineError, TimeoutError) as error:
+        log.warning("what was learned last is not left in the store: %s", error or "it does not answer in time")
+    finally:
+        await store.close()
 
 
 def _ingest(settings: IngestSettings, bus: Bus, topics: KafkaSettings | None) -> Served:

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from driftline.bus.port import Bus, Envelope, Owner, Subscription
+from driftline.bus.port import Bus, Envelope, Owner, Subscription, Wanted, every_state
 from driftline.messages import M, Topic
 
 
@@ -27,6 +27,11 @@ class SharedBus:
 
     async def read(self, topic: Topic[M]) -> Sequence[Envelope[M]]:
         return await self._bus.read(topic)
+
+    def states(
+        self, topic: Topic[Any], group: str, wanted: Wanted = every_state
+    ) -> AsyncGenerator[tuple[int, Mapping[str, bytes | None]]]:
+        return self._bus.states(topic, group, wanted)
 
     async def lag(self, topic: Topic[Any], group: str) -> Mapping[int, int]:
         return await self._bus.lag(topic, group)

@@ -7,8 +7,9 @@ from contextlib import aclosing, suppress
 import msgspec
 import pytest
 
-from driftline.bus.port import Assignment, Bus, Checkpoint, Output, Raw, Subscription
-from driftline.errors import Fenced, TooManyDeadLetters
+from driftline.bus.port import ELSEWHERE, Assignment, Bus, Checkpoint, Output, Raw, Subscription
+from driftline.bus.seeding import seed
+from driftline.errors import Fenced, InvalidInput, TooManyDeadLetters
 from driftline.messages import DEAD_LETTERS, DeadLetter, Topic
 from driftline.worker.loop import Worker
 from driftline.worker.loop_settings import LoopSettings
@@ -325,3 +326,59 @@ async def test_a_small_topic_is_read_to_its_end(world: World):
     for key in {tick.key for tick in sent}:
         assert [tick.t for tick in found if tick.key == key] == [*range(20), *([20] if key == "k0" else [])]
     assert len(found) == len(sent) + 1
+
+
+async def states_on(world: World, wanted: str = "") -> dict[str, bytes]:
+    """What the group's checkpoints hold, of names that begin so."""
+    states: dict[str, bytes | None] = {}
+    async with aclosing(world.bus.states(world.ticks, world.group, lambda _, name: name.startswith(wanted))) as parts:
+        async for _, part in parts:
+            states |= part
+    return {name: state for name, state in states.items() if state is not None}
+
+
+async def test_states_are_read_while_their_worker_is_at_work(world: World):
+    sent = sample()
+    await world.bus.publish(world.ticks, sent)
+    working = worker(world, world.bus, LoopSettings(checkpoint_every=0.05, state_every=0.1))
+    task = asyncio.create_task(working.run())
+    await collect(world, len(sent))
+    async with asyncio.timeout(PATIENCE_S):
+        while (await states_on(world)).keys() != {f"k{key}" for key in range(6)}:
+            await asyncio.wait({task}, timeout=0.05)
+    assert any(working.owns(partition) for partition in range(PARTITIONS))
+    await working.stop()
+    await task
+    last = {tick.key: tick.t for tick in sent}
+    hashes = expected(sent)
+    whole = {key: msgspec.json.encode((t, hashes[key, t])) for key, t in last.items()}
+    assert await states_on(world) == whole
+    assert await states_on(world, "k3") == {"k3": whole["k3"]}
+
+
+async def test_a_worker_goes_on_from_states_of_another_bus(world: World):
+    before, after = sample(times=20), [Tick(f"k{key}", t) for t in range(20, 40) for key in range(6)]
+    hashes = expected([*before, *after])
+    states = {f"k{key}": msgspec.json.encode((19, hashes[f"k{key}", 19])) for key in range(6)}
+    for _ in range(2):
+        await seed(world.bus, world.ticks, world.group, dict.fromkeys(range(PARTITIONS), states), PARTITIONS)
+    assert await states_on(world) == states
+    # Nothing is worked off yet, and nothing waits.
+    assert set((await world.bus.lag(world.ticks, world.group)).values()) <= {0}
+    await world.bus.publish(world.ticks, after)
+    task = asyncio.create_task((working := worker(world, world.bus)).run())
+    found = await collect(world, len(after))
+    await working.stop()
+    await task
+    assert by_name(found) == only({name: value for name, value in hashes.items() if name[1] >= 20})
+    with pytest.raises(InvalidInput, match="expected none: use an empty bus"):
+        await seed(world.bus, world.ticks, world.group, {0: states}, PARTITIONS)
+
+
+def test_a_position_of_another_bus_is_read_from_the_beginning_whatever_is_there():
+    for held in (range(0), range(3), range(5, 9)):
+        assignment = Assignment.of(1, ELSEWHERE, 0, held)
+        assert (assignment.position, assignment.lost, assignment.unlearned) == (held.start, 0, 0)
+        assert assignment.rewound
+        assert assignment.moved
+    assert not Assignment.of(1, 10, 0, range(3)).moved

@@ -72,7 +72,13 @@ BY_HAND: dict[str, Typed | NotTyped] = {
         "it names a version that is the reader's own; tests/inference/test_pin.py pins one"
     ),
 }
-PAGES = {"README.md": README, "docs/model-by-hand.md": BY_HAND}
+DAY_TWO: dict[str, Typed | NotTyped] = {
+    "head -c 32 /dev/urandom > fleet.key && chmod 600 fleet.key": Typed("", 60),
+    ".venv/bin/driftline down": Typed("sealed with the fleet's key", 300, SERVICES),
+    ".venv/bin/driftline restore edge.backup --folder moved": Typed("this device is the edge ", 120),
+    ".venv/bin/driftline down --folder .run": Typed(" states of ", 180),
+}
+PAGES = {"README.md": README, "docs/model-by-hand.md": BY_HAND, "docs/day-two.md": DAY_TWO}
 BLOCKS = [(page, block) for page in PAGES for block in blocks(ROOT / page)]
 
 

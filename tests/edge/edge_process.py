@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from driftline.bus.embedded import EmbeddedBus, EmbeddedSettings
-from driftline.messages import BLENDS, FORECASTS, RECORDS, Blend, M, Record, Topic
+from driftline.messages import BLENDS, EDGE, FORECASTS, RECORDS, Blend, M, Record, Topic
 from driftline.names import EDGE_SERVICES
 from driftline_cli.broker import free_ports
 from tests.started import Started
@@ -57,6 +57,10 @@ class Left:
     async def forecasts(self) -> Counter[tuple[str, int]]:
         """How often there is one, by key and time."""
         return Counter((forecast.key, forecast.t) for forecast in await self._read(FORECASTS))
+
+    async def id(self) -> str:
+        (own, *_) = await self._read(EDGE)
+        return own.id
 
     async def records(self) -> list[Record]:
         return await self._read(RECORDS)

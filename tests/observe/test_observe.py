@@ -28,13 +28,18 @@ BOUNDED = {
     *("horizon", "row", "key"),
     *("state", "edge", "name"),
 }
-"""Labels whose values are few: `version` is that of what serves, `key` is `all` unless single ones are configured, `edge`
-is one of as many as are configured, and `name` is that of the one edge that this is."""
+"""Labels whose values are few: `version` is that of what serves, `key` is `all` unless single ones are configured, `name`
+is that of the one edge that this is, and `edge`, too, or one of as many as are configured."""
 UNITS = ("_seconds", "_bytes", "_messages", "_info", "_fds", "_ratio")
 UNITLESS = {
     *("driftline_series", "driftline_guarded"),
     *("driftline_streams", "driftline_streams_refused", "driftline_keys", "driftline_keys_limit"),
-    *("driftline_backlog_windows", "driftline_windows_foreign", "driftline_connections", "driftline_period_contradicted"),
+    *(
+        "driftline_backlog_windows",
+        "driftline_windows_foreign",
+        "driftline_connections",
+        "driftline_period_contradicted",
+    ),
     *("driftline_fleet_edges", "driftline_fleet_cloned_edges"),
     *("driftline_fleet_version_compared_edges", "driftline_fleet_version_worse_edges"),
 }

@@ -14,7 +14,7 @@ from typing import Any
 from driftline.bus import local
 from driftline.bus.groups import ConsumerGroup
 from driftline.bus.local import PAGE, LocalSubscription, joined, partition_of
-from driftline.bus.port import Checkpoint, Envelope, Output, Owner, Raw
+from driftline.bus.port import Checkpoint, Envelope, Output, Owner, Raw, Wanted, every_state, position_here
 from driftline.messages import M, Topic
 
 
@@ -99,7 +99,8 @@ class MemoryBus:
     def _is_full(self, name: str) -> bool:
         logs = self.logs(name)
         return any(
-            logs[partition].end - member.positions.get(partition, group.saved[partition].position or 0) > self._capacity
+            logs[partition].end - member.positions.get(partition, position_here(group.saved[partition].position))
+            > self._capacity
             for (topic, _), group in self._groups.items()
             if topic == name
             for partition, member in group.owners.items()
@@ -139,9 +140,15 @@ class MemoryBus:
     async def read(self, topic: Topic[M]) -> Sequence[Envelope[M]]:
         return await local.read(topic, _MemoryTopic(self, topic.name), self.partitions)
 
+    async def states(
+        self, topic: Topic[Any], group: str, wanted: Wanted = every_state
+    ) -> AsyncGenerator[tuple[int, Mapping[str, bytes | None]]]:
+        for partition, saved in enumerate(self._group(topic.name, group).saved):
+            yield partition, {name: state for name, state in saved.states.items() if wanted(partition, name)}
+
     async def lag(self, topic: Topic[Any], group: str) -> Mapping[int, int]:
         saved = self._group(topic.name, group).saved
-        return {p: log.end - (saved[p].position or 0) for p, log in enumerate(self.logs(topic.name))}
+        return {p: log.end - position_here(saved[p].position) for p, log in enumerate(self.logs(topic.name))}
 
     async def check(self) -> None:
         """It is always there."""

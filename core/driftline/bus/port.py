@@ -4,7 +4,7 @@ Three implementations, one contract suite: `driftline.bus.memory` (one process, 
 `driftline.bus.embedded` (one process, durable in a folder) and `driftline.bus.kafka`.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -14,6 +14,22 @@ import msgspec
 from driftline.messages import M, Topic
 
 M_co = TypeVar("M_co", bound=msgspec.Struct, covariant=True)
+
+ELSEWHERE = 1 << 62
+"""The position of a checkpoint whose states come from another bus: the topic here is read from its beginning."""
+
+
+Wanted = Callable[[int, str], bool]
+"""Whether a state is to be read, by its partition and its name."""
+
+
+def every_state(_partition: int, _name: str) -> bool:
+    return True
+
+
+def position_here(position: int | None) -> int:
+    """Up to where a topic of this bus is worked off, by a checkpoint's position."""
+    return 0 if position is None or position == ELSEWHERE else position
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +90,8 @@ class Assignment:
     def of(cls, partition: int, position: int, restart: int, held: range) -> Self:
         """What follows from a checkpoint. held: the offsets that the topic has."""
         first = held.start
+        if position == ELSEWHERE:
+            return cls(partition, first, rewound=True, silent_until=first, moved=True)
         if position > held.stop:
             return cls(partition, first, rewound=True, silent_until=first)
         return cls(
@@ -95,6 +113,8 @@ class Assignment:
     """The saved position: messages before it are answered already, and are read again for the states alone."""
     unlearned: int = 0
     """Messages before it that retention dropped: they are answered, but some states lack them."""
+    moved: bool = False
+    """It is rewound since its states come from another bus, as they should; see ELSEWHERE."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +186,12 @@ class Bus(Protocol):
     async def read(self, topic: Topic[M]) -> Sequence[Envelope[M]]:
         """All that lies on a small topic by now, partition by partition; makes it where it is missing. Unreadable
         messages are skipped. Raises BusUnavailable."""
+
+    def states(
+        self, topic: Topic[Any], group: str, wanted: Wanted = every_state
+    ) -> AsyncGenerator[tuple[int, Mapping[str, bytes | None]]]:
+        """The states that the group's checkpoints hold, by partition and in parts, outside the group: later parts win
+        over earlier ones, None forgets a series. What is committed meanwhile may be in them. Raises BusUnavailable."""
 
     async def lag(self, topic: Topic[Any], group: str) -> Mapping[int, int]:
         """Per partition the messages from the position of the group's last checkpoint on. Raises BusUnavailable."""

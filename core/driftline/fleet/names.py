@@ -1,7 +1,8 @@
 """Where the fleet's notes lie in the object store. Pure.
 
 edges/<edge's id>.json                               its newest heartbeat
-states/<edge's id>/...                               its learned state
+states/<edge's id>/index                             what of its learned state lies where
+states/<edge's id>/<generation>-<bucket>-<boot>      a part of that state
 fleet/edges/<edge's id>.json                         its registration: which key signs its notes
 fleet/tokens/<sha256 of a join token>.json           a token that admits one new edge
 """
@@ -26,6 +27,15 @@ def edge_of(key: str) -> str | None:
 
 def state_prefix(edge: str) -> str:
     return f"{STATES}{edge}/"
+
+
+def state_index_key(edge: str) -> str:
+    return f"{state_prefix(edge)}index"
+
+
+def state_key(edge: str, generation: int, bucket: int, boot: str) -> str:
+    """Of a part of an edge's state. boot: of who writes it, so that two that have one id do not mix their parts."""
+    return f"{state_prefix(edge)}{generation:08d}-{bucket:03d}-{boot}"
 
 
 def registration_key(edge: str) -> str:

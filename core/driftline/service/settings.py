@@ -96,6 +96,9 @@ class Settings(BaseSettings):
     """Kafka topic that the store writes its events to, where it can."""
     store_poll: float = Field(30.0, gt=0)
     """Seconds between looks at the store when no event comes."""
+    fleet_key_file: Path | None = None
+    """File of the fleet's key, 32 bytes or their base64: it seals backups, and the states that an edge leaves in the
+    store. Without it none are left there."""
     token: Token | None = None
     """Bearer token for requests that change something; without one, no token is needed."""
     allow_anonymous: bool = False

@@ -174,7 +174,9 @@ class Worker(Generic[M]):
             log.warning("%d messages were dropped by retention before they were read", assignment.lost, extra=where)
         if assignment.unlearned:
             self._unlearned(assignment.unlearned, where)
-        if assignment.rewound:
+        if assignment.moved:
+            log.info("the states come from another bus: the topic is read from its beginning", extra=where)
+        elif assignment.rewound:
             self._rewound(where)
         self._restoring.discard(partition)
         # A partition without any state must reach the step, too.

@@ -1,7 +1,7 @@
 """The composition root of inference."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +11,11 @@ from driftline.bus.edge import Edge
 from driftline.bus.lag import LagExporter
 from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
+from driftline.fleet.keeping import StateKeeper
+from driftline.fleet.kept import TOPICS
 from driftline.messages import RECORDS, Record
 from driftline.metrics import Metrics, from_zero
-from driftline.names import INFERENCE_GROUP
+from driftline.names import GRID_GROUP, INFERENCE_GROUP
 from driftline.service import webhook
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
 from driftline.service.reports import Reporter
@@ -69,6 +71,9 @@ def create_app(
     worker = _worker(settings, bus, streams, stream_steps, metrics)
     store_reconciler = _store_reconciler(settings, timed, reconciler, hints)
     streams.on_new(lambda _: hints.wake())
+    keeper = state_keeper(
+        settings, bus, timed, edge.id, metrics, streams=streams, is_writer=lambda: worker.owns(0) is True
+    )
     lag = LagExporter(bus, [(INFERENCE_GROUP, RECORDS)], metrics)
     checks = _checks(bus, worker, timed, cache)
     identity = EdgeIdentity(settings.edge, settings.labels, settings.device_key(), settings.cache or Path.cwd())
@@ -85,7 +90,7 @@ def create_app(
         "Forecasts every record with all members; serves the models that the store's pointers name.",
         metrics=metrics,
         streams=streams,
-        jobs=[edge, worker, store_reconciler, lag, heartbeats, *_store_events(settings, bus, store_reconciler)],
+        jobs=[edge, worker, store_reconciler, lag, heartbeats, keeper, *_store_events(settings, bus, store_reconciler)],
         checks=checks,
         on_death=on_death,
         first=reconciler.restore,
@@ -104,6 +109,35 @@ def create_app(
     app.include_router(webhook.routes(store_reconciler, settings.token))
     app.include_router(v2.routes(registry, app.version, [check for check in checks if check.needed]))
     return app
+
+
+def state_keeper(
+    settings: InferenceSettings,
+    bus: Bus,
+    store: Store,
+    edge: Callable[[], Awaitable[str]],
+    metrics: Metrics,
+    *,
+    streams: Mapping[str, StreamDefinition],
+    is_writer: Callable[[], bool] = lambda: True,
+) -> StateKeeper:
+    """Keeps the states of all services of this edge: inference alone has the bus, the id and the store."""
+    return StateKeeper(
+        bus,
+        store,
+        settings.fleet_key(),
+        edge,
+        metrics,
+        partitions=settings.partitions,
+        every=settings.keep_every,
+        # On Kafka a look at a group would make its topic.
+        groups=lambda: [group for group in TOPICS if group != GRID_GROUP or has_grid(streams)],
+        is_writer=is_writer,
+    )
+
+
+def has_grid(streams: Mapping[str, StreamDefinition]) -> bool:
+    return any(stream.grid is not None for stream in streams.values())
 
 
 def _show_from_zero(stream: StreamDefinition, metrics: Metrics) -> None:

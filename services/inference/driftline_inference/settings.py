@@ -1,15 +1,19 @@
 """Settings of inference."""
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import NoDecode
 
+from driftline.errors import InvalidInput
 from driftline.fleet.labels import parse_labels
+from driftline.fleet.sealing import FleetKey
 from driftline.names import PORTS
 from driftline.service.model_settings import TrustSettings
+from driftline.service.setting_checks import variable
 from driftline.service.settings import Port
 from driftline.store.folder import FolderStore
 from driftline_inference.heartbeats.machine import DeviceKey
@@ -38,6 +42,10 @@ class InferenceSettings(TrustSettings):
     cache: Path | None = Path("cache")
     """Folder of the last good versions, served after a restart while the store is unavailable; empty for none."""
 
+    keep_every: float = Field(3600.0, ge=60)
+    """Seconds between two times that the states that have changed are left in the store, for a device that replaces
+    this one."""
+
     @field_validator("cache", mode="before")
     @classmethod
     def _none_when_empty(cls, value: object) -> object:
@@ -48,6 +56,17 @@ class InferenceSettings(TrustSettings):
         key = DeviceKey(self.device_key_file)
         key.examine()
         return key
+
+    def contradictions(self) -> Iterator[str]:
+        yield from super().contradictions()
+        try:
+            self.fleet_key()
+        except InvalidInput as error:
+            yield f"{variable('fleet_key_file')}: {error}"
+
+    def fleet_key(self) -> FleetKey | None:
+        """Raises InvalidInput."""
+        return FleetKey.read(self.fleet_key_file) if self.fleet_key_file is not None else None
 
     def open_cache(self) -> Cache | None:
         return Cache(FolderStore(self.cache)) if self.cache is not None else None

@@ -19,7 +19,7 @@ from driftline.bus.embedded.topic import JournalTopic
 from driftline.bus.embedded.writing import GroupCommit, OnDeath
 from driftline.bus.groups import ConsumerGroup
 from driftline.bus.local import PAGE, LocalSubscription, joined, partition_of
-from driftline.bus.port import Envelope, Owner, Raw
+from driftline.bus.port import Envelope, Owner, Raw, Wanted, every_state, position_here
 from driftline.messages import M, Topic
 
 log = logging.getLogger(__name__)
@@ -140,9 +140,16 @@ class EmbeddedBus:
     async def read(self, topic: Topic[M]) -> Sequence[Envelope[M]]:
         return await local.read(topic, JournalTopic(self, topic.name), self.settings.partitions)
 
+    async def states(
+        self, topic: Topic[Any], group: str, wanted: Wanted = every_state
+    ) -> AsyncGenerator[tuple[int, Mapping[str, bytes | None]]]:
+        for partition, saved in enumerate(self._group(topic.name, group).saved):
+            async for part in self.reader.states(saved, [name for name in saved.states if wanted(partition, name)]):
+                yield partition, part
+
     async def lag(self, topic: Topic[Any], group: str) -> Mapping[int, int]:
         saved = self._group(topic.name, group).saved
-        return {p: log.end - (saved[p].position or 0) for p, log in enumerate(self._logs(topic.name))}
+        return {p: log.end - position_here(saved[p].position) for p, log in enumerate(self._logs(topic.name))}
 
     async def check(self) -> None:
         await self.writing.check()

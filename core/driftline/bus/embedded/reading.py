@@ -1,7 +1,7 @@
 """Reads messages and states back from the segments, in threads. What is let go meanwhile is looked for again."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from itertools import islice
 
 from driftline.bus.embedded.contents import Location, PartitionLog, SavedCheckpoint, SegmentSpan
@@ -43,10 +43,12 @@ class JournalReader:
             raise self._damage(span.segment, span.positions[len(whole)])
         return None
 
-    async def states(self, saved: SavedCheckpoint) -> AsyncGenerator[dict[str, bytes]]:
-        """All of a checkpoint, in parts."""
-        names = iter(list(saved.states))
-        while part := list(islice(names, STATES_AT_ONCE)):
+    async def states(
+        self, saved: SavedCheckpoint, names: Iterable[str] | None = None
+    ) -> AsyncGenerator[dict[str, bytes]]:
+        """Those of a checkpoint that have these names, or all, in parts."""
+        wanted = iter(list(saved.states if names is None else names))
+        while part := list(islice(wanted, STATES_AT_ONCE)):
             yield await self._states(saved, part)
 
     async def _states(self, saved: SavedCheckpoint, names: Sequence[str]) -> dict[str, bytes]:

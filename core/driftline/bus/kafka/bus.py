@@ -8,11 +8,12 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.partitioner import DefaultPartitioner
 
+from driftline.bus.kafka.checkpoints import POSITION, read_states
 from driftline.bus.kafka.connection import KafkaSettings, answering, fetch, reader, start, stop
 from driftline.bus.kafka.producer import Sender
 from driftline.bus.kafka.subscription import KafkaSubscription, raw
 from driftline.bus.kafka.topics import KafkaTopics
-from driftline.bus.port import Envelope, Output, Owner, Raw
+from driftline.bus.port import Envelope, Output, Owner, Raw, Wanted, every_state
 from driftline.errors import PoisonMessage
 from driftline.messages import DEAD_LETTERS, M, Topic, state_topic
 
@@ -86,6 +87,20 @@ class KafkaBus:
         finally:
             await stop(consumer)
         return [envelope for message in raws if (envelope := _decoded(topic, message)) is not None]
+
+    async def states(
+        self,
+        topic: Topic[Any],  # noqa: ARG002 - the group's name is the topic's here
+        group: str,
+        wanted: Wanted = every_state,
+    ) -> AsyncGenerator[tuple[int, Mapping[str, bytes | None]]]:
+        name = state_topic(group)
+        partitions = (await self.topics.make([name]))[name]
+        for partition in range(partitions):
+            async for part in read_states(self.settings, TopicPartition(name, partition)):
+                part.pop(POSITION, None)
+                named = {key.decode(): state for key, state in part.items()}
+                yield partition, {name: state for name, state in named.items() if wanted(partition, name)}
 
     async def lag(self, topic: Topic[Any], group: str) -> Mapping[int, int]:
         every = [TopicPartition(topic.name, p) for p in range(self.settings.partitions)]

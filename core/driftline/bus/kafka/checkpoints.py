@@ -5,7 +5,8 @@ what that checkpointed, and reads on from there.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
@@ -73,26 +74,39 @@ class Checkpoints:
     async def _read(self, restore: Restore) -> tuple[int, int] | None:
         """Reads the partition of the state topic to its end, in parts: all states at once may not fit into memory."""
         saved: bytes | None = None
-        consumer = reader(self._settings)
-        await start(consumer, self._settings)
-        try:
-            with answering():
-                consumer.assign([self._partition])
-                end = (await consumer.end_offsets([self._partition]))[self._partition]
-                await consumer.seek_to_beginning(self._partition)
-                async with asyncio.timeout(STUCK_S) as patience:
-                    while await consumer.position(self._partition) < end:
-                        if self._given_up:
-                            raise Fenced(f"partition {self._partition.partition} was taken away before it was restored")
-                        fetched = await fetch(consumer, self._partition, timeout=0.2)
-                        part = {message.key: message.value for message in fetched.get(self._partition, ())}
-                        saved = part.pop(POSITION, saved)
-                        if part:
-                            await restore({key.decode(): state for key, state in part.items()})
-                            patience.reschedule(asyncio.get_running_loop().time() + STUCK_S)
-        finally:
-            await stop(consumer)
+        async with aclosing(read_states(self._settings, self._partition)) as parts:
+            async for part in parts:
+                if self._given_up:
+                    raise Fenced(f"partition {self._partition.partition} was taken away before it was restored")
+                saved = part.pop(POSITION, saved)
+                if part:
+                    await restore({key.decode(): state for key, state in part.items()})
         return None if saved is None else _offsets(saved)
+
+
+async def read_states(settings: KafkaSettings, partition: TopicPartition) -> AsyncGenerator[dict[bytes, bytes | None]]:
+    """All that lies on a partition of a state topic by now, in parts, some of them empty, with the position under its
+    key. Raises BusUnavailable."""
+    consumer = reader(settings)
+    await start(consumer, settings)
+    try:
+        with answering():
+            consumer.assign([partition])
+            end = (await consumer.end_offsets([partition]))[partition]
+            await consumer.seek_to_beginning(partition)
+        until = asyncio.get_running_loop().time() + STUCK_S
+        while True:
+            with answering():
+                async with asyncio.timeout_at(until):
+                    if await consumer.position(partition) >= end:
+                        return
+                    fetched = await fetch(consumer, partition, timeout=0.2)
+            part = {message.key: message.value for message in fetched.get(partition, ())}
+            yield part
+            if part:
+                until = asyncio.get_running_loop().time() + STUCK_S
+    finally:
+        await stop(consumer)
 
 
 def _offsets(saved: bytes) -> tuple[int, int]:

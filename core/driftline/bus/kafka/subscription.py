@@ -29,7 +29,7 @@ from driftline.bus.kafka.connection import (
 )
 from driftline.bus.kafka.producer import Sender
 from driftline.bus.kafka.topics import KafkaTopics
-from driftline.bus.port import Assignment, Checkpoint, Hole, Output, Owner, Raw
+from driftline.bus.port import Assignment, Checkpoint, Hole, Output, Owner, Raw, position_here
 from driftline.errors import Fenced
 
 log = logging.getLogger(__name__)
@@ -214,7 +214,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
             raise Fenced(f"partition {checkpoint.partition} of {self._topic} is not ours")
         await self._topics.ensure({output.topic.name for output in checkpoint.outputs})
         await checkpoints.write(checkpoint)
-        self._committed[TopicPartition(self._topic, checkpoint.partition)] = checkpoint.position
+        self._committed[TopicPartition(self._topic, checkpoint.partition)] = position_here(checkpoint.position)
         if self._showing.done():
             self._showing = asyncio.create_task(self._show())
 
