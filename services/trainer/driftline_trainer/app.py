@@ -16,6 +16,7 @@ from driftline.store.reconcile import StoreReconciler
 from driftline.store.timed import TimedStore
 from driftline.streams.catalog import Streams
 from driftline.streams.definition import StreamDefinition
+from driftline_trainer.days.compactor import DayCompactor
 from driftline_trainer.rest import routes
 from driftline_trainer.settings import TrainerSettings
 from driftline_trainer.trainer import Trainer
@@ -38,7 +39,8 @@ def create_app(
     training = trainer or Trainer(settings, store, streams, metrics)
     store_reconciler = _store_reconciler(settings, store, training)
     streams.on_new(lambda _: store_reconciler.wake())
-    jobs: list[BackgroundJob] = [training, store_reconciler]
+    compactor = DayCompactor(settings, store, streams, training, metrics)
+    jobs: list[BackgroundJob] = [training, store_reconciler, compactor]
     if events is not None and settings.store_topic is not None:
         jobs.append(StoreEventReader(events, settings.store_topic, store_reconciler))
 
@@ -68,4 +70,5 @@ def _store_reconciler(settings: TrainerSettings, store: Store, training: Trainer
         poll=settings.store_poll,
         reconcile=training.reconcile,
         base=settings.store_prefix,
+        relist=settings.store_relist,
     )
