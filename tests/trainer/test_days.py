@@ -1,18 +1,17 @@
 """Windows that are joined into day files: whenever that is done and whatever ends it, the same rows are read."""
 
-import asyncio
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from driftline.errors import Conflict, InvalidInput
+from driftline.errors import Conflict
 from driftline.metrics import Metrics
-from driftline.store.days import DAY_MS, DayName, day_of, parse_day
+from driftline.store.days import DayName
 from driftline.store.folder import FolderStore
 from driftline.store.port import Store
 from driftline.store.windows import LARGEST, WindowName
@@ -20,8 +19,7 @@ from driftline.streams import tables
 from driftline.streams.bounds import MEBIBYTE
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
-from driftline.streams.rows import Rows, concatenate
-from driftline.streams.sources import joined
+from driftline.streams.rows import Rows
 from driftline_trainer.archive import Archive, united
 from driftline_trainer.days.compaction import DayLimits, SourceCompaction
 from driftline_trainer.days.files import day_files
@@ -73,15 +71,23 @@ def window(
 def story(edge: str, keys: Sequence[str], days: int, chance: random.Random) -> list[Archived]:
     """What an edge archives: of some records the truth comes with a later window, and some windows come again."""
     written: list[Archived] = []
+    # No edge measures what another one does.
+    offset = 1000.0 * len(edge)
     for key in keys:
         late: list[int] = []
         for begin in range(0, days * 24, WINDOW):
             hours = list(range(begin, begin + WINDOW))
             without = {hour for hour in hours if chance.random() < 0.1}
-            values = [np.nan if hour in without else float(hour) for hour in hours]
+            values = [np.nan if hour in without else offset + hour for hour in hours]
             brought, late = late, sorted(without)
             written.append(
-                window(key, edge, [*brought, *hours], [*map(float, brought), *values], FIRST + hours[-1] * HOUR_MS)
+                window(
+                    key,
+                    edge,
+                    [*brought, *hours],
+                    [*(offset + hour for hour in brought), *values],
+                    FIRST + hours[-1] * HOUR_MS,
+                )
             )
             if chance.random() < 0.3:
                 # A restart writes it again.
@@ -159,9 +165,10 @@ def times(rows: Rows) -> set[tuple[str, int]]:
 async def compact_until_dead(store: Store, reading: Reading, turns: Turns, lives: int) -> None:
     """One trainer that dies again and again."""
     for _ in range(lives):
-        view = TrainerView(TurnStore(store, turns, turns.random.randrange(1, 60)), reading)
+        view = TrainerView(TurnStore(store, turns, turns.random.randrange(1, 120)), reading)
+        limits = replace(LIMITS, unpacked=turns.random.choice([1500, 4000, MEBIBYTE]))
         with suppress(Conflict):
-            await until_dead(view.compact(limits=LIMITS))
+            await until_dead(view.compact(limits=limits))
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -169,7 +176,7 @@ async def test_whenever_windows_are_joined_and_whatever_ends_it_the_same_rows_ar
     tmp_path: Path, reading: Reading, seed: int
 ):
     store, twin, turns = FolderStore(tmp_path / "store"), FolderStore(tmp_path / "twin"), Turns(seed)
-    stories = [story(edge, ["k", "l"], 6, turns.random) for edge in ("aa", "bb")]
+    stories = [story(edge, ["k", "l"], 6, turns.random) for edge in ("aa", "b")]
     written = [one for windows in stories for one in windows]
     early, rest = written[::2], written[1::2]
     await write(store, early)

@@ -203,14 +203,23 @@ class Archive:
 
 def united(parts: list[SamplePart]) -> Rows:
     """The rows of at least one part, each time of a series once; see `driftline_trainer.days.uniting`."""
-    # Of two edges with the same stamp one counts as later, whatever file it comes from.
-    parts = sorted(parts, key=lambda part: part.edge)
+    # First those of each edge, as they lie in its day files; of two edges with the same stamp one counts as later.
+    by_edge: dict[str, list[SamplePart]] = {}
+    for part in parts:
+        by_edge.setdefault(part.edge, []).append(part)
+    return _united([_united(by_edge[edge]) for edge in sorted(by_edge)]).rows
+
+
+def _united(parts: list[SamplePart]) -> SamplePart:
+    if len(parts) == 1 and not parts[0].is_mixed:
+        return parts[0]
     rows = concatenate([part.rows for part in parts])
     codes = encoded(rows.keys)[1]
     stamps = np.concatenate([part.stamps for part in parts])
     one = unite(codes.astype(np.int64), rows.t, stamps, rows.values)
     newest = rows.take(one.places)
-    return Rows(newest.keys, newest.t, one.values, newest.groups, newest.futures)
+    united_rows = Rows(newest.keys, newest.t, one.values, newest.groups, newest.futures)
+    return SamplePart(parts[0].edge, united_rows, stamps[one.places], is_mixed=False)
 
 
 def joined(parts: list[Rows]) -> Rows:

@@ -120,13 +120,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class SamplePart:
-    """Rows of one file. edge: that archived them; stamps: [n], see `driftline_trainer.days.uniting`."""
+    """Rows of one file. edge: that archived them; stamps: [n], see `driftline_trainer.days.uniting`; is_mixed: whether
+    a time of a series may be there twice."""
 
     edge: str
     rows: Rows
     stamps: Ints
+    is_mixed: bool = True
 
     def of(self, sampling: Sampling) -> "SamplePart":
         """Those that are in the sample."""
         taken = sampling.takes(self.rows)
-        return self if bool(taken.all()) else SamplePart(self.edge, self.rows.take(taken), self.stamps[taken])
+        return self if bool(taken.all()) else replace(self, rows=self.rows.take(taken), stamps=self.stamps[taken])

@@ -1,7 +1,8 @@
 """One row for each time of a series, of all that were archived for it. Pure NumPy.
 
 Of each column the value that was archived last counts, as far as there is one: a truth that came late fills its row,
-and does not take the other columns away. So rows may be united in any order, in parts and again, and give the same.
+and does not take the other columns away. An edge archives each value once, so its rows may be united in any order, in
+parts and again, and give the same; those of several edges are united when each one's are.
 """
 
 from dataclasses import dataclass
