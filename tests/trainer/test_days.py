@@ -1,7 +1,8 @@
 """Windows that are joined into day files: whenever that is done and whatever ends it, the same rows are read."""
 
+import asyncio
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,17 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from driftline.errors import Conflict
+from driftline.errors import Conflict, InvalidInput
 from driftline.metrics import Metrics
-from driftline.store.days import DayName
+from driftline.store.days import DAY_MS, DayName
 from driftline.store.folder import FolderStore
-from driftline.store.port import Store
+from driftline.store.port import Store, Stored
 from driftline.store.windows import LARGEST, WindowName
 from driftline.streams import tables
 from driftline.streams.bounds import MEBIBYTE
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
 from driftline.streams.rows import Rows
+from driftline.streams.sources import joined
 from driftline_trainer.archive import Archive, united
 from driftline_trainer.days.compaction import DayLimits, SourceCompaction
 from driftline_trainer.days.files import day_files
@@ -145,7 +147,7 @@ class TrainerView:
         return [listed.key async for listed in self.store.list("windows/")]
 
     async def days(self, name: str = STREAM.source) -> list[DayName]:
-        return [file.name async for file in day_files(self.store, name)]
+        return sorted([file.name async for file in day_files(self.store, name)])
 
 
 async def no_pause() -> None:
@@ -209,3 +211,212 @@ async def test_whenever_windows_are_joined_and_whatever_ends_it_the_same_rows_ar
     assert_same(await view.rows(), expected)
     await view.compact()
     assert_same(await view.rows(), expected)
+
+
+class OvertakenStore(FolderStore):
+    """A folder in which somebody else does something when a day file has just been read."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def get(self, key: str, *, unless: str | None = None, limit: int | None = None) -> Stored | None:
+        stored = await super().get(key, unless=unless, limit=limit)
+        if self.meanwhile is not None and key.startswith("days/"):
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
+        return stored
+
+
+async def test_of_two_trainers_at_one_day_file_the_later_begins_again(tmp_path: Path, reading: Reading):
+    store = OvertakenStore(tmp_path)
+    one, other = TrainerView(store, reading), TrainerView(FolderStore(tmp_path), reading)
+    first, second, third = (window(key, "aa", range(20), [1.0] * 20) for key in "klm")
+    await write(store, [first])
+    await one.compact()
+    await write(store, [second])
+
+    async def overtake() -> None:
+        await write(store, [third])
+        await other.compact()
+
+    store.meanwhile = overtake
+    with pytest.raises(Conflict):
+        await one.compact()
+    assert await one.windows() == []
+    assert len(await one.rows()) == 60
+
+
+async def test_ten_edges_that_are_imaged_again_lose_and_double_no_window(tmp_path: Path, reading: Reading):
+    store, turns = FolderStore(tmp_path), Turns(1)
+    # Each goes on under a new id, and writes again what its old one had in the last window.
+    old = [story(f"old{n}", [f"k{n}"], 4, turns.random) for n in range(10)]
+    new = [
+        [window(f"k{n}", f"new{n}", range(begin, begin + WINDOW), list(range(WINDOW))) for begin in (80, 100, 120)]
+        for n in range(10)
+    ]
+
+    async def edge(n: int) -> None:
+        await write(TurnStore(store, turns), old[n])
+        await write(TurnStore(store, turns), new[n])
+
+    await turns.run(*(edge(n) for n in range(10)), compact_until_dead(store, reading, turns, 6))
+    view = TrainerView(store, reading)
+    await view.compact()
+    rows = await view.rows()
+    assert await view.windows() == []
+    assert times(rows) == {(f"k{n}", FIRST + hour * HOUR_MS) for n in range(10) for hour in range(140)}
+    assert len(rows) == 10 * 140
+
+
+async def test_a_day_is_one_file_of_all_series_of_an_edge(tmp_path: Path, reading: Reading):
+    view = TrainerView(FolderStore(tmp_path), reading)
+    await write(view.store, [window(key, edge, range(4, 24), [1.0] * 20) for key in "klm" for edge in ("aa", "bb")])
+    assert await view.compact() == 6
+    assert await view.days() == [DayName("2015-01-01", "aa"), DayName("2015-01-01", "bb")]
+    assert await view.windows() == []
+    assert len(await view.rows()) == 60
+
+
+async def test_only_days_that_are_over_are_joined(tmp_path: Path, reading: Reading):
+    view = TrainerView(FolderStore(tmp_path), reading)
+    await write(
+        view.store, [window("k", edge, range(n, n + WINDOW), [1.0] * WINDOW) for edge in ("aa", None) for n in (0, 20)]
+    )
+    assert await view.compact(FIRST + DAY_MS) == 2
+    assert len(await view.windows()) == 2
+    assert {name.day for name in await view.days()} == {"2015-01-01"}
+    assert await view.compact(FIRST + 2 * DAY_MS) == 2
+    assert await view.days() == [
+        DayName("2015-01-01"),
+        DayName("2015-01-01", "aa"),
+        DayName("2015-01-02"),
+        DayName("2015-01-02", "aa"),
+    ]
+
+
+async def test_windows_that_come_late_go_into_the_file_of_their_day(tmp_path: Path, reading: Reading):
+    view = TrainerView(FolderStore(tmp_path), reading)
+    await write(view.store, [window("k", "aa", range(20), [np.nan] + [1.0] * 19)])
+    await view.compact()
+    await write(
+        view.store, [window("k", "aa", [0], [7.0], FIRST + 19 * HOUR_MS + 1), window("l", "aa", range(3), [2.0] * 3)]
+    )
+    await view.compact()
+    assert await view.days() == [DayName("2015-01-01", "aa")]
+    by_key = (await view.rows()).by_key()
+    assert by_key["k"].values[:2].tolist() == [[7.0, 0.0], [1.0, 1.0]]
+    assert len(by_key["l"]) == 3
+
+
+async def test_a_day_with_too_many_rows_for_a_file_has_several(tmp_path: Path, reading: Reading):
+    view = TrainerView(FolderStore(tmp_path), reading)
+    await write(view.store, [window(f"k{n}", "aa", range(20), [float(n)] * 20) for n in range(12)])
+    # Of 5 numbers in each of 20 rows four windows fit.
+    limits = replace(LIMITS, unpacked=4 * 20 * 5 * 8)
+    await view.compact(limits=limits)
+    assert await view.days() == [DayName("2015-01-01", "aa", part) for part in (1, 2, 3)]
+    assert (await view.rows()).values[::20, 0].tolist() == sorted(range(12), key=str)
+    await write(view.store, [window("k5", "aa", range(20), [5.0] * 20)])
+    await view.compact(limits=limits)
+    assert len(await view.rows()) == 12 * 20
+
+
+async def test_what_can_not_be_read_is_left_and_the_rest_is_joined(tmp_path: Path, reading: Reading):
+    view = TrainerView(FolderStore(tmp_path), reading)
+    good = [window("k", "aa", range(n, n + WINDOW), [1.0] * WINDOW) for n in (0, 40)]
+    bad = replace(window("k", "aa", range(20, 40), [1.0] * WINDOW), body=b"bad")
+    stranger = replace(window("l", "aa", range(20), [1.0] * WINDOW), body=good[0].body)
+    await write(view.store, [*good, bad, stranger])
+    assert await view.compact() == 2
+    assert sorted(view.left) == sorted(await view.windows()) == sorted([bad.key, stranger.key])
+    assert len(await view.rows()) == 40
+
+
+async def test_a_day_file_that_can_not_be_used_stays_and_a_further_one_is_written(tmp_path: Path, reading: Reading):
+    view = TrainerView(FolderStore(tmp_path), reading)
+    name = DayName("2015-01-01", "aa")
+    rows = Rows(np.array(["k"]), np.array([FIRST]), np.ones((1, 2)))
+    for n, body in enumerate([b"bad", b"PAR1", tables.encode(rows, STREAM)]):
+        key = replace(name, edge=f"{n}").key("a")
+        await view.store.put(key, body)
+        await write(view.store, [window("k", f"{n}", range(20), [1.0] * 20)])
+        await view.compact()
+        stored = await view.store.get(key)
+        assert stored is not None
+        assert stored.body == body
+    assert [day.part for day in await view.days()] == [1, 2] * 3
+    assert len(await view.rows()) == 20
+    # Each is set aside, once.
+    assert len([mark async for mark in view.store.list("aside/")]) == 3
+
+
+async def test_columns_that_no_stream_has_any_more_are_kept(tmp_path: Path, reading: Reading):
+    text = "source: station\ntime: {column: when, period: 1h}\nkey: id\nhorizon: [1]\nwindow: 20\n"
+    one, two = (parse(f"name: {name}\ntarget: {name}\n{text}", f"{name}.yaml") for name in ("temp", "hum"))
+    both = joined([one, two])
+    t = FIRST + np.arange(20) * HOUR_MS
+    rows = Rows(np.full(20, "k"), t, np.stack([np.arange(20.0), np.arange(20.0) + 100], axis=1))
+    store = FolderStore(tmp_path)
+    name = WindowName(int(t[0]), int(t[-1]), "aa").format()
+    await store.put(f"windows/station/k/{name}", tables.encode(rows, both))
+    # Only one of the streams is there now.
+    alone = TrainerView(store, reading, joined([one]))
+    assert await alone.compact() == 1
+    for stream, first in ((one, 0.0), (two, 100.0)):
+        found = await TrainerView(store, reading, stream).rows()
+        assert found.values[0].tolist() == [first]
+
+
+async def test_series_that_move_to_another_group_are_joined(tmp_path: Path, reading: Reading):
+    stream = parse(
+        "name: a\ntime: {column: when, period: 1h}\nkey: id\ntarget: y\ngroup: site\nwindow: 4\nhorizon: [1]\n",
+        "a.yaml",
+    )
+    store = FolderStore(tmp_path)
+    for n, site in enumerate(["north", "south"]):
+        t = FIRST + np.arange(4 * n, 4 * n + 4) * HOUR_MS
+        rows = Rows(np.full(4, "k"), t, np.ones((4, 1)), np.full(4, site))
+        await store.put(f"windows/a/k/{WindowName(int(t[0]), int(t[-1]), 'aa').format()}", tables.encode(rows, stream))
+    view = TrainerView(store, reading, stream)
+    assert await view.compact() == 2
+    assert (await view.rows()).groups.tolist() == ["north"] * 4 + ["south"] * 4
+
+
+async def test_the_newest_records_are_the_same_from_day_files(tmp_path: Path, reading: Reading):
+    written = [
+        window(key, "aa", range(n, n + WINDOW), list(range(WINDOW))) for key in "kl" for n in range(0, 2000, WINDOW)
+    ]
+    store, twin = FolderStore(tmp_path / "store"), FolderStore(tmp_path / "twin")
+    view, uncompacted = TrainerView(store, reading), TrainerView(twin, reading)
+    await asyncio.gather(write(store, written), write(twin, written))
+    await view.compact(FIRST + 70 * DAY_MS)
+    await view.archive.refresh()
+    await uncompacted.archive.refresh()
+    expected = await uncompacted.archive.newest_rows(ROOM)
+    rows = await view.archive.newest_rows(ROOM)
+    assert 0 < len(await view.windows()) < len(written)
+    assert times(expected) <= times(rows) < {(key, FIRST + hour * HOUR_MS) for key in "kl" for hour in range(2000)}
+    assert len(rows) == len(times(rows))
+
+
+async def test_of_more_series_than_fit_some_are_tuned_on_whole(tmp_path: Path, reading: Reading):
+    view = TrainerView(FolderStore(tmp_path), reading)
+    keys = [f"k{n}" for n in range(16)]
+    await write(
+        view.store,
+        [window(key, "aa", range(n, n + WINDOW), [1.0] * WINDOW) for key in keys for n in range(0, 480, WINDOW)],
+    )
+    for before in (FIRST, LARGEST):
+        await view.compact(before)
+        await view.archive.refresh()
+        rows = await view.archive.newest_rows(3000)
+        of_key = {key: len(part) for key, part in rows.by_key().items()}
+        assert 1 <= len(of_key) < 16
+        assert 300 < min(of_key.values()) == max(of_key.values())
+
+
+async def test_without_anything_to_learn_from_it_is_refused(tmp_path: Path, reading: Reading):
+    view = TrainerView(FolderStore(tmp_path), reading)
+    await view.archive.refresh()
+    assert not await view.archive.has_days()
+    with pytest.raises(InvalidInput, match="found no window of a"):
+        await view.archive.newest_rows(ROOM)

@@ -69,7 +69,6 @@ class DayCompactor:
             for task in (working, stopping):
                 task.cancel()
             await asyncio.wait({working, stopping})
-            self._reading.close()
             if not working.cancelled():
                 working.result()
 
@@ -87,14 +86,20 @@ class DayCompactor:
 
     async def compact(self) -> None:
         """Once, all that there is to join and to remove."""
-        for name, stream in list(self._streams.of_records.items()):
-            try:
-                await self._compact(name, stream)
-                await self._remove(name)
-            except Conflict as error:
-                log.info("another trainer writes day files: %s", error, extra={"stream": name})
-            except (StoreUnavailable, ProcessDied, InvalidInput) as error:
-                log.warning("windows stay as they are: %s", error, extra={"stream": name})
+        try:
+            for name, stream in list(self._streams.of_records.items()):
+                await self._keep(name, stream)
+        finally:
+            self._reading.close()
+
+    async def _keep(self, name: str, stream: StreamDefinition) -> None:
+        try:
+            await self._compact(name, stream)
+            await self._remove(name)
+        except Conflict as error:
+            log.info("another trainer writes day files: %s", error, extra={"stream": name})
+        except (StoreUnavailable, ProcessDied, InvalidInput) as error:
+            log.warning("windows stay as they are: %s", error, extra={"stream": name})
 
     async def _compact(self, name: str, stream: StreamDefinition) -> None:
         await self._trainer.idle()
