@@ -159,4 +159,4 @@ async def test_the_job_joins_until_it_is_stopped(tmp_path: Path, quick: StreamDe
                 break
         await cloud.compactor.stop()
         await running
-    assert len(await cloud.days()) == 8
+    assert len(await cloud.days()) == 7
