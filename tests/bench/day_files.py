@@ -1,11 +1,11 @@
-"""`make bench-day-files`: what looking at new windows costs, and training from the history of 10,000 series over a year.
+"""`make bench-day-files`: what looking at new windows costs, and training from the history of 10,000 series.
 
-Prints the figures and writes them into docs/decisions/0039-day-files.md. Where the machine has the test server for S3, the
-listing is measured on it, too.
+Prints the figures and writes them into docs/decisions/0039-day-files.md.
 """
 
 import argparse
 import asyncio
+import os
 import resource
 import tempfile
 import time
@@ -16,11 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
+from driftline.arrays import Floats
 from driftline.metrics import Metrics
 from driftline.store.days import DAY_MS, DayName, day_of
 from driftline.store.folder import FolderStore
 from driftline.store.port import Listed, Store
 from driftline.store.s3 import S3Settings, S3Store
+from driftline.store.timed import TimedStore
 from driftline.store.windows import WindowName
 from driftline.streams.definition import StreamDefinition
 from driftline_cli import objects
@@ -61,22 +63,17 @@ STREAM = StreamDefinition.model_validate(
 )
 
 
-class CountedStore:
-    """Counts the requests that reading takes."""
+class CountedListings(TimedStore):
+    """Counts the requests that listings take."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self.requests = 0
+    requests = 0
 
     async def list(self, prefix: str, *, after: str = "") -> AsyncIterator[Listed]:
         count = 0
-        async for listed in self.store.list(prefix, after=after):
+        async for listed in super().list(prefix, after=after):
             count += 1
             yield listed
         self.requests += max(1, -(-count // PAGE_KEYS))
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.store, name)
 
 
 @dataclass(frozen=True)
@@ -106,9 +103,9 @@ async def fill(store: Store, put: Callable[[str], None] | None) -> None:
 
 
 async def look(plain: Store) -> Looked:
-    counted = CountedStore(plain)
     metrics, reading = Metrics(), Reading(TrainerSettings().means)
-    indexes = WindowIndexes(counted, metrics)  # type: ignore[arg-type]
+    counted = CountedListings(plain, metrics)
+    indexes = WindowIndexes(counted, metrics)
     aside = SetAside(plain, STREAM, metrics, time.time)
     archive = Archive(plain, STREAM, aside, reading, indexes, limit=1 << 24, day_limit=1 << 27)
     index = indexes.of("many")
@@ -157,8 +154,6 @@ async def s3(folder: Path) -> AsyncIterator[S3Store]:
 
 async def look_in_s3() -> Looked:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        import os  # noqa: PLC0415
-
         os.environ |= objects.credentials(Path(folder))
         async with s3(Path(folder)) as store:
             await fill(store, None)
@@ -175,7 +170,7 @@ def day_file(number: int, keys: int) -> bytes:
     t = FIRST + number * DAY_MS + hours * HOUR_MS
     names = np.array([f"sensor-{n:05d}" for n in range(keys)])
     groups = np.full(len(codes), "", dtype=object)
-    values = np.round(np.stack([load, temperature], axis=1), 1)
+    values: Floats = np.asarray(np.round(np.stack([load, temperature], axis=1), 1), dtype=np.float64)
     return encode(DayTable(names, codes, t, t, groups, STREAM.columns, values), STREAM)
 
 
@@ -269,7 +264,11 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=DAYS)
     parser.add_argument("--keys", type=int, default=KEYS)
     parser.add_argument("--dry", action="store_true", help="write no page")
+    parser.add_argument("--train-only", action="store_true", help="print what training takes")
     chosen = parser.parse_args()
+    if chosen.train_only:
+        print("\n".join(render_trained(asyncio.run(train(chosen.keys, chosen.days)), chosen.keys, chosen.days)))  # noqa: T201
+        return
     kinds = {"folder": asyncio.run(look_in_folder()), "S3 server on this machine": asyncio.run(look_in_s3())}
     lines = [
         *render_looked(kinds),

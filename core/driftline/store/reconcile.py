@@ -97,4 +97,6 @@ class StoreReconciler:
                 if keys is None:
                     self._looked = self._ticks()
             except StoreUnavailable as error:
+                # What was named now may have been missed, so the next poll looks at everything.
+                self._looked = float("-inf")
                 log.warning("the store is away, nothing changes until it is back: %s", error)
