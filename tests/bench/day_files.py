@@ -29,7 +29,7 @@ from driftline_cli import objects
 from driftline_trainer.archive import Archive
 from driftline_trainer.days.table import DayTable, encode
 from driftline_trainer.fit import Task
-from driftline_trainer.history import History, HistoryFiles
+from driftline_trainer.history import TrainingHistory, HistoryFiles
 from driftline_trainer.process import TrainingProcess
 from driftline_trainer.reading import Reading
 from driftline_trainer.set_aside import SetAside
@@ -175,21 +175,33 @@ def day_file(number: int, keys: int) -> bytes:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """rows: that were used, of so many; seconds and MB of the trainer that reads, of its unpacking child, and of the
-    process that trains. file: bytes of a day file."""
+class ReadHistory:
+    """file: bytes of a day file; before_mb: the trainer's most memory before it read, which made the files."""
 
-    rows: int
-    of: int
+    history: TrainingHistory
     file: int
-    read_s: float
+    seconds: float
+    before_mb: float
     trainer_mb: float
     unpacking_mb: float
-    train_s: float
+
+    def __str__(self) -> str:
+        rows, of = len(self.history.rows), self.history.sampled_from
+        memory = f"{self.before_mb:.0f} {self.trainer_mb:.0f} {self.unpacking_mb:.0f} MB"
+        return f"{rows:,} of {of} rows, {self.file / 1e6:.1f} MB a file, {self.seconds:.0f} s, {memory}"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """of: records that there were; seconds and MB of the process that trains."""
+
+    read: ReadHistory
+    of: int
+    seconds: float
     training_mb: float
 
 
-async def train(keys: int, days: int) -> Trained:
+async def read(keys: int, days: int) -> ReadHistory:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         store, settings = FolderStore(Path(folder)), TrainerSettings()
         size = 0
@@ -199,42 +211,31 @@ async def train(keys: int, days: int) -> Trained:
             body = day_file(number, keys)
             path.write_bytes(body)
             size = len(body)
+        before_mb = own_peak_mb()
         reading, metrics = Reading(settings.means), Metrics()
         aside = SetAside(store, STREAM, metrics, time.time)
-        archive = Archive(
-            store,
-            STREAM,
-            aside,
-            reading,
-            WindowIndexes(store, metrics),
-            limit=1 << 24,
-            day_limit=settings.history_bytes,
-        )
-        files = HistoryFiles(store, Path(folder), reading, limit=settings.history_bytes)
+        limit = settings.history_bytes
+        archive = Archive(store, STREAM, aside, reading, WindowIndexes(store, metrics), limit=limit, day_limit=limit)
+        files = HistoryFiles(store, Path(folder), reading, limit=limit)
         began = time.perf_counter()
         history = await files.everything(STREAM, archive, aside, settings.training_rows)
-        read_s, unpacking_mb = time.perf_counter() - began, peak_mb(reading.pid)
+        seconds, unpacking_mb = time.perf_counter() - began, peak_mb(reading.pid)
         reading.close()
-        return await _train(history, size, read_s, unpacking_mb)
+        return ReadHistory(history, size, seconds, before_mb, own_peak_mb(), unpacking_mb)
 
 
-async def _train(history: History, size: int, read_s: float, unpacking_mb: float) -> Trained:
-    rows = history.rows.with_short_keys()
-    trainer_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+def own_peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+async def train(keys: int, days: int) -> Trained:
+    done = await read(keys, days)
     process = TrainingProcess()
     began = time.perf_counter()
     try:
-        trained = await process.train(Task(STREAM, rows, sampled_from=history.sampled_from))
-        return Trained(
-            len(rows),
-            trained.sampled_from or len(rows),
-            size,
-            read_s,
-            trainer_mb,
-            unpacking_mb,
-            time.perf_counter() - began,
-            peak_mb(process.pid),
-        )
+        rows = done.history.rows.with_short_keys()
+        trained = await process.train(Task(STREAM, rows, sampled_from=done.history.sampled_from))
+        return Trained(done, trained.sampled_from or len(rows), time.perf_counter() - began, peak_mb(process.pid))
     finally:
         process.close()
 
@@ -250,12 +251,13 @@ def render_looked(kinds: dict[str, Looked]) -> Iterator[str]:
 def render_trained(trained: Trained, keys: int, days: int) -> Iterator[str]:
     yield f"\nA batch model from {keys:,} series, every hour of {days} days, {len(STREAM.columns)} columns:\n"
     yield "| what | measured |\n|---|---|"
-    yield f"| records in the day files, and those that are learned from | {trained.of:,}, {trained.rows:,} |"
-    yield f"| a day file | {trained.file / 1e6:.1f} MB |"
-    yield f"| reading all day files | {trained.read_s:.0f} s |"
-    yield f"| peak memory of the trainer while it reads | {trained.trainer_mb:,.0f} MB |"
-    yield f"| peak memory of its child that unpacks | {trained.unpacking_mb:,.0f} MB |"
-    yield f"| training | {trained.train_s:.0f} s |"
+    rows = len(trained.read.history.rows)
+    yield f"| records in the day files, and those that are learned from | {trained.of:,}, {rows:,} |"
+    yield f"| a day file | {trained.read.file / 1e6:.1f} MB |"
+    yield f"| reading all day files | {trained.read.seconds:.0f} s |"
+    yield f"| peak memory of the trainer while it reads | {trained.read.trainer_mb:,.0f} MB |"
+    yield f"| peak memory of its child that unpacks | {trained.read.unpacking_mb:,.0f} MB |"
+    yield f"| training | {trained.seconds:.0f} s |"
     yield f"| peak memory of the process that trains, TensorFlow included | {trained.training_mb:,.0f} MB |\n"
 
 
@@ -264,10 +266,10 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=DAYS)
     parser.add_argument("--keys", type=int, default=KEYS)
     parser.add_argument("--dry", action="store_true", help="write no page")
-    parser.add_argument("--train-only", action="store_true", help="print what training takes")
+    parser.add_argument("--read-only", action="store_true", help="print what reading takes, and train nothing")
     chosen = parser.parse_args()
-    if chosen.train_only:
-        print("\n".join(render_trained(asyncio.run(train(chosen.keys, chosen.days)), chosen.keys, chosen.days)))  # noqa: T201
+    if chosen.read_only:
+        print(asyncio.run(read(chosen.keys, chosen.days)))  # noqa: T201
         return
     kinds = {"folder": asyncio.run(look_in_folder()), "S3 server on this machine": asyncio.run(look_in_s3())}
     lines = [

@@ -362,8 +362,8 @@ async def test_columns_that_no_stream_has_any_more_are_kept(tmp_path: Path, read
     alone = TrainerView(store, reading, joined([one]))
     assert await alone.compact() == 1
     for stream, first in ((one, 0.0), (two, 100.0)):
-        found = await TrainerView(store, reading, stream).rows()
-        assert found.values[0].tolist() == [first]
+        learned = await TrainerView(store, reading, stream).rows()
+        assert learned.values[0].tolist() == [first]
 
 
 async def test_series_that_move_to_another_group_are_joined(tmp_path: Path, reading: Reading):

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class History:
+class TrainingHistory:
     """What a batch model learns from. sampled_from: records that there were, where these are a sample of them."""
 
     rows: Rows
@@ -30,7 +30,7 @@ class History:
 
 
 class HistoryFiles:
-    """History files in the store under history/, and in the data folder."""
+    """TrainingHistory files in the store under history/, and in the data folder."""
 
     def __init__(self, store: Store, data_dir: Path, reading: Reading, *, limit: int) -> None:
         """limit: bytes of a file."""
@@ -59,7 +59,7 @@ class HistoryFiles:
 
     async def everything(
         self, stream: StreamDefinition, archive: Archive, aside: SetAside, most_rows: int, named: Rows | None = None
-    ) -> History:
+    ) -> TrainingHistory:
         """All history files of the stream, and all that was archived for it; of more than `most_rows` a sample. named:
         rows of a file that a job names, which come to them.
 
@@ -83,7 +83,7 @@ class HistoryFiles:
             log.warning(
                 "there are more rows than are learned from: a sample of all series and times is taken", extra=extra
             )
-        return History(joined([united(sample.parts)]), sample.sampled_from)
+        return TrainingHistory(joined([united(sample.parts)]), sample.sampled_from)
 
     async def _rows_of(self, stream: StreamDefinition, file: Listed, aside: SetAside) -> Rows | None:
         try:

@@ -22,7 +22,7 @@ from driftline_trainer import fit
 from driftline_trainer.archive import Archive, Learned, carried, later, names_of
 from driftline_trainer.claims import Claims
 from driftline_trainer.futures import FutureFiles
-from driftline_trainer.history import History, HistoryFiles
+from driftline_trainer.history import TrainingHistory, HistoryFiles
 from driftline_trainer.jobs import JobState
 from driftline_trainer.process import TrainingProcess
 from driftline_trainer.prune import prune
@@ -187,7 +187,7 @@ class TrainingRun:
             await self._begin_speed(stream, trained, speed, manifest.version)
         return Publication(manifest, trained.report.beaten)
 
-    async def _rows(self, stream: StreamDefinition, job: JobState) -> History:
+    async def _rows(self, stream: StreamDefinition, job: JobState) -> TrainingHistory:
         try:
             history = await self._records(stream, job)
             return replace(history, rows=await self._with_futures(stream, history.rows))
@@ -195,23 +195,23 @@ class TrainingRun:
             # Whatever it took to unpack them is given back.
             self._reading.close()
 
-    async def _records(self, stream: StreamDefinition, job: JobState) -> History:
+    async def _records(self, stream: StreamDefinition, job: JobState) -> TrainingHistory:
         if job.trigger == "definition":
             return await self._all_rows(stream, job.history)
         if job.history is not None:
-            return History(await self._history.named(stream, job.history))
+            return TrainingHistory(await self._history.named(stream, job.history))
         return await self._everything(stream)
 
     async def _with_futures(self, stream: StreamDefinition, rows: Rows) -> Rows:
         aside = self._aside[stream.name]
         return await self._futures.with_futures(rows, stream, aside, self._settings.training_rows)
 
-    async def _everything(self, stream: StreamDefinition, named: Rows | None = None) -> History:
+    async def _everything(self, stream: StreamDefinition, named: Rows | None = None) -> TrainingHistory:
         archive, aside = self._archives[stream.name], self._aside[stream.name]
         await archive.refresh()
         return await self._history.everything(stream, archive, aside, self._settings.training_rows, named)
 
-    async def _all_rows(self, stream: StreamDefinition, history: str | None) -> History:
+    async def _all_rows(self, stream: StreamDefinition, history: str | None) -> TrainingHistory:
         """Of the store, and of the file that the model before was made from, as far as it is still there."""
         if history is None:
             return await self._everything(stream)
