@@ -29,7 +29,7 @@ from driftline_cli import objects
 from driftline_trainer.archive import Archive
 from driftline_trainer.days.table import DayTable, encode
 from driftline_trainer.fit import Task
-from driftline_trainer.history import TrainingHistory, HistoryFiles
+from driftline_trainer.history import HistoryFiles, TrainingHistory
 from driftline_trainer.process import TrainingProcess
 from driftline_trainer.reading import Reading
 from driftline_trainer.set_aside import SetAside

@@ -22,7 +22,7 @@ from driftline_trainer import fit
 from driftline_trainer.archive import Archive, Learned, carried, later, names_of
 from driftline_trainer.claims import Claims
 from driftline_trainer.futures import FutureFiles
-from driftline_trainer.history import TrainingHistory, HistoryFiles
+from driftline_trainer.history import HistoryFiles, TrainingHistory
 from driftline_trainer.jobs import JobState
 from driftline_trainer.process import TrainingProcess
 from driftline_trainer.prune import prune
