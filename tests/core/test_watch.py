@@ -116,3 +116,44 @@ async def test_who_has_no_token_can_not_wake_it(client: httpx.AsyncClient):
 async def test_an_event_that_is_too_large_is_refused(client: httpx.AsyncClient):
     answer = await client.post("/v1/events/s3", content=b" " * (webhook.EVENT_LIMIT + 1), headers=HEADERS)
     assert answer.status_code == 413
+
+
+class Ticks:
+    """Seconds that pass when they are told to."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_once_events_name_keys_a_poll_looks_at_everything_only_now_and_then(looks: Looks):
+    ticks = Ticks()
+    store = S3Store(S3Settings("driftline", endpoint=f"http://127.0.0.1:{free_port()}"))
+    watch = StoreReconciler("watch", store, "windows/", poll=0.02, reconcile=looks.look, relist=600.0, ticks=ticks)
+    running = asyncio.create_task(watch.run())
+
+    async def next_look() -> Keys:
+        await looks.reach(looks.count + 1)
+        return looks.keys
+
+    await looks.reach(1)
+    assert await next_look() is None, "nothing has shown yet that events come"
+    watch.hint(event("windows/a"))
+    while await next_look() is None:
+        pass
+    assert await next_look() == frozenset()
+    looks.error = StoreUnavailable("away")
+    await next_look()
+    looks.error = None
+    while await next_look() is not None:
+        pass
+    assert await next_look() == frozenset()
+    ticks.now = 600.0
+    while await next_look() is not None:
+        pass
+    watch.wake()
+    while await next_look() is not None:
+        pass
+    await watch.stop()
+    await asyncio.wait({running})

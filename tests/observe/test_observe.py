@@ -28,8 +28,8 @@ BOUNDED = {
     *("horizon", "row", "key"),
     *("state", "edge", "name"),
 }
-"""Labels whose values are few: `version` is that of what serves, `key` is `all` unless single ones are configured, `name`
-is that of the one edge that this is, and `edge`, too, or one of as many as are configured."""
+"""Labels whose values are few: `version` is that of what serves, `key` is `all` unless single ones are, `edge`
+and `name` are those of the one edge that this is, or of as many as are configured."""
 UNITS = ("_seconds", "_bytes", "_messages", "_info", "_fds", "_ratio")
 UNITLESS = {
     *("driftline_series", "driftline_guarded"),

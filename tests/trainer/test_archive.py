@@ -11,6 +11,7 @@ import pytest
 from driftline.errors import InvalidInput, NotFound
 from driftline.metrics import Metrics
 from driftline.models import manifest as manifests
+from driftline.store import windows
 from driftline.store.folder import FolderStore
 from driftline.store.windows import WindowName
 from driftline.streams import tables
@@ -20,15 +21,18 @@ from driftline.streams.rows import Rows
 from driftline.streams.sources import joined
 from driftline.versions.releases import current
 from driftline_trainer.archive import Archive, later
+from driftline_trainer.days.sampling import Sample, Sampling
 from driftline_trainer.reading import Reading
 from driftline_trainer.set_aside import SetAside
 from driftline_trainer.settings import TrainerSettings
 from driftline_trainer.trainer import Trainer
+from driftline_trainer.window_index import WindowIndexes
 from tests.trainer import bombs
 from tests.trainer.bombs import parquet, table
 from tests.trainer.test_trainer import HISTORY, PATIENCE_S, archive, working
 
 KEY = "R80711"
+ROOM = 2_000_000
 
 
 class Kept:
@@ -40,15 +44,24 @@ class Kept:
         self.reading = reading
         self.metrics = Metrics()
         self.aside = SetAside(store, stream, self.metrics, lambda: 0.0)
-        self.archive = Archive(store, stream, self.aside, reading, self.metrics, limit=1_000_000)
+        self.archive = Archive(
+            store, stream, self.aside, reading, WindowIndexes(store, self.metrics), limit=1_000_000, day_limit=4_000_000
+        )
 
     def again(self) -> "Kept":
         return Kept(self.store, self.stream, self.reading)
 
     async def put(self, name: str, body: bytes | None = None) -> str:
         key = f"windows/{self.stream.name}/{KEY}/{name}"
-        await self.store.put(key, parquet(table(self.stream, 100)) if body is None else body)
+        await self.store.put(key, self.window(name) if body is None else body)
         return key
+
+    def window(self, name: str) -> bytes:
+        """100 records; those of windows by offsets follow one another."""
+        window = windows.parse(name)
+        before = window.first if window is not None and window.edge is None else 0
+        t = bombs.T0 + 600_000 * (before + np.arange(100))
+        return parquet(table(self.stream, 100, **{self.stream.time.column: pa.array(t, pa.timestamp("ms", tz="UTC"))}))
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(f"driftline_{name}", {"stream": self.stream.name, **labels})
@@ -83,7 +96,7 @@ async def test_a_window_that_can_not_be_used_is_set_aside_once_and_the_rest_is_r
         await kept.put(by_offset(100 * n), body)
     await kept.archive.refresh()
     assert kept.archive.fresh({}) == 16
-    assert len(await kept.archive.newest_rows()) == 1000
+    assert len(await kept.archive.newest_rows(ROOM)) == 1000
     assert kept.archive.fresh({}) == 10
     assert kept.archive.newest() == {f"windows/{quick.name}/{KEY}": f"windows/{quick.name}/{KEY}/{by_offset(900)}"}
     assert kept.metric("files_set_aside_total", kind="windows") == len(bad)
@@ -93,7 +106,7 @@ async def test_a_window_that_can_not_be_used_is_set_aside_once_and_the_rest_is_r
     restarted = kept.again()
     await restarted.archive.refresh()
     assert restarted.archive.fresh({}) == 10
-    assert len(await restarted.archive.newest_rows()) == 1000
+    assert len(await restarted.archive.newest_rows(ROOM)) == 1000
     assert restarted.metric("files_set_aside_total", kind="windows") == 0
 
 
@@ -102,7 +115,7 @@ async def test_a_mark_that_can_not_be_written_stops_nothing_and_is_written_later
     await kept.put(by_offset(100), b"bad")
     await kept.store.put("aside", b"a file where the folder of marks should be")
     await kept.archive.refresh()
-    assert len(await kept.archive.newest_rows()) == 100
+    assert len(await kept.archive.newest_rows(ROOM)) == 100
     await kept.archive.refresh()
     assert kept.archive.fresh({}) == 1
     await kept.store.delete("aside")
@@ -115,21 +128,21 @@ async def test_another_definition_tries_again_what_was_set_aside(kept: Kept, qui
     await kept.put(by_offset(0), parquet(table(quick, 100).drop(["P_avg"])))
     await kept.archive.refresh()
     with pytest.raises(InvalidInput):
-        await kept.archive.newest_rows()
+        await kept.archive.newest_rows(ROOM)
     fewer = quick.model_copy(update={"features": {}})
     other = Kept(kept.store, fewer, kept.reading)
     await other.archive.refresh()
-    assert len(await other.archive.newest_rows()) == 100
+    assert len(await other.archive.newest_rows(ROOM)) == 100
 
 
 async def test_a_removed_mark_or_another_file_of_that_name_is_tried_again(kept: Kept, quick: StreamDefinition):
     key = await kept.put(by_offset(0), b"bad")
     await kept.archive.refresh()
     with pytest.raises(InvalidInput, match="found no window of outdoor-temperature that can be used"):
-        await kept.archive.newest_rows()
+        await kept.archive.newest_rows(ROOM)
     await kept.store.put(key, parquet(table(quick, 100)))
     await kept.archive.refresh()
-    assert len(await kept.archive.newest_rows()) == 100
+    assert len(await kept.archive.newest_rows(ROOM)) == 100
 
 
 async def test_names_of_nobody_blind_nobody_and_are_said_once(kept: Kept, quick: StreamDefinition, caplog):
@@ -172,8 +185,8 @@ async def test_rows_of_two_edges_are_united_by_time(kept: Kept, quick: StreamDef
     await kept.put(by_time(bombs.T0, "aa"))
     await kept.put(by_time(bombs.T0, "bb"))
     await kept.archive.refresh()
-    rows = await kept.archive.newest_rows()
-    assert (len(rows), len(rows.by_key()[KEY])) == (200, 100)
+    rows = await kept.archive.newest_rows(ROOM)
+    assert (len(rows), len(rows.by_key()[KEY])) == (100, 100)
 
 
 async def test_of_a_series_that_moved_to_another_group_the_newest_windows_are_learned_from(
@@ -186,7 +199,7 @@ async def test_of_a_series_that_moved_to_another_group_the_newest_windows_are_le
         await kept.put(by_time(bombs.T0 + n * 100, "aa"), parquet(body))
     await kept.put(by_time(bombs.T0 + 300, "aa"))
     await kept.archive.refresh()
-    rows = await kept.archive.newest_rows()
+    rows = await kept.archive.newest_rows(ROOM)
     assert (len(rows), set(rows.groups)) == (100, {"south"})
     assert "rows left out: their series are in other groups since" in caplog.messages
     # A window from before there were groups.
@@ -194,13 +207,12 @@ async def test_of_a_series_that_moved_to_another_group_the_newest_windows_are_le
 
 
 async def test_of_thousands_of_windows_some_bad_ones_are_left_out(kept: Kept, quick: StreamDefinition):
-    good = parquet(table(quick, 100))
     for n in range(3000):
-        await kept.put(by_offset(100 * n), b"bad" if n % 500 == 7 else good)
+        await kept.put(by_offset(100 * n), b"bad" if n % 500 == 7 else None)
     await kept.archive.refresh()
-    parts = await kept.archive.all_rows(1_000_000)
-    assert (len(parts), kept.archive.fresh({})) == (2994, 2994)
-    assert 2000 <= sum(map(len, await kept.archive.all_rows(2000))) <= 2800
+    sample = Sample(ROOM, Sampling.of(quick))
+    await kept.archive.all_rows(sample)
+    assert (sample.total, kept.archive.fresh({})) == (299_400, 2994)
 
 
 async def test_one_bad_window_stops_neither_retraining_nor_batch_training(tmp_path, quick, rows: Rows):
@@ -254,7 +266,7 @@ async def test_a_window_that_is_removed_while_it_is_read_is_forgotten(kept: Kept
     await kept.store.delete(key)
     with pytest.raises(NotFound):
         await kept.store.get(key)
-    assert len(await kept.archive.newest_rows()) == 100
+    assert len(await kept.archive.newest_rows(ROOM)) == 100
     assert kept.archive.fresh({}) == 1
 
 
@@ -297,6 +309,6 @@ async def test_a_stream_that_is_added_to_a_source_learns_from_what_the_source_ha
     for stream in (temperature, added):
         trainers = Kept(store, stream, reading)
         await trainers.archive.refresh()
-        rows = (await trainers.archive.newest_rows()).by_key()[KEY]
+        rows = (await trainers.archive.newest_rows(ROOM)).by_key()[KEY]
         np.testing.assert_array_equal(rows.values[::50], expected[stream.name])
         assert trainers.metric("files_set_aside_total", kind="windows") == 0

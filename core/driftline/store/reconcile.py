@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -43,6 +44,9 @@ class StoreReconciler:
     """Calls `reconcile` at start, on hints about keys between `prefix` and `suffix`, on events that others report, and
     at least every `poll` seconds; with the keys that may have changed, or None for any.
 
+    Where to look at everything is dear, `relist` seconds pass at least before a poll does so again, once events have
+    named keys: until then it calls with no keys.
+
     While the store is away nothing changes; any other error ends the job, and with it the process.
     """
 
@@ -57,8 +61,11 @@ class StoreReconciler:
         reconcile: Callable[[Keys], Awaitable[None]],
         base: str = "",
         hints: Hints | None = None,
+        relist: float = 0.0,
+        ticks: Callable[[], float] = time.monotonic,
     ) -> None:
-        """base: in front of every key as events name it. hints: others may add theirs."""
+        """base: in front of every key as events name it. hints: others may add theirs. ticks: seconds that never
+        jump."""
         self.name = name
         self._store = store
         self._prefix = prefix
@@ -67,6 +74,10 @@ class StoreReconciler:
         self._reconcile = reconcile
         self._base = base
         self._hints = hints or Hints()
+        self._relist = relist
+        self._ticks = ticks
+        self._looked = float("-inf")
+        self._heard = False
         self._one_at_a_time = asyncio.Lock()
         self._following: asyncio.Task[None] | None = None
 
@@ -95,7 +106,10 @@ class StoreReconciler:
 
     async def _follow_store(self) -> None:
         async for keys in self._store.watch(self._prefix, suffix=self._suffix, poll=self._poll):
-            await self._look(keys)
+            await self._look(frozenset() if keys is None and self._need_not_look() else keys)
+
+    def _need_not_look(self) -> bool:
+        return self._heard and self._ticks() - self._looked < self._relist
 
     async def _follow_events(self) -> None:
         while True:
@@ -104,7 +118,12 @@ class StoreReconciler:
 
     async def _look(self, keys: Keys) -> None:
         async with self._one_at_a_time:
+            self._heard = self._heard or bool(keys)
             try:
                 await self._reconcile(keys)
+                if keys is None:
+                    self._looked = self._ticks()
             except StoreUnavailable as error:
+                # What was named now may have been missed, so the next poll looks at everything.
+                self._looked = float("-inf")
                 log.warning("the store is away, nothing changes until it is back: %s", error)

@@ -48,7 +48,7 @@ class FutureRows:
         """Per key its rows in the table's order."""
         if not len(self):
             return {}
-        names, codes = _encode(self.keys)
+        names, codes = encoded(self.keys)
         together = np.argsort(codes, kind="stable")
         ends = np.cumsum(np.bincount(codes, minlength=len(names)))
         parts = np.split(together, ends[:-1])
@@ -90,7 +90,7 @@ class Rows:
 
     def series(self) -> Iterator[tuple[str, Ints]]:
         """As `by_key`, one key after the other, by the places of its rows: a long history lies in memory once."""
-        names, codes = _encode(self.keys)
+        names, codes = encoded(self.keys)
         together = np.argsort(codes, kind="stable")
         ends = np.cumsum(np.bincount(codes, minlength=len(names)))
         del codes
@@ -103,7 +103,7 @@ class Rows:
 
     def with_short_keys(self) -> "Rows":
         """With numbers, in the keys' order, as keys: NumPy keeps every key as wide as the longest."""
-        names, codes = _encode(self.keys)
+        names, codes = encoded(self.keys)
         width = len(str(len(names)))
         numbers = np.array([f"{n:0{width}}" for n in range(len(names))], dtype=np.str_)
         return Rows(numbers[codes], self.t, self.values, self.groups, self._short_futures(names, numbers))
@@ -119,7 +119,7 @@ class Rows:
         """Without the rows that a series has from a group before its newest one: its neighbours were others then."""
         if not self.groups.any():
             return self
-        names, which = _encode(self.keys)
+        names, which = encoded(self.keys)
         newest = np.empty(len(names), dtype=np.int64)
         in_time = np.argsort(self.t, kind="stable")
         # Of several writes to one place the last stays, which is the newest row of the key.
@@ -128,7 +128,7 @@ class Rows:
         return self if bool(same.all()) else self.take(same)
 
 
-def _encode(keys: npt.NDArray[np.str_]) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.int32]]:
+def encoded(keys: npt.NDArray[np.str_]) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.int32]]:
     """The names in order, and which of them each key is. Part by part: to sort all takes several times their memory."""
     parts = [keys[start : start + ENCODED_AT_ONCE] for start in range(0, len(keys), ENCODED_AT_ONCE)]
     names = np.unique(np.concatenate([np.unique(part) for part in parts])) if parts else keys

@@ -18,6 +18,7 @@ from driftline.store.reconcile import AllHinted, StoreReconciler
 from driftline.store.timed import TimedStore
 from driftline.streams.catalog import Streams
 from driftline.streams.definition import StreamDefinition
+from driftline_trainer.days.compactor import DayCompactor
 from driftline_trainer.fleet import page as fleet_page
 from driftline_trainer.fleet.book import FleetBook
 from driftline_trainer.fleet.exporter import FleetExporter
@@ -50,7 +51,8 @@ def create_app(
     metrics.registry.register(FleetExporter(book, clock, settings.fleet_metrics))
     fleet_reconcilers = _fleet_reconcilers(settings, store, book, metrics, clock)
     hinted = AllHinted(store_reconciler, *fleet_reconcilers)
-    jobs: list[BackgroundJob] = [training, store_reconciler, *fleet_reconcilers]
+    compactor = DayCompactor(settings, store, streams, training, metrics)
+    jobs: list[BackgroundJob] = [training, store_reconciler, compactor, *fleet_reconcilers]
     if events is not None and settings.store_topic is not None:
         jobs.append(StoreEventReader(events, settings.store_topic, hinted))
 
@@ -83,6 +85,7 @@ def _store_reconciler(settings: TrainerSettings, store: Store, training: Trainer
         poll=settings.store_poll,
         reconcile=training.reconcile,
         base=settings.store_prefix,
+        relist=settings.store_relist,
     )
 
 

@@ -1,30 +1,29 @@
-"""The archived windows of a stream's source: which there are, which nothing has learned from yet, and their rows."""
+"""What was archived of a stream's source, in windows and day files: what nothing has learned from yet, and the rows."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from itertools import chain
+
+import numpy as np
 
 from driftline.errors import InvalidInput, NotFound, TooLarge
-from driftline.metrics import Metrics
+from driftline.store.hints import Keys
 from driftline.store.port import Listed, Store, read
-from driftline.store.windows import WindowName, parse
+from driftline.store.windows import parse
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.layout import Layout
-from driftline.streams.rows import Rows, concatenate
-from driftline_trainer.dataset import WARM_UP
+from driftline.streams.rows import Rows, concatenate, encoded
+from driftline_trainer.days.files import DayFile, DayReader
+from driftline_trainer.days.sampling import Sample, SamplePart, Sampling, warm_up
+from driftline_trainer.days.uniting import stamp_of, unite
 from driftline_trainer.reading import Reading
 from driftline_trainer.set_aside import SetAside
+from driftline_trainer.window_index import FEEDS, WindowFile, WindowIndexes
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 8
 """Windows that are on their way from the store."""
-FEEDS = 20_000
-"""Series, each by each edge, whose windows are learned from: a manifest names the newest window of each."""
-PARTS = 4
-"""Of a window's key: windows/<source>/<key>/<name>."""
 
 Learned = Mapping[str, str]
 """By feed the key of the newest window that was learned from. A feed is windows/<source>/<key>, where its windows are
@@ -33,40 +32,22 @@ named by offsets, and windows/<source>/<key>/<edge> where by times."""
 
 async def listed_of(store: Store, kind: str, stream: StreamDefinition) -> AsyncIterator[Listed]:
     """What was archived of a stream's source, and of itself before it had that source. Raises StoreUnavailable."""
-    for name in dict.fromkeys((stream.source, stream.name)):
+    for name in names_of(stream):
         async for listed in store.list(f"{kind}/{name}/"):
             yield listed
 
 
-@dataclass(frozen=True)
-class WindowFile:
-    """A window as it is listed."""
-
-    listed: Listed
-    name: WindowName
-
-    @property
-    def key(self) -> str:
-        return self.listed.key
-
-    @cached_property
-    def series(self) -> str:
-        return self.key.rpartition("/")[0]
-
-    @cached_property
-    def feed(self) -> str:
-        return f"{self.series}/{self.name.edge}" if self.name.edge else self.series
-
-
-def _window(listed: Listed) -> WindowFile | None:
-    """None for an object that no archive named."""
-    parts = listed.key.split("/")
-    name = parse(parts[-1]) if len(parts) == PARTS else None
-    return WindowFile(listed, name) if name else None
+def names_of(stream: StreamDefinition) -> list[str]:
+    """The names that a stream's records were archived under."""
+    return list(dict.fromkeys((stream.source, stream.name)))
 
 
 class Archive:
-    """The windows of one stream, as far as they were listed; `aside` knows those that can't be used."""
+    """What was archived for one stream; `aside` knows what of it can't be used.
+
+    Rows move from windows into day files at any time. So windows are read first and day files are listed after that:
+    what is there no more, is in a day file then. What is in both is united.
+    """
 
     def __init__(
         self,
@@ -74,46 +55,29 @@ class Archive:
         stream: StreamDefinition,
         aside: SetAside,
         reading: Reading,
-        metrics: Metrics,
+        indexes: WindowIndexes,
         *,
         limit: int,
+        day_limit: int,
     ) -> None:
-        """limit: bytes of a window."""
+        """limit: bytes of a window; day_limit: of a day file."""
         self._store = store
         self._stream = stream
         self._aside = aside
         self._reading = reading
-        self._foreign = metrics.windows_foreign.labels(stream.name)
+        self._indexes = [indexes.of(name) for name in names_of(stream)]
+        self._days = DayReader(store, stream, aside, reading, limit=day_limit)
         self._limit = limit
-        self._known: dict[str, WindowFile] = {}
-        self._reported = False
 
-    async def refresh(self) -> None:
-        """Lists what there is. Raises StoreUnavailable."""
-        await self._aside.refresh()
-        known: dict[str, WindowFile] = {}
-        feeds: set[str] = set()
-        foreign: list[str] = []
-        async for listed in listed_of(self._store, "windows", self._stream):
-            before = self._known.get(listed.key)
-            window = before if before and before.listed == listed else _window(listed)
-            if window is None or (window.feed not in feeds and len(feeds) >= FEEDS):
-                foreign.append(listed.key)
-                continue
-            feeds.add(window.feed)
-            known[listed.key] = window
-        self._known = known
-        self._report(foreign)
-
-    def _report(self, foreign: list[str]) -> None:
-        self._foreign.set(len(foreign))
-        if foreign and not self._reported:
-            extra = {"stream": self._stream.name, "count": len(foreign), "first": foreign[0][:200]}
-            log.warning("found objects among the windows that no archive named; they are left alone", extra=extra)
-        self._reported = bool(foreign)
+    async def refresh(self, keys: Keys = None) -> None:
+        """Lists what there is, or looks at `keys` alone. Raises StoreUnavailable."""
+        if keys is None:
+            await self._aside.refresh()
+        for index in self._indexes:
+            await (index.list_anew() if keys is None else index.look(keys))
 
     def newest(self) -> dict[str, str]:
-        """By feed the key of its newest window."""
+        """By feed the key of its newest window; of those that are in no day file yet."""
         newest: dict[str, WindowFile] = {}
         for window in self._usable():
             if window.feed not in newest or window.name.order > newest[window.feed].name.order:
@@ -122,67 +86,140 @@ class Archive:
 
     def fresh(self, learned: Learned) -> int:
         """Windows that nothing has learned from yet."""
-        after = {feed: _order(key) for feed, key in learned.items()}
-        return sum(window.name.order > after.get(window.feed, OLDEST) for window in self._usable())
+        return sum(1 for _ in self.unlearned(learned))
 
-    async def newest_rows(self) -> Rows:
-        """The newest records of every series: enough to learn from, and before them enough to warm up.
+    def unlearned(self, learned: Learned) -> Iterator[WindowFile]:
+        """The same, one after the other."""
+        after = {feed: _order(key) for feed, key in learned.items()}
+        return (window for window in self._usable() if window.name.order > after.get(window.feed, OLDEST))
+
+    async def has_days(self) -> bool:
+        """Whether there is a day file that may be usable. Raises StoreUnavailable."""
+        return bool(await self._days.newest_first())
+
+    async def newest_rows(self, room: int) -> Rows:
+        """The newest records of every series: enough to learn from, and before them enough to warm up; of so many
+        series that `room` rows are too few, those of a part of them.
 
         What can't be used is set aside, and older windows take its place. Raises InvalidInput when none is left.
         """
-        read: dict[str, Rows] = {}
-        while wanted := [window for window in self._newest_windows() if window.key not in read]:
-            read |= await self._read(wanted)
-        if not read:
+        sampling = Sampling.of_series(self._level(room), self._stream.group or "")
+        parts: dict[str, SamplePart] = {}
+        while wanted := [window for window in self._newest_windows(sampling) if window.key not in parts]:
+            parts |= await self._read(wanted)
+        sample = Sample(room, sampling)
+        for window in self._newest_windows(sampling):
+            sample.add(parts[window.key], len(parts[window.key].rows))
+        await self._add_newest_days(sample)
+        if not sample.parts:
             raise InvalidInput(f"found no window of {self._stream.name} that can be used, expected some to learn from")
-        return joined([read[window.key] for window in self._newest_windows()])
+        return joined([united(sample.parts)])
 
-    async def all_rows(self, room: int) -> list[Rows]:
-        """Of all windows, the newest first, until there are `room` rows."""
-        parts: list[Rows] = []
+    async def all_rows(self, sample: Sample) -> None:
+        """Adds the rows of all windows and day files to the sample. Raises StoreUnavailable."""
         windows = sorted(self._usable(), key=lambda window: window.name.order, reverse=True)
         for first in range(0, len(windows), AT_ONCE):
-            if room <= 0:
-                log.warning("older windows are left out", extra={"stream": self._stream.name, "count": len(windows)})
-                break
-            by_key = await self._read(windows[first : first + AT_ONCE])
-            parts += by_key.values()
-            room -= sum(map(len, by_key.values()))
-        return parts
+            for part in (await self._read(windows[first : first + AT_ONCE])).values():
+                sample.add(part, len(part.rows))
+        for file in await self._days.newest_first():
+            await self._add_day(file, sample)
 
     def _usable(self) -> Iterable[WindowFile]:
-        return (window for window in self._known.values() if window.listed not in self._aside)
+        windows = chain.from_iterable(list(index) for index in self._indexes)
+        return (window for window in windows if window.listed not in self._aside)
 
-    def _newest_windows(self) -> list[WindowFile]:
+    def _level(self, room: int) -> int:
+        """Which share of the series, one of 2^level, has so few rows. Neighbours can't be told from windows' names, so
+        where there are any all series are taken."""
+        if self._stream.group is not None:
+            return 0
+        series = {window.series for window in self._usable()}
+        level = 0
+        while (len(series) >> level) * self._needed(len(series) >> level) > room:
+            level += 1
+        return level
+
+    def _needed(self, series: int) -> int:
+        """Rows of each of so many series, rounded up to windows."""
+        records = -(-self._stream.retraining.records // max(1, series))
+        return -(-(records + warm_up(self._stream)) // self._stream.window) * self._stream.window
+
+    def _newest_windows(self, sampling: Sampling) -> list[WindowFile]:
         """As many of each series as `newest_rows` needs, in order of time."""
         by_series: dict[str, list[WindowFile]] = {}
         for window in self._usable():
-            by_series.setdefault(window.series, []).append(window)
-        records = -(-self._stream.retraining.records // max(1, len(by_series)))
-        warm_up = min(WARM_UP, Layout.of(self._stream).remembered + self._stream.lags + max(self._stream.horizon))
-        count = -(-(records + warm_up) // self._stream.window)
+            if sampling.takes_phase(window.phase):
+                by_series.setdefault(window.series, []).append(window)
+        count = self._needed(len(by_series)) // self._stream.window
         ordered = (sorted(windows, key=lambda window: window.name.order) for windows in by_series.values())
         return [window for windows in ordered for window in windows[-count:]]
 
-    async def _read(self, windows: list[WindowFile]) -> dict[str, Rows]:
+    async def _add_newest_days(self, sample: Sample) -> None:
+        """What of the newest records, and of what warms up before them, is in day files already."""
+        for file in await self._days.newest_first():
+            if self._reaches(sample.parts, file.name.ends):
+                break
+            await self._add_day(file, sample)
+
+    def _reaches(self, parts: list[SamplePart], t: int) -> bool:
+        """Whether nothing from before `t` is needed to learn from the newest records."""
+        known = [part.rows.t[np.isfinite(part.rows.values[:, 0])] for part in parts]
+        wanted = self._stream.retraining.records
+        if sum(map(len, known)) < wanted:
+            return False
+        oldest = np.partition(np.concatenate(known), -wanted)[-wanted]
+        return int(oldest) - warm_up(self._stream) * self._stream.time.period * 1000 >= t
+
+    async def _add_day(self, file: DayFile, sample: Sample) -> None:
+        content = await self._days.rows(file, sample.sampling)
+        if content is not None:
+            sample.add(SamplePart(file.name.edge, content.rows, content.stamps), content.total)
+
+    async def _read(self, windows: list[WindowFile]) -> dict[str, SamplePart]:
         """By key the rows of those that can be used; the others are known no more, or are set aside."""
-        parts: dict[str, Rows] = {}
+        parts: dict[str, SamplePart] = {}
         for first in range(0, len(windows), AT_ONCE):
             some = windows[first : first + AT_ONCE]
             rows_of_some = await asyncio.gather(*map(self._rows, some))
-            parts |= {window.key: rows for window, rows in zip(some, rows_of_some, strict=True) if rows is not None}
+            parts |= {
+                window.key: SamplePart(window.edge, rows, np.full(len(rows), stamp_of(window.name)))
+                for window, rows in zip(some, rows_of_some, strict=True)
+                if rows is not None
+            }
         return parts
 
     async def _rows(self, window: WindowFile) -> Rows | None:
         try:
             body = await read(self._store, window.key, self._limit)
-            return await self._reading.rows(body, self._stream, window.key, window.key.split("/")[2])
+            return await self._reading.rows(body, self._stream, window.key, window.folder)
         except NotFound:
-            # Old windows may be removed at any time.
-            self._known.pop(window.key, None)
+            # It is in a day file now, or retention took it.
+            for index in self._indexes:
+                index.forget(window.key)
         except (TooLarge, InvalidInput) as error:
             await self._aside.add(window.listed, str(error))
         return None
+
+
+def united(parts: list[SamplePart]) -> Rows:
+    """The rows of at least one part, each time of a series once; see `driftline_trainer.days.uniting`."""
+    # First those of each edge, as they lie in its day files; of two edges with the same stamp one counts as later.
+    by_edge: dict[str, list[SamplePart]] = {}
+    for part in parts:
+        by_edge.setdefault(part.edge, []).append(part)
+    return _united([_united(by_edge[edge]) for edge in sorted(by_edge)]).rows
+
+
+def _united(parts: list[SamplePart]) -> SamplePart:
+    if len(parts) == 1 and not parts[0].is_mixed:
+        return parts[0]
+    rows = concatenate([part.rows for part in parts])
+    codes = encoded(rows.keys)[1]
+    stamps = np.concatenate([part.stamps for part in parts])
+    one = unite(codes.astype(np.int64), rows.t, stamps, rows.values)
+    newest = rows.take(one.places)
+    united_rows = Rows(newest.keys, newest.t, one.values, newest.groups, newest.futures)
+    return SamplePart(parts[0].edge, united_rows, stamps[one.places], is_mixed=False)
 
 
 def joined(parts: list[Rows]) -> Rows:
@@ -209,3 +246,11 @@ def later(one: Learned, other: Learned) -> dict[str, str]:
         feed: max((learned[feed] for learned in (one, other) if feed in learned), key=_order)
         for feed in one.keys() | other.keys()
     }
+
+
+def carried(newest: Learned, learned: Learned) -> dict[str, str]:
+    """What a manifest says that it was learned from: the newest windows, and of feeds whose windows are all in day
+    files what was learned before, so that none of them counts as new when it comes again."""
+    gone = sorted(learned.keys() - newest.keys(), key=lambda feed: _order(learned[feed]), reverse=True)
+    kept = [*(learned.keys() & newest.keys()), *gone[: max(0, FEEDS - len(newest))]]
+    return later(newest, {feed: learned[feed] for feed in kept})

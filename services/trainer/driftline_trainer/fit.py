@@ -51,12 +51,14 @@ LIBRARIES = ("tensorflow", "tensorflow-cpu", "keras", "ai-edge-litert", "numpy")
 @dataclass(frozen=True)
 class Task:
     """What to train. weights: the parent's weights.npz, to fine-tune from it; None trains from scratch.
-    parent: the model.tflite that is replaced, to be scored on the same rows."""
+    parent: the model.tflite that is replaced, to be scored on the same rows.
+    sampled_from: records that there were, where the rows are a sample of them."""
 
     stream: StreamDefinition
     rows: Rows
     weights: bytes | None = None
     parent: bytes | None = None
+    sampled_from: int | None = None
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def train(task: Task) -> Trained:
         report=report,
         metrics=metrics,
         rows=len(data),
-        sampled_from=data.sampled_from,
+        sampled_from=task.sampled_from or data.sampled_from,
         trained_from=int(data.t[0]),
         trained_to=int(data.t[-1]),
         usual=_usual(task.rows, task.stream),

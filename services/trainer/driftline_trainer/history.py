@@ -2,13 +2,18 @@
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from driftline.errors import InvalidInput, NotFound, TooLarge
 from driftline.store.port import Listed, Store, read
+from driftline.store.windows import LARGEST
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.rows import Rows
-from driftline_trainer.archive import Archive, joined
+from driftline_trainer.archive import Archive, joined, united
+from driftline_trainer.days.sampling import Sample, SamplePart, Sampling
 from driftline_trainer.futures import holds_futures
 from driftline_trainer.reading import Reading
 from driftline_trainer.set_aside import SetAside
@@ -16,8 +21,16 @@ from driftline_trainer.set_aside import SetAside
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class TrainingHistory:
+    """What a batch model learns from. sampled_from: records that there were, where these are a sample of them."""
+
+    rows: Rows
+    sampled_from: int | None = None
+
+
 class HistoryFiles:
-    """History files in the store under history/, and in the data folder."""
+    """TrainingHistory files in the store under history/, and in the data folder."""
 
     def __init__(self, store: Store, data_dir: Path, reading: Reading, *, limit: int) -> None:
         """limit: bytes of a file."""
@@ -44,27 +57,35 @@ class HistoryFiles:
                 return True
         return False
 
-    async def everything(self, stream: StreamDefinition, archive: Archive, aside: SetAside, most_rows: int) -> Rows:
-        """All history files of the stream, and what is newest of its archived windows, `most_rows` or little more.
+    async def everything(
+        self, stream: StreamDefinition, archive: Archive, aside: SetAside, most_rows: int, named: Rows | None = None
+    ) -> TrainingHistory:
+        """All history files of the stream, and all that was archived for it; of more than `most_rows` a sample. named:
+        rows of a file that a job names, which come to them.
 
         What can't be used is set aside. Raises InvalidInput when nothing is left.
         """
-        files = [file async for file in self._store.list(f"history/{stream.name}/") if file not in aside]
-        listed = [file for file in files if not holds_futures(stream, file.key)]
-        parts: list[Rows] = []
+        sample = Sample(most_rows, Sampling.of(stream))
+        if named is not None:
+            sample.add(_of_file(named), len(named))
+        listed = [file async for file in self._store.list(f"history/{stream.name}/") if file not in aside]
         for file in listed:
-            if (rows := await self._rows_of(stream, file, aside, most_rows - _count(parts))) is not None:
-                parts.append(rows)
-        parts += await archive.all_rows(most_rows - _count(parts))
-        if not parts:
+            if holds_futures(stream, file.key):
+                continue
+            if (rows := await self._rows_of(stream, file, aside)) is not None:
+                sample.add(_of_file(rows), len(rows))
+        await archive.all_rows(sample)
+        if not sample.parts:
             expected = f"files under history/{stream.name}/ or windows that can be used"
             raise InvalidInput(f"found no history of {stream.name}, expected {expected}")
-        return joined(parts)
+        if sample.sampled_from is not None:
+            extra = {"stream": stream.name, "rows": sample.count, "of": sample.total}
+            log.warning(
+                "there are more rows than are learned from: a sample of all series and times is taken", extra=extra
+            )
+        return TrainingHistory(joined([united(sample.parts)]), sample.sampled_from)
 
-    async def _rows_of(self, stream: StreamDefinition, file: Listed, aside: SetAside, room: int) -> Rows | None:
-        if room <= 0:
-            log.warning("history file left out: there are rows enough", extra={"key": file.key})
-            return None
+    async def _rows_of(self, stream: StreamDefinition, file: Listed, aside: SetAside) -> Rows | None:
         try:
             return await self._reading.rows(await read(self._store, file.key, self._limit), stream, file.key)
         except NotFound:
@@ -74,8 +95,9 @@ class HistoryFiles:
             return None
 
 
-def _count(parts: list[Rows]) -> int:
-    return sum(map(len, parts))
+def _of_file(rows: Rows) -> SamplePart:
+    """Whatever was archived counts as later than history files."""
+    return SamplePart("", rows, np.full(len(rows), -LARGEST))
 
 
 def _local(data_dir: Path, name: str, limit: int) -> bytes:

@@ -8,8 +8,9 @@ STATUS = Path("/proc/self/status")
 OOM_SCORE = Path("/proc/self/oom_score_adj")
 
 
-def begin(memory: int) -> None:
+def begin(memory: int, niceness: int = 0) -> None:
     """In the child: bounds its memory to `memory` bytes beyond what its libraries take."""
+    os.nice(niceness)
     # Arrow's own allocators reserve a gibibyte at once.
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
     from driftline_trainer import unpacking  # noqa: F401, PLC0415 - after the choice, and before the limit

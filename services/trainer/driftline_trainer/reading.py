@@ -27,12 +27,13 @@ TRIES = 2
 class Reading:
     """A child that unpacks one file after the other; it has no TensorFlow, and begins with the first file."""
 
-    def __init__(self, means: Means) -> None:
+    def __init__(self, means: Means, niceness: int = 0) -> None:
+        """niceness: how far the child lets other processes go first."""
         self._means = means
         self._one = asyncio.Lock()
         self._proven: int | None = None
         self._resting: asyncio.TimerHandle | None = None
-        self._child = ChildProcess("unpacking", partial(begin, means.memory))
+        self._child = ChildProcess("unpacking", partial(begin, means.memory, niceness))
 
     @property
     def pid(self) -> int | None:
@@ -58,7 +59,7 @@ class Reading:
     async def rows(self, body: bytes, stream: StreamDefinition, source: str, folder: str | None = None) -> Rows:
         """What a file holds. folder: of the series whose rows it may hold alone. Raises InvalidInput, and ProcessDied
         when no child can be had at all."""
-        content = await self._unpacked(unpack, Packed(body, stream, source, folder))
+        content = await self.unpacked(unpack, Packed(body, stream, source, folder))
         if content.refused:
             first = content.sentence(content.refusals[0])
             log.warning("rows left out: %s", first, extra={"file": source, "count": content.refused})
@@ -70,9 +71,10 @@ class Reading:
         self, body: bytes, stream: StreamDefinition, source: str, folder: str | None = None
     ) -> FutureRows:
         """What a file of futures holds; see `rows`."""
-        return await self._unpacked(unpack_futures, Packed(body, stream, source, folder))
+        return await self.unpacked(unpack_futures, Packed(body, stream, source, folder))
 
-    async def _unpacked(self, unpacking: Callable[[Packed, Means], T], packed: Packed) -> T:
+    async def unpacked(self, unpacking: Callable[[Packed, Means], T], packed: Packed) -> T:
+        """What `unpacking` makes of a file in the child. Raises InvalidInput, and ProcessDied as `rows` does."""
         # One at a time: who dies must die of its own file.
         async with self._one:
             self._wake()

@@ -67,7 +67,18 @@ class TrainerSettings(SigningSettings):
     unpacking_seconds: int = Field(60, ge=1)
     """Seconds of a processor at most that unpacking a file takes."""
     training_rows: int = Field(2_000_000, ge=1000)
-    """Rows after which a batch model that learns from all there is takes in no older windows."""
+    """Rows that a model learns from at most; of more a sample of all series and times is taken."""
+
+    store_relist: float = Field(600.0, gt=0)
+    """Seconds between listings of all windows, where events name those that are new."""
+    days_every: float = Field(3600.0, gt=0)
+    """Seconds between two times that windows are joined into day files; the first is so long after the start."""
+    days_after: float = Field(2.0, ge=0)
+    """Days that a day must be over before its windows are joined into a day file."""
+    days_unpacked: int = Field(32 * MEBIBYTE, ge=MEBIBYTE)
+    """Bytes at most that the rows of a day file take in memory; a further file takes the rest of the day."""
+    days_kept: int | None = Field(None, ge=1)
+    """Days after which day files are removed; by default none is."""
 
     @property
     def means(self) -> Means:

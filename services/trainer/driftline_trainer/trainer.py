@@ -12,10 +12,11 @@ from driftline.errors import Conflict, InvalidInput, NotFound, RefusedModel, Sto
 from driftline.members import MODELS
 from driftline.metrics import Metrics, from_zero
 from driftline.store.hints import Keys
-from driftline.store.port import Store
+from driftline.store.port import Listed, Store
 from driftline.streams.catalog import Streams
 from driftline.streams.definition import StreamDefinition
 from driftline_trainer import budget
+from driftline_trainer.archive import names_of
 from driftline_trainer.claims import Claims
 from driftline_trainer.jobs import ENDED, JobBook, JobState, Trigger
 from driftline_trainer.process import ProcessDied
@@ -49,6 +50,7 @@ class Trainer:
         self._claims = Claims(store, self._holder, clock, settings.trainer_lease)
         self._book = JobBook(store, self._holder, settings.jobs_remembered)
         self._training = TrainingRun(settings, store, streams, self._claims, clock, metrics)
+        self.indexes = self._training.indexes
         self._ended: dict[str, asyncio.Event] = {}
         self._fresh: dict[str, int] = {}
         self._renewal = Renewal(self._training)
@@ -56,6 +58,8 @@ class Trainer:
         """By running job its stream."""
         self._stopping = False
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._reconciling = asyncio.Lock()
 
     @property
@@ -63,12 +67,35 @@ class Trainer:
         """Process id of the child that trains, while there is one."""
         return self._training.pid
 
+    async def idle(self) -> None:
+        """Returns when no job runs."""
+        await self._idle.wait()
+
+    async def unlearned(self, name: str) -> set[str]:
+        """The keys of the windows archived under a name that a speed model has not learned from yet, and would. Raises
+        StoreUnavailable."""
+        return set[str]().union(*[await self._training.unlearned(stream) for stream in self._archived_as(name)])
+
+    def is_aside(self, name: str, file: Listed) -> bool:
+        """Whether a stream can't use what was archived in `file` under a name."""
+        return any(self._training.aside(stream.name, file) for stream in self._archived_as(name))
+
+    async def set_aside(self, name: str, file: Listed, reason: str) -> None:
+        """Where one stream alone could learn from it."""
+        streams = self._archived_as(name)
+        if len(streams) == 1:
+            await self._training.set_aside(streams[0].name, file, reason)
+
+    def _archived_as(self, name: str) -> list[StreamDefinition]:
+        return [stream for stream in self._streams.values() if name in names_of(stream)]
+
     async def run(self) -> None:
         alive = asyncio.create_task(self._stay_alive())
         try:
             async with asyncio.TaskGroup() as jobs:
                 while (job := await self._next()) is not None:
                     self._under_way[job.id] = job.stream
+                    self._idle.clear()
                     jobs.create_task(self._work(job))
         finally:
             alive.cancel()
@@ -139,18 +166,21 @@ class Trainer:
         """All that are remembered, the newest first."""
         return self._book.all()
 
-    async def reconcile(self, _: Keys = None) -> None:
-        """Takes up what was left undone, has batch models trained in the place of those that can't serve any more, and
-        retrains the speed model of every stream whose archive has grown enough, and waits for that. Raises
-        StoreUnavailable."""
+    async def reconcile(self, keys: Keys = None) -> None:
+        """Retrains the speed model of every stream whose archive has grown enough, and waits for that; looks at all
+        windows, or at those that `keys` name alone. Where it names none, it also takes up what was left undone and has
+        batch models trained in the place of those that can't serve any more. Raises StoreUnavailable."""
         async with self._reconciling:
             await self._book.catch_up()
-            await self._book.look(self._claims.alive)
             # A copy, since streams may be added during the awaits. All counts come first: what is then waited for are
             # whole trainings, and jobs of other streams may run meanwhile.
-            streams = list(self._streams.values())
+            streams = [stream for stream in self._streams.values() if not keys or concerns(keys, stream)]
+            await self._training.look(streams, keys)
+            if not keys:
+                await self._book.look(self._claims.alive)
+                for stream in streams:
+                    await self._renew(stream)
             for stream in streams:
-                await self._renew(stream)
                 self._fresh[stream.name] = await self._training.fresh(stream)
             self._wake.set()
             due = [stream.name for stream in streams if self._is_due(stream)]
@@ -227,6 +257,8 @@ class Trainer:
             await self._run_to_its_end(job)
         finally:
             self._under_way.pop(job.id, None)
+            if not self._under_way:
+                self._idle.set()
             self._wake.set()
 
     async def _run_to_its_end(self, job: JobState) -> None:
@@ -263,3 +295,9 @@ class Trainer:
             beaten=publication.beaten,
             metrics=publication.manifest.metrics,
         )
+
+
+def concerns(keys: frozenset[str], stream: StreamDefinition) -> bool:
+    """Whether one of these is of what was archived for the stream."""
+    prefixes = tuple(f"windows/{name}/" for name in names_of(stream))
+    return any(key.startswith(prefixes) for key in keys)

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -10,17 +11,18 @@ from driftline.errors import Conflict, InvalidInput, NotFound, RefusedModel, Sto
 from driftline.metrics import Metrics
 from driftline.models import manifest as manifests
 from driftline.models.manifest import Manifest
-from driftline.store.port import Store
+from driftline.store.hints import Keys
+from driftline.store.port import Listed, Store
 from driftline.streams.catalog import PerStream
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.rows import Rows, concatenate
+from driftline.streams.rows import Rows
 from driftline.versions.files import MARK_LIMIT, MODEL_LIMIT, WEIGHTS_LIMIT, file_of
 from driftline.versions.releases import Current, current
 from driftline_trainer import fit
-from driftline_trainer.archive import Archive, later
+from driftline_trainer.archive import Archive, Learned, carried, later, names_of
 from driftline_trainer.claims import Claims
 from driftline_trainer.futures import FutureFiles
-from driftline_trainer.history import HistoryFiles
+from driftline_trainer.history import HistoryFiles, TrainingHistory
 from driftline_trainer.jobs import JobState
 from driftline_trainer.process import Fitting, TrainingProcess
 from driftline_trainer.prune import prune
@@ -29,6 +31,7 @@ from driftline_trainer.ray_cluster import RayCluster
 from driftline_trainer.reading import Reading
 from driftline_trainer.set_aside import SetAside
 from driftline_trainer.settings import TrainerSettings
+from driftline_trainer.window_index import WindowIndexes
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +66,8 @@ class TrainingRun:
             store, self._reading, limit=settings.history_bytes, window_limit=settings.window_bytes
         )
         self._aside = PerStream(streams, lambda stream: SetAside(store, stream, metrics, clock))
-        self._archives = PerStream(streams, lambda stream: self._archive(stream, metrics))
+        self.indexes = WindowIndexes(store, metrics)
+        self._archives = PerStream(streams, self._archive)
         # What a refused or failed job has tried is not tried again until more has come.
         self._tried: dict[str, dict[str, str]] = {}
         self._fitting = _fitting(settings)
@@ -73,9 +77,24 @@ class TrainingRun:
         if self._signer is None:
             log.warning("found no signing key: what is published here is unsigned, and the edge refuses it by default")
 
-    def _archive(self, stream: StreamDefinition, metrics: Metrics) -> Archive:
-        limit = self._settings.window_bytes
-        return Archive(self._store, stream, self._aside[stream.name], self._reading, metrics, limit=limit)
+    def _archive(self, stream: StreamDefinition) -> Archive:
+        settings = self._settings
+        return Archive(
+            self._store,
+            stream,
+            self._aside[stream.name],
+            self._reading,
+            self.indexes,
+            limit=settings.window_bytes,
+            day_limit=settings.history_bytes,
+        )
+
+    def aside(self, stream: str, file: Listed) -> bool:
+        """Whether a file is set aside."""
+        return file in self._aside[stream]
+
+    async def set_aside(self, stream: str, file: Listed, reason: str) -> None:
+        await self._aside[stream].add(file, reason)
 
     @property
     def pid(self) -> int | None:
@@ -92,20 +111,37 @@ class TrainingRun:
         self._fitting.close()
         self._reading.close()
 
+    async def look(self, streams: Sequence[StreamDefinition], keys: Keys = None) -> None:
+        """Looks for windows of these streams: at all that there are, or at `keys` alone. Raises StoreUnavailable."""
+        if keys is None:
+            for stream in streams:
+                await self._aside[stream.name].refresh()
+        for name in dict.fromkeys(name for stream in streams for name in names_of(stream)):
+            index = self.indexes.of(name)
+            await (index.list_anew() if keys is None else index.look(keys))
+
     async def fresh(self, stream: StreamDefinition) -> int:
-        """Archived records that the speed model could learn from and has not; 0 where there is nothing to fine-tune."""
-        archive = self._archives[stream.name]
-        await archive.refresh()
+        """Archived records that the speed model could learn from and has not, as far as they were looked at; 0 where
+        there is nothing to fine-tune. Raises StoreUnavailable."""
+        learned = await self._learned(stream)
+        return 0 if learned is None else self._archives[stream.name].fresh(learned) * stream.window
+
+    async def unlearned(self, stream: StreamDefinition) -> set[str]:
+        """The keys of the windows that `fresh` counts. Raises StoreUnavailable."""
+        learned = await self._learned(stream)
+        return set() if learned is None else {window.key for window in self._archives[stream.name].unlearned(learned)}
+
+    async def _learned(self, stream: StreamDefinition) -> Learned | None:
+        """What the speed model has learned from or tried; None where there is nothing to fine-tune."""
         try:
             speed = await current(self._store, stream.name, "speed")
             batch = await current(self._store, stream.name, "batch")
         except (RefusedModel, NotFound) as error:
             log.warning("no retraining of %s: %s", stream.name, error)
-            return 0
+            return None
         if not (_fits(speed, stream) or _fits(batch, stream)):
-            return 0
-        learned = later(self._tried.get(stream.name, {}), speed.manifest.windows if speed else {})
-        return archive.fresh(learned) * stream.window
+            return None
+        return later(self._tried.get(stream.name, {}), speed.manifest.windows if speed else {})
 
     async def replaceable(self, stream: StreamDefinition) -> Current | None:
         """The batch model, where it was made for another definition, or from other inputs than this release makes."""
@@ -118,10 +154,9 @@ class TrainingRun:
 
     async def has_history(self, stream: StreamDefinition) -> bool:
         """Whether a batch model could learn from files in the store, or from as many archived records as a speed model
-        is retrained on."""
+        is retrained on, as far as they were looked at. Raises StoreUnavailable."""
         archive = self._archives[stream.name]
-        await archive.refresh()
-        if archive.fresh({}) * stream.window >= stream.retraining.every:
+        if archive.fresh({}) * stream.window >= stream.retraining.every or await archive.has_days():
             return True
         return await self._history.any(stream, self._aside[stream.name])
 
@@ -147,8 +182,11 @@ class TrainingRun:
             raise Conflict("a batch model of this definition was published meanwhile")
         speed = await current(self._store, stream.name, "speed")
         # To tell the series apart is enough there, and rows lie twice in memory while they are handed over.
-        rows = await asyncio.to_thread((await self._rows(stream, job)).with_short_keys)
-        trained = await self._fitting.train(fit.Task(stream, rows, parent=await self._model(stream, before)))
+        history = await self._rows(stream, job)
+        rows, sampled_from = await asyncio.to_thread(history.rows.with_short_keys), history.sampled_from
+        del history
+        parent = await self._model(stream, before)
+        trained = await self._fitting.train(fit.Task(stream, rows, parent=parent, sampled_from=sampled_from))
         await self._pass_gate(stream, "batch", trained)
         manifest = await self._publish(stream, "batch", trained, before, before.version if before else None, {})
         await self._claims.finish(stream.name, "batch", {})
@@ -157,43 +195,41 @@ class TrainingRun:
             await self._begin_speed(stream, trained, speed, manifest.version)
         return Publication(manifest, trained.report.beaten)
 
-    async def _rows(self, stream: StreamDefinition, job: JobState) -> Rows:
+    async def _rows(self, stream: StreamDefinition, job: JobState) -> TrainingHistory:
         async with self._unpacking:
             try:
-                return await self._with_futures(stream, await self._records(stream, job))
+                history = await self._records(stream, job)
+                return replace(history, rows=await self._with_futures(stream, history.rows))
             finally:
                 # Whatever it took to unpack them is given back.
                 self._reading.close()
 
-    async def _records(self, stream: StreamDefinition, job: JobState) -> Rows:
+    async def _records(self, stream: StreamDefinition, job: JobState) -> TrainingHistory:
         if job.trigger == "definition":
             return await self._all_rows(stream, job.history)
         if job.history is not None:
-            return await self._history.named(stream, job.history)
-        return await self._everything(stream, self._settings.training_rows)
+            return TrainingHistory(await self._history.named(stream, job.history))
+        return await self._everything(stream)
 
     async def _with_futures(self, stream: StreamDefinition, rows: Rows) -> Rows:
         aside = self._aside[stream.name]
         return await self._futures.with_futures(rows, stream, aside, self._settings.training_rows)
 
-    async def _everything(self, stream: StreamDefinition, most_rows: int) -> Rows:
+    async def _everything(self, stream: StreamDefinition, named: Rows | None = None) -> TrainingHistory:
         archive, aside = self._archives[stream.name], self._aside[stream.name]
         await archive.refresh()
-        return await self._history.everything(stream, archive, aside, most_rows)
+        return await self._history.everything(stream, archive, aside, self._settings.training_rows, named)
 
-    async def _all_rows(self, stream: StreamDefinition, history: str | None) -> Rows:
+    async def _all_rows(self, stream: StreamDefinition, history: str | None) -> TrainingHistory:
         """Of the store, and of the file that the model before was made from, as far as it is still there."""
         if history is None:
-            return await self._everything(stream, self._settings.training_rows)
+            return await self._everything(stream)
         try:
-            rows = await self._history.named(stream, history)
+            named = await self._history.named(stream, history)
         except InvalidInput as error:
             log.warning("trained without the history of the model before: %s", error, extra={"stream": stream.name})
-            return await self._everything(stream, self._settings.training_rows)
-        try:
-            return concatenate([rows, await self._everything(stream, self._settings.training_rows - len(rows))])
-        except InvalidInput:
-            return rows
+            return await self._everything(stream)
+        return await self._everything(stream, named)
 
     async def _begin_speed(
         self, stream: StreamDefinition, trained: fit.Trained, before: Current | None, parent: str
@@ -205,9 +241,13 @@ class TrainingRun:
 
     async def _train_speed(self, stream: StreamDefinition, job: JobState) -> Publication:
         archive = self._archives[stream.name]
-        await archive.refresh()
-        newest = archive.newest()
-        if not newest:
+        if job.trigger != "records":
+            # Whoever counted the records has looked.
+            await archive.refresh()
+        speed = await current(self._store, stream.name, "speed")
+        learned = speed.manifest.windows if speed else {}
+        newest = carried(archive.newest(), learned)
+        if not archive.newest() and not await archive.has_days():
             raise InvalidInput(f"found no archived window of {stream.name}, expected some to learn from")
         self._tried[stream.name] = newest
         await self._claims.take(stream.name, "speed", newest, again=job.trigger == "demand")
@@ -215,14 +255,14 @@ class TrainingRun:
             publication = await self._tune(stream, job)
         except (RefusedModel, InvalidInput):
             # Whoever tried them next would find the same.
-            await self._claims.finish(stream.name, "speed", self._try(stream, archive))
+            await self._claims.finish(stream.name, "speed", self._try(stream, learned))
             raise
-        await self._claims.finish(stream.name, "speed", self._try(stream, archive))
+        await self._claims.finish(stream.name, "speed", self._try(stream, learned))
         return publication
 
-    def _try(self, stream: StreamDefinition, archive: Archive) -> dict[str, str]:
+    def _try(self, stream: StreamDefinition, learned: Learned) -> dict[str, str]:
         """What was tried, without what was set aside meanwhile: no window that can't be used may hide others."""
-        self._tried[stream.name] = archive.newest()
+        self._tried[stream.name] = carried(self._archives[stream.name].newest(), learned)
         return self._tried[stream.name]
 
     async def _tune(self, stream: StreamDefinition, job: JobState) -> Publication:
@@ -234,12 +274,12 @@ class TrainingRun:
         archive = self._archives[stream.name]
         async with self._unpacking:
             try:
-                rows = await self._with_futures(stream, await archive.newest_rows())
+                rows = await self._with_futures(stream, await archive.newest_rows(self._settings.training_rows))
             finally:
                 self._reading.rest()
         if job.trigger == "records" and before is not None and not archive.fresh(before.manifest.windows):
             raise RefusedModel("rows", "found no new window that can be used, expected some")
-        newest = archive.newest()
+        newest = carried(archive.newest(), before.manifest.windows if before else {})
         trained = await self._fitting.train(fit.Task(stream, rows, weights, model))
         await self._pass_gate(stream, "speed", trained)
         return Publication(

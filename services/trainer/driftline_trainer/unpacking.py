@@ -1,7 +1,8 @@
 """Unpacks a file that comes from outside, within bounds of memory and processor time; runs in a child of its own."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 from urllib.parse import quote
@@ -76,11 +77,19 @@ def _unpacked(
     means: Means,
 ) -> T:
     """columns: the names of its values."""
-    for_seconds(means.seconds)
-    try:
+    with guarded(packed, means):
         # What lies under a series' name was written by an edge, which has mapped it already.
         read = decoding(packed.body, packed.stream, packed.source, means.bounds, mapped=packed.folder is not None)
         check(read.rows if isinstance(read, FileContent) else read, columns, packed)
+    return read
+
+
+@contextmanager
+def guarded(packed: Packed, means: Means) -> Iterator[None]:
+    """Whatever a file does that is unpacked meanwhile becomes InvalidInput, or the end of the child."""
+    for_seconds(means.seconds)
+    try:
+        yield
     except InvalidInput:
         raise
     except MemoryError as error:
@@ -90,7 +99,6 @@ def _unpacked(
         # the error goes back as text, and the parent sets the file aside and logs it.
         reason = f"{type(error).__name__}: {str(error)[:SHOWN]}"
         raise InvalidInput(f"{packed.source}: found what Arrow can't read: {reason}") from error
-    return read
 
 
 def too_much(source: str, means: Means) -> str:

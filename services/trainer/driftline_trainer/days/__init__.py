@@ -1,0 +1,1 @@
+"""Day files: what was archived in many small windows, in a few large files."""
