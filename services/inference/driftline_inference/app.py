@@ -1,7 +1,7 @@
 """The composition root of inference."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from fastapi import FastAPI
@@ -16,7 +16,7 @@ from driftline.names import INFERENCE_GROUP
 from driftline.service import webhook
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
 from driftline.store.event_topic import StoreEventReader
-from driftline.store.hints import Hints
+from driftline.store.hints import Hints, Keys
 from driftline.store.port import Store
 from driftline.store.reconcile import StoreReconciler
 from driftline.store.timed import TimedStore
@@ -26,6 +26,7 @@ from driftline.streams.sources import records_of
 from driftline.worker.keyed import KeyedStep
 from driftline.worker.loop import Worker
 from driftline.worker.loop_metrics import LoopMetrics, report_left_behind
+from driftline_inference.comparison_keeper import ComparisonKeeper
 from driftline_inference.registry.cache import Cache
 from driftline_inference.registry.outbox import StoreOutbox
 from driftline_inference.registry.reconciler import Reconciler
@@ -49,8 +50,8 @@ def create_app(
     metrics: Metrics | None = None,
     on_death: Callable[[str, BaseException], None] = end_process,
 ) -> FastAPI:
-    """Forecasts from the records topic with the store's models. `app.state` has the registry and the reconciler, for
-    whoever runs the app in its own process and steers it."""
+    """Forecasts from the records topic with the store's models. `app.state` has the registry, the reconciler, and
+    `comparisons`, which gives those of a stream's member, for whoever runs the app in its own process and steers it."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
     streams.on_every(lambda stream: _show_from_zero(stream, metrics))
     # Whatever makes a look at the store worth while adds a hint here, and the reconciler's job takes them all.
@@ -59,7 +60,8 @@ def create_app(
     stream_steps = PerStream(streams, lambda stream: _stream_step(stream, streams, registry, metrics))
     reconciler = _reconciler(settings, registry, timed, cache, edge, stream_steps)
     worker = _worker(settings, bus, streams, stream_steps, metrics)
-    store_reconciler = _store_reconciler(settings, timed, reconciler, hints)
+    keeper = ComparisonKeeper(cache.folder if cache else None, stream_steps)
+    store_reconciler = _store_reconciler(settings, timed, keeper.after(reconciler.reconcile), hints)
     streams.on_new(lambda _: hints.wake())
     lag = LagExporter(bus, [(INFERENCE_GROUP, RECORDS)], metrics)
     checks = _checks(bus, worker, timed, cache)
@@ -71,10 +73,11 @@ def create_app(
         jobs=[edge, worker, store_reconciler, lag, *_store_events(settings, bus, store_reconciler)],
         checks=checks,
         on_death=on_death,
-        first=reconciler.restore,
-        close=(bus.close, timed.close),
+        first=keeper.before(reconciler.restore),
+        close=(keeper.save, bus.close, timed.close),
     )
     app.state.registry, app.state.reconciler, app.state.stream_steps = registry, reconciler, stream_steps
+    app.state.comparisons = lambda stream, member: stream_steps[stream].comparisons.of(member)
     steering = status.Steering(registry, reconciler, edge, settings.edge, wake=hints.wake)
     app.include_router(status.routes(steering, streams, stream_steps, settings.token))
     app.include_router(webhook.routes(store_reconciler, settings.token))
@@ -135,12 +138,12 @@ def _reconciler(
 ) -> Reconciler:
     """New versions are tried on what the newest records of all series are forecast from."""
     fetcher = replace(settings.fetcher(), live=lambda stream: stream_steps[stream].live())
-    outbox = StoreOutbox(store, cache.folder if cache else None, edge.known)
+    outbox = StoreOutbox(store, cache.folder if cache else None, edge.known, fetcher.trust)
     return Reconciler(registry, store, fetcher, outbox, cache=cache, edge_name=settings.edge)
 
 
 def _store_reconciler(
-    settings: InferenceSettings, store: Store, reconciler: Reconciler, hints: Hints
+    settings: InferenceSettings, store: Store, reconcile: Callable[[Keys], Awaitable[None]], hints: Hints
 ) -> StoreReconciler:
     return StoreReconciler(
         "model watch",
@@ -148,7 +151,7 @@ def _store_reconciler(
         "models/",
         suffix="/current.json",
         poll=settings.store_poll,
-        reconcile=reconciler.reconcile,
+        reconcile=reconcile,
         base=settings.store_prefix,
         hints=hints,
     )
