@@ -197,6 +197,20 @@ class Metrics:
         self.training_seconds = self._histogram(
             "training_seconds", "Time of a training job.", JOB_BUCKETS, "stream", "member"
         )
+        self._add_rollouts()
+
+    def _add_rollouts(self) -> None:
+        self.rollout_stage = self._gauge(
+            "rollout_stage", "Stage of the roll-out that runs, counted from 1; 0 without one.", "stream", "member"
+        )
+        self.rollout_paused = self._gauge(
+            "rollout_paused", "1 while the roll-out that runs moves forward by hand alone.", "stream", "member"
+        )
+        self.rollouts_ended = self._counter(
+            "rollouts_ended",
+            "Roll-outs that ended: done, stopped (worse), aborted (by hand), superseded (by a newer version).",
+            *("stream", "member", "outcome"),
+        )
 
     def export_streams(self, streams: Callable[[], int], refused: Callable[[], int]) -> None:
         """Reads the two gauges when Prometheus asks."""

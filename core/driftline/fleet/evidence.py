@@ -17,6 +17,8 @@ WORSE = 100.0
 """Mean evidence from which a version counts as worse."""
 NOT_WORSE = 20.0
 """Mean evidence of the other side from which it counts as not worse."""
+NOTHING_WON = 1 + 1e-9
+"""Mean evidence of bets that have not paid off, but for rounding."""
 MOST_EVIDENCE = 1000.0
 """What one edge's evidence counts at most: there its own shadow goes back, and an edge that lies says no more."""
 MOST_TRUTHS = 2000
@@ -116,7 +118,7 @@ def judge(everyone: Pooled, newcomers: Pooled, *, evidence: int, held: bool) -> 
     has_truths = newcomers.truths >= truths_needed(newcomers, evidence)
     # Bets that ended without a verdict pass only where who bet on "worse" has not won anything: otherwise a slightly
     # worse version would pass each stage by outlasting it.
-    outlasted = newcomers.over and newcomers.worse <= 1
+    outlasted = newcomers.over and newcomers.worse <= NOTHING_WON
     is_fine = newcomers.not_worse >= NOT_WORSE or outlasted
     return "passed" if newcomers.edges and has_truths and is_fine and held else "waits"
 

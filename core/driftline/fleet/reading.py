@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from driftline.errors import NotFound, RefusedNote, TooLarge
-from driftline.fleet.heartbeat import Heartbeat
+from driftline.fleet.heartbeat import Heartbeat, model_name
 from driftline.fleet.names import HEARTBEATS, edge_of
 from driftline.fleet.notes import NOTE_LIMIT, opened
 from driftline.store.port import Store
@@ -26,6 +26,18 @@ class FleetView(Protocol):
 
     def is_silent(self, edge: str) -> bool:
         """Whether an edge is not counted on, since it has not been heard for long."""
+
+
+def counted_on(
+    view: FleetView, heartbeats: Mapping[str, Heartbeat], stream: str, member: str
+) -> dict[str, Mapping[str, str]]:
+    """The labels of the edges that work on a stream and are not silent, by id."""
+    name = model_name(stream, member)
+    return {
+        edge: heartbeat.labels
+        for edge, heartbeat in heartbeats.items()
+        if (name in heartbeat.models or stream in heartbeat.streams) and not view.is_silent(edge)
+    }
 
 
 @dataclass(frozen=True)

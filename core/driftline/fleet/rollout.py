@@ -62,13 +62,32 @@ def stage_after(stages: Sequence[str], stage: int, ranks: Sequence[float], below
     return None
 
 
+def first_trial(
+    stages: Sequence[str],
+    first: Mapping[str, str],
+    version: str,
+    edges: Mapping[str, Mapping[str, str]],
+    now: float,
+) -> Trial | None:
+    """How a version begins; None for all at once, as where one edge is all there are.
+
+    edges: the labels of each that is there, by its id.
+    """
+    ranks = [rank(edge, version, labels, first) for edge, labels in edges.items()]
+    begin = stage_after(stages, -1, ranks, 0.0)
+    if begin is None:
+        return None
+    return Trial(version, begin.below, dict(first), begin.stage, since=now)
+
+
 def topped_up(stages: Sequence[str], trial: Trial, ranks: Sequence[float]) -> float:
     """The bound that gives a stage its number of edges again, after some of them went silent or others came. It never
     falls."""
     if trial.stage >= len(stages):
         return trial.below
     size = size_of(stages[trial.stage], len(ranks))
-    return max(trial.below, _bound(ranks, size))
+    inside = sum(rank < trial.below for rank in ranks)
+    return _bound(ranks, size) if inside < size else trial.below
 
 
 def _bound(ranks: Sequence[float], size: int) -> float:

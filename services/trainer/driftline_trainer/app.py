@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
+from driftline.fleet.reading import StoreHeartbeats
 from driftline.metrics import Metrics
 from driftline.service import webhook
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
@@ -17,6 +18,8 @@ from driftline.store.timed import TimedStore
 from driftline.streams.catalog import Streams
 from driftline.streams.definition import StreamDefinition
 from driftline_trainer.rest import routes
+from driftline_trainer.rollouts import rest
+from driftline_trainer.rollouts.rollouts import Rollouts
 from driftline_trainer.settings import TrainerSettings
 from driftline_trainer.trainer import Trainer
 
@@ -31,14 +34,16 @@ def create_app(
     events: Bus | None = None,
     on_death: Callable[[str, BaseException], None] = end_process,
 ) -> FastAPI:
-    """Trains on demand, and retrains as windows arrive. `trainer` may be given by who wants to steer it.
-    `events`: the bus that the store writes its events to, if it does."""
+    """Trains on demand, retrains as windows arrive, and rolls new versions out: `app.state.rollouts`. `trainer` may be
+    given by who wants to steer it. `events`: the bus that the store writes its events to, if it does."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
     store = TimedStore(store, metrics)
-    training = trainer or Trainer(settings, store, streams, metrics)
+    fleet = StoreHeartbeats(store)
+    training = trainer or Trainer(settings, store, streams, metrics, fleet=fleet)
+    rollouts = Rollouts(store, streams, fleet, metrics, signer=settings.signer(), poll=settings.rollout_poll)
     store_reconciler = _store_reconciler(settings, store, training)
     streams.on_new(lambda _: store_reconciler.wake())
-    jobs: list[BackgroundJob] = [training, store_reconciler]
+    jobs: list[BackgroundJob] = [training, rollouts, store_reconciler]
     if events is not None and settings.store_topic is not None:
         jobs.append(StoreEventReader(events, settings.store_topic, store_reconciler))
 
@@ -55,7 +60,9 @@ def create_app(
         on_death=on_death,
         close=[*([events.close] if events is not None else []), store.close],
     )
+    app.state.rollouts = rollouts
     app.include_router(routes(training, settings))
+    app.include_router(rest.routes(rollouts, settings.token))
     app.include_router(webhook.routes(store_reconciler, settings.token))
     return app
 

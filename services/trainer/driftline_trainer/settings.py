@@ -32,6 +32,9 @@ class TrainerSettings(SigningSettings):
     trainer_lease: float = Field(60.0, gt=0)
     """Seconds without a sign of life after which another trainer takes over this one's jobs."""
 
+    rollout_poll: float = Field(30.0, gt=0)
+    """Seconds between two looks at what edges say of new versions."""
+
     window_bytes: int = Field(16 * MEBIBYTE, ge=1)
     """Bytes of an archived window at most; a larger one is set aside."""
     history_bytes: int = Field(128 * MEBIBYTE, ge=1)
