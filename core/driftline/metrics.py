@@ -187,6 +187,10 @@ class Metrics:
         self.store_seconds = self._histogram(
             "store_seconds", "Time of a call to the object store.", LATENCY_BUCKETS, "operation", "outcome"
         )
+        self._add_trainers()
+
+    def _add_trainers(self) -> None:
+        """What the trainer alone counts."""
         self.training_jobs = self._counter("training_jobs", "Training jobs ended.", "stream", "member", "outcome")
         self.files_set_aside = self._counter(
             "files_set_aside", "Windows and history files that can't be used.", "stream", "kind"
@@ -197,9 +201,6 @@ class Metrics:
         self.training_seconds = self._histogram(
             "training_seconds", "Time of a training job.", JOB_BUCKETS, "stream", "member"
         )
-        self._add_rollouts()
-
-    def _add_rollouts(self) -> None:
         self.rollout_stage = self._gauge(
             "rollout_stage", "Stage of the roll-out that runs, counted from 1; 0 without one.", "stream", "member"
         )

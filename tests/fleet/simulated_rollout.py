@@ -1,5 +1,5 @@
-"""A roll-out over simulated edges, by the code that judges it: shadows bet, heartbeats carry it, the trainer's pure part
-decides. No store, no bus: 50 edges and a week take a second."""
+"""A roll-out over simulated edges, by the code that judges it: shadows bet, heartbeats carry it, the trainer's pure
+part decides. No store, no bus: 50 edges and a week take a second."""
 
 from dataclasses import dataclass, field
 

@@ -1,6 +1,8 @@
 """Which edges try a version first: from their ids, labels and the version alone; a share of them that is close to the
 stage, and whoever is in a stage is in all later ones."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,7 +36,7 @@ def test_stages_grow_and_have_the_size_that_was_asked_for(ids: set[str]):
     assert sizes[0] == 1
     assert sizes == sorted(set(sizes))
     assert set(sizes) <= {size_of(stage, len(ids)) for stage in STAGES}
-    for earlier, later in zip(stages, stages[1:], strict=False):
+    for earlier, later in pairwise(stages):
         assert earlier < later
 
 
@@ -48,8 +50,10 @@ def test_labels_come_first(ids: set[str], data: st.DataObject):
 
 @given(fleets)
 def test_the_order_of_the_edges_makes_no_difference(ids: set[str]):
-    forward, backward = ({edge: {} for edge in sorted(ids, reverse=reverse)} for reverse in (False, True))
-    assert stages_of(forward, {}) == stages_of(backward, {})
+    edges: list[dict[str, dict[str, str]]] = [
+        {edge: {} for edge in sorted(ids, reverse=back)} for back in (False, True)
+    ]
+    assert stages_of(edges[0], {}) == stages_of(edges[1], {})
 
 
 def test_each_version_is_tried_by_others():

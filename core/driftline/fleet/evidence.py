@@ -21,6 +21,8 @@ NOTHING_WON = 1 + 1e-9
 """Mean evidence of bets that have not paid off, but for rounding."""
 MOST_EVIDENCE = 1000.0
 """What one edge's evidence counts at most: there its own shadow goes back, and an edge that lies says no more."""
+MOST_NOT_WORSE = 100.0
+"""The same on the other side: at least a fifth of a stage's edges must be convinced, whatever one of them says."""
 MOST_TRUTHS = 2000
 """Truths that one edge counts at most: then its shadow is over."""
 
@@ -49,12 +51,12 @@ class EdgeReport:
     def worse(self) -> float:
         """An e-value; an edge that was told to go back by hand counts as much as WORSE: that is no bet, but a person's
         word, which alone decides for the edges that it speaks for."""
-        bet = _evidence(self.comparison.log_worse) if self.comparison else 1.0
+        bet = _evidence(self.comparison.log_worse, MOST_EVIDENCE) if self.comparison else 1.0
         return max(bet, WORSE) if self.went_back is not None else bet
 
     @property
     def not_worse(self) -> float:
-        bet = _evidence(self.comparison.log_not_worse) if self.comparison else 1.0
+        bet = _evidence(self.comparison.log_not_worse, MOST_NOT_WORSE) if self.comparison else 1.0
         return 0.0 if self.went_back is not None else bet
 
     @property
@@ -132,8 +134,8 @@ def _is_sound(comparison: Comparison) -> bool:
     return not (math.isnan(comparison.log_worse) or math.isnan(comparison.log_not_worse))
 
 
-def _evidence(logarithm: float) -> float:
-    return math.exp(min(logarithm, math.log(MOST_EVIDENCE)))
+def _evidence(logarithm: float, most: float) -> float:
+    return math.exp(min(logarithm, math.log(most)))
 
 
 def _mean(values: Sequence[float]) -> float:
