@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from driftline_cli.commands import local, models, offline
+from driftline_cli.commands import local, models, offline, rollouts
 from driftline_cli.commands.check import check
 from driftline_cli.commands.first_look import propose_from
 from driftline_cli.commands.look import doctor, status
@@ -49,6 +49,7 @@ for command in (*RESULTS, *RUNNING, check, replay, status, train, tail, doctor):
     app.command()(command)
 app.command("from")(propose_from)
 app.add_typer(models.app, name="models")
+app.add_typer(rollouts.app, name="rollout")
 app.add_typer(local.app, name="local")
 
 
