@@ -245,6 +245,13 @@ async def test_an_edge_that_goes_back_is_evidence_and_holds_no_others_back(runni
     assert "went back: too noisy here" in await running.mark(new)
 
 
+async def test_a_single_edge_decides_for_itself(running_speed: Running):
+    stable, new = await running_speed.begin(EDGES[:1])
+    await running_speed.say(EDGES[0], new, compared=[(new, stable, 90, (6.0, -5.0))])
+    await running_speed.look()
+    assert (await running_speed.pointer()).version == new
+
+
 async def test_a_single_edge_that_goes_back_has_the_version_taken_back(running_speed: Running):
     stable, new = await running_speed.begin(EDGES[:1])
     await running_speed.say(EDGES[0], stable, went_back={new: "worse since noon"})
