@@ -18,7 +18,7 @@ MemberName = Annotated[str, Path(description="`batch` or `speed`", examples=["ba
 
 
 class EvidenceAnswer(BaseModel):
-    """What edges found of the version, compared with the one before."""
+    """The edges' evidence about the version, compared with the one before."""
 
     edges: int
     reporting: int = Field(description="those of them that have compared both on a truth, or went back")
@@ -40,10 +40,10 @@ class RolloutEventAnswer(BaseModel):
 
 
 class RolloutStoryAnswer(BaseModel):
-    """What became of a version's roll-out."""
+    """The story of a version's roll-out."""
 
     version: str
-    former: str | None = Field(description="what all edges ran when it began")
+    former: str | None = Field(description="the version that all edges ran when it began")
     state: StoryState
     events: list[RolloutEventAnswer] = Field(description="the newest last")
 
@@ -55,14 +55,14 @@ class RolloutAnswer(BaseModel):
     member: str
     state: Literal["running", "paused", "none"]
     for_all: str = Field(description="the version that all edges run that are not in the trial")
-    former: str | None = Field(description="what `for_all` would be taken back to")
+    former: str | None = Field(description="the version that `for_all` would be taken back to")
     on_trial: str | None
     stage: int | None = Field(description="counted from 1")
     stages: list[str] = Field(examples=[["1", "10%", "50%", "100%"]])
     below: float | None = Field(description="edges whose rank is below this are in the trial")
     first: dict[str, str] = Field(description="labels of the edges that come first")
     since: float | None = Field(description="seconds since the epoch when the stage began")
-    waits: str = Field(description="what it waits for")
+    waits: str = Field(description="the reason that it does not go on")
     trial: EvidenceAnswer | None = Field(description="of all edges in the trial, or that run the version for all")
     newcomers: EvidenceAnswer | None = Field(description="of those that came in with this stage")
     went_back: dict[str, str] = Field(description="by edge why it went back from the version")
@@ -75,7 +75,7 @@ class RolloutDetails(RolloutAnswer):
 
 
 class RolloutRequest(BaseModel):
-    """Who moves a roll-out, and why."""
+    """A person's name and reason."""
 
     model_config = {"extra": "forbid"}
 
@@ -127,7 +127,7 @@ def routes(rollouts: Rollouts, token: SecretStr | None) -> APIRouter:
             await act(stream, member, request.hand)
             return await details(stream, member)
 
-    add("advance", rollouts.advance, "Go on to the next stage", "Whatever the edges say.")
+    add("advance", rollouts.advance, "Go on to the next stage", "The edges' evidence is not asked.")
     add(
         "pause",
         rollouts.pause,
