@@ -16,9 +16,10 @@ def test_a_version_that_is_15_percent_worse_is_stopped_in_the_first_stage_each_t
     assert Counter((end.state, end.stage, end.tried) for end in ended) == {("stopped", 1, 1): len(SEEDS)}
 
 
-@pytest.mark.parametrize("ratio", [1.0, 0.97])
-def test_an_equally_good_or_slightly_better_version_reaches_all_edges_each_time(ratio: float):
-    ended = [roll_out(seed, ratio, edges=20) for seed in SEEDS]
+@pytest.mark.parametrize(("ratio", "lasting"), [(1.0, 0.0), (0.97, 0.5)])
+def test_an_equally_good_or_slightly_better_version_reaches_all_edges_each_time(ratio: float, lasting: float):
+    """Where errors last, an equally good one is stopped in some runs of a hundred: see decisions/0038."""
+    ended = [roll_out(seed, ratio, edges=20, weather=Weather(lasting=lasting)) for seed in SEEDS]
     assert Counter(end.state for end in ended) == {"done": len(SEEDS)}
 
 
