@@ -79,6 +79,12 @@ class Pooled:
     """Whether no edge has anything more to compare."""
     went_back: int
 
+    @property
+    def is_worse(self) -> bool:
+        """A single edge must be as sure as when it goes back by itself, unless it has."""
+        is_alone = self.edges == 1 and not self.went_back
+        return self.worse >= (MOST_EVIDENCE * 0.999 if is_alone else WORSE)
+
 
 def report_of(heartbeat: Heartbeat, model: str, version: str, against: str | None) -> EdgeReport:
     """What a heartbeat says of a model's version. against: the version that it must have been compared with, None for
@@ -115,7 +121,7 @@ def judge(everyone: Pooled, newcomers: Pooled, *, evidence: int, held: bool) -> 
     everyone: the edges in the trial; newcomers: those that came in with this stage, which alone can say whether it
     passed. evidence: truths that are asked for. held: whether the stage has lasted long enough.
     """
-    if everyone.worse >= WORSE:
+    if everyone.is_worse:
         return "worse"
     has_truths = newcomers.truths >= truths_needed(newcomers, evidence)
     # Bets that ended without a verdict pass only where who bet on "worse" has not won anything: otherwise a slightly

@@ -82,9 +82,7 @@ def of_all(pointer: Pointer, model: tuple[str, str], heartbeats: Mapping[str, He
         or (name in heartbeat.models and heartbeat.models[name].version == pointer.version)
     ]
     everyone = pool(reports)
-    # A single edge decides for itself, as it does without a trainer.
-    is_decided = everyone.edges > 1 or everyone.went_back > 0
-    verdict: Verdict = "worse" if everyone.worse >= WORSE and is_decided else "waits"
+    verdict: Verdict = "worse" if everyone.is_worse else "waits"
     return RolloutStanding(everyone, everyone, _went_back(reports), verdict, "")
 
 
