@@ -33,11 +33,12 @@ class Models:
         metrics: Metrics | None = None,
         live: Live | None = None,
         edge_id: Callable[[], str | None] = lambda: None,
+        labels: Mapping[str, str] | None = None,
     ) -> "Models":
         registry = Registry({stream.name: stream}, metrics or Metrics())
-        outbox = StoreOutbox(store, cache.folder if cache else None, edge_id)
+        outbox = StoreOutbox(store, cache.folder if cache else None, edge_id, trust)
         fetcher = replace(Fetcher(trust), live=live)
-        return cls(registry, Reconciler(registry, store, fetcher, outbox, cache=cache))
+        return cls(registry, Reconciler(registry, store, fetcher, outbox, cache=cache, labels=labels))
 
     @classmethod
     def of(cls, app: FastAPI) -> "Models":

@@ -4,16 +4,20 @@ One that was made elsewhere is published, one in the store is checked as an edge
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from driftline.errors import InvalidInput, NotFound
-from driftline.models.manifest import ColumnScaling, Manifest
+from driftline.fleet.reading import StoreHeartbeats, counted_on
+from driftline.fleet.rollout import first_trial
+from driftline.models.manifest import ColumnScaling, Manifest, Trial
 from driftline.service.model_settings import SigningSettings, TrustSettings
+from driftline.store.port import Store
 from driftline.streams import definition_files
 from driftline.streams.definition import StreamDefinition
-from driftline.versions import fetching
+from driftline.versions import fetching, releases
 from driftline.versions.importing import Meaning, import_model
 from driftline_cli.versions import current, opened, settings_of
 
@@ -32,7 +36,21 @@ async def bring(stream: StreamDefinition, member: str, model: bytes, meaning: Me
     """Publishes it in the store at `url`, signed with the environment's key."""
     settings = settings_of(SigningSettings, url)
     async with opened(settings) as store:
-        return await import_model(store, stream, member, model, meaning, signer=settings.signer(), now=time.time())
+        trial = await _trial(store, stream, member)
+        return await import_model(
+            store, stream, member, model, meaning, signer=settings.signer(), now=time.time(), trial=trial
+        )
+
+
+async def _trial(store: Store, stream: StreamDefinition, member: str) -> Callable[[str], Trial | None]:
+    """By the version's name, which edges try it first, where the version before can serve the others."""
+    before = await releases.current(store, stream.name, member)
+    if before is None or before.manifest.definition != stream.fingerprint:
+        return lambda _: None
+    view = StoreHeartbeats(store)
+    edges = counted_on(view, await view.look(), stream.name, member)
+    rollout = stream.rollout
+    return lambda version: first_trial(rollout.stages_of(member), rollout.first, version, edges, time.time())
 
 
 async def verify(name: str, member: str, version: str | None, url: str | None) -> str:

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 from rich.table import Table
 
 from driftline.errors import NotFound
+from driftline.fleet.quarantine import quarantine_of
 from driftline.models import manifest as manifests
-from driftline.models.manifest import Manifest, Pointer, Quarantine, Usage
+from driftline.models.manifest import Manifest, Pointer, Usage
 from driftline.models.signing import Sealed, unseal
 from driftline.service.ports import open_store
 from driftline.service.settings import Settings, read_settings
@@ -54,9 +55,14 @@ async def opened(settings: Settings) -> AsyncIterator[Store]:
 
 
 async def current(store: Store, stream: str, member: str) -> str | None:
-    """The version that the pointer names."""
+    """The version that the pointer names for all edges."""
+    pointer = await pointer_of(store, stream, member)
+    return pointer.version if pointer else None
+
+
+async def pointer_of(store: Store, stream: str, member: str) -> Pointer | None:
     try:
-        return (await find(store, manifests.pointer_key(stream, member), Pointer, "pointer")).version
+        return await find(store, manifests.pointer_key(stream, member), Pointer, "pointer")
     except NotFound:
         return None
 
@@ -84,12 +90,16 @@ async def _stored(store: Store, stream: str, member: str, version: str, notes: d
 async def _notes(store: Store, stream: str, member: str) -> dict[str, list[str]]:
     """By version what there is to say of it: current, quarantined, used by whom."""
     notes: dict[str, list[str]] = {}
-    pointed = await current(store, stream, member)
-    if pointed is not None:
-        notes.setdefault(pointed, []).append("current")
-    async for listed in store.list(manifests.quarantine_key(stream, member, "")[: -len(".json")]):
-        mark = await find(store, listed.key, Quarantine, "quarantine")
-        notes.setdefault(mark.version, []).append(f"quarantined: {mark.reason}")
+    pointer = await pointer_of(store, stream, member)
+    if pointer is not None:
+        notes.setdefault(pointer.version, []).append("current")
+    if pointer is not None and pointer.trial is not None:
+        notes.setdefault(pointer.trial.version, []).append("on trial")
+    async for listed in store.list(manifests.quarantine_prefix(stream, member)):
+        version = listed.key.rpartition("/")[2].removesuffix(".json")
+        mark = await quarantine_of(store, stream, member, version, None)
+        if mark is not None:
+            notes.setdefault(mark.version, []).append(f"quarantined: {mark.reason}")
     async for listed in store.list(manifests.usage_prefix(stream, member)):
         usage = await find(store, listed.key, Usage, "usage")
         notes.setdefault(usage.version, []).append(f"{'pinned on' if usage.pinned else 'serves on'} {_edge(usage)}")

@@ -81,7 +81,7 @@ def from_zero(counter: Counter, *values: Iterable[str]) -> None:
 class Metrics:
     """One service's metrics, on a registry of its own: two services in one process must not share one."""
 
-    def __init__(self) -> None:  # noqa: PLR0915 - one catalogue
+    def __init__(self) -> None:
         self.registry = CollectorRegistry()
         # Under the names that every dashboard of processes knows.
         ProcessCollector(registry=self.registry)
@@ -196,6 +196,10 @@ class Metrics:
             "states_kept_timestamp_seconds", "When the store was last known to have the newest states, since the epoch."
         )
         self.states_kept_bytes = self._counter("states_kept_bytes", "Bytes of states that were left in the store.")
+        self._add_trainers()
+
+    def _add_trainers(self) -> None:
+        """What the trainer alone counts."""
         self.training_jobs = self._counter("training_jobs", "Training jobs ended.", "stream", "member", "outcome")
         self.files_set_aside = self._counter(
             "files_set_aside", "Windows and history files that can't be used.", "stream", "kind"
@@ -213,6 +217,17 @@ class Metrics:
         )
         self.training_seconds = self._histogram(
             "training_seconds", "Time of a training job.", JOB_BUCKETS, "stream", "member"
+        )
+        self.rollout_stage = self._gauge(
+            "rollout_stage", "Stage of the roll-out that runs, counted from 1; 0 without one.", "stream", "member"
+        )
+        self.rollout_paused = self._gauge(
+            "rollout_paused", "1 while the roll-out that runs moves forward by hand alone.", "stream", "member"
+        )
+        self.rollouts_ended = self._counter(
+            "rollouts_ended",
+            "Roll-outs that ended: done, stopped (worse), aborted (by hand), superseded (by a newer version).",
+            *("stream", "member", "outcome"),
         )
         self._add_archive()
 

@@ -130,7 +130,7 @@ async def test_rollback_goes_back_and_show_tells_it(command: Command, edge: str,
     shown = await command("show", MODEL)
     assert shown.code == 0
     newest, oldest = (line for line in shown.out.splitlines() if line.startswith(" v0"))
-    assert (names[1] in newest, "current; quarantined: worse since noon" in newest) == (True, True)
+    assert (names[1] in newest, "current" in newest, "quarantined" in newest) == (True, True, False)
     assert (names[0] in oldest, "serves on pi-7" in oldest) == (True, True)
 
 

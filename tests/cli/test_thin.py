@@ -26,6 +26,7 @@ CLIENTS = {"numpy", "pyarrow", "httpx", "aiokafka", "aiobotocore", "fastapi", "c
 HELPS = [
     *([], ["demo"], ["backtest"], ["accuracy"], ["check"], ["from"], ["replay"], ["status"], ["train"]),
     *(["tail"], ["doctor"], ["models"], ["models", "list"], ["models", "rollback"], ["models", "pin"]),
+    *(["rollout"], ["rollout", "show"], ["rollout", "abort"]),
     *(["edge"], ["up"], ["down"], ["local"], ["local", "up"], ["local", "down"], ["local", "env"], ["local", "kafka"]),
 ]
 RUNS = {
@@ -42,6 +43,8 @@ RUNS = {
     "models show": ["a.batch"],
     "models verify": ["a.batch"],
     "models import": ["{rows}", "--stream", "{stream}"],
+    "rollout show": [],
+    "rollout advance": ["a.batch"],
     "local env": [],
     "local down": [],
     "down": ["--folder", "{folder}"],

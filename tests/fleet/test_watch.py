@@ -178,7 +178,9 @@ async def test_who_was_shut_out_is_refused(cloud: Cloud):
     assert cloud.refused == {"revoked": 1}
 
 
-@pytest.mark.parametrize(("by", "key"), [(EDGE, EDGE.public), (None, EDGE.public), (TRAINER, "no key")])
+@pytest.mark.parametrize(
+    ("by", "key"), [(EDGE, EDGE.public), (None, EDGE.public), (TRAINER, "no key")], ids=["the edge", "nobody", "no key"]
+)
 async def test_a_registration_that_nobody_signed_or_without_a_key_opens_no_door(
     cloud: Cloud, by: Signer | None, key: str
 ):

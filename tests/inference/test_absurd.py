@@ -5,8 +5,9 @@ import pytest
 from driftline.errors import NotFound
 from driftline.models import manifest as manifests
 from driftline.models.manifest import Pointer
+from driftline.models.signing import Trust
 from driftline_inference.registry.state import REFUSED_REMEMBERED, ModelState
-from tests.inference.conftest import new_models, put
+from tests.inference.conftest import SIGNER, TRUST, new_models, put
 
 LARGE = 20_000_000
 
@@ -31,14 +32,17 @@ async def test_a_pointer_of_absurd_size_is_refused_and_not_remembered(store, str
     assert models.registry.state(stream.name, "batch").version == second
 
 
-async def test_a_quarantine_mark_of_absurd_size_still_keeps_its_version_out(store, stream, versions):
+@pytest.mark.parametrize("trust", [TRUST, Trust([SIGNER.public], unsigned=True)])
+async def test_a_quarantine_mark_of_absurd_size_keeps_its_version_out_where_everybodys_does(
+    store, stream, versions, trust: Trust
+):
     version = await put(store, stream, versions[0])
     await store.put(manifests.quarantine_key(stream.name, "batch", version), b"x" * LARGE)
-    models = new_models(store, stream)
+    models = new_models(store, stream, trust)
     await models.reconcile()
     standing = models.registry.state(stream.name, "batch")
-    assert standing.serving is None
-    assert standing.refused[version].startswith("quarantine: ")
+    is_refused = standing.refused.get(version, "").startswith("quarantine: ")
+    assert (standing.version, is_refused) == ((None, True) if trust.believes_unsigned else (version, False))
 
 
 async def test_a_manifest_of_absurd_size_is_refused(store, stream, versions):

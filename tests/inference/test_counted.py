@@ -35,4 +35,4 @@ async def test_each_has_its_reason(store, stream, versions):
     await models.reconcile()
     await models.reconciler.roll_back(stream.name, "batch", second, "worse")
     swaps = counted(metrics, "model_swaps", stream.name)
-    assert swaps == {"pointer": 3, "pin": 1, "rollback": 1, "fallback": 0, "restart": 0}
+    assert swaps == {"pointer": 3, "pin": 1, "rollback": 1, "fallback": 0, "restart": 0, "rollout": 0}

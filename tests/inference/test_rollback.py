@@ -1,4 +1,4 @@
-"""By hand back to the version before: at once, once, and for good, on this edge and on every other."""
+"""Back to the version before: at once, once, and for good on this edge; on all others by the trainer's word alone."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -6,12 +6,16 @@ from pathlib import Path
 import httpx
 import pytest
 
+from driftline.fleet.notes import sealed
+from driftline.fleet.quarantine import quarantine
 from driftline.models import manifest as manifests
+from driftline.models.manifest import Quarantine
+from driftline.models.signing import Trust
 from driftline.store.folder import FolderStore
 from driftline.streams.definition import StreamDefinition
 from driftline_inference.registry.cache import Cache
 from driftline_trainer.fit import Trained
-from tests.inference.conftest import app_of, new_models, put
+from tests.inference.conftest import SIGNER, STRANGER, app_of, new_models, put
 from tests.models import Models
 
 PLACE = "/v1/models/outdoor-temperature.batch/rollback"
@@ -67,23 +71,81 @@ async def test_sent_twice_it_is_done_once(edge: Edge, stream: StreamDefinition):
     assert edge.models.registry.state(stream.name, "batch").swaps == 3
 
 
-async def test_no_other_edge_serves_it_again(edge: Edge, store, stream: StreamDefinition):
+async def test_another_edge_serves_it_on(edge: Edge, store, stream: StreamDefinition):
     await edge.roll_back(edge.bad)
     other = new_models(store, stream)
     await other.reconcile()
+    assert serving(other, stream) == edge.bad
+    assert [listed.key async for listed in store.list(manifests.quarantine_prefix(stream.name, "batch"))] == []
+
+
+async def test_by_the_trainers_signed_word_no_edge_serves_it(edge: Edge, store, stream: StreamDefinition):
+    await quarantine(store, Quarantine(edge.bad, "worse on 12 edges", 0.0, stream.name, "batch"), SIGNER)
+    other = new_models(store, stream)
+    await other.reconcile()
     assert serving(other, stream) == edge.good, "a new edge begins with the newest that may serve"
-    assert other.registry.state(stream.name, "batch").refused == {edge.bad: "quarantine: worse since noon"}
+    assert other.registry.state(stream.name, "batch").refused == {edge.bad: "quarantine: worse on 12 edges"}
+
+
+async def by_a_stranger(store, stream: StreamDefinition, version: str) -> None:
+    await quarantine(store, Quarantine(version, "lies", 0.0, stream.name, "batch"), STRANGER)
+
+
+async def by_nobody(store, stream: StreamDefinition, version: str) -> None:
+    await quarantine(store, Quarantine(version, "lies", 0.0, stream.name, "batch"), None)
+
+
+async def of_another_member(store, stream: StreamDefinition, version: str) -> None:
+    note = sealed(Quarantine(version, "of speed", 0.0, stream.name, "speed"), SIGNER)
+    await store.put(manifests.quarantine_key(stream.name, "batch", version), note)
+
+
+async def as_a_former_release_wrote_it(store, stream: StreamDefinition, version: str) -> None:
+    mark = manifests.encode(Quarantine(version, "worse since noon", 0.0))
+    await store.put(manifests.quarantine_key(stream.name, "batch", version), mark)
+
+
+MARKS = [by_a_stranger, by_nobody, of_another_member, as_a_former_release_wrote_it]
+
+
+@pytest.mark.parametrize("mark", MARKS)
+async def test_nobody_elses_word_keeps_a_version_from_an_edge(edge: Edge, store, stream: StreamDefinition, mark):
+    await mark(store, stream, edge.bad)
+    other = new_models(store, stream)
+    await other.reconcile()
+    assert serving(other, stream) == edge.bad
+
+
+@pytest.mark.parametrize("mark", MARKS)
+async def test_where_unsigned_models_serve_everybodys_word_counts(edge: Edge, store, stream: StreamDefinition, mark):
+    await mark(store, stream, edge.bad)
+    other = new_models(store, stream, Trust([SIGNER.public], unsigned=True))
+    await other.reconcile()
+    assert serving(other, stream) == edge.good
 
 
 async def test_a_restart_does_not_bring_it_back(edge: Edge, store, stream: StreamDefinition, cache: Cache):
     await edge.roll_back(edge.bad)
-    await store.delete(manifests.quarantine_key(stream.name, "batch", edge.bad))
+    restarted = new_models(store, stream, cache=cache)
+    for _ in range(2):
+        await restarted.reconcile()
+        assert serving(restarted, stream) == edge.good
+    assert restarted.registry.state(stream.name, "batch").rolled_back == {edge.bad: "worse since noon"}
+
+
+async def test_an_edge_whose_disk_was_wiped_tries_it_again(edge: Edge, store, stream: StreamDefinition, tmp_path: Path):
+    await edge.roll_back(edge.bad)
+    wiped = new_models(store, stream, cache=Cache(FolderStore(tmp_path / "new")))
+    await wiped.reconcile()
+    assert serving(wiped, stream) == edge.bad
+
+
+async def test_a_mark_that_has_rotted_still_keeps_its_version_out(edge: Edge, store, stream, cache: Cache):
+    await edge.roll_back(edge.bad)
+    await cache.folder.put(manifests.quarantine_key(stream.name, "batch", edge.bad), b"{")
     restarted = new_models(store, stream, cache=cache)
     await restarted.reconcile()
     assert serving(restarted, stream) == edge.good
-    await restarted.reconcile()
-    written = await store.get(manifests.quarantine_key(stream.name, "batch", edge.bad))
-    assert b"worse since noon" in written.body, "the store gets the mark that it had lost, from the edge's disk"
 
 
 async def test_the_next_version_serves(edge: Edge, store, stream: StreamDefinition, versions: list[Trained]):
@@ -117,11 +179,12 @@ async def test_who_has_no_token_steers_nothing(edge: Edge, stream: StreamDefinit
     assert serving(edge.models, stream) == edge.bad
 
 
-async def test_what_the_comparison_leaves_is_left_at_once_and_marked_by_the_next_look(edge: Edge, store, stream):
+async def test_what_the_comparison_leaves_is_left_at_once_and_marked_by_the_next_look(edge: Edge, cache, stream):
     edge.models.registry.roll_back(stream.name, "batch", edge.bad, "worse than the one before")
     assert serving(edge.models, stream) == edge.good
     assert edge.models.registry.shadows() == {}, "who was left forecasts no longer, not even in shadow"
     await edge.models.reconcile()
-    written = await store.get(manifests.quarantine_key(stream.name, "batch", edge.bad))
+    written = await cache.folder.get(manifests.quarantine_key(stream.name, "batch", edge.bad))
     assert b"worse than the one before" in written.body
     assert serving(edge.models, stream) == edge.good
+    assert edge.models.registry.state(stream.name, "batch").rolled_back == {edge.bad: "worse than the one before"}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from driftline.errors import InvalidInput
+from driftline.fleet.reading import StoreHeartbeats
 from driftline.metrics import Metrics
 from driftline.store.folder import FolderStore
 from driftline.store.windows import WindowName
@@ -126,7 +127,7 @@ async def test_windows_that_were_issued_long_before_are_not_read(tmp_path: Path,
 @contextmanager
 def run_over(store: FolderStore, settings: TrainerSettings) -> Iterator[TrainingRun]:
     claims = Claims(store, "one", lambda: 0.0, 60.0)
-    run = TrainingRun(settings, store, {STREAM.name: STREAM}, claims, lambda: 0.0, Metrics())
+    run = TrainingRun(settings, store, {STREAM.name: STREAM}, claims, lambda: 0.0, Metrics(), StoreHeartbeats(store))
     try:
         yield run
     finally:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,20 +14,25 @@ import stamina
 from pydantic import SecretStr
 
 from driftline.errors import Conflict
+from driftline.fleet.quarantine import quarantine
+from driftline.fleet.reading import StoreHeartbeats
 from driftline.metrics import Metrics
 from driftline.models import manifest as manifests
-from driftline.models.manifest import Manifest, Pointer
+from driftline.models.manifest import Manifest, Pointer, Quarantine
 from driftline.store.folder import FolderStore
 from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
+from driftline.streams.model_sections import Rollout
 from driftline.streams.rows import Rows
 from driftline.versions.releases import current
 from driftline_trainer.app import create_app
 from driftline_trainer.fit import Task
 from driftline_trainer.process import TrainingProcess
 from driftline_trainer.publish import publish
+from driftline_trainer.rollouts.rollouts import Hand, Rollouts
 from driftline_trainer.settings import TrainerSettings
 from driftline_trainer.trainer import Trainer
+from tests.trainer.fleets import Fleet
 
 HISTORY = "history/outdoor-temperature/first.parquet"
 PATIENCE_S = 120
@@ -184,6 +190,63 @@ async def test_windows_that_arrive_wake_the_trainer(running: Running, quick: Str
             if manifests.version_number(speed.version) > 1:
                 break
     assert speed.manifest.windows
+
+
+async def test_a_model_on_trial_is_no_parent_until_all_edges_run_it(running: Running, quick, rows: Rows):
+    batch = await running.trainer.wait((await running.trainer.submit(quick.name, "batch", "local.parquet")).id)
+    for edge in ("one", "two"):
+        await Fleet(running.store, quick, None, "batch").say(edge, batch.version, at=time.time())
+    tried = await running.trainer.wait((await running.trainer.submit(quick.name, "batch", "local.parquet")).id)
+    assert tried.state == "published"
+    at = await current(running.store, quick.name, "batch")
+    assert (at.version, at.pointer.trial.version) == (batch.version, tried.version)
+    await archive(running.store, quick, rows.take(slice(8000, 9700)))
+    await running.trainer.reconcile()
+    speed = await current(running.store, quick.name, "speed")
+    assert manifests.version_number(speed.manifest.parent) == 1, "the speed model goes on from itself"
+    rollouts = Rollouts(
+        running.store,
+        {quick.name: quick},
+        StoreHeartbeats(running.store),
+        Metrics(),
+        signer=None,
+        poll=1.0,
+        # Later, since manifests have whole seconds.
+        clock=lambda: time.time() + 2,
+    )
+    await rollouts.advance(quick.name, "batch", Hand("ada", "fine"))
+    assert (await current(running.store, quick.name, "batch")).version == tried.version
+    tuned = await running.trainer.wait((await running.trainer.submit(quick.name, "speed")).id)
+    assert (await current(running.store, quick.name, "speed")).manifest.parent == tried.version
+    assert tuned.state == "published"
+
+
+async def test_a_speed_model_on_trial_is_not_trained_again_on_the_same_windows(running: Running, quick, rows: Rows):
+    staged = quick.model_copy(update={"rollout": Rollout(speed=("1", "100%"))})
+    trainer = Trainer(running.settings, running.store, {quick.name: staged}, Metrics())
+    async with working(trainer):
+        await trainer.wait((await trainer.submit(quick.name, "batch", "local.parquet")).id)
+        for edge in ("one", "two"):
+            await Fleet(running.store, quick, None, "speed").say(edge, at=time.time())
+        await archive(running.store, quick, rows.take(slice(8000, 9700)))
+        await trainer.reconcile()
+    stable = await current(running.store, quick.name, "speed")
+    assert (manifests.version_number(stable.version), stable.manifest.windows) == (1, {})
+    assert manifests.version_number(stable.pointer.trial.version) == 2
+    other = Trainer(running.settings, running.store, {quick.name: staged}, Metrics())
+    await other.reconcile()
+    assert (await current(running.store, quick.name, "speed")).pointer == stable.pointer
+
+
+async def test_a_version_that_was_taken_back_is_no_parent(running: Running, quick, rows: Rows):
+    await running.trainer.wait((await running.trainer.submit(quick.name, "batch", "local.parquet")).id)
+    speed = await current(running.store, quick.name, "speed")
+    await quarantine(running.store, Quarantine(speed.version, "worse", 0.0, quick.name, "speed"), None)
+    await archive(running.store, quick, rows.take(slice(8000, 9700)))
+    await running.trainer.reconcile()
+    batch, tuned = [await current(running.store, quick.name, member) for member in ("batch", "speed")]
+    assert tuned.manifest.parent == batch.version
+    assert manifests.version_number(tuned.version) == 2
 
 
 async def test_without_a_named_history_all_files_and_windows_are_learned_from(running: Running, quick, rows: Rows):

@@ -47,7 +47,9 @@ def rollback(
     inference: Inference = INFERENCE,
     token: Token = None,
 ) -> None:
-    """Restores the previous version, and keeps every edge from serving the rolled-back one.
+    """Restores the previous version on one edge, and keeps that edge from serving the rolled-back one.
+
+    Others go on; the trainer counts it as evidence. From all edges: driftline rollout abort MODEL
 
     Example: driftline models rollback outdoor-temperature.speed --version v000042-0123456789ab --reason "too noisy"
     """
@@ -107,7 +109,7 @@ def import_file(
     scaling: Annotated[Path | None, typer.Option(help="JSON with offset, scale, target_offset, target_scale.")] = None,
     store: StoreUrl = None,
 ) -> None:
-    """Wraps a model that was made elsewhere in a manifest, publishes it and moves the pointer to it.
+    """Wraps a model that was made elsewhere in a manifest, and publishes it, to a fleet in the definition's stages.
 
     A row holds the newest records, the oldest first (lags), or Driftline's own features. It is signed with the key of
     DRIFTLINE_SIGNING_KEY_FILE.

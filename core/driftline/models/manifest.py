@@ -4,6 +4,7 @@ models/<stream>/<member>/v000042-<sha256 first 12>/model.tflite
 models/<stream>/<member>/v000042-<sha256 first 12>/manifest.json
 models/<stream>/<member>/current.json
 models/<stream>/<member>/quarantine/v000042-<sha256 first 12>.json
+models/<stream>/<member>/rollouts/v000042-<sha256 first 12>.json
 models/<stream>/<member>/edges/<edge's id>.json
 models/<stream>/<member>/refused/<sha256 first 12>/model.tflite
 models/<stream>/<member>/refused/<sha256 first 12>/report.json
@@ -20,18 +21,49 @@ from driftline.errors import Refusal, RefusedModel
 from driftline.streams.definition import StreamDefinition
 
 
-class Pointer(msgspec.Struct, frozen=True):
-    """`current.json`: the one version that the edge should run."""
+class Trial(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A version that some of the edges run, before all others do; see `driftline.fleet.rollout`.
+
+    Edges need `version`, `below` and `first`; the rest is the trainer's, in one object with them, so that one
+    conditional put moves all of it.
+    """
 
     version: str
+    below: float
+    """The edges whose rank is below this are in the trial."""
+    first: dict[str, str] = {}
+    """Labels of the edges that come first."""
+    stage: int = 0
+    """Which of the definition's stages, counted from 0."""
+    entered: float = 0.0
+    """`below` of the stage before: edges from this rank on came in with this one."""
+    since: float = 0.0
+    """Seconds since the epoch when this stage began."""
+    paused: bool = False
+    """Whether it moves forward by hand alone."""
 
 
-class Quarantine(msgspec.Struct, frozen=True):
-    """Why a version must not serve anywhere, and when that was found: seconds since the epoch."""
+class Pointer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`current.json`: the one version that every edge should run that is not in the trial."""
+
+    version: str
+    trial: Trial | None = None
+    former: str | None = None
+    """The version for all before this one: what is pointed back at when this one turns out to be worse."""
+    since: float = 0.0
+    """Seconds since the epoch when `version` became the one for all; 0 where a former release wrote it."""
+
+
+class Quarantine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why a version must not serve, and when that was found: seconds since the epoch. In the store it is a signed
+    note and counts for all edges, see `driftline.fleet.quarantine`; on an edge's disk it counts there."""
 
     version: str
     reason: str
     since: float
+    stream: str = ""
+    """Whose version it is; a former release's mark does not say so."""
+    member: str = ""
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -166,8 +198,17 @@ def quarantine_prefix(stream: str, member: str) -> str:
 
 
 def quarantine_key(stream: str, member: str, version: str) -> str:
-    """The mark that keeps every edge from serving a version that one of them rolled back."""
+    """The trainer's signed word that keeps every edge from serving a version; on an edge's own disk its own mark."""
     return f"{quarantine_prefix(stream, member)}{version}.json"
+
+
+def rollout_prefix(stream: str, member: str) -> str:
+    return f"{folder(stream, member)}/rollouts/"
+
+
+def rollout_key(stream: str, member: str, version: str) -> str:
+    """Where the trainer notes what became of a version's roll-out."""
+    return f"{rollout_prefix(stream, member)}{version}.json"
 
 
 def usage_prefix(stream: str, member: str) -> str:

@@ -68,6 +68,10 @@ class Trust:
     def believes_nobody(self) -> bool:
         return not self._keys and not self._unsigned
 
+    @property
+    def believes_unsigned(self) -> bool:
+        return self._unsigned
+
     def check(self, sealed: Sealed) -> None:
         """Raises RefusedModel ("signature") unless a trusted key signed exactly this manifest."""
         self.verify(bytes(sealed.manifest), sealed.key, sealed.signature)

@@ -16,7 +16,7 @@ from driftline.streams import topic_filters
 from driftline.streams.data_sections import Calendar, CsvFormat, Grid, KafkaSource, Mqtt, SourceOrPath, Time
 from driftline.streams.definition_values import DAY_S, SEASONS, Horizons, LengthOfTime, Listed, SeasonLength, Section
 from driftline.streams.grid import LATEST
-from driftline.streams.model_sections import Drift, Gate, Retraining, TrainingOptions, Weighting
+from driftline.streams.model_sections import Drift, Gate, Retraining, Rollout, TrainingOptions, Weighting
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 """Of streams and sources."""
@@ -102,6 +102,7 @@ class StreamDefinition(Section):
     training: TrainingOptions = TrainingOptions()
     retraining: Retraining = Retraining()
     gate: Gate = Gate()
+    rollout: Rollout = Rollout()
     weighting: Weighting = Weighting()
     drift: Drift = Drift()
 

@@ -129,12 +129,43 @@ def _as_list(value: object) -> object:
     return value if isinstance(value, list | tuple) else (value,)
 
 
+def _stage(value: object) -> object:
+    """Written the same way, whatever it is read from."""
+    text = str(value).replace(" ", "") if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    share = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)%", text)
+    if share is not None and 0 < float(share[1]) <= 100:  # noqa: PLR2004 - a percentage
+        return f"{float(share[1]):g}%"
+    if re.fullmatch(r"\d{1,6}", text) is None or int(text) == 0:
+        raise ValueError("expected a number of edges such as 1, or a share of them such as 10%")
+    return str(int(text))
+
+
+def _truths(value: object) -> object:
+    match = re.fullmatch(r"(\d{1,9})(\s*truths)?", value.strip()) if isinstance(value, str) else None
+    if match is not None:
+        return int(match[1])
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError("expected a number such as 500 truths")
+
+
 Listed = BeforeValidator(_as_list)
 """One value, or a list of them."""
 LengthOfTime = Annotated[
     int, BeforeValidator(_seconds), WithJsonSchema({"type": "string", "pattern": r"\d+ *(s|min|h|d)"})
 ]
 SeasonLength = Annotated[int, BeforeValidator(_season), WithJsonSchema({"type": "string", "enum": list(SEASONS)})]
+Stage = Annotated[
+    str,
+    BeforeValidator(_stage),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"\d+(\.\d+)? *%"}]}),
+]
+Truths = Annotated[
+    int,
+    BeforeValidator(_truths),
+    Field(ge=1),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"\d+( *truths)?"}]}),
+]
 Horizons = Annotated[tuple[Annotated[int, Field(ge=1, le=1000)], ...], Listed, Field(min_length=1)]
 TimeFormat = Annotated[str, AfterValidator(_time_format)]
 TimeZone = Annotated[str, AfterValidator(_zone)]

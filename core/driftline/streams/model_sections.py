@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from driftline.scoring import Strategy
-from driftline.streams.definition_values import Section
+from driftline.streams.definition_values import LengthOfTime, Listed, Section, Stage, Truths
 
 
 class TrainingOptions(Section):
@@ -70,6 +70,42 @@ class Gate(Section):
     """Than that of the version that is current."""
     persistence: float = Field(0.05, ge=0)
     """Than that of repeating the last value."""
+
+
+ALL_EDGES = "100%"
+"""The last stage of every roll-out."""
+Stages = Annotated[tuple[Stage, ...], Listed, Field(min_length=1)]
+
+
+class Rollout(Section):
+    """How a new version reaches the edges of a fleet; a single edge gets it at once."""
+
+    stages: Stages = ("1", "10%", "50%", ALL_EDGES)
+    """So many edges, or such a share of them, run a new batch model one stage after the other."""
+    speed: Stages = (ALL_EDGES,)
+    """The same for a new speed model; by default all edges get it at once."""
+    evidence: Truths = 500
+    """Truths that the edges of a stage must have compared both versions on, such as `500 truths`."""
+    hold: LengthOfTime = 3600
+    """How long a stage lasts at least, such as `1h`; seconds in memory."""
+    first: dict[str, str] = Field(default_factory=dict)
+    """Labels of the edges that come first, such as `canary: "yes"`; quotes make it text."""
+
+    @model_validator(mode="after")
+    def _ends_with_all(self) -> Self:
+        for name in ("stages", "speed"):
+            stages: tuple[str, ...] = getattr(self, name)
+            if stages[-1] != ALL_EDGES:
+                raise ValueError(f"{name}: found {stages[-1]!r} as the last stage, expected {ALL_EDGES}")
+            for unit in ("edges", "shares"):
+                sizes = [float(stage.rstrip("%")) for stage in stages if stage.endswith("%") == (unit == "shares")]
+                if sizes != sorted(set(sizes)):
+                    raise ValueError(f"{name}: found {', '.join(stages)}, expected ascending stages, each once")
+        return self
+
+    def stages_of(self, member: str) -> tuple[str, ...]:
+        """Of a model, the last of them all edges."""
+        return self.speed if member == "speed" else self.stages
 
 
 class Weighting(Section):

@@ -1,5 +1,6 @@
 """Wraps a .tflite that was made elsewhere in a manifest, after the checks that every model must pass."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -10,7 +11,7 @@ import numpy as np
 from driftline.errors import RefusedModel
 from driftline.models import manifest as manifests
 from driftline.models.interpreter import Interpreter
-from driftline.models.manifest import IMPORTED, ColumnScaling, Golden, Manifest
+from driftline.models.manifest import IMPORTED, ColumnScaling, Golden, Manifest, Trial
 from driftline.models.signing import Signer
 from driftline.store.port import Store
 from driftline.streams.definition import StreamDefinition
@@ -40,18 +41,21 @@ async def import_model(
     *,
     signer: Signer | None,
     now: float,
+    trial: Callable[[str], Trial | None] = lambda _: None,
 ) -> Manifest:
     """Publishes the model as the next version of `member`. Raises RefusedModel when no edge could serve it, Conflict.
 
-    now: seconds since the epoch.
+    now: seconds since the epoch. trial: see `driftline.versions.releases.release`.
     """
     interpreter = Interpreter(model)
     describe = partial(_describe, stream, member, model, meaning, interpreter, _golden(interpreter), now)
-    trial = describe(manifests.version_name(0, model))
+    tried = describe(manifests.version_name(0, model))
     width = Layout.of(stream).net_width
-    manifests.verify(trial, model, stream=stream, member=member, version=trial.version, width=width)
+    manifests.verify(tried, model, stream=stream, member=member, version=tried.version, width=width)
     before = await current(store, stream.name, member)
-    return await release(store, stream.name, member, model, describe, signer=signer, before=before)
+    return await release(
+        store, stream.name, member, model, describe, signer=signer, before=before, now=now, trial=trial
+    )
 
 
 def _golden(interpreter: Interpreter) -> Golden:

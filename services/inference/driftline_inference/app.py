@@ -20,7 +20,7 @@ from driftline.service import webhook
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
 from driftline.service.reports import Reporter
 from driftline.store.event_topic import StoreEventReader
-from driftline.store.hints import Hints
+from driftline.store.hints import Hints, Keys
 from driftline.store.port import Store
 from driftline.store.reconcile import StoreReconciler
 from driftline.store.timed import TimedStore
@@ -30,6 +30,7 @@ from driftline.streams.sources import records_of
 from driftline.worker.keyed import KeyedStep
 from driftline.worker.loop import Worker
 from driftline.worker.loop_metrics import LoopMetrics, report_left_behind
+from driftline_inference.comparison_keeper import ComparisonKeeper
 from driftline_inference.heartbeats.job import SERVICE, EdgeIdentity, HeartbeatJob, HeartbeatSources
 from driftline_inference.registry.cache import Cache
 from driftline_inference.registry.outbox import StoreOutbox
@@ -57,8 +58,8 @@ def create_app(
     metrics: Metrics | None = None,
     on_death: Callable[[str, BaseException], None] = end_process,
 ) -> FastAPI:
-    """Forecasts from the records topic with the store's models. `app.state` has the registry and the reconciler, for
-    whoever runs the app in its own process and steers it."""
+    """Forecasts from the records topic with the store's models. `app.state` has the registry, the reconciler and
+    the heartbeats, for whoever runs the app in its own process and steers it."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
     streams.on_every(lambda stream: _show_from_zero(stream, metrics))
     from_zero(metrics.alerts, ("",), OF_EDGE)
@@ -69,7 +70,8 @@ def create_app(
     stream_steps = PerStream(streams, lambda stream: _stream_step(stream, streams, registry, metrics))
     reconciler = _reconciler(settings, registry, timed, cache, edge, stream_steps)
     worker = _worker(settings, bus, streams, stream_steps, metrics)
-    store_reconciler = _store_reconciler(settings, timed, reconciler, hints)
+    comparisons = ComparisonKeeper(cache.folder if cache else None, stream_steps)
+    store_reconciler = _store_reconciler(settings, timed, comparisons.after(reconciler.reconcile), hints)
     streams.on_new(lambda _: hints.wake())
     keeper = state_keeper(
         settings, bus, timed, edge.id, metrics, streams=streams, is_writer=lambda: worker.owns(0) is True
@@ -93,8 +95,8 @@ def create_app(
         jobs=[edge, worker, store_reconciler, lag, heartbeats, keeper, *_store_events(settings, bus, store_reconciler)],
         checks=checks,
         on_death=on_death,
-        first=reconciler.restore,
-        close=(bus.close, timed.close),
+        first=comparisons.before(reconciler.restore),
+        close=(comparisons.save, bus.close, timed.close),
     )
     app.state.registry, app.state.reconciler, app.state.stream_steps = registry, reconciler, stream_steps
     app.state.heartbeats = heartbeats
@@ -193,12 +195,12 @@ def _reconciler(
 ) -> Reconciler:
     """New versions are tried on what the newest records of all series are forecast from."""
     fetcher = replace(settings.fetcher(), live=lambda stream: stream_steps[stream].live())
-    outbox = StoreOutbox(store, cache.folder if cache else None, edge.known)
-    return Reconciler(registry, store, fetcher, outbox, cache=cache, edge_name=settings.edge)
+    outbox = StoreOutbox(store, cache.folder if cache else None, edge.known, fetcher.trust)
+    return Reconciler(registry, store, fetcher, outbox, cache=cache, edge_name=settings.edge, labels=settings.labels)
 
 
 def _store_reconciler(
-    settings: InferenceSettings, store: Store, reconciler: Reconciler, hints: Hints
+    settings: InferenceSettings, store: Store, reconcile: Callable[[Keys], Awaitable[None]], hints: Hints
 ) -> StoreReconciler:
     return StoreReconciler(
         "model watch",
@@ -206,7 +208,7 @@ def _store_reconciler(
         "models/",
         suffix="/current.json",
         poll=settings.store_poll,
-        reconcile=reconciler.reconcile,
+        reconcile=reconcile,
         base=settings.store_prefix,
         hints=hints,
     )

@@ -3,7 +3,8 @@
 The errors of both are compared as they come, and the comparison may be looked at after every record: it is a test by
 betting (Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS-B 2024). While the new
 version is worse no more often than not, the wealth of a bettor against it is a test martingale, so it ever reaches
-1/ALPHA with a probability of at most ALPHA (Ville's inequality), however long one looks.
+1/ALPHA with a probability of at most ALPHA (Ville's inequality), however long one looks. A second bettor takes the
+other side: its wealth is evidence that the new version is not worse, and lets a roll-out move on.
 """
 
 from collections import deque
@@ -13,28 +14,41 @@ from math import isfinite
 
 import numpy as np
 
+from driftline.fleet.heartbeat import Comparison
+
 ALPHA = 1e-3
 """Largest probability that a version that is no worse is rolled back."""
 MARGIN = 0.05
 """Worse means: a sum of absolute errors more than this share above the former version's."""
 SHADOW_RECORDS = 2000
-"""Records after which the former version stops to forecast."""
+"""Records after which the former version stops to forecast, where that has shown that the new one is not worse ..."""
+LONGEST_SHADOW = 20_000
+"""... and after which it stops in any case."""
 BETS = np.linspace(0.05, 0.95, 10)
 """Shares of its wealth that a bettor stakes; the evidence is the mean over bettors."""
 
 
 class SignTest:
-    """Evidence that "worse" comes more often than not."""
+    """Evidence that "worse" comes more often than not. log_wealth: of each bettor, to go on from."""
 
-    def __init__(self) -> None:
-        self._log_wealth = np.zeros(len(BETS))
+    def __init__(self, log_wealth: Sequence[float] | None = None) -> None:
+        self._log_wealth = np.zeros(len(BETS)) if log_wealth is None else np.array(log_wealth, dtype=np.float64)
+
+    @property
+    def log_wealth(self) -> list[float]:
+        return [float(wealth) for wealth in self._log_wealth]
 
     def add(self, *, worse: bool) -> None:
         self._log_wealth += np.log1p(BETS if worse else -BETS)
 
     @property
     def evidence(self) -> float:
-        return float(np.exp(np.minimum(self._log_wealth, 700.0)).mean())
+        return float(np.exp(min(self.log_evidence, 700.0)))
+
+    @property
+    def log_evidence(self) -> float:
+        """Its logarithm, which never overflows."""
+        return float(np.logaddexp.reduce(self._log_wealth) - np.log(len(BETS)))
 
     @property
     def certain(self) -> bool:
@@ -50,6 +64,8 @@ class Shadow:
     steps: int
     seen: int = 0
     test: SignTest = field(default_factory=SignTest)
+    not_worse: SignTest = field(default_factory=SignTest)
+    """The same bets on the other side."""
     _awaited: dict[str, deque[tuple[int, tuple[float, float]]]] = field(default_factory=dict)
     _errors: tuple[float, float] = (0.0, 0.0)
     _block: int = 0
@@ -57,7 +73,24 @@ class Shadow:
     @property
     def over(self) -> bool:
         """Whether there is nothing more to find out."""
-        return self.seen >= SHADOW_RECORDS or self.test.certain
+        is_decided = self.seen >= SHADOW_RECORDS and self.not_worse.certain
+        return is_decided or self.test.certain or self.seen >= LONGEST_SHADOW
+
+    @property
+    def comparison(self) -> Comparison:
+        """What the fleet is told."""
+        return Comparison(
+            new=self.new,
+            old=self.old,
+            truths=self.seen,
+            log_worse=self.test.log_evidence,
+            log_not_worse=self.not_worse.log_evidence,
+            over=self.over,
+        )
+
+    def without_forecasts(self) -> "Shadow":
+        """The same, after a while in which nothing was compared: what was forecast before it meets no truth."""
+        return Shadow(self.new, self.old, self.steps, self.seen, self.test, self.not_worse)
 
     def add(
         self,
@@ -86,6 +119,13 @@ class Shadow:
         self._block += 1
         self.seen += 1
         if self._block >= len(self._awaited):
-            if new != old:
-                self.test.add(worse=new > (1 + MARGIN) * old)
+            self._bet(new, old)
             self._errors, self._block = (0.0, 0.0), 0
+
+    def _bet(self, new: float, old: float) -> None:
+        """Both without error say nothing: many a sensor is still at night. Both with the same error are not worse."""
+        worse = new > (1 + MARGIN) * old
+        if new != old:
+            self.test.add(worse=worse)
+        if max(new, old) > 0:
+            self.not_worse.add(worse=not worse)

@@ -33,6 +33,7 @@ from driftline.worker.slots import rounds
 from driftline.worker.stream_step import Age, Emission
 from driftline_inference import migration
 from driftline_inference.built_in import Turn, forecast_built_in
+from driftline_inference.comparisons import Comparisons
 from driftline_inference.groups import Assembly, Groups
 from driftline_inference.migration import FormerForecastState
 from driftline_inference.plausibility import Distances, LearnedFrom, Usual, judge, scale_alerts
@@ -100,7 +101,7 @@ class ForecastStep:
         self._worse = worse
         self._on_alert = on_alert
         self._dropped = dropped
-        self._compared: dict[str, Shadow] = {}
+        self.comparisons = Comparisons(stream.horizon[0])
         self._layout = Layout.of(stream)
         self._live_steps = LiveSteps(stream, lambda verdict: on_period(stream.name, verdict))
         self._steps = np.array(stream.horizon, dtype=np.int64)
@@ -313,9 +314,7 @@ class ForecastStep:
         forecasts: Floats,
     ) -> list[Emission]:
         """Lets the version before forecast, too; reports and alerts when the new one is worse. tick: of each record."""
-        shadow = self._compared.get(member)
-        if shadow is None or (shadow.new, shadow.old) != (new.version, old.version):
-            shadow = self._compared[member] = Shadow(new.version, old.version, self.stream.horizon[0])
+        shadow = self.comparisons.between(member, new.version, old.version)
         if shadow.over:
             return []
         pairs = list(zip(forecasts[:, 0].tolist(), _forecast(old, inputs)[:, 0].tolist(), strict=True))
@@ -352,7 +351,7 @@ class ForecastStep:
 
     def shadow(self, member: str) -> Shadow | None:
         """How a model's newest version compares to the one before, while that forecasts in parallel."""
-        return self._compared.get(member)
+        return self.comparisons.newest(member)
 
     def _observe(
         self, records: Sequence[Record], sizes: Sequence[int]

@@ -9,7 +9,6 @@ from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
 from driftline.fleet.names import HEARTBEATS, REGISTRATIONS
 from driftline.metrics import Metrics
-from driftline.models.signing import Trust
 from driftline.service import webhook
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
 from driftline.store.event_topic import StoreEventReader
@@ -20,11 +19,14 @@ from driftline.streams.catalog import Streams
 from driftline.streams.definition import StreamDefinition
 from driftline_trainer.days.compactor import DayCompactor
 from driftline_trainer.fleet import page as fleet_page
+from driftline_trainer.fleet.believed import BelievedFleet
 from driftline_trainer.fleet.book import FleetBook
 from driftline_trainer.fleet.exporter import FleetExporter
 from driftline_trainer.fleet.rest import routes as fleet_routes
 from driftline_trainer.fleet.watch import REGISTRATIONS_S, FleetWatch
 from driftline_trainer.rest import routes
+from driftline_trainer.rollouts import rest
+from driftline_trainer.rollouts.rollouts import Rollouts, own_trust
 from driftline_trainer.settings import TrainerSettings
 from driftline_trainer.trainer import Trainer
 
@@ -40,19 +42,22 @@ def create_app(
     clock: Callable[[], float] = time.time,
     on_death: Callable[[str, BaseException], None] = end_process,
 ) -> FastAPI:
-    """Trains on demand, and retrains as windows arrive. `trainer` may be given by who wants to steer it.
-    `events`: the bus that the store writes its events to, if it does."""
+    """Trains on demand, retrains as windows arrive, and rolls new versions out: `app.state.rollouts`. `trainer` may be
+    given by who wants to steer it. `events`: the bus that the store writes its events to, if it does."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
     store = TimedStore(store, metrics)
-    training = trainer or Trainer(settings, store, streams, metrics)
+    book = FleetBook(settings.fleet_limit, clock())
+    watch = FleetWatch(store, book, metrics, own_trust(settings.signer()), clock)
+    fleet = BelievedFleet(book, watch, clock)
+    training = trainer or Trainer(settings, store, streams, metrics, fleet=fleet)
+    rollouts = Rollouts(store, streams, fleet, metrics, signer=settings.signer(), poll=settings.rollout_poll)
     store_reconciler = _store_reconciler(settings, store, training)
     streams.on_new(lambda _: store_reconciler.wake())
-    book = FleetBook(settings.fleet_limit, clock())
     metrics.registry.register(FleetExporter(book, clock, settings.fleet_metrics))
-    fleet_reconcilers = _fleet_reconcilers(settings, store, book, metrics, clock)
+    fleet_reconcilers = _fleet_reconcilers(settings, store, watch)
     hinted = AllHinted(store_reconciler, *fleet_reconcilers)
     compactor = DayCompactor(settings, store, streams, training, metrics)
-    jobs: list[BackgroundJob] = [training, store_reconciler, compactor, *fleet_reconcilers]
+    jobs: list[BackgroundJob] = [training, rollouts, store_reconciler, compactor, *fleet_reconcilers]
     if events is not None and settings.store_topic is not None:
         jobs.append(StoreEventReader(events, settings.store_topic, hinted))
 
@@ -69,7 +74,9 @@ def create_app(
         on_death=on_death,
         close=[*([events.close] if events is not None else []), store.close],
     )
+    app.state.rollouts = rollouts
     app.include_router(routes(training, settings))
+    app.include_router(rest.routes(rollouts, settings.token))
     app.include_router(webhook.routes(hinted, settings.token))
     app.include_router(fleet_routes(book, clock))
     app.include_router(fleet_page.routes())
@@ -89,13 +96,8 @@ def _store_reconciler(settings: TrainerSettings, store: Store, training: Trainer
     )
 
 
-def _fleet_reconcilers(
-    settings: TrainerSettings, store: Store, book: FleetBook, metrics: Metrics, clock: Callable[[], float]
-) -> list[StoreReconciler]:
+def _fleet_reconcilers(settings: TrainerSettings, store: Store, watch: FleetWatch) -> list[StoreReconciler]:
     """Of heartbeats and of registrations, which change seldom."""
-    signer = settings.signer()
-    trust = Trust([signer.public]) if signer is not None else Trust(unsigned=True)
-    watch = FleetWatch(store, book, metrics, trust, clock)
     return [
         StoreReconciler(name, store, prefix, poll=poll, reconcile=reconcile, base=settings.store_prefix)
         for name, prefix, poll, reconcile in (

@@ -17,14 +17,15 @@ log = logging.getLogger(__name__)
 async def prune(store: Store, stream: str, member: str, current: Current, *, keep: int) -> list[str]:
     """Removes what is not among the `keep` newest versions, and returns it. Raises StoreUnavailable.
 
-    What any edge notes that it runs, would go back to or has pinned stays, as does what `current` was made from.
+    What any edge notes that it runs, would go back to or has pinned stays, as does what `current` was made from, what
+    is on trial, and what served all before.
     """
     objects: dict[str, list[str]] = defaultdict(list)
     async for listed in store.list(f"{manifests.folder(stream, member)}/v"):
         version = listed.key.split("/")[3]
         if manifests.is_version(version):
             objects[version].append(listed.key)
-    needed = {current.version, current.manifest.parent} | await _in_use(store, stream, member)
+    needed = current.kept | await _in_use(store, stream, member)
     old = [version for version in sorted(objects)[:-keep] if version not in needed]
     for version in old:
         for key in objects[version]:

@@ -1,9 +1,10 @@
 """Publishes what was trained as a model's next version; see `driftline.versions.releases`."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from driftline.models import manifest as manifests
-from driftline.models.manifest import Manifest
+from driftline.models.manifest import Manifest, Trial
 from driftline.models.signing import Signer
 from driftline.store.port import Store
 from driftline.streams.definition import StreamDefinition
@@ -22,6 +23,7 @@ async def publish(
     parent: str | None,
     windows: dict[str, str],
     now: float,
+    trial: Callable[[str], Trial | None] = lambda _: None,
 ) -> Manifest:
     """Writes what was trained as the next version and points at it; see `driftline.versions.releases`."""
 
@@ -29,7 +31,16 @@ async def publish(
         return _describe(stream, member, version, trained, parent, windows, now)
 
     return await release(
-        store, stream.name, member, trained.model, describe, signer=signer, before=before, weights=trained.weights
+        store,
+        stream.name,
+        member,
+        trained.model,
+        describe,
+        signer=signer,
+        before=before,
+        now=now,
+        weights=trained.weights,
+        trial=trial,
     )
 
 

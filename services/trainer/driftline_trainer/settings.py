@@ -44,6 +44,9 @@ class TrainerSettings(SigningSettings):
     fleet_metrics: int = Field(100, ge=0)
     """Edges that have a metric of their own; all count in those of the fleet."""
 
+    rollout_poll: float = Field(30.0, gt=0)
+    """Seconds between two looks at what edges say of new versions."""
+
     window_bytes: int = Field(16 * MEBIBYTE, ge=1)
     """Bytes of an archived window at most; a larger one is set aside."""
     history_bytes: int = Field(128 * MEBIBYTE, ge=1)

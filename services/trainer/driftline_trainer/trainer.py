@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from driftline.errors import Conflict, InvalidInput, NotFound, RefusedModel, StoreUnavailable, Unavailable
+from driftline.fleet.reading import FleetView, StoreHeartbeats
 from driftline.members import MODELS
 from driftline.metrics import Metrics, from_zero
 from driftline.store.hints import Keys
@@ -40,7 +41,9 @@ class Trainer:
         streams: Mapping[str, StreamDefinition],
         metrics: Metrics,
         clock: Callable[[], float] = time.time,
+        fleet: FleetView | None = None,
     ) -> None:
+        """fleet: which edges there are; by default whichever leave heartbeats in the store."""
         self._settings = settings
         self._streams = Streams.of(streams)
         self._metrics = metrics
@@ -49,7 +52,9 @@ class Trainer:
         self._holder = settings.holder
         self._claims = Claims(store, self._holder, clock, settings.trainer_lease)
         self._book = JobBook(store, self._holder, settings.jobs_remembered)
-        self._training = TrainingRun(settings, store, streams, self._claims, clock, metrics)
+        self._training = TrainingRun(
+            settings, store, streams, self._claims, clock, metrics, fleet or StoreHeartbeats(store)
+        )
         self.indexes = self._training.indexes
         self._ended: dict[str, asyncio.Event] = {}
         self._fresh: dict[str, int] = {}

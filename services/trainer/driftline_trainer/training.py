@@ -4,10 +4,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 import msgspec
 
-from driftline.errors import Conflict, InvalidInput, NotFound, RefusedModel, StoreUnavailable, TooLarge
+from driftline.errors import Conflict, InvalidInput, NotFound, RefusedModel, StoreUnavailable
+from driftline.fleet.quarantine import quarantine_of
+from driftline.fleet.reading import FleetView
 from driftline.metrics import Metrics
 from driftline.models import manifest as manifests
 from driftline.models.manifest import Manifest
@@ -16,8 +19,8 @@ from driftline.store.port import Listed, Store
 from driftline.streams.catalog import PerStream
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.rows import Rows
-from driftline.versions.files import MARK_LIMIT, MODEL_LIMIT, WEIGHTS_LIMIT, file_of
-from driftline.versions.releases import Current, current
+from driftline.versions.files import MODEL_LIMIT, WEIGHTS_LIMIT, file_of
+from driftline.versions.releases import Current, current, manifest_of
 from driftline_trainer import fit
 from driftline_trainer.archive import Archive, Learned, carried, later, names_of
 from driftline_trainer.claims import Claims
@@ -29,6 +32,8 @@ from driftline_trainer.prune import prune
 from driftline_trainer.publish import publish
 from driftline_trainer.ray_cluster import RayCluster
 from driftline_trainer.reading import Reading
+from driftline_trainer.rollouts.rollouts import own_trust
+from driftline_trainer.rollouts.trials import Trials
 from driftline_trainer.set_aside import SetAside
 from driftline_trainer.settings import TrainerSettings
 from driftline_trainer.window_index import WindowIndexes
@@ -54,6 +59,7 @@ class TrainingRun:
         claims: Claims,
         clock: Callable[[], float],
         metrics: Metrics,
+        fleet: FleetView,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -74,6 +80,8 @@ class TrainingRun:
         # One at a time: they share the child that unpacks, and the memory that rows take.
         self._unpacking = asyncio.Lock()
         self._signer = settings.signer()
+        self._trust = own_trust(self._signer)
+        self._trials = Trials(store, fleet, self._trust, clock)
         if self._signer is None:
             log.warning("found no signing key: what is published here is unsigned, and the edge refuses it by default")
 
@@ -141,7 +149,18 @@ class TrainingRun:
             return None
         if not (_fits(speed, stream) or _fits(batch, stream)):
             return None
-        return later(self._tried.get(stream.name, {}), speed.manifest.windows if speed else {})
+        return later(self._tried.get(stream.name, {}), await self._windows_of(stream, speed))
+
+    async def _windows_of(self, stream: StreamDefinition, speed: Current | None) -> dict[str, str]:
+        """The windows that the newest speed model has learned from, also while that is on trial: otherwise it would be
+        retrained on them again and again."""
+        if speed is None or speed.pointer.trial is None:
+            return speed.manifest.windows if speed else {}
+        try:
+            tried = await manifest_of(self._store, stream.name, "speed", speed.pointer.trial.version)
+        except (RefusedModel, NotFound):
+            return speed.manifest.windows
+        return later(speed.manifest.windows, tried.windows)
 
     async def replaceable(self, stream: StreamDefinition) -> Current | None:
         """The batch model, where it was made for another definition, or from other inputs than this release makes."""
@@ -277,9 +296,9 @@ class TrainingRun:
                 rows = await self._with_futures(stream, await archive.newest_rows(self._settings.training_rows))
             finally:
                 self._reading.rest()
-        if job.trigger == "records" and before is not None and not archive.fresh(before.manifest.windows):
+        if job.trigger == "records" and before and not archive.fresh(await self._windows_of(stream, before)):
             raise RefusedModel("rows", "found no new window that can be used, expected some")
-        newest = carried(archive.newest(), before.manifest.windows if before else {})
+        newest = carried(archive.newest(), await self._windows_of(stream, before))
         trained = await self._fitting.train(fit.Task(stream, rows, weights, model))
         await self._pass_gate(stream, "speed", trained)
         return Publication(
@@ -287,7 +306,8 @@ class TrainingRun:
         )
 
     async def _parent(self, stream: StreamDefinition, speed: Current | None) -> Current:
-        """What is fine-tuned. A version that an edge went back from is no good beginning. Raises RefusedModel."""
+        """What is fine-tuned: what all edges run, never a version on trial, whose faults later ones would inherit. One
+        that was taken back is no good beginning. Raises RefusedModel."""
         batch = await current(self._store, stream.name, "batch")
         good = [version if await self._is_good(stream, version) else None for version in (speed, batch)]
         parent = _newer(*good)
@@ -301,14 +321,8 @@ class TrainingRun:
     async def _is_good(self, stream: StreamDefinition, version: Current | None) -> bool:
         if version is None or not _fits(version, stream):
             return False
-        key = manifests.quarantine_key(stream.name, version.manifest.member, version.version)
-        try:
-            await self._store.get(key, limit=MARK_LIMIT)
-        except NotFound:
-            return True
-        except TooLarge:
-            return False
-        return False
+        name = (stream.name, version.manifest.member, version.version)
+        return await quarantine_of(self._store, *name, self._trust) is None
 
     async def _pass_gate(self, stream: StreamDefinition, member: str, trained: fit.Trained) -> None:
         """Raises RefusedModel, and keeps the candidate with its report, when it is not good enough."""
@@ -347,6 +361,7 @@ class TrainingRun:
             parent=parent,
             windows=windows,
             now=self._clock(),
+            trial=await self._trials.of(stream, member, before),
         )
         await self._prune(stream.name, member)
         return manifest
@@ -375,7 +390,9 @@ def _fits(version: Current | None, stream: StreamDefinition) -> bool:
 
 
 def _newer(speed: Current | None, batch: Current | None) -> Current | None:
-    """The speed model goes on from itself, until a batch model of newer making takes over."""
+    """The speed model goes on from itself, until a batch model takes over that came to all edges after it was made."""
     if speed is None or batch is None:
         return speed or batch
-    return batch if batch.manifest.created > speed.manifest.created else speed
+    tuned = datetime.fromisoformat(speed.manifest.created).timestamp()
+    # Whole seconds, as manifests have them. A batch model may have been on trial for long after it was made.
+    return batch if int(batch.since) > tuned else speed

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from math import log
 from typing import TypeVar
 
 import msgspec
@@ -20,7 +19,6 @@ from driftline.fleet.heartbeat import (
 )
 from driftline.messages import Alert, Gap, ServiceReport, StreamHealth
 from driftline_inference.registry.state import ModelState
-from driftline_inference.shadow import Shadow
 
 T = TypeVar("T")
 
@@ -29,11 +27,10 @@ TEXT_LENGTH = 300
 NEWEST_GAPS = 50
 DIGITS = 4
 """Of skills and shares: a heartbeat is sent 1,440 times a day."""
-LEAST = 1e-300
 
 
-def model_health(state: ModelState, shadow: Shadow | None) -> ModelHealth:
-    """One model as it is now."""
+def model_health(state: ModelState, comparisons: Sequence[Comparison]) -> ModelHealth:
+    """One model as it is now. comparisons: of its versions, the newest last."""
     newest = state.latest[-1] if state.latest else None
     return ModelHealth(
         version=state.version,
@@ -44,7 +41,7 @@ def model_health(state: ModelState, shadow: Shadow | None) -> ModelHealth:
         named=state.named,
         refused=_newest(state.refused),
         rolled_back=_newest(state.rolled_back),
-        comparisons=_comparisons(shadow),
+        comparisons=list(map(_rounded, comparisons[-NEWEST_COMPARISONS:])),
     )
 
 
@@ -53,18 +50,11 @@ def _newest(reasons: Mapping[str, str]) -> dict[str, str]:
     return {version: reason[:TEXT_LENGTH] for version, reason in newest}
 
 
-def _comparisons(shadow: Shadow | None) -> list[Comparison]:
-    """The newest NEWEST_COMPARISONS; what is known of today is one."""
-    return [comparison(shadow)][-NEWEST_COMPARISONS:] if shadow is not None else []
-
-
-def comparison(shadow: Shadow) -> Comparison:
-    return Comparison(
-        new=shadow.new,
-        old=shadow.old,
-        truths=shadow.seen,
-        log_worse=round(log(max(shadow.test.evidence, LEAST)), DIGITS),
-        over=shadow.over,
+def _rounded(comparison: Comparison) -> Comparison:
+    return replace(
+        comparison,
+        log_worse=round(comparison.log_worse, DIGITS),
+        log_not_worse=round(comparison.log_not_worse, DIGITS),
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from driftline.bus.edge import Edge
 from driftline.bus.port import Bus
 from driftline.errors import BusUnavailable, IdentityCopied, StoreUnavailable, Unstorable
-from driftline.fleet.heartbeat import Heartbeat, model_name
+from driftline.fleet.heartbeat import Comparison, Heartbeat, model_name
 from driftline.fleet.notes import NOTE_LIMIT, packed, sealed
 from driftline.messages import ALERTS, RECORDS, Alert
 from driftline.metrics import Metrics
@@ -29,7 +29,6 @@ from driftline_inference.heartbeats.news import EdgeNews
 from driftline_inference.heartbeats.rivals import Rivals
 from driftline_inference.heartbeats.writer import HeartbeatWriter
 from driftline_inference.registry.registry import Registry
-from driftline_inference.shadow import Shadow
 from driftline_inference.step import ForecastStep
 
 log = logging.getLogger(__name__)
@@ -222,7 +221,7 @@ class HeartbeatJob:
             waits_for=contents.waits_for(reports, self._heard.silent(self._every)),
             streams=contents.pooled(reports),
             models={
-                model_name(*state.name): contents.model_health(state, self._shadow(*state.name))
+                model_name(*state.name): contents.model_health(state, self._comparisons(*state.name))
                 for state in self._sources.registry.states()
             },
             alerts=contents.alert_notes(self._heard.alerts),
@@ -231,8 +230,8 @@ class HeartbeatJob:
             rivals=self.rivals(),
         )
 
-    def _shadow(self, stream: str, member: str) -> Shadow | None:
-        return self._sources.stream_steps[stream].shadow(member)
+    def _comparisons(self, stream: str, member: str) -> list[Comparison]:
+        return self._sources.stream_steps[stream].comparisons.of(member)
 
     async def _lag(self) -> int | None:
         try:

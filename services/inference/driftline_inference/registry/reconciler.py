@@ -7,11 +7,12 @@ swapped in; a refused version is remembered, and the one that serves goes on.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from driftline.errors import InvalidInput, NotFound, RefusedModel, StoreUnavailable, TooLarge
+from driftline.fleet.rollout import is_in
 from driftline.models import manifest as manifests
-from driftline.models.manifest import Pointer, Usage
+from driftline.models.manifest import Pointer, Trial, Usage
 from driftline.store.hints import Keys
 from driftline.store.port import Store
 from driftline.versions.files import POINTER_LIMIT
@@ -23,6 +24,7 @@ from driftline_inference.registry.versions import Fetched, Fetcher, LoadedModel
 
 log = logging.getLogger(__name__)
 
+POINTED = "named by the store's pointer"
 UNKNOWN = "unknown"
 """What a pointer names that can't be read."""
 FALL_BACKS = 5
@@ -30,8 +32,8 @@ FALL_BACKS = 5
 
 
 class Reconciler:
-    """Changes what `registry` serves. outbox: where this edge's notes wait for the store. edge_name: what people call
-    this edge."""
+    """Changes what `registry` serves. outbox: where this edge's notes wait for disk and store. edge_name: what people
+    call this edge; labels: its own, by which roll-outs choose it."""
 
     def __init__(
         self,
@@ -42,6 +44,7 @@ class Reconciler:
         *,
         cache: Cache | None = None,
         edge_name: str = "edge",
+        labels: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._registry = registry
@@ -50,6 +53,7 @@ class Reconciler:
         self._outbox = outbox
         self._cache = cache
         self._edge_name = edge_name
+        self._labels = dict(labels or {})
         self._clock = clock
         self._restored: set[ModelName] = set()
         # A rollback by hand must not meet a pointer that is being followed.
@@ -101,7 +105,7 @@ class Reconciler:
                 raise NotFound(f"found no version {manifests.shown(version)!r} of {stream}.{member}, expected one")
             if version is not None and state.version != version:
                 try:
-                    await self._adopt(state, version, "pin", "pinned by hand")
+                    await self._adopt(state, version, "pin", "pinned by hand", lambda: state.serving)
                 except RefusedModel as error:
                     raise InvalidInput(f"version {manifests.shown(version)} may not serve: {error}") from error
             state.pinned = version is not None
@@ -118,9 +122,9 @@ class Reconciler:
         for state in [state for state in self._registry.states() if state.name not in self._restored]:
             self._restored.add(state.name)
             usage = await self._cache.usage(*state.name)
+            for mark in await self._outbox.rolled_back(*state.name):
+                state.remember_rollback(mark.version, mark.reason)
             await self._restore_one(self._cache, state, usage)
-            for version, reason in (await self._outbox.rolled_back(*state.name)).items():
-                state.go_back(version, reason)
             state.pinned = usage is not None and usage.version == state.version and usage.pinned
             self._registry.changed(state)
 
@@ -138,8 +142,8 @@ class Reconciler:
         if not good:
             await cache.drop(*state.name)
             return
-        self._registry.swap(state, good[0], "restart", "restored from this edge's disk")
-        state.former = good[1] if len(good) > 1 else None
+        former = good[1] if len(good) > 1 else None
+        self._registry.swap(state, good[0], "restart", "restored from this edge's disk", former=former)
 
     async def _follow(self, state: ModelState) -> None:
         try:
@@ -153,21 +157,73 @@ class Reconciler:
             return
         if pointer is None:
             return
-        version = UNKNOWN
+        version, named = UNKNOWN, None
         try:
-            version = manifests.decode(pointer.body, Pointer, "pointer").version
+            named = manifests.decode(pointer.body, Pointer, "pointer")
+            trial = self._own_trial(named)
+            version = trial.version if trial else named.version
             manifests.version_number(version)
+            if trial is None and self._may_be_in(state, named):
+                return
             state.named = version
             state.compare(self._clock())
             if state.version != version and not state.pinned:
-                await self._adopt(state, version, "pointer", "named by the store's pointer")
+                await (self._try_first(state, trial, named.version) if trial else self._follow_all(state, named))
         except RefusedModel as error:
             await self._refuse_named(state, version, error)
         except NotFound as error:
             # The pointer may be seen before what it points at: the next wake looks again.
             log.warning("model not there yet: %s", error, extra={"stream": state.stream.name, "version": version})
             return
-        state.etag = pointer.etag
+        # Whether this edge is in a trial is known once its id is: then the pointer is looked at again.
+        is_known = named is None or named.trial is None or self._outbox.edge_id() is not None
+        state.etag = pointer.etag if is_known else None
+
+    def _own_trial(self, pointer: Pointer) -> Trial | None:
+        """The trial that this edge is in."""
+        edge = self._outbox.edge_id()
+        if pointer.trial is None or edge is None or not is_in(pointer.trial, edge, self._labels):
+            return None
+        return pointer.trial
+
+    def _may_be_in(self, state: ModelState, pointer: Pointer) -> bool:
+        """Whether this edge, which does not know its id yet, serves a version that is on trial: it stays there, and
+        looks again once it does."""
+        if pointer.trial is None or self._outbox.edge_id() is not None:
+            return False
+        return state.version == pointer.trial.version
+
+    async def _follow_all(self, state: ModelState, pointer: Pointer) -> None:
+        """Swaps in what all edges run. Raises RefusedModel, NotFound."""
+
+        def rival() -> LoadedModel | None:
+            # What was tried here and never ran everywhere is passed over.
+            is_before = state.former is not None and state.former.version == pointer.former
+            return state.former if is_before else state.serving
+
+        version = pointer.version
+        if state.version is None or manifests.version_number(version) > manifests.version_number(state.version):
+            await self._adopt(state, version, "pointer", POINTED, rival)
+            return
+        # The newer one is no rival: the trainer took it back.
+        why = f"the roll-out of {state.version} was stopped, or begins again with another version"
+        await self._adopt(state, version, "rollout", why, _nobody)
+
+    async def _try_first(self, state: ModelState, trial: Trial, for_all: str) -> None:
+        """Swaps in what this edge tries before all others, which is compared with what those run. Raises RefusedModel,
+        NotFound."""
+
+        def rival() -> LoadedModel | None:
+            known = [model for model in (state.serving, state.former) if model is not None]
+            return next((model for model in known if model.version == for_all), None)
+
+        if rival() is None:
+            try:
+                await self._adopt(state, for_all, "pointer", POINTED, _nobody)
+            except RefusedModel as error:
+                self._registry.refuse(state, for_all, error)
+        why = f"tried on this edge: its roll-out has come to rank {trial.below:.3f} of 1"
+        await self._adopt(state, trial.version, "rollout", why, rival)
 
     async def _refuse_named(self, state: ModelState, version: str, error: RefusedModel) -> None:
         """What the pointer names may not serve."""
@@ -175,15 +231,18 @@ class Reconciler:
         if state.serving is None:
             await self._fall_back(state, version)
 
-    async def _adopt(self, state: ModelState, version: str, cause: Cause, why: str) -> None:
-        """Swaps a version in. Raises RefusedModel, NotFound."""
+    async def _adopt(
+        self, state: ModelState, version: str, cause: Cause, why: str, rival: Callable[[], LoadedModel | None]
+    ) -> None:
+        """Swaps a version in. rival: what it is compared with, and a rollback goes back to; asked at the swap, since
+        this edge may go back from what serves while the new version is fetched. Raises RefusedModel, NotFound."""
         manifests.version_number(version)
         remembered = state.refused.get(version)
         if remembered is not None:
             raise RefusedModel("remembered", remembered)
         await self._outbox.check(*state.name, version)
         fetched = await self._fetcher.fetch(self._store, state.stream, state.member, version)
-        self._registry.swap(state, fetched.model, cause, why)
+        self._registry.swap(state, fetched.model, cause, why, former=rival())
         await self._keep(state, fetched)
 
     async def _keep(self, state: ModelState, fetched: Fetched) -> None:
@@ -196,7 +255,8 @@ class Reconciler:
         older = sorted((version for version in listed if version < named), reverse=True)
         for version in older[:FALL_BACKS]:
             try:
-                await self._adopt(state, version, "fallback", f"the newest that may serve: {named} may not")
+                why = f"the newest that may serve: {named} may not"
+                await self._adopt(state, version, "fallback", why, _nobody)
             except RefusedModel as error:
                 self._registry.refuse(state, version, error)
             except NotFound:
@@ -224,3 +284,7 @@ class Reconciler:
         if self._cache is not None:
             await self._cache.use(*state.name, usage)
         self._outbox.use(*state.name, usage)
+
+
+def _nobody() -> None:
+    """A version that is compared with no other."""

@@ -72,11 +72,13 @@ class Registry:
             raise NotFound(f"found no model {stream}.{member}, expected one of {known}")
         return self._states[stream][member]
 
-    def swap(self, state: ModelState, model: LoadedModel, cause: Cause, why: str) -> None:
-        """`model` serves from the next batch on."""
+    def swap(
+        self, state: ModelState, model: LoadedModel, cause: Cause, why: str, *, former: LoadedModel | None
+    ) -> None:
+        """`model` serves from the next batch on. former: see `ModelState.swap`."""
         if state.version is not None:
             self._metrics.model_info.remove(*state.name, state.version)
-        state.swap(model, why, self._clock())
+        state.swap(model, why, self._clock(), former=former)
         self.changed(state)
         self._metrics.model_swaps.labels(*state.name, cause).inc()
         self._metrics.model_info.labels(*state.name, model.version).set(1)
@@ -95,8 +97,8 @@ class Registry:
             self._on_news()
 
     def roll_back(self, stream: str, member: str, version: str, reason: str) -> None:
-        """Goes back from `version` to the one before, at once. The quarantine that keeps it from coming back is written
-        by the next reconcile. Twice is once.
+        """Goes back from `version` to the one before, at once. The mark that keeps it from coming back to this edge is
+        written by the next reconcile. Twice is once.
 
         Raises NotFound, InvalidInput when another version serves, Conflict when there is none to go back to.
         """
@@ -112,13 +114,11 @@ class Registry:
         if state.former is None:
             raise Conflict(f"found no former version of {stream}.{member}, expected one to go back to")
         state.pinned = False
-        state.go_back(version, reason)
         self.refuse(state, version, RefusedModel("quarantine", reason))
-        self._rolled_back.append((state.name, Quarantine(version, reason, self._clock())))
-        self.swap(state, state.former, "rollback", f"{version} was left: {reason}")
+        state.remember_rollback(version, reason)
+        self._rolled_back.append((state.name, Quarantine(version, reason, self._clock(), stream, member)))
         # It was refused: nothing may go back to it.
-        state.former = None
-        self.changed(state)
+        self.swap(state, state.former, "rollback", f"{version} was left: {reason}", former=None)
         self._wake()
 
     def changed(self, state: ModelState) -> None:

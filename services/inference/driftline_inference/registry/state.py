@@ -12,8 +12,9 @@ REFUSED_REMEMBERED = 100
 REASON_SHOWN = 1000
 """Characters of a refusal's reason that are remembered."""
 
-Cause = Literal["pointer", "fallback", "pin", "rollback", "restart"]
-"""Why a version was swapped in, as a metric's label; `SwapRecord.why` says it in words."""
+Cause = Literal["pointer", "rollout", "fallback", "pin", "rollback", "restart"]
+"""Why a version was swapped in, as a metric's label; `SwapRecord.why` says it in words. `rollout`: this edge came into
+a trial, or went back since the trainer stopped it."""
 CAUSES: Final[tuple[Cause, ...]] = get_args(Cause)
 
 ModelName = tuple[str, str]
@@ -41,7 +42,7 @@ class ModelState:
     pinned: bool = False
     """Whether `serving` stays, wherever the pointer goes."""
     named: str | None = None
-    """The version that the store's pointer names."""
+    """The version that this edge should run, as the store's pointer says."""
     behind_since: float | None = None
     """Since when that is not what serves."""
     etag: str | None = None
@@ -63,22 +64,15 @@ class ModelState:
 
     def remember(self, version: str, reason: str) -> bool:
         """Notes why a version was refused; whether that is new. The oldest is forgotten for the newest."""
-        if version in self.refused:
-            return False
-        while len(self.refused) >= REFUSED_REMEMBERED:
-            self.refused.pop(next(iter(self.refused)))
-        self.refused[version] = reason[:REASON_SHOWN]
-        return True
+        return _remember(self.refused, version, reason)
 
-    def go_back(self, version: str, reason: str) -> None:
-        """Notes why this edge went back from a version."""
-        self.rolled_back.pop(version, None)
-        self.rolled_back[version] = reason[:REASON_SHOWN]
-        while len(self.rolled_back) > REFUSED_REMEMBERED:
-            self.rolled_back.pop(next(iter(self.rolled_back)))
+    def remember_rollback(self, version: str, reason: str) -> bool:
+        """Notes why this edge went back from a version; whether that is new."""
+        return _remember(self.rolled_back, version, reason)
 
-    def swap(self, model: LoadedModel, why: str, now: float) -> None:
-        self.former, self.serving = self.serving, model
+    def swap(self, model: LoadedModel, why: str, now: float, *, former: LoadedModel | None) -> None:
+        """former: what the model is compared with, and what a rollback goes back to."""
+        self.former, self.serving = former, model
         self.swaps += 1
         self.latest.append(SwapRecord(model.version, now, why))
         self.compare(now)
@@ -89,3 +83,12 @@ class ModelState:
             self.behind_since = None
         elif self.behind_since is None:
             self.behind_since = now
+
+
+def _remember(reasons: dict[str, str], version: str, reason: str) -> bool:
+    if version in reasons:
+        return False
+    while len(reasons) >= REFUSED_REMEMBERED:
+        reasons.pop(next(iter(reasons)))
+    reasons[version] = reason[:REASON_SHOWN]
+    return True
