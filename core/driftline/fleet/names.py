@@ -4,6 +4,7 @@ edges/<edge's id>.json                               its newest heartbeat
 states/<edge's id>/...                               its learned state
 fleet/edges/<edge's id>.json                         its registration: which key signs its notes
 fleet/tokens/<sha256 of a join token>.json           a token that admits one new edge
+definitions/current.json                             the stream definitions that the cloud gives to its edges
 """
 
 HEARTBEATS = "edges/"

@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from driftline.errors import Conflict, InvalidInput, NotFound, Unavailable
+from driftline.errors import Conflict, InvalidInput, NotAdmitted, NotAllowed, NotFound, Unavailable, Unstorable
 from driftline.metrics import CollectedMetrics, Metrics
 from driftline.service import docs_page, streams_route
 from driftline.service.allocator import MemoryTrimmer
@@ -182,6 +182,18 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(NotFound)
     async def _missing(_: Request, error: NotFound) -> JSONResponse:
         return problem(404, str(error))
+
+    @app.exception_handler(Unstorable)
+    async def _unstorable(_: Request, error: Unstorable) -> JSONResponse:
+        return problem(422, str(error))
+
+    @app.exception_handler(NotAdmitted)
+    async def _stranger(_: Request, error: NotAdmitted) -> JSONResponse:
+        return problem(401, str(error))
+
+    @app.exception_handler(NotAllowed)
+    async def _forbidden(_: Request, error: NotAllowed) -> JSONResponse:
+        return problem(403, str(error))
 
     @app.exception_handler(Conflict)
     async def _conflict(_: Request, error: Conflict) -> JSONResponse:

@@ -1,12 +1,13 @@
 """The composition root of the trainer."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from fastapi import FastAPI
 
 from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
+from driftline.fleet import definitions
 from driftline.metrics import Metrics
 from driftline.service import webhook
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
@@ -16,9 +17,19 @@ from driftline.store.reconcile import StoreReconciler
 from driftline.store.timed import TimedStore
 from driftline.streams.catalog import Streams
 from driftline.streams.definition import StreamDefinition
+from driftline_trainer.fleet_door import rest as fleet_rest
+from driftline_trainer.fleet_door import store_rest
+from driftline_trainer.fleet_door.changes import StoreChanges
+from driftline_trainer.fleet_door.definitions import DefinitionPublisher
+from driftline_trainer.fleet_door.edges import Edges
+from driftline_trainer.fleet_door.policy import Policy, refusal
+from driftline_trainer.fleet_door.tokens import JoinTokens
 from driftline_trainer.rest import routes
 from driftline_trainer.settings import TrainerSettings
 from driftline_trainer.trainer import Trainer
+
+WATCHED = ("models/", definitions.FOLDER)
+"""What edges may watch."""
 
 
 def create_app(
@@ -30,15 +41,21 @@ def create_app(
     trainer: Trainer | None = None,
     events: Bus | None = None,
     on_death: Callable[[str, BaseException], None] = end_process,
+    policy: Policy = refusal,
 ) -> FastAPI:
     """Trains on demand, and retrains as windows arrive. `trainer` may be given by who wants to steer it.
-    `events`: the bus that the store writes its events to, if it does."""
+    `events`: the bus that the store writes its events to, if it does. policy: what edges may do in the store."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
-    store = TimedStore(store, metrics)
+    changes = [StoreChanges(f"changes of {prefix}", store, prefix, poll=settings.store_poll) for prefix in WATCHED]
+    store = TimedStore(store, metrics, lambda key: announce(changes, key))
     training = trainer or Trainer(settings, store, streams, metrics)
     store_reconciler = _store_reconciler(settings, store, training)
     streams.on_new(lambda _: store_reconciler.wake())
     jobs: list[BackgroundJob] = [training, store_reconciler]
+    if settings.store_is_folder:
+        # Whoever else writes there is heard of. A queue's events come once, and the windows' watch takes them.
+        jobs += changes
+    jobs.append(DefinitionPublisher(settings.streams, store, settings.signer(), settings.fleet_trust()))
     if events is not None and settings.store_topic is not None:
         jobs.append(StoreEventReader(events, settings.store_topic, store_reconciler))
 
@@ -56,6 +73,10 @@ def create_app(
         close=[*([events.close] if events is not None else []), store.close],
     )
     app.include_router(routes(training, settings))
+    signer, trust = settings.signer(), settings.fleet_trust()
+    edges, tokens = Edges(store, signer, trust), JoinTokens(store, signer, trust)
+    app.include_router(fleet_rest.routes(settings, edges, tokens))
+    app.include_router(store_rest.routes(store, edges, changes, policy=policy))
     app.include_router(webhook.routes(store_reconciler, settings.token))
     return app
 
@@ -69,3 +90,10 @@ def _store_reconciler(settings: TrainerSettings, store: Store, training: Trainer
         reconcile=training.reconcile,
         base=settings.store_prefix,
     )
+
+
+def announce(changes: Sequence[StoreChanges], key: str) -> None:
+    """Tells whoever waits for it that an object was written here."""
+    for one in changes:
+        if key.startswith(one.prefix):
+            one.note(frozenset({key}))

@@ -1,13 +1,17 @@
 """Settings of the trainer."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from socket import gethostname
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
+from driftline.fleet import keys
+from driftline.models.signing import Trust, read
 from driftline.names import PORTS
 from driftline.service.model_settings import SigningSettings
+from driftline.service.setting_checks import line, variable
 from driftline.service.settings import Port
 from driftline.streams.bounds import MEBIBYTE, TableBounds
 from driftline_trainer.unpacking import Means
@@ -31,6 +35,18 @@ class TrainerSettings(SigningSettings):
     """Name of this trainer among others on the same store; host name and port by default."""
     trainer_lease: float = Field(60.0, gt=0)
     """Seconds without a sign of life after which another trainer takes over this one's jobs."""
+
+    trusted_keys: str = ""
+    """Further Ed25519 public keys in base64, with commas between, such as one that signed before: edges that join
+    believe them, and so does the trainer in what the store says of the fleet."""
+    trusted_keys_file: Path | None = None
+    """The same, one a line."""
+    fleet_key: SecretStr | None = None
+    """32 bytes in base64 with which edges encrypt what they leave in the store; edges get it when they join."""
+    fleet_key_file: Path | None = None
+    """The same, in a file, which is made when it is needed first."""
+    credential_days: float = Field(30.0, gt=0)
+    """Days after which an edge makes a new credential for the door of the store."""
 
     window_bytes: int = Field(16 * MEBIBYTE, ge=1)
     """Bytes of an archived window at most; a larger one is set aside."""
@@ -56,6 +72,31 @@ class TrainerSettings(SigningSettings):
     """Seconds of a processor at most that unpacking a file takes."""
     training_rows: int = Field(2_000_000, ge=1000)
     """Rows after which a batch model that learns from all there is takes in no older windows."""
+
+    def contradictions(self) -> Iterator[str]:
+        yield from super().contradictions()
+        if self.fleet_key is not None and self.fleet_key_file is not None:
+            yield line("fleet_key_file", str(self.fleet_key_file), f"none, since {variable('fleet_key')} is set")
+        if self.fleet_key is not None and not keys.is_key(self.fleet_key.get_secret_value()):
+            yield f"{variable('fleet_key')}: found a secret that is not shown, expected 32 bytes in base64"
+
+    def handed_out_keys(self) -> list[str]:
+        """The public keys that an edge believes: the trainer's own first. Raises InvalidInput for what is no key."""
+        signer = self.signer()
+        further = [key.strip() for key in self.trusted_keys.split(",")]
+        if self.trusted_keys_file is not None:
+            further += read(self.trusted_keys_file).split()
+        return list(dict.fromkeys(filter(None, [signer.public if signer else "", *further])))
+
+    def fleet_trust(self) -> Trust:
+        """Whose notes about the fleet are believed; whoever signs nothing believes what nobody signed."""
+        return Trust(self.handed_out_keys(), unsigned=self.signer() is None)
+
+    def fleet_key_bytes(self) -> bytes | None:
+        """32 bytes that the fleet shares, where the settings name them. Raises InvalidInput."""
+        if self.fleet_key is not None:
+            return keys.decoded(self.fleet_key.get_secret_value())
+        return keys.ensure(self.fleet_key_file) if self.fleet_key_file is not None else None
 
     @property
     def means(self) -> Means:
