@@ -59,7 +59,9 @@ async def door_store(temperature: StreamDefinition, tmp_path: Path) -> AsyncIter
         await found.close()
 
 
-@pytest.fixture(params=["folder", "aside", "door", *(pytest.param(name, marks=pytest.mark.s3) for name in ("s3", "https"))])
+@pytest.fixture(
+    params=["folder", "aside", "door", *(pytest.param(name, marks=pytest.mark.s3) for name in ("s3", "https"))]
+)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "folder":
         return FolderStore(tmp_path / "store")

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import httpx
 import msgspec
@@ -38,15 +38,15 @@ class CloudDoor:
         await self._client.aclose()
 
     async def join(self, token: str, request: JoinRequest, signer: Signer) -> JoinAnswer:
-        return await self._ask("POST", "/v1/fleet/join", token, JoinAnswer, sealed(request, signer))
+        return _read(JoinAnswer, self.url, await self._ask("POST", "/v1/fleet/join", token, sealed(request, signer)))
 
     async def provision(self, credential: str) -> Provision:
-        return await self._ask("GET", "/v1/fleet/provision", credential, Provision)
+        return _read(Provision, self.url, await self._ask("GET", "/v1/fleet/provision", credential))
 
     async def rotate(self, credential: str, request: RotationRequest, signer: Signer) -> None:
-        await self._ask("POST", "/v1/fleet/rotate", credential, None, sealed(request, signer))
+        await self._ask("POST", "/v1/fleet/rotate", credential, sealed(request, signer))
 
-    async def _ask(self, method: str, path: str, token: str, kind: type[T] | None, content: bytes | None = None) -> Any:
+    async def _ask(self, method: str, path: str, token: str, content: bytes | None = None) -> bytes:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         try:
             async with self._client.stream(method, path, headers=headers, content=content) as answer:
@@ -55,12 +55,14 @@ class CloudDoor:
             raise Unavailable(f"{self.url}: {why_no_answer(error, self._ca_file, self._clock())}") from error
         if not answer.is_success:
             raise _error(answer.status_code, f"{self.url}: {_detail(answer, body)}")
-        if kind is None:
-            return None
-        try:
-            return msgspec.json.decode(body, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise InvalidInput(f"{self.url}: found no {kind.__name__}, expected the trainer's address") from error
+        return body
+
+
+def _read(kind: type[T], url: str, body: bytes) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{url}: found no {kind.__name__}, expected the trainer's address") from error
 
 
 async def _bounded(answer: httpx.Response) -> bytes:

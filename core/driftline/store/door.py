@@ -118,7 +118,7 @@ class DoorStore:
         # The first answer only says from where on: whoever watches looks at the store by itself at first.
         if cursor:
             hints.add(None if answer.keys is None else frozenset(answer.keys))
-        return answer.cursor
+        return str(answer.cursor)
 
     async def _ask(
         self,
@@ -244,7 +244,9 @@ def _clock_note(ca_file: Path | None, now: float) -> str:
         believed(now)
     except ClockUnset as unset:
         return f"; {unset}"
-    return f" (by the authorities of {ca_file or 'those that everybody trusts'}; this machine's clock shows {shown(now)})"
+    return (
+        f" (by the authorities of {ca_file or 'those that everybody trusts'}; this machine's clock shows {shown(now)})"
+    )
 
 
 class _PageObject(msgspec.Struct, frozen=True):

@@ -76,7 +76,7 @@ def create_app(
     signer, trust = settings.signer(), settings.fleet_trust()
     edges, tokens = Edges(store, signer, trust), JoinTokens(store, signer, trust)
     app.include_router(fleet_rest.routes(settings, edges, tokens))
-    app.include_router(store_rest.routes(store, edges, changes, policy=policy))
+    app.include_router(store_rest.routes(store, edges, changes, policy))
     app.include_router(webhook.routes(store_reconciler, settings.token))
     return app
 

@@ -82,5 +82,3 @@ class StoreChanges:
         async with aclosing(self._store.watch(self.prefix, poll=self._poll)) as waking:
             async for keys in waking:
                 self.note(keys)
-
-

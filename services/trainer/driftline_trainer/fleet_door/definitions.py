@@ -94,7 +94,6 @@ class DefinitionPublisher:
         except NotFound:
             return None
 
-
     def _bundle(self, stored: Stored) -> DefinitionBundle | None:
         """What lies there; None for what no trainer signed."""
         try:

@@ -139,9 +139,7 @@ class Edges:
             if known.registration.revoked is not None:
                 return known.registration
             try:
-                revoked = await self.put(
-                    msgspec.structs.replace(known.registration, revoked=self._clock()), known
-                )
+                revoked = await self.put(msgspec.structs.replace(known.registration, revoked=self._clock()), known)
             except Conflict:
                 continue
             log.warning("an edge was revoked", extra={"edge": edge})

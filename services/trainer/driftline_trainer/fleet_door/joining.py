@@ -64,14 +64,14 @@ class Joining:
         except NotFound:
             return None
 
-    async def _register(
-        self, edge: str, before: Known | None, known: KnownToken, asked: JoinRequest
-    ) -> Registration:
+    async def _register(self, edge: str, before: Known | None, known: KnownToken, asked: JoinRequest) -> Registration:
         credential = Credential(asked.credential, self._clock())
         if before is not None and _is_asked_again(before, asked):
             registration = before.registration
             if registration.revoked is not None:
-                raise NotAllowed(f"found edge {edge} revoked; a device that was revoked needs a new key and a new token")
+                raise NotAllowed(
+                    f"found edge {edge} revoked; a device that was revoked needs a new key and a new token"
+                )
             if registration.credentials[-1].digest == asked.credential:
                 return registration
             return await self._edges.put(msgspec.structs.replace(registration, credentials=[credential]), before)
@@ -122,5 +122,3 @@ def _check_place(before: Known, token: JoinToken) -> None:
     edge = before.registration.edge
     if not (token.replaces and token.edge == edge):
         raise NotAllowed(f"found edge {edge} in the fleet already, with another key; expected an id that is free")
-
-

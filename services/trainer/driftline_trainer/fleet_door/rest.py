@@ -109,9 +109,7 @@ def routes(settings: TrainerSettings, edges: Edges, tokens: JoinTokens) -> APIRo
         plain, token = await tokens.make(**request.model_dump())
         return NewTokenAnswer(token=plain, **_token(token).model_dump())
 
-    @router.get(
-        "/v1/fleet/tokens", summary="The join tokens", dependencies=[operator], responses={401: {}, 503: {}}
-    )
+    @router.get("/v1/fleet/tokens", summary="The join tokens", dependencies=[operator], responses={401: {}, 503: {}})
     async def list_tokens() -> list[TokenAnswer]:
         return [_token(token) for token in await tokens.all()]
 

@@ -3,7 +3,9 @@
 Keys come in the query, since paths are rewritten on their way: two slashes, dots and quoted slashes stay as they are.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
@@ -14,12 +16,14 @@ from pydantic import BaseModel
 from driftline.errors import Conflict, InvalidInput, NotAllowed, NotFound, TooLarge, Unstorable
 from driftline.fleet.registration import Registration
 from driftline.service.body import read_body
-from driftline.store.door_names import LIST_PAGE, MARK, MARK_VALUE, WATCH_LONGEST_S
+from driftline.store.door_names import LIST, LIST_PAGE, MARK, MARK_VALUE, OBJECT, WATCH, WATCH_LONGEST_S
+from driftline.store.hints import Keys
 from driftline.store.port import Listed, Store, Stored
+from driftline_trainer.fleet_door import policy
 from driftline_trainer.fleet_door.changes import StoreChanges
 from driftline_trainer.fleet_door.credentials import Turns, device
 from driftline_trainer.fleet_door.edges import Edges
-from driftline_trainer.fleet_door.policy import Policy, Verb, is_archived, limit, refusal
+from driftline_trainer.fleet_door.policy import Policy, Verb
 
 REQUESTS, WATCHES = 32, 8
 """Of one device at once: the others must have connections left."""
@@ -53,20 +57,39 @@ class WatchAnswer(BaseModel):
     cursor: str
 
 
-def routes(
-    store: Store, edges: Edges, changes: Sequence[StoreChanges], *, policy: Policy = refusal
-) -> APIRouter:
-    """policy: what an edge may do."""
-    router = APIRouter(tags=["store"])
-    turns, watches = Turns(REQUESTS), Turns(WATCHES)
-    edge = Annotated[Registration, Depends(device(edges))]
+@dataclass(frozen=True)
+class DoorPolicy:
+    """What an edge may do, and whether what is archived may be written twice."""
 
-    def check(registration: Registration, verb: Verb, key: str) -> None:
-        if (reason := policy(registration.edge, verb, key)) is not None:
+    refusal: Policy = policy.refusal
+
+    def check(self, edge: str, verb: Verb, key: str) -> None:
+        """Raises NotAllowed."""
+        if (reason := self.refusal(edge, verb, key)) is not None:
             raise NotAllowed(reason)
 
+    def check_overwriting(self, edge: str, key: str, *, if_absent: bool) -> None:
+        """Raises NotAllowed where an edge would replace what it has archived."""
+        if self.refusal is policy.refusal and policy.is_archived(key) and not if_absent:
+            raise NotAllowed(f"edge {edge} may not replace {key!r}: what is archived stays as it is")
+
+
+def routes(store: Store, edges: Edges, changes: Sequence[StoreChanges], refusal: Policy = policy.refusal) -> APIRouter:
+    """refusal: what an edge may not do."""
+    router = APIRouter(tags=["store"])
+    door = DoorPolicy(refusal)
+    _add_objects(router, store, edges, door)
+    _add_lists(router, store, edges, door)
+    _add_watch(router, edges, changes, door)
+    return router
+
+
+def _add_objects(router: APIRouter, store: Store, edges: Edges, door: DoorPolicy) -> None:
+    turns = Turns(REQUESTS)
+    edge = Annotated[Registration, Depends(device(edges))]
+
     @router.get(
-        "/v1/store/object",
+        OBJECT,
         summary="Read an object",
         responses={200: {"content": BYTES}, 304: {"description": "It is unchanged."}, **ERRORS, 404: {}, 413: {}},
         response_class=Response,
@@ -75,12 +98,12 @@ def routes(
         request: Request, registration: edge, key: Key, limit: Annotated[int | None, Query(ge=0)] = None
     ) -> Response:
         only(request, "key", "limit")
-        check(registration, "get", key)
+        door.check(registration.edge, "get", key)
         with turns.turn(registration.edge):
             return await answered(lambda: _get(store, key, _etag(request, "if-none-match"), limit))
 
     @router.put(
-        "/v1/store/object",
+        OBJECT,
         summary="Write an object",
         responses={200: {"content": {"application/json": {}}}, **ERRORS, 412: {}, 413: {}},
         openapi_extra={"requestBody": {"required": True, "content": BYTES}},
@@ -88,19 +111,18 @@ def routes(
     )
     async def put(request: Request, registration: edge, key: Key) -> Response:
         only(request, "key")
-        check(registration, "put", key)
+        door.check(registration.edge, "put", key)
         if_absent, if_match = request.headers.get("if-none-match") == "*", _etag(request, "if-match")
-        if policy is refusal and is_archived(key) and not if_absent:
-            raise NotAllowed(f"edge {registration.edge} may not replace {key!r}: what is archived stays as it is")
+        door.check_overwriting(registration.edge, key, if_absent=if_absent)
         with turns.turn(registration.edge):
             try:
-                body = await read_body(request, limit(key))
+                body = await read_body(request, policy.limit(key))
             except HTTPException as error:
                 return _problem(error.status_code, str(error.detail))
             return await answered(lambda: _put(store, key, body, if_absent=if_absent, if_match=if_match))
 
     @router.delete(
-        "/v1/store/object",
+        OBJECT,
         summary="Delete an object",
         status_code=204,
         responses={204: {"description": "It is gone."}, **ERRORS},
@@ -108,19 +130,29 @@ def routes(
     )
     async def delete(request: Request, registration: edge, key: Key) -> Response:
         only(request, "key")
-        check(registration, "delete", key)
+        door.check(registration.edge, "delete", key)
         with turns.turn(registration.edge):
             await store.delete(key)
         return Response(status_code=204, headers=HEADERS)
 
-    @router.get("/v1/store/list", summary="List objects", responses=ERRORS, response_model=ListAnswer)
+
+def _add_lists(router: APIRouter, store: Store, edges: Edges, door: DoorPolicy) -> None:
+    turns = Turns(REQUESTS)
+    edge = Annotated[Registration, Depends(device(edges))]
+
+    @router.get(LIST, summary="List objects", responses=ERRORS, response_model=ListAnswer)
     async def list_objects(request: Request, registration: edge, prefix: Key, after: Key = "") -> Response:
         only(request, "prefix", "after")
-        check(registration, "list", prefix)
+        door.check(registration.edge, "list", prefix)
         with turns.turn(registration.edge):
-            return await _list(store, prefix, after, lambda key: policy(registration.edge, "get", key) is None)
+            return await _list(store, prefix, after, lambda key: door.refusal(registration.edge, "get", key) is None)
 
-    @router.get("/v1/store/watch", summary="Wait for changes", responses=ERRORS, response_model=WatchAnswer)
+
+def _add_watch(router: APIRouter, edges: Edges, changes: Sequence[StoreChanges], door: DoorPolicy) -> None:
+    turns = Turns(WATCHES)
+    edge = Annotated[Registration, Depends(device(edges))]
+
+    @router.get(WATCH, summary="Wait for changes", responses=ERRORS, response_model=WatchAnswer)
     async def watch(
         request: Request,
         registration: edge,
@@ -130,18 +162,33 @@ def routes(
         wait: Annotated[float, Query(ge=0, le=WATCH_LONGEST_S)] = 0.0,
     ) -> Response:
         only(request, "prefix", "suffix", "cursor", "wait")
-        check(registration, "watch", prefix)
+        door.check(registration.edge, "watch", prefix)
         of_prefix = next((one for one in changes if prefix.startswith(one.prefix)), None)
         if of_prefix is None:
             raise InvalidInput(f"prefix: found {prefix!r}, expected one below {[one.prefix for one in changes]}")
-        with watches.turn(registration.edge):
-            keys = await of_prefix.since(cursor, prefix, suffix, wait)
+        with turns.turn(registration.edge):
+            keys = await _unless_gone(request, of_prefix.since(cursor, prefix, suffix, wait))
         # It may have been revoked meanwhile.
         await device(edges)(request)
-        readable = keys and sorted(key for key in keys if policy(registration.edge, "get", key) is None)
+        readable = keys and sorted(key for key in keys if door.refusal(registration.edge, "get", key) is None)
         return _json(WatchAnswer(keys=None if keys is None else list(readable or ()), cursor=of_prefix.cursor))
 
-    return router
+
+async def _unless_gone(request: Request, changed: Coroutine[Any, Any, Keys]) -> Keys:
+    """What has changed; nothing as soon as the client is not there any more, so that it has its turn back."""
+
+    async def gone() -> Keys:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        return frozenset()
+
+    waiting = [asyncio.create_task(changed), asyncio.create_task(gone())]
+    try:
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        return next(iter(done)).result()
+    finally:
+        for task in waiting:
+            task.cancel()
 
 
 async def answered(ask: Callable[[], Awaitable[Response]]) -> Response:
@@ -197,7 +244,9 @@ async def _list(store: Store, prefix: str, after: str, readable: Callable[[str],
 
 def _page(objects: Sequence[Listed], *, more: bool) -> Response:
     listed = [{"key": one.key, "size": one.size} for one in objects]
-    return Response(msgspec.json.encode({"objects": listed, "more": more}), headers=HEADERS, media_type="application/json")
+    return Response(
+        msgspec.json.encode({"objects": listed, "more": more}), headers=HEADERS, media_type="application/json"
+    )
 
 
 def _json(answer: BaseModel) -> Response:
