@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from driftline_cli.commands import local, models, offline
+from driftline_cli.commands import edge, local, models, offline
 from driftline_cli.commands.check import check
 from driftline_cli.commands.first_look import propose_from
 from driftline_cli.commands.look import doctor, status
@@ -43,11 +43,12 @@ def options(
     """What comes before a subcommand."""
 
 
-RUNNING = (local.edge, local.up, local.down)
+RUNNING = (local.up, local.down)
 RESULTS = (offline.demo, offline.backtest, offline.accuracy)
 for command in (*RESULTS, *RUNNING, check, replay, status, train, tail, doctor):
     app.command()(command)
 app.command("from")(propose_from)
+app.add_typer(edge.app, name="edge")
 app.add_typer(models.app, name="models")
 app.add_typer(local.app, name="local")
 

@@ -20,14 +20,15 @@ WRONG, AWAY = 1, 3
 
 
 class _Restart:
-    """Has the process end as by SIGTERM, and begin again in its own place: whoever watches it sees the same one."""
+    """Has the process end as by an interrupt, after which `serve` returns, and begin again in its own place: whoever
+    watches it sees the same one."""
 
     def __init__(self) -> None:
         self.wanted = False
 
     def __call__(self) -> None:
         self.wanted = True
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
 
     @staticmethod
     def execute() -> None:

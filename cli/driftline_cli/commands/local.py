@@ -1,7 +1,6 @@
-"""`driftline up`, `down` and `edge`, and `driftline local`: the services as processes of this machine."""
+"""`driftline up` and `down`, and `driftline local`: the services as processes of this machine."""
 
 import asyncio
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,27 +30,6 @@ First = Annotated[
     ),
 ]
 STREAMS = Path("streams")
-
-
-def edge(
-    folder: Annotated[
-        Path | None, typer.Option(help="Folder of all that it keeps; else DRIFTLINE_DATA, or `.run/edge`.")
-    ] = None,
-    streams: Annotated[
-        Path | None, typer.Option(help="Folder of stream definitions; else DRIFTLINE_STREAMS, or `streams`.")
-    ] = None,
-) -> None:
-    """Runs ingest, inference and combiner in this process until it is interrupted; settings are DRIFTLINE_… variables.
-
-    Example: driftline edge --folder /var/lib/driftline
-    """
-    with plainly():
-        for name, given in {"DRIFTLINE_DATA": folder, "DRIFTLINE_STREAMS": streams}.items():
-            if given is not None:
-                os.environ[name] = str(given)
-        with brought_by("driftline-edge[litert]"):
-            from driftline_edge.__main__ import main  # noqa: PLC0415
-        main()
 
 
 def up(

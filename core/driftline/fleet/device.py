@@ -7,6 +7,7 @@ fleet/next-secret          the next one, from before it is announced until it wa
 fleet/joined.json          where it joined, and under which id, name and labels; written last
 fleet/trusted-keys         whose models and notes it believes
 fleet/fleet-key            encrypts what it leaves in the store
+fleet/environment          the same as settings, for whatever is not the edge's own process
 fleet/ca.pem               the authorities of the cloud, where it has its own
 fleet/definitions.json     the cloud's definitions, as they were signed
 definitions/*.yaml         the same as files
@@ -46,6 +47,7 @@ class Device:
         self.trusted_keys_file = self.folder / "trusted-keys"
         self.fleet_key_file = self.folder / "fleet-key"
         self.bundle_file = self.folder / "definitions.json"
+        self.environment_file = self.folder / "environment"
         self._authorities = self.folder / "ca.pem"
         self._key = self.folder / "device-key.pem"
         self._joined = self.folder / "joined.json"
@@ -109,8 +111,24 @@ class Device:
             labels=provision.labels,
             rotate_after=provision.rotate_after,
         )
+        lines = (f"{name}={value}\n" for name, value in self.environment(joined).items())
+        replace_file(self.environment_file, "".join(lines).encode())
         replace_file(self._joined, msgspec.json.encode(joined))
         return joined
+
+    def environment(self, joined: Joined) -> dict[str, str]:
+        """As variables what a process needs that reads the store as this device does. None is a secret."""
+        folder = self.folder.absolute()
+        variables = {
+            "DRIFTLINE_EDGE_ID": joined.edge,
+            "DRIFTLINE_STORE": joined.url,
+            "DRIFTLINE_STORE_TOKEN_FILE": str(folder / self.credential_file.name),
+            "DRIFTLINE_TRUSTED_KEYS_FILE": str(folder / self.trusted_keys_file.name),
+            "DRIFTLINE_CLOUD_STREAMS": str(self.definitions.absolute()),
+        }
+        if self.ca_file is not None:
+            variables["DRIFTLINE_STORE_CA_FILE"] = str(folder / self.ca_file.name)
+        return variables
 
     def joined(self) -> Joined | None:
         """Where it has joined; None if it has not."""

@@ -11,11 +11,19 @@ OF_DOORS = ("port", "host", "hosts", "connections", "head_timeout", "body_timeou
 OTHERS = frozenset(
     map(
         variable,
-        ("secrets", "service", *EDGE_SERVICES, *(f"{s}_{name}" for s in EDGE_SERVICES for name in OF_DOORS)),
+        (
+            "secrets",
+            "service",
+            "join_url",
+            "join_token",
+            "join_labels",
+            *EDGE_SERVICES,
+            *(f"{s}_{name}" for s in EDGE_SERVICES for name in OF_DOORS),
+        ),
     )
 )
-"""No settings of a kind: the folder of secrets, the service of an image, where the command finds the services, and
-what single services of one process have of their own."""
+"""No settings of a kind: the folder of secrets, the service of an image, how a device joins its fleet, where the
+command finds the services, and what single services of one process have of their own."""
 OF_SERVICES = frozenset(
     map(
         variable,

@@ -200,9 +200,12 @@ class DoorStore:
             return settings.token or ""
         try:
             # Read for each request: another credential takes its place every month.
-            return settings.token_file.read_text(encoding="ascii").strip()
+            token = settings.token_file.read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise StoreUnavailable(f"{settings.token_file}: found no credential: {type(error).__name__}") from None
+        if not token:
+            raise StoreUnavailable(f"{settings.token_file}: found nothing, expected a credential")
+        return token
 
 
 def client_of(url: str, ca_file: Path | None, timeout: float) -> httpx.AsyncClient:

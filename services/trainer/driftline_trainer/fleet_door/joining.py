@@ -6,6 +6,7 @@ Sent again by the same device it answers the same, whatever was lost on the way,
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 
@@ -86,11 +87,19 @@ class Joining:
         try:
             await self._edges.put(registration, before)
         except Conflict as error:
-            # Somebody took the id in this very moment: the token is given back, and is good for the next try.
-            await self._tokens.note(known, used_by=None, public_key=None)
+            await self._give_back(edge, known, asked)
             raise _OvertakenError from error
         log.info("an edge has joined the fleet", extra={"edge": edge, "edge_name": registration.name})
         return registration
+
+    async def _give_back(self, edge: str, known: KnownToken, asked: JoinRequest) -> None:
+        """Somebody has registered under that id in this very moment. Unless it was this device, which has asked twice
+        at once, the token is good for the next try."""
+        present = await self._present(edge)
+        if present is not None and _is_asked_again(present, asked):
+            return
+        with suppress(Conflict):
+            await self._tokens.note(known, used_by=None, public_key=None)
 
 
 class _OvertakenError(Exception):

@@ -1,0 +1,165 @@
+"""Joins this device to a fleet, and fetches what it works with: definitions and models."""
+
+import os
+import re
+import socket
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from driftline.bus.embedded import EmbeddedBus, EmbeddedSettings
+from driftline.errors import BusUnavailable, Conflict, InvalidInput, NotFound, RefusedModel, RefusedNote, Unavailable
+from driftline.files import make_folder
+from driftline.fleet import enrolment
+from driftline.fleet.device import Device, Joined
+from driftline.fleet.enrolment import Wish
+from driftline.members import MODELS
+from driftline.messages import EDGE
+from driftline.models import manifest as manifests
+from driftline.models.manifest import Pointer, Usage
+from driftline.service.setting_checks import is_private, line, of_authority, of_url
+from driftline.store.folder import FolderStore
+from driftline.store.port import Store
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.folder import DefinitionFolder
+from driftline.versions.fetching import fetch
+from driftline.versions.files import find
+
+NAMELESS = "edge"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command was given. name: None for the host's."""
+
+    url: str
+    token: str | None = None
+    name: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    edge: str | None = None
+    ca_file: Path | None = None
+
+    def mistakes(self) -> list[str]:
+        """A line each."""
+        mistakes = [*of_url("join_url", self.url), *of_authority("--ca-file", str(self.ca_file or ""))]
+        if not mistakes and not is_private(self.url) and os.environ.get("DRIFTLINE_STORE_PLAIN") != "true":
+            mistakes.append(line("join_url", self.url, "https://…, or DRIFTLINE_STORE_PLAIN=true without encryption"))
+        return mistakes
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the device is now, and what it still lacks, a sentence each."""
+
+    joined: Joined
+    notes: list[str]
+
+
+async def join(data: Path, asked: Asked, *, models: bool = True) -> Outcome:
+    """Raises InvalidInput, NotAdmitted, NotAllowed, Conflict, Unavailable; done again it goes on where it ended."""
+    if mistakes := asked.mistakes():
+        raise InvalidInput("\n".join(mistakes))
+    device, url = Device(data), asked.url.rstrip("/")
+    _refuse_other(device, url)
+    if asked.ca_file is not None:
+        device.keep_authorities(asked.ca_file)
+    edge = asked.edge or (await _id_of_data(data) if device.credential() is None else None)
+    name = asked.name or host_name()
+    make_folder(data)
+    try:
+        joined = await enrolment.join(device, url, asked.token, Wish(name, asked.labels, edge))
+        return Outcome(joined, [note async for note in _fetch(data, device, joined, models=models)])
+    finally:
+        give_to_owner(data)
+
+
+async def rotate(data: Path) -> None:
+    """Raises InvalidInput where this device has not joined, and as `driftline.fleet.enrolment.rotate`."""
+    device = Device(data)
+    joined = device.joined()
+    if joined is None:
+        raise InvalidInput(f"{data}: found no device that has joined a fleet: `driftline edge join URL`")
+    try:
+        await enrolment.rotate(device, joined)
+    finally:
+        give_to_owner(data)
+
+
+def host_name() -> str:
+    """As an edge's name may be."""
+    return re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9._-]", "", socket.gethostname())[:100] or NAMELESS
+
+
+def give_to_owner(data: Path) -> None:
+    """What root has written belongs to whoever owns the folder: the edge runs as another user."""
+    owner = data.stat()
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        return
+    for folder in (data / "fleet", data / "definitions", data / "cache"):
+        for path in (folder, *folder.rglob("*")) if folder.exists() else ():
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def _refuse_other(device: Device, url: str) -> None:
+    joined = device.joined()
+    if joined is not None and joined.url != url:
+        raise InvalidInput(
+            f"found this device in the fleet at {joined.url}, expected {url}: remove {device.folder} to leave that one"
+        )
+
+
+async def _id_of_data(data: Path) -> str | None:
+    """The id that the edge has given to itself, if it ever ran here."""
+    if not (data / "bus").exists():
+        return None
+    partitions = int(os.environ.get("DRIFTLINE_PARTITIONS") or EmbeddedSettings.partitions)
+    try:
+        bus = EmbeddedBus(EmbeddedSettings(data / "bus", partitions=partitions))
+    except BusUnavailable as error:
+        raise Unavailable(f"{error}; stop the edge, join, and start it again") from error
+    try:
+        ids = await bus.read(EDGE)
+    finally:
+        await bus.close()
+    return ids[0].value.id if ids else None
+
+
+async def _fetch(data: Path, device: Device, joined: Joined, *, models: bool) -> AsyncIterator[str]:
+    """Fetches definitions and models; gives what could not be fetched now: the edge does so when it runs."""
+    store = enrolment.store_of(device, joined)
+    try:
+        await enrolment.fetch_definitions(device, store)
+        if models:
+            definitions = DefinitionFolder(device.definitions).look(settled=True).definitions
+            cache = FolderStore(data / "cache")
+            for stream in definitions.values():
+                for note in await _fetch_models(device, joined, store, cache, stream):
+                    yield note
+    except (RefusedNote, Unavailable) as error:
+        yield f"{error}; the edge tries it again when it runs"
+    finally:
+        await store.close()
+
+
+async def _fetch_models(
+    device: Device, joined: Joined, store: Store, cache: FolderStore, stream: StreamDefinition
+) -> list[str]:
+    notes = []
+    for member in MODELS:
+        name = stream.name, member
+        try:
+            pointer = await find(store, manifests.pointer_key(*name), Pointer, "pointer")
+            files = await fetch(store, stream, member, pointer.version, trust=device.trust())
+        except NotFound:
+            continue
+        except RefusedModel as error:
+            notes.append(f"{stream.name}.{member}: {error}")
+            continue
+        usage = Usage(joined.edge, pointer.version, None, pinned=False, since=time.time(), name=joined.name)
+        await cache.put(manifests.model_key(*name, pointer.version), files.model_file)
+        await cache.put(manifests.manifest_key(*name, pointer.version), files.manifest_file)
+        with suppress(Conflict):  # what an edge has served here counts for more
+            await cache.put(manifests.pointer_key(*name), manifests.encode(usage), if_absent=True)
+    return notes
