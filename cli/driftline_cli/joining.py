@@ -1,33 +1,29 @@
 """Joins this device to a fleet, and fetches what it works with: definitions and models."""
 
 import os
-import re
-import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from driftline.bus.embedded import EmbeddedBus, EmbeddedSettings
-from driftline.errors import BusUnavailable, Conflict, InvalidInput, NotFound, RefusedModel, RefusedNote, Unavailable
+from driftline.bus.embedded import EmbeddedSettings
+from driftline.errors import Conflict, InvalidInput, NotFound, RefusedModel, RefusedNote, Unavailable
 from driftline.files import make_folder
 from driftline.fleet import enrolment
 from driftline.fleet.device import Device, Joined
 from driftline.fleet.enrolment import Wish
+from driftline.fleet.own_id import id_of_data
 from driftline.members import MODELS
-from driftline.messages import EDGE
 from driftline.models import manifest as manifests
 from driftline.models.manifest import Pointer, Usage
-from driftline.service.setting_checks import is_private, line, of_authority, of_url
+from driftline.service.join_fleet import host_name, mistakes
 from driftline.store.folder import FolderStore
 from driftline.store.port import Store
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.folder import DefinitionFolder
 from driftline.versions.fetching import fetch
 from driftline.versions.files import find
-
-NAMELESS = "edge"
 
 
 @dataclass(frozen=True)
@@ -41,13 +37,6 @@ class Asked:
     edge: str | None = None
     ca_file: Path | None = None
 
-    def mistakes(self) -> list[str]:
-        """A line each."""
-        mistakes = [*of_url("join_url", self.url), *of_authority("--ca-file", str(self.ca_file or ""))]
-        if not mistakes and not is_private(self.url) and os.environ.get("DRIFTLINE_STORE_PLAIN") != "true":
-            mistakes.append(line("join_url", self.url, "https://…, or DRIFTLINE_STORE_PLAIN=true without encryption"))
-        return mistakes
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -59,13 +48,13 @@ class Outcome:
 
 async def join(data: Path, asked: Asked, *, models: bool = True) -> Outcome:
     """Raises InvalidInput, NotAdmitted, NotAllowed, Conflict, Unavailable; done again it goes on where it ended."""
-    if mistakes := asked.mistakes():
-        raise InvalidInput("\n".join(mistakes))
+    if wrong := mistakes(asked.url, asked.ca_file, plain=os.environ.get("DRIFTLINE_STORE_PLAIN") == "true"):
+        raise InvalidInput("\n".join(wrong))
     device, url = Device(data), asked.url.rstrip("/")
     _refuse_other(device, url)
     if asked.ca_file is not None:
         device.keep_authorities(asked.ca_file)
-    edge = asked.edge or (await _id_of_data(data) if device.credential() is None else None)
+    edge = asked.edge or (await id_of_data(data, _partitions()) if device.credential() is None else None)
     name = asked.name or host_name()
     make_folder(data)
     try:
@@ -87,11 +76,6 @@ async def rotate(data: Path) -> None:
         give_to_owner(data)
 
 
-def host_name() -> str:
-    """As an edge's name may be."""
-    return re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9._-]", "", socket.gethostname())[:100] or NAMELESS
-
-
 def give_to_owner(data: Path) -> None:
     """What root has written belongs to whoever owns the folder: the edge runs as another user."""
     owner = data.stat()
@@ -102,28 +86,16 @@ def give_to_owner(data: Path) -> None:
             os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
+def _partitions() -> int:
+    return int(os.environ.get("DRIFTLINE_PARTITIONS") or EmbeddedSettings.partitions)
+
+
 def _refuse_other(device: Device, url: str) -> None:
     joined = device.joined()
     if joined is not None and joined.url != url:
         raise InvalidInput(
             f"found this device in the fleet at {joined.url}, expected {url}: remove {device.folder} to leave that one"
         )
-
-
-async def _id_of_data(data: Path) -> str | None:
-    """The id that the edge has given to itself, if it ever ran here."""
-    if not (data / "bus").exists():
-        return None
-    partitions = int(os.environ.get("DRIFTLINE_PARTITIONS") or EmbeddedSettings.partitions)
-    try:
-        bus = EmbeddedBus(EmbeddedSettings(data / "bus", partitions=partitions))
-    except BusUnavailable as error:
-        raise Unavailable(f"{error}; stop the edge, join, and start it again") from error
-    try:
-        ids = await bus.read(EDGE)
-    finally:
-        await bus.close()
-    return ids[0].value.id if ids else None
 
 
 async def _fetch(data: Path, device: Device, joined: Joined, *, models: bool) -> AsyncIterator[str]:
