@@ -21,7 +21,7 @@ PREFIX = "DRIFTLINE_"
 S3 = "s3://"
 DOOR = ("https://", "http://")
 """How the URL of the trainer's door begins."""
-STORES = "a folder, s3://BUCKET[/PREFIX], or https://HOST of the trainer"
+STORES = "a folder, or s3://BUCKET[/PREFIX], or https://HOST of the trainer"
 USER_INFO = re.compile(r"//[^/@\s]*@")
 
 
