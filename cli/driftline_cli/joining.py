@@ -39,14 +39,14 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JoinOutcome:
     """What the device is now, and what it still lacks, a sentence each."""
 
     joined: Joined
     notes: list[str]
 
 
-async def join(data: Path, asked: Asked, *, models: bool = True) -> Outcome:
+async def join(data: Path, asked: Asked, *, models: bool = True) -> JoinOutcome:
     """Raises InvalidInput, NotAdmitted, NotAllowed, Conflict, Unavailable; done again it goes on where it ended."""
     if wrong := mistakes(asked.url, asked.ca_file, plain=os.environ.get("DRIFTLINE_STORE_PLAIN") == "true"):
         raise InvalidInput("\n".join(wrong))
@@ -59,7 +59,7 @@ async def join(data: Path, asked: Asked, *, models: bool = True) -> Outcome:
     make_folder(data)
     try:
         joined = await enrolment.join(device, url, asked.token, Wish(name, asked.labels, edge))
-        return Outcome(joined, [note async for note in _fetch(data, device, joined, models=models)])
+        return JoinOutcome(joined, [note async for note in _fetch(data, device, joined, models=models)])
     finally:
         give_to_owner(data)
 

@@ -58,7 +58,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "edge"
 
 
-async def joined(cloud: Cloud, data: Path, **asked: Any) -> joining.Outcome:
+async def joined(cloud: Cloud, data: Path, **asked: Any) -> joining.JoinOutcome:
     return await joining.join(data, Asked(cloud.url, await cloud.token(), "attic-pi", **asked))
 
 

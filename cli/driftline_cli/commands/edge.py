@@ -59,13 +59,13 @@ def join(
         str | None,
         typer.Argument(
             envvar="DRIFTLINE_JOIN_TOKEN",
-            help="The join token; `-` reads it from standard input. What stands in a command line, others can read.",
+            help="The join token; `-` reads it from standard input, since others can read a command line.",
         ),
     ] = None,
     *,
     token_file: Annotated[Path | None, typer.Option(help="File with the join token.")] = None,
     name: Annotated[
-        str | None, typer.Option(envvar="DRIFTLINE_EDGE", help="What people call this edge; else the host's name.")
+        str | None, typer.Option(envvar="DRIFTLINE_EDGE", help="Name of this edge for people; else the host's.")
     ] = None,
     label: Label = None,
     edge_id: Annotated[

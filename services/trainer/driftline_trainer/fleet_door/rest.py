@@ -86,7 +86,7 @@ class JoinedAnswer(BaseModel):
 
 
 class ProvisionAnswer(JoinedAnswer):
-    """What a device of the fleet works with."""
+    """Keys and names for a device of the fleet."""
 
     trusted_keys: list[str] = Field([], description="Ed25519 in base64: whose models and notes it believes")
     fleet_key: str | None = Field(description="32 bytes in base64 that encrypt learned state")
@@ -135,7 +135,7 @@ def routes(settings: TrainerSettings, edges: Edges, tokens: JoinTokens) -> APIRo
         answer = JoinAnswer(edge=registration.edge, name=registration.name, labels=registration.labels)
         return JoinedAnswer(**msgspec.structs.asdict(answer))
 
-    @router.get("/v1/fleet/provision", summary="What this device works with", responses={401: {}, 503: {}})
+    @router.get("/v1/fleet/provision", summary="Keys and names for this device", responses={401: {}, 503: {}})
     async def provision(registration: registered) -> ProvisionAnswer:
         key = settings.fleet_key_bytes()
         answer = Provision(
