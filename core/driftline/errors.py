@@ -15,6 +15,8 @@ DriftlineError
 │   ├── StoreUnavailable      the object store is away
 │   └── Standstill            a worker is not working off its input
 │       └── Stuck             and comes to no end with what it began
+├── NotAdmitted               whoever asks is no device of the fleet, or none any more
+├── NotAllowed                ... is one, and may not do this
 ├── NotFound                  no object under that key
 ├── Unstorable                the object store will never take this object: no retry mends it
 ├── Conflict                  a conditional put lost: somebody else was there first
@@ -117,6 +119,14 @@ class Standstill(Unavailable):
 
 class Stuck(Standstill):
     """A worker began something and comes to no end with it."""
+
+
+class NotAdmitted(DriftlineError):
+    """Whoever asks shows no credential of a device of the fleet, or one that holds no more."""
+
+
+class NotAllowed(DriftlineError):
+    """A device of the fleet asks for what is none of its business."""
 
 
 class NotFound(DriftlineError):

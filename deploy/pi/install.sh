@@ -19,6 +19,7 @@ fail() { printf 'driftline: %s\n' "$*" >&2; exit 1; }
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 prefix='' python='' start=yes action=install
 unit=driftline-edge.service
+joins=driftline-join.service
 user=driftline
 
 arguments() {
@@ -98,15 +99,20 @@ make_user() {
     useradd --system --user-group --no-create-home --home-dir /var/lib/driftline --shell /usr/sbin/nologin "$user"
 }
 
+# Whether a file on the boot partition names a fleet that this device has not joined yet, or it has joined one.
+joins_fleet() { [ -e "$data/fleet/joined.json" ] || grep -qs '^DRIFTLINE_JOIN_URL=.' "$prefix/boot/firmware/driftline.env" "$prefix/boot/driftline.env"; }
+
 own() { if is_system; then chown "$@"; fi; }
 
 # What is there already is the owner's and stays.
 make_settings() {
   mkdir -p "$etc"
-  if [ ! -d "$etc/streams" ]; then
+  if [ ! -d "$etc/streams" ] && ! joins_fleet; then
     cp -R "$here/streams" "$etc/streams.part"
     mv "$etc/streams.part" "$etc/streams"
   fi
+  # A device of a fleet has its definitions from the cloud, and those of this folder would count for more.
+  mkdir -p "$etc/streams"
   [ -f "$etc/edge.env" ] || cp "$here/edge.env" "$etc/edge.env"
   chmod 0640 "$etc/edge.env"
   own "root:$user" "$etc/edge.env"
@@ -158,9 +164,9 @@ make_release() {
     fail "the packages could not be installed; the reason is above"
   prune "$opt/$release/lib"
   mkdir -p "$opt/$release/share"
-  cp -R "$here/install.sh" "$here/driftline" "$here/release" "$here/$unit" "$here/edge.env" "$here/streams" "$here/LICENSE" "$here/README" "$opt/$release/share/"
+  cp -R "$here/install.sh" "$here/driftline" "$here/release" "$here/$unit" "$here/$joins" "$here/join" "$here/edge.env" "$here/streams" "$here/LICENSE" "$here/README" "$opt/$release/share/"
   # A copy by way of a card or a stick may have lost it.
-  chmod 0755 "$opt/$release/share/driftline" "$opt/$release/share/install.sh"
+  chmod 0755 "$opt/$release/share/driftline" "$opt/$release/share/join" "$opt/$release/share/install.sh"
   "$opt/$release/bin/python" -c 'import driftline_cli.__main__, driftline_edge.app' || fail "the new version can't be started; the reason is above"
   printf %s "$fingerprint" > "$opt/$release/.complete"
   sync
@@ -180,19 +186,35 @@ point_to() {
   ln -sfn "$1" "$opt/current.part"
   mv -fT "$opt/current.part" "$opt/current"
   mkdir -p "$units" "${link%/*}"
-  cp "$opt/current/share/$unit" "$units/$unit.part"
-  mv -f "$units/$unit.part" "$units/$unit"
+  for file in "$joins" "$unit"; do
+    # A former release that is gone back to may lack one.
+    [ -e "$opt/current/share/$file" ] || { rm -f "$units/$file"; continue; }
+    cp "$opt/current/share/$file" "$units/$file.part"
+    mv -f "$units/$file.part" "$units/$file"
+  done
   ln -sfn /opt/driftline/current/share/driftline "$link.part"
   mv -fT "$link.part" "$link"
 }
 
 # With Type=notify it returns when the edge is ready, or has failed.
-restart() { systemctl daemon-reload && systemctl enable --quiet "$unit" && systemctl restart "$unit"; }
+restart() {
+  systemctl daemon-reload && systemctl enable --quiet "$unit" || return
+  [ ! -e "$units/$joins" ] || systemctl enable --quiet "$joins" || return
+  systemctl restart "$unit"
+}
+
+# Joining may take as long as there is no network, and the edge waits for it.
+is_to_join() { [ -x "$opt/current/share/join" ] && ! "$opt/current/share/join" --pending; }
 
 switch() {
   point_to "$release"
   if [ "$start" = no ] || ! systemd_runs; then
     say "installed; start it with: systemctl enable --now $unit"
+    return
+  fi
+  if is_to_join; then
+    systemctl daemon-reload && systemctl enable --quiet "$unit" "$joins" && systemctl restart --no-block "$joins" "$unit"
+    say "joins the fleet and starts; see: journalctl -u $joins -f"
     return
   fi
   restart && return
@@ -238,7 +260,8 @@ install_all() {
 uninstall() {
   ! is_system || [ "$(id -u)" = 0 ] || fail "found user $(id -un), expected root: sudo $0"
   if systemd_runs && [ -e "$units/$unit" ]; then systemctl disable --quiet --now "$unit"; fi
-  rm -f "$units/$unit" "$units/multi-user.target.wants/$unit"
+  if systemd_runs && [ -e "$units/$joins" ]; then systemctl disable --quiet --now "$joins"; fi
+  for file in "$unit" "$joins"; do rm -f "$units/$file" "$units/multi-user.target.wants/$file"; done
   if systemd_runs; then systemctl daemon-reload; fi
   [ "$(readlink "$link" 2>/dev/null)" != /opt/driftline/current/share/driftline ] || rm -f "$link"
   rm -rf "$opt"

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from functools import partial
 
 from driftline.bus.edge import edge_id
@@ -9,11 +10,13 @@ from driftline.bus.embedded import EmbeddedBus
 from driftline.bus.kafka import KafkaSettings
 from driftline.bus.port import Bus
 from driftline.errors import DriftlineError
+from driftline.fleet.upkeep import CloudDefinitions, CredentialRotation
 from driftline.metrics import Metrics
-from driftline.service.app import end_process
+from driftline.service.app import BackgroundJob, end_process
 from driftline.service.logs import speaking
 from driftline.service.ports import open_bus, open_store
 from driftline.service.run import Served, check_door
+from driftline.store.port import Store
 from driftline.store.threaded import ThreadedStore
 from driftline.streams.catalog import Streams
 from driftline_combiner.app import create_app as create_combiner
@@ -24,9 +27,10 @@ from driftline_inference.app import create_app as create_inference
 from driftline_inference.app import state_keeper
 from driftline_inference.settings import InferenceSettings
 from driftline_ingest.app import create_app as create_ingest
-from driftline_ingest.settings import IngestSettings
 
 log = logging.getLogger(__name__)
+
+_CHANGED = RuntimeError("the cloud has changed streams that run")
 
 LAST_S = 5.0
 """How long the end of the process may wait for the store."""
@@ -40,12 +44,15 @@ def open_edge_bus(settings: EdgeSettings) -> Bus:
     return open_bus(settings)
 
 
-def create_services(settings: AllSettings, bus: Bus) -> list[Served]:
+def create_services(
+    settings: AllSettings, bus: Bus, restart: Callable[[], None] = lambda: end_process("definitions", _CHANGED)
+) -> list[Served]:
     """The services, each with metrics and a catalogue of streams of its own. They don't close the bus. Raises
-    InvalidInput."""
+    InvalidInput. restart: called when the cloud has changed a stream that runs."""
     shared = SharedBus(bus)
+    topics = settings.ingest.topics(own=settings.edge.bus == "kafka")
     services = [
-        _ingest(settings.ingest, shared, settings.ingest.topics(own=settings.edge.bus == "kafka")),
+        _ingest(settings, shared, topics, restart),
         _inference(settings.inference, shared),
         _combiner(settings.combiner, shared),
     ]
@@ -60,7 +67,7 @@ async def leave_last(settings: AllSettings, bus: Bus) -> None:
     if settings.inference.fleet_key_file is None:
         return
     store = ThreadedStore(open_store(settings.inference))
-    streams = Streams.open(settings.inference.streams)
+    streams = Streams.open(settings.inference.streams, settings.inference.cloud_streams)
     keeper = state_keeper(settings.inference, bus, store, partial(edge_id, bus), Metrics(), streams=streams)
     try:
         async with asyncio.timeout(LAST_S):
@@ -71,20 +78,40 @@ async def leave_last(settings: AllSettings, bus: Bus) -> None:
         await store.close()
 
 
-def _ingest(settings: IngestSettings, bus: Bus, topics: KafkaSettings | None) -> Served:
+def _ingest(every: AllSettings, bus: Bus, topics: KafkaSettings | None, restart: Callable[[], None]) -> Served:
+    settings = every.ingest
     with speaking("ingest"):
-        app = create_ingest(settings, bus, open_store(settings), streams=Streams.open(settings.streams), topics=topics)
+        store, streams = open_store(settings), Streams.open(settings.streams, settings.cloud_streams)
+        jobs = _of_fleet(every, store, streams, restart) if every.joined is not None else []
+        app = create_ingest(settings, bus, store, streams=streams, topics=topics, more=jobs)
     return Served("ingest", app, settings)
+
+
+def _of_fleet(every: AllSettings, store: Store, streams: Streams, restart: Callable[[], None]) -> list[BackgroundJob]:
+    """What a device of a fleet does for itself."""
+    assert every.joined is not None, "only who has joined has a fleet"  # noqa: S101
+
+    async def on_new() -> None:
+        await streams.look()
+        changed = [state.stream for state in streams.standings() if state.state != "runs"]
+        if changed:
+            log.warning("the cloud has changed streams that run, so all begin again: %s", ", ".join(changed))
+            restart()
+
+    jobs: list[BackgroundJob] = [CredentialRotation(every.device, every.joined)]
+    if every.ingest.store_is_door:
+        jobs.append(CloudDefinitions(every.device, store, on_new).job(every.ingest.store_poll))
+    return jobs
 
 
 def _inference(settings: InferenceSettings, bus: Bus) -> Served:
     with speaking("inference"):
         store = ThreadedStore(open_store(settings))
-        app = create_inference(settings, bus, store, streams=Streams.open(settings.streams))
+        app = create_inference(settings, bus, store, streams=Streams.open(settings.streams, settings.cloud_streams))
     return Served("inference", app, settings)
 
 
 def _combiner(settings: CombinerSettings, bus: Bus) -> Served:
     with speaking("combiner"):
-        app = create_combiner(settings, bus, streams=Streams.open(settings.streams))
+        app = create_combiner(settings, bus, streams=Streams.open(settings.streams, settings.cloud_streams))
     return Served("combiner", app, settings)

@@ -1,6 +1,7 @@
 """Settings of the edge as a process: its bus and its folder, and those of each service in it."""
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -9,6 +10,7 @@ from pydantic import Field
 
 from driftline.bus.embedded import EmbeddedSettings
 from driftline.errors import InvalidInput
+from driftline.fleet.device import Device, Joined
 from driftline.names import EDGE_SERVICES
 from driftline.service.setting_checks import line, variable
 from driftline.service.settings import Settings, read_settings
@@ -17,6 +19,9 @@ from driftline_inference.settings import InferenceSettings
 from driftline_ingest.settings import IngestSettings
 
 S = TypeVar("S", bound=Settings)
+
+JOINED_POLL_S = 300.0
+"""Seconds between looks at the store behind the cloud's door, which says at once what has changed."""
 
 OF_BROKERS = ("brokers", "replication", "session_timeout")
 """Settings that only Kafka has a use for."""
@@ -70,6 +75,13 @@ class AllSettings:
     ingest: IngestSettings
     inference: InferenceSettings
     combiner: CombinerSettings
+    joined: Joined | None = None
+    """The fleet that this device is one of."""
+
+    @property
+    def device(self) -> Device:
+        """What it keeps of that."""
+        return Device(self.edge.data)
 
     def doubts(self) -> Iterator[str]:
         """What may be a mistake, a line each."""
@@ -80,10 +92,14 @@ class AllSettings:
 def read_all() -> AllSettings:
     """Raises InvalidInput: a line a mistake, also where several services have the setting."""
     mistakes: dict[str, None] = {}
+    device = Device(Path(os.environ.get(variable("data")) or EdgeSettings.model_fields["data"].default))
+    joined = device.joined()
+    of_fleet = _of_fleet(device, joined) if joined is not None else {}
 
     def read(kind: type[S], service: str | None = None) -> S | None:
         try:
-            return read_settings(kind, service)
+            given = {name: value for name, value in of_fleet.items() if name in kind.model_fields}
+            return read_settings(kind, service, **given)
         except InvalidInput as error:
             mistakes.update(dict.fromkeys(str(error).splitlines()))
             return None
@@ -98,7 +114,26 @@ def read_all() -> AllSettings:
         _kept_in(edge, ingest),
         _kept_in(edge, _at_once(edge, inference)),
         _kept_in(edge, _at_once(edge, combiner)),
+        joined,
     )
+
+
+def _of_fleet(device: Device, joined: Joined) -> Mapping[str, object]:
+    """The settings of a device that has joined, as far as the environment says nothing else."""
+    settings: dict[str, object] = {"edge": joined.name, "edge_id": joined.edge, "cloud_streams": device.definitions}
+    if not _is_set("trusted_keys", "trusted_keys_file"):
+        settings["trusted_keys_file"] = device.trusted_keys_file
+    if not _is_set("store") or os.environ[variable("store")] == joined.url:
+        settings |= {"store": joined.url, "store_poll": JOINED_POLL_S}
+        if not _is_set("store_token", "store_token_file"):
+            settings["store_token_file"] = device.credential_file
+        if device.ca_file is not None:
+            settings["store_ca_file"] = device.ca_file
+    return {name: value for name, value in settings.items() if not _is_set(name)}
+
+
+def _is_set(*names: str) -> bool:
+    return any(os.environ.get(variable(name)) for name in names)
 
 
 def _kept_in(edge: EdgeSettings, settings: S) -> S:

@@ -179,7 +179,7 @@ def resources_of(template: str) -> Any:
 def policies(bucket: str) -> dict[str, Sequence[Any]]:
     """By service the statements of its policy in the templates, for this bucket."""
     arn = f"arn:aws:s3:::{bucket}"
-    names = {"AWS::Partition": "aws", "Bucket": bucket, "Bucket.Arn": arn}
+    names = {"AWS::Partition": "aws", "Bucket": bucket, "Bucket.Arn": arn, "Edge": "*"}
     store = resources_of("store.yaml")
     device = resources_of("device.yaml")
     (trainer,) = store["TrainerRole"]["Properties"]["Policies"]

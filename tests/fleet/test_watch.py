@@ -53,8 +53,10 @@ class Cloud:
     async def leave(self, heartbeat: Heartbeat, signer: Signer | None = None) -> None:
         await self.store.put(heartbeat_key(heartbeat.edge), sealed(heartbeat, signer))
 
-    async def join(self, edge: str = "a1", key: str = EDGE.public, by: Signer | None = TRAINER, **more: float) -> None:
-        note = Registration(edge=edge, name="joined", public_key=key, labels={"site": "x"}, joined=NOW, **more)
+    async def join(
+        self, edge: str = "a1", key: str = EDGE.public, by: Signer | None = TRAINER, revoked: float | None = None
+    ) -> None:
+        note = Registration(edge=edge, name="joined", public_key=key, labels={"site": "x"}, joined=NOW, revoked=revoked)
         await self.store.put(registration_key(edge), sealed(note, by))
 
     async def look(self, after: float = 60.0) -> None:

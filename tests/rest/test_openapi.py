@@ -102,7 +102,7 @@ async def test_what_changes_something_needs_the_token(app: FastAPI):
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as client:
         for path in changing:
             assert app.openapi()["paths"][path]["post"]["security"]
-            answer = await client.post(path.format(stream="s", member="m"), json={"version": "v"})
+            answer = await client.post(path.format(stream="s", member="m", edge="e"), json={"version": "v"})
             assert answer.status_code == 401, path
 
 

@@ -11,14 +11,16 @@ import pytest
 from pydantic import SecretStr
 
 from driftline.bus.memory import MemoryBus
-from driftline.errors import Conflict, StoreUnavailable
+from driftline.errors import Conflict, StoreUnavailable, Unavailable
+from driftline.fleet.device import Device
 from driftline.messages import ALERTS, Alert
 from driftline.metrics import Metrics
 from driftline.models.signing import Signer, new_key
+from driftline.store.door import DoorSettings, DoorStore
 from driftline.store.folder import FolderStore
 from driftline.store.s3 import S3Settings, S3Store
 from driftline.streams.definition import StreamDefinition
-from driftline_cli import objects
+from driftline_cli import joining, objects
 from driftline_combiner.app import create_app as create_combiner
 from driftline_combiner.settings import CombinerSettings
 from driftline_inference.app import create_app as create_inference
@@ -66,6 +68,39 @@ async def cloud(temperature: StreamDefinition, s3_server: S3Server, tmp_path: Pa
         async with fronted("cloud", tmp_path, behind) as front:
             found.front = front
             yield found
+
+
+async def test_through_the_front_a_device_joins_and_reaches_the_store_and_believes_no_other_cloud(
+    cloud: Cloud, tmp_path: Path
+):
+    async with cloud.front.client(REST) as client:
+        token = (await client.post("/v1/fleet/tokens", json={}, headers=HEADER)).json()["token"]
+    url, ca_file = cloud.front.url(REST), cloud.front.ca_file
+    with pytest.raises(Unavailable, match="the cloud is not trusted"):
+        await joining.join(tmp_path / "edge", joining.Asked(url, token, "attic"))
+    outcome = await joining.join(tmp_path / "edge", joining.Asked(url, token, "attic", ca_file=ca_file))
+    device = Device(tmp_path / "edge")
+    ca_file = device.ca_file
+    store = DoorStore(DoorSettings(url, token_file=device.credential_file, ca_file=ca_file))
+    key = f"states/{outcome.joined.edge}/a b%2Fc"
+    await store.put(key, b"one", if_absent=True)
+    with pytest.raises(Conflict):
+        await store.put(key, b"two", if_absent=True)
+    assert (await store.get(key)).body == b"one"
+    assert [listed.key async for listed in store.list(f"states/{outcome.joined.edge}/")] == [key]
+    await store.close()
+    stranger = DoorStore(DoorSettings(url, token_file=device.credential_file))
+    with pytest.raises(StoreUnavailable, match="the cloud is not trusted"):
+        await stranger.get(key)
+    await stranger.close()
+    unset = DoorStore(DoorSettings(url, token_file=device.credential_file), clock=lambda: 0.0)
+    with pytest.raises(StoreUnavailable, match="this machine's clock is not set"):
+        await unset.get(key)
+    await unset.close()
+    elsewhere = DoorStore(DoorSettings(cloud.front.url(STORE), token_file=device.credential_file, ca_file=ca_file))
+    with pytest.raises(StoreUnavailable, match="is no door of a store"):
+        await elsewhere.get(key)
+    await elsewhere.close()
 
 
 async def edge(cloud: Cloud, temperature: StreamDefinition, token: SecretStr | None) -> AsyncExitStack:

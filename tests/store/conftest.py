@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from driftline.store.door import DoorSettings, DoorStore
 from driftline.store.folder import FolderStore
 from driftline.store.port import Store
 from driftline.store.s3 import S3Settings, S3Store
 from driftline.store.threaded import ThreadedStore
+from driftline.streams.definition import StreamDefinition
 from driftline_cli import objects
+from tests.fleet.cloud import Cloud
 from tests.s3_server import S3Server
 
 
@@ -41,7 +44,24 @@ async def aside_store(tmp_path: Path) -> AsyncIterator[ThreadedStore]:
     await aside.close()
 
 
-@pytest.fixture(params=["folder", "aside", *(pytest.param(name, marks=pytest.mark.s3) for name in ("s3", "https"))])
+def let_all(edge: str, verb: str, key: str) -> str | None:
+    """A policy: all but what the door itself keeps in the store."""
+    return "it is the door's own" if key.startswith("fleet/") else None
+
+
+@pytest.fixture
+async def door_store(temperature: StreamDefinition, tmp_path: Path) -> AsyncIterator[DoorStore]:
+    """The trainer's door, which lets one device do everything."""
+    async with Cloud.opened(tmp_path, temperature, policy=let_all) as cloud:
+        device = await cloud.joined()
+        found = DoorStore(DoorSettings(cloud.url, token=device.shown))
+        yield found
+        await found.close()
+
+
+@pytest.fixture(
+    params=["folder", "aside", "door", *(pytest.param(name, marks=pytest.mark.s3) for name in ("s3", "https"))]
+)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "folder":
         return FolderStore(tmp_path / "store")

@@ -1,23 +1,39 @@
-"""`driftline edge`: the edge as this process, and a device that replaces another."""
+"""`driftline edge`: the edge as a process, how it joins a fleet or replaces another one, and who may."""
 
 import asyncio
 import os
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from driftline_cli.commands.plainly import brought_by, console, plainly
+from driftline_cli.commands.options import TRAINER, AsJson, TrainerAt
+from driftline_cli.commands.plainly import brought_by, console, errors, plainly, print_json
 
-app = typer.Typer(invoke_without_command=True)
-EDGE = "driftline-edge[litert]"
-"""What brings the services of an edge."""
+app = typer.Typer(
+    help="The edge as a process of this machine, and how it joins a fleet.",
+    invoke_without_command=True,
+    no_args_is_help=False,
+)
 DataFolder = Annotated[
     Path | None, typer.Option(help="Folder of all that it keeps; else DRIFTLINE_DATA, or `.run/edge`.")
 ]
 StreamsFolder = Annotated[
     Path | None, typer.Option(help="Folder of stream definitions; else DRIFTLINE_STREAMS, or `streams`.")
 ]
+Token = Annotated[
+    str | None,
+    typer.Option(envvar="DRIFTLINE_TOKEN", help="The trainer's token; for one that was started here it is known."),
+]
+Label = Annotated[
+    list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="Such as site=north; may be repeated.")
+]
+DATA = Path(".run/edge")
+EDGE = "driftline-edge[litert]"
+"""What brings the services of an edge."""
+STDIN = "-"
+HOUR_S = 3600.0
 
 
 def choose(folder: Path | None, streams: Path | None = None) -> None:
@@ -28,18 +44,64 @@ def choose(folder: Path | None, streams: Path | None = None) -> None:
 
 
 @app.callback()
-def edge(context: typer.Context, folder: DataFolder = None, streams: StreamsFolder = None) -> None:
+def edge(
+    context: typer.Context,
+    folder: DataFolder = None,
+    streams: StreamsFolder = None,
+) -> None:
     """Runs ingest, inference and combiner in this process until it is interrupted; settings are DRIFTLINE_… variables.
 
     Example: driftline edge --folder /var/lib/driftline
     """
+    choose(folder, streams)
+    if context.invoked_subcommand is not None:
+        return
     with plainly():
-        choose(folder, streams)
-        if context.invoked_subcommand is not None:
-            return
         with brought_by(EDGE):
             from driftline_edge.__main__ import main  # noqa: PLC0415
         main()
+
+
+@app.command()
+def join(
+    url: Annotated[str, typer.Argument(envvar="DRIFTLINE_JOIN_URL", help="Address of the trainer: https://HOST.")],
+    token: Annotated[
+        str | None,
+        typer.Argument(
+            envvar="DRIFTLINE_JOIN_TOKEN",
+            help="The join token; `-` reads it from standard input, since others can read a command line.",
+        ),
+    ] = None,
+    *,
+    token_file: Annotated[Path | None, typer.Option(help="File with the join token.")] = None,
+    name: Annotated[
+        str | None, typer.Option(envvar="DRIFTLINE_EDGE", help="Name of this edge for people; else the host's.")
+    ] = None,
+    label: Label = None,
+    edge_id: Annotated[
+        str | None, typer.Option("--id", help="The id that it has already; by default that of its data.")
+    ] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="Certificates in PEM of the cloud's own authority.", exists=True)
+    ] = None,
+    folder: DataFolder = None,
+    models: Annotated[bool, typer.Option(help="Whether models are fetched at once.")] = True,
+) -> None:
+    """Makes this device one of a fleet: `driftline edge` runs with the cloud's store, keys and definitions afterwards.
+
+    Done again, it looks for what has changed, and needs no token.
+
+    Example: driftline edge join https://cloud.example.org - < token.txt
+    """
+    with plainly():
+        from driftline_cli import joining  # noqa: PLC0415
+
+        given = _read(token, token_file)
+        asked = joining.Asked(url, given, name, _labels(label), edge_id, ca_file)
+        outcome = asyncio.run(joining.join(_data(folder), asked, models=models))
+        console.print(f"this device is {outcome.joined.edge} ({outcome.joined.name}) of the fleet at {url}")
+        for sentence in outcome.notes:
+            errors.print(f"driftline: {sentence}", style="yellow", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -64,3 +126,126 @@ def replace(
             from driftline_cli import replacement  # noqa: PLC0415
 
         console.print(asyncio.run(replacement.take_over(old, force=force)), markup=False, soft_wrap=True)
+
+
+@app.command()
+def rotate(folder: DataFolder = None) -> None:
+    """Has this device take another credential at once; it does so by itself every month.
+
+    Example: driftline edge rotate
+    """
+    with plainly():
+        from driftline_cli import joining  # noqa: PLC0415
+
+        asyncio.run(joining.rotate(_data(folder)))
+        console.print("this device shows another credential from now on")
+
+
+@app.command()
+def token(
+    *,
+    hours: Annotated[float, typer.Option(help="For so long it is good.", min=0.01, max=720)] = 24.0,
+    edge_id: Annotated[str | None, typer.Option("--id", help="The id that the device must have.")] = None,
+    replaces: Annotated[
+        bool, typer.Option("--replaces", help="The device takes the place of the one that has this id.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="The device's name, whatever it says itself.")] = None,
+    label: Label = None,
+    trainer: TrainerAt = TRAINER,
+    trainer_token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Makes a token with which one device joins the fleet, once. It is shown now and never again.
+
+    Example: driftline edge token --name attic --label site=north
+    """
+    with plainly():
+        from driftline_cli import fleet_door  # noqa: PLC0415
+
+        asked = {"seconds": hours * HOUR_S, "edge": edge_id, "replaces": replaces, "name": name}
+        answer = asyncio.run(
+            fleet_door.ask(trainer, trainer_token, "POST", "tokens", {**asked, "labels": _labels(label)})
+        )
+        if as_json:
+            print_json(answer)
+            return
+        errors.print(f"good for one device and {hours:g} hours; `driftline edge tokens` lists it as {answer['id']}")
+        typer.echo(answer["token"])
+
+
+@app.command()
+def tokens(
+    forget: Annotated[str | None, typer.Option(help="Id of a token to take back.")] = None,
+    trainer: TrainerAt = TRAINER,
+    trainer_token: Token = None,
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Lists the join tokens, or takes one back.
+
+    Example: driftline edge tokens --forget 3f9a61c2d0b84e17
+    """
+    with plainly():
+        from driftline_cli import fleet_door  # noqa: PLC0415
+
+        if forget is not None:
+            asyncio.run(fleet_door.ask(trainer, trainer_token, "DELETE", f"tokens/{forget}"))
+            console.print(f"{forget} admits nobody any more")
+            return
+        answer = asyncio.run(fleet_door.ask(trainer, trainer_token, "GET", "tokens"))
+        _show(answer, as_json, lambda: fleet_door.tokens_table(answer))
+
+
+@app.command("list")
+def list_edges(trainer: TrainerAt = TRAINER, trainer_token: Token = None, as_json: AsJson = False) -> None:  # noqa: FBT002
+    """Lists the devices that have joined.
+
+    Example: driftline edge list --trainer https://cloud.example.org:8443
+    """
+    with plainly():
+        from driftline_cli import fleet_door  # noqa: PLC0415
+
+        answer = asyncio.run(fleet_door.ask(trainer, trainer_token, "GET", "registrations"))
+        _show(answer, as_json, lambda: fleet_door.edges_table(answer))
+
+
+@app.command()
+def revoke(
+    edge_id: Annotated[str, typer.Argument(metavar="EDGE", help="Its id.")],
+    trainer: TrainerAt = TRAINER,
+    trainer_token: Token = None,
+) -> None:
+    """Cuts a device off within seconds, such as one that was stolen.
+
+    Example: driftline edge revoke k3v9q1x7m2ab
+    """
+    with plainly():
+        from driftline_cli import fleet_door  # noqa: PLC0415
+
+        answer = asyncio.run(fleet_door.ask(trainer, trainer_token, "POST", f"edges/{edge_id}/revoke"))
+        console.print(f"{answer['edge']} ({answer['name']}) is cut off")
+
+
+def _show(answer: Any, as_json: bool, table: Any) -> None:  # noqa: FBT001
+    if as_json:
+        print_json(answer)
+    else:
+        console.print(table())
+
+
+def _data(folder: Path | None) -> Path:
+    return folder or Path(os.environ.get("DRIFTLINE_DATA") or DATA)
+
+
+def _read(token: str | None, file: Path | None) -> str | None:
+    if file is not None:
+        return file.read_text(encoding="ascii").strip() or None
+    return (sys.stdin.readline() if token == STDIN else token or "").strip() or None
+
+
+def _labels(given: list[str] | None) -> dict[str, str]:
+    from driftline.errors import InvalidInput  # noqa: PLC0415
+
+    labels = dict(text.partition("=")[::2] for text in given or ())
+    if wrong := [text for text in given or () if "=" not in text]:
+        raise InvalidInput(f"--label: found {wrong[0]!r}, expected NAME=VALUE such as site=north")
+    return labels

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import stamina
 
 from driftline.bus.port import Bus
-from driftline.errors import BusUnavailable
+from driftline.errors import BusUnavailable, UnusableData
 from driftline.messages import EDGE, EdgeId
 
 log = logging.getLogger(__name__)
@@ -38,15 +38,29 @@ async def edge_id(bus: Bus, propose: Callable[[], str] = new_id) -> str:
     return ids[0].value.id
 
 
+async def joined_id(bus: Bus, wanted: str) -> str:
+    """`wanted`, under which this edge has joined its fleet, put on the bus where none is. Raises BusUnavailable, and
+    UnusableData where the bus has another one: its data are another edge's."""
+    known = await edge_id(bus, lambda: wanted)
+    if known != wanted:
+        raise UnusableData(
+            f"found the data of edge {known}, expected those of {wanted}, under which this device has joined the "
+            f"fleet: join again as {known} with a token for that id, or move the bus's data away"
+        )
+    return known
+
+
 class Edge:
     """Finds the edge's id as soon as the bus answers; see
-    `driftline.service.app.BackgroundJob`. found: called once it is known."""
+    `driftline.service.app.BackgroundJob`. on_known: called once it is known. wanted: under which it has joined a
+    fleet; a bus with another one ends the job."""
 
     name = "edge id"
 
-    def __init__(self, bus: Bus, on_known: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, bus: Bus, on_known: Callable[[], None] = lambda: None, wanted: str | None = None) -> None:
         self._bus = bus
         self._on_known = on_known
+        self._wanted = wanted
         self._known: str | None = None
         self._is_known = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -75,7 +89,7 @@ class Edge:
         retrying = stamina.retry_context(on=BusUnavailable, attempts=None, timeout=None, wait_max=5.0)
         async for attempt in retrying:
             with attempt:
-                self._known = await edge_id(self._bus)
+                self._known = await (joined_id(self._bus, self._wanted) if self._wanted else edge_id(self._bus))
         log.info("this edge's id", extra={"edge": self._known})
         self._is_known.set()
         self._on_known()

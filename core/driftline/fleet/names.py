@@ -5,6 +5,7 @@ states/<edge's id>/index                             what of its learned state l
 states/<edge's id>/<generation>-<bucket>-<boot>      a part of that state
 fleet/edges/<edge's id>.json                         its registration: which key signs its notes
 fleet/tokens/<sha256 of a join token>.json           a token that admits one new edge
+definitions/current.json                             the stream definitions that the cloud gives to its edges
 """
 
 HEARTBEATS = "edges/"

@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from driftline.errors import Conflict, InvalidInput, NotFound, Unavailable
+from driftline.errors import Conflict, InvalidInput, NotAdmitted, NotAllowed, NotFound, Unavailable, Unstorable
 from driftline.metrics import CollectedMetrics, Metrics
 from driftline.service import docs_page, streams_route
 from driftline.service.allocator import MemoryTrimmer
@@ -172,24 +172,29 @@ def problem(status: int, detail: str, **more: Any) -> JSONResponse:
     return JSONResponse({"detail": detail, **more}, status_code=status, headers=headers)
 
 
+STATUSES: dict[type[Exception], int] = {
+    InvalidInput: 422,
+    Unstorable: 422,
+    NotAdmitted: 401,
+    NotAllowed: 403,
+    NotFound: 404,
+    Conflict: 409,
+    Unavailable: 503,
+}
+"""By error what it is in HTTP."""
+
+
+def _answering(status: int) -> Callable[[Request, Exception], JSONResponse]:
+    def answer(_: Request, error: Exception) -> JSONResponse:
+        return problem(status, str(error))
+
+    return answer
+
+
 def _add_error_handlers(app: FastAPI) -> None:
     """HTTP codes are chosen here and nowhere deeper; no stack trace reaches a client."""
-
-    @app.exception_handler(InvalidInput)
-    async def _invalid(_: Request, error: InvalidInput) -> JSONResponse:
-        return problem(422, str(error))
-
-    @app.exception_handler(NotFound)
-    async def _missing(_: Request, error: NotFound) -> JSONResponse:
-        return problem(404, str(error))
-
-    @app.exception_handler(Conflict)
-    async def _conflict(_: Request, error: Conflict) -> JSONResponse:
-        return problem(409, str(error))
-
-    @app.exception_handler(Unavailable)
-    async def _unavailable(_: Request, error: Unavailable) -> JSONResponse:
-        return problem(503, str(error))
+    for kind, status in STATUSES.items():
+        app.add_exception_handler(kind, _answering(status))
 
     @app.exception_handler(ClientDisconnect)
     async def _gone(_: Request, __: ClientDisconnect) -> JSONResponse:

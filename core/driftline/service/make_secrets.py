@@ -2,7 +2,7 @@
 
     python -m driftline.service.make_secrets FOLDER
 
-FOLDER/trainer/     driftline_signing_key, driftline_token, aws_credentials
+FOLDER/trainer/     driftline_signing_key, driftline_token, driftline_fleet_key, aws_credentials
 FOLDER/edge/        driftline_trusted_keys, driftline_token, aws_credentials
 FOLDER/store/       root_access_key, root_secret_key
 What is there already stays, so nothing changes at the next start.
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from driftline.files import make_folder, replace_file
+from driftline.fleet.keys import new_fleet_key
 from driftline.models.signing import Signer, new_key
 
 MODE = 0o400
@@ -25,6 +26,7 @@ def make(folder: Path) -> None:
     _once(folder / "edge" / "driftline_trusted_keys", lambda: Signer(key).public)
     token = _once(folder / "trainer" / "driftline_token", lambda: secrets.token_urlsafe(32))
     _once(folder / "edge" / "driftline_token", lambda: token)
+    _once(folder / "trainer" / "driftline_fleet_key", new_fleet_key)
     access = _once(folder / "store" / "root_access_key", lambda: f"driftline-{secrets.token_hex(8)}")
     secret = _once(folder / "store" / "root_secret_key", lambda: secrets.token_urlsafe(32))
     credentials = f"[default]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n"

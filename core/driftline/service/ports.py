@@ -11,7 +11,13 @@ from driftline.store.port import Store
 
 
 def open_store(settings: Settings) -> Store:
-    """A folder, or the bucket of an s3:// URL. Each is imported only where it is used: memory is dear on the edge."""
+    """A folder, the bucket of an s3:// URL, or the trainer's door. Each is imported only where it is used: memory is
+    dear on the edge."""
+    if settings.store_is_door:
+        from driftline.store.door import DoorSettings, DoorStore  # noqa: PLC0415
+
+        token = settings.store_token.get_secret_value() if settings.store_token else None
+        return DoorStore(DoorSettings(settings.store, token, settings.store_token_file, settings.store_ca_file))
     if not settings.store.startswith("s3://"):
         from driftline.store.folder import FolderStore  # noqa: PLC0415
 

@@ -55,7 +55,7 @@ def run(name: str, kind: type[S], build: Callable[[S, Streams], FastAPI]) -> Non
         configure([name], settings.log_level)
         for doubt in settings.doubts():
             log.warning(doubt)
-        app = build(settings, Streams.open(settings.streams))
+        app = build(settings, Streams.open(settings.streams, settings.cloud_streams))
         check_door(app, settings)
     except InvalidInput as error:
         sys.exit(str(error))

@@ -7,6 +7,7 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 PREFIX = "DRIFTLINE_"
 S3 = "s3://"
+DOOR = ("https://", "http://")
+"""How the URL of the trainer's door begins."""
+STORES = "a folder, or s3://BUCKET[/PREFIX], or https://HOST of the trainer"
 USER_INFO = re.compile(r"//[^/@\s]*@")
 
 
@@ -59,17 +63,41 @@ def of_store(settings: "Settings") -> Iterator[str]:
     """What only a bucket has beside a folder, and URLs that are none."""
     if settings.store.startswith(S3):
         if not urlsplit(settings.store).netloc:
-            yield line("store", settings.store, "a folder, or s3://BUCKET[/PREFIX]")
+            yield line("store", settings.store, STORES)
         yield from of_url("store_endpoint", settings.store_endpoint)
         yield from of_url("store_queue", settings.store_queue)
         return
-    if "://" in settings.store:
-        yield line("store", settings.store, "a folder, or s3://BUCKET[/PREFIX]")
+    if settings.store.startswith(DOOR):
+        yield from _of_door(settings)
+    elif "://" in settings.store:
+        yield line("store", settings.store, STORES)
         return
+    what = f"{'the door' if settings.store.startswith(DOOR) else 'the folder'} {shown(settings.store)}"
     for name in ("store_endpoint", "store_queue", "store_topic"):
         value = getattr(settings, name)
         if value is not None:
-            yield line(name, value, f"none, since {variable('store')} is the folder {settings.store!r}")
+            yield line(name, value, f"none, since {variable('store')} is {what}")
+
+
+def _of_door(settings: "Settings") -> Iterator[str]:
+    yield from of_url("store", settings.store)
+    if settings.store_token_file is None and settings.store_token is None:
+        yield line("store_token_file", None, f"a file of a credential, since {variable('store')} is a trainer's door")
+    elif settings.store_token_file is not None and settings.store_token is not None:
+        yield line("store_token_file", str(settings.store_token_file), f"none, since {variable('store_token')} is set")
+    if settings.store_ca_file is not None:
+        yield from of_authority(variable("store_ca_file"), str(settings.store_ca_file))
+    if not settings.store_plain and not is_private(settings.store):
+        yield line("store", settings.store, f"https://…, or {variable('store_plain')}=true to do without encryption")
+
+
+def is_private(url: str) -> bool:
+    """Whether nobody on the way can read what goes to that URL: it is encrypted, or stays on this machine."""
+    parts = urlsplit(url)
+    try:
+        return parts.scheme == "https" or ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return parts.hostname == "localhost"
 
 
 def of_url(name: str, value: str | None) -> Iterator[str]:

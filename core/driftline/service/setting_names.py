@@ -11,11 +11,19 @@ OF_DOORS = ("port", "host", "hosts", "connections", "head_timeout", "body_timeou
 OTHERS = frozenset(
     map(
         variable,
-        ("secrets", "service", *EDGE_SERVICES, *(f"{s}_{name}" for s in EDGE_SERVICES for name in OF_DOORS)),
+        (
+            "secrets",
+            "service",
+            "join_url",
+            "join_token",
+            "join_labels",
+            *EDGE_SERVICES,
+            *(f"{s}_{name}" for s in EDGE_SERVICES for name in OF_DOORS),
+        ),
     )
 )
-"""No settings of a kind: the folder of secrets, the service of an image, where the command finds the services, and
-what single services of one process have of their own."""
+"""No settings of a kind: the folder of secrets, the service of an image, how a device joins its fleet, where the
+command finds the services, and what single services of one process have of their own."""
 OF_SERVICES = frozenset(
     map(
         variable,
@@ -38,6 +46,7 @@ OF_SERVICES = frozenset(
             *("mqtt_group", "mqtt_name", "refusals_listed", "rate", "rate_burst"),
             *("trusted_keys", "trusted_keys_file", "allow_unsigned", "model_limit", "edge", "cache", "keep_every"),
             *("page_points", "page_services", "page_watchers", "metrics_by_key", "trainer"),
+            *("fleet_key", "fleet_key_file", "credential_days"),
             *("data_dir", "signing_key", "signing_key_file", "versions_kept", "jobs_remembered", "retrain_interval"),
             *("retrains_per_day", "trainer_name", "trainer_lease", "training_rows"),
             *("train_on", "train_at_once", "train_device"),

@@ -46,6 +46,8 @@ class Settings(BaseSettings):
 
     streams: Path = Path("streams")
     """Folder of stream definitions; a new file there becomes a stream while the services run."""
+    cloud_streams: Path | None = None
+    """Folder of the definitions that came from the cloud; of two streams with one name that in `streams` counts."""
     streams_patience: float = Field(5.0, ge=0, le=240)
     """Seconds that messages of an unknown stream wait for its definition: as long as a new file may take to reach all
     services."""
@@ -85,7 +87,15 @@ class Settings(BaseSettings):
     dead_letter_share: float = Field(0.1, gt=0, le=1)
     """Share of unusable messages above which a worker stops."""
     store: str = "./store"
-    """A folder, or s3://BUCKET[/PREFIX]."""
+    """A folder, s3://BUCKET[/PREFIX], or the URL of the trainer's door, https://HOST, for an edge that has joined."""
+    store_token_file: Path | None = None
+    """File of the credential for the trainer's door, as `driftline edge join` writes it."""
+    store_token: Token | None = None
+    """The same, where it does not change."""
+    store_ca_file: Path | None = None
+    """Certificates in PEM of the door's authority; by default those that everybody trusts."""
+    store_plain: bool = False
+    """Whether the door may be reached by http:// beyond this machine, where anybody on the way can read and write."""
     store_endpoint: str | None = None
     """URL of an S3 server other than AWS's."""
     store_region: str = "us-east-1"
@@ -94,6 +104,8 @@ class Settings(BaseSettings):
     """URL of the SQS queue that brings this service's store events."""
     store_topic: str | None = None
     """Kafka topic that the store writes its events to, where it can."""
+    edge_id: str | None = Field(None, pattern="^[a-z0-9]{1,64}$")
+    """Id of this edge where it has joined a fleet; otherwise it is made at the first start."""
     store_poll: float = Field(30.0, gt=0)
     """Seconds between looks at the store when no event comes."""
     fleet_key_file: Path | None = None
@@ -125,6 +137,15 @@ class Settings(BaseSettings):
         """In front of every key in the bucket; empty or ending in a slash."""
         prefix = urlsplit(self.store).path.strip("/") if self.store.startswith("s3://") else ""
         return f"{prefix}/" if prefix else ""
+
+    @property
+    def store_is_door(self) -> bool:
+        """Whether the store is reached by the trainer's door."""
+        return self.store.startswith(setting_checks.DOOR)
+
+    @property
+    def store_is_folder(self) -> bool:
+        return "://" not in self.store
 
     @property
     def is_local(self) -> bool:

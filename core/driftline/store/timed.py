@@ -1,7 +1,7 @@
 """A store whose calls are timed."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 from driftline.errors import Conflict, NotFound, StoreUnavailable, TooLarge, Unstorable
@@ -11,11 +11,14 @@ from driftline.store.port import Listed, Store, Stored, clock_offset
 
 
 class TimedStore:
-    """See `driftline.store.port.Store`; every call goes to another one and is counted with its time and outcome."""
+    """See `driftline.store.port.Store`; every call goes to another one and is counted with its time and outcome.
 
-    def __init__(self, store: Store, metrics: Metrics) -> None:
+    on_put: called with the key of every object that was written."""
+
+    def __init__(self, store: Store, metrics: Metrics, on_put: Callable[[str], None] = lambda _: None) -> None:
         self._store = store
         self._metrics = metrics
+        self._on_put = on_put
         self._trouble: StoreUnavailable | None = None
 
     @property
@@ -50,7 +53,9 @@ class TimedStore:
 
     async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         with self._timed("put"):
-            return await self._store.put(key, body, if_absent=if_absent, if_match=if_match)
+            etag = await self._store.put(key, body, if_absent=if_absent, if_match=if_match)
+        self._on_put(key)
+        return etag
 
     async def delete(self, key: str) -> None:
         with self._timed("delete"):

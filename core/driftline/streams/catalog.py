@@ -59,10 +59,10 @@ class Streams(Mapping[str, StreamDefinition]):
         return streams if isinstance(streams, Streams) else cls(streams)
 
     @classmethod
-    def open(cls, path: Path) -> "Streams":
-        """Those in the folder `path`. A file that can't be used costs its own stream alone. Raises InvalidDefinition
-        when that leaves none."""
-        folder = DefinitionFolder(path)
+    def open(cls, path: Path, cloud: Path | None = None) -> "Streams":
+        """Those in the folder `path`, and those of the cloud whose names it has not. A file that can't be used costs
+        its own stream alone. Raises InvalidDefinition when that leaves none."""
+        folder = DefinitionFolder(path, cloud)
         look = folder.look(settled=True)
         if not look.definitions:
             nothing = f"{path}: found no *.yaml file, expected at least one stream definition"

@@ -3,7 +3,7 @@
 Pure: `parse` takes text. Errors name the file, the line, the key, what was found and what was expected.
 """
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
@@ -57,7 +57,7 @@ class DefinedStreams:
         self.streams: dict[str, StreamDefinition] = {}
         self._files: dict[str, str] = {}
 
-    def add(self, path: Path, definition: StreamDefinition) -> str | None:
+    def add(self, path: PurePath, definition: StreamDefinition) -> str | None:
         """Takes in what a file defines, or says why that can't be used together with the other files."""
         for stream in definition.streams:
             if stream.name in self.streams:

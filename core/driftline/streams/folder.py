@@ -32,8 +32,10 @@ class Look:
 class DefinitionFolder:
     """Reads each file once, when it has been the same for two looks."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, cloud: Path | None = None) -> None:
+        """cloud: a second folder, for streams whose names the first has not."""
         self.path = path
+        self.cloud = cloud
         self._marks: dict[Path, Mark] = {}
         self._read: dict[Path, tuple[Mark, StreamDefinition | str]] = {}
 
@@ -50,15 +52,26 @@ class DefinitionFolder:
             # Until it has settled, what it said before is what it says.
             _, read = self._read.get(path, (None, None))
             if isinstance(read, str):
-                refused[path.name] = read
-            elif read is not None and (reason := files.add(path, read)) is not None:
-                refused[path.name] = reason
+                refused[self._name(path)] = read
+            elif read is None or self._is_overridden(path, read, files):
+                continue
+            elif (reason := files.add(path, read)) is not None:
+                refused[self._name(path)] = reason
         self._read = {path: read for path, read in self._read.items() if path in self._marks}
         return Look(files.streams, refused, settling)
 
+    def _is_overridden(self, path: Path, definition: StreamDefinition, files: DefinedStreams) -> bool:
+        """Whether it comes from the cloud, and a file of this machine says something else of one of its streams."""
+        is_own = path.parent == self.path
+        return not is_own and any(stream.name in files.streams for stream in definition.streams)
+
+    def _name(self, path: Path) -> str:
+        return path.name if path.parent == self.path else f"{path.parent.name}/{path.name}"
+
     def _look(self) -> dict[Path, Mark]:
         marks = {}
-        for path in sorted(self.path.glob("*.yaml")):
+        # This machine's own first.
+        for path in (*sorted(self.path.glob("*.yaml")), *(sorted(self.cloud.glob("*.yaml")) if self.cloud else ())):
             try:
                 stat = path.stat()
             except OSError:

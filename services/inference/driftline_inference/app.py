@@ -66,7 +66,10 @@ def create_app(
     # Whatever makes a look at the store worth while adds a hint here, and the reconciler's job takes them all.
     hints, timed, cache = Hints(), TimedStore(store, metrics), settings.open_cache()
     news = Hints()
-    edge, registry = Edge(bus, hints.wake), Registry(streams, metrics, wake=hints.wake, on_news=news.wake)
+    edge, registry = (
+        Edge(bus, hints.wake, settings.edge_id),
+        Registry(streams, metrics, wake=hints.wake, on_news=news.wake),
+    )
     stream_steps = PerStream(streams, lambda stream: _stream_step(stream, streams, registry, metrics))
     reconciler = _reconciler(settings, registry, timed, cache, edge, stream_steps)
     worker = _worker(settings, bus, streams, stream_steps, metrics)

@@ -61,14 +61,16 @@ def create_app(
     clock: Callable[[], float] = time.time,
     synchronised: Callable[[], bool] = is_synchronised,
     topics: KafkaSettings | None = None,
+    more: Sequence[BackgroundJob] = (),
 ) -> FastAPI:
-    """Takes records in, and archives records and blends in the store. topics: where topics of others are."""
+    """Takes records in, and archives records and blends in the store. topics: where topics of others are. more: jobs
+    that run as long."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
     sources = streams.sources
     sources.on_every(lambda source: _from_zero(metrics, source.name))
     streams.on_every(lambda stream: metrics.stream_period.labels(stream.name).set(stream.time.period))
     streams.on_every(lambda stream: _results_from_zero(metrics, stream.name))
-    timed, edge, census = TimedStore(store, metrics), Edge(bus), Census(streams.of_records)
+    timed, edge, census = TimedStore(store, metrics), Edge(bus, wanted=settings.edge_id), Census(streams.of_records)
     sources.on_every(lambda source: metrics.export_keys(source.name, source.keys, lambda: census.keys(source.name)))
 
     losses = Losses(bus, metrics)
@@ -101,7 +103,7 @@ def create_app(
         "Takes sensor records in, and archives training windows and results in the object store.",
         metrics=metrics,
         streams=streams,
-        jobs=[*jobs, *mqtt, kafka, reporter],
+        jobs=[*jobs, *mqtt, kafka, reporter, *more],
         checks=checks,
         on_death=on_death,
         close=(bus.close, timed.close),

@@ -1,12 +1,13 @@
 """The composition root of the trainer."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from fastapi import FastAPI
 
 from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
+from driftline.fleet import definitions
 from driftline.fleet.names import HEARTBEATS, REGISTRATIONS
 from driftline.metrics import Metrics
 from driftline.service import webhook
@@ -24,11 +25,21 @@ from driftline_trainer.fleet.book import FleetBook
 from driftline_trainer.fleet.exporter import FleetExporter
 from driftline_trainer.fleet.rest import routes as fleet_routes
 from driftline_trainer.fleet.watch import REGISTRATIONS_S, FleetWatch
+from driftline_trainer.fleet_door import rest as fleet_rest
+from driftline_trainer.fleet_door import store_rest
+from driftline_trainer.fleet_door.changes import StoreChanges
+from driftline_trainer.fleet_door.definitions import DefinitionPublisher
+from driftline_trainer.fleet_door.edges import Edges
+from driftline_trainer.fleet_door.policy import Policy, refusal
+from driftline_trainer.fleet_door.tokens import JoinTokens
 from driftline_trainer.rest import routes
 from driftline_trainer.rollouts import rest
-from driftline_trainer.rollouts.rollouts import Rollouts, own_trust
+from driftline_trainer.rollouts.rollouts import Rollouts
 from driftline_trainer.settings import TrainerSettings
 from driftline_trainer.trainer import Trainer
+
+WATCHED = ("models/", definitions.FOLDER)
+"""What edges may watch."""
 
 
 def create_app(
@@ -41,13 +52,16 @@ def create_app(
     events: Bus | None = None,
     clock: Callable[[], float] = time.time,
     on_death: Callable[[str, BaseException], None] = end_process,
+    policy: Policy = refusal,
 ) -> FastAPI:
     """Trains on demand, retrains as windows arrive, and rolls new versions out: `app.state.rollouts`. `trainer` may be
-    given by who wants to steer it. `events`: the bus that the store writes its events to, if it does."""
+    given by who wants to steer it. `events`: the bus that the store writes its events to, if it does.
+    policy: what edges may do in the store."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
-    store = TimedStore(store, metrics)
+    changes = [StoreChanges(f"changes of {prefix}", store, prefix, poll=settings.store_poll) for prefix in WATCHED]
+    store = TimedStore(store, metrics, lambda key: announce(changes, key))
     book = FleetBook(settings.fleet_limit, clock())
-    watch = FleetWatch(store, book, metrics, own_trust(settings.signer()), clock)
+    watch = FleetWatch(store, book, metrics, settings.fleet_trust(), clock)
     fleet = BelievedFleet(book, watch, clock)
     training = trainer or Trainer(settings, store, streams, metrics, fleet=fleet)
     rollouts = Rollouts(store, streams, fleet, metrics, signer=settings.signer(), poll=settings.rollout_poll)
@@ -58,6 +72,10 @@ def create_app(
     hinted = AllHinted(store_reconciler, *fleet_reconcilers)
     compactor = DayCompactor(settings, store, streams, training, metrics)
     jobs: list[BackgroundJob] = [training, rollouts, store_reconciler, compactor, *fleet_reconcilers]
+    if settings.store_is_folder:
+        # Whoever else writes there is heard of. A queue's events come once, and the windows' watch takes them.
+        jobs += changes
+    jobs.append(DefinitionPublisher(settings.streams, store, settings.signer(), settings.fleet_trust()))
     if events is not None and settings.store_topic is not None:
         jobs.append(StoreEventReader(events, settings.store_topic, hinted))
 
@@ -76,8 +94,12 @@ def create_app(
     )
     app.state.rollouts = rollouts
     app.include_router(routes(training, settings))
+    signer, trust = settings.signer(), settings.fleet_trust()
+    edges, tokens = Edges(store, signer, trust), JoinTokens(store, signer, trust)
     app.include_router(rest.routes(rollouts, settings.token))
     app.include_router(webhook.routes(hinted, settings.token))
+    app.include_router(fleet_rest.routes(settings, edges, tokens))
+    app.include_router(store_rest.routes(store, edges, changes, policy))
     app.include_router(fleet_routes(book, clock))
     app.include_router(fleet_page.routes())
     app.mount("/assets", fleet_page.assets())
@@ -105,3 +127,10 @@ def _fleet_reconcilers(settings: TrainerSettings, store: Store, watch: FleetWatc
             ("registration watch", REGISTRATIONS, REGISTRATIONS_S, watch.reconcile_registrations),
         )
     ]
+
+
+def announce(changes: Sequence[StoreChanges], key: str) -> None:
+    """Tells whoever waits for it that an object was written here."""
+    for one in changes:
+        if key.startswith(one.prefix):
+            one.note(frozenset({key}))

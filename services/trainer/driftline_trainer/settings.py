@@ -1,13 +1,17 @@
 """Settings of the trainer."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from socket import gethostname
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
+from driftline.fleet import keys
+from driftline.models.signing import Trust, read
 from driftline.names import PORTS
 from driftline.service.model_settings import SigningSettings
+from driftline.service.setting_checks import line, variable
 from driftline.service.settings import Port
 from driftline.streams.bounds import MEBIBYTE, TableBounds
 from driftline_trainer.process import Device
@@ -47,6 +51,18 @@ class TrainerSettings(SigningSettings):
     rollout_poll: float = Field(30.0, gt=0)
     """Seconds between two looks at what edges say of new versions."""
 
+    trusted_keys: str = ""
+    """Further Ed25519 public keys in base64, with commas between, such as one that signed before: edges that join
+    believe them, and so does the trainer in what the store says of the fleet."""
+    trusted_keys_file: Path | None = None
+    """The same, one a line."""
+    fleet_key: SecretStr | None = None
+    """32 bytes in base64 with which edges encrypt what they leave in the store; edges get it when they join."""
+    fleet_key_file: Path | None = None
+    """The same, in a file, which is made when it is needed first."""
+    credential_days: float = Field(30.0, gt=0)
+    """Days after which an edge makes a new credential for the door of the store."""
+
     window_bytes: int = Field(16 * MEBIBYTE, ge=1)
     """Bytes of an archived window at most; a larger one is set aside."""
     history_bytes: int = Field(128 * MEBIBYTE, ge=1)
@@ -82,6 +98,31 @@ class TrainerSettings(SigningSettings):
     """Bytes at most that the rows of a day file take in memory; a further file takes the rest of the day."""
     days_kept: int | None = Field(None, ge=1)
     """Days after which day files are removed; by default none is."""
+
+    def contradictions(self) -> Iterator[str]:
+        yield from super().contradictions()
+        if self.fleet_key is not None and self.fleet_key_file is not None:
+            yield line("fleet_key_file", str(self.fleet_key_file), f"none, since {variable('fleet_key')} is set")
+        if self.fleet_key is not None and not keys.is_key(self.fleet_key.get_secret_value()):
+            yield f"{variable('fleet_key')}: found a secret that is not shown, expected 32 bytes in base64"
+
+    def handed_out_keys(self) -> list[str]:
+        """The public keys that an edge believes: the trainer's own first. Raises InvalidInput for what is no key."""
+        signer = self.signer()
+        further = [key.strip() for key in self.trusted_keys.split(",")]
+        if self.trusted_keys_file is not None:
+            further += read(self.trusted_keys_file).split()
+        return list(dict.fromkeys(filter(None, [signer.public if signer else "", *further])))
+
+    def fleet_trust(self) -> Trust:
+        """Whose notes about the fleet are believed; whoever signs nothing believes what nobody signed."""
+        return Trust(self.handed_out_keys(), unsigned=self.signer() is None)
+
+    def fleet_key_bytes(self) -> bytes | None:
+        """32 bytes that the fleet shares, where the settings name them. Raises InvalidInput."""
+        if self.fleet_key is not None:
+            return keys.decoded(self.fleet_key.get_secret_value())
+        return keys.ensure(self.fleet_key_file) if self.fleet_key_file is not None else None
 
     @property
     def means(self) -> Means:
