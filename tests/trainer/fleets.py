@@ -1,6 +1,7 @@
 """Edges as a trainer sees them: heartbeats in the store, written by hand."""
 
 from collections.abc import Sequence
+from itertools import count
 
 import msgspec
 
@@ -14,6 +15,9 @@ from driftline.store.folder import FolderStore
 from driftline.streams.definition import StreamDefinition
 from driftline.versions.releases import current, release
 from driftline_trainer.rollouts.trials import Trials, at_once
+
+NUMBERS = count(1)
+"""Of heartbeats: each is newer than all before."""
 
 WORSE, FINE = (8.0, -20.0), (-20.0, 8.0)
 """Logarithms of the evidence on both sides."""
@@ -105,7 +109,7 @@ class Fleet:
             name=edge,
             labels=labels or {},
             boot="b",
-            number=1,
+            number=next(NUMBERS),
             started=self.now,
             at=self.now if at is None else at,
             every=60.0,

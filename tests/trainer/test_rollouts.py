@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from pydantic import SecretStr
 
 from driftline.fleet.names import HEARTBEATS, heartbeat_key
@@ -417,10 +418,15 @@ async def test_what_is_on_trial_and_what_ran_before_are_not_pruned(running: Runn
 class Door:
     """The trainer's REST door, with its token."""
 
-    def __init__(self, running: Running, client: httpx.AsyncClient, rollouts: Rollouts) -> None:
+    def __init__(self, running: Running, client: httpx.AsyncClient, app: FastAPI) -> None:
         self.name = f"{running.stream.name}.{running.member}"
         self.client = client
-        self.rollouts = rollouts
+        self.app = app
+
+    async def look(self) -> None:
+        """At all heartbeats, and then at the roll-outs, as the trainer's jobs do."""
+        await self.app.state.heartbeats.reconcile(None)
+        await self.app.state.rollouts.look()
 
     async def show(self) -> Any:
         return (await self.client.get(f"/v1/rollouts/{self.name}")).json()
@@ -437,12 +443,12 @@ async def door(running: Running) -> AsyncIterator[Door]:
     settings = TrainerSettings(store="x", token=SecretStr("hush"), signing_key=SecretStr(PEM))
     app = create_app(settings, running.store, streams={running.stream.name: running.stream})
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://trainer") as client:
-        yield Door(running, client, app.state.rollouts)
+        yield Door(running, client, app)
 
 
 async def test_by_hand_it_goes_through_all_stages(running: Running, door: Door):
     stable, new = await running.begin()
-    await door.rollouts.look()
+    await door.look()
     shown = await door.show()
     assert (shown["state"], shown["on_trial"], shown["for_all"], shown["stage"]) == ("running", new, stable, 1)
     assert shown["stages"] == ["1", "10%", "50%", "100%"]
@@ -468,13 +474,13 @@ async def test_paused_it_stays_until_it_is_resumed_but_is_still_stopped_when_wor
     assert (await door.post("pause", by="ada")).status_code == 200
     running.now -= 2 * HOUR
     await running.find(FINE)
-    await door.rollouts.look()
+    await door.look()
     shown = await door.show()
     assert (shown["stage"], shown["state"], shown["waits"].startswith("paused")) == (1, "paused", True)
     assert (await door.post("resume", by="ada")).json()["state"] == "running"
     await door.post("pause", by="ada")
     await running.find(WORSE)
-    await door.rollouts.look()
+    await door.look()
     shown = await door.show()
     assert (shown["state"], shown["on_trial"], shown["stories"][0]["state"]) == ("none", None, "stopped")
     acts = [event["act"] for event in shown["stories"][0]["events"]]

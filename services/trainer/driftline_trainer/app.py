@@ -54,8 +54,10 @@ def create_app(
     on_death: Callable[[str, BaseException], None] = end_process,
     policy: Policy = refusal,
 ) -> FastAPI:
-    """Trains on demand, retrains as windows arrive, and rolls new versions out: `app.state.rollouts`. `trainer` may be
-    given by who wants to steer it. `events`: the bus that the store writes its events to, if it does.
+    """Trains on demand, retrains as windows arrive, and rolls new versions out: `app.state.rollouts`, by what
+    `app.state.heartbeats` reads.
+
+    trainer: may be given by who wants to steer it. events: the bus that the store writes its events to, if it does.
     policy: what edges may do in the store."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
     changes = [StoreChanges(f"changes of {prefix}", store, prefix, poll=settings.store_poll) for prefix in WATCHED]
@@ -92,7 +94,7 @@ def create_app(
         on_death=on_death,
         close=[*([events.close] if events is not None else []), store.close],
     )
-    app.state.rollouts = rollouts
+    app.state.rollouts, app.state.heartbeats = rollouts, watch
     app.include_router(routes(training, settings))
     signer, trust = settings.signer(), settings.fleet_trust()
     edges, tokens = Edges(store, signer, trust), JoinTokens(store, signer, trust)
