@@ -56,4 +56,4 @@ def training_process() -> Iterator[Lent]:
 @pytest.fixture
 def lent(training_process: Lent, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every trainer that is made from now on trains there."""
-    monkeypatch.setattr(training, "TrainingProcess", lambda: training_process)
+    monkeypatch.setattr(training, "TrainingProcess", lambda _device: training_process)
