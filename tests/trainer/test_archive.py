@@ -238,7 +238,7 @@ async def test_one_bad_window_stops_neither_retraining_nor_batch_training(tmp_pa
         refused = await trainer.wait(
             (await trainer.submit(quick.name, "batch", "history/outdoor-temperature/bad.parquet")).id
         )
-        assert (refused.state, "neither Parquet nor CSV" in refused.reason) == ("failed", True)
+        assert (refused.state, "found one line alone" in refused.reason) == ("failed", True)
     assert len([listed async for listed in store.list("aside/")]) == 2
     assert (await store.get(bad)).body == b"bad"
 
