@@ -40,7 +40,7 @@ UNITLESS = {
         "driftline_connections",
         "driftline_period_contradicted",
     ),
-    *("driftline_fleet_edges", "driftline_fleet_cloned_edges"),
+    *("driftline_windows_small", "driftline_fleet_edges", "driftline_fleet_cloned_edges"),
     *("driftline_fleet_version_compared_edges", "driftline_fleet_version_worse_edges"),
 }
 ASKED_FOR = {

@@ -66,7 +66,7 @@ class NewTokenAnswer(TokenAnswer):
     token: str
 
 
-class EdgeAnswer(BaseModel):
+class RegisteredEdge(BaseModel):
     """A device of the fleet. Times in seconds since the epoch."""
 
     edge: str
@@ -164,7 +164,7 @@ def routes(settings: TrainerSettings, edges: Edges, tokens: JoinTokens) -> APIRo
         dependencies=[operator],
         responses={401: {}, 503: {}},
     )
-    async def list_edges() -> list[EdgeAnswer]:
+    async def list_edges() -> list[RegisteredEdge]:
         return [_edge(registration) for registration in await edges.all()]
 
     @router.post(
@@ -173,7 +173,7 @@ def routes(settings: TrainerSettings, edges: Edges, tokens: JoinTokens) -> APIRo
         dependencies=[operator],
         responses={401: {}, 404: {}, 503: {}},
     )
-    async def revoke(edge: str) -> EdgeAnswer:
+    async def revoke(edge: str) -> RegisteredEdge:
         return _edge(await edges.revoke(edge))
 
     return router
@@ -192,6 +192,6 @@ def _token(token: JoinToken) -> TokenAnswer:
     )
 
 
-def _edge(registration: Registration) -> EdgeAnswer:
+def _edge(registration: Registration) -> RegisteredEdge:
     kept = ("edge", "name", "labels", "public_key", "joined", "revoked")
-    return EdgeAnswer(**{name: getattr(registration, name) for name in kept})
+    return RegisteredEdge(**{name: getattr(registration, name) for name in kept})
