@@ -32,6 +32,7 @@ from driftline.fleet.kept import (
 )
 from driftline.fleet.sealing import FleetKey, SealedBox, box_of_edge
 from driftline.metrics import Metrics
+from driftline.stoppable import StoppableWork
 from driftline.store.port import Store
 
 log = logging.getLogger(__name__)
@@ -93,18 +94,14 @@ class StateKeeper:
         self._clock = clock
         self._boot = secrets.token_hex(4)
         self._newest: _Newest | None = None
-        self._running: asyncio.Task[None] | None = None
+        self._work = StoppableWork()
         self._trouble = ""
 
     async def run(self) -> None:
-        self._running = asyncio.create_task(self._keep())
-        await asyncio.wait({self._running})
-        if not self._running.cancelled():
-            self._running.result()
+        await self._work.run(self._keep())
 
     async def stop(self) -> None:
-        if self._running is not None:
-            self._running.cancel()
+        await self._work.stop()
 
     async def _keep(self) -> None:
         if self._key is None:
