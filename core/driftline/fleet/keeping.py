@@ -167,10 +167,13 @@ class StateKeeper:
             return _Newest(stored.etag)
 
     async def _tidy(self, edge: str, index: KeptIndex | None) -> None:
-        """Removes what a process left that ended before its index."""
-        used = {names.state_index_key(edge)} | (index.keys if index is not None else set())
+        """Removes what a process left that ended before its index. What belongs to a generation that is still to come
+        stays: another process may be about to write its index."""
+        if index is None:
+            return
         for key in [listed.key async for listed in self._store.list(names.state_prefix(edge))]:
-            if key not in used:
+            generation = names.generation_of(key)
+            if generation is not None and generation <= index.generation and key not in index.keys:
                 await self._store.delete(key)
 
     async def _leave(self, edge: str, box: SealedBox, newest: _Newest) -> LeftStates:
