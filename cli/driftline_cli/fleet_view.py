@@ -59,14 +59,11 @@ def _detail(answer: httpx.Response) -> str:
 
 def as_screen(body: Any) -> Group:
     """All edges; those that need a look first."""
-    summary = body["summary"]
-    head = (
-        f"{summary['edges']:,} edges: {summary['live']:,} live, {summary['late']:,} late, {summary['silent']:,} silent"
-        f"; {summary['problems']:,} with a problem; skill {_share(summary['skill'])}"
-    )
+    head = _summary(body["summary"])
     table = table_of("Edges", "edge", "id", "state", "skill", "cover", "models", "problems")
     for edge in sorted(body["edges"], key=_urgency):
-        models = "\n".join(f"{name} {_short(model['version'])}" for name, model in edge["models"].items())
+        serving = {name: model["version"] for name, model in edge["models"].items() if model["version"]}
+        models = "\n".join(f"{name} {_short(version)}" for name, version in serving.items()) or "none yet"
         name = "\n".join([edge["name"], *(f"{label}={value}" for label, value in edge["labels"].items())])
         shares = (_share(edge["skill"]), _share(_mean(edge["streams"], "coverage")))
         row = (name, edge["id"], _state(edge), *shares, models, "\n".join(_problems(edge)))
@@ -94,6 +91,13 @@ def version_screen(body: Any) -> Group:
         cells = (row["name"], serves, _short(row["former"]), f"{row['truths']:,}", words[row["verdict"]], why)
         table.add_row(*map(Text, cells), style="red" if row["verdict"] == "worse" else "")
     return Group(Text(body["sentence"]), keep_whole(table, "edge"))
+
+
+def _summary(summary: Any) -> str:
+    edges = f"{summary['edges']:,} edge{'' if summary['edges'] == 1 else 's'}"
+    states = f"{summary['live']:,} live, {summary['late']:,} late, {summary['silent']:,} silent"
+    skill = "" if summary["skill"] is None else f"; skill {_share(summary['skill'])}"
+    return f"{edges}: {states}; {summary['problems']:,} with a problem{skill}"
 
 
 def _facts(body: Any) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """`driftline fleet` against a trainer: all edges, one edge, one version, and what it says of what is not there."""
 
 import asyncio
+import io
 import json
 import threading
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from driftline.fleet.names import heartbeat_key
@@ -15,6 +17,7 @@ from driftline.fleet.notes import sealed
 from driftline.models.signing import new_key
 from driftline.store.folder import FolderStore
 from driftline_cli.__main__ import app
+from driftline_cli.fleet_view import as_screen
 from driftline_trainer.app import create_app
 from driftline_trainer.settings import TrainerSettings
 from tests.fleet.simulated import NEW, NOW, simulated
@@ -64,6 +67,19 @@ def test_all_edges_are_shown_those_that_need_a_look_first(trainer: str):
     assert shown.output.index("edge-0001") < shown.output.index("edge-0003") < shown.output.index("edge-0000")
     for words in ("site=site-02", "outdoor-temperature.batch v000042", "waits: store: the store does not answer"):
         assert words in shown.output
+
+
+def test_one_edge_without_models_is_shown_in_few_words():
+    edge = {"id": "a1", "name": "pi", "labels": {}, "state": "live", "since": NOW, "heard": NOW, "skill": None}
+    model = {"version": None, "since": None, "named": None, "pinned": False}
+    edge |= {"streams": {}, "models": {"power.batch": model, "power.speed": model}, "alerts": 0, "problems": []}
+    summary = {"edges": 1, "live": 1, "late": 0, "silent": 0, "problems": 0, "skill": None}
+    screen = Console(width=80, record=True, file=io.StringIO())
+    screen.print(as_screen({"summary": summary, "edges": [edge]}))
+    shown = screen.export_text()
+    assert shown.splitlines()[0] == "1 edge: 1 live, 0 late, 0 silent; 0 with a problem"
+    assert "none yet" in shown
+    assert "power.batch" not in shown
 
 
 def test_labels_and_states_choose(trainer: str):

@@ -10,7 +10,7 @@ from driftline.bus.memory import MemoryBus
 from driftline.messages import REPORTS, Forecast
 from driftline.streams.definition_files import parse
 from driftline_combiner.app import create_app
-from driftline_combiner.health import health
+from driftline_combiner.health import LOWEST, health
 from driftline_combiner.settings import CombinerSettings
 from driftline_combiner.step import BlendStep
 
@@ -38,6 +38,15 @@ def worked(keys: int, records: int = 40) -> BlendStep:
             ]
         )
     return stream_step
+
+
+def test_the_skill_against_a_sensor_that_hardly_moves_is_a_number_that_is_believed() -> None:
+    stream_step = BlendStep(STREAM, lambda _stream, _kind: None)
+    for t in range(40):
+        value = t * 1e-18
+        members: dict[str, list[float | None]] = {"persistence": [value, value], "rls": [1000.0, 1000.0]}
+        stream_step.work([Forecast("a", "k", t * HOUR_MS, value, [1, 3], members, {}, 0.0)])
+    assert set(health(stream_step).skill.values()) == {LOWEST}
 
 
 def test_a_stream_without_series_has_nothing_to_say() -> None:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from driftline.service.logs import KINDS, JsonFormatter, OnceHandler
+from driftline.service.logs import KINDS, JsonFormatter, OnceHandler, configure
 
 
 class Clock:
@@ -95,3 +95,17 @@ def test_threads_lose_no_count(log: Log):
         thread.join()
     log.handler.close()
     assert log.lines == [("gone", 0), ("gone", 1999)]
+
+
+def test_files_that_change_are_no_news(capsys: pytest.CaptureFixture[str]):
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        configure(["inference"], "info")
+        logging.getLogger("watchfiles.main").info("4 changes detected")
+        logging.getLogger("httpx").info("200 OK")
+    finally:
+        root.handlers, root.level = handlers, level
+    lines = capsys.readouterr().err
+    assert "200 OK" in lines
+    assert "changes detected" not in lines

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from pathlib import Path
 
@@ -204,6 +205,40 @@ async def test_another_device_under_the_same_id_is_found_and_mixes_nothing(store
         await other.leave()
     fresh = MemoryBus(PARTITIONS)
     assert (await replace(EDGE, fresh, store, KEY, partitions=PARTITIONS)).states == SERIES
+
+
+class Overtaken(FolderStore):
+    """A store in which somebody else does something just before an index is written."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        if self.meanwhile is not None and key == names.state_index_key(EDGE):
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
+        return await super().put(key, body, if_absent=if_absent, if_match=if_match)
+
+
+async def test_who_tidies_up_takes_nothing_from_a_generation_that_is_being_written(bus: MemoryBus, tmp_path: Path):
+    await keeper(bus, FolderStore(tmp_path), EDGE).leave()
+    copied = await copy_of(bus)
+    await change(bus, {"a/0-7": b"new"})
+    store = Overtaken(tmp_path)
+    # A copied card, on which nothing has changed.
+    store.meanwhile = keeper(copied, FolderStore(tmp_path), EDGE).leave
+    await keeper(bus, store, EDGE).leave()
+    fresh = MemoryBus(PARTITIONS)
+    assert (await replace(EDGE, fresh, store, KEY, partitions=PARTITIONS)).states == SERIES
+    assert await saved(fresh) == await saved(bus)
+
+
+async def copy_of(bus: MemoryBus) -> MemoryBus:
+    parts: dict[int, dict[str, bytes]] = {}
+    for kept in await all_states(bus):
+        parts.setdefault(kept.partition, {})[kept.name] = kept.state
+    copied = MemoryBus(PARTITIONS)
+    await seed(copied, RECORDS, INFERENCE_GROUP, parts, PARTITIONS)
+    return copied
 
 
 @pytest.mark.parametrize("index", [b"", b"garbage", b"DLS\x01" + bytes(100), b"\0" * (2 << 20)])

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.fleet.heartbeat import Comparison, Gap, ModelHealth, StreamHealth
-from driftline.fleet.notes import SignedNote, sealed
+from driftline.fleet.notes import NOTE_LIMIT, SignedNote, sealed
 from driftline.models.signing import Signer, Trust, new_key
+from driftline_inference.heartbeats.contents import bounded
 from driftline_trainer.fleet.lies import RefusedHeartbeat, believed
 from tests.fleet.simulated import beat, simulated
 
@@ -27,6 +28,12 @@ def test_what_edges_say_is_believed():
         heartbeat = simulated(n)
         assert believed(sealed(heartbeat, None), heartbeat.edge, None) == heartbeat
     assert believed(sealed(beat(), SIGNER), "a1", Trust([SIGNER.public])) == beat()
+
+
+def test_an_edge_of_very_many_streams_is_believed():
+    models = {f"s{n:04}.{member}": ModelHealth() for n in range(1500) for member in ("batch", "speed")}
+    heartbeat = bounded(beat(streams={}, models=models), NOTE_LIMIT)
+    assert believed(sealed(heartbeat, None), "a1", None).left_out == 1500
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Heartbeats in a store become the fleet's book, whatever lies there."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -7,7 +8,7 @@ import pytest
 
 from driftline.fleet.heartbeat import Heartbeat
 from driftline.fleet.names import heartbeat_key, registration_key
-from driftline.fleet.notes import NOTE_LIMIT, sealed
+from driftline.fleet.notes import NOTE_LIMIT, packed, sealed
 from driftline.fleet.registration import Registration
 from driftline.metrics import Metrics
 from driftline.models.signing import Signer, Trust, new_key
@@ -171,6 +172,17 @@ async def test_a_changed_key_is_believed_at_once(cloud: Cloud):
     await cloud.leave(beat(number=2, at=cloud.now), other)
     await cloud.look()
     assert (cloud.problem(), cloud.book["a1"].heartbeat.number) == ("", 2)
+
+
+@pytest.mark.parametrize("pack", [bytes, packed])
+async def test_a_heartbeat_by_the_known_key_costs_one_request(cloud: Cloud, pack: Callable[[bytes], bytes]):
+    await cloud.join()
+    for number in (1, 2, 3):
+        await cloud.store.put(heartbeat_key("a1"), pack(sealed(beat(number=number, at=cloud.now), EDGE)))
+        before = cloud.store.gets
+        await cloud.look()
+        assert cloud.problem() == ""
+    assert cloud.store.gets - before == 1
 
 
 async def test_who_was_shut_out_is_refused(cloud: Cloud):

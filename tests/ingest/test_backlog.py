@@ -16,6 +16,7 @@ from driftline.errors import StoreUnavailable
 from driftline.messages import ALERTS, RECORDS, REPORTS, Gap, Record, ServiceReport
 from driftline.metrics import Metrics
 from driftline.store.folder import FolderStore
+from driftline.store.port import Stored
 from driftline.streams.definition_files import parse
 from driftline_ingest.app import create_app
 from driftline_ingest.archive import ArchiveStep
@@ -207,6 +208,93 @@ async def test_notes_that_have_rotted_cost_what_they_said_alone(tmp_path: Path, 
     restarted = Site(tmp_path)
     await restarted.backlog.open()
     assert (restarted.backlog.windows, restarted.gaps()) == (1, [])
+
+
+class BrokenDisk(FolderStore):
+    """Takes some files' content, or what is removed, as a card does that wears out."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.unreadable = ""
+        self.is_read_only = False
+
+    async def get(self, key: str, *, unless: str | None = None, limit: int | None = None) -> Stored | None:
+        if key == self.unreadable:
+            raise StoreUnavailable(f"{key}: Input/output error")
+        return await super().get(key, unless=unless, limit=limit)
+
+    async def delete(self, key: str) -> None:
+        if self.is_read_only:
+            raise StoreUnavailable(f"{key}: Read-only file system")
+        await super().delete(key)
+
+
+async def waiting_on(folder: Path, count: int) -> tuple[Site, BrokenDisk]:
+    """A site that starts again with so many windows on its disk, and can reach the store."""
+    before = Site(folder)
+    before.cut()
+    await fill(before, archive_step(), count)
+    before.mend()
+    site, disk = Site(folder), BrokenDisk(folder / "spool")
+    site.backlog = Backlog(disk, 10_000_000, site.losses.gaps, site.losses.add)
+    site.job = BacklogJob(site.backlog, site.archive, site.metrics, 1e12)
+    return site, disk
+
+
+async def test_a_start_that_fails_halfway_counts_nothing_twice(tmp_path: Path) -> None:
+    site, disk = await waiting_on(tmp_path, 3)
+    gap = Gap(stream="a", what="windows", since=0, until=1, count=7)
+    await site.spool.put(NOTES, msgspec.json.encode(BacklogNotes([gap], [windows(3)[0]])))
+    disk.is_read_only = True
+    with pytest.raises(StoreUnavailable):
+        await site.backlog.open()
+    disk.is_read_only = False
+    await site.backlog.open()
+    assert (site.gaps(), site.backlog.windows) == ([gap], 2)
+
+
+async def test_what_can_not_be_removed_holds_up_no_other_window(tmp_path: Path) -> None:
+    site, disk = await waiting_on(tmp_path, 3)
+    await site.backlog.open()
+    disk.is_read_only = True
+    for _ in range(3):
+        await site.job.send_newest()
+    assert (await site.names(), site.backlog.windows) == (windows(3), 0)
+
+
+async def test_a_window_on_a_broken_place_of_the_disk_holds_up_no_other(tmp_path: Path) -> None:
+    site, disk = await waiting_on(tmp_path, 3)
+    await site.backlog.open()
+    disk.unreadable = windows(3)[2]
+    for _ in range(3):
+        await site.job.send_newest()
+    assert (await site.names(), site.backlog.windows) == (windows(2), 0)
+
+
+async def test_a_window_that_is_gone_or_broken_is_dropped_all_the_same(tmp_path: Path) -> None:
+    limit = int(3.5 * await one_size(tmp_path / "other"))
+    site = Site(tmp_path)
+    disk = BrokenDisk(tmp_path / "spool")
+    site.backlog = Backlog(disk, limit, site.losses.gaps, site.losses.add)
+    site.sink = WindowSink(site.archive, RecordWindows(STREAMS), edge, site.backlog)
+    site.cut()
+    step = archive_step()
+    await fill(site, step, 3)
+    await site.spool.delete(windows(1)[0])
+    disk.unreadable = windows(2)[1]
+    await fill(site, step, 3, 3)
+    assert site.backlog.windows == 3
+    gap = Gap(stream="a", what="windows", since=0, until=(3 * SIZE - 1) * HOUR_MS, count=SIZE)
+    assert site.gaps() == [gap], "of two windows the times alone are known"
+
+
+async def test_windows_that_were_kept_under_a_higher_limit_are_sent(tmp_path: Path) -> None:
+    site, _ = await waiting_on(tmp_path, 2)
+    site = Site(tmp_path, limit=100)
+    await site.backlog.open()
+    for _ in range(2):
+        await site.job.send_newest()
+    assert await site.names() == windows(2)
 
 
 def test_gaps_that_are_close_are_one_and_there_are_never_many() -> None:

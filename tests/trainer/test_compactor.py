@@ -17,7 +17,10 @@ from driftline.streams.definition import StreamDefinition
 from driftline.streams.rows import Rows
 from driftline.versions.releases import current
 from driftline_trainer.days.compactor import DayCompactor
-from driftline_trainer.days.files import day_files
+from driftline_trainer.days.files import DayReader, day_files
+from driftline_trainer.days.sampling import Sampling
+from driftline_trainer.reading import Reading
+from driftline_trainer.set_aside import SetAside
 from driftline_trainer.settings import TrainerSettings
 from driftline_trainer.trainer import Trainer
 from tests.trainer.test_trainer import HISTORY, PATIENCE_S, working
@@ -135,6 +138,21 @@ async def test_day_files_are_kept_so_long(tmp_path: Path, quick: StreamDefinitio
     assert len(days) == 4
     assert days[0] >= str(np.datetime64(int(cloud.seconds) - 7 * 86400, "s"))[:10]
     assert cloud.metric("day_files_total", outcome="removed") > 10
+
+
+@pytest.mark.parametrize("bounds", [{"file_rows": 120}, {"history_bytes": 8_000}], ids=str)
+async def test_day_files_keep_the_bounds_of_their_readers(
+    tmp_path: Path, quick: StreamDefinition, rows: Rows, bounds: dict[str, int]
+):
+    cloud = Cloud(tmp_path, quick, rows, **bounds)
+    await cloud.archive(0, 1000)
+    await cloud.compactor.compact()
+    assert await cloud.windows() == 0
+    aside, reading = SetAside(cloud.store, quick, cloud.metrics, lambda: 0.0), Reading(cloud.settings.means)
+    days = DayReader(cloud.store, quick, aside, reading, limit=cloud.settings.history_bytes)
+    contents = [await days.rows(file, Sampling.of(quick)) for file in await days.newest_first()]
+    reading.close()
+    assert sum(content.total for content in contents if content is not None) == 1000
 
 
 async def test_a_window_that_can_not_be_read_is_set_aside_once(tmp_path: Path, quick: StreamDefinition, rows: Rows):

@@ -13,6 +13,7 @@ import stamina
 from driftline.bus.port import Bus
 from driftline.errors import BusUnavailable, UnusableData
 from driftline.messages import EDGE, EdgeId
+from driftline.stoppable import StoppableWork
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class Edge:
         self._wanted = wanted
         self._known: str | None = None
         self._is_known = asyncio.Event()
-        self._running: asyncio.Task[None] | None = None
+        self._work = StoppableWork()
 
     def known(self) -> str | None:
         """The id, or None as long as the bus has not answered."""
@@ -76,14 +77,10 @@ class Edge:
         return self._known
 
     async def run(self) -> None:
-        self._running = asyncio.create_task(self._find())
-        await asyncio.wait({self._running})
-        if not self._running.cancelled():
-            self._running.result()
+        await self._work.run(self._find())
 
     async def stop(self) -> None:
-        if self._running is not None:
-            self._running.cancel()
+        await self._work.stop()
 
     async def _find(self) -> None:
         retrying = stamina.retry_context(on=BusUnavailable, attempts=None, timeout=None, wait_max=5.0)

@@ -13,6 +13,8 @@ NEWEST_ALERTS = 20
 """Alerts in a heartbeat."""
 NEWEST_COMPARISONS = 5
 """Comparisons of versions in a heartbeat, of each model."""
+MOST_PARTS = 2_000
+"""Entries of a list or a mapping in a heartbeat: with more, nobody believes it."""
 NEWEST_REFUSED = 5
 """Refused versions in a heartbeat, of each model."""
 

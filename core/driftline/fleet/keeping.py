@@ -32,6 +32,7 @@ from driftline.fleet.kept import (
 )
 from driftline.fleet.sealing import FleetKey, SealedBox, box_of_edge
 from driftline.metrics import Metrics
+from driftline.stoppable import StoppableWork
 from driftline.store.port import Store
 
 log = logging.getLogger(__name__)
@@ -93,18 +94,14 @@ class StateKeeper:
         self._clock = clock
         self._boot = secrets.token_hex(4)
         self._newest: _Newest | None = None
-        self._running: asyncio.Task[None] | None = None
+        self._work = StoppableWork()
         self._trouble = ""
 
     async def run(self) -> None:
-        self._running = asyncio.create_task(self._keep())
-        await asyncio.wait({self._running})
-        if not self._running.cancelled():
-            self._running.result()
+        await self._work.run(self._keep())
 
     async def stop(self) -> None:
-        if self._running is not None:
-            self._running.cancel()
+        await self._work.stop()
 
     async def _keep(self) -> None:
         if self._key is None:
@@ -170,10 +167,13 @@ class StateKeeper:
             return _Newest(stored.etag)
 
     async def _tidy(self, edge: str, index: KeptIndex | None) -> None:
-        """Removes what a process left that ended before its index."""
-        used = {names.state_index_key(edge)} | (index.keys if index is not None else set())
+        """Removes what a process left that ended before its index. What belongs to a generation that is still to come
+        stays: another process may be about to write its index."""
+        if index is None:
+            return
         for key in [listed.key async for listed in self._store.list(names.state_prefix(edge))]:
-            if key not in used:
+            generation = names.generation_of(key)
+            if generation is not None and generation <= index.generation and key not in index.keys:
                 await self._store.delete(key)
 
     async def _leave(self, edge: str, box: SealedBox, newest: _Newest) -> LeftStates:

@@ -39,6 +39,12 @@ def state_key(edge: str, generation: int, bucket: int, boot: str) -> str:
     return f"{state_prefix(edge)}{generation:08d}-{bucket:03d}-{boot}"
 
 
+def generation_of(key: str) -> int | None:
+    """Of a part of an edge's state; None for another object."""
+    number = key.rpartition("/")[2].partition("-")[0]
+    return int(number) if number.isdecimal() and number.isascii() else None
+
+
 def registration_key(edge: str) -> str:
     return f"{REGISTRATIONS}{edge}.json"
 

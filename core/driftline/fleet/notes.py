@@ -57,6 +57,15 @@ def _unpacked(payload: bytes) -> bytes:
     return body
 
 
+def signed_by(payload: bytes) -> str | None:
+    """Which key a note's file names, packed or not; None where it names none, or is no note. The signature is checked
+    by `opened` alone."""
+    try:
+        return msgspec.json.decode(_unpacked(payload), type=SignedNote).key
+    except (msgspec.DecodeError, UnicodeDecodeError, RefusedNote):
+        return None
+
+
 def opened(payload: bytes, kind: type[T], trust: Trust | None) -> T:
     """What a note says, packed or not; without `trust` whoever wrote it. Raises RefusedNote."""
     try:

@@ -23,6 +23,7 @@ EVERY_S = 30.0
 KINDS = 1000
 """Different lines that are remembered at once."""
 OURS = "driftline"
+WATCHER = "watchfiles"
 
 
 _speaker: ContextVar[str | None] = ContextVar("service", default=None)
@@ -133,5 +134,7 @@ def configure(services: Sequence[str], level: str) -> None:
     handler.setFormatter(JsonFormatter())
     own = logging.getLevelNamesMapping()[level.upper()]
     logging.basicConfig(level=max(own, logging.INFO), handlers=[handler], force=True)
+    # It says of each file in a store's folder that it has changed: every heartbeat, at least.
+    logging.getLogger(WATCHER).setLevel(logging.WARNING)
     for name in (OURS, *(f"{OURS}_{service}" for service in services)):
         logging.getLogger(name).setLevel(own)

@@ -52,6 +52,9 @@ OF_SERVICES = frozenset(
             *("train_on", "train_at_once", "train_device"),
             *("window_bytes", "history_bytes", "unpacking_memory", "unpacking_seconds"),
             *("file_rows", "file_row_groups", "file_columns", "file_unpacked", "file_keys", "file_key_length"),
+            *("labels", "heartbeat_every", "device_key_file", "spool", "spool_limit", "backlog_rate"),
+            *("days_every", "days_after", "days_unpacked", "days_kept"),
+            *("fleet_limit", "fleet_metrics", "store_relist"),
             *("file_line", "bus", "data", "retention_hours", "sync_every"),
         ),
     )

@@ -1,6 +1,5 @@
 """The job that hears store events on a topic, for stores that can write them to Kafka: one more source of hints."""
 
-import asyncio
 import logging
 from contextlib import aclosing
 
@@ -10,6 +9,7 @@ import stamina
 from driftline.bus.port import Bus
 from driftline.errors import BusUnavailable
 from driftline.messages import store_events
+from driftline.stoppable import StoppableWork
 from driftline.store.reconcile import Hinted
 
 log = logging.getLogger(__name__)
@@ -25,17 +25,13 @@ class StoreEventReader:
         self._bus = bus
         self._topic = store_events(topic)
         self._reconciler = reconciler
-        self._hearing: asyncio.Task[None] | None = None
+        self._work = StoppableWork()
 
     async def run(self) -> None:
-        self._hearing = asyncio.create_task(self._hear())
-        await asyncio.wait({self._hearing})
-        if not self._hearing.cancelled():
-            self._hearing.result()
+        await self._work.run(self._hear())
 
     async def stop(self) -> None:
-        if self._hearing is not None:
-            self._hearing.cancel()
+        await self._work.stop()
 
     @stamina.retry(on=BusUnavailable, attempts=None, timeout=None, wait_max=10.0)
     async def _hear(self) -> None:

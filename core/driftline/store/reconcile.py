@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from driftline.errors import StoreUnavailable
+from driftline.stoppable import StoppableWork
 from driftline.store import s3_events
 from driftline.store.hints import Hints, Keys
 from driftline.store.port import Store
@@ -79,7 +80,7 @@ class StoreReconciler:
         self._looked = float("-inf")
         self._heard = False
         self._one_at_a_time = asyncio.Lock()
-        self._following: asyncio.Task[None] | None = None
+        self._work = StoppableWork()
 
     def hint(self, event: bytes) -> bool:
         """Takes an S3 event notification of any dialect as a hint; returns whether it may concern this reconciler."""
@@ -92,14 +93,10 @@ class StoreReconciler:
         self._hints.wake()
 
     async def run(self) -> None:
-        self._following = asyncio.create_task(self._follow())
-        await asyncio.wait({self._following})
-        if not self._following.cancelled():
-            self._following.result()
+        await self._work.run(self._follow())
 
     async def stop(self) -> None:
-        if self._following is not None:
-            self._following.cancel()
+        await self._work.stop()
 
     async def _follow(self) -> None:
         await asyncio.gather(self._follow_store(), self._follow_events())

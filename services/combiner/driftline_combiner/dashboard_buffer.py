@@ -15,6 +15,7 @@ from fastapi.sse import ServerSentEvent
 from driftline.bus.port import Bus
 from driftline.errors import BusUnavailable, PoisonMessage
 from driftline.messages import ALERTS, BLENDS, Alert, Topic
+from driftline.stoppable import StoppableWork
 from driftline.worker.stream_step import Series
 from driftline_combiner.remembered_blends import RememberedBlends
 
@@ -68,19 +69,15 @@ class DashboardBuffer:
         self._series: OrderedDict[Series, RememberedBlends] = OrderedDict()
         self._alerts: deque[Alert] = deque(maxlen=LATEST_ALERTS)
         self._encoder = msgspec.json.Encoder()
-        self._reading: asyncio.Task[None] | None = None
+        self._work = StoppableWork()
         self._news: WeakValueDictionary[Series, asyncio.Event] = WeakValueDictionary()
         """By series what its readers wait for, as long as there are any."""
 
     async def run(self) -> None:
-        self._reading = asyncio.create_task(self._read())
-        await asyncio.wait({self._reading})
-        if not self._reading.cancelled():
-            self._reading.result()
+        await self._work.run(self._read())
 
     async def stop(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
+        await self._work.stop()
 
     async def _read(self) -> None:
         await asyncio.gather(self._read_blends(), self._read_alerts())

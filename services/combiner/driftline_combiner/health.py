@@ -8,6 +8,8 @@ from driftline.scoring import skill
 from driftline_combiner.scores import RowScore, coverage, scores
 from driftline_combiner.step import BlendStep
 
+LOWEST = -1e6
+"""Of skills: where persistence is all but never wrong, less says no more, and nobody would believe it."""
 DIGITS = 4
 """Of skills and shares: a report is written each minute."""
 
@@ -32,7 +34,7 @@ def health(stream_step: BlendStep) -> StreamHealth:
 def _recent_skill(blend: RowScore, persistence: RowScore) -> float:
     if not persistence.recent_rmse > 0:
         return math.nan
-    return skill(blend.recent_rmse, persistence.recent_rmse)
+    return max(LOWEST, skill(blend.recent_rmse, persistence.recent_rmse))
 
 
 def _finite(values: Mapping[str, float]) -> dict[str, float]:

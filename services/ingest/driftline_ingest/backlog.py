@@ -96,30 +96,37 @@ class Backlog:
             self._take_in(name, len(body))
 
     async def read(self, name: str) -> bytes | None:
-        """None where it was dropped meanwhile."""
+        """None where it was dropped meanwhile, or lies where the disk is broken: it must not hold up the others."""
         try:
-            return await read(self._folder, name, self._limit)
+            return await self._body(name)
         except NotFound:
-            self._leave_out(name)
-            return None
+            pass
+        except StoreUnavailable as error:
+            log.error("a window is left on the disk until the next start: %s", error, extra={"window": name})  # noqa: TRY400
+        self._leave_out(name)
+        return None
 
     async def remove(self, name: str) -> None:
-        """The store has it."""
+        """The store has it. What can't be removed must not hold up the others: the next start looks at it again."""
         async with self._changing:
-            await self._folder.delete(name)
             self._leave_out(name)
+            try:
+                await self._folder.delete(name)
+            except StoreUnavailable as error:
+                log.warning("a window that was sent is left on the disk: %s", error, extra={"window": name})
 
     async def _open(self) -> None:
         if self._is_open:
             return
         notes = await self._notes()
-        for gap in notes.gaps:
-            self._gaps.add(gap)
         for name in notes.dropping:
             await self._folder.delete(name)
-        async for listed in self._folder.list(""):
-            if parse(listed.key.rpartition("/")[2]) is not None:
-                self._take_in(listed.key, listed.size)
+        waiting = [listed async for listed in self._folder.list("") if parse(listed.key.rpartition("/")[2])]
+        # Taken in at once: whoever fails before comes again.
+        for gap in notes.gaps:
+            self._gaps.add(gap)
+        for listed in waiting:
+            self._take_in(listed.key, listed.size)
         self._is_open = True
 
     async def _notes(self) -> BacklogNotes:
@@ -152,13 +159,22 @@ class Backlog:
         await self._folder.put(NOTES, msgspec.json.encode(BacklogNotes(list(self._gaps), dropping)))
 
     async def _gap(self, name: str) -> Gap:
-        """What a window holds."""
-        body = await read(self._folder, name, self._limit)
-        rows = await asyncio.to_thread(_rows, body)
+        """What a window holds; of one that can't be read the times alone."""
+        try:
+            rows = await asyncio.to_thread(_rows, await self._body(name))
+        except (NotFound, StoreUnavailable) as error:
+            log.warning("how many rows a window had is not known: %s", error, extra={"window": name})
+            rows = 0
         kind, stream, *_, file = name.split("/")
         times = parse(file)
         assert times is not None, "other names are not taken in"  # noqa: S101
         return Gap(stream=stream, what=kind, since=times.first, until=times.last, count=rows)
+
+    async def _body(self, name: str) -> bytes:
+        """Of a window, whatever its size: the limit may be another one than when it was written."""
+        stored = await self._folder.get(name)
+        assert stored is not None, "only a conditional get may answer with nothing"  # noqa: S101
+        return stored.body
 
     def _take_in(self, name: str, size: int) -> None:
         insort(self._by_time, (_newest(name), name))

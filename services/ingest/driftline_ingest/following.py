@@ -8,6 +8,7 @@ import logging
 
 from driftline.errors import StoreUnavailable
 from driftline.metrics import Metrics
+from driftline.stoppable import StoppableWork
 from driftline_ingest.backlog import Backlog
 from driftline_ingest.sink import WindowArchive
 
@@ -29,19 +30,15 @@ class BacklogJob:
         self._archive = archive
         self._rate = rate
         self._first_wait = self._wait = wait
-        self._running: asyncio.Task[None] | None = None
+        self._work = StoppableWork()
         metrics.backlog_windows.set_function(lambda: backlog.windows)
         metrics.backlog_bytes.set_function(lambda: backlog.size)
 
     async def run(self) -> None:
-        self._running = asyncio.create_task(self._follow())
-        await asyncio.wait({self._running})
-        if not self._running.cancelled():
-            self._running.result()
+        await self._work.run(self._follow())
 
     async def stop(self) -> None:
-        if self._running is not None:
-            self._running.cancel()
+        await self._work.stop()
 
     async def _follow(self) -> None:
         await self._until_open()

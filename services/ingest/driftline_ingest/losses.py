@@ -11,6 +11,7 @@ from driftline.bus.port import Bus
 from driftline.errors import BusUnavailable, StoreUnavailable, Unstorable
 from driftline.messages import ALERTS, Alert, Gap
 from driftline.metrics import Metrics
+from driftline.stoppable import StoppableWork
 from driftline_ingest.gaps import Gaps, alert_of
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ class Losses:
         self._metrics = metrics
         self._alerts: deque[Alert] = deque(maxlen=ALERTS_WAITING)
         self._news = asyncio.Event()
-        self._running: asyncio.Task[None] | None = None
+        self._work = StoppableWork()
 
     def add(self, gap: Gap) -> None:
         """Counts it, and raises an alert where it begins a span of its own."""
@@ -45,14 +46,10 @@ class Losses:
         self._alerts.append(alert)
 
     async def run(self) -> None:
-        self._running = asyncio.create_task(self._report())
-        await asyncio.wait({self._running})
-        if not self._running.cancelled():
-            self._running.result()
+        await self._work.run(self._report())
 
     async def stop(self) -> None:
-        if self._running is not None:
-            self._running.cancel()
+        await self._work.stop()
 
     async def _report(self) -> None:
         while True:

@@ -14,6 +14,7 @@ from driftline.service.model_settings import SigningSettings
 from driftline.service.setting_checks import line, variable
 from driftline.service.settings import Port
 from driftline.streams.bounds import MEBIBYTE, TableBounds
+from driftline_trainer.days.table import size_of
 from driftline_trainer.process import Device
 from driftline_trainer.unpacking import Means
 
@@ -137,6 +138,13 @@ class TrainerSettings(SigningSettings):
             line=self.file_line,
         )
         return Means(bounds, self.unpacking_memory, self.unpacking_seconds)
+
+    @property
+    def day_unpacked(self) -> int:
+        """Bytes that the rows of a day file take in memory at most, so that whoever reads it later takes it."""
+        # Readers count the columns of time, key, group and stamp, too: twice the bytes at most.
+        read = min(self.file_unpacked, self.history_bytes) // 2
+        return min(self.days_unpacked, read, size_of(self.file_rows, 1))
 
     @property
     def holder(self) -> str:

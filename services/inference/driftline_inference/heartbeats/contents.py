@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from driftline.fleet.heartbeat import (
+    MOST_PARTS,
     NEWEST_ALERTS,
     NEWEST_COMPARISONS,
     NEWEST_REFUSED,
@@ -117,17 +118,18 @@ def _noted(alert: Alert) -> AlertNote:
 
 
 def bounded(heartbeat: Heartbeat, limit: int) -> Heartbeat:
-    """With so many streams and models, the first in order, that its JSON has at most about `limit` bytes; all else in
-    it is bounded by itself."""
-    while _size(heartbeat) > limit and (heartbeat.streams or heartbeat.models):
+    """With so many streams and models, the first in order, that its JSON has at most about `limit` bytes, and at most
+    MOST_PARTS of each; all else in it is bounded by itself."""
+    while _is_too_large(heartbeat, limit) and (heartbeat.streams or heartbeat.models):
         streams, models = _first_half(heartbeat.streams), _first_half(heartbeat.models)
         dropped = len(heartbeat.streams) + len(heartbeat.models) - len(streams) - len(models)
         heartbeat = replace(heartbeat, streams=streams, models=models, left_out=heartbeat.left_out + dropped)
     return heartbeat
 
 
-def _size(heartbeat: Heartbeat) -> int:
-    return len(msgspec.json.encode(heartbeat))
+def _is_too_large(heartbeat: Heartbeat, limit: int) -> bool:
+    parts = max(len(heartbeat.streams), len(heartbeat.models))
+    return parts > MOST_PARTS or len(msgspec.json.encode(heartbeat)) > limit
 
 
 def _first_half(values: Mapping[str, T]) -> dict[str, T]:

@@ -22,6 +22,7 @@ from driftline.messages import ALERTS, RECORDS, Alert
 from driftline.metrics import Metrics
 from driftline.names import INFERENCE_GROUP
 from driftline.service.reports import GIVEN_UP_S, Reporter
+from driftline.stoppable import StoppableWork
 from driftline.store.hints import Hints
 from driftline.store.port import Store, clock_offset
 from driftline_inference.heartbeats import contents, machine
@@ -104,7 +105,7 @@ class HeartbeatJob:
         self._writes = False
         self._trouble = ""
         self._beating = asyncio.Lock()
-        self._running: asyncio.Task[None] | None = None
+        self._work = StoppableWork()
 
     def rivals(self) -> list[str]:
         """Boots of others that write under this edge's id now."""
@@ -117,14 +118,10 @@ class HeartbeatJob:
             raise IdentityCopied(_copied(self._sources.edge.known() or "", rivals))
 
     async def run(self) -> None:
-        self._running = asyncio.create_task(self._run())
-        await asyncio.wait({self._running})
-        if not self._running.cancelled():
-            self._running.result()
+        await self._work.run(self._run())
 
     async def stop(self) -> None:
-        if self._running is not None:
-            self._running.cancel()
+        await self._work.stop()
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:

@@ -109,7 +109,7 @@ class DayCompactor:
         before = (now - int(settings.days_after * DAY_MS)) // DAY_MS * DAY_MS
         unlearned = await self._trainer.unlearned(name)
         windows = [window for window in index if self._may_go(name, window, unlearned, now)]
-        limits = DayLimits(settings.window_bytes, settings.history_bytes, settings.days_unpacked)
+        limits = DayLimits(settings.window_bytes, settings.history_bytes, settings.day_unpacked)
         source = SourceCompaction(
             self._store,
             name,

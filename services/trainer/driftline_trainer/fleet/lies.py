@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 
 from driftline.errors import RefusedModel, RefusedNote
-from driftline.fleet.heartbeat import Heartbeat
+from driftline.fleet.heartbeat import MOST_PARTS, Heartbeat
 from driftline.fleet.notes import opened
 from driftline.models.signing import Trust
 
@@ -22,8 +22,6 @@ LONGEST_EVERY_S = 86_400.0
 LONGEST_TEXT = 2_000
 LONGEST_NAME = 200
 """Characters of an id, a name, a version, a label, or of what else a list shows."""
-MOST_PARTS = 2_000
-"""Entries of a list or a mapping."""
 
 
 class RefusedHeartbeat(RefusedNote):

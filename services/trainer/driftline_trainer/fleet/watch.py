@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from driftline.errors import InvalidInput, NotFound, RefusedNote, TooLarge
 from driftline.fleet.names import HEARTBEATS, REGISTRATIONS, edge_of, heartbeat_key, registration_key
-from driftline.fleet.notes import NOTE_LIMIT, opened
+from driftline.fleet.notes import NOTE_LIMIT, opened, signed_by
 from driftline.fleet.registration import Registration
 from driftline.metrics import Metrics, from_zero
 from driftline.models.signing import Trust, key_id
@@ -168,7 +168,7 @@ def _trust_of(registration: Registration) -> Trust | RefusedHeartbeat:
 
 def _signed(body: bytes, registration: Registration | None) -> bool:
     """Whether it names the edge's key; what it says is checked elsewhere."""
-    return registration is not None and key_id(registration.public_key).encode() in body
+    return registration is not None and signed_by(body) == key_id(registration.public_key)
 
 
 async def _some_at_once(look: Callable[[str], Awaitable[None]], edges: Iterable[str]) -> None:
