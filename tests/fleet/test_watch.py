@@ -1,5 +1,6 @@
 """Heartbeats in a store become the fleet's book, whatever lies there."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -249,3 +250,9 @@ async def test_more_edges_than_there_is_room_for_are_left_out_and_counted(tmp_pa
 async def test_a_heartbeat_is_about_a_kilobyte():
     """Of an edge with one stream and two models: five hundred of them fit into what a minute may cost."""
     assert len(msgspec.json.encode(simulated(1))) < 1500
+
+
+async def test_two_looks_at_once_read_each_heartbeat_once(cloud: Cloud):
+    await cloud.leave(beat())
+    await asyncio.gather(cloud.watch.reconcile(None), cloud.watch.reconcile(None))
+    assert (cloud.refused, cloud.book["a1"].heartbeat) == ({}, beat())

@@ -41,6 +41,7 @@ UNITLESS = {
         "driftline_period_contradicted",
     ),
     *("driftline_windows_small", "driftline_fleet_edges", "driftline_fleet_cloned_edges"),
+    *("driftline_rollout_stage", "driftline_rollout_paused"),
     *("driftline_fleet_version_compared_edges", "driftline_fleet_version_worse_edges"),
 }
 ASKED_FOR = {

@@ -48,13 +48,16 @@ class FleetWatch:
         self._keys: dict[str, Trust | RefusedHeartbeat] = {}
         self._looked_at_registrations = False
         self._is_full = False
+        self._reading = asyncio.Lock()
 
     async def reconcile(self, keys: Keys) -> None:
         """Reads the heartbeats under `keys` that have changed; None: under any. Raises StoreUnavailable."""
-        if not self._looked_at_registrations:
-            await self.reconcile_registrations(None)
-        edges = {edge for key in keys if (edge := edge_of(key))} if keys is not None else await self._all()
-        await _some_at_once(self._look_at, self._with_room(edges))
+        # One at a time: a heartbeat that is read twice would look as if it had been put back.
+        async with self._reading:
+            if not self._looked_at_registrations:
+                await self.reconcile_registrations(None)
+            edges = {edge for key in keys if (edge := edge_of(key))} if keys is not None else await self._all()
+            await _some_at_once(self._look_at, self._with_room(edges))
 
     async def reconcile_registrations(self, keys: Keys) -> None:
         """The same for registrations."""
