@@ -14,6 +14,7 @@ from driftline_cli.commands.backup import backup, restore
 from driftline_cli.commands.check import check
 from driftline_cli.commands.first_look import propose_from
 from driftline_cli.commands.fleet import fleet
+from driftline_cli.commands.forecast import forecast
 from driftline_cli.commands.look import doctor, status
 from driftline_cli.commands.plainly import EXIT_CODES
 from driftline_cli.commands.replay import replay
@@ -47,7 +48,7 @@ def options(
 
 RUNNING = (local.up, local.down)
 RESULTS = (offline.demo, offline.backtest, offline.accuracy)
-for command in (*RESULTS, *RUNNING, check, replay, status, fleet, train, tail, doctor, backup, restore):
+for command in (*RESULTS, *RUNNING, check, replay, status, forecast, fleet, train, tail, doctor, backup, restore):
     app.command()(command)
 app.command("from")(propose_from)
 app.add_typer(edge.app, name="edge")

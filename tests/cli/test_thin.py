@@ -24,13 +24,14 @@ LAB = {*SERVICES, "tensorflow", "keras", "matplotlib", "ministack", "river", "sc
 CLIENTS = {"numpy", "pyarrow", "httpx", "aiokafka", "aiobotocore", "fastapi", "cryptography"}
 """What a subcommand needs when it runs, and not for its help."""
 HELPS = [
-    *([], ["demo"], ["backtest"], ["accuracy"], ["check"], ["from"], ["replay"], ["status"], ["train"]),
+    *([], ["demo"], ["backtest"], ["accuracy"], ["check"], ["from"], ["replay"], ["status"], ["forecast"], ["train"]),
     *(["tail"], ["doctor"], ["models"], ["models", "list"], ["models", "rollback"], ["models", "pin"]),
     *(["rollout"], ["rollout", "show"], ["rollout", "abort"]),
     *(["edge"], ["up"], ["down"], ["local"], ["local", "up"], ["local", "down"], ["local", "env"], ["local", "kafka"]),
 ]
 RUNS = {
     "status": [],
+    "forecast": ["a"],
     "doctor": [],
     "tail": [],
     "check": ["{rows}", "--stream", "{stream}"],

@@ -37,6 +37,20 @@ def test_whatever_the_room_the_newest_are_there_without_a_gap(count: int, size: 
     assert times
 
 
+@given(
+    count=st.integers(0, 5 * BLOCK), points=st.integers(1, 3 * BLOCK), at=st.integers(-1, 11 * BLOCK), step=st.just(2)
+)
+def test_the_newest_that_is_not_after_a_time_is_looked_up(count: int, points: int, at: int, step: int):
+    blends = RememberedBlends()
+    for n in range(count):
+        blends.add(step * n, payload(step * n))
+        blends.forget(points, ROOMY)
+    times = [t for t, _ in blends.after(-1, ROOMY)]
+    assert blends.first_t == (times[0] if times else None)
+    before = [t for t in times if t <= at]
+    assert blends.at(at) == (payload(before[-1]) if before else None)
+
+
 def test_a_third_of_the_room_is_enough_for_as_many_blends():
     count = 20 * BLOCK
     room = sum(len(payload(t)) for t in range(count))

@@ -23,6 +23,20 @@ def test_the_least_definition_is_one_series_forecast_one_step_ahead():
 
 
 @pytest.mark.parametrize(
+    ("columns", "unit"),
+    [
+        ("{}", None),
+        ("{y: level}", None),
+        ('{y: {unit: " kW "}}', "kW"),
+        ('{y: {unit: ""}}', None),
+        ("{y: {scale: 2}}", None),
+    ],
+)
+def test_the_target_has_the_unit_of_its_column(columns: str, unit: str | None):
+    assert parse(f"{LEAST}columns: {columns}\n", "a.yaml").unit == unit
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         (LEAST + "lags: twelve\n", "a.yaml: line 4: lags: found 'twelve', expected: Input should be a valid integer"),

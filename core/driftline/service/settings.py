@@ -28,7 +28,7 @@ def _sendable(token: SecretStr) -> SecretStr:
     return token
 
 
-def _listed(value: object) -> object:
+def listed(value: object) -> object:
     """In the environment stands a list with commas."""
     return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     """Address to listen on; `0.0.0.0` for all of the machine's."""
     port: Port = 8000
     """Port to listen on; 0 takes one that is free."""
-    hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = ()
+    hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(listed)] = ()
     """Names of the public DNS by which the service is reached, with commas; `*.example.org` for all below it, `*` for
     any. Addresses, names without a dot and those of the network at hand (`.local`, `.internal`, `.svc`) need no
     mention."""

@@ -255,6 +255,12 @@ class StreamDefinition(Section):
         return () if self.group in {None, EVERY_SERIES} else (str(self.group),)
 
     @property
+    def unit(self) -> str | None:
+        """The unit of the target, for people, where the definition names one."""
+        source = self.sources.get(self.target)
+        return (source.unit or "").strip() or None if source is not None else None
+
+    @property
     def angles(self) -> tuple[bool, ...]:
         """Which of `columns` wrap at 360 degrees."""
         return tuple(self.features.get(name) == "angle" for name in self.columns)

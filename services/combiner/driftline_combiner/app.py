@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 from fastapi import APIRouter, FastAPI
 from msgspec.structs import replace
+from starlette.middleware.cors import CORSMiddleware
 
 from driftline.bus.lag import LagExporter
 from driftline.bus.port import Bus
@@ -22,7 +23,7 @@ from driftline.streams.catalog import PerStream, Streams
 from driftline.streams.definition import StreamDefinition
 from driftline.worker.loop import Worker
 from driftline.worker.loop_metrics import LoopMetrics, report_left_behind
-from driftline_combiner import dashboard
+from driftline_combiner import dashboard, forecasts_route
 from driftline_combiner.dashboard_buffer import DashboardBuffer
 from driftline_combiner.exporter import ScoreExporter
 from driftline_combiner.health import health
@@ -33,6 +34,9 @@ from driftline_combiner.settings import CombinerSettings
 from driftline_combiner.step import BlendStep, combiner_step, refuse
 from driftline_combiner.tls import tls_for
 
+CORS_SENT = ("If-None-Match", "Last-Event-ID")
+CORS_READ = ("ETag", "Link")
+"""Headers that scripts of other pages may send and read."""
 KINDS = ("drift", "anomaly", "negative-skill")
 """Of the alerts that are raised here."""
 
@@ -70,6 +74,11 @@ def create_app(
         close=[bus.close, *(client.aclose for client in clients)],
     )
     app.include_router(routes(stream_steps))
+    app.include_router(forecasts_route.routes(stream_steps, page.buffer if page else None))
+    if settings.cors:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=settings.cors, allow_headers=CORS_SENT, expose_headers=CORS_READ
+        )
     if page is not None:
         app.include_router(page.router)
         app.mount("/assets", dashboard.assets())

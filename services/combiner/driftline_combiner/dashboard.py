@@ -30,6 +30,7 @@ class StreamSeries(BaseModel):
     stream: str
     description: str
     target: str
+    unit: str | None = Field(description="of the target, where the definition names one", examples=["kW"])
     period: int = Field(description="seconds between two records of a key")
     horizon: list[int]
     keys: list[str] = Field(description="series that have had a blend since this process runs")
@@ -103,6 +104,7 @@ def routes(
                 stream=name,
                 description=stream.description,
                 target=stream.target,
+                unit=stream.unit,
                 period=stream.time.period,
                 horizon=list(stream.horizon),
                 keys=buffer.keys(name),

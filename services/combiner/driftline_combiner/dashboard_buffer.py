@@ -14,7 +14,7 @@ from fastapi.sse import ServerSentEvent
 
 from driftline.bus.port import Bus
 from driftline.errors import BusUnavailable, PoisonMessage
-from driftline.messages import ALERTS, BLENDS, Alert, Topic
+from driftline.messages import ALERTS, BLENDS, Alert, Blend, Topic
 from driftline.stoppable import StoppableWork
 from driftline.worker.stream_step import Series
 from driftline_combiner.remembered_blends import RememberedBlends
@@ -118,6 +118,22 @@ class DashboardBuffer:
     def keys(self, stream: str) -> list[str]:
         """Of a stream the keys that have had a blend since this process runs."""
         return sorted(key for name, key in self._series if name == stream)
+
+    def newest(self, series: Series) -> Blend | None:
+        """The newest blend of a series."""
+        blends = self._series.get(series)
+        return None if blends is None or blends.last_t is None else self.at(series, blends.last_t)
+
+    def at(self, series: Series, t: int) -> Blend | None:
+        """The newest blend of a series that is not after a time, as far as it is remembered."""
+        blends = self._series.get(series)
+        payload = None if blends is None else blends.at(t)
+        return None if payload is None else BLENDS.decode(payload)
+
+    def first_t(self, series: Series) -> int | None:
+        """How far back a series is remembered; None where it is not."""
+        blends = self._series.get(series)
+        return None if blends is None else blends.first_t
 
     def alerts(self) -> list[Alert]:
         """The newest LATEST_ALERTS since this process runs, the newest first."""

@@ -4,10 +4,11 @@ from __future__ import annotations  # array[int] is a type for checkers only
 
 import zlib
 from array import array
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Self
 
 BLOCK = 16
@@ -67,6 +68,21 @@ class RememberedBlends:
         while self._size > size and len(self._newest) > 1:
             self._size -= len(self._newest.popleft()[1])
             self._count -= 1
+
+    @property
+    def first_t(self) -> int | None:
+        """The time of the oldest."""
+        oldest = [*(block.times[0] for block in islice(self._blocks, 1)), *(t for t, _ in islice(self._newest, 1))]
+        return oldest[0] if oldest else None
+
+    def at(self, t: int) -> bytes | None:
+        """The newest that is not after a time."""
+        if self._newest and self._newest[0][0] <= t:
+            return next(payload for time, payload in reversed(self._newest) if time <= t)
+        block = next((block for block in reversed(self._blocks) if block.times[0] <= t), None)
+        if block is None:
+            return None
+        return block.blends()[bisect_right(block.times, t) - 1][1]
 
     def after(self, t: int, points: int) -> list[tuple[int, bytes]]:
         """Of those after a time the newest `points` at most; found from the newest end, since most often there is

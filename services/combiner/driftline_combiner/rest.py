@@ -137,7 +137,7 @@ def routes(stream_steps: Mapping[str, BlendStep]) -> APIRouter:
             str | None, Query(description="the stream and key behind which the page begins", examples=["a/k1"])
         ] = None,
     ) -> Response:
-        wanted = {stream: _step_of(stream_steps, stream)} if stream else stream_steps
+        wanted = {stream: step_of(stream_steps, stream)} if stream else stream_steps
         listed = list(islice(_series(wanted, key, after), limit + 1))
         page = listed[:limit]
         headers = {"Link": _next(stream, key, limit, page[-1])} if len(listed) > limit else {}
@@ -145,7 +145,7 @@ def routes(stream_steps: Mapping[str, BlendStep]) -> APIRouter:
 
     @router.get("/v1/blends/{stream}/{key}", summary="The newest blend of a series", responses={404: {}})
     async def latest(stream: Stream, key: Key) -> BlendAnswer:
-        blend = _step_of(stream_steps, stream).latest(key)
+        blend = step_of(stream_steps, stream).latest(key)
         if blend is None:
             raise NotFound(f"no blend of {stream}/{key} yet, or another replica has it")
         return _blend_answer(blend)
@@ -153,7 +153,7 @@ def routes(stream_steps: Mapping[str, BlendStep]) -> APIRouter:
     return router
 
 
-def _step_of(stream_steps: Mapping[str, BlendStep], stream: str) -> BlendStep:
+def step_of(stream_steps: Mapping[str, BlendStep], stream: str) -> BlendStep:
     if stream not in stream_steps:
         raise NotFound(f"found no stream {stream!r}, expected one of {sorted(stream_steps)}")
     return stream_steps[stream]

@@ -1,20 +1,38 @@
 """Settings of the combiner."""
 
 from collections.abc import Iterator
+from itertools import filterfalse
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field
 from pydantic_core import from_json
 from pydantic_settings import NoDecode
 
 from driftline.names import PORTS
-from driftline.service.setting_checks import of_url
-from driftline.service.settings import Port, Settings
+from driftline.service.setting_checks import line, of_url
+from driftline.service.settings import Port, Settings, listed
+
+ANY_ORIGIN = "*"
 
 
 def _parsed(value: object) -> object:
     """What stands in the environment is JSON. Raises ValueError."""
     return from_json(value) if isinstance(value, str) else value
+
+
+def _is_origin(text: str) -> bool:
+    """Whether a browser may send it as the origin of a page."""
+    parts = urlsplit(text)
+    return text == ANY_ORIGIN or (
+        parts.scheme in {"http", "https"}
+        and bool(parts.hostname)
+        and text == f"{parts.scheme}://{parts.netloc}".lower()
+    )
+
+
+def _of_origin(text: str) -> str:
+    return line("cors", text, "an origin such as https://host:port, in lower case and without a path, or `*`")
 
 
 class CombinerSettings(Settings):
@@ -28,6 +46,9 @@ class CombinerSettings(Settings):
     """By name the URLs of the services whose health and models the dashboard shows, as JSON."""
     page_watchers: int = Field(100, ge=1)
     """Readers at once of the live events, such as open dashboards."""
+    cors: Annotated[tuple[str, ...], NoDecode, BeforeValidator(listed)] = ()
+    """Origins of other pages whose scripts may read this service's answers, with commas, such as
+    `https://home.example.org`; `*` for any page. By default none may."""
     metrics_by_key: bool = False
     """Whether errors and weights of single series are exported to Prometheus, too: of the first hundred keys, in order,
     of each stream."""
@@ -39,3 +60,4 @@ class CombinerSettings(Settings):
         yield from super().contradictions()
         for name, url in [("trainer", self.trainer), *(("page_services", url) for url in self.page_services.values())]:
             yield from of_url(name, url)
+        yield from map(_of_origin, filterfalse(_is_origin, self.cors))

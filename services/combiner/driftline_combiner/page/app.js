@@ -1,13 +1,13 @@
 // The dashboard: history first, then live by server-sent events, which go on after a lost connection from the last event's id.
 
-import { drawErrors, drawForecast, drawSkills, drawWeights, fit, forget, ink } from "./charts.js";
+import { drawErrors, drawForecast, drawSkills, drawWeights, fit, forget, ink, onZoom, zoomTo } from "./charts.js";
 import { aligned, covered, newest, present, rolling, skill } from "./series.js";
-import { MARKS, MEMBERS, age, best, drift, moment, number, percent, trust, versions } from "./words.js";
+import { MARKS, MEMBERS, age, best, drift, moment, next, number, percent, trust, versions } from "./words.js";
 
 const POINTS = 10000, EVENTS = 200, LISTED = 50;
 const POLL_MS = 5000, PAINT_MS = 250;
 const $ = (id) => document.getElementById(id);
-const state = { streams: [], blends: [], events: [], models: [], source: null, shown: new Set(), dirty: false, next: 0, picture: null, lost: null };
+const state = { streams: [], blends: [], events: [], models: [], source: null, followed: "", shown: new Set(), dirty: false, next: 0, picture: null, lost: null };
 
 async function getJson(path) {
   const answer = await fetch(path);
@@ -29,9 +29,18 @@ function say(kind, ...parts) {
   box.replaceChildren(...parts.map((part) => (Array.isArray(part) ? element("code", part[0]) : part)));
 }
 
-function options(select, values, chosen, name = String) {
-  if ([...select.options].map((option) => option.value).join("\n") === values.join("\n")) return;
-  select.replaceChildren(...values.map((value) => new Option(name(value), value, false, String(value) === String(chosen))));
+// The view is what the address says after `#`: stream, key and horizon.
+const view = () => Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+function keepView(changed) {
+  const hash = `#${new URLSearchParams(changed)}`;
+  if (location.hash !== hash) history.replaceState(null, "", hash);
+}
+
+// Where none of the values is the wanted one, none is chosen.
+function options(select, values, wanted, name = String) {
+  if ([...select.options].map((option) => option.text).join("\n") !== values.map(name).join("\n"))
+    select.replaceChildren(...values.map((value) => new Option(name(value), value)));
+  if (select.value !== String(wanted)) select.value = String(wanted);
 }
 
 const current = () => state.streams.find((found) => found.stream === $("stream").value);
@@ -40,33 +49,63 @@ const step = () => current().horizon.indexOf(ahead());
 
 async function loadSeries() {
   state.streams = await getJson("v1/series");
-  const wanted = new URLSearchParams(location.hash.slice(1));
-  const withKeys = state.streams.find((found) => found.keys.length) ?? state.streams[0];
-  options($("stream"), state.streams.map((found) => found.stream), $("stream").value || wanted.get("stream") || withKeys?.stream);
-  const stream = current();
-  if (!stream) return say("", "No stream is defined. Put a definition into the folder that ", ["DRIFTLINE_STREAMS"], " names.");
-  options($("horizon"), stream.horizon, $("horizon").value, (h) => `${h} (${age(h * stream.period)})`);
-  if (stream.keys.length || !state.blends.length) options($("key"), stream.keys, $("key").value || wanted.get("key"));
-  document.body.classList.toggle("empty", !$("key").value);
-  if (!$("key").value) {
-    $("connection").textContent = "waiting for records";
-    say("", `No blend of ${stream.stream} yet. What ingest takes appears here by itself; this sends a file: `,
-      [`driftline replay --stream streams/${stream.stream}.yaml --data YOUR.csv`]);
-  }
 }
 
+// Chooses what the address says, and says so where there is no such thing.
+function arrange() {
+  const wanted = view(), names = state.streams.map((found) => found.stream);
+  options($("stream"), names, wanted.stream ?? (state.streams.find((found) => found.keys.length) ?? state.streams[0])?.stream);
+  const stream = current();
+  const steps = stream?.horizon ?? [];
+  options($("horizon"), steps, steps.includes(Number(wanted.horizon)) ? wanted.horizon : steps[0], (h) => `${h} (${age(h * stream.period)})`);
+  // A combiner that has just begun knows no key, nor that of what is shown already.
+  const shown = stream && wanted.key && state.followed === series(stream.stream, wanted.key) ? [wanted.key] : [];
+  const keys = [...new Set([...(stream?.keys ?? []), ...shown])].sort();
+  options($("key"), keys, wanted.key ?? keys[0]);
+  document.body.classList.toggle("empty", !stream || !$("key").value);
+  if (!stream || !$("key").value) lacking(stream, wanted, names);
+  return Boolean(stream && $("key").value);
+}
+
+function lacking(stream, wanted, names) {
+  stop();
+  $("connection").className = "";
+  $("connection").textContent = stream ? "waiting for records" : "nothing chosen";
+  if (!names.length) return say("", "No stream is defined. Put a definition into the folder that ", ["DRIFTLINE_STREAMS"], " names.");
+  if (!stream) return say("wrong", `There is no stream `, [wanted.stream], ` here. Choose one of: ${names.join(", ")}.`);
+  if (stream.keys.length)
+    return say("wrong", `No blend of the key `, [wanted.key], ` of ${stream.stream} is known here. It appears by itself; choose another key meanwhile.`);
+  say("", `No blend of ${stream.stream} yet. What ingest takes appears here by itself; this sends a file: `,
+    [`driftline replay --stream streams/${stream.stream}.yaml --data YOUR.csv`]);
+}
+
+const series = (stream, key) => JSON.stringify([stream, key]);
+
+function stop() {
+  state.source?.close();
+  Object.assign(state, { source: null, followed: "", blends: [], events: [], picture: null });
+}
+
+// Shows what the address says, and goes on with what is shown already.
 function follow() {
-  Object.assign(state, { blends: [], events: [], picture: null });
-  $("events").replaceChildren();
-  forget();
-  listen();
+  if (!arrange()) return;
+  const stream = $("stream").value, key = $("key").value;
+  keepView({ stream, key, horizon: $("horizon").value });
+  state.dirty = true;
+  if (state.followed !== series(stream, key)) {
+    stop();
+    $("events").replaceChildren();
+    forget();
+    zoomTo(null);
+    say("", "");
+    listen();
+  } else if (!state.source || state.source.readyState === EventSource.CLOSED) listen(); // a proxy's error page ends it for good
 }
 
 function listen() {
   state.source?.close();
   const stream = $("stream").value, key = $("key").value;
-  if (!key) return;
-  history.replaceState(null, "", `#${new URLSearchParams({ stream, key })}`);
+  state.followed = series(stream, key);
   const after = state.blends.at(-1)?.t ?? -1;
   const source = new EventSource(`v1/live?${new URLSearchParams({ stream, key, after })}`);
   state.source = source;
@@ -113,7 +152,7 @@ function happened(event) {
 }
 
 function answer(id, [what, rest, feeling = ""]) {
-  if ($(id).textContent === `${what} ${rest}`) return;
+  if ($(id).textContent === `${what} ${rest}` && $(id).firstElementChild.className === feeling) return;
   $(id).replaceChildren(element("b", what, feeling), ` ${rest}`);
 }
 
@@ -139,7 +178,7 @@ function who(members, errors, skills, h) {
   const weights = state.blends.at(-1).weights;
   const rows = members.toSorted((a, b) => (errors[a] ?? Infinity) - (errors[b] ?? Infinity)).map((name) => {
     const row = element("tr", ""), head = element("th", "");
-    head.scope = "row"; head.append(swatch(name), name, element("small", MEMBERS[name]));
+    head.scope = "row"; head.append(swatch(name), name, element("small", MEMBERS[name].replace(/^is /, "")));
     row.append(head, ...[percent(weights[name]?.[h] ?? 0), number(errors[name]),
       name === "persistence" ? "–" : percent(skills[name])].map((text) => element("td", text, "number")));
     return row;
@@ -171,8 +210,9 @@ function* show() {
   drawSkills(found.axis, skills, lines.filter((name) => name !== "persistence"), events);
   yield;
   const last = state.blends.at(-1);
+  answer("next", next(last, h, ahead(), current().period, current().unit));
   answer("best", said);
-  answer("skill", trust(lately, skilled, last.guarded?.[h], covered(found.row((blend) => blend.lower), found.row((blend) => blend.upper), found.truth)));
+  answer("skill", trust(members, lately, skilled, last.guarded?.[h], covered(found.row((blend) => blend.lower), found.row((blend) => blend.upper), found.truth)));
   answer("drift", drift(state.events, state.blends));
   tellVersions();
   who(members, lately, skilled, h);
@@ -229,16 +269,21 @@ function noModels(models) {
 async function begin() {
   try {
     await loadSeries();
-    if (!state.source) listen();
-    else if (state.source.readyState === EventSource.CLOSED) listen(); // a proxy's error page ends it for good
+    follow();
   } catch {
     connected(false);
   }
 }
 
-$("stream").onchange = async () => { state.blends = []; $("key").replaceChildren(); $("horizon").replaceChildren(); await begin(); follow(); };
-$("key").onchange = follow;
-for (const id of ["horizon", "range"]) $(id).onchange = () => { state.dirty = true; };
+$("stream").onchange = () => { keepView({ stream: $("stream").value, horizon: $("horizon").value }); follow(); };
+$("key").onchange = $("horizon").onchange = () => { keepView({ stream: $("stream").value, key: $("key").value, horizon: $("horizon").value }); follow(); };
+$("range").onchange = () => { zoomTo(null); state.dirty = true; };
+$("unzoom").onclick = () => zoomTo(null);
+addEventListener("hashchange", () => { if (state.streams.length) follow(); });
+onZoom((range) => {
+  $("zoomed").hidden = !range;
+  if (range) $("zoomed").firstElementChild.textContent = `Shown is ${moment(range.min * 1000)} to ${moment(range.max * 1000)}.`;
+});
 addEventListener("resize", fit);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { forget(); $("members").querySelectorAll("label").forEach((label) => label.remove()); state.dirty = true; });
 await begin();

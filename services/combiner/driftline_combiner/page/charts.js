@@ -1,9 +1,20 @@
 // The charts, by uPlot, and the marks on them.
 
-import { MARKS, number } from "./words.js";
+import { MARKS, moment, number, ticks } from "./words.js";
 
 const HEIGHT = 260, SMALL = 210, CROWDED = 28;
+const LEAST_DRAG = 8;
 const charts = {};
+// Seconds since the epoch that all charts show alone, or null; `listen` hears of each change.
+let zoom = null, listen = () => {};
+
+export function onZoom(heard) { listen = heard; }
+
+export function zoomTo(range) {
+  zoom = range;
+  for (const chart of Object.values(charts)) range ? chart.setScale("x", range) : chart.setData(chart.data);
+  listen(zoom);
+}
 
 export const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
@@ -48,11 +59,32 @@ function marks(events) {
   };
 }
 
+function refill(chart, data) {
+  chart.setData(data, !zoom);
+  if (zoom) chart.setScale("x", zoom);
+}
+
+// Whoever drags over a chart sees all charts from there to there.
+function dragged(chart) {
+  const { left, width } = chart.select;
+  if (width < LEAST_DRAG) return;
+  const [min, max] = [left, left + width].map((at) => chart.posToVal(at, "x"));
+  chart.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+  zoomTo({ min, max });
+}
+
+const MOVES = new Set(["mousemove", "mouseleave"]);
+const cursor = {
+  sync: { key: "driftline", filters: { pub: (kind) => MOVES.has(kind) } },
+  drag: { x: true, y: false, setScale: false, dist: LEAST_DRAG },
+  bind: { dblclick: () => () => zoomTo(null) },
+};
+
 // lines: {label, colour, fill, width, value}; more: scales and bands as uPlot has them.
 function draw(id, data, lines, events, more = {}) {
   const place = document.getElementById(id), signature = lines.map((line) => line.label).join();
   const chart = charts[id];
-  if (chart?.signature === signature) return chart.setData(data);
+  if (chart?.signature === signature) return refill(chart, data);
   chart?.destroy();
   const axis = { stroke: ink("quiet"), grid: { stroke: ink("grid"), width: 1 }, ticks: { stroke: ink("line"), width: 1 } };
   const series = lines.map((line) => ({
@@ -61,11 +93,12 @@ function draw(id, data, lines, events, more = {}) {
   }));
   charts[id] = new uPlot({
     width: place.clientWidth, height: more.height ?? SMALL, plugins: [marks(events)],
-    cursor: { sync: { key: "driftline" }, drag: { x: false, y: false } },
-    axes: [axis, { ...axis, size: 56, values: more.values }], scales: more.scales ?? {}, bands: more.bands ?? [],
-    series: [{ label: "At", value: "{YYYY}-{MM}-{DD} {HH}:{mm}" }, ...series],
+    cursor, hooks: { setSelect: [dragged] },
+    axes: [{ ...axis, space: 80, values: (_, times, __, ___, apart) => ticks(times, apart) }, { ...axis, size: 56, values: more.values }], scales: more.scales ?? {}, bands: more.bands ?? [],
+    series: [{ label: "At", value: (_, time) => (time == null ? "–" : moment(time * 1000)) }, ...series],
   }, data, place);
   charts[id].signature = signature;
+  if (zoom) charts[id].setScale("x", zoom);
 }
 
 export function drawForecast(found, shown, events) {

@@ -39,11 +39,11 @@ export function rolling(forecast, truth) {
 export const skill = (error, naive) =>
   error.map((value, n) => (value == null || !naive?.[n] ? null : 1 - value / naive[n]));
 
-// The share of the newest truths that lay between the forecast's ends.
-export function covered(lower, upper, truth, count = 500) {
+// Of the newest truths that met an interval: how many they are, and the share that lay in it.
+export function covered(lower, upper, truth, most = 500) {
   const judged = truth.map((value, n) => (value == null || lower[n] == null || upper[n] == null ? null : lower[n] <= value && value <= upper[n]))
-    .filter((held) => held != null).slice(-count);
-  return judged.length < ROLLING ? null : judged.filter(Boolean).length / judged.length;
+    .filter((held) => held != null).slice(-most);
+  return { count: judged.length, share: judged.length ? judged.filter(Boolean).length / judged.length : null };
 }
 
 export const newest = (row) => row.findLast((value) => value != null) ?? null;

@@ -1,22 +1,48 @@
 // What the page says: short sentences for people who have never seen it. Pure.
 
+// Each goes on after the member's name.
 export const MEMBERS = {
   persistence: "repeats the last value",
   seasonal: "repeats the same time of the day before",
   weekly: "repeats the same time of the week before",
-  rls: "a linear filter that learns with every record",
-  stack: "a linear filter over the models' forecasts and the same data, learning with every record",
-  batch: "a model trained once on history",
-  speed: "a model retrained on the newest records",
+  rls: "is a linear filter that learns with every record",
+  stack: "is a linear filter over the models' forecasts and the same data, learning with every record",
+  batch: "is a model trained once on history",
+  speed: "is a model retrained on the newest records",
 };
 export const MARKS = { swap: "S", drift: "D", rollback: "R", "negative-skill": "N" };
 const RECENT = 250;
+const INTERVAL = 0.9, TRUTHS = 50, SHORT = 0.05, CERTAIN = 2, AS_GOOD = 1.1, FAR_WORSE = 1.5;
 
+// Times are local, and as the browser's language writes them.
 const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const hour = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
+const precise = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const month = new Intl.DateTimeFormat(undefined, { month: "short", year: "numeric" });
 export const moment = (ms) => clock.format(ms);
+
+// The labels of an axis: seconds since the epoch, that far apart. The day is below the first time of each.
+export function ticks(times, apart) {
+  if (apart >= 28 * 86400) return times.map((time) => month.format(time * 1000));
+  if (apart >= 86400) return times.map((time) => date.format(time * 1000));
+  const clockface = apart < 60 ? precise : hour;
+  const days = times.map((time) => date.format(time * 1000));
+  return times.map((time, n) => clockface.format(time * 1000) + (n && days[n] === days[n - 1] ? "" : `\n${days[n]}`));
+}
+
 export function number(value) {
   if (value == null) return "–";
-  return Math.abs(value) < 1000 ? value.toPrecision(3) : Math.round(value).toLocaleString();
+  return Math.abs(value) < 1000 ? value.toLocaleString(undefined, { maximumSignificantDigits: 3 }) : Math.round(value).toLocaleString();
+}
+
+// A value and its ends, with as many decimals as the interval's width has two digits for.
+export function amounts(values) {
+  const [, lower, upper] = values, width = upper - lower;
+  if (lower == null || upper == null || !(width > 0)) return values.map(number);
+  const decimals = Math.min(6, Math.max(0, 1 - Math.floor(Math.log10(width))));
+  const form = new Intl.NumberFormat(undefined, { maximumFractionDigits: decimals });
+  return values.map((value) => form.format(Number(value.toFixed(decimals)) + 0));
 }
 export const percent = (share) => (share == null ? "–" : `${(100 * share).toFixed(Math.abs(share) < 0.1 ? 1 : 0)} %`);
 
@@ -27,8 +53,26 @@ export function age(seconds) {
   return minutes < 48 * 60 ? `${(minutes / 60).toFixed(0)} h` : `${(minutes / 1440).toFixed(0)} days`;
 }
 
+// A length of time in whole words.
+export function inWords(seconds) {
+  const [name, size] = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]].find(([, size]) => seconds % size === 0) ?? ["second", 1];
+  const count = Math.round(seconds / size);
+  return `${count.toLocaleString()} ${name}${count === 1 ? "" : "s"}`;
+}
+
 const against = (skill) =>
   skill == null ? "" : `, ${percent(Math.abs(skill))} ${skill >= 0 ? "less" : "more"} than repeating the last value`;
+
+// The forecast itself, in a sentence. blend: the newest.
+export function next(blend, h, steps, period, unit) {
+  const ahead = `In ${inWords(steps * period)}`, value = blend.value[h];
+  if (value == null) return ["Not known yet", `No member forecasts ${ahead.toLowerCase()} yet.`];
+  const lower = blend.lower?.[h], upper = blend.upper?.[h], [amount, least, most] = amounts([value, lower, upper]);
+  const times = `That is ${moment(blend.times?.[h] ?? (blend.grid_t ?? blend.t) + 1000 * steps * period)}, forecast with the record of ${moment(blend.t)}.`;
+  const said = `${ahead} ${amount}${unit ? ` ${unit}` : ""}`;
+  if (lower == null || upper == null) return [said, `Its 90 % interval is not known yet. ${times}`];
+  return [`${said}, between ${least} and ${most}`, `Nine of ten truths should lie between these. ${times}`];
+}
 
 // Each answer is [what counts, the rest, good or bad].
 export function best(members, errors, skills) {
@@ -36,15 +80,25 @@ export function best(members, errors, skills) {
   if (!known.length) return ["Not known yet", "Too few truths have come to compare the members."];
   const [name] = known;
   if (name === "persistence") return ["None", `Repeating the last value is as good as any (error ${number(errors[name])}).`];
-  return [name, `It is ${MEMBERS[name]}. Its error is ${number(errors[name])}${against(skills[name])}.`];
+  return [name, `It ${MEMBERS[name]}. Its error is ${number(errors[name])}${against(skills[name])}.`];
 }
 
-export function trust(errors, skills, guarded, covered) {
-  if (errors.blend == null) return ["Not known yet", "Too few truths have come to say how well the blend does."];
+// errors, skills: by member and of the blend, of late. held: {share, count} of the truths that the 90 % interval held.
+export function trust(members, errors, skills, guarded, held) {
+  if (errors.blend == null || held.count < TRUTHS)
+    return ["Not known yet", `${held.count ? `Only ${held.count.toLocaleString()}` : "None"} of the ${TRUTHS} truths that it takes to judge the forecast and its interval ${held.count === 1 ? "has" : "have"} come.`];
   if (guarded) return ["Only as persistence", "The blend has fallen behind, so the last value is published until it is better again.", "bad"];
-  const held = covered == null ? "" : ` Its 90 % interval held ${percent(covered)} of the newest truths.`;
-  const said = `The blend, which is what is published, has an error of ${number(errors.blend)}${against(skills.blend)}.${held}`;
-  return skills.blend > 0 ? ["Yes", said, "good"] : ["Not more than the last value", said, "bad"];
+  const rival = members.filter((name) => errors[name] != null).sort((a, b) => errors[a] - errors[b])[0];
+  const ratio = rival ? errors.blend / errors[rival] : 1;
+  const narrow = INTERVAL - held.share > Math.max(SHORT, CERTAIN * Math.sqrt(INTERVAL * (1 - INTERVAL) / held.count));
+  const said = [`The blend, which is what is published, has an error of ${number(errors.blend)}${against(skills.blend)}.`,
+    ratio > AS_GOOD ? `That is ${number(ratio)} times the error of ${rival}, the best member.` : "",
+    `Its 90 % interval held ${percent(held.share)} of the newest ${held.count.toLocaleString()} truths${narrow ? ", which is too few: it is too narrow" : ""}.`].filter(Boolean).join(" ");
+  if (ratio >= FAR_WORSE) return [`No, ${rival} is far better`, said, "bad"];
+  if (!(skills.blend > 0)) return ["Not more than the last value", said, "bad"];
+  if (narrow && held.share < INTERVAL / 2) return ["No, its interval misses most", said, "bad"];
+  if (narrow) return ["The value, but not the interval", said, "care"];
+  return ratio > AS_GOOD ? [`Mostly, but ${rival} is better`, said, "care"] : ["Yes", said, "good"];
 }
 
 export function drift(events, blends) {
