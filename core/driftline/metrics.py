@@ -207,7 +207,7 @@ class Metrics:
         self.windows_small = self._gauge("windows_small", "Windows in the store that are in no day file yet.", "stream")
         self.windows_compacted = self._counter("windows_compacted", "Windows taken into day files.", "stream")
         self.day_files = self._counter(
-            "day_files", "Day files: written, full (a further one was begun), removed by age.", "stream", "outcome"
+            "day_files", "Day files: written, full (a further one follows), removed by age.", "stream", "outcome"
         )
         self.windows_foreign = self._gauge(
             "windows_foreign", "Objects among the windows that no archive named.", "stream"
