@@ -134,7 +134,7 @@ bench-training: setup-dev ## a batch model from 10 million records in 2 GB: writ
 bench-day-files: setup-dev ## what new windows cost among many, and 10,000 series over a year: writes into docs/decisions/0039-day-files.md
 	$(RUN)/python -m tests.bench.day_files
 
-bench-fleet: setup-dev ## what a trainer spends on 500, 5,000 and 20,000 edges, at its door and on day files: writes into docs/scaling.md
+bench-fleet: setup-dev ## what a trainer spends on 500 and 5,000 edges, at its door and on day files: writes into docs/scaling.md
 	$(RUN)/python -m tests.bench.fleet
 
 bench-embedded: setup-dev ## the embedded bus by itself, on the disk of FOLDER: writes its figures into docs/decisions/0026-embedded-bus.md
