@@ -67,7 +67,7 @@ def rss_mb() -> float:
 
 
 @dataclass(frozen=True)
-class Watched:
+class HeartbeatCost:
     """Processor seconds of a look at all edges after each has left a heartbeat, and of one after none has. memory_mb:
     what the trainer holds of them. answer: seconds and bytes of `GET /v1/fleet`."""
 
@@ -84,7 +84,7 @@ class Watched:
         return self.changed_s + self.unchanged_s
 
 
-async def watched(edges: int) -> Watched:
+async def watched(edges: int) -> HeartbeatCost:
     with tempfile.TemporaryDirectory() as folder:
         store, trainer = FolderStore(Path(folder)), Signer(new_key())
         signer = Signer(new_key())
@@ -105,7 +105,7 @@ async def watched(edges: int) -> Watched:
                 spent[kind] = cpu_s() - began
         memory_mb = rss_mb() - before_mb
         seconds, size = await _answer(book, now)
-        return Watched(edges, spent["changed"], spent["unchanged"], memory_mb, seconds, size)
+        return HeartbeatCost(edges, spent["changed"], spent["unchanged"], memory_mb, seconds, size)
 
 
 def _join(root: Path, edges: int, signer: Signer, trainer: Signer) -> None:
@@ -139,7 +139,7 @@ async def _answer(book: FleetBook, now: float) -> tuple[float, int]:
 
 
 @dataclass(frozen=True)
-class Asked:
+class DoorCost:
     """Processor seconds of the trainer for a request of each kind at the door, and bytes that one that waits holds."""
 
     unchanged_s: float
@@ -162,7 +162,7 @@ def serve(folder: str, pipe: Connection) -> None:
     asyncio.run(run())
 
 
-async def asked() -> Asked:
+async def asked() -> DoorCost:
     here, far = mp.Pipe()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         trainer = mp.get_context("spawn").Process(target=serve, args=(folder, far))
@@ -184,7 +184,7 @@ def _state(pipe: Connection) -> tuple[float, float]:
 
 async def _ask(
     client: httpx.AsyncClient, devices: Sequence[tuple[str, str]], state: Callable[[], tuple[float, float]]
-) -> Asked:
+) -> DoorCost:
     edge, shown = devices[0]
     headers = {"Authorization": f"Bearer {shown}"}
     first = (await client.get(OBJECT, params={"key": MODEL}, headers=headers)).raise_for_status()
@@ -208,7 +208,7 @@ async def _ask(
         task.cancel()
     await asyncio.wait(waits)
     assert not done, "expected all requests to wait"
-    return Asked(unchanged_s, heartbeat_s, held_mb * 1e6 / WAITING)
+    return DoorCost(unchanged_s, heartbeat_s, held_mb * 1e6 / WAITING)
 
 
 async def _each(ask: Callable[[], Awaitable[None]], state: Callable[[], tuple[float, float]]) -> float:
@@ -227,7 +227,7 @@ async def _wait(client: httpx.AsyncClient, shown: str) -> None:
 
 
 @dataclass(frozen=True)
-class Joined:
+class JoiningCost:
     """Processor seconds for joining WINDOWS windows into one day file."""
 
     seconds: float
@@ -235,7 +235,7 @@ class Joined:
     file_bytes: int
 
 
-async def joined() -> Joined:
+async def joined() -> JoiningCost:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         store = FolderStore(Path(folder))
         size = _archive(Path(folder))
@@ -248,7 +248,7 @@ async def joined() -> Joined:
         seconds = cpu_s() - began
         files = [listed async for listed in store.list("days/")]
         assert not [listed async for listed in store.list("windows/")]
-        return Joined(seconds, size, sum(listed.size for listed in files))
+        return JoiningCost(seconds, size, sum(listed.size for listed in files))
 
 
 def _archive(root: Path) -> int:
@@ -266,7 +266,7 @@ def _archive(root: Path) -> int:
     return size
 
 
-def render(fleets: Sequence[Watched], door: Asked, days: Joined) -> Iterator[str]:
+def render(fleets: Sequence[HeartbeatCost], door: DoorCost, days: JoiningCost) -> Iterator[str]:
     yield "Processor time of a trainer on one of 2 cores, with a folder as its store; heartbeats are signed:\n\n"
     yield "| edges | new heartbeats of all, s | a look that finds nothing new, s | both in a minute, of one core "
     yield "| `GET /v1/fleet`, s | MB | memory for them, MB |\n|---|---|---|---|---|---|---|\n"
@@ -281,13 +281,13 @@ def render(fleets: Sequence[Watched], door: Asked, days: Joined) -> Iterator[str
     yield f"of {days.file_bytes / 1000:.0f} kB | {days.seconds:.1f} s, {days.seconds / WINDOWS * 1000:.1f} ms each |\n"
 
 
-def in_fresh_process(edges: int) -> Watched:
+def in_fresh_process(edges: int) -> HeartbeatCost:
     """So that its memory is that of these edges alone."""
     with mp.get_context("spawn").Pool(1) as pool:
         return pool.apply(_watched, (edges,))
 
 
-def _watched(edges: int) -> Watched:
+def _watched(edges: int) -> HeartbeatCost:
     return asyncio.run(watched(edges))
 
 
