@@ -17,7 +17,7 @@ DIST ?= dist
 # For `make images`, such as --network=host.
 BUILD_FLAGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev packages demo check types unit unit-all test test-tflite-runtime docs kafka up down helm helm-test ray-test wheels pi pi-test images push compose-smoke compose-test bench bench-swap bench-keys bench-deployments bench-training bench-day-files bench-embedded accuracy chaos clean
+.PHONY: help setup setup-dev packages demo check types unit unit-all test test-tflite-runtime docs kafka up down helm helm-test ray-test wheels pi pi-test images push compose-smoke compose-test bench bench-swap bench-keys bench-deployments bench-training bench-day-files bench-many-edges bench-embedded accuracy chaos clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -133,6 +133,9 @@ bench-training: setup-dev ## a batch model from 10 million records in 2 GB: writ
 
 bench-day-files: setup-dev ## what new windows cost among many, and 10,000 series over a year: writes into docs/decisions/0039-day-files.md
 	$(RUN)/python -m tests.bench.day_files
+
+bench-many-edges: setup-dev ## what a trainer spends on 500 and 5,000 edges, at its door and on day files: writes into docs/scaling.md
+	$(RUN)/python -m tests.bench.many_edges
 
 bench-embedded: setup-dev ## the embedded bus by itself, on the disk of FOLDER: writes its figures into docs/decisions/0026-embedded-bus.md
 	$(RUN)/python -m tests.bench.embedded $(FOLDER)

@@ -64,7 +64,7 @@ def create_services(
 async def leave_last(settings: AllSettings, bus: Bus) -> None:
     """What was learned since the states were left last, so that a device that replaces this one lacks nothing. Where
     the store does not answer soon, it lacks that."""
-    if settings.inference.fleet_key_file is None:
+    if settings.inference.sealing_key() is None:
         return
     store = ThreadedStore(open_store(settings.inference))
     streams = Streams.open(settings.inference.streams, settings.inference.cloud_streams)

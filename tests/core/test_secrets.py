@@ -36,6 +36,7 @@ def test_an_edge_gets_no_signing_key_but_trusts_the_trainers(tmp_path: Path):
     assert found["edge/driftline_trusted_keys"] == Signer(private).public
     assert not Trust([found["edge/driftline_trusted_keys"]]).believes_nobody
     assert found["edge/driftline_token"] == found["trainer/driftline_token"]
+    assert found["edge/driftline_fleet_key"] == found["trainer/driftline_fleet_key"]
 
 
 def test_no_two_installations_share_a_secret(tmp_path: Path):

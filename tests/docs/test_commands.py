@@ -55,6 +55,7 @@ README: dict[str, Typed | NotTyped] = {
     "cp compose/.env.example compose/.env && make images": NotTyped(
         "it needs a container engine; `make compose-test` runs it"
     ),
+    "driftline edge token --name attic --label site=north": NotTyped("docs/day-two.md types them, and a test does"),
     ".venv/bin/driftline backtest --data yours.csv --target temperature --save streams/yours.yaml": Typed(
         "Forecasting ", 600, FILES
     ),
@@ -73,6 +74,21 @@ BY_HAND: dict[str, Typed | NotTyped] = {
     ),
 }
 DAY_TWO: dict[str, Typed | NotTyped] = {
+    ".venv/bin/driftline fleet": Typed(" edges: ", 60, SERVICES),
+    ".venv/bin/driftline edge token --id attic20 --name attic --label site=north > token.txt": Typed(
+        "good for one device", 60, SERVICES
+    ),
+    "(echo DRIFTLINE_JOIN_URL=https://cloud.example.org:8443": Typed("", 60),
+    ".venv/bin/driftline edge join http://127.0.0.1:8004 - --folder attic < token.txt": Typed(
+        "this device is attic20 (attic)", 120, SERVICES
+    ),
+    ".venv/bin/driftline edge revoke attic20": Typed("revoked ", 60, SERVICES),
+    ".venv/bin/driftline rollout show": Typed("", 60, SERVICES),
+    '.venv/bin/driftline rollout abort outdoor-temperature.batch --reason "learned from a broken sensor"': NotTyped(
+        "it takes back a version that the reader has; tests/trainer/test_rollouts.py aborts one"
+    ),
+    ".venv/bin/driftline status": Typed("outdoor-temperature", 60, SERVICES),
+    "EDGE_ID=attic20": Typed("attic20 (attic) is cut off", 60, SERVICES),
     "head -c 32 /dev/urandom > fleet.key && chmod 600 fleet.key": Typed("", 60),
     ".venv/bin/driftline down": Typed("sealed with the fleet's key", 300, SERVICES),
     ".venv/bin/driftline restore edge.backup --folder moved": Typed("this device is the edge ", 120),

@@ -1,12 +1,14 @@
 """An edge leaves what it has learned in the store: only what has changed, sealed, one whole generation at a time."""
 
 import asyncio
+import base64
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from driftline.bus.memory import MemoryBus
 from driftline.bus.port import Checkpoint
@@ -19,8 +21,10 @@ from driftline.fleet.replacing import all_states, replace
 from driftline.fleet.sealing import KEY_BYTES, FleetKey
 from driftline.messages import RECORDS
 from driftline.names import INFERENCE_GROUP
+from driftline.service.settings import read_settings
 from driftline.store.folder import FolderStore
 from driftline.store.port import Store
+from driftline_inference.settings import InferenceSettings
 from tests.fleet.edges import KEY, PARTITIONS, keeper
 
 EDGE = "edge1"
@@ -283,3 +287,16 @@ def test_anything_else_is_no_key(tmp_path: Path, content: bytes):
         FleetKey.read(tmp_path / "key")
     with pytest.raises(InvalidInput, match="expected a file with the fleet's key: No such file"):
         FleetKey.read(tmp_path / "missing")
+
+
+def test_a_shared_secret_seals_unless_joining_has_brought_a_key(tmp_path: Path):
+    (tmp_path / "key").write_bytes(b"j" * KEY_BYTES)
+    shared = SecretStr(base64.b64encode(b"s" * KEY_BYTES).decode())
+    by_secret, by_file = InferenceSettings(fleet_key=shared), tmp_path / "key"
+    by_joining = InferenceSettings(fleet_key=shared, fleet_key_file=by_file)
+    keys = [key.secret for settings in (by_secret, by_joining) if (key := settings.sealing_key()) is not None]
+    assert keys == [b"s" * KEY_BYTES, b"j" * KEY_BYTES]
+    assert InferenceSettings().sealing_key() is None
+    with pytest.raises(InvalidInput, match=r"DRIFTLINE_FLEET_KEY: .*expected 32 bytes in base64") as refused:
+        read_settings(InferenceSettings, "inference", fleet_key=SecretStr("hush"))
+    assert "hush" not in str(refused.value)

@@ -3,7 +3,7 @@
     python -m driftline.service.make_secrets FOLDER
 
 FOLDER/trainer/     driftline_signing_key, driftline_token, driftline_fleet_key, aws_credentials
-FOLDER/edge/        driftline_trusted_keys, driftline_token, aws_credentials
+FOLDER/edge/        driftline_trusted_keys, driftline_token, driftline_fleet_key, aws_credentials
 FOLDER/store/       root_access_key, root_secret_key
 What is there already stays, so nothing changes at the next start.
 """
@@ -26,7 +26,8 @@ def make(folder: Path) -> None:
     _once(folder / "edge" / "driftline_trusted_keys", lambda: Signer(key).public)
     token = _once(folder / "trainer" / "driftline_token", lambda: secrets.token_urlsafe(32))
     _once(folder / "edge" / "driftline_token", lambda: token)
-    _once(folder / "trainer" / "driftline_fleet_key", new_fleet_key)
+    fleet_key = _once(folder / "trainer" / "driftline_fleet_key", new_fleet_key)
+    _once(folder / "edge" / "driftline_fleet_key", lambda: fleet_key)
     access = _once(folder / "store" / "root_access_key", lambda: f"driftline-{secrets.token_hex(8)}")
     secret = _once(folder / "store" / "root_secret_key", lambda: secrets.token_urlsafe(32))
     credentials = f"[default]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n"

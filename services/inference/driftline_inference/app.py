@@ -130,7 +130,7 @@ def state_keeper(
     return StateKeeper(
         bus,
         store,
-        settings.fleet_key(),
+        settings.sealing_key(),
         edge,
         metrics,
         partitions=settings.partitions,

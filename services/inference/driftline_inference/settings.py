@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
 from driftline.errors import InvalidInput
+from driftline.fleet.keys import decoded
 from driftline.fleet.labels import parse_labels
 from driftline.fleet.sealing import FleetKey
 from driftline.names import PORTS
@@ -42,6 +43,8 @@ class InferenceSettings(TrustSettings):
     cache: Path | None = Path("cache")
     """Folder of the last good versions, served after a restart while the store is unavailable; empty for none."""
 
+    fleet_key: SecretStr | None = None
+    """The fleet's key, 32 bytes in base64, where no file is named."""
     keep_every: float = Field(3600.0, ge=60)
     """Seconds between two times that the states that have changed are left in the store, for a device that replaces
     this one."""
@@ -60,13 +63,16 @@ class InferenceSettings(TrustSettings):
     def contradictions(self) -> Iterator[str]:
         yield from super().contradictions()
         try:
-            self.fleet_key()
+            self.sealing_key()
         except InvalidInput as error:
-            yield f"{variable('fleet_key_file')}: {error}"
+            yield f"{variable('fleet_key' if self.fleet_key_file is None else 'fleet_key_file')}: {error}"
 
-    def fleet_key(self) -> FleetKey | None:
-        """Raises InvalidInput."""
-        return FleetKey.read(self.fleet_key_file) if self.fleet_key_file is not None else None
+    def sealing_key(self) -> FleetKey | None:
+        """Seals what this edge has learned; the file counts for more, since it is what joining has brought. Raises
+        InvalidInput."""
+        if self.fleet_key_file is not None:
+            return FleetKey.read(self.fleet_key_file)
+        return FleetKey(decoded(self.fleet_key.get_secret_value())) if self.fleet_key is not None else None
 
     def open_cache(self) -> Cache | None:
         return Cache(FolderStore(self.cache)) if self.cache is not None else None
