@@ -253,7 +253,7 @@ async def test_a_model_reaches_the_device_and_its_windows_the_trainer_and_nobody
         assert refused == set(), service
     assert not allows(allowed["ingest"], "s3:GetObject", f"arn:aws:s3:::{made['BucketName']}/models/a")
     assert not allows(allowed["inference"], "s3:PutObject", f"arn:aws:s3:::{made['BucketName']}/models/a/current.json")
-    assert not allows(allowed["trainer"], "s3:PutObject", f"arn:aws:s3:::{made['BucketName']}/windows/a")
+    assert not allows(allowed["trainer"], "s3:PutObject", f"arn:aws:s3:::{made['BucketName']}/history/a")
 
 
 @pytest.mark.s3

@@ -25,7 +25,7 @@ class PredictionInterval(BaseModel):
 
 
 class NextValue(BaseModel):
-    """What is forecast for one time. Numbers are in the series' `unit`, and null before they are known."""
+    """The forecast for one time. Numbers are in the series' `unit`, and null before they are known."""
 
     horizon: int = Field(description="steps ahead")
     ahead: int = Field(description="the same in seconds, from the period of the record that it was made with")
