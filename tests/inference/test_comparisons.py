@@ -30,7 +30,7 @@ def test_both_sides_are_told():
 
 def test_one_that_was_worse_is_over_and_still_told_when_the_next_runs():
     comparisons = Comparisons(1)
-    feed(comparisons.between("batch", "v2", "v1"), 2.0, 1.0, 100)
+    feed(comparisons.between("batch", "v2", "v1"), 2.0, 1.0, 200)
     comparisons.between("batch", "v3", "v1")
     assert [(told.new, told.over, told.log_worse > 6.9) for told in comparisons.of("batch")] == [
         ("v2", True, True),
