@@ -119,6 +119,8 @@ class LinkedEdge:
         self.values: dict[tuple[str, int], list[float | None]] = {}
         self.doubled = 0
         self.deaths: list[str] = []
+        self.leaves_last = False
+        """Whether it leaves what it has learned in the store when its services have ended, as the process does."""
         self._trusted = trusted
         self._life = AsyncExitStack()
 
@@ -134,6 +136,7 @@ class LinkedEdge:
         )
         self.bus = bus_in(self.folder)
         self._life.push_async_callback(self.bus.close)
+        self._life.push_async_callback(self._leave_last)
         shared, streams = SharedBus(self.bus), {self.stream.name: self.stream}
         common: dict[str, Any] = {"streams": streams, "on_death": self._die}
         ingest = create_ingest(
@@ -143,7 +146,6 @@ class LinkedEdge:
         combiner = create_combiner(CombinerSettings(page_points=0, **self._common()), shared, **common)
         for app in (ingest, self.inference, combiner):
             await self._life.enter_async_context(app.router.lifespan_context(app))
-        self._ingest = ingest
         self._client = await self._life.enter_async_context(client_of(ingest))
         self._pages = await self._life.enter_async_context(aclosing(self.bus.tail(BLENDS)))
         await anext(self._pages)
@@ -197,8 +199,12 @@ class LinkedEdge:
         with suppress(StoreUnavailable):
             await self.inference.state.reconciler.reconcile()
 
+    async def _leave_last(self) -> None:
+        if self.leaves_last:
+            await self.leave()
+
     async def leave(self) -> None:
-        """Leaves what was learned in the store, as at the end of the process."""
+        """Leaves what was learned up to the last checkpoint in the store."""
         keeper = state_keeper(
             self._inference_settings,
             self.bus,
@@ -208,10 +214,6 @@ class LinkedEdge:
             streams={self.stream.name: self.stream},
         )
         await keeper.leave()
-
-    async def waiting_windows(self) -> int:
-        """How many wait for the store."""
-        return int((await self._client.get("/v1/backlog")).json()["windows"])
 
 
 def bus_in(folder: Path) -> EmbeddedBus:

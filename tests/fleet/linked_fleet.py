@@ -242,7 +242,7 @@ class LinkedFleet:
         old = self.edges[name]
         old.link.share = 1.0
         await self._archived(name)
-        await old.leave()
+        old.leaves_last = True
         await old.__aexit__()
         twin = self.folder / f"{name}-before"
         shutil.copytree(old.folder, twin)
