@@ -137,7 +137,7 @@ bench-day-files: setup-dev ## what new windows cost among many, and 10,000 serie
 bench-embedded: setup-dev ## the embedded bus by itself, on the disk of FOLDER: writes its figures into docs/decisions/0026-embedded-bus.md
 	$(RUN)/python -m tests.bench.embedded $(FOLDER)
 
-bench-fleet: setup-dev ## roll-outs over 50 whole edges, 20 bad and 20 good versions, in an hour: writes its figures into docs/fleet.md
+bench-fleet: setup-dev ## roll-outs over 50 whole edges, 20 bad and 20 good versions (EDGES, RUNS, MINUTES): writes into docs/fleet.md
 	$(RUN)/python -m tests.bench.fleet $(EDGES) $(RUNS) $(MINUTES)
 
 accuracy: setup-dev ## every member on every stream, horizon and drift, and others, in an hour: writes docs/accuracy.md
