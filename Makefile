@@ -17,7 +17,7 @@ DIST ?= dist
 # For `make images`, such as --network=host.
 BUILD_FLAGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev packages demo check types unit unit-all test test-tflite-runtime docs kafka up down helm helm-test ray-test wheels pi pi-test images push compose-smoke compose-test bench bench-swap bench-keys bench-deployments bench-training bench-day-files bench-many-edges bench-embedded accuracy chaos clean
+.PHONY: help setup setup-dev packages demo check types unit unit-all test test-tflite-runtime docs kafka up down helm helm-test ray-test wheels pi pi-test images push compose-smoke compose-test bench bench-swap bench-keys bench-deployments bench-training bench-day-files bench-many-edges bench-embedded bench-fleet accuracy chaos clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -139,6 +139,9 @@ bench-many-edges: setup-dev ## what a trainer spends on 500 and 5,000 edges, at 
 
 bench-embedded: setup-dev ## the embedded bus by itself, on the disk of FOLDER: writes its figures into docs/decisions/0026-embedded-bus.md
 	$(RUN)/python -m tests.bench.embedded $(FOLDER)
+
+bench-fleet: setup-dev ## roll-outs over 50 whole edges, 20 bad and 20 good versions (EDGES, RUNS, MINUTES): writes into docs/fleet.md
+	$(RUN)/python -m tests.bench.fleet $(EDGES) $(RUNS) $(MINUTES)
 
 accuracy: setup-dev ## every member on every stream, horizon and drift, and others, in an hour: writes docs/accuracy.md
 	@$(RUN)/driftline accuracy $(if $(PART),--part $(PART))

@@ -16,11 +16,18 @@ def test_a_version_that_is_15_percent_worse_is_stopped_in_the_first_stage_each_t
     assert Counter((end.state, end.stage, end.tried) for end in ended) == {("stopped", 1, 1): len(SEEDS)}
 
 
-@pytest.mark.parametrize(("ratio", "lasting"), [(1.0, 0.0), (0.97, 0.5)])
+@pytest.mark.parametrize(("ratio", "lasting"), [(1.0, 0.5), (0.97, 0.5), (0.97, 0.9)])
 def test_an_equally_good_or_slightly_better_version_reaches_all_edges_each_time(ratio: float, lasting: float):
-    """Where errors last, an equally good one is stopped in some runs of a hundred: see decisions/0038."""
-    ended = [roll_out(seed, ratio, edges=20, weather=Weather(lasting=lasting)) for seed in SEEDS]
+    ended = [roll_out(seed, ratio, edges=10, weather=Weather(lasting=lasting)) for seed in SEEDS]
     assert Counter(end.state for end in ended) == {"done": len(SEEDS)}
+
+
+def test_where_errors_hardly_change_an_equally_good_version_may_wait_but_is_not_stopped():
+    """See decisions/0038: a quarter of the first stages have not decided after 20,000 truths."""
+    ended = [roll_out(seed, 1.0, edges=10, weather=Weather(lasting=0.9)) for seed in SEEDS]
+    states = Counter(end.state for end in ended)
+    assert states["stopped"] == 0
+    assert states["done"] >= len(SEEDS) // 2
 
 
 def test_a_much_worse_version_is_stopped_after_a_few_dozen_truths():

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from driftline.store.folder import FolderStore
 from driftline_inference.comparison_keeper import ComparisonKeeper
 from driftline_inference.comparisons import Comparisons
-from driftline_inference.shadow import LONGEST_SHADOW, SHADOW_RECORDS, Shadow
+from driftline_inference.shadow import LONGEST_SHADOW, LOOKS, SHADOW_RECORDS, Shadow
 from driftline_inference.step import ForecastStep
 from tests.inference.test_step import STREAM
 
@@ -29,7 +30,7 @@ def test_both_sides_are_told():
 
 def test_one_that_was_worse_is_over_and_still_told_when_the_next_runs():
     comparisons = Comparisons(1)
-    feed(comparisons.between("batch", "v2", "v1"), 2.0, 1.0, 50)
+    feed(comparisons.between("batch", "v2", "v1"), 2.0, 1.0, 200)
     comparisons.between("batch", "v3", "v1")
     assert [(told.new, told.over, told.log_worse > 6.9) for told in comparisons.of("batch")] == [
         ("v2", True, True),
@@ -64,7 +65,7 @@ def test_where_neither_side_wins_it_goes_on_for_longer():
     shadow = Shadow("v2", "v1", 1)
     for tick in range(LONGEST_SHADOW + 1):
         assert not shadow.over
-        shadow.add(["k"], [tick], [0.0], [(2.0, 1.0) if tick % 2 else (1.0, 2.0)])
+        shadow.add(["k"], [tick], [0.0], [(2.0, 1.0) if tick // LOOKS % 2 else (1.0, 2.0)])
     assert shadow.over
 
 
@@ -72,6 +73,20 @@ def test_sensors_that_are_still_say_nothing():
     shadow = Shadow("v2", "v1", 1)
     feed(shadow, 0.0, 0.0, 500)
     assert (shadow.test.evidence, shadow.not_worse.evidence) == pytest.approx((1.0, 1.0))
+
+
+def test_totals_of_former_releases_which_bet_more_often_go_on():
+    comparisons = Comparisons(1)
+    won = [1.0] * 10
+    comparisons.restore(
+        msgspec.json.encode({"batch": [{"new": "v2", "old": "v1", "seen": 70, "worse": won, "not_worse": won}]})
+    )
+    (former,) = comparisons.of("batch")
+    assert former.truths == 70
+    assert former.log_worse == pytest.approx(1.0)
+    feed(comparisons.between("batch", "v2", "v1"), 2.0, 1.0, 101)
+    (told,) = comparisons.of("batch")
+    assert (told.truths, told.over) == (170, True)
 
 
 async def test_a_restart_goes_on_with_the_totals(tmp_path: Path):
