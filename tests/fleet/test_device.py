@@ -251,7 +251,7 @@ def test_what_was_cut_off_in_the_midst_of_being_written_is_written_again(data: P
 async def test_the_edge_runs_by_what_it_was_given_and_the_environment_counts_for_more(
     cloud: Cloud, data: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    outcome, device = await joined(cloud, data), Device(data)
+    outcome, device = await joined(cloud, data, labels={"site": "north"}), Device(data)
     for name in [name for name in os.environ if name.startswith("DRIFTLINE_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("DRIFTLINE_DATA", str(data))
@@ -261,10 +261,26 @@ async def test_the_edge_runs_by_what_it_was_given_and_the_environment_counts_for
     assert (inference.edge, inference.edge_id) == ("attic-pi", outcome.joined.edge)
     assert inference.cloud_streams == device.definitions
     assert not inference.trust().believes_nobody
+    assert inference.labels == {"site": "north"}
+    assert inference.device_key().signer().public == device.signer().public
+    assert inference.fleet_key().secret == cloud.settings.fleet_key_bytes()
+    assert (settings.combiner.trainer, settings.combiner.trainer_token()) == (cloud.url, device.credential())
+    lines = dict(line.split("=", 1) for line in device.environment_file.read_text().splitlines())
+    for name in ("LABELS", "DEVICE_KEY_FILE", "FLEET_KEY_FILE"):
+        monkeypatch.setenv(f"DRIFTLINE_{name}", lines[f"DRIFTLINE_{name}"])
+    named = read_all().inference
+    assert (named.labels, named.device_key_file, named.fleet_key_file) == (
+        inference.labels,
+        device.key_file.absolute(),
+        device.fleet_key_file.absolute(),
+    )
+    monkeypatch.setenv("DRIFTLINE_LABELS", "site=south")
+    assert read_all().inference.labels == {"site": "south"}
     monkeypatch.setenv("DRIFTLINE_EDGE", "mine")
     monkeypatch.setenv("DRIFTLINE_STORE", str(data / "own"))
     settings = read_all()
     assert (settings.inference.edge, settings.ingest.store) == ("mine", str(data / "own"))
+    assert settings.combiner.trainer is None
 
 
 @pytest.mark.process

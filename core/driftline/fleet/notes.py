@@ -57,6 +57,14 @@ def _unpacked(payload: bytes) -> bytes:
     return body
 
 
+def key_named(payload: bytes) -> str | None:
+    """Which key a note says that it is signed by, packed or not; None for none, and for what is no note."""
+    try:
+        return msgspec.json.decode(_unpacked(payload), type=SignedNote).key
+    except (msgspec.DecodeError, UnicodeDecodeError, RefusedNote):
+        return None
+
+
 def opened(payload: bytes, kind: type[T], trust: Trust | None) -> T:
     """What a note says, packed or not; without `trust` whoever wrote it. Raises RefusedNote."""
     try:
