@@ -20,7 +20,7 @@ from driftline_ingest.settings import IngestSettings
 
 S = TypeVar("S", bound=Settings)
 
-JOINED_POLL_S = 300.0
+JOINED_POLL_S = 1800.0
 """Seconds between looks at the store behind the cloud's door, which says at once what has changed."""
 
 OF_BROKERS = ("brokers", "replication", "session_timeout")

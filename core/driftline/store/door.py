@@ -228,16 +228,20 @@ def client_of(url: str, ca_file: Path | None, timeout: float) -> httpx.AsyncClie
         tls = tls_of(ca_file) if is_encrypted else False
     except OSError as error:
         raise StoreUnavailable(f"{ca_file}: found no certificates in PEM: {error.strerror}") from error
-    return httpx.AsyncClient(
+    client = httpx.AsyncClient(
         base_url=url,
         timeout=timeout,
         verify=tls,
-        headers={"Accept-Encoding": "identity"},
         limits=httpx.Limits(keepalive_expiry=KEPT_OPEN_S),
         # A proxy of the environment sees what is encrypted, and nothing else.
         trust_env=is_encrypted,
         follow_redirects=False,
     )
+    client.headers["Accept-Encoding"] = "identity"
+    # What says nothing is left out: an idle edge asks 2,300 times a day.
+    for name in ("Accept", "Connection", "User-Agent"):
+        del client.headers[name]
+    return client
 
 
 def tls_of(ca_file: Path | None) -> ssl.SSLContext:
