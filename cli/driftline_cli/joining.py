@@ -65,8 +65,8 @@ async def join(data: Path, asked: Asked, *, models: bool = True) -> JoinOutcome:
 
 
 async def refuse_data_of_others(data: Path, edge: str) -> bool:
-    """Whether the folder has the data of this edge already. Raises InvalidInput for those of another one, before a token
-    is used up: what it has learned is no other's."""
+    """Whether the folder has the data of this edge already. Raises InvalidInput for those of another one, before a
+    token is used up: what it has learned is no other's."""
     known = await id_of_data(data, _partitions())
     if known not in {None, edge}:
         raise InvalidInput(f"{data}: found the data of edge {known}, expected an empty data folder for {edge!r}")

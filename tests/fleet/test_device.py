@@ -323,6 +323,19 @@ async def test_data_of_another_edge_end_it_with_a_sentence(cloud: Cloud, tmp_pat
         await edge.ended()
 
 
+async def test_who_has_data_replaces_nobody_and_the_token_stays_good(cloud: Cloud, data: Path):
+    old = await cloud.joined()
+    token = await cloud.token(edge=old.edge, replaces=True)
+    bus = EmbeddedBus(EmbeddedSettings(data / "bus"))
+    own = await edge_id(bus)
+    await bus.close()
+    with pytest.raises(InvalidInput, match=f"found the data of edge {own}, expected an empty data folder"):
+        await joining.refuse_data_of_others(data, old.edge)
+    assert await joining.refuse_data_of_others(data, own)
+    assert not await joining.refuse_data_of_others(data / "new", old.edge)
+    assert (await joining.join(data / "new", Asked(cloud.url, token, edge=old.edge))).joined.edge == old.edge
+
+
 def test_the_token_is_read_from_a_file_or_from_standard_input_and_is_shown_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -1,4 +1,4 @@
-"""A fleet from its first token to its first replaced device, typed as a person types it: real processes, by the door."""
+"""A fleet from its first token to its first replaced device, as a person types it: real processes, by the door."""
 
 import asyncio
 import json

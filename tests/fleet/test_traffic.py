@@ -15,10 +15,10 @@ from driftline.members import MODELS
 from driftline.metrics import Metrics
 from driftline.models.signing import Signer, new_key
 from driftline.service.reports import new_boot
-from driftline.store.folder import FolderStore
 from driftline.store import door
 from driftline.store.door import DoorSettings, DoorStore
 from driftline.store.door_names import WATCH_LONGEST_S
+from driftline.store.folder import FolderStore
 from driftline.store.hints import Hints
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
@@ -181,5 +181,4 @@ async def test_an_idle_edge_with_one_stream_and_two_models_stays_within_2_mb_a_d
         "looks": look * (len(MODELS) + 1) * DAY_S / JOINED_POLL_S,
         "watches": watch * 2 * DAY_S / WATCH_LONGEST_S,
     }
-    print(f"bytes of a heartbeat {beat}, a look {look}, a watch {watch}; a day: {a_day}")
     assert sum(a_day.values()) <= MOST_A_DAY

@@ -65,7 +65,7 @@ class NewTokenAnswer(TokenAnswer):
     token: str
 
 
-class EdgeAnswer(BaseModel):
+class RegisteredEdgeAnswer(BaseModel):
     """A device of the fleet. Times in seconds since the epoch."""
 
     edge: str
@@ -163,7 +163,7 @@ def routes(settings: TrainerSettings, edges: Edges, tokens: JoinTokens) -> APIRo
         dependencies=[operator],
         responses={401: {}, 503: {}},
     )
-    async def list_edges() -> list[EdgeAnswer]:
+    async def list_edges() -> list[RegisteredEdgeAnswer]:
         return [_edge(registration) for registration in await edges.all()]
 
     @router.post(
@@ -172,7 +172,7 @@ def routes(settings: TrainerSettings, edges: Edges, tokens: JoinTokens) -> APIRo
         dependencies=[operator],
         responses={401: {}, 404: {}, 503: {}},
     )
-    async def revoke(edge: str) -> EdgeAnswer:
+    async def revoke(edge: str) -> RegisteredEdgeAnswer:
         return _edge(await edges.revoke(edge))
 
     return router
@@ -191,6 +191,6 @@ def _token(token: JoinToken) -> TokenAnswer:
     )
 
 
-def _edge(registration: Registration) -> EdgeAnswer:
+def _edge(registration: Registration) -> RegisteredEdgeAnswer:
     kept = ("edge", "name", "labels", "public_key", "joined", "revoked")
-    return EdgeAnswer(**{name: getattr(registration, name) for name in kept})
+    return RegisteredEdgeAnswer(**{name: getattr(registration, name) for name in kept})
