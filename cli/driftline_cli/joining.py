@@ -64,6 +64,15 @@ async def join(data: Path, asked: Asked, *, models: bool = True) -> JoinOutcome:
         give_to_owner(data)
 
 
+async def refuse_data_of_others(data: Path, edge: str) -> bool:
+    """Whether the folder has the data of this edge already. Raises InvalidInput for those of another one, before a
+    token is used up: what it has learned is no other's."""
+    known = await id_of_data(data, _partitions())
+    if known not in {None, edge}:
+        raise InvalidInput(f"{data}: found the data of edge {known}, expected an empty data folder for {edge!r}")
+    return known == edge
+
+
 async def rotate(data: Path) -> None:
     """Raises InvalidInput where this device has not joined, and as `driftline.fleet.enrolment.rotate`."""
     device = Device(data)
@@ -81,7 +90,7 @@ def give_to_owner(data: Path) -> None:
     owner = data.stat()
     if os.geteuid() != 0 or owner.st_uid == 0:
         return
-    for folder in (data / "fleet", data / "definitions", data / "cache"):
+    for folder in (data / "fleet", data / "definitions", data / "cache", data / "bus"):
         for path in (folder, *folder.rglob("*")) if folder.exists() else ():
             os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 

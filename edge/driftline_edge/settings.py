@@ -20,7 +20,7 @@ from driftline_ingest.settings import IngestSettings
 
 S = TypeVar("S", bound=Settings)
 
-JOINED_POLL_S = 300.0
+JOINED_POLL_S = 1800.0
 """Seconds between looks at the store behind the cloud's door, which says at once what has changed."""
 
 OF_BROKERS = ("brokers", "replication", "session_timeout")
@@ -121,10 +121,13 @@ def read_all() -> AllSettings:
 def _of_fleet(device: Device, joined: Joined) -> Mapping[str, object]:
     """The settings of a device that has joined, as far as the environment says nothing else."""
     settings: dict[str, object] = {"edge": joined.name, "edge_id": joined.edge, "cloud_streams": device.definitions}
+    settings |= {"labels": joined.labels, "device_key_file": device.key_file}
+    if device.fleet_key_file.exists():
+        settings["fleet_key_file"] = device.fleet_key_file
     if not _is_set("trusted_keys", "trusted_keys_file"):
         settings["trusted_keys_file"] = device.trusted_keys_file
     if not _is_set("store") or os.environ[variable("store")] == joined.url:
-        settings |= {"store": joined.url, "store_poll": JOINED_POLL_S}
+        settings |= {"store": joined.url, "store_poll": JOINED_POLL_S, "trainer": joined.url}
         if not _is_set("store_token", "store_token_file"):
             settings["store_token_file"] = device.credential_file
         if device.ca_file is not None:

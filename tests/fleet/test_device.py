@@ -251,7 +251,7 @@ def test_what_was_cut_off_in_the_midst_of_being_written_is_written_again(data: P
 async def test_the_edge_runs_by_what_it_was_given_and_the_environment_counts_for_more(
     cloud: Cloud, data: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    outcome, device = await joined(cloud, data), Device(data)
+    outcome, device = await joined(cloud, data, labels={"site": "north"}), Device(data)
     for name in [name for name in os.environ if name.startswith("DRIFTLINE_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("DRIFTLINE_DATA", str(data))
@@ -261,10 +261,26 @@ async def test_the_edge_runs_by_what_it_was_given_and_the_environment_counts_for
     assert (inference.edge, inference.edge_id) == ("attic-pi", outcome.joined.edge)
     assert inference.cloud_streams == device.definitions
     assert not inference.trust().believes_nobody
+    assert inference.labels == {"site": "north"}
+    assert inference.device_key().signer().public == device.signer().public
+    assert inference.().secret == cloud.settings.fleet_key_bytes()
+    assert (settings.combiner.trainer, settings.combiner.trainer_token()) == (cloud.url, device.credential())
+    lines = dict(line.split("=", 1) for line in device.environment_file.read_text().splitlines())
+    for name in ("LABELS", "DEVICE_KEY_FILE", "FLEET_KEY_FILE"):
+        monkeypatch.setenv(f"DRIFTLINE_{name}", lines[f"DRIFTLINE_{name}"])
+    named = read_all().inference
+    assert (named.labels, named.device_key_file, named.fleet_key_file) == (
+        inference.labels,
+        device.key_file.absolute(),
+        device.fleet_key_file.absolute(),
+    )
+    monkeypatch.setenv("DRIFTLINE_LABELS", "site=south")
+    assert read_all().inference.labels == {"site": "south"}
     monkeypatch.setenv("DRIFTLINE_EDGE", "mine")
     monkeypatch.setenv("DRIFTLINE_STORE", str(data / "own"))
     settings = read_all()
     assert (settings.inference.edge, settings.ingest.store) == ("mine", str(data / "own"))
+    assert settings.combiner.trainer is None
 
 
 @pytest.mark.process
@@ -305,6 +321,19 @@ async def test_data_of_another_edge_end_it_with_a_sentence(cloud: Cloud, tmp_pat
     async with EdgeProcess(tmp_path, given) as edge:
         await edge.says(f"found the data of edge {other}, expected those of")
         await edge.ended()
+
+
+async def test_who_has_data_replaces_nobody_and_the_token_stays_good(cloud: Cloud, data: Path):
+    old = await cloud.joined()
+    token = await cloud.token(edge=old.edge, replaces=True)
+    bus = EmbeddedBus(EmbeddedSettings(data / "bus"))
+    own = await edge_id(bus)
+    await bus.close()
+    with pytest.raises(InvalidInput, match=f"found the data of edge {own}, expected an empty data folder"):
+        await joining.refuse_data_of_others(data, old.edge)
+    assert await joining.refuse_data_of_others(data, own)
+    assert not await joining.refuse_data_of_others(data / "new", old.edge)
+    assert (await joining.join(data / "new", Asked(cloud.url, token, edge=old.edge))).joined.edge == old.edge
 
 
 def test_the_token_is_read_from_a_file_or_from_standard_input_and_is_shown_nowhere(

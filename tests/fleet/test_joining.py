@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,11 +15,14 @@ from driftline.fleet.notes import SignedNote, opened, sealed
 from driftline.fleet.registration import JoinRequest, Registration, bearer_of, digest_of
 from driftline.models.signing import Signer, Trust, new_key
 from driftline.store.door import DoorSettings, DoorStore
+from driftline.store.port import clock_offset
 from driftline.streams.definition import StreamDefinition
 from driftline_trainer.fleet_door import edges as edges_module
 from driftline_trainer.fleet_door.edges import Edges
 from tests.fleet.cloud import TOKEN, Cloud, Device, bearer
 from tests.hearing import hearing
+
+YEAR_S = 365 * 86_400.0
 
 
 @pytest.fixture
@@ -296,7 +300,8 @@ async def test_nobody_but_the_operator_makes_tokens_or_revokes(cloud: Cloud):
                 await client.post(f"/v1/fleet/edges/{device.edge}/revoke"),
                 await client.post("/v1/jobs", json={"stream": "a", "member": "batch"}),
             ]
-        assert [answer.status_code for answer in answers] == [401] * len(answers)
+        of_job = 403 if shown == device.shown else 401
+        assert [answer.status_code for answer in answers] == [*[401] * 5, of_job]
 
 
 async def test_no_secret_is_logged(cloud: Cloud):
@@ -326,10 +331,22 @@ async def test_an_edge_that_nobody_knows_costs_the_store_few_looks(cloud: Cloud)
 async def test_a_clock_that_is_years_off_is_in_nobodys_way(cloud: Cloud):
     """Nothing that a device sends has a time in it; how old a token is the trainer's clock says."""
     device = await cloud.joined()
-    store = DoorStore(DoorSettings(cloud.url, token=device.shown), clock=lambda: 0.0)
+    store = DoorStore(DoorSettings(cloud.url, token=device.shown), clock=lambda: time.time() - YEAR_S)
+    assert clock_offset(store) is None
     await store.put(f"states/{device.edge}/a", b"one")
     assert (await store.get(f"states/{device.edge}/a")).body == b"one"
+    assert clock_offset(store) == pytest.approx(-YEAR_S, abs=3)
     await store.close()
+
+
+async def test_labels_are_those_of_kubernetes_and_not_too_many(cloud: Cloud):
+    device, token = Device(), await cloud.token(labels={f"t{n}": "x" for n in range(15)})
+    for labels in ({"site/a": "x"}, {"site": "north pole"}, {"site": ""}, {f"d{n}": "x" for n in range(6)}):
+        assert (await cloud.ask(token, device.request(token, labels=labels))).status_code == 422
+    answer = await cloud.ask(token, device.request(token, labels={f"d{n}": "x" for n in range(5)}))
+    assert len(answer.json()["labels"]) == 20
+    async with cloud.client(TOKEN) as client:
+        assert (await client.post("/v1/fleet/tokens", json={"labels": {"a": "b c"}})).status_code == 422
 
 
 async def test_a_stolen_card_reaches_its_own_part_alone(cloud: Cloud):

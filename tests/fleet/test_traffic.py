@@ -1,6 +1,9 @@
 """What an idle edge costs: the bytes that its heartbeats put into the store in a day, and its requests."""
 
+import asyncio
 import secrets
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -12,13 +15,24 @@ from driftline.members import MODELS
 from driftline.metrics import Metrics
 from driftline.models.signing import Signer, new_key
 from driftline.service.reports import new_boot
+from driftline.store import door
+from driftline.store.door import DoorSettings, DoorStore
+from driftline.store.door_names import WATCH_LONGEST_S
 from driftline.store.folder import FolderStore
+from driftline.store.hints import Hints
+from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
+from driftline_edge.settings import JOINED_POLL_S
 from driftline_inference.app import create_app
 from driftline_inference.settings import InferenceSettings
+from tests.fleet.cloud import Cloud
 
 HEARTBEATS_A_DAY = 24 * 60
 MOST_A_DAY = 2_000_000
+DAY_S = 86_400
+TLS_RECORD = 22
+"""Bytes around what is sent at once, by TLS 1.3."""
+POINTER = "models/attic/batch/current.json"
 SIGNER = Signer(new_key())
 
 
@@ -108,3 +122,63 @@ def requests(metrics: Metrics) -> float:
     """To the store, so far."""
     samples = (sample for family in metrics.registry.collect() for sample in family.samples)
     return sum(sample.value for sample in samples if sample.name == "driftline_store_seconds_count")
+
+
+class Wire:
+    """A connection's other end passes all on to the cloud, and counts the bytes both ways as TLS would have them."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.bytes, self.connections = 0, 0
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[str]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        async with server:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    async def cost(self, request: Awaitable[object]) -> int:
+        """Bytes of one request and its answer."""
+        before = self.bytes
+        await request
+        return self.bytes - before
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        cloud_reader, cloud_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        # A client sends head and body apart.
+        await asyncio.gather(self._pass_on(reader, cloud_writer, 2), self._pass_on(cloud_reader, writer, 1))
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, records: int) -> None:
+        while sent := await reader.read(65_536):
+            self.bytes += len(sent) + records * TLS_RECORD
+            writer.write(sent)
+        writer.close()
+
+
+async def test_an_idle_edge_with_one_stream_and_two_models_stays_within_2_mb_a_day_by_the_door(
+    temperature: StreamDefinition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "WATCH_LONGEST_S", 0.05)
+    async with Cloud.opened(tmp_path, temperature) as cloud:
+        device, wire = await cloud.joined(), Wire(int(cloud.url.rpartition(":")[2]))
+        await cloud.store.put(POINTER, b"{}")
+        async with wire.opened() as url:
+            store, hints = DoorStore(DoorSettings(url, token=device.shown)), Hints()
+            key = f"edges/{device.edge}.json"
+            etag = await store.put(key, packed(sealed(heartbeat(1), SIGNER)))
+            beat = await wire.cost(store.put(key, packed(sealed(heartbeat(1), SIGNER)), if_match=etag))
+            known = (await store.get(POINTER)).etag
+            look = await wire.cost(store.get(POINTER, unless=known, limit=4096))
+            cursor = await store._wait("models/", "/current.json", "", hints)
+            await store._wait("models/", "/current.json", cursor, hints)
+            cursor = await store._wait("models/", "/current.json", "", hints)
+            watch = await wire.cost(store._wait("models/", "/current.json", cursor, hints))
+            await store.close()
+    assert wire.connections == 1, "each further one costs a handshake"
+    a_day = {
+        "heartbeats": beat * HEARTBEATS_A_DAY,
+        "looks": look * (len(MODELS) + 1) * DAY_S / JOINED_POLL_S,
+        "watches": watch * 2 * DAY_S / WATCH_LONGEST_S,
+    }
+    assert sum(a_day.values()) <= MOST_A_DAY

@@ -215,6 +215,35 @@ async def test_a_registration_of_another_edge_opens_no_door(cloud: Cloud):
     assert cloud.problem("a1") == "registration"
 
 
+async def test_a_device_in_the_place_of_a_revoked_one_is_believed_at_once_and_is_no_clone(cloud: Cloud):
+    other = Signer(new_key())
+    await cloud.join()
+    await cloud.leave(beat(boot="old"), EDGE)
+    await cloud.look()
+    await cloud.join(revoked=cloud.now)
+    await cloud.watch.reconcile_registrations(None)
+    await cloud.leave(beat(boot="old", number=2, at=cloud.now), EDGE)
+    await cloud.look()
+    assert cloud.problem("a1") == "revoked"
+    await cloud.join(key=other.public)
+    await cloud.leave(beat(boot="new", at=cloud.now), other)
+    await cloud.look()
+    assert cloud.book["a1"].heartbeat.boot == "new"
+    assert cloud.book["a1"].refusal is None
+    assert not cloud.book["a1"].is_cloned(cloud.now)
+
+
+async def test_a_packed_heartbeat_by_the_known_key_costs_no_look_at_the_registration(cloud: Cloud):
+    await cloud.join()
+    await cloud.leave(beat(), EDGE)
+    await cloud.look()
+    before = cloud.store.gets
+    await cloud.store.put(heartbeat_key("a1"), packed(sealed(beat(number=2, at=cloud.now), EDGE)))
+    await cloud.look()
+    assert cloud.book["a1"].heartbeat.number == 2
+    assert cloud.store.gets == before + 1
+
+
 async def test_what_was_taken_out_is_forgotten(cloud: Cloud):
     await cloud.join()
     await cloud.leave(beat(), EDGE)

@@ -84,6 +84,15 @@ def join(
     ca_file: Annotated[
         Path | None, typer.Option(help="Certificates in PEM of the cloud's own authority.", exists=True)
     ] = None,
+    replaces: Annotated[
+        str | None,
+        typer.Option(
+            "--replace",
+            metavar="OLD-ID",
+            help="Id of the edge that is no more and whose place this device takes, with all that it had learned; the "
+            "token was made with `--id OLD-ID --replaces`.",
+        ),
+    ] = None,
     folder: DataFolder = None,
     models: Annotated[bool, typer.Option(help="Whether models are fetched at once.")] = True,
 ) -> None:
@@ -92,14 +101,21 @@ def join(
     Done again, it looks for what has changed, and needs no token.
 
     Example: driftline edge join https://cloud.example.org - < token.txt
+
+    Example: driftline edge join https://cloud.example.org - --replace k3v9q2m1x8ab < token.txt
     """
+    if replaces is not None and edge_id not in {None, replaces}:
+        raise typer.BadParameter(f"found --id {edge_id} with --replace {replaces}, expected one of them")
     with plainly():
         from driftline_cli import joining  # noqa: PLC0415
 
         given = _read(token, token_file)
-        asked = joining.Asked(url, given, name, _labels(label), edge_id, ca_file)
+        has_data = replaces is not None and asyncio.run(joining.refuse_data_of_others(_data(folder), replaces))
+        asked = joining.Asked(url, given, name, _labels(label), replaces or edge_id, ca_file)
         outcome = asyncio.run(joining.join(_data(folder), asked, models=models))
         console.print(f"this device is {outcome.joined.edge} ({outcome.joined.name}) of the fleet at {url}")
+        if replaces is not None and not has_data:
+            _take_over(_data(folder), replaces)
         for sentence in outcome.notes:
             errors.print(f"driftline: {sentence}", style="yellow", markup=False, soft_wrap=True)
 
@@ -122,10 +138,25 @@ def replace(
     """
     with plainly():
         choose(folder)
-        with brought_by(EDGE):
-            from driftline_cli import replacement  # noqa: PLC0415
+        _print_taken_over(old, force=force)
 
-        console.print(asyncio.run(replacement.take_over(old, force=force)), markup=False, soft_wrap=True)
+
+def _take_over(data: Path, old: str) -> None:
+    """The cloud has cut the old device off when this one joined: whether it still lives is no question any more."""
+    from driftline_cli import joining  # noqa: PLC0415
+
+    choose(data)
+    try:
+        _print_taken_over(old, force=True)
+    finally:
+        joining.give_to_owner(data)
+
+
+def _print_taken_over(old: str, *, force: bool) -> None:
+    with brought_by(EDGE):
+        from driftline_cli import replacement  # noqa: PLC0415
+
+    console.print(asyncio.run(replacement.take_over(old, force=force)), markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -244,8 +275,9 @@ def _read(token: str | None, file: Path | None) -> str | None:
 
 def _labels(given: list[str] | None) -> dict[str, str]:
     from driftline.errors import InvalidInput  # noqa: PLC0415
+    from driftline.fleet.labels import parse_pairs  # noqa: PLC0415
 
-    labels = dict(text.partition("=")[::2] for text in given or ())
-    if wrong := [text for text in given or () if "=" not in text]:
-        raise InvalidInput(f"--label: found {wrong[0]!r}, expected NAME=VALUE such as site=north")
-    return labels
+    try:
+        return parse_pairs(given or ())
+    except ValueError as error:
+        raise InvalidInput(f"--label: {error}") from None

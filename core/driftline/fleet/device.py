@@ -21,6 +21,7 @@ import msgspec
 
 from driftline.errors import InvalidInput
 from driftline.files import make_folder, replace_file
+from driftline.fleet.labels import shown_labels
 from driftline.fleet.registration import JoinAnswer, Provision, bearer_of
 from driftline.models.signing import Signer, Trust, new_key, read
 
@@ -49,7 +50,7 @@ class Device:
         self.bundle_file = self.folder / "definitions.json"
         self.environment_file = self.folder / "environment"
         self._authorities = self.folder / "ca.pem"
-        self._key = self.folder / "device-key.pem"
+        self.key_file = self.folder / "device-key.pem"
         self._joined = self.folder / "joined.json"
         self._secret = self.folder / "secret"
         self._next_secret = self.folder / "next-secret"
@@ -57,7 +58,7 @@ class Device:
     def signer(self) -> Signer:
         """Its key, made when it is needed first."""
         make_folder(self.folder, mode=0o700)
-        return Signer(_once(self._key, new_key))
+        return Signer(_once(self.key_file, new_key))
 
     def secret(self) -> str:
         """What it is going to show; the same until it was admitted."""
@@ -96,7 +97,7 @@ class Device:
 
     def forget_credential(self) -> None:
         """As before it joined; with another key, since the cloud will not have the former one again."""
-        for path in (self._joined, self.credential_file, self._secret, self._next_secret, self._key):
+        for path in (self._joined, self.credential_file, self._secret, self._next_secret, self.key_file):
             path.unlink(missing_ok=True)
 
     def provisioned(self, url: str, provision: Provision) -> Joined:
@@ -125,7 +126,12 @@ class Device:
             "DRIFTLINE_STORE_TOKEN_FILE": str(folder / self.credential_file.name),
             "DRIFTLINE_TRUSTED_KEYS_FILE": str(folder / self.trusted_keys_file.name),
             "DRIFTLINE_CLOUD_STREAMS": str(self.definitions.absolute()),
+            "DRIFTLINE_DEVICE_KEY_FILE": str(folder / self.key_file.name),
         }
+        if self.fleet_key_file.exists():
+            variables["DRIFTLINE_FLEET_KEY_FILE"] = str(folder / self.fleet_key_file.name)
+        if joined.labels:
+            variables["DRIFTLINE_LABELS"] = shown_labels(joined.labels)
         if self.ca_file is not None:
             variables["DRIFTLINE_STORE_CA_FILE"] = str(folder / self.ca_file.name)
         return variables

@@ -1,10 +1,23 @@
 """How people sort their edges: `site=north,roof=flat`. Pure."""
 
 import re
+from collections.abc import Iterable
+from typing import Final
 
-LABELS_LIMIT = 20
-NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-"""Of labels, and their values: as Kubernetes has them."""
+LABELS_LIMIT: Final = 20
+PATTERN: Final = r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
+"""Of names of labels, and of their values: as Kubernetes has them."""
+NAME = re.compile(PATTERN.strip("^$"))
+
+
+def shown_labels(labels: dict[str, str]) -> str:
+    """As people write them, and `parse_labels` reads them."""
+    return ",".join(f"{name}={value}" for name, value in labels.items())
+
+
+def parse_pairs(pairs: Iterable[str]) -> dict[str, str]:
+    """Labels by name of texts such as `site=north`. Raises ValueError, as `parse_labels` does."""
+    return parse_labels(",".join(pairs))
 
 
 def parse_labels(text: str) -> dict[str, str]:

@@ -10,18 +10,17 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from driftline.fleet.labels import LABELS_LIMIT, PATTERN
+
 EDGE_ID = re.compile(r"[a-z0-9]{1,64}")
 """An edge's id goes into names of windows, which have their parts between hyphens."""
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 """What people call an edge."""
-LABELS = 16
-"""Labels of an edge at most."""
 
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 EdgeName = Annotated[str, msgspec.Meta(pattern=NAME)]
-Label = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$")]
-LabelValue = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-Labels = Annotated[dict[Label, LabelValue], msgspec.Meta(max_length=LABELS)]
+LabelText = Annotated[str, msgspec.Meta(pattern=PATTERN)]
+Labels = Annotated[dict[LabelText, LabelText], msgspec.Meta(max_length=LABELS_LIMIT)]
 
 
 class Credential(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 READ = HTTPBearer(auto_error=False)
 """What the header says; what it must say is compared here."""
+EXPECTED = "expected the header `Authorization: Bearer TOKEN` with this service's token"
 
 
 def bearer(token: SecretStr | None) -> Callable[[Request], Awaitable[None]]:
@@ -23,7 +24,7 @@ def bearer(token: SecretStr | None) -> Callable[[Request], Awaitable[None]]:
         # Compared in constant time, as bytes: a header may hold what is not ASCII.
         shown = given.credentials.encode() if given is not None else b""
         if not secrets.compare_digest(shown, token.get_secret_value().encode()):
-            raise HTTPException(401, "expected the header `Authorization: Bearer TOKEN` with this service's token")
+            raise HTTPException(401, EXPECTED)
 
     return check
 

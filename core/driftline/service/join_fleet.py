@@ -4,7 +4,7 @@
 
 DRIFTLINE_JOIN_URL          the trainer's address; without it there is nothing to do
 DRIFTLINE_JOIN_TOKEN        the join token; or the file driftline_join_token among the secrets
-DRIFTLINE_JOIN_LABELS       NAME=VALUE, with commas between
+DRIFTLINE_JOIN_LABELS       NAME=VALUE, with commas between; else those of DRIFTLINE_LABELS
 DRIFTLINE_DATA              the edge's data folder
 DRIFTLINE_STORE_CA_FILE     certificates of the cloud's own authority
 DRIFTLINE_EDGE              what people call this edge
@@ -27,6 +27,7 @@ from driftline.errors import DriftlineError, InvalidInput, Unavailable
 from driftline.files import make_folder
 from driftline.fleet.device import Device, Joined
 from driftline.fleet.enrolment import Wish, join
+from driftline.fleet.labels import parse_labels
 from driftline.fleet.own_id import id_of_data
 from driftline.service.logs import configure
 from driftline.service.setting_checks import is_private, line, of_authority, of_url
@@ -85,8 +86,8 @@ def _token(environment: Mapping[str, str]) -> str | None:
 
 
 def _labels(environment: Mapping[str, str]) -> dict[str, str]:
-    texts = filter(None, environment.get("DRIFTLINE_JOIN_LABELS", "").split(","))
-    return {name.strip(): value.strip() for name, _, value in (text.partition("=") for text in texts)}
+    """Raises ValueError."""
+    return parse_labels(environment.get("DRIFTLINE_JOIN_LABELS") or environment.get("DRIFTLINE_LABELS") or "")
 
 
 def main() -> None:

@@ -128,6 +128,7 @@ def _server(service: Served) -> uvicorn.Server:
         port=settings.port,
         log_config=None,
         access_log=False,
+        server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )

@@ -4,10 +4,9 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from functools import cache, partial
 from typing import Any
 
@@ -21,6 +20,7 @@ from botocore.loaders import Loader, create_loader
 from driftline.clock import shown
 from driftline.errors import Conflict, NotFound, StoreUnavailable, TooLarge, Unstorable
 from driftline.store import object_names, s3_events
+from driftline.store.answer_time import answered_at, offset
 from driftline.store.hints import Hints, Keys, hinted
 from driftline.store.port import Listed, Stored
 
@@ -43,8 +43,6 @@ UNSAID = {"400", "403", "SignatureDoesNotMatch", "InvalidSignatureException"}
 BELIEVED_S = 240.0
 """By how much clocks may differ: AWS believes 5 minutes at least."""
 LONG_POLL_S = 10
-DATE_S = 0.5
-"""By how much an answer's time is too early on average: it has whole seconds."""
 
 
 @dataclass(frozen=True)
@@ -195,9 +193,8 @@ class S3Store:
             await self._open.aclose()
 
     def _note_time(self, answer: Any) -> None:
-        theirs = _date(answer["ResponseMetadata"].get("HTTPHeaders", {}))
-        if theirs is not None:
-            self._offset = round(self._clock() - theirs - DATE_S, 1)
+        seconds = offset(answer["ResponseMetadata"].get("HTTPHeaders", {}), self._clock())
+        self._offset = seconds if seconds is not None else self._offset
 
     def _address(self, key: str) -> dict[str, str]:
         return {"Bucket": self._settings.bucket, "Key": self._settings.prefix + key}
@@ -293,20 +290,12 @@ async def _whole(body: Any, key: str, size: int | None, limit: int | None) -> by
 
 def _wrong_clock(answer: Any, now: float) -> str | None:
     """What a refusal says of this machine's clock, or None where that is not what is wrong."""
-    code, theirs = answer["Error"]["Code"], _date(answer["ResponseMetadata"].get("HTTPHeaders", {}))
+    code, theirs = answer["Error"]["Code"], answered_at(answer["ResponseMetadata"].get("HTTPHeaders", {}))
     apart = theirs is not None and abs(theirs - now) > BELIEVED_S
     if code not in SKEWED and not (apart and code in UNSAID):
         return None
     store = shown(theirs) if theirs is not None else "not told"
     return f"the store refuses this machine's clock: it shows {shown(now)}, the store's is {store}"
-
-
-def _date(headers: Mapping[str, str]) -> float | None:
-    """When an answer was made, by the clock of who made it."""
-    try:
-        return parsedate_to_datetime(headers["date"]).timestamp()
-    except (KeyError, ValueError):
-        return None
 
 
 def _etag(answer: Any) -> str:

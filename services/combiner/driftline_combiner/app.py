@@ -19,6 +19,7 @@ from driftline.metrics import Metrics, from_zero
 from driftline.names import COMBINER_GROUP, RETRAIN_GROUP
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
 from driftline.service.reports import Reporter
+from driftline.store.door import tls_of
 from driftline.streams.catalog import PerStream, Streams
 from driftline.streams.definition import StreamDefinition
 from driftline.worker.loop import Worker
@@ -56,7 +57,7 @@ def create_app(
     stream_steps = PerStream(streams, lambda stream: _stream_step(stream, metrics))
     metrics.registry.register(ScoreExporter(stream_steps, by_key=settings.metrics_by_key))
     worker = _worker(settings, bus, streams, stream_steps, metrics)
-    tls = tls_for([*([settings.trainer] if settings.trainer else []), *settings.page_services.values()])
+    tls = tls_for([*_others(settings), *settings.page_services.values()])
     trainer = trainer or _trainer(settings, tls)
     requests = _retrain_requests(settings, bus, trainer, metrics) if trainer is not None else None
     page = _page(settings, bus, streams, tls) if settings.page_points else None
@@ -119,7 +120,14 @@ def _with_health(report: ServiceReport, stream_steps: Mapping[str, BlendStep]) -
 def _trainer(settings: CombinerSettings, tls: ssl.SSLContext) -> httpx.AsyncClient | None:
     if settings.trainer is None:
         return None
-    return open_trainer(settings.trainer, settings.token.get_secret_value() if settings.token else None, tls)
+    if settings.asks_the_cloud and settings.trainer.startswith("https://"):
+        tls = tls_of(settings.store_ca_file)
+    return open_trainer(settings.trainer, settings.trainer_token, tls)
+
+
+def _others(settings: CombinerSettings) -> list[str]:
+    """The trainer, where its certificate is checked as everybody's."""
+    return [settings.trainer] if settings.trainer is not None and not settings.asks_the_cloud else []
 
 
 def _retrain_requests(

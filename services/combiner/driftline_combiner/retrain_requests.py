@@ -6,7 +6,7 @@ the trainer is away, and across restarts, none is lost.
 
 import logging
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 
 import httpx
 import msgspec
@@ -103,7 +103,18 @@ class TrainerSink:
             log.info("a new speed model was asked for", extra=extra)
 
 
-def open_trainer(url: str, token: str | None, tls: ssl.SSLContext) -> httpx.AsyncClient:
-    """A client for the trainer at `url`."""
-    headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
-    return httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT_S, verify=tls)
+class BearerAuth(httpx.Auth):
+    """Shows what `token` gives at each request; None for nothing."""
+
+    def __init__(self, token: Callable[[], str | None]) -> None:
+        self._token = token
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
+        if (token := self._token()) is not None:
+            request.headers["Authorization"] = f"Bearer {token}"
+        yield request
+
+
+def open_trainer(url: str, token: Callable[[], str | None], tls: ssl.SSLContext) -> httpx.AsyncClient:
+    """A client for the trainer at `url`. token: what it shows there, which may change."""
+    return httpx.AsyncClient(base_url=url, auth=BearerAuth(token), timeout=TIMEOUT_S, verify=tls)

@@ -1,6 +1,7 @@
 """Settings of the combiner."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import filterfalse
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -53,8 +54,21 @@ class CombinerSettings(Settings):
     """Whether errors and weights of single series are exported to Prometheus, too: of the first hundred keys, in order,
     of each stream."""
     trainer: str | None = None
-    """The trainer's URL, which is asked for a new speed model on drift and on negative skill; with `token`, if there is
-    one."""
+    """The trainer's URL, which is asked for a new speed model on drift and on negative skill: with `token`, if there is
+    one; an edge that has joined asks the cloud with its own credential."""
+
+    @property
+    def asks_the_cloud(self) -> bool:
+        """Whether the trainer is that of the fleet that this edge has joined: its credential goes nowhere else."""
+        return self.store_is_door and self.trainer == self.store
+
+    def trainer_token(self) -> str | None:
+        """What is shown to the trainer now: another credential takes its place every month."""
+        token = self.store_token if self.asks_the_cloud else self.token
+        if self.asks_the_cloud and self.store_token_file is not None:
+            with suppress(OSError, UnicodeDecodeError):
+                return self.store_token_file.read_text(encoding="ascii").strip()
+        return token.get_secret_value() if token is not None else None
 
     def contradictions(self) -> Iterator[str]:
         yield from super().contradictions()

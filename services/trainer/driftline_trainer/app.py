@@ -31,6 +31,7 @@ from driftline_trainer.fleet_door.changes import StoreChanges
 from driftline_trainer.fleet_door.definitions import DefinitionPublisher
 from driftline_trainer.fleet_door.edges import Edges
 from driftline_trainer.fleet_door.policy import Policy, refusal
+from driftline_trainer.fleet_door.retrain import Askers
 from driftline_trainer.fleet_door.tokens import JoinTokens
 from driftline_trainer.rest import routes
 from driftline_trainer.rollouts import rest
@@ -95,9 +96,9 @@ def create_app(
         close=[*([events.close] if events is not None else []), store.close],
     )
     app.state.rollouts, app.state.heartbeats = rollouts, watch
-    app.include_router(routes(training, settings))
     signer, trust = settings.signer(), settings.fleet_trust()
     edges, tokens = Edges(store, signer, trust), JoinTokens(store, signer, trust)
+    app.include_router(routes(training, Askers(edges, settings.token)))
     app.include_router(rest.routes(rollouts, settings.token))
     app.include_router(webhook.routes(hinted, settings.token))
     app.include_router(fleet_rest.routes(settings, edges, tokens))

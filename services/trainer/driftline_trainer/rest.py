@@ -1,14 +1,14 @@
 """The trainer's REST door: jobs in, their states out."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
-from driftline.service.auth import bearer
+from driftline.fleet.registration import Registration
+from driftline_trainer.fleet_door.retrain import Askers
 from driftline_trainer.jobs import JobState, State, Trigger
-from driftline_trainer.settings import TrainerSettings
 from driftline_trainer.trainer import Trainer
 
 
@@ -55,17 +55,19 @@ def _answer(job: JobState) -> JobAnswer:
     return JobAnswer(**msgspec.structs.asdict(job))
 
 
-def routes(trainer: Trainer, settings: TrainerSettings) -> APIRouter:
+def routes(trainer: Trainer, askers: Askers) -> APIRouter:
     router = APIRouter(tags=["jobs"])
+    asking = Annotated[Registration | None, Depends(askers.asker)]
 
     @router.post(
         "/v1/jobs",
         summary="Train a model",
         status_code=202,
-        dependencies=[Depends(bearer(settings.token))],
-        responses={401: {}, 422: {}, 503: {}},
+        responses={401: {}, 403: {}, 422: {}, 503: {}},
     )
-    async def submit(request: JobRequest) -> JobAnswer:
+    async def submit(request: JobRequest, asker: asking) -> JobAnswer:
+        if asker is not None:
+            askers.check(asker.edge, request.member, request.history, request.trigger)
         return _answer(await trainer.submit(request.stream, request.member, request.history, trigger=request.trigger))
 
     @router.get("/v1/jobs", summary="The jobs, the newest first")

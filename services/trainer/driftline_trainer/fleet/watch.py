@@ -99,14 +99,20 @@ class FleetWatch:
 
     async def _trust_in(self, edge: str, body: bytes) -> Trust | None:
         """Whose signature the edge's heartbeats must bear; None where it is not registered. Raises RefusedHeartbeat."""
-        trust = self._keys.get(edge)
-        if isinstance(trust, Trust) and not _signed(body, self._book.record(edge).registration):
-            # Its key may have been changed a moment ago.
+        if self._may_have_registered(edge, body):
             await self._look_at_registration(edge)
-            trust = self._keys.get(edge)
+        trust = self._keys.get(edge)
         if isinstance(trust, RefusedHeartbeat):
             raise trust
         return trust
+
+    def _may_have_registered(self, edge: str, body: bytes) -> bool:
+        """Whether there may be another registration than the known one: of an edge that is heard for the first time, or
+        one whose heartbeat another key has signed, such as the device that has replaced a revoked one."""
+        registration = self._book.record(edge).registration
+        if registration is None:
+            return edge not in self._etags or edge in self._keys
+        return signed_by(body) != key_id(registration.public_key)
 
     async def _look_at_registration(self, edge: str) -> None:
         key = registration_key(edge)
@@ -167,11 +173,6 @@ def _trust_of(registration: Registration) -> Trust | RefusedHeartbeat:
     if registration.revoked is not None:
         return RefusedHeartbeat("revoked", "found a heartbeat of an edge that was shut out, expected none")
     return Trust([registration.public_key])
-
-
-def _signed(body: bytes, registration: Registration | None) -> bool:
-    """Whether it names the edge's key; what it says is checked elsewhere."""
-    return registration is not None and signed_by(body) == key_id(registration.public_key)
 
 
 async def _some_at_once(look: Callable[[str], Awaitable[None]], edges: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from driftline.errors import Conflict, InvalidInput, NotAdmitted, NotFound, RefusedNote, Unavailable
+from driftline.errors import Conflict, InvalidInput, NotAdmitted, NotFound, RefusedNote
 from driftline.fleet.names import REGISTRATIONS, registration_key
 from driftline.fleet.notes import NOTE_LIMIT, opened, sealed
 from driftline.fleet.registration import (
@@ -19,6 +19,7 @@ from driftline.fleet.registration import (
 )
 from driftline.models.signing import Signer, Trust
 from driftline.store.port import Store
+from driftline_trainer.fleet_door.allowance import Allowance
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ STRANGERS = 20.0
 """Ids that are not known here which may be looked for in a second: each look costs a request to the store."""
 KNOWN = 100_000
 """Registrations that are remembered at most."""
+STRANGERS_REFUSED = "found too many credentials of devices that are not known here; try again later"
 STRANGER = "expected the header `Authorization: Bearer CREDENTIAL` with the credential of a device of this fleet"
 
 
@@ -87,7 +89,7 @@ class Edges:
         if known is not None and self._ticks() - known.seen < FRESH_S:
             return known.registration
         if known is None:
-            self._strangers.take()
+            self._strangers.take(STRANGERS_REFUSED)
         return (await self.look(edge)).registration
 
     async def look(self, edge: str) -> Known:
@@ -174,21 +176,3 @@ class Edges:
             self._known.pop(next(iter(self._known)))
         self._known[known.registration.edge] = known
         return known
-
-
-class Allowance:
-    """So many in a second, and a second's worth at once."""
-
-    def __init__(self, rate: float, ticks: Callable[[], float]) -> None:
-        self._rate = self._left = rate
-        self._ticks = ticks
-        self._since = ticks()
-
-    def take(self) -> None:
-        """Raises Unavailable when there is none left."""
-        now = self._ticks()
-        self._left = min(self._rate, self._left + (now - self._since) * self._rate)
-        self._since = now
-        if self._left < 1:
-            raise Unavailable("found too many credentials of devices that are not known here; try again later")
-        self._left -= 1

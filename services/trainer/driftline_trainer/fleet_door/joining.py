@@ -12,6 +12,7 @@ import msgspec
 
 from driftline.bus.edge import new_id
 from driftline.errors import Conflict, InvalidInput, NotAllowed, NotFound, RefusedNote
+from driftline.fleet.labels import LABELS_LIMIT
 from driftline.fleet.notes import opened
 from driftline.fleet.registration import Credential, JoinRequest, JoinToken, Registration, digest_of
 from driftline.models.signing import Trust
@@ -49,6 +50,7 @@ class Joining:
         if token.used_by is not None and token.public_key != asked.public_key:
             raise Conflict("found a join token that another device has used already; each admits one device")
         edge = token.used_by or _id_of(token, asked)
+        _check_labels(token, asked)
         before = await self._present(edge)
         if before is not None and not _is_asked_again(before, asked):
             _check_place(before, token)
@@ -80,7 +82,7 @@ class Joining:
             edge=edge,
             name=known.token.name or asked.name,
             public_key=asked.public_key,
-            labels={**asked.labels, **known.token.labels},
+            labels=_labels(known.token, asked),
             joined=self._clock(),
             credentials=[credential],
         )
@@ -120,6 +122,17 @@ def _id_of(token: JoinToken, asked: JoinRequest) -> str:
     if token.edge is not None and asked.edge not in {None, token.edge}:
         raise NotAllowed(f"found edge {asked.edge}, expected {token.edge}: the join token is for that one alone")
     return token.edge or asked.edge or new_id()
+
+
+def _labels(token: JoinToken, asked: JoinRequest) -> dict[str, str]:
+    """Those of the token count for more."""
+    return {**asked.labels, **token.labels}
+
+
+def _check_labels(token: JoinToken, asked: JoinRequest) -> None:
+    """Raises RefusedNote before the token is used up."""
+    if (count := len(_labels(token, asked))) > LABELS_LIMIT:
+        raise RefusedNote(f"found {count} labels of the token and the device together, expected at most {LABELS_LIMIT}")
 
 
 def _is_asked_again(before: Known, asked: JoinRequest) -> bool:

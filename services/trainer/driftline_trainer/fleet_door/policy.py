@@ -18,8 +18,8 @@ Policy = Callable[[str, Verb, str], str | None]
 
 ARCHIVES: Final = ("windows", "results", "futures")
 MODELS: Final = "models/"
-SECRET_FILES: Final = re.compile(r"models/[^/]+/[^/]+/(?:edges/.*|refused/.*|[^/]+/weights\b.*)")
-"""Below models/ what is no edge's business: notes of others, and rows that a training replays."""
+SECRET_FILES: Final = re.compile(r"models/[^/]+/[^/]+/(?:edges/.*|refused/.*|rollouts/.*|[^/]+/weights\b.*)")
+"""Below models/ what is no edge's business: notes of others, the trainer's own, and rows that a training replays."""
 WINDOW_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of an archived window at most."""
 STATE_LIMIT: Final = 64 * 1024 * 1024
@@ -30,9 +30,9 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 MAY: Final = {
     "get": "an edge reads models, definitions, and its own heartbeat, notes, states and archive",
     "put": "an edge writes its own heartbeat, notes, states, and windows, results and futures under its own id",
-    "delete": "an edge deletes its own heartbeat, notes and states",
+    "delete": "an edge deletes its own states",
     "list": "an edge lists models, definitions and its own states",
-    "watch": "an edge watches models, definitions and its own states",
+    "watch": "an edge watches models and definitions",
 }
 
 
@@ -70,8 +70,12 @@ def _is_note(edge: str, key: str) -> bool:
     return len(parts) == 5 and parts[0] == "models" and parts[3:] == ["edges", f"{edge}.json"]  # noqa: PLR2004
 
 
+def _is_state(edge: str, key: str) -> bool:
+    return key.startswith(state_prefix(edge))
+
+
 def _is_mutable(edge: str, key: str) -> bool:
-    return key == heartbeat_key(edge) or _is_note(edge, key) or key.startswith(state_prefix(edge))
+    return key == heartbeat_key(edge) or _is_note(edge, key) or _is_state(edge, key)
 
 
 def _is_own_window(edge: str, key: str) -> bool:
@@ -91,13 +95,17 @@ def _writes(edge: str, key: str) -> bool:
 
 
 def _lists(edge: str, prefix: str) -> bool:
-    return prefix.startswith((MODELS, definitions.FOLDER, state_prefix(edge)))
+    return _watches(edge, prefix) or prefix.startswith(state_prefix(edge))
+
+
+def _watches(_: str, prefix: str) -> bool:
+    return prefix.startswith((MODELS, definitions.FOLDER))
 
 
 _MAY: Final[dict[Verb, Callable[[str, str], bool]]] = {
     "get": _reads,
     "put": _writes,
-    "delete": _is_mutable,
+    "delete": _is_state,
     "list": _lists,
-    "watch": _lists,
+    "watch": _watches,
 }

@@ -7,7 +7,8 @@ import msgspec
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
-from driftline.fleet.registration import LABELS, NAME, JoinAnswer, JoinToken, Provision, Registration
+from driftline.fleet.labels import LABELS_LIMIT, PATTERN
+from driftline.fleet.registration import NAME, JoinAnswer, JoinToken, Provision, Registration
 from driftline.service.auth import bearer
 from driftline.service.body import read_body
 from driftline_trainer.fleet_door.credentials import device, shown
@@ -25,10 +26,8 @@ SIGNED: dict[str, Any] = {
         "content": {"application/json": {"schema": {"type": "object", "description": "A note signed by the device."}}},
     }
 }
-LABEL = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$"
 
-LabelName = Annotated[str, Field(pattern=LABEL)]
-LabelText = Annotated[str, Field(min_length=1, max_length=100)]
+LabelText = Annotated[str, Field(pattern=PATTERN)]
 
 
 class TokenRequest(BaseModel):
@@ -44,7 +43,7 @@ class TokenRequest(BaseModel):
         False, description="whether the device takes the place of the one that has this id, which is cut off then"
     )
     name: str | None = Field(None, pattern=NAME, examples=["greenhouse"])
-    labels: dict[LabelName, LabelText] = Field({}, max_length=LABELS, examples=[{"site": "north"}])
+    labels: dict[LabelText, LabelText] = Field({}, max_length=LABELS_LIMIT, examples=[{"site": "north"}])
 
 
 class TokenAnswer(BaseModel):

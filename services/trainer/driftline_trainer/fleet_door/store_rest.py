@@ -29,7 +29,9 @@ REQUESTS, WATCHES = 32, 8
 """Of one device at once: the others must have connections left."""
 CHUNK = 64 * 1024
 """Bytes of a body that are sent at once: a slow client may take its time for each."""
-HEADERS = {MARK: MARK_VALUE, "Cache-Control": "no-store"}
+MARKED = {MARK: MARK_VALUE}
+"""Of what no cache keeps anyway: every edge gets such an answer each minute."""
+HEADERS = {**MARKED, "Cache-Control": "no-store"}
 BYTES: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 ERRORS: dict[int | str, dict[str, Any]] = {401: {}, 403: {}, 422: {}, 503: {}}
 
@@ -105,7 +107,8 @@ def _add_objects(router: APIRouter, store: Store, edges: Edges, door: DoorPolicy
     @router.put(
         OBJECT,
         summary="Write an object",
-        responses={200: {"content": {"application/json": {}}}, **ERRORS, 412: {}, 413: {}},
+        status_code=204,
+        responses={204: {"description": "It is written; its ETag is in the header."}, **ERRORS, 412: {}, 413: {}},
         openapi_extra={"requestBody": {"required": True, "content": BYTES}},
         response_class=Response,
     )
@@ -171,7 +174,8 @@ def _add_watch(router: APIRouter, edges: Edges, changes: Sequence[StoreChanges],
         # It may have been revoked meanwhile.
         await device(edges)(request)
         readable = keys and sorted(key for key in keys if door.refusal(registration.edge, "get", key) is None)
-        return _json(WatchAnswer(keys=None if keys is None else list(readable or ()), cursor=of_prefix.cursor))
+        answer = WatchAnswer(keys=None if keys is None else list(readable or ()), cursor=of_prefix.cursor)
+        return Response(answer.model_dump_json(), headers=MARKED, media_type="application/json")
 
 
 async def _unless_gone(request: Request, changed: Coroutine[Any, Any, Keys]) -> Keys:
@@ -216,7 +220,7 @@ def only(request: Request, *names: str) -> None:
 async def _get(store: Store, key: str, unless: str | None, limit: int | None) -> Response:
     stored = await store.get(key, unless=unless, limit=limit)
     if stored is None:
-        return Response(status_code=304, headers=HEADERS)
+        return Response(status_code=304, headers=MARKED)
     headers = {**HEADERS, "ETag": f'"{stored.etag}"', "Content-Length": str(len(stored.body))}
     return StreamingResponse(_chunks(stored), headers=headers, media_type="application/octet-stream")
 
@@ -229,7 +233,7 @@ async def _chunks(stored: Stored) -> AsyncIterator[bytes]:
 
 async def _put(store: Store, key: str, body: bytes, *, if_absent: bool, if_match: str | None) -> Response:
     etag = await store.put(key, body, if_absent=if_absent, if_match=if_match)
-    return JSONResponse({"etag": etag}, headers={**HEADERS, "ETag": f'"{etag}"'})
+    return Response(status_code=204, headers={**MARKED, "ETag": f'"{etag}"'})
 
 
 async def _list(store: Store, prefix: str, after: str, readable: Callable[[str], bool]) -> Response:
@@ -247,10 +251,6 @@ def _page(objects: Sequence[Listed], *, more: bool) -> Response:
     return Response(
         msgspec.json.encode({"objects": listed, "more": more}), headers=HEADERS, media_type="application/json"
     )
-
-
-def _json(answer: BaseModel) -> Response:
-    return Response(answer.model_dump_json(), headers=HEADERS, media_type="application/json")
 
 
 def _problem(status: int, detail: str, **more: Any) -> Response:
