@@ -263,7 +263,7 @@ async def test_the_edge_runs_by_what_it_was_given_and_the_environment_counts_for
     assert not inference.trust().believes_nobody
     assert inference.labels == {"site": "north"}
     assert inference.device_key().signer().public == device.signer().public
-    assert inference.().secret == cloud.settings.fleet_key_bytes()
+    assert inference.sealing_key().secret == cloud.settings.fleet_key_bytes()
     assert (settings.combiner.trainer, settings.combiner.trainer_token()) == (cloud.url, device.credential())
     lines = dict(line.split("=", 1) for line in device.environment_file.read_text().splitlines())
     for name in ("LABELS", "DEVICE_KEY_FILE", "FLEET_KEY_FILE"):
