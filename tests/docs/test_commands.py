@@ -55,7 +55,7 @@ README: dict[str, Typed | NotTyped] = {
     "cp compose/.env.example compose/.env && make images": NotTyped(
         "it needs a container engine; `make compose-test` runs it"
     ),
-    "driftline edge token --name attic --label site=north": NotTyped("docs/day-two.md types them, and a test does"),
+    ".venv/bin/driftline edge token --name attic --label site=north": Typed("good for one device", 60, SERVICES),
     ".venv/bin/driftline backtest --data yours.csv --target temperature --save streams/yours.yaml": Typed(
         "Forecasting ", 600, FILES
     ),
