@@ -1,4 +1,4 @@
-"""The fleet's stream definitions: one signed note with the text of every file. Pure.
+"""The fleet's stream definitions: one signed note with the text of every file.
 
 definitions/current.json
 """
@@ -6,12 +6,13 @@ definitions/current.json
 import hashlib
 import re
 from collections.abc import Mapping
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 import msgspec
 
 from driftline.errors import InvalidDefinition, RefusedNote
 from driftline.fleet.notes import opened
+from driftline.fleet.rollout import rank
 from driftline.models.signing import Trust
 from driftline.streams.definition_files import DefinedStreams, parse
 
@@ -24,6 +25,18 @@ FILES = 1000
 FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\.yaml")
 
 
+class DefinitionTrial(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A change of the definitions that goes out in stages."""
+
+    version: str
+    files: dict[str, str]
+    below: float
+    """Edges whose rank for `version` is below this take it in, see `driftline.fleet.rollout`."""
+    stage: int = 0
+    since: float = 0.0
+    """Seconds since the epoch when this stage began."""
+
+
 class DefinitionBundle(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All definitions that the cloud gives to its edges."""
 
@@ -33,10 +46,19 @@ class DefinitionBundle(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     """Grows with every bundle: an edge takes no older one than it has."""
     files: dict[str, str]
     """By file name its text."""
-    below: float = 1.0
-    """Edges whose rank for `version` is below this are meant; reserved for changes in stages, and 1 until then."""
-    first: dict[str, str] = {}
-    """Labels of the edges that come first; reserved, too."""
+    trial: DefinitionTrial | None = None
+    """A change that some edges take in first; all others have `files`."""
+
+    def version_for(self, edge: str, labels: Mapping[str, str]) -> str:
+        """Names the content that an edge has to take in."""
+        return self.trial.version if self._is_tried_by(edge, labels) and self.trial else self.version
+
+    def files_for(self, edge: str, labels: Mapping[str, str]) -> dict[str, str]:
+        """What an edge has to take in."""
+        return self.trial.files if self._is_tried_by(edge, labels) and self.trial else self.files
+
+    def _is_tried_by(self, edge: str, labels: Mapping[str, str]) -> bool:
+        return self.trial is not None and rank(edge, self.trial.version, labels, {}) < self.trial.below
 
 
 def version_of(files: Mapping[str, str]) -> str:
@@ -50,12 +72,23 @@ def read_bundle(payload: bytes, trust: Trust, *, newest: int = 0) -> DefinitionB
     bundle = opened(payload, DefinitionBundle, trust)
     if bundle.number < newest:
         raise RefusedNote(f"definitions: found number {bundle.number}, expected at least {newest}: it is an old one")
-    if (version := version_of(bundle.files)) != bundle.version:
-        raise RefusedNote(f"definitions: found content {version}, expected {bundle.version}")
-    if len(bundle.files) > FILES:
-        raise RefusedNote(f"definitions: found {len(bundle.files)} files, expected at most {FILES}")
-    check(bundle.files)
+    _check_content(bundle.version, bundle.files)
+    if bundle.trial is not None:
+        _check_content(bundle.trial.version, bundle.trial.files)
     return bundle
+
+
+def _check_content(named: str, files: Mapping[str, str]) -> None:
+    if (version := version_of(files)) != named:
+        raise RefusedNote(f"definitions: found content {version}, expected {named}")
+    if len(files) > FILES:
+        raise RefusedNote(f"definitions: found {len(files)} files, expected at most {FILES}")
+    check(files)
+
+
+def read_files(folder: Path) -> dict[str, str]:
+    """The definitions' texts in a folder, by file name. Raises OSError, UnicodeDecodeError."""
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.yaml"))}
 
 
 def check(files: Mapping[str, str]) -> None:

@@ -98,13 +98,15 @@ def take_in(device: Device, payload: bytes) -> DefinitionBundle | None:
     """Writes the definitions of a signed bundle; None where they are there already. Raises RefusedNote."""
     former = _former(device)
     bundle = read_bundle(payload, device.trust(), newest=former.number if former else 0)
-    if former == bundle and _are_there(device.definitions, bundle.files):
+    joined = device.joined()
+    files = bundle.files_for(joined.edge, joined.labels) if joined is not None else bundle.files
+    if former == bundle and _are_there(device.definitions, files):
         return None
     make_folder(device.definitions)
-    for name, text in bundle.files.items():
+    for name, text in files.items():
         replace_file(device.definitions / name, text.encode(), mode=0o644)
     for path in device.definitions.glob("*.yaml"):
-        if path.name not in bundle.files:
+        if path.name not in files:
             path.unlink()
     # Last: if the power is cut before, all of it is done again.
     replace_file(device.bundle_file, payload)

@@ -107,6 +107,8 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Windows that wait for the store."""
     left_out: int = 0
     """Streams and models that did not fit into this note."""
+    definitions: str = ""
+    """Names the stream definitions that it has from the cloud, see `driftline.fleet.definitions`; empty without any."""
     rivals: list[str] = []
     """Boots of others that were seen to write under this id: the card was copied."""
 

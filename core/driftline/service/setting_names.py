@@ -46,7 +46,7 @@ OF_SERVICES = frozenset(
             *("mqtt_group", "mqtt_name", "refusals_listed", "rate", "rate_burst"),
             *("trusted_keys", "trusted_keys_file", "allow_unsigned", "model_limit", "edge", "cache", "keep_every"),
             *("page_points", "page_services", "page_watchers", "cors", "metrics_by_key", "trainer"),
-            *("fleet_key", "credential_days", "rollout_poll"),
+            *("fleet_key", "credential_days", "rollout_poll", "definitions_stages", "definitions_hold"),
             *("data_dir", "signing_key", "signing_key_file", "versions_kept", "jobs_remembered", "retrain_interval"),
             *("retrains_per_day", "trainer_name", "trainer_lease", "training_rows"),
             *("train_on", "train_at_once", "train_device"),

@@ -81,7 +81,8 @@ def create_app(
     )
     lag = LagExporter(bus, [(INFERENCE_GROUP, RECORDS)], metrics)
     checks = _checks(bus, worker, timed, cache)
-    identity = EdgeIdentity(settings.edge, settings.labels, settings.device_key(), settings.cache or Path.cwd())
+    folder, definitions = settings.cache or Path.cwd(), settings.cloud_streams
+    identity = EdgeIdentity(settings.edge, settings.labels, settings.device_key(), folder, definitions)
     heartbeats = HeartbeatJob(
         identity,
         HeartbeatSources(edge, registry, stream_steps, lambda: worker.owns(0), bus, timed, metrics),

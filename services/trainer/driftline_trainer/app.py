@@ -9,6 +9,7 @@ from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
 from driftline.fleet import definitions
 from driftline.fleet.names import HEARTBEATS, REGISTRATIONS
+from driftline.fleet.reading import FleetView
 from driftline.metrics import Metrics
 from driftline.service import webhook
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
@@ -28,7 +29,7 @@ from driftline_trainer.fleet.watch import REGISTRATIONS_S, FleetWatch
 from driftline_trainer.fleet_door import rest as fleet_rest
 from driftline_trainer.fleet_door import store_rest
 from driftline_trainer.fleet_door.changes import StoreChanges
-from driftline_trainer.fleet_door.definitions import DefinitionPublisher
+from driftline_trainer.fleet_door.definitions import DefinitionPublisher, DefinitionStages
 from driftline_trainer.fleet_door.edges import Edges
 from driftline_trainer.fleet_door.policy import Policy, refusal
 from driftline_trainer.fleet_door.retrain import Askers
@@ -78,7 +79,7 @@ def create_app(
     if settings.store_is_folder:
         # Whoever else writes there is heard of. A queue's events come once, and the windows' watch takes them.
         jobs += changes
-    jobs.append(DefinitionPublisher(settings.streams, store, settings.signer(), settings.fleet_trust()))
+    jobs.append(_definition_publisher(settings, store, fleet))
     if events is not None and settings.store_topic is not None:
         jobs.append(StoreEventReader(events, settings.store_topic, hinted))
 
@@ -119,6 +120,11 @@ def _store_reconciler(settings: TrainerSettings, store: Store, training: Trainer
         base=settings.store_prefix,
         relist=settings.store_relist,
     )
+
+
+def _definition_publisher(settings: TrainerSettings, store: Store, fleet: FleetView) -> DefinitionPublisher:
+    stages = DefinitionStages(settings.definitions_stages, settings.definitions_hold)
+    return DefinitionPublisher(settings.streams, store, settings.signer(), settings.fleet_trust(), fleet, stages)
 
 
 def _fleet_reconcilers(settings: TrainerSettings, store: Store, watch: FleetWatch) -> list[StoreReconciler]:

@@ -4,16 +4,20 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from socket import gethostname
+from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode
 
 from driftline.fleet import keys
 from driftline.models.signing import Trust, read
 from driftline.names import PORTS
 from driftline.service.model_settings import SigningSettings
 from driftline.service.setting_checks import line, variable
-from driftline.service.settings import Port
+from driftline.service.settings import Port, listed
 from driftline.streams.bounds import MEBIBYTE, TableBounds
+from driftline.streams.definition_values import Stage
+from driftline.streams.model_sections import ALL_EDGES
 from driftline_trainer.days.table import size_of
 from driftline_trainer.process import Device
 from driftline_trainer.unpacking import Means
@@ -63,6 +67,11 @@ class TrainerSettings(SigningSettings):
     """The same, in a file, which is made when it is needed first."""
     credential_days: float = Field(30.0, gt=0)
     """Days after which an edge makes a new credential for the door of the store."""
+    definitions_stages: Annotated[tuple[Stage, ...], NoDecode, BeforeValidator(listed)] = ("1", "10%", ALL_EDGES)
+    """So many edges, or such a share of them, take in a change of the definitions one stage after the other; with
+    commas, the last of them `100%`."""
+    definitions_hold: float = Field(600.0, ge=0)
+    """Seconds that such a stage lasts at least."""
 
     window_bytes: int = Field(16 * MEBIBYTE, ge=1)
     """Bytes of an archived window at most; a larger one is set aside."""
@@ -106,6 +115,8 @@ class TrainerSettings(SigningSettings):
             yield line("fleet_key_file", str(self.fleet_key_file), f"none, since {variable('fleet_key')} is set")
         if self.fleet_key is not None and not keys.is_key(self.fleet_key.get_secret_value()):
             yield f"{variable('fleet_key')}: found a secret that is not shown, expected 32 bytes in base64"
+        if self.definitions_stages[-1:] != (ALL_EDGES,):
+            yield line("definitions_stages", ",".join(self.definitions_stages), f"{ALL_EDGES} as the last stage")
 
     def handed_out_keys(self) -> list[str]:
         """The public keys that an edge believes: the trainer's own first. Raises InvalidInput for what is no key."""

@@ -52,6 +52,8 @@ class EdgeIdentity:
     key: machine.DeviceKey
     folder: Path
     """On the disk that its data lie on."""
+    definitions: Path | None = None
+    """Where the cloud's stream definitions are, of an edge that has them from there."""
 
 
 @dataclass(frozen=True)
@@ -224,6 +226,7 @@ class HeartbeatJob:
             alerts=contents.alert_notes(self._heard.alerts),
             gaps=contents.gaps(reports),
             waiting=sum(report.waiting for report in reports),
+            definitions=machine.definitions(self._identity.definitions),
             rivals=self.rivals(),
         )
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from driftline.errors import InvalidInput
+from driftline.fleet.definitions import read_files, version_of
 from driftline.models.signing import Signer, read
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,14 @@ def resident() -> int | None:
     with suppress(OSError, ValueError, IndexError):
         return int(STATM.read_text().split()[1]) * resource.getpagesize()
     return None
+
+
+def definitions(folder: Path | None) -> str:
+    """Names the stream definitions in the folder of those that came from the cloud; empty where there are none."""
+    with suppress(OSError, UnicodeDecodeError):
+        files = read_files(folder) if folder is not None else {}
+        return version_of(files) if files else ""
+    return ""
 
 
 class DeviceKey:

@@ -1,14 +1,28 @@
-"""Publishes the trainer's folder of definitions for the edges, whenever its content has changed."""
+"""Publishes the trainer's folder of definitions for the edges, whenever its content has changed: in stages, each after
+the edges of the one before have taken it in."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from driftline.errors import Conflict, InvalidInput, NotFound, StoreUnavailable
-from driftline.fleet.definitions import KEY, LIMIT, DefinitionBundle, check, version_of
+from driftline.fleet.definitions import (
+    KEY,
+    LIMIT,
+    DefinitionBundle,
+    DefinitionTrial,
+    check,
+    read_files,
+    version_of,
+)
 from driftline.fleet.notes import opened, sealed
+from driftline.fleet.reading import FleetView
+from driftline.fleet.rollout import rank, stage_after
 from driftline.models.signing import Signer, Trust
 from driftline.store.port import Store, Stored
 
@@ -16,11 +30,25 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 2.0
 """Seconds between two looks at the folder."""
+BEFORE_THE_FIRST = -1
+"""The stage of what nobody has taken in yet."""
+
+
+@dataclass(frozen=True)
+class DefinitionStages:
+    """How a change goes out. stages: such as `1` or `10%`, the last of them all edges; hold: seconds at least that each
+    lasts."""
+
+    stages: Sequence[str]
+    hold: float
 
 
 class DefinitionPublisher:
     """See `driftline.service.app.BackgroundJob`. What was published last, by whomever, counts until the folder here
-    says something else than it did: of several trainers the one whose folder was changed last is right."""
+    says something else than it did: of several trainers the one whose folder was changed last is right.
+
+    fleet: which edges there are, and what they say that they have taken in.
+    """
 
     name = "definition publisher"
 
@@ -30,16 +58,21 @@ class DefinitionPublisher:
         store: Store,
         signer: Signer | None,
         trust: Trust,
+        fleet: FleetView,
+        stages: DefinitionStages,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._folder = folder
         self._store = store
         self._signer = signer
         self._trust = trust
-        self._seen: str | None = None
+        self._fleet = fleet
+        self._stages = stages
         self._clock = clock
+        self._seen: str | None = None
         self._published: str | None = None
         self._refused: str | None = None
+        self._on_trial: DefinitionTrial | None = None
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -59,12 +92,17 @@ class DefinitionPublisher:
 
     async def look(self) -> None:
         """Publishes what has changed since the last time and was the same at the last look: a file may be in the midst
-        of being written. Raises StoreUnavailable, and Conflict where another trainer publishes at this moment."""
-        files = await asyncio.to_thread(read_files, self._folder)
+        of being written. Then moves what is on trial. Raises StoreUnavailable, and Conflict where another trainer
+        publishes at this moment."""
+        files = await asyncio.to_thread(_read, self._folder)
         version = version_of(files)
         before, self._seen = self._seen, version
-        if not files or version != before or version in {self._published, self._refused}:
-            return
+        if files and version == before and version not in {self._published, self._refused}:
+            await self._take_up(files, version)
+        if self._on_trial is not None:
+            await self._move(self._on_trial)
+
+    async def _take_up(self, files: Mapping[str, str], version: str) -> None:
         try:
             # In a thread, as with every look at the folder: parsing takes milliseconds.
             await asyncio.to_thread(check, files)
@@ -78,15 +116,69 @@ class DefinitionPublisher:
     async def _publish(self, files: Mapping[str, str], version: str) -> None:
         stored = await self._stored()
         former = self._bundle(stored) if stored is not None else None
-        if former is not None and former.version == version:
+        whole = DefinitionBundle(version=version, number=0, files=dict(files))
+        if former is None:
+            await self._put(stored, whole, None)
+        elif former.version == version:
+            # The change on trial was taken back, or nothing has changed.
+            if former.trial is not None:
+                await self._put(stored, whole, former)
+        elif former.trial is not None and former.trial.version == version:
+            self._on_trial = former.trial
+        else:
+            trial = await self._first_trial(files, version)
+            await self._put(stored, replace(former, trial=trial) if trial else whole, former)
+
+    async def _first_trial(self, files: Mapping[str, str], version: str) -> DefinitionTrial | None:
+        """None where all edges get it at once, as where there is one at most."""
+        ranks = await self._ranks(version)
+        begin = stage_after(self._stages.stages, BEFORE_THE_FIRST, list(ranks.values()), 0.0)
+        if begin is None:
+            return None
+        return DefinitionTrial(
+            version=version, files=dict(files), below=begin.below, stage=begin.stage, since=self._clock()
+        )
+
+    async def _ranks(self, version: str) -> dict[str, float]:
+        """Of the edges that have their definitions from here and are not silent."""
+        heartbeats = await self._fleet.look()
+        edges = [e for e, heartbeat in heartbeats.items() if heartbeat.definitions and not self._fleet.is_silent(e)]
+        return {edge: rank(edge, version, {}, {}) for edge in edges}
+
+    async def _move(self, trial: DefinitionTrial) -> None:
+        """To the next stage, once the edges of this one say that they have taken it in, and it has lasted."""
+        heartbeats, ranks = await self._fleet.look(), await self._ranks(trial.version)
+        inside = [edge for edge, its_rank in ranks.items() if its_rank < trial.below]
+        missing = [edge for edge in inside if heartbeats[edge].definitions != trial.version]
+        if not inside or missing or self._clock() - trial.since < self._stages.hold:
             return
+        stored = await self._stored()
+        former = self._bundle(stored) if stored is not None else None
+        if former is None or former.trial != trial:
+            # Another trainer has moved it.
+            self._on_trial = former.trial if former is not None else None
+            return
+        step = stage_after(self._stages.stages, trial.stage, list(ranks.values()), trial.below)
+        if step is None:
+            done = DefinitionBundle(version=trial.version, number=0, files=trial.files)
+            await self._put(stored, done, former)
+        else:
+            further = replace(trial, below=step.below, stage=step.stage, since=self._clock())
+            await self._put(stored, replace(former, trial=further), former)
+
+    async def _put(self, stored: Stored | None, bundle: DefinitionBundle, former: DefinitionBundle | None) -> None:
+        """Raises InvalidInput for more than edges take, Conflict, StoreUnavailable."""
         # By time, so that numbers grow even where the store was emptied.
         number = max(former.number + 1 if former else 1, int(self._clock() * 1000))
-        body = sealed(DefinitionBundle(version=version, number=number, files=dict(files)), self._signer)
+        body = sealed(replace(bundle, number=number), self._signer)
         if len(body) > LIMIT:
             raise InvalidInput(f"found {len(body)} bytes of definitions, expected at most {LIMIT}")
         await self._store.put(KEY, body, if_absent=stored is None, if_match=stored.etag if stored else None)
-        log.info("definitions published", extra={"version": version, "files": len(files)})
+        self._on_trial = bundle.trial
+        extra = {"version": bundle.version, "files": len(bundle.files)}
+        if bundle.trial is not None:
+            extra |= {"trial": bundle.trial.version, "stage": self._stages.stages[bundle.trial.stage]}
+        log.info("definitions published", extra=extra)
 
     async def _stored(self) -> Stored | None:
         try:
@@ -102,10 +194,10 @@ class DefinitionPublisher:
             return None
 
 
-def read_files(folder: Path) -> dict[str, str]:
-    """The definitions' texts by file name; none at all while one of them can't be read."""
+def _read(folder: Path) -> dict[str, str]:
+    """None at all while one of them can't be read."""
     try:
-        return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.yaml"))}
+        return read_files(folder)
     except (OSError, UnicodeDecodeError) as error:
         log.warning("the definitions are not published: %s", error)
         return {}

@@ -1,0 +1,184 @@
+"""A change of the definitions goes out in stages: edges take it in by their ranks, and the trainer waits for them."""
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from driftline.errors import RefusedNote
+from driftline.fleet.definitions import KEY, DefinitionBundle, read_bundle, version_of
+from driftline.fleet.heartbeat import Heartbeat
+from driftline.fleet.names import heartbeat_key
+from driftline.fleet.notes import sealed
+from driftline.fleet.reading import StoreHeartbeats
+from driftline.fleet.rollout import rank
+from driftline.models.signing import Signer, Trust, new_key
+from driftline.store.folder import FolderStore
+from driftline_trainer.fleet_door.definitions import DefinitionPublisher, DefinitionStages
+from tests.conftest import ROOT
+
+SIGNER = Signer(new_key())
+TRUST = Trust([SIGNER.public])
+HOLD_S = 600.0
+EDGES = [f"edge{n}" for n in range(20)]
+STREAM = (ROOT / "streams" / "outdoor-temperature.yaml").read_text(encoding="utf-8")
+NAME = "outdoor-temperature.yaml"
+
+
+class Cloud:
+    """A trainer's publisher, and edges that say what they have taken in. The clock is the trainer's."""
+
+    def __init__(self, root: Path) -> None:
+        self.streams, self.store, self.now = root / "streams", FolderStore(root / "store"), 1_790_000_000.0
+        self.streams.mkdir()
+        self.edit(STREAM)
+        fleet = StoreHeartbeats(self.store, clock=lambda: self.now)
+        stages = DefinitionStages(("1", "10%", "100%"), HOLD_S)
+        self.publisher = DefinitionPublisher(
+            self.streams, self.store, SIGNER, TRUST, fleet, stages, clock=lambda: self.now
+        )
+
+    def edit(self, text: str) -> None:
+        (self.streams / NAME).write_text(text, encoding="utf-8")
+
+    async def look(self, after: float = 10.0) -> DefinitionBundle:
+        """Twice, since a file may be in the midst of being written."""
+        self.now += after
+        await self.publisher.look()
+        await self.publisher.look()
+        return await self.bundle()
+
+    async def bundle(self) -> DefinitionBundle:
+        stored = await self.store.get(KEY)
+        assert stored is not None
+        return read_bundle(stored.body, TRUST)
+
+    async def edges_say(self, *, but: str = "") -> set[str]:
+        """Every edge takes in what is meant for it, and says so, but for one; gives those that try the change."""
+        bundle = await self.bundle()
+        tries = set()
+        for edge in EDGES:
+            version = bundle.version_for(edge, {})
+            tries |= {edge} if bundle.trial is not None and version == bundle.trial.version else set()
+            said = bundle.version if edge == but else version
+            heartbeat = Heartbeat(
+                edge=edge,
+                name=edge,
+                boot="b",
+                number=1,
+                started=self.now,
+                at=self.now,
+                every=60.0,
+                software="1",
+                definitions=said,
+            )
+            await self.store.put(heartbeat_key(edge), sealed(heartbeat, None))
+        return tries
+
+
+@pytest.fixture
+async def cloud(tmp_path: Path) -> Cloud:
+    """All edges have the first definitions."""
+    made = Cloud(tmp_path)
+    await made.look()
+    await made.edges_say()
+    return made
+
+
+def changed(description: str) -> str:
+    return f"{STREAM}\n# {description}\n"
+
+
+async def test_a_change_reaches_one_edge_then_some_then_all(cloud: Cloud):
+    before = await cloud.bundle()
+    cloud.edit(changed("other lags"))
+    bundle = await cloud.look()
+    assert (bundle.version, bundle.files) == (before.version, before.files), "all others keep what they have"
+    tries = await cloud.edges_say()
+    assert len(tries) == 1
+    await cloud.look(after=HOLD_S)
+    more = await cloud.edges_say()
+    assert len(more) == 2
+    assert tries < more
+    bundle = await cloud.look(after=HOLD_S)
+    assert (bundle.trial, bundle.version) == (None, version_of({NAME: changed("other lags")}))
+    assert bundle.number > before.number
+
+
+async def test_a_stage_waits_for_its_edges_and_for_its_time(cloud: Cloud):
+    cloud.edit(changed("other lags"))
+    first = await cloud.look()
+    assert first.trial is not None
+    (edge,) = await cloud.edges_say()
+    assert (await cloud.look(after=HOLD_S / 2)) == first, "it has not lasted"
+    await cloud.edges_say(but=edge)
+    assert (await cloud.look(after=HOLD_S)) == first, "its edge has not taken it in"
+    await cloud.edges_say()
+    second = await cloud.look()
+    assert second.trial is not None
+    assert second.trial.stage == 1
+
+
+async def test_a_change_that_is_taken_back_leaves_all_as_they_were(cloud: Cloud):
+    before = await cloud.bundle()
+    cloud.edit(changed("a mistake"))
+    assert (await cloud.look()).trial is not None
+    cloud.edit(STREAM)
+    after = await cloud.look()
+    assert (after.trial, after.version) == (None, before.version)
+
+
+async def test_another_change_takes_the_place_of_the_one_on_trial(cloud: Cloud):
+    cloud.edit(changed("one"))
+    await cloud.look()
+    cloud.edit(changed("two"))
+    bundle = await cloud.look()
+    assert bundle.trial is not None
+    assert bundle.trial.version == version_of({NAME: changed("two")})
+    assert bundle.version == version_of({NAME: STREAM})
+
+
+async def test_a_trainer_that_begins_again_goes_on_with_the_stage(cloud: Cloud, tmp_path: Path):
+    cloud.edit(changed("other lags"))
+    await cloud.look()
+    await cloud.edges_say()
+    again = Cloud.__new__(Cloud)
+    again.__dict__ = dict(cloud.__dict__)
+    again.publisher = DefinitionPublisher(
+        cloud.streams,
+        cloud.store,
+        SIGNER,
+        TRUST,
+        StoreHeartbeats(cloud.store, clock=lambda: again.now),
+        DefinitionStages(("1", "10%", "100%"), HOLD_S),
+        clock=lambda: again.now,
+    )
+    bundle = await again.look(after=HOLD_S)
+    assert bundle.trial is not None
+    assert bundle.trial.stage == 1
+
+
+async def test_a_fleet_of_one_gets_it_at_once(tmp_path: Path):
+    cloud = Cloud(tmp_path)
+    await cloud.look()
+    cloud.edit(changed("other lags"))
+    bundle = await cloud.look()
+    assert (bundle.trial, bundle.version) == (None, version_of({NAME: changed("other lags")}))
+
+
+async def test_an_edge_takes_in_what_its_rank_says(cloud: Cloud):
+    cloud.edit(changed("other lags"))
+    bundle = await cloud.look()
+    assert bundle.trial is not None
+    for edge in EDGES:
+        meant = bundle.trial.files if rank(edge, bundle.trial.version, {}, {}) < bundle.trial.below else bundle.files
+        assert bundle.files_for(edge, {"site": "x"}) == meant
+
+
+async def test_a_trial_that_is_spoilt_is_refused_whole(cloud: Cloud):
+    cloud.edit(changed("other lags"))
+    bundle = await cloud.look()
+    assert bundle.trial is not None
+    spoilt = replace(bundle, trial=replace(bundle.trial, files={NAME: "name: ["}))
+    with pytest.raises(RefusedNote, match="found content"):
+        read_bundle(sealed(spoilt, SIGNER), TRUST)
