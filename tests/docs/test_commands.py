@@ -74,7 +74,7 @@ BY_HAND: dict[str, Typed | NotTyped] = {
     ),
 }
 DAY_TWO: dict[str, Typed | NotTyped] = {
-    ".venv/bin/driftline fleet": Typed(" edges: ", 60, SERVICES),
+    ".venv/bin/driftline fleet": Typed(" edge", 60, SERVICES),
     ".venv/bin/driftline edge token --id attic20 --name attic --label site=north > token.txt": Typed(
         "good for one device", 60, SERVICES
     ),
@@ -85,7 +85,7 @@ DAY_TWO: dict[str, Typed | NotTyped] = {
     ".venv/bin/driftline edge revoke attic20": Typed("revoked ", 60, SERVICES),
     ".venv/bin/driftline rollout show": Typed("", 60, SERVICES),
     '.venv/bin/driftline rollout abort outdoor-temperature.batch --reason "learned from a broken sensor"': NotTyped(
-        "it takes back a version that the reader has; tests/trainer/test_rollouts.py aborts one"
+        "it names a version that is the reader's own; tests/trainer/test_rollouts.py aborts one"
     ),
     ".venv/bin/driftline status": Typed("outdoor-temperature", 60, SERVICES),
     "EDGE_ID=attic20": Typed("attic20 (attic) is cut off", 60, SERVICES),
