@@ -17,6 +17,7 @@ from driftline.fleet.notes import sealed
 from driftline.models.signing import new_key
 from driftline.store.folder import FolderStore
 from driftline_cli.__main__ import app
+from driftline_cli.commands.plainly import console
 from driftline_cli.fleet_view import as_screen
 from driftline_trainer.app import create_app
 from driftline_trainer.settings import TrainerSettings
@@ -56,8 +57,14 @@ async def _leave(folder: Path) -> None:
         await store.put(heartbeat_key(heartbeat.edge), sealed(heartbeat, None))
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the width was when the command was imported first."""
+    monkeypatch.setattr(console, "_width", 160)
+
+
 def run(trainer: str, *arguments: str) -> Result:
-    return CliRunner().invoke(app, ["fleet", *arguments, "--trainer", trainer], env={"COLUMNS": "160"})
+    return CliRunner().invoke(app, ["fleet", *arguments, "--trainer", trainer])
 
 
 def test_all_edges_are_shown_those_that_need_a_look_first(trainer: str):
