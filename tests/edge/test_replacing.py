@@ -66,7 +66,11 @@ async def test_a_new_device_forecasts_what_the_old_one_would_have(tmp_path: Path
     old_id = await Left(tmp_path / "old" / "edge").id()
     assert (tmp_path / "store" / "states" / old_id / "index").is_file()
     new = str(tmp_path / "new" / "edge")
-    replacing = driftline("edge", "replace", old_id, "--folder", new, **environment)
+    # The old one reported a moment ago, so that without a word it could still be alive.
+    asked = ("edge", "replace", old_id, "--folder", new)
+    refused = driftline(*asked, **environment)
+    assert (refused.returncode, "--force" in refused.stderr) == (1, True)
+    replacing = driftline(*asked, "--force", **environment)
     assert (replacing.returncode, replacing.stderr) == (0, "")
     assert f"this device is the edge {old_id} now, with " in replacing.stdout
     # Only now: what the old one goes on to leave is not what the new one begins with.
