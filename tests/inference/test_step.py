@@ -208,7 +208,7 @@ def test_a_new_version_that_is_worse_than_the_one_before_is_told_once_with_an_al
         shadows=lambda: {("a", "batch"): Plus("v1", 0.0)},
         worse=lambda *what: told.append(what),
     )
-    sent = records(60)
+    sent = records(200)
     outputs = KeyedStep({"a": stream_step}, lambda _stream, _reason: None).step(
         [Envelope(0, n, 0.0, record) for n, record in enumerate(sent)]
     )
@@ -227,7 +227,7 @@ def test_a_new_version_that_is_no_worse_goes_on():
         shadows=lambda: {("a", "batch"): Plus("v1", 0.5)},
         worse=lambda *what: told.append(what),
     )
-    run(KeyedStep({"a": stream_step}, lambda _stream, _reason: None), records(200))
+    run(KeyedStep({"a": stream_step}, lambda _stream, _reason: None), records(600))
     assert told == []
 
 
