@@ -156,6 +156,7 @@ def all_run(trainer: Trainer) -> None:
         raise LookupError
 
 
+@pytest.mark.filterwarnings("ignore:Ray Client connection timed out")
 async def test_a_cluster_that_is_away_fails_the_job_with_a_sentence():
     with pytest.raises(ClusterUnavailable, match=r"found no Ray cluster at ray://127\.0\.0\.1:1"):
         await RayCluster("ray://127.0.0.1:1", at_once=1).run(os.getpid)
