@@ -2,7 +2,15 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
+
+
+async def until_set(event: asyncio.Event, seconds: float) -> None:
+    """Returns once the event is set, or after so many seconds."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 class StoppableWork:

@@ -9,6 +9,7 @@ from driftline.errors import DriftlineError, NotFound, RefusedNote, TooLarge, Un
 from driftline.fleet.definitions import FOLDER, KEY, LIMIT
 from driftline.fleet.device import Device, Joined
 from driftline.fleet.enrolment import rotate, take_in
+from driftline.stoppable import until_set
 from driftline.store.hints import Keys
 from driftline.store.port import Store
 from driftline.store.reconcile import StoreReconciler
@@ -82,11 +83,7 @@ class CredentialRotation:
     async def run(self) -> None:
         while not self._stopping.is_set():
             await self.look()
-            try:
-                async with asyncio.timeout(LOOK_S):
-                    await self._stopping.wait()
-            except TimeoutError:
-                continue
+            await until_set(self._stopping, LOOK_S)
 
     async def stop(self) -> None:
         self._stopping.set()

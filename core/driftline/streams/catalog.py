@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from driftline.errors import InvalidDefinition
+from driftline.stoppable import until_set
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.folder import DefinitionFolder, Look
 from driftline.streams.sources import joined, refusal
@@ -297,11 +298,7 @@ class CatalogRefresher:
     async def run(self) -> None:
         while not self._stopping.is_set():
             await self._streams.look()
-            try:
-                async with asyncio.timeout(LOOK_S):
-                    await self._stopping.wait()
-            except TimeoutError:
-                continue
+            await until_set(self._stopping, LOOK_S)
 
     async def stop(self) -> None:
         self._stopping.set()

@@ -24,6 +24,7 @@ from driftline.fleet.notes import opened, sealed
 from driftline.fleet.reading import FleetView
 from driftline.fleet.rollout import rank, stage_after
 from driftline.models.signing import Signer, Trust
+from driftline.stoppable import until_set
 from driftline.store.port import Store, Stored
 
 log = logging.getLogger(__name__)
@@ -81,11 +82,7 @@ class DefinitionPublisher:
                 await self.look()
             except (StoreUnavailable, Conflict) as error:
                 log.warning("the definitions are not published yet: %s", error)
-            try:
-                async with asyncio.timeout(LOOK_S):
-                    await self._stopping.wait()
-            except TimeoutError:
-                continue
+            await until_set(self._stopping, LOOK_S)
 
     async def stop(self) -> None:
         self._stopping.set()

@@ -19,6 +19,7 @@ from driftline.metrics import Metrics, from_zero
 from driftline.models import manifest as manifests
 from driftline.models.manifest import Pointer, Quarantine, Trial
 from driftline.models.signing import Signer, Trust
+from driftline.stoppable import until_set
 from driftline.store.port import Store
 from driftline.streams.catalog import Streams
 from driftline.streams.definition import StreamDefinition
@@ -106,11 +107,7 @@ class Rollouts:
                 await self.look()
             except StoreUnavailable as error:
                 log.warning("roll-outs stay as they are until the store is back: %s", error)
-            try:
-                async with asyncio.timeout(self._poll):
-                    await self._stopping.wait()
-            except TimeoutError:
-                pass
+            await until_set(self._stopping, self._poll)
 
     async def stop(self) -> None:
         self._stopping.set()
