@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from driftline.streams.model_sections import Rollout
 from driftline.versions.releases import current
 from driftline_trainer.app import create_app
 from driftline_trainer.prune import prune
-from driftline_trainer.rollouts.rollouts import Rollouts, own_trust
+from driftline_trainer.rollouts.rollouts import Hand, Rollouts, own_trust
 from driftline_trainer.rollouts.trials import Trials
 from driftline_trainer.settings import TrainerSettings
 from tests.trainer.fleets import FINE, WORSE, Fleet
@@ -92,9 +92,10 @@ class Running(Fleet):
         mark = await quarantine_of(self.store, self.stream.name, self.member, version, TRUST)
         return mark.reason if mark else None
 
-    def ended(self, outcome: str) -> float | None:
+    def ended(self, outcome: str, metrics: Metrics | None = None) -> float | None:
         labels = {"stream": self.stream.name, "member": self.member, "outcome": outcome}
-        return self.metrics.registry.get_sample_value("driftline_rollouts_ended_total", labels)
+        registry = (metrics or self.metrics).registry
+        return registry.get_sample_value("driftline_rollouts_ended_total", labels)
 
 
 @pytest.fixture
@@ -387,6 +388,46 @@ async def test_of_two_trainers_one_moves_it_and_nothing_is_told_twice(running: R
     assert (await running.pointer()).version == new
     acts = [act for act, _ in await running.story(new)]
     assert acts == ["began", "advanced", "done"]
+
+
+class WatchedFolder(FolderStore):
+    """A folder as store, in which somebody else looks as soon as a model's pointer was moved."""
+
+    after_move: Callable[[], Awaitable[None]] | None = None
+
+    async def put(self, key: str, body: bytes, *, if_match: str | None = None, if_absent: bool = False) -> str:
+        etag = await super().put(key, body, if_match=if_match, if_absent=if_absent)
+        if key.endswith("/current.json") and (look := self.after_move) is not None:
+            self.after_move = None
+            await look()
+        return etag
+
+
+@pytest.mark.parametrize(("evidence", "acts"), [(FINE, ["began", "advanced", "done"]), (WORSE, ["began", "stopped"])])
+async def test_an_end_that_another_trainer_sees_before_it_is_noted_is_noted_once(
+    tmp_path: Path, temperature: StreamDefinition, evidence: tuple[float, float], acts: list[str]
+):
+    store, metrics = WatchedFolder(tmp_path / "store"), Metrics()
+    running = Running(store, temperature, "batch")
+    other = running.trainer(metrics)
+    _, new = await running.begin()
+    await running.look()
+    for _ in acts[1:]:
+        await running.find(evidence)
+        running.now += 2 * HOUR
+        store.after_move = other.look
+        await running.rollouts.look()
+    assert [act for act, _ in await running.story(new)] == acts
+    assert (running.ended(acts[-1]), running.ended(acts[-1], metrics)) in {(1, 0), (0, 1)}
+
+
+async def test_what_a_hand_takes_back_is_said_to_be_by_that_hand(running: Running):
+    other = running.trainer()
+    _, new = await running.begin()
+    await running.look()
+    await running.rollouts.abort(running.stream.name, "batch", Hand("Ada", "it smells"))
+    await other.look()
+    assert await running.story(new) == [("began", "evidence"), ("aborted", "Ada")]
 
 
 async def test_after_a_crash_between_the_word_and_the_pointer_the_next_look_goes_on(running: Running):

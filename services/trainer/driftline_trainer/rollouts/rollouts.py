@@ -245,16 +245,19 @@ class Rollouts:
         self._pointed[at.model] = Pointed(at.stream, at.member, pointer, etag)
 
     async def _note(self, at: Pointed, version: str, act: Act, why: str, by: str, *, stage: str = "") -> None:
-        """In the log, the metrics and the story."""
-        level = logging.WARNING if act in {"stopped", "aborted"} else logging.INFO
-        log.log(level, "roll-out %s: %s", act, why, extra=_extra(at, version) | {"by": by, "stage": stage})
+        """In the story, the log and the metrics, unless another trainer has noted that end."""
         state: StoryState = ENDED.get(act, "paused" if act == "paused" else "running")
-        if (outcome := ENDED.get(act)) is not None:
-            self._metrics.rollouts_ended.labels(*at.model, outcome).inc()
-            self._running[at.model] = ""
         event = RolloutEvent(self._clock(), act, why, by, stage)
         former = at.pointer.version if at.pointer.version != version else at.pointer.former
-        await self.stories.note(*at.model, version, former, state=state, event=event)
+        is_new = await self.stories.note(*at.model, version, former, state=state, event=event)
+        outcome = ENDED.get(act)
+        if outcome is not None:
+            self._running[at.model] = ""
+        if is_new:
+            level = logging.WARNING if act in {"stopped", "aborted"} else logging.INFO
+            log.log(level, "roll-out %s: %s", act, why, extra=_extra(at, version) | {"by": by, "stage": stage})
+        if is_new and outcome is not None:
+            self._metrics.rollouts_ended.labels(*at.model, outcome).inc()
 
     def _show(self, at: Pointed) -> None:
         trial = at.pointer.trial

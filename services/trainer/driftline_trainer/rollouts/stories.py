@@ -79,19 +79,23 @@ class Stories:
         *,
         state: StoryState,
         event: RolloutEvent,
-    ) -> None:
-        """Adds an event to a story, which begins with its first."""
+    ) -> bool:
+        """Adds an event to a story, which begins with its first. False where the story has that end already: of two
+        trainers each may note the move that one of them made."""
         key = manifests.rollout_key(stream, member, version)
         event = replace(event, why=event.why[:WORDS_KEPT], by=event.by[:WORDS_KEPT])
         for _ in range(TRIES):
             story, etag = await self._read(key) or (RolloutStory(stream, member, version, former, state), None)
+            if etag is not None and _ended_so(story, event):
+                return False
             body = msgspec.json.encode(replace(story, state=state, events=[*story.events, event][-EVENTS_KEPT:]))
             try:
                 await self._store.put(key, body, if_absent=etag is None, if_match=etag)
             except Conflict:
                 continue
-            return
+            return True
         log.warning("an event of a roll-out was not noted: %s %s", event.act, event.why, extra={"key": key})
+        return True
 
     async def of(self, stream: str, member: str) -> list[RolloutStory]:
         """The newest NEWEST_STORIES of a model, the newest first."""
@@ -111,3 +115,9 @@ class Stories:
             log.warning("a roll-out's story begins again: %s", error, extra={"key": key})
             await self._store.delete(key)
             return None
+
+
+def _ended_so(story: RolloutStory, event: RolloutEvent) -> bool:
+    """Whether the story says that end already. A version that a hand took back is kept from all edges, too, so a
+    trainer that did not see the hand would call it stopped."""
+    return story.state == event.act or (story.state, event.act) == ("aborted", "stopped")
