@@ -1,5 +1,6 @@
 """A change of the definitions goes out in stages: edges take it in by their ranks, and the trainer waits for them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from driftline.fleet.definitions import KEY, DefinitionBundle, read_bundle, vers
 from driftline.fleet.heartbeat import Heartbeat
 from driftline.fleet.names import heartbeat_key
 from driftline.fleet.notes import sealed
-from driftline.fleet.reading import StoreHeartbeats
+from driftline.fleet.reading import SILENT_S, StoreHeartbeats
 from driftline.fleet.rollout import rank
 from driftline.models.signing import Signer, Trust, new_key
 from driftline.store.folder import FolderStore
@@ -28,14 +29,22 @@ NAME = "outdoor-temperature.yaml"
 class Cloud:
     """A trainer's publisher, and edges that say what they have taken in. The clock is the trainer's."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, stages: tuple[str, ...] = ("1", "10%", "100%")) -> None:
         self.streams, self.store, self.now = root / "streams", FolderStore(root / "store"), 1_790_000_000.0
         self.streams.mkdir()
         self.edit(STREAM)
-        fleet = StoreHeartbeats(self.store, clock=lambda: self.now)
-        stages = DefinitionStages(("1", "10%", "100%"), HOLD_S)
+        self.begin_again(*stages)
+
+    def begin_again(self, *stages: str) -> None:
+        """Another trainer, with these stages."""
         self.publisher = DefinitionPublisher(
-            self.streams, self.store, SIGNER, TRUST, fleet, stages, clock=lambda: self.now
+            self.streams,
+            self.store,
+            SIGNER,
+            TRUST,
+            StoreHeartbeats(self.store, clock=lambda: self.now, ticks=lambda: self.now),
+            DefinitionStages(stages, HOLD_S),
+            clock=lambda: self.now,
         )
 
     def edit(self, text: str) -> None:
@@ -53,11 +62,11 @@ class Cloud:
         assert stored is not None
         return read_bundle(stored.body, TRUST)
 
-    async def edges_say(self, *, but: str = "") -> set[str]:
+    async def edges_say(self, *, but: str = "", edges: Sequence[str] = EDGES) -> set[str]:
         """Every edge takes in what is meant for it, and says so, but for one; gives those that try the change."""
         bundle = await self.bundle()
         tries = set()
-        for edge in EDGES:
+        for edge in edges:
             version = bundle.version_for(edge, {})
             tries |= {edge} if bundle.trial is not None and version == bundle.trial.version else set()
             said = bundle.version if edge == but else version
@@ -138,24 +147,44 @@ async def test_another_change_takes_the_place_of_the_one_on_trial(cloud: Cloud):
     assert bundle.version == version_of({NAME: STREAM})
 
 
-async def test_a_trainer_that_begins_again_goes_on_with_the_stage(cloud: Cloud, tmp_path: Path):
+async def test_a_trainer_that_begins_again_goes_on_with_the_stage(cloud: Cloud):
     cloud.edit(changed("other lags"))
     await cloud.look()
     await cloud.edges_say()
-    again = Cloud.__new__(Cloud)
-    again.__dict__ = dict(cloud.__dict__)
-    again.publisher = DefinitionPublisher(
-        cloud.streams,
-        cloud.store,
-        SIGNER,
-        TRUST,
-        StoreHeartbeats(cloud.store, clock=lambda: again.now),
-        DefinitionStages(("1", "10%", "100%"), HOLD_S),
-        clock=lambda: again.now,
-    )
-    bundle = await again.look(after=HOLD_S)
+    cloud.begin_again("1", "10%", "100%")
+    bundle = await cloud.look(after=HOLD_S)
     assert bundle.trial is not None
     assert bundle.trial.stage == 1
+
+
+async def test_a_stage_whose_edge_falls_silent_takes_another_one_in(cloud: Cloud):
+    cloud.edit(changed("other lags"))
+    await cloud.look()
+    (gone,) = await cloud.edges_say()
+    await cloud.look()
+    left = [edge for edge in EDGES if edge != gone]
+    cloud.now += 2 * SILENT_S
+    await cloud.edges_say(edges=left)
+    bundle = await cloud.look()
+    assert bundle.trial is not None
+    assert bundle.trial.stage == 0
+    assert len(await cloud.edges_say(edges=left)) == 1
+    bundle = await cloud.look(after=HOLD_S)
+    assert bundle.trial is not None
+    assert bundle.trial.stage == 1
+
+
+async def test_an_edge_that_never_takes_it_in_is_named_once_and_passed_by_hand(cloud: Cloud, caplog):
+    cloud.edit(changed("other lags"))
+    await cloud.look()
+    (stuck,) = await cloud.edges_say()
+    await cloud.edges_say(but=stuck)
+    for _ in range(3):
+        assert (await cloud.look(after=HOLD_S)).trial is not None
+    assert [record.edges for record in caplog.records if "wait for edges" in record.message] == [[stuck]]
+    cloud.begin_again("100%")
+    bundle = await cloud.look()
+    assert (bundle.trial, bundle.version) == (None, version_of({NAME: changed("other lags")}))
 
 
 async def test_a_fleet_of_one_gets_it_at_once(tmp_path: Path):

@@ -97,9 +97,9 @@ def test_of_two_edges_one_tries_it_and_then_both_run_it():
 def test_a_stage_whose_edges_went_silent_gets_others_and_never_fewer():
     ranks = [0.1, 0.2, 0.3, 0.4]
     trial = Trial(VERSION, 0.15, stage=0)
-    assert topped_up(STAGES, trial, ranks) == 0.15
-    assert topped_up(STAGES, trial, ranks[1:]) == 0.3
-    assert topped_up(STAGES, replace(trial, below=0.35), ranks) == 0.35
+    assert topped_up(STAGES, trial.stage, trial.below, ranks) == 0.15
+    assert topped_up(STAGES, trial.stage, trial.below, ranks[1:]) == 0.3
+    assert topped_up(STAGES, trial.stage, 0.35, ranks) == 0.35
 
 
 def test_a_known_rank_never_changes():

@@ -80,14 +80,14 @@ def first_trial(
     return Trial(version, begin.below, dict(first), begin.stage, since=now)
 
 
-def topped_up(stages: Sequence[str], trial: Trial, ranks: Sequence[float]) -> float:
+def topped_up(stages: Sequence[str], stage: int, below: float, ranks: Sequence[float]) -> float:
     """The bound that gives a stage its number of edges again, after some of them went silent or others came. It never
     falls."""
-    if trial.stage >= len(stages):
-        return trial.below
-    size = size_of(stages[trial.stage], len(ranks))
-    inside = sum(rank < trial.below for rank in ranks)
-    return _bound(ranks, size) if inside < size else trial.below
+    if stage >= len(stages):
+        return below
+    size = size_of(stages[stage], len(ranks))
+    inside = sum(rank < below for rank in ranks)
+    return _bound(ranks, size) if inside < size else below
 
 
 def _bound(ranks: Sequence[float], size: int) -> float:

@@ -20,9 +20,10 @@ from driftline.fleet.definitions import (
     read_files,
     version_of,
 )
+from driftline.fleet.heartbeat import Heartbeat
 from driftline.fleet.notes import opened, sealed
 from driftline.fleet.reading import FleetView
-from driftline.fleet.rollout import rank, stage_after
+from driftline.fleet.rollout import rank, size_of, stage_after, topped_up
 from driftline.models.signing import Signer, Trust
 from driftline.stoppable import until_set
 from driftline.store.port import Store, Stored
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 2.0
 """Seconds between two looks at the folder."""
+AWAITED_SHOWN = 20
+"""Edges of a waiting stage that the log names at most."""
 BEFORE_THE_FIRST = -1
 """The stage of what nobody has taken in yet."""
 
@@ -74,6 +77,8 @@ class DefinitionPublisher:
         self._published: str | None = None
         self._refused: str | None = None
         self._on_trial: DefinitionTrial | None = None
+        # What was last said to be waited for.
+        self._awaited: tuple[DefinitionTrial, list[str]] | None = None
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -145,22 +150,49 @@ class DefinitionPublisher:
     async def _move(self, trial: DefinitionTrial) -> None:
         """To the next stage, once the edges of this one say that they have taken it in, and it has lasted."""
         heartbeats, ranks = await self._fleet.look(), await self._ranks(trial.version)
+        below = topped_up(self._stages.stages, trial.stage, trial.below, list(ranks.values()))
+        if self._is_for_all(trial, len(ranks)) or self._is_taken_in(trial, heartbeats, ranks):
+            await self._advance(trial, list(ranks.values()))
+        elif below > trial.below:
+            # Edges of the stage went silent, or others came: it has its number of edges again.
+            await self._replace(trial, replace(trial, below=below))
+
+    def _is_for_all(self, trial: DefinitionTrial, edges: int) -> bool:
+        """Whether the stages were made fewer meanwhile, so that this one is the last."""
+        stages = self._stages.stages
+        return edges > 0 and size_of(stages[min(trial.stage, len(stages) - 1)], edges) >= edges
+
+    def _is_taken_in(
+        self, trial: DefinitionTrial, heartbeats: Mapping[str, Heartbeat], ranks: Mapping[str, float]
+    ) -> bool:
+        """Whether the edges of the stage that are not silent have it, and the stage has lasted."""
         inside = [edge for edge, its_rank in ranks.items() if its_rank < trial.below]
         missing = [edge for edge in inside if heartbeats[edge].definitions != trial.version]
-        if not inside or missing or self._clock() - trial.since < self._stages.hold:
-            return
+        if not inside or self._clock() - trial.since < self._stages.hold:
+            return False
+        if missing and self._awaited != (trial, missing):
+            self._awaited = trial, missing
+            log.warning(
+                "the definitions wait for edges that have not taken them in",
+                extra={"version": trial.version, "edges": missing[:AWAITED_SHOWN]},
+            )
+        return not missing
+
+    async def _advance(self, trial: DefinitionTrial, ranks: Sequence[float]) -> None:
+        step = stage_after(self._stages.stages, trial.stage, ranks, trial.below)
+        further = replace(trial, below=step.below, stage=step.stage, since=self._clock()) if step is not None else None
+        await self._replace(trial, further)
+
+    async def _replace(self, trial: DefinitionTrial, further: DefinitionTrial | None) -> None:
+        """Puts another stage in the place of this one; None: all edges take it in."""
         stored = await self._stored()
         former = self._bundle(stored) if stored is not None else None
         if former is None or former.trial != trial:
             # Another trainer has moved it.
             self._on_trial = former.trial if former is not None else None
-            return
-        step = stage_after(self._stages.stages, trial.stage, list(ranks.values()), trial.below)
-        if step is None:
-            done = DefinitionBundle(version=trial.version, number=0, files=trial.files)
-            await self._put(stored, done, former)
+        elif further is None:
+            await self._put(stored, DefinitionBundle(version=trial.version, number=0, files=trial.files), former)
         else:
-            further = replace(trial, below=step.below, stage=step.stage, since=self._clock())
             await self._put(stored, replace(former, trial=further), former)
 
     async def _put(self, stored: Stored | None, bundle: DefinitionBundle, former: DefinitionBundle | None) -> None:

@@ -184,7 +184,7 @@ class Rollouts:
             await self._take_back(at, trial.version, standing.why, EVIDENCE, "stopped")
         elif standing.verdict == "passed":
             await self._advance(at, trial, list(ranks.values()), standing.why, EVIDENCE)
-        elif (below := topped_up(at.stages, trial, list(ranks.values()))) > trial.below and not trial.paused:
+        elif (below := _topped_up(at, trial, ranks)) > trial.below and not trial.paused:
             # Edges of the stage went silent, or others came: it has its number of edges again.
             await self._move(at, replace(at.pointer, trial=replace(trial, below=below)))
 
@@ -327,6 +327,10 @@ class Rollouts:
 
 def _extra(at: Pointed, version: str) -> dict[str, str]:
     return {"stream": at.stream.name, "member": at.member, "version": version}
+
+
+def _topped_up(at: Pointed, trial: Trial, ranks: Mapping[str, float]) -> float:
+    return topped_up(at.stages, trial.stage, trial.below, list(ranks.values()))
 
 
 def own_trust(signer: Signer | None) -> Trust:
