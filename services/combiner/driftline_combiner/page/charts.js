@@ -5,7 +5,7 @@ import { gestures } from "./gestures.js";
 import { ink, tinted, washed } from "./ink.js";
 import { MARKS, moment, number, ticks } from "./words.js";
 
-const HEIGHT = 300, SMALL = 210, CROWDED = 28;
+const HEIGHT = innerWidth < 512 ? 250 : 320, SMALL = 210, CROWDED = 28;
 const LEAST_DRAG = 8;
 const charts = {};
 // Seconds since the epoch that the forecast's chart shows, and the others: null for all that they have.
@@ -120,14 +120,16 @@ const timeAt = (chart, share) => chart.posToVal(share * chart.over.clientWidth, 
 export function drawForecast(found, shown, events, said, { fans, reach }) {
   const blend = ink("blend");
   const lines = [
-    { label: "its 90 %, to", colour: washed(blend, 0.25), width: 1 },
-    { label: "its 90 %, from", colour: washed(blend, 0.25), width: 1 },
+    { label: "90 % to", colour: washed(blend, 0.25), width: 1 },
+    { label: "90 % from", colour: washed(blend, 0.25), width: 1 },
     ...shown.map((name) => ({ label: name, colour: ink(name), width: 1 })),
     { label: said, colour: blend, width: 1.5 },
     { label: "truth", colour: ink("truth"), width: 2 },
   ];
-  const rows = [found.row((each) => each.upper), found.row((each) => each.lower),
-    ...shown.map((name) => found.row((each) => each.members[name])), found.row((each) => each.value), found.truth];
+  // Of what is to come the fan tells more.
+  const past = (pick) => found.row(pick).fill(null, found.count);
+  const rows = [past((each) => each.upper), past((each) => each.lower),
+    ...shown.map((name) => found.row((each) => each.members[name])), past((each) => each.value), found.truth];
   draw("forecast", [found.axis, ...rows], lines, events, {
     height: HEIGHT, bands: [{ series: [1, 2], fill: washed(blend, 0.1) }], plugins: [touched, fanDrawing(fans)],
     scales: { y: { range: (_, low, high) => fitting([low, high, ...reach()]) } },

@@ -41,7 +41,7 @@ export function tellIssued(blends, stream, h, visible) {
   write($("ago"), `${inWords(far)} earlier`);
   $("newest").disabled = at() == null;
   const points = shown ? fan(shown, stream.period) : [];
-  write($("issued"), hindsight(shown, points[h], shown && truthAt(blends, points[h].t), stream.unit, issuedAt(blends[0])));
+  write($("issued"), shown === newest ? "" : hindsight(shown, points[h], shown && truthAt(blends, points[h].t), stream.unit, issuedAt(blends[0])));
   fill(rowsOfTable(points, (t) => truthAt(blends, t)), stream.unit, shown === newest, h);
 }
 

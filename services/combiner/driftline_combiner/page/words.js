@@ -42,8 +42,8 @@ function decimalsOf(widths) {
   return widths.length ? Math.min(6, Math.max(0, 1 - Math.floor(Math.log10(Math.min(...widths))))) : undefined;
 }
 
-function rounded(decimals) {
-  const form = new Intl.NumberFormat(undefined, { maximumFractionDigits: decimals });
+function rounded(decimals, least = 0) {
+  const form = new Intl.NumberFormat(undefined, { minimumFractionDigits: least, maximumFractionDigits: decimals });
   return (value) => form.format(Number(value.toFixed(decimals)) + 0);
 }
 
@@ -65,7 +65,7 @@ export function age(seconds) {
 // The rows of the table of next values, in one number of decimals. truth: the one of a time, or null.
 export function rowsOfTable(points, truth) {
   const decimals = decimalsOf(points.map(({ low, high }) => high - low).filter((width) => width > 0));
-  const form = decimals == null ? number : rounded(decimals);
+  const form = decimals == null ? number : rounded(decimals, decimals);
   const times = labels(points.map(({ t }) => t));
   return points.map(({ t, ahead, value, low, high }, n) => {
     const came = truth(t), known = low != null && high != null;
