@@ -1,13 +1,17 @@
 // The dashboard: history first, then live by server-sent events, which go on after a lost connection from the last event's id.
 
-import { drawErrors, drawForecast, drawSkills, drawWeights, fit, forget, ink, onZoom, zoomTo } from "./charts.js";
+import { drawErrors, drawForecast, drawSkills, drawWeights, fit, forget, look, onWish, redrawFans } from "./charts.js";
+import { countUntil, fan, issuedAt, quantile, reach } from "./fan.js";
+import { ink } from "./ink.js";
+import { fansOf, handleMoment, pin, pinned, shownBlend, tellIssued, touch } from "./issued.js";
+import { ALL, lengths, limits, moved, stretch, zoomed } from "./ranges.js";
 import { aligned, covered, newest, present, rolling, skill } from "./series.js";
-import { MARKS, MEMBERS, age, best, drift, moment, next, number, percent, trust, versions } from "./words.js";
+import { MARKS, MEMBERS, age, bandsHeld, best, drift, inWords, moment, next, number, percent, trust, versions } from "./words.js";
 
-const POINTS = 10000, EVENTS = 200, LISTED = 50;
-const POLL_MS = 5000, PAINT_MS = 250;
+const POINTS = 10000, EVENTS = 200, LISTED = 50, JUDGED = 500;
+const POLL_MS = 5000, PAINT_MS = 250, KEEP_MS = 400;
 const $ = (id) => document.getElementById(id);
-const state = { streams: [], blends: [], events: [], models: [], source: null, followed: "", shown: new Set(), dirty: false, next: 0, picture: null, lost: null };
+const state = { streams: [], blends: [], events: [], models: [], source: null, followed: "", shown: new Set(), dirty: false, next: 0, picture: null, lost: null, zoom: null, turned: false, keep: Infinity };
 
 async function getJson(path) {
   const answer = await fetch(path);
@@ -29,11 +33,31 @@ function say(kind, ...parts) {
   box.replaceChildren(...parts.map((part) => (Array.isArray(part) ? element("code", part[0]) : part)));
 }
 
-// The view is what the address says after `#`: stream, key and horizon.
+// The view is what the address says after `#`: stream, key and horizon, and where they are chosen the range, or a
+// stretch `from` and `to`, and the moment `at`.
 const view = () => Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
 function keepView(changed) {
-  const hash = `#${new URLSearchParams(changed)}`;
+  const hash = `#${new URLSearchParams(changed).toString().replaceAll("%3A", ":")}`;
   if (location.hash !== hash) history.replaceState(null, "", hash);
+}
+
+const iso = (ms) => new Date(ms).toISOString().replace(".000Z", "Z");
+const time = (text) => { const ms = Date.parse(text ?? ""); return Number.isNaN(ms) ? null : ms; };
+
+function keepAll() {
+  const [from, to] = state.zoom ? [state.zoom.min, state.zoom.max].map((at) => iso(Math.round(at) * 1000)) : [];
+  const chosen = { range: $("range").value, from, to, at: pinned() == null ? undefined : iso(pinned()) };
+  keepView({ stream: $("stream").value, key: $("key").value, horizon: $("horizon").value, ...Object.fromEntries(Object.entries(chosen).filter(([, text]) => text)) });
+  state.keep = Infinity;
+}
+
+// What the address says of range and moment.
+function recall() {
+  const { range, from, to, at } = view(), [min, max] = [from, to].map(time);
+  if (range && ![...$("range").options].some((option) => option.value === range)) $("range").append(new Option(range, range));
+  $("range").value = range ?? "";
+  state.zoom = min != null && max != null && min < max ? { min: min / 1000, max: max / 1000 } : null;
+  pin(time(at));
 }
 
 // Where none of the values is the wanted one, none is chosen.
@@ -57,7 +81,8 @@ function arrange() {
   options($("stream"), names, wanted.stream ?? (state.streams.find((found) => found.keys.length) ?? state.streams[0])?.stream);
   const stream = current();
   const steps = stream?.horizon ?? [];
-  options($("horizon"), steps, steps.includes(Number(wanted.horizon)) ? wanted.horizon : steps[0], (h) => `${h} (${age(h * stream.period)})`);
+  options($("horizon"), steps, steps.includes(Number(wanted.horizon)) ? wanted.horizon : steps[0], (h) => `${h} (${inWords(h * stream.period)})`);
+  if (stream) arrangeRanges(stream);
   // A combiner that has just begun knows no key, nor that of what is shown already.
   const shown = stream && wanted.key && state.followed === series(stream.stream, wanted.key) ? [wanted.key] : [];
   const keys = [...new Set([...(stream?.keys ?? []), ...shown])].sort();
@@ -65,6 +90,11 @@ function arrange() {
   document.body.classList.toggle("empty", !stream || !$("key").value);
   if (!stream || !$("key").value) lacking(stream, wanted, names);
   return Boolean(stream && $("key").value);
+}
+
+function arrangeRanges(stream) {
+  const values = ["", ...lengths(stream.period).map(String), ALL], names = { "": "what comes", [ALL]: "all there is" };
+  options($("range"), values, values.includes($("range").value) ? $("range").value : "", (value) => names[value] ?? `last ${inWords(Number(value))}`);
 }
 
 function lacking(stream, wanted, names) {
@@ -90,13 +120,12 @@ function stop() {
 function follow() {
   if (!arrange()) return;
   const stream = $("stream").value, key = $("key").value;
-  keepView({ stream, key, horizon: $("horizon").value });
+  keepAll();
   state.dirty = true;
   if (state.followed !== series(stream, key)) {
     stop();
     $("events").replaceChildren();
     forget();
-    zoomTo(null);
     say("", "");
     listen();
   } else if (!state.source || state.source.readyState === EventSource.CLOSED) listen(); // a proxy's error page ends it for good
@@ -186,15 +215,48 @@ function who(members, errors, skills, h) {
   $("who").tBodies[0].replaceChildren(...rows);
 }
 
+const far = () => current().horizon.at(-1) * current().period;
+const ends = () => [state.blends[0], state.blends.at(-1)].map((blend) => issuedAt(blend) / 1000);
+
+// What the forecast's chart shows.
+const stretched = () => state.zoom ?? stretch($("range").value === ALL ? ALL : Number($("range").value), ends(), far(), current().period);
+
+function turn() {
+  const forecast = stretched(), chosen = state.zoom || !["", ALL].includes($("range").value);
+  look(forecast, chosen ? forecast : null);
+  $("zoomed").hidden = !state.zoom;
+  if (state.zoom) $("zoomed").firstElementChild.textContent = `Shown is ${moment(state.zoom.min * 1000)} to ${moment(state.zoom.max * 1000)}.`;
+}
+
+// The values that the fans of what is shown reach, and those of the moment for certain.
+function reached() {
+  const { min, max } = stretched(), [from, to] = [min, max].map((at) => countUntil(state.blends, 1000 * at));
+  const certain = [state.blends.at(-1), shownBlend(state.blends)].filter(Boolean).flatMap((blend) => fan(blend, current().period));
+  return [...reach(state.blends.slice(from, to)), ...certain.flatMap(({ low, high, median }) => [low, high, median])];
+}
+
+const tell = () => tellIssued(state.blends, current(), step(), stretched());
+
+// How much the newest truths of this horizon were within the half band, from as many blends as that takes.
+function halfHeld(h) {
+  const part = aligned(state.blends.slice(-JUDGED - ahead()), h, ahead(), current().period);
+  const end = (level) => part.row((blend) => ({ [h]: quantile(blend, h, level) ?? undefined }));
+  return covered(end(0.25), end(0.75), part.truth, JUDGED);
+}
+
 // One picture of what is there, in steps of which each fits into a frame.
 function* show() {
-  const h = step(), blends = state.blends.slice(-Number($("range").value)), events = () => state.events;
+  const h = step(), blends = state.blends, events = () => state.events;
+  turn();
   const members = present(blends, Object.keys(MEMBERS));
   chooseMembers(members);
   const found = aligned(blends, h, ahead(), current().period);
   const shown = members.filter((name) => state.shown.has(name));
   yield;
-  drawForecast(found, shown, events);
+  drawForecast(found, shown, events, `forecast ${inWords(ahead() * current().period)} ahead`,
+    { fans: () => fansOf(state.blends, current().period), reach: reached });
+  yield;
+  tell();
   yield;
   drawWeights(blends, h, members, events);
   yield;
@@ -212,11 +274,13 @@ function* show() {
   const last = state.blends.at(-1);
   answer("next", next(last, h, ahead(), current().period, current().unit));
   answer("best", said);
-  answer("skill", trust(members, lately, skilled, last.guarded?.[h], covered(found.row((blend) => blend.lower), found.row((blend) => blend.upper), found.truth)));
+  const held = covered(found.row((blend) => blend.lower), found.row((blend) => blend.upper), found.truth, JUDGED);
+  answer("skill", trust(members, lately, skilled, last.guarded?.[h], held));
+  $("held").textContent = bandsHeld(held, halfHeld(h));
   answer("drift", drift(state.events, state.blends));
   tellVersions();
   who(members, lately, skilled, h);
-  $("forecast-said").textContent = `Truth, blend and its 90 % interval over time. Newest truth ${number(newest(found.truth))}; newest blend ${number(last.value[h])}.`;
+  $("forecast-said").textContent = `Truth and forecast over time, and the fan of all next values with its 50 % and 90 % bands. Newest truth ${number(newest(found.truth))}; newest forecast ${number(last.value[h])}. The table has the next values.`;
 }
 
 const mapped = (rows, change) => Object.fromEntries(Object.entries(rows).map(([name, row]) => [name, change(row)]));
@@ -230,6 +294,62 @@ function paint(now) {
   if (!state.picture && state.dirty && state.blends.length && !document.hidden && now >= state.next)
     Object.assign(state, { picture: show(), dirty: false, next: now + PAINT_MS });
   if (state.picture?.next().done) state.picture = null;
+  if (state.turned && state.blends.length) retold();
+  if (now >= state.keep) keepAll();
+}
+
+// After a gesture: what is cheap, at once.
+function retold() {
+  state.turned = false;
+  turn();
+  redrawFans();
+  tell();
+}
+
+function changed() {
+  state.turned = true;
+  state.keep = Math.min(state.keep, performance.now() + KEEP_MS);
+}
+
+// A stretch of time, or null for what the list says. All there is has a name in the list.
+function zoomTo(range) {
+  const all = limits(ends(), far()), whole = range && range.min <= all.min && range.max >= all.max;
+  state.zoom = whole ? null : range;
+  if (whole) $("range").value = ALL;
+  changed();
+}
+
+function zoomBy(factor, centre) {
+  if (state.blends.length) zoomTo(zoomed(stretched(), factor, centre ?? middle(), limits(ends(), far()), current().period));
+}
+
+function panBy(share) {
+  if (state.blends.length) zoomTo(moved(stretched(), share, limits(ends(), far())));
+}
+
+// The moment that is looked at, where it is in sight.
+function middle() {
+  const { min, max } = stretched(), at = issuedAt(shownBlend(state.blends) ?? state.blends.at(-1)) / 1000;
+  return at >= min && at <= max ? at : (min + max) / 2;
+}
+
+const KEYS = { "+": () => zoomBy(0.5), "-": () => zoomBy(2), 0: () => zoomTo(null), ",": () => panBy(-0.25), ".": () => panBy(0.25) };
+
+function handleView() {
+  onWish({
+    range: zoomTo, zoom: zoomBy, pan: panBy,
+    touch: (at) => { touch(at == null ? null : at * 1000); state.turned = true; },
+    pin: (at) => { pin(at * 1000 >= issuedAt(state.blends.at(-1)) ? null : Math.round(at * 1000)); changed(); },
+  });
+  handleMoment(() => state.blends, far, changed);
+  $("closer").onclick = KEYS["+"]; $("wider").onclick = KEYS["-"];
+  $("earlier").onclick = KEYS[","]; $("later").onclick = KEYS["."];
+  $("unzoom").onclick = KEYS[0];
+  $("ahead").addEventListener("keydown", (event) => {
+    if (!KEYS[event.key] || event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "SELECT") return;
+    event.preventDefault();
+    KEYS[event.key]();
+  });
 }
 
 async function overview() {
@@ -275,15 +395,21 @@ async function begin() {
   }
 }
 
-$("stream").onchange = () => { keepView({ stream: $("stream").value, horizon: $("horizon").value }); follow(); };
-$("key").onchange = $("horizon").onchange = () => { keepView({ stream: $("stream").value, key: $("key").value, horizon: $("horizon").value }); follow(); };
-$("range").onchange = () => { zoomTo(null); state.dirty = true; };
-$("unzoom").onclick = () => zoomTo(null);
-addEventListener("hashchange", () => { if (state.streams.length) follow(); });
-onZoom((range) => {
-  $("zoomed").hidden = !range;
-  if (range) $("zoomed").firstElementChild.textContent = `Shown is ${moment(range.min * 1000)} to ${moment(range.max * 1000)}.`;
-});
+// Another series has another time and other moments.
+function choose(changed) {
+  state.zoom = null;
+  pin(null);
+  keepView(changed);
+  follow();
+}
+
+$("stream").onchange = () => choose({ stream: $("stream").value, horizon: $("horizon").value });
+$("key").onchange = () => choose({ stream: $("stream").value, key: $("key").value, horizon: $("horizon").value });
+$("horizon").onchange = () => { keepAll(); follow(); };
+$("range").onchange = () => { state.zoom = null; changed(); };
+addEventListener("hashchange", () => { recall(); if (state.streams.length) follow(); });
+handleView();
+recall();
 addEventListener("resize", fit);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { forget(); $("members").querySelectorAll("label").forEach((label) => label.remove()); state.dirty = true; });
 await begin();

@@ -1,33 +1,32 @@
 // The charts, by uPlot, and the marks on them.
 
+import { fanDrawing } from "./fan_drawing.js";
+import { gestures } from "./gestures.js";
+import { ink, tinted, washed } from "./ink.js";
 import { MARKS, moment, number, ticks } from "./words.js";
 
-const HEIGHT = 260, SMALL = 210, CROWDED = 28;
+const HEIGHT = innerWidth < 512 ? 250 : 320, SMALL = 210, CROWDED = 28;
 const LEAST_DRAG = 8;
 const charts = {};
-// Seconds since the epoch that all charts show alone, or null; `listen` hears of each change.
-let zoom = null, listen = () => {};
+// Seconds since the epoch that the forecast's chart shows, and the others: null for all that they have.
+let windows = { forecast: null, others: null };
+// What a person asks of the charts: `range` hears which stretch was dragged over, null for a double click.
+let wishes = {};
 
-export function onZoom(heard) { listen = heard; }
+export function onWish(heard) { wishes = heard; }
 
-export function zoomTo(range) {
-  zoom = range;
-  for (const chart of Object.values(charts)) range ? chart.setScale("x", range) : chart.setData(chart.data);
-  listen(zoom);
+export function look(forecast, others) {
+  windows = { forecast, others };
+  for (const [id, chart] of Object.entries(charts)) turn(id, chart);
 }
 
-export const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+// Draws the fans again and nothing that takes long.
+export function redrawFans() { charts.forecast?.redraw(false, false); }
 
-function washed(colour, share) {
-  const [red, green, blue] = [1, 3, 5].map((place) => parseInt(colour.slice(place, place + 2), 16));
-  return `rgba(${red}, ${green}, ${blue}, ${share})`;
-}
-
-// The colour as it looks on a card with this share of it, but opaque: areas lie on each other.
-function tinted(colour, share) {
-  const parts = (hex) => [1, 3, 5].map((place) => parseInt(hex.slice(place, place + 2), 16));
-  const under = parts(ink("card"));
-  return `rgb(${parts(colour).map((part, n) => Math.round(share * part + (1 - share) * under[n])).join()})`;
+function turn(id, chart) {
+  const range = id === "forecast" ? windows.forecast : windows.others;
+  if (!range) return chart.setData(chart.data);
+  if (chart.scales.x.min !== range.min || chart.scales.x.max !== range.max) chart.setScale("x", range);
 }
 
 function marks(events) {
@@ -59,9 +58,12 @@ function marks(events) {
   };
 }
 
-function refill(chart, data) {
-  chart.setData(data, !zoom);
-  if (zoom) chart.setScale("x", zoom);
+function refill(id, chart, data) {
+  const range = id === "forecast" ? windows.forecast : windows.others;
+  chart.batch(() => {
+    chart.setData(data, !range);
+    if (range) chart.setScale("x", range);
+  });
 }
 
 // Whoever drags over a chart sees all charts from there to there.
@@ -70,21 +72,25 @@ function dragged(chart) {
   if (width < LEAST_DRAG) return;
   const [min, max] = [left, left + width].map((at) => chart.posToVal(at, "x"));
   chart.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-  zoomTo({ min, max });
+  wishes.range({ min, max });
 }
 
 const MOVES = new Set(["mousemove", "mouseleave"]);
 const cursor = {
   sync: { key: "driftline", filters: { pub: (kind) => MOVES.has(kind) } },
   drag: { x: true, y: false, setScale: false, dist: LEAST_DRAG },
-  bind: { dblclick: () => () => zoomTo(null) },
+  bind: {
+    dblclick: () => () => wishes.range(null),
+    // With Shift it is moved.
+    mousedown: (_, __, begin) => (event) => { if (!event.shiftKey) begin(event); },
+  },
 };
 
 // lines: {label, colour, fill, width, value}; more: scales and bands as uPlot has them.
 function draw(id, data, lines, events, more = {}) {
   const place = document.getElementById(id), signature = lines.map((line) => line.label).join();
   const chart = charts[id];
-  if (chart?.signature === signature) return refill(chart, data);
+  if (chart?.signature === signature) return refill(id, chart, data);
   chart?.destroy();
   const axis = { stroke: ink("quiet"), grid: { stroke: ink("grid"), width: 1 }, ticks: { stroke: ink("line"), width: 1 } };
   const series = lines.map((line) => ({
@@ -92,27 +98,47 @@ function draw(id, data, lines, events, more = {}) {
     value: line.value ?? ((_, value) => number(value)),
   }));
   charts[id] = new uPlot({
-    width: place.clientWidth, height: more.height ?? SMALL, plugins: [marks(events)],
+    width: place.clientWidth, height: more.height ?? SMALL, plugins: [...(more.plugins ?? []), marks(events)],
     cursor, hooks: { setSelect: [dragged] },
     axes: [{ ...axis, space: 80, values: (_, times, __, ___, apart) => ticks(times, apart) }, { ...axis, size: 56, values: more.values }], scales: more.scales ?? {}, bands: more.bands ?? [],
     series: [{ label: "At", value: (_, time) => (time == null ? "–" : moment(time * 1000)) }, ...series],
   }, data, place);
   charts[id].signature = signature;
-  if (zoom) charts[id].setScale("x", zoom);
+  turn(id, charts[id]);
 }
 
-export function drawForecast(found, shown, events) {
+const touched = { hooks: { ready: (chart) => gestures(chart.over, {
+  touch: (share) => wishes.touch(share == null ? null : timeAt(chart, share)),
+  pin: (share) => wishes.pin(timeAt(chart, share)),
+  zoom: (factor, share) => wishes.zoom(factor, timeAt(chart, share)),
+  pan: (share) => wishes.pan(share),
+}) } };
+
+const timeAt = (chart, share) => chart.posToVal(share * chart.over.clientWidth, "x");
+
+// fans: () => what is drawn over it, see fan_drawing.js; reach: () => the lowest and highest value that must fit.
+export function drawForecast(found, shown, events, said, { fans, reach }) {
   const blend = ink("blend");
   const lines = [
-    { label: "upper 90 %", colour: washed(blend, 0.35), width: 1 },
-    { label: "lower 90 %", colour: washed(blend, 0.35), width: 1 },
+    { label: "90 % to", colour: washed(blend, 0.25), width: 1 },
+    { label: "90 % from", colour: washed(blend, 0.25), width: 1 },
     ...shown.map((name) => ({ label: name, colour: ink(name), width: 1 })),
-    { label: "truth", colour: tinted(ink("truth"), 0.45), width: 4 },
-    { label: "blend", colour: blend, width: 1.5 },
+    { label: said, colour: blend, width: 1.5 },
+    { label: "truth", colour: ink("truth"), width: 2 },
   ];
-  const rows = [found.row((each) => each.upper), found.row((each) => each.lower),
-    ...shown.map((name) => found.row((each) => each.members[name])), found.truth, found.row((each) => each.value)];
-  draw("forecast", [found.axis, ...rows], lines, events, { height: HEIGHT, bands: [{ series: [1, 2], fill: washed(blend, 0.2) }] });
+  // Of what is to come the fan tells more.
+  const past = (pick) => found.row(pick).fill(null, found.count);
+  const rows = [past((each) => each.upper), past((each) => each.lower),
+    ...shown.map((name) => found.row((each) => each.members[name])), past((each) => each.value), found.truth];
+  draw("forecast", [found.axis, ...rows], lines, events, {
+    height: HEIGHT, bands: [{ series: [1, 2], fill: washed(blend, 0.1) }], plugins: [touched, fanDrawing(fans)],
+    scales: { y: { range: (_, low, high) => fitting([low, high, ...reach()]) } },
+  });
+}
+
+function fitting(values) {
+  const known = values.filter((value) => value != null && Number.isFinite(value));
+  return known.length ? uPlot.rangeNum(Math.min(...known), Math.max(...known), 0.06, true) : [0, 1];
 }
 
 export function drawWeights(blends, h, members, events) {

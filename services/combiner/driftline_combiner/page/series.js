@@ -19,7 +19,8 @@ export function aligned(blends, h, ahead, period) {
     }
     return values;
   };
-  return { axis: [...times, ...future], truth: [...blends.map((blend) => blend.observed), ...future.map(() => null)], row };
+  // count: of the records, behind which the times to come are.
+  return { count: times.length, axis: [...times, ...future], truth: [...blends.map((blend) => blend.observed), ...future.map(() => null)], row };
 }
 
 // Root mean square error over the newest ROLLING truths, at each of them.

@@ -19,6 +19,7 @@ const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyl
 const hour = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 const precise = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const weekday = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric", month: "short" });
 const month = new Intl.DateTimeFormat(undefined, { month: "short", year: "numeric" });
 export const moment = (ms) => clock.format(ms);
 
@@ -36,13 +37,21 @@ export function number(value) {
   return Math.abs(value) < 1000 ? value.toLocaleString(undefined, { maximumSignificantDigits: 3 }) : Math.round(value).toLocaleString();
 }
 
+// Decimals that show two digits of the narrowest of some widths; undefined without any.
+function decimalsOf(widths) {
+  return widths.length ? Math.min(6, Math.max(0, 1 - Math.floor(Math.log10(Math.min(...widths))))) : undefined;
+}
+
+function rounded(decimals, least = 0) {
+  const form = new Intl.NumberFormat(undefined, { minimumFractionDigits: least, maximumFractionDigits: decimals });
+  return (value) => form.format(Number(value.toFixed(decimals)) + 0);
+}
+
 // A value and its ends, with as many decimals as the interval's width has two digits for.
 export function amounts(values) {
   const [, lower, upper] = values, width = upper - lower;
   if (lower == null || upper == null || !(width > 0)) return values.map(number);
-  const decimals = Math.min(6, Math.max(0, 1 - Math.floor(Math.log10(width))));
-  const form = new Intl.NumberFormat(undefined, { maximumFractionDigits: decimals });
-  return values.map((value) => form.format(Number(value.toFixed(decimals)) + 0));
+  return values.map(rounded(decimalsOf([width])));
 }
 export const percent = (share) => (share == null ? "–" : `${(100 * share).toFixed(Math.abs(share) < 0.1 ? 1 : 0)} %`);
 
@@ -51,6 +60,49 @@ export function age(seconds) {
   if (minutes < 1) return "less than a minute";
   if (minutes < 120) return `${minutes.toFixed(0)} min`;
   return minutes < 48 * 60 ? `${(minutes / 60).toFixed(0)} h` : `${(minutes / 1440).toFixed(0)} days`;
+}
+
+// The rows of the table of next values, in one number of decimals. truth: the one of a time, or null.
+export function rowsOfTable(points, truth) {
+  const decimals = decimalsOf(points.map(({ low, high }) => high - low).filter((width) => width > 0));
+  const form = decimals == null ? number : rounded(decimals, decimals);
+  const times = labels(points.map(({ t }) => t));
+  return points.map(({ t, ahead, value, low, high }, n) => {
+    const came = truth(t), known = low != null && high != null;
+    return {
+      ...times[n], ahead: `in ${inWords(ahead)}`, value: written(form, value), interval: known ? `${form(low)} to ${form(high)}` : "–",
+      truth: written(form, came), missed: came != null && known && (came < low || came > high),
+    };
+  });
+}
+
+const written = (form, value) => (value == null ? "–" : form(value));
+
+// Of each time its clock, and its day where that is another than the one before.
+function labels(times) {
+  const clockface = times.some((t) => t % 60000) ? precise : hour, days = times.map((t) => weekday.format(t));
+  return times.map((t, n) => ({ time: clockface.format(t), day: n && days[n] === days[n - 1] ? "" : days[n] }));
+}
+
+// What the forecast of a moment said for one horizon, and what came. point: as fan.js gives it; first: of the oldest.
+export function hindsight(blend, point, truth, unit, first) {
+  if (!blend) return `No forecast from then is remembered here: the oldest is of ${moment(first)}.`;
+  if (point.value == null) return "It said nothing for the chosen horizon.";
+  const [amount, least, most] = amounts([point.value, point.low, point.high]), kind = unit ? ` ${unit}` : "";
+  const interval = point.low == null || point.high == null ? "" : `, between ${least} and ${most}`;
+  const said = `It said ${amount}${kind} for ${moment(point.t)}${interval}.`;
+  if (truth == null) return `${said} That truth is still to come.`;
+  const form = interval ? rounded(decimalsOf([point.high - point.low]) ?? 2) : number;
+  if (!interval) return `${said} The truth was ${form(truth)}${kind}.`;
+  const place = truth < point.low ? "below" : truth > point.high ? "above" : "inside";
+  return `${said} The truth was ${form(truth)}${kind}, ${place} the interval.`;
+}
+
+// How many of the newest truths both bands held. Each is {count, share}.
+export function bandsHeld(wide, half) {
+  if (!wide.count) return "";
+  const narrow = half.count ? ` and the 50 % band ${percent(half.share)}` : "";
+  return `Of the newest ${wide.count.toLocaleString()} truths at this horizon the 90 % band held ${percent(wide.share)}${narrow}.`;
 }
 
 // A length of time in whole words.

@@ -1,0 +1,91 @@
+// The moment whose forecast is looked at: the newest, one that is pinned, or the one that the pointer touches; with its
+// slider, its sentence and its table.
+
+import { countUntil, fan, issuedAt, issuedUntil, truthAt } from "./fan.js";
+import { hindsight, inWords, moment, rowsOfTable } from "./words.js";
+
+const $ = (id) => document.getElementById(id);
+const chosen = { pinned: null, touched: null };
+
+// Milliseconds since the epoch, or null for the newest.
+export const pinned = () => chosen.pinned;
+export function pin(t) { Object.assign(chosen, { pinned: t, touched: null }); }
+export function touch(t) { chosen.touched = t; }
+
+const at = () => chosen.touched ?? chosen.pinned;
+
+// undefined where nothing from then is remembered.
+export const shownBlend = (blends) => (at() == null ? blends.at(-1) : issuedUntil(blends, at()));
+
+const drawn = (blend, period) => ({ issued: issuedAt(blend), observed: blend.observed, points: fan(blend, period) });
+
+// As fan_drawing.js takes them: the newest, and the one of the moment where that is another.
+export function fansOf(blends, period) {
+  const newest = blends.at(-1), shown = shownBlend(blends) ?? newest, past = shown !== newest;
+  const fans = [{ ...drawn(newest, period), faint: past }];
+  if (past) fans.push({ ...drawn(shown, period), chosen: "issued" });
+  return { now: issuedAt(newest), fans };
+}
+
+// visible: {min, max} in seconds; the slider goes over the records of it.
+export function tellIssued(blends, stream, h, visible) {
+  const newest = blends.at(-1), shown = shownBlend(blends), far = stream.horizon.at(-1) * stream.period;
+  const last = Math.max(1, countUntil(blends, 1000 * visible.max)) - 1;
+  set($("moment"), {
+    min: Math.min(last, countUntil(blends, 1000 * visible.min - 1)), max: last,
+    value: Math.max(0, countUntil(blends, issuedAt(shown ?? newest)) - 1),
+  });
+  const when = shown ? moment(issuedAt(shown)) : `before ${moment(issuedAt(blends[0]))}`;
+  $("moment").setAttribute("aria-valuetext", when);
+  write($("issued-at"), shown === newest ? `${when}, the newest` : when);
+  write($("ago"), `${inWords(far)} earlier`);
+  $("newest").disabled = at() == null;
+  const points = shown ? fan(shown, stream.period) : [];
+  write($("issued"), shown === newest ? "" : hindsight(shown, points[h], shown && truthAt(blends, points[h].t), stream.unit, issuedAt(blends[0])));
+  fill(rowsOfTable(points, (t) => truthAt(blends, t)), stream.unit, shown === newest, h);
+}
+
+function set(slider, { min, max, value }) {
+  if (slider.min !== String(min)) slider.min = min;
+  if (slider.max !== String(max)) slider.max = max;
+  if (slider.value !== String(value)) slider.value = value;
+}
+
+function write(element, text) { if (element.textContent !== text) element.textContent = text; }
+
+function cell(kind, text, className = "") {
+  const made = document.createElement(kind);
+  made.textContent = text; made.className = className;
+  return made;
+}
+
+function fill(rows, unit, newest, h) {
+  const table = $("values");
+  write($("values-unit"), unit ? `Value (${unit})` : "Value");
+  table.classList.toggle("newest", newest);
+  const said = JSON.stringify([rows, h]);
+  if (table.dataset.said === said) return;
+  table.dataset.said = said;
+  table.tBodies[0].replaceChildren(...rows.map(({ day, time, ahead, value, interval, truth, missed }, n) => {
+    const row = cell("tr", "", n === h ? "chosen" : ""), head = cell("th", time);
+    head.scope = "row";
+    if (day) head.append(cell("small", day));
+    head.append(cell("small", ahead));
+    row.append(head, cell("td", value, "number"), cell("td", interval, "number"), cell("td", truth, `number truth${missed ? " missed" : ""}`));
+    return row;
+  }));
+}
+
+// The newest is followed from then on where the last one is chosen.
+const take = (blends, place, changed) => { pin(place >= blends.length - 1 ? null : issuedAt(blends[place])); changed(); };
+
+// blends: () => those of the series; far: () => seconds to its farthest horizon.
+export function handleMoment(blends, far, changed) {
+  $("moment").oninput = () => take(blends(), Number($("moment").value), changed);
+  $("newest").onclick = () => { pin(null); changed(); $("moment").focus(); };
+  $("ago").onclick = () => {
+    const known = blends(), from = issuedAt(shownBlend(known) ?? known.at(-1));
+    pin(Math.max(issuedAt(known[0]), from - 1000 * far()));
+    changed();
+  };
+}
