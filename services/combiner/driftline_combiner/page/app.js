@@ -1,6 +1,7 @@
 // The dashboard: history first, then live by server-sent events, which go on after a lost connection from the last event's id.
 
 import { drawErrors, drawForecast, drawSkills, drawWeights, fit, forget, ink, onZoom, zoomTo } from "./charts.js";
+import { closeOverview, isOpen, isOverview, openOverview } from "./overview.js";
 import { aligned, covered, newest, present, rolling, skill } from "./series.js";
 import { MARKS, MEMBERS, age, best, drift, moment, next, number, percent, trust, versions } from "./words.js";
 
@@ -88,6 +89,9 @@ function stop() {
 
 // Shows what the address says, and goes on with what is shown already.
 function follow() {
+  document.body.classList.toggle("many", state.streams.reduce((sum, { keys }) => sum + keys.length, 0) > 1);
+  if (isOverview(view(), state.streams)) return followAll();
+  closeOverview();
   if (!arrange()) return;
   const stream = $("stream").value, key = $("key").value;
   keepView({ stream, key, horizon: $("horizon").value });
@@ -100,6 +104,13 @@ function follow() {
     say("", "");
     listen();
   } else if (!state.source || state.source.readyState === EventSource.CLOSED) listen(); // a proxy's error page ends it for good
+}
+
+function followAll() {
+  if (view().view !== "all") keepView({ view: "all" });
+  stop();
+  document.body.classList.remove("empty");
+  openOverview(view(), state.streams, connected);
 }
 
 function listen() {
@@ -116,7 +127,7 @@ function listen() {
 }
 
 function connected(is) {
-  if (is && state.source) say("", "");
+  if (is && (state.source || isOpen())) say("", "");
   state.lost = is ? null : (state.lost ?? Date.now());
   $("connection").textContent = is ? "live" : "the combiner does not answer";
   $("connection").className = is ? "ready" : "lost";
