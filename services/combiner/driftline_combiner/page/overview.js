@@ -1,7 +1,7 @@
 // All series at a glance: of thousands, only those in view are asked for and drawn.
 
 import { sparkline } from "./small_chart.js";
-import { age, amounts, inWords, moment } from "./words.js";
+import { age, amounts, moment } from "./words.js";
 
 const CHUNK = 50, POLL_MS = 5000, TYPING_MS = 200, BEYOND = "600px 0px";
 const VERDICTS = { good: "can be trusted", care: "with care", bad: "not to be trusted", unknown: "not known yet" };
@@ -174,8 +174,8 @@ function next(series) {
   const ahead = series.ahead.find(({ horizon }) => horizon === series.horizon);
   if (ahead?.value == null) return cell("next", "–", "no forecast yet");
   const [value, lower, upper] = amounts([ahead.value, ahead.lower, ahead.upper]);
-  const between = ahead.lower == null || ahead.upper == null ? "" : `, ${lower} to ${upper}`;
-  return cell("next", `${value}${series.unit ? ` ${series.unit}` : ""}`, `in ${inWords(ahead.horizon * series.period)}${between}`);
+  const between = ahead.lower == null || ahead.upper == null ? "" : `, ${lower} – ${upper}`;
+  return cell("next", `${value}${series.unit ? ` ${series.unit}` : ""}`, `in ${age(ahead.horizon * series.period)}${between}`);
 }
 
 const trust = ({ trust: { verdict, answer, why } }) => cell(`trust ${verdict}`, answer, why, why);

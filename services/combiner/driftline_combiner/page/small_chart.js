@@ -1,7 +1,7 @@
 // Small pictures of a series, as SVG: truths of late, and the fan of what comes. Pure but for the elements that it makes.
 
 const SVG = "http://www.w3.org/2000/svg";
-const LEAST = 12, MOST = 48;
+const LEAST = 24, MOST = 48;
 
 export function drawn(kind, attributes = {}, text = "") {
   const element = document.createElementNS(SVG, kind);
