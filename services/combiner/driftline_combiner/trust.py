@@ -111,16 +111,24 @@ class Judgements:
         """What the answer rests on, in a sentence or two."""
         if self.rule[index] == UNKNOWN:
             return f"{int(self.met[index])} of the {ENOUGH} truths have come that it takes to judge."
-        held = f"Its 90 % interval held {self.share[index]:.0%} of the newest truths."
+        held = f"The 90 % interval held {_percent(float(self.share[index]))} of the newest truths."
         if self.rule[index] == GUARDED:
             return f"The blend fell behind, so the last value is published. {held}"
-        return f"{_against(float(self.skill[index]))} {held}"
+        return f"{_against(float(self.skill[index]))}{self._rivalled(index)}. {held}"
+
+    def _rivalled(self, index: int) -> str:
+        ratio = float(self.ratio[index])
+        return f", but {ratio:.2g} times that of {MEMBERS[self.rival[index]]}" if ratio > AS_GOOD else ""
 
 
 def _against(skill: float) -> str:
     if not np.isfinite(skill):
-        return "Repeating the last value made no error."
-    return f"Its error is {abs(skill):.0%} {'less' if skill >= 0 else 'more'} than that of repeating the last value."
+        return "Repeating the last value made no error"
+    return f"{_percent(abs(skill))} {'less' if skill >= 0 else 'more'} error than repeating the last value"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def judged(standings: Standings) -> Judgements:

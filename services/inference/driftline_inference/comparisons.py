@@ -11,7 +11,7 @@ from driftline_inference.shadow import BETS, Shadow, SignTest
 
 
 class SavedComparison(msgspec.Struct, frozen=True):
-    """The totals of a comparison. worse, not_worse: logarithms of each bettor's wealth. course, stride: of the curve."""
+    """The totals of a comparison. worse, not_worse: logarithms of each bettor's wealth. course, stride: its curve."""
 
     new: str
     old: str
