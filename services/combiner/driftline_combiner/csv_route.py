@@ -68,7 +68,7 @@ def routes(stream_steps: Mapping[str, BlendStep], buffer: DashboardBuffer) -> AP
 
     @router.get(
         "/v1/csv/past/{stream}/{key:path}",
-        summary="What was forecast of a series, beside its truths, as CSV",
+        summary="The remembered forecasts of a series and their truths as CSV",
         description="As far back as this process remembers: `DRIFTLINE_PAGE_POINTS` records at most. One line for each "
         "forecast, in order of issue.",
         response_class=Response,

@@ -166,7 +166,7 @@ def routes(
     @router.get(
         "/v1/models/{stream}.{member}/comparisons",
         summary="How a model's versions compare to those before them",
-        description="The newest last. What was compared before a restart is kept, but for the last minutes.",
+        description="The newest last. A restart keeps all but the last minutes of a comparison.",
         responses={404: {}},
     )
     async def comparisons(stream: Stream, member: Member) -> list[ComparisonStatus]:
