@@ -24,6 +24,11 @@ VERSIONS = ["v000001-aaaaaaaaaaaa", "v000002-bbbbbbbbbbbb"]
 COURSE = [{"truths": 40 * n, "worse": -0.1 * n, "not_worse": 0.4 * n} for n in range(1, 31)]
 
 
+def alive() -> dict[str, str]:
+    """What `served` waits for."""
+    return {}
+
+
 class Many(Served):
     """A combiner of which pages from elsewhere may show a picture. inference: where that answers."""
 
@@ -136,6 +141,7 @@ async def test_axe_finds_nothing_and_all_fits(combiner: Many, scheme: str, width
 async def test_a_picture_is_framed_by_another_page_and_goes_on(combiner: Many) -> None:
     await combiner.series(1)
     other = FastAPI()
+    other.add_api_route("/livez", alive)
 
     @other.get("/", response_class=HTMLResponse)
     async def page_with_frame() -> str:
@@ -178,6 +184,7 @@ async def test_the_chart_and_the_forecasts_are_saved_by_keyboard(combiner: Many,
 def inference() -> FastAPI:
     """What inference answers of two versions that were compared; tests/inference has the answers themselves."""
     app = FastAPI()
+    app.add_api_route("/livez", alive)
 
     @app.get("/v1/models/tank.batch")
     async def status() -> dict[str, Any]:
