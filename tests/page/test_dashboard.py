@@ -278,11 +278,14 @@ async def test_fifty_keys_are_chosen_from_by_keyboard(served: Served):
     for number in range(50):
         await served.bus.publish(FORECASTS, forecasts(0, 70, "v000001-aaaaaaaaaaaa", key=f"tank-{number:02}"))
     async with opened(served) as page:
+        await page.goto(f"{page.url.split('#')[0]}#stream=tank")
         await expect(page.locator("#key option")).to_have_count(50, timeout=SOON)
         for control in await page.locator("select, input").all():
             assert await control.evaluate("element => element.labels.length") == 1
         await page.keyboard.press("Tab")
         assert await page.evaluate("document.activeElement.textContent") == "Skip to the forecasts"
+        await page.keyboard.press("Tab")
+        assert await page.evaluate("document.activeElement.textContent") == "All series"
         await page.keyboard.press("Tab")
         assert await page.evaluate("document.activeElement.id") == "stream"
         await page.keyboard.press("Tab")

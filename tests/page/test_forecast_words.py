@@ -182,7 +182,7 @@ async def test_stream_key_and_horizon_are_there_after_a_reload(served: TwoStream
     await served.levels("sun", "roof")
     await served.levels("tank", "north")
     await served.levels("tank", "south", 60)
-    async with opened(served) as page:
+    async with opened(served, "#stream=sun") as page:
         await expect(page.locator("#forecast canvas")).to_be_visible(timeout=SOON)
         await page.get_by_label("Stream").select_option("tank")
         await page.get_by_label("Key").select_option("south")

@@ -24,10 +24,11 @@ from driftline.streams.catalog import PerStream, Streams
 from driftline.streams.definition import StreamDefinition
 from driftline.worker.loop import Worker
 from driftline.worker.loop_metrics import LoopMetrics, report_left_behind
-from driftline_combiner import dashboard, forecasts_route
+from driftline_combiner import csv_route, dashboard, embed, forecasts_route, model_story, series_overview
 from driftline_combiner.dashboard_buffer import DashboardBuffer
 from driftline_combiner.exporter import ScoreExporter
 from driftline_combiner.health import health
+from driftline_combiner.model_story import ModelStories
 from driftline_combiner.overview import Overview
 from driftline_combiner.rest import routes
 from driftline_combiner.retrain_requests import RetrainStep, TrainerSink, open_trainer
@@ -60,7 +61,7 @@ def create_app(
     tls = tls_for([*_others(settings), *settings.page_services.values()])
     trainer = trainer or _trainer(settings, tls)
     requests = _retrain_requests(settings, bus, trainer, metrics) if trainer is not None else None
-    page = _page(settings, bus, streams, tls) if settings.page_points else None
+    page = _page(settings, bus, streams, stream_steps, tls) if settings.page_points else None
     checks = _checks(bus, worker, requests)
     reporter = Reporter("combiner", bus, checks, lambda report: _with_health(report, stream_steps))
     clients = [client for client in (trainer, page.client if page else None) if client is not None]
@@ -81,7 +82,8 @@ def create_app(
             CORSMiddleware, allow_origins=settings.cors, allow_headers=CORS_SENT, expose_headers=CORS_READ
         )
     if page is not None:
-        app.include_router(page.router)
+        for router in page.routers:
+            app.include_router(router)
         app.mount("/assets", dashboard.assets())
     return app
 
@@ -150,7 +152,7 @@ class Page:
 
     buffer: DashboardBuffer
     client: httpx.AsyncClient
-    router: APIRouter
+    routers: list[APIRouter]
 
 
 def _jobs(
@@ -178,7 +180,15 @@ def _checks(bus: Bus, worker: Worker[Forecast], requests: Worker[Alert] | None) 
     return checks
 
 
-def _page(settings: CombinerSettings, bus: Bus, streams: Streams, tls: ssl.SSLContext) -> Page:
+def _page(
+    settings: CombinerSettings, bus: Bus, streams: Streams, stream_steps: Mapping[str, BlendStep], tls: ssl.SSLContext
+) -> Page:
     buffer, client = DashboardBuffer(bus, settings.page_points), httpx.AsyncClient(verify=tls)
-    overview = Overview(settings.page_services, client)
-    return Page(buffer, client, dashboard.routes(streams, buffer, overview, settings.page_watchers))
+    routers = [
+        dashboard.routes(streams, buffer, Overview(settings.page_services, client), settings.page_watchers),
+        series_overview.routes(stream_steps, buffer),
+        model_story.routes(streams, ModelStories(settings.page_services.get("inference"), client)),
+        csv_route.routes(stream_steps, buffer),
+        embed.routes(settings.embed),
+    ]
+    return Page(buffer, client, routers)

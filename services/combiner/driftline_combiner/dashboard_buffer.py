@@ -4,8 +4,9 @@ It reads all partitions outside any group, so it knows the series of all replica
 """
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -17,10 +18,14 @@ from driftline.errors import BusUnavailable, PoisonMessage
 from driftline.messages import ALERTS, BLENDS, Alert, Blend, Topic
 from driftline.stoppable import StoppableWork
 from driftline.worker.stream_step import Series
+from driftline_combiner.recent_truths import TRUTHS, RecentTruths
 from driftline_combiner.remembered_blends import RememberedBlends
 
-SERIES_REMEMBERED = 100
-"""Series that are remembered; the one that was silent longest is forgotten first."""
+SERIES_REMEMBERED = 10_000
+"""Series that are remembered; the one that was silent longest is forgotten first. With little to say each takes some
+4 kB."""
+SERIES_READ = 100
+"""Of a series that somebody reads live as much is kept as if there were no more than these."""
 BYTES_REMEMBERED = 10_000_000
 """Of the blends of all series together, as they are kept, which is some 30 MB of JSON: with many series, or many
 horizons, there are fewer of each. A reader of `/v1/live` misses none that it asks for before so much else has come."""
@@ -28,11 +33,12 @@ LATEST_ALERTS = 200
 
 
 class _BlendName(msgspec.Struct, frozen=True):
-    """What a blend is called by."""
+    """What a blend is called by, and the truth that it came with."""
 
     stream: str
     key: str
     t: int
+    observed: float | None = None
 
 
 class PackedBlend(msgspec.Struct, frozen=True):
@@ -67,7 +73,10 @@ class DashboardBuffer:
         self._bus = bus
         self._points = points
         self._series: OrderedDict[Series, RememberedBlends] = OrderedDict()
+        self._truths: dict[Series, RecentTruths] = {}
         self._alerts: deque[Alert] = deque(maxlen=LATEST_ALERTS)
+        self._newest_alerts: OrderedDict[Series, Alert] = OrderedDict()
+        self._readers: Counter[Series] = Counter()
         self._encoder = msgspec.json.Encoder()
         self._work = StoppableWork()
         self._news: WeakValueDictionary[Series, asyncio.Event] = WeakValueDictionary()
@@ -93,7 +102,7 @@ class DashboardBuffer:
     async def _read_alerts(self) -> None:
         async for page in self._bus.tail(ALERTS):
             for envelope in page:
-                self._alerts.append(envelope.value)
+                self._take_alert(envelope.value)
             self._wake((envelope.value.stream, envelope.value.key) for envelope in page)
 
     def _take(self, blend: PackedBlend) -> None:
@@ -101,13 +110,25 @@ class DashboardBuffer:
         blends = self._series.get(series)
         if blends is None:
             blends = self._series[series] = RememberedBlends()
+            self._truths[series] = RecentTruths()
             while len(self._series) > SERIES_REMEMBERED:
-                self._series.popitem(last=False)
+                silent, _ = self._series.popitem(last=False)
+                del self._truths[silent]
         if blends.last_t is not None and t <= blends.last_t:
             return  # sent again after a crash
         self._series.move_to_end(series)
         blends.add(t, blend.payload)
-        blends.forget(self._points, BYTES_REMEMBERED // len(self._series))
+        self._truths[series].add(t, blend.name.observed)
+        share = min(len(self._series), SERIES_READ) if self._readers[series] else len(self._series)
+        blends.forget(self._points, BYTES_REMEMBERED // share)
+
+    def _take_alert(self, alert: Alert) -> None:
+        self._alerts.append(alert)
+        series = (alert.stream, alert.key)
+        self._newest_alerts[series] = alert
+        self._newest_alerts.move_to_end(series)
+        while len(self._newest_alerts) > SERIES_REMEMBERED:
+            self._newest_alerts.popitem(last=False)
 
     def _wake(self, changed: Iterable[Series]) -> None:
         """Whoever waits for one of them looks again; who comes later waits for the next news."""
@@ -135,6 +156,24 @@ class DashboardBuffer:
         blends = self._series.get(series)
         return None if blends is None else blends.first_t
 
+    def remembered(self, series: Series) -> list[bytes]:
+        """All blends of a series that are remembered, in order of time, as they are on their topic."""
+        return [payload for _, payload in self._after(series, -1)]
+
+    def last_t(self, series: Series) -> int | None:
+        """The time of a series' newest blend; None where there is none."""
+        blends = self._series.get(series)
+        return None if blends is None else blends.last_t
+
+    def truths(self, series: Series, period: int, count: int = TRUTHS) -> list[float | None]:
+        """The newest of a series, see `RecentTruths.on_grid`."""
+        truths = self._truths.get(series)
+        return [] if truths is None else truths.on_grid(period, count)
+
+    def newest_alert(self, series: Series) -> Alert | None:
+        """Of a series since this process runs."""
+        return self._newest_alerts.get(series)
+
     def alerts(self) -> list[Alert]:
         """The newest LATEST_ALERTS since this process runs, the newest first."""
         return list(reversed(self._alerts))
@@ -145,6 +184,16 @@ class DashboardBuffer:
 
         Asking for a series makes none: whoever asks for what never comes costs no memory.
         """
+        self._readers[stream, key] += 1
+        try:
+            async with aclosing(self._events(stream, key, after)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            self._readers.subtract([(stream, key)])
+            self._readers += Counter()  # forgets whom nobody reads
+
+    async def _events(self, stream: str, key: str, after: int) -> AsyncGenerator[ServerSentEvent]:
         sent: deque[Alert] = deque(maxlen=LATEST_ALERTS)
         while True:
             news = self._news.setdefault((stream, key), asyncio.Event())

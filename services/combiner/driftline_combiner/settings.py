@@ -32,8 +32,8 @@ def _is_origin(text: str) -> bool:
     )
 
 
-def _of_origin(text: str) -> str:
-    return line("cors", text, "an origin such as https://host:port, in lower case and without a path, or `*`")
+def _of_origin(setting: str, text: str) -> str:
+    return line(setting, text, "an origin such as https://host:port, in lower case and without a path, or `*`")
 
 
 class CombinerSettings(Settings):
@@ -50,6 +50,9 @@ class CombinerSettings(Settings):
     cors: Annotated[tuple[str, ...], NoDecode, BeforeValidator(listed)] = ()
     """Origins of other pages whose scripts may read this service's answers, with commas, such as
     `https://home.example.org`; `*` for any page. By default none may."""
+    embed: Annotated[tuple[str, ...], NoDecode, BeforeValidator(listed)] = ()
+    """Origins of other pages that may show `/embed/<stream>/<key>` in a frame, with commas, such as
+    `https://home.example.org`; `*` for any page. By default pages of this service's own address may, and no others."""
     metrics_by_key: bool = False
     """Whether errors and weights of single series are exported to Prometheus, too: of the first hundred keys, in order,
     of each stream."""
@@ -74,4 +77,5 @@ class CombinerSettings(Settings):
         yield from super().contradictions()
         for name, url in [("trainer", self.trainer), *(("page_services", url) for url in self.page_services.values())]:
             yield from of_url(name, url)
-        yield from map(_of_origin, filterfalse(_is_origin, self.cors))
+        for name, origins in (("cors", self.cors), ("embed", self.embed)):
+            yield from (_of_origin(name, text) for text in filterfalse(_is_origin, origins))

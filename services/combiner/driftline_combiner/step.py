@@ -41,6 +41,7 @@ from driftline_combiner.state import (
     signature,
 )
 from driftline_combiner.totals import ScoreSums, Totals
+from driftline_combiner.trust import Standings
 
 OUT: Topic[Any] = BLENDS
 ALERT: Topic[Any] = ALERTS
@@ -376,6 +377,11 @@ class BlendStep:
         if self._outdated:
             self._take_up()
         return self._totals.sums
+
+    def standings(self, keys: Sequence[str], horizon: int) -> Standings:
+        """How series that are owned here did of late. horizon: its place among the stream's."""
+        slots = np.array([self._store[key] for key in keys], dtype=np.int64)
+        return Standings.of(self._tables.ledger, self._tables.intervals, slots, horizon)
 
     def weighting(self, key: str) -> list[HorizonWeighting]:
         """Per horizon who weighs what now, as if all that forecast last took part again."""

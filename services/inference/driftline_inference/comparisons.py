@@ -6,17 +6,20 @@ Their totals outlive a restart: what a bettor has won stays won. Forecasts whose
 import msgspec
 
 from driftline.fleet.heartbeat import NEWEST_COMPARISONS, Comparison
+from driftline_inference.course import Course, Point
 from driftline_inference.shadow import BETS, Shadow, SignTest
 
 
 class SavedComparison(msgspec.Struct, frozen=True):
-    """The totals of a comparison. worse, not_worse: logarithms of each bettor's wealth."""
+    """The totals of a comparison. worse, not_worse: logarithms of each bettor's wealth. course, stride: its curve."""
 
     new: str
     old: str
     seen: int
     worse: list[float]
     not_worse: list[float]
+    course: list[Point] = []
+    stride: int = 1
 
 
 Saved = dict[str, list[SavedComparison]]
@@ -44,6 +47,10 @@ class Comparisons:
         shadows = self._shadows.get(member)
         return shadows[-1] if shadows else None
 
+    def shadows(self, member: str) -> list[Shadow]:
+        """All that are remembered, the newest last."""
+        return list(self._shadows.get(member, ()))
+
     def of(self, member: str) -> list[Comparison]:
         """What the heartbeat says, the newest last."""
         return [shadow.comparison for shadow in self._shadows.get(member, ())]
@@ -52,7 +59,13 @@ class Comparisons:
         saved: Saved = {
             member: [
                 SavedComparison(
-                    shadow.new, shadow.old, shadow.seen, shadow.test.log_wealth, shadow.not_worse.log_wealth
+                    shadow.new,
+                    shadow.old,
+                    shadow.seen,
+                    shadow.test.log_wealth,
+                    shadow.not_worse.log_wealth,
+                    shadow.course.thinned(),
+                    shadow.course.stride,
                 )
                 for shadow in shadows
             ]
@@ -74,4 +87,5 @@ class Comparisons:
             ]
 
     def _restored(self, saved: SavedComparison) -> Shadow:
-        return Shadow(saved.new, saved.old, self._steps, saved.seen, SignTest(saved.worse), SignTest(saved.not_worse))
+        tests = (SignTest(saved.worse), SignTest(saved.not_worse))
+        return Shadow(saved.new, saved.old, self._steps, saved.seen, *tests, Course(saved.course, saved.stride))

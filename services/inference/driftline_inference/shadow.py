@@ -18,6 +18,7 @@ from math import isfinite
 import numpy as np
 
 from driftline.fleet.heartbeat import Comparison
+from driftline_inference.course import Course
 
 ALPHA = 1e-3
 """Largest probability that a version that is no worse is rolled back."""
@@ -74,6 +75,7 @@ class Shadow:
     test: SignTest = field(default_factory=SignTest)
     not_worse: SignTest = field(default_factory=SignTest)
     """The same bets on the other side."""
+    course: Course = field(default_factory=Course)
     _awaited: dict[str, deque[tuple[int, tuple[float, float]]]] = field(default_factory=dict)
     _errors: tuple[float, float] = (0.0, 0.0)
     _block: int = 0
@@ -103,7 +105,7 @@ class Shadow:
 
     def without_forecasts(self) -> "Shadow":
         """The same, after a while in which nothing was compared: what was forecast before it meets no truth."""
-        return Shadow(self.new, self.old, self.steps, self.seen, self.test, self.not_worse)
+        return Shadow(self.new, self.old, self.steps, self.seen, self.test, self.not_worse, self.course)
 
     def add(
         self,
@@ -142,3 +144,4 @@ class Shadow:
             self.test.add(worse=worse)
         if max(new, old) > 0:
             self.not_worse.add(worse=not worse)
+        self.course.add(self.seen, self.test.log_evidence, self.not_worse.log_evidence)

@@ -5,6 +5,7 @@ import { countUntil, fan, issuedAt, quantile, reach } from "./fan.js";
 import { ink } from "./ink.js";
 import { fansOf, handleMoment, pin, pinned, shownBlend, tellIssued, touch } from "./issued.js";
 import { ALL, lengths, limits, moved, stretch, zoomed } from "./ranges.js";
+import { closeOverview, isOpen, isOverview, openOverview } from "./overview.js";
 import { aligned, covered, newest, present, rolling, skill } from "./series.js";
 import { MARKS, MEMBERS, age, bandsHeld, best, drift, inWords, moment, next, number, percent, trust, versions } from "./words.js";
 
@@ -118,6 +119,9 @@ function stop() {
 
 // Shows what the address says, and goes on with what is shown already.
 function follow() {
+  document.body.classList.toggle("many", state.streams.reduce((sum, { keys }) => sum + keys.length, 0) > 1);
+  if (isOverview(view(), state.streams)) return followAll();
+  closeOverview();
   if (!arrange()) return;
   const stream = $("stream").value, key = $("key").value;
   keepAll();
@@ -129,6 +133,13 @@ function follow() {
     say("", "");
     listen();
   } else if (!state.source || state.source.readyState === EventSource.CLOSED) listen(); // a proxy's error page ends it for good
+}
+
+function followAll() {
+  if (view().view !== "all") keepView({ view: "all" });
+  stop();
+  document.body.classList.remove("empty");
+  openOverview(view(), state.streams, connected);
 }
 
 function listen() {
@@ -145,7 +156,7 @@ function listen() {
 }
 
 function connected(is) {
-  if (is && state.source) say("", "");
+  if (is && (state.source || isOpen())) say("", "");
   state.lost = is ? null : (state.lost ?? Date.now());
   $("connection").textContent = is ? "live" : "the combiner does not answer";
   $("connection").className = is ? "ready" : "lost";

@@ -1,5 +1,6 @@
 """The models' status by REST, and their steering by hand."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,6 +40,27 @@ class ShadowStatus(BaseModel):
     evidence: float
     """That the newer one is worse; it is left when this reaches `limit`."""
     limit: float
+
+
+class CoursePoint(BaseModel):
+    """A comparison after so many truths."""
+
+    truths: int
+    worse: float
+    not_worse: float
+
+
+class ComparisonStatus(BaseModel):
+    """A version against the one before it, as a test by betting. Evidence is given as its natural logarithm."""
+
+    new: str
+    old: str
+    truths: int = Field(description="that both versions met")
+    worse: float = Field(description="evidence that the new version is worse")
+    not_worse: float = Field(description="evidence that it is not")
+    limit: float = Field(description="evidence that decides")
+    over: bool
+    course: list[CoursePoint] = Field(description="how the evidence went, in at most 60 points")
 
 
 class Lag(BaseModel):
@@ -141,6 +163,16 @@ def routes(
     async def show_model(stream: Stream, member: Member) -> ModelStatus:
         return describe(stream, member)
 
+    @router.get(
+        "/v1/models/{stream}.{member}/comparisons",
+        summary="How a model's versions compare to those before them",
+        description="The newest last. A restart keeps all but the last minutes of a comparison.",
+        responses={404: {}},
+    )
+    async def comparisons(stream: Stream, member: Member) -> list[ComparisonStatus]:
+        steering.registry.state(stream, member)
+        return [_comparison(shadow) for shadow in stream_steps[stream].comparisons.shadows(member)]
+
     _add_steering(router, steering, describe, token)
     return router
 
@@ -216,6 +248,20 @@ def _shadow(state: ModelState, shadow: Shadow | None) -> ShadowStatus | None:
         return None
     return ShadowStatus(
         version=shadow.old, compared=shadow.seen, records=SHADOW_RECORDS, evidence=shadow.test.evidence, limit=1 / ALPHA
+    )
+
+
+def _comparison(shadow: Shadow) -> ComparisonStatus:
+    totals = shadow.comparison
+    return ComparisonStatus(
+        new=totals.new,
+        old=totals.old,
+        truths=totals.truths,
+        worse=totals.log_worse,
+        not_worse=totals.log_not_worse,
+        limit=-math.log(ALPHA),
+        over=totals.over,
+        course=[CoursePoint(truths=p.truths, worse=p.worse, not_worse=p.not_worse) for p in shadow.course.points()],
     )
 
 

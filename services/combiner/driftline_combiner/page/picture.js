@@ -1,0 +1,43 @@
+// A chart as a PNG file, with its title and its words above it.
+
+const MARGIN = 16, TITLE = 20, WORDS = 14, GAP = 8;
+
+// Words in lines that fit.
+function lines(ink, words, width) {
+  const out = [""];
+  for (const word of words.split(/\s+/)) {
+    const longer = out.at(-1) ? `${out.at(-1)} ${word}` : word;
+    if (out.at(-1) && ink.measureText(longer).width > width) out.push(word);
+    else out[out.length - 1] = longer;
+  }
+  return out;
+}
+
+export function picture(chart, title, words) {
+  const ratio = devicePixelRatio, canvas = document.createElement("canvas"), ink = canvas.getContext("2d");
+  const fonts = [`600 ${TITLE * ratio}px system-ui, sans-serif`, `${WORDS * ratio}px system-ui, sans-serif`];
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  ink.font = fonts[1];
+  const said = lines(ink, words, chart.width), top = ratio * (MARGIN + TITLE + GAP + said.length * WORDS * 1.4 + GAP);
+  canvas.width = chart.width + 2 * MARGIN * ratio;
+  canvas.height = chart.height + top + MARGIN * ratio;
+  ink.fillStyle = colour("card");
+  ink.fillRect(0, 0, canvas.width, canvas.height);
+  ink.textBaseline = "top";
+  ink.font = fonts[0]; ink.fillStyle = colour("ink");
+  ink.fillText(title, MARGIN * ratio, MARGIN * ratio, chart.width);
+  ink.font = fonts[1]; ink.fillStyle = colour("quiet");
+  said.forEach((line, n) => ink.fillText(line, MARGIN * ratio, ratio * (MARGIN + TITLE + GAP + n * WORDS * 1.4)));
+  ink.drawImage(chart, MARGIN * ratio, top);
+  return canvas;
+}
+
+export function savePicture(chart, title, words, name) {
+  picture(chart, title, words).toBlob((blob) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = name.replace(/[^\p{L}\p{N}._-]+/gu, "_");
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  }, "image/png");
+}
