@@ -29,14 +29,19 @@ def read_results(
         table = _table(body, horizons)
         times = table.column(T).cast(pa.int64()).to_pylist()
         places = [place for place, t in enumerate(times) if t is not None and begin <= t < end]
-        chosen = table.take(pa.array(places, pa.int64()))
+        columns = _columns(table.take(pa.array(places, pa.int64())))
     except (pa.ArrowException, KeyError, ValueError, OSError) as error:
         raise InvalidInput(f"found {str(error)[:200]!r}, expected a window of results") from error
-    columns = {
-        name: (chosen.column(name).cast(pa.int64()) if name in {T, GRID_T} else chosen.column(name)).to_pylist()
-        for name in chosen.column_names
-    }
     return [_row(stream, horizons, columns, place) for place in range(len(places))]
+
+
+def _columns(table: pa.Table) -> Columns:
+    """By name the values; those of times are whole numbers. Raises ValueError."""
+    kinds = {T: pa.int64(), GRID_T: pa.int64()}
+    columns = {name: table.column(name).cast(kinds.get(name, pa.float64())).to_pylist() for name in table.column_names}
+    if None in columns.get(GRID_T, ()):
+        raise ValueError("no time on the grid")
+    return columns
 
 
 def _table(body: bytes, horizons: Sequence[int]) -> pa.Table:
