@@ -83,7 +83,7 @@ class Problem(BaseModel):
     type: str = Field(description="its kind: a page of this service, unless it is `about:blank`", examples=[BLANK])
     title: str = Field(description="the kind in words", examples=["Not Found"])
     status: int = Field(description="the status of the answer", examples=[404])
-    detail: str = Field(description="what was found, and what was expected")
+    detail: str = Field(description="the value that was found, and the one that was expected")
     instance: str = Field(
         "", description="the path that was asked for; of an unexpected error its name in the service's log"
     )

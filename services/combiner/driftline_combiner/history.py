@@ -13,7 +13,7 @@ from driftline_combiner.next_values import iso, of_row
 
 @dataclass(frozen=True)
 class PastValue:
-    """What was forecast for a time; null where nothing was, or where a former release did not keep it."""
+    """The forecast for a time; null where there is none, or where a former release did not keep it."""
 
     horizon: Annotated[int, Field(description="steps ahead")]
     t: Annotated[int, Field(description="the time that it is for, milliseconds since the epoch, UTC")]
@@ -24,7 +24,7 @@ class PastValue:
 
 @dataclass(frozen=True)
 class PastForecast:
-    """What was issued with one record."""
+    """The forecasts that were issued with one record."""
 
     issued: Annotated[int, Field(description="the time of the record, milliseconds since the epoch, UTC")]
     issued_time: Annotated[str, Field(description="the same in ISO 8601", examples=["2026-01-01T00:00:00+00:00"])]
@@ -54,7 +54,7 @@ class PastForecast:
 
 @dataclass(frozen=True)
 class SeriesHistory:
-    """What was forecast of one series, in order of time."""
+    """The former forecasts of one series, in order of time."""
 
     stream: str
     key: str

@@ -109,7 +109,7 @@ def routes(
 
     @router.get(
         "/v1/history/{stream}/{key:path}",
-        summary="What was forecast of a series before",
+        summary="The former forecasts of a series",
         description="From the archive, and from memory where the archive ends, in order of time, a page at a time: "
         "`Link` names the next page, as in RFC 8288. The truth of what was forecast for a time is `observed` of the "
         "row that was issued then.",

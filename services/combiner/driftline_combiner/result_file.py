@@ -28,11 +28,11 @@ def read_results(
     try:
         table = _table(body, horizons)
         times = table.column(T).cast(pa.int64()).to_pylist()
-        places = [place for place, t in enumerate(times) if t is not None and begin <= t < end]
+        places = [row for row, t in enumerate(times) if t is not None and begin <= t < end]
         columns = _columns(table.take(pa.array(places, pa.int64())))
     except (pa.ArrowException, KeyError, ValueError, OSError) as error:
         raise InvalidInput(f"found {str(error)[:200]!r}, expected a window of results") from error
-    return [_row(stream, horizons, columns, place) for place in range(len(places))]
+    return [_row(stream, horizons, columns, row) for row in range(len(places))]
 
 
 def _columns(table: pa.Table) -> Columns:
@@ -60,12 +60,12 @@ def _table(body: bytes, horizons: Sequence[int]) -> pa.Table:
     return file.read(columns=columns, use_threads=False)
 
 
-def _row(stream: StreamDefinition, horizons: Sequence[int], columns: Columns, place: int) -> PastForecast:
-    t, ahead = columns[T][place], 1000 * stream.time.period
-    begin = columns[GRID_T][place] if GRID_T in columns else t
+def _row(stream: StreamDefinition, horizons: Sequence[int], columns: Columns, row: int) -> PastForecast:
+    t, ahead = columns[T][row], 1000 * stream.time.period
+    begin = columns[GRID_T][row] if GRID_T in columns else t
 
     def of(name: str) -> float | None:
-        return finite(columns[name][place]) if name in columns else None
+        return finite(columns[name][row]) if name in columns else None
 
     values = [
         PastValue(steps, begin + steps * ahead, of(f"{BLEND}_{steps}"), of(f"{LOWER}_{steps}"), of(f"{UPPER}_{steps}"))

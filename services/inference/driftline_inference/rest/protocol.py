@@ -69,7 +69,7 @@ class InferResponse(msgspec.Struct, omit_defaults=True):
 
 
 @dataclass(frozen=True)
-class Part:
+class InputTensor:
     """An input as it came. binary: its bytes behind the JSON; None where its values are in the JSON."""
 
     tensor: Tensor
@@ -96,7 +96,7 @@ class Part:
         return texts
 
 
-def decode(body: bytes, header_length: str | None) -> tuple[InferRequest, dict[str, Part]]:
+def decode(body: bytes, header_length: str | None) -> tuple[InferRequest, dict[str, InputTensor]]:
     """The request and its inputs by name. Raises InvalidInput that says what was found and expected.
 
     header_length: the header HEADER_LENGTH, where there is one.
@@ -109,7 +109,7 @@ def decode(body: bytes, header_length: str | None) -> tuple[InferRequest, dict[s
     return request, {part.tensor.name: part for part in _parts(request.inputs, body[size:])}
 
 
-def only_input(request: InferRequest, inputs: Mapping[str, Part]) -> Part:
+def only_input(request: InferRequest, inputs: Mapping[str, InputTensor]) -> InputTensor:
     """Of a model that has one. Raises InvalidInput."""
     _expect("the number of inputs", len(request.inputs), 1)
     (name,) = inputs
@@ -154,16 +154,16 @@ def _length(header: str | None, size: int) -> int:
     return int(header)
 
 
-def _parts(tensors: Sequence[Tensor], behind: bytes) -> Iterator[Part]:
+def _parts(tensors: Sequence[Tensor], behind: bytes) -> Iterator[InputTensor]:
     """Each tensor with its bytes; they lie behind the JSON in the tensors' order."""
     start = 0
     for tensor in tensors:
         if tensor.data is not None:
-            yield Part(tensor, None)
+            yield InputTensor(tensor, None)
             continue
         size = tensor.parameters.get("binary_data_size")
         size = size if isinstance(size, int) and size > 0 else 0
-        yield Part(tensor, behind[start : start + size])
+        yield InputTensor(tensor, behind[start : start + size])
         start += size
     _expect("bytes behind the JSON", len(behind), start)
 

@@ -26,7 +26,7 @@ from driftline_inference.rest.protocol import (
     ROWS_LIMIT,
     TEXT,
     InferRequest,
-    Part,
+    InputTensor,
     only_input,
 )
 
@@ -58,7 +58,7 @@ class ModelForm(Protocol):
 
     def outputs(self, manifest: Manifest) -> list[TensorForm]: ...
 
-    async def read(self, model: LoadedModel, request: InferRequest, inputs: Mapping[str, Part]) -> Any:
+    async def read(self, model: LoadedModel, request: InferRequest, inputs: Mapping[str, InputTensor]) -> Any:
         """What `run` takes. Raises InvalidInput."""
 
     def run(self, model: LoadedModel, given: Any) -> tuple[int, Outputs]:
@@ -76,7 +76,7 @@ class FeatureForm:
     def outputs(self, manifest: Manifest) -> list[TensorForm]:
         return [TensorForm(OUTPUT, DATATYPE, (-1, manifest.outputs))]
 
-    async def read(self, model: LoadedModel, request: InferRequest, inputs: Mapping[str, Part]) -> Batch:
+    async def read(self, model: LoadedModel, request: InferRequest, inputs: Mapping[str, InputTensor]) -> Batch:
         return only_input(request, inputs).rows(model.manifest.width)
 
     def run(self, model: LoadedModel, given: Batch) -> tuple[int, Outputs]:
@@ -105,7 +105,7 @@ class RecordForm:
             TensorForm(FORECAST, "FP64", of_horizons),
         ]
 
-    async def read(self, model: LoadedModel, request: InferRequest, inputs: Mapping[str, Part]) -> RecentSeries:
+    async def read(self, model: LoadedModel, request: InferRequest, inputs: Mapping[str, InputTensor]) -> RecentSeries:
         names = {form.name for form in self.inputs(model.manifest)}
         if RECORDS not in inputs or not names.issuperset(inputs) or len(inputs) != len(request.inputs):
             given = [tensor.name for tensor in request.inputs]

@@ -38,9 +38,9 @@ class ProtocolError(BaseModel):
 
 
 class IndexRequest(BaseModel):
-    """What of the repository is asked for."""
+    """Which models the index lists."""
 
-    ready: bool = Field(False, description="whether only models that serve are listed")
+    ready: bool = Field(False, description="only those that serve")
 
 
 class IndexedModel(BaseModel):
