@@ -59,7 +59,8 @@ def inference(stream: StreamDefinition, folder: Path) -> FastAPI:
 
 
 def combiner(stream: StreamDefinition, folder: Path) -> FastAPI:
-    return create_combiner(CombinerSettings(token=TOKEN), MemoryBus(), streams={stream.name: stream})
+    settings, store = CombinerSettings(token=TOKEN), FolderStore(folder)
+    return create_combiner(settings, MemoryBus(), streams={stream.name: stream}, store=store)
 
 
 def trainer(stream: StreamDefinition, folder: Path) -> FastAPI:
