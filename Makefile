@@ -92,7 +92,7 @@ pi: wheels ## one archive per architecture for a Raspberry Pi without Docker, in
 	@$(RUN)/python -m scripts.pi $(DIST) $(MACHINE)
 
 images: ## the five container images, for this machine; `docker buildx bake` makes them for amd64 and arm64
-	@set -e; for each in 'ingest:[tables]' 'inference:[litert]' 'combiner:' 'trainer:[tables,litert]' 'edge:[tables,litert]'; do \
+	@set -e; for each in 'ingest:[tables]' 'inference:[litert]' 'combiner:[tables]' 'trainer:[tables,litert]' 'edge:[tables,litert]'; do \
 	  service=$${each%%:*}; projects=services/$$service; \
 	  [ $$service != edge ] || projects='edge services/ingest services/inference services/combiner'; \
 	  DOCKER_BUILDKIT=1 docker build -q $(BUILD_FLAGS) --build-arg SERVICE=$$service --build-arg EXTRAS="$${each#*:}" --build-arg PROJECTS="$$projects" -t $(DRIFTLINE_REGISTRY)/$$service:$(DRIFTLINE_TAG) .; \

@@ -234,7 +234,7 @@ async def running_chain(
     apps = {
         "ingest": create_ingest(IngestSettings(**shared), bus, store, metrics=metrics["ingest"], **common),
         "inference": create_inference(inferring, bus, store, metrics=metrics["inference"], **common),
-        "combiner": create_combiner(blending, bus, metrics=metrics["combiner"], **common),
+        "combiner": create_combiner(blending, bus, store=store, metrics=metrics["combiner"], **common),
         "trainer": create_trainer(training, store, metrics=metrics["trainer"], trainer=trainer, **common),
     }
     async with AsyncExitStack() as stack:

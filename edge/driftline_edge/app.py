@@ -113,5 +113,8 @@ def _inference(settings: InferenceSettings, bus: Bus) -> Served:
 
 def _combiner(settings: CombinerSettings, bus: Bus) -> Served:
     with speaking("combiner"):
-        app = create_combiner(settings, bus, streams=Streams.open(settings.streams, settings.cloud_streams))
+        store = ThreadedStore(open_store(settings))
+        app = create_combiner(
+            settings, bus, streams=Streams.open(settings.streams, settings.cloud_streams), store=store
+        )
     return Served("combiner", app, settings)

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from driftline.bus.memory import MemoryBus
 from driftline.models.signing import Signer, new_key
+from driftline.service.problems import MEDIA_TYPE, TYPES
 from driftline.store.folder import FolderStore
 from driftline.streams.definition_files import load_folder
 from driftline_combiner.app import create_app as create_combiner
@@ -29,8 +30,14 @@ Described = dict[str, Any]
 INTRODUCTION = """\
 Every service describes itself at `/openapi.json` and, for people, at `/docs`; this page is generated from that.
 Requests that change something need `Authorization: Bearer TOKEN` if the service has a token (`DRIFTLINE_TOKEN`). An
-error's body is always a [`Problem`](#all-problem). Times are milliseconds since 1970-01-01 UTC unless said
-otherwise."""
+error's body is a [`Problem`](#all-problem) of [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457), with the media type
+`application/problem+json`; only doors that speak another protocol, such as the Open Inference Protocol or InfluxDB's,
+answer in its form. Times are milliseconds since 1970-01-01 UTC unless said otherwise."""
+PROBLEMS = """\
+## Problem types
+
+`about:blank` is the type of a problem about which its status says all. The others lead to a page of the service itself,
+`/docs/problems`, and have fields of their own:"""
 
 
 def describe() -> dict[str, Described]:
@@ -57,6 +64,7 @@ def render() -> str:
     link = partial(_link, bodies)
     parts = ["## All services", *_operations(first["paths"], shared, partial(link, "all"))]
     parts += _bodies("all", first, bodies, partial(link, "all"))
+    parts += [PROBLEMS, table(("Type", "Meaning"), ((f"`{kind.uri}`", kind.meaning) for kind in TYPES))]
     for name, document in described.items():
         paths = {path for path in document["paths"] if path not in shared}
         schemas = {schema for schema in document["components"]["schemas"] if schema not in bodies}
@@ -128,7 +136,7 @@ def _example(example: Any) -> str:
 def _answer(answer: Described, link: Link) -> tuple[str, str]:
     content: Mapping[str, Described] = answer.get("content", {})
     bodies = [
-        words(body.get("schema", {}), link) if kind == "application/json" else f"`{kind}`"
+        words(body.get("schema", {}), link) if kind in {"application/json", MEDIA_TYPE} else f"`{kind}`"
         for kind, body in content.items()
     ]
     meaning = answer.get("description", "").replace("Successful Response", "Done")

@@ -149,6 +149,15 @@ async def test_many_series_come_by_their_keys(client: httpx.AsyncClient):
     assert [series["key"] for series in answer.json()] == ["k 0/x", "k2"]
 
 
+async def test_many_keys_come_page_by_page_and_only_the_rest_is_asked_for_again(client: httpx.AsyncClient):
+    answer = await client.get("/v1/forecasts/tank", params={"key": KEYS, "limit": 2})
+    following = answer.url.join(answer.links["next"]["url"])
+    assert following.params.get_list("key") == KEYS[2:]
+    last = await client.get(following)
+    assert [series["key"] for part in (answer, last) for series in part.json()] == KEYS
+    assert "next" not in last.links
+
+
 async def test_all_series_come_page_by_page_and_keep_what_was_asked(client: httpx.AsyncClient):
     answer = await client.get("/v1/forecasts/tank", params={"limit": 1, "horizon": 6, "at": BEGIN + HOUR})
     keys = []

@@ -3,7 +3,9 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from http import HTTPStatus
 from importlib.metadata import version
+from uuid import UUID
 
 import httpx
 import pytest
@@ -16,6 +18,7 @@ from driftline.errors import InvalidInput, NotFound, StoreUnavailable, Unavailab
 from driftline.metrics import Metrics
 from driftline.service import app as service
 from driftline.service.app import ReadinessCheck, create_service
+from driftline.service.problems import problem
 
 PATIENCE_S = 10
 
@@ -130,9 +133,46 @@ async def test_errors_have_one_shape_and_no_stack_trace():
     async with client(app) as asking:
         answers = {path: await asking.get(path) for path in [*raised, "/nowhere"]}
     assert [answer.status_code for answer in answers.values()] == [422, 404, 503, 500, 404]
-    assert answers["/invalid"].json() == {"detail": "found 1, expected 2"}
+    assert {answer.headers["Content-Type"] for answer in answers.values()} == {"application/problem+json"}
+    assert answers["/invalid"].json() == {
+        "type": "about:blank",
+        "title": HTTPStatus(422).phrase,
+        "status": 422,
+        "detail": "found 1, expected 2",
+        "instance": "/invalid",
+    }
     assert answers["/away"].headers["Retry-After"] == "2"
     assert "secret" not in answers["/bug"].text
+
+
+async def test_an_unexpected_error_has_a_name_that_the_log_has_too(caplog: pytest.LogCaptureFixture):
+    app = create_service("x", "x", metrics=Metrics())
+
+    @app.get("/bug")
+    async def fail() -> None:
+        raise RuntimeError("secret detail")
+
+    async with client(app) as asking:
+        instance = (await asking.get("/bug")).json()["instance"]
+    assert instance.startswith("urn:uuid:")
+    assert [record.instance for record in caplog.records if record.name == "driftline.service.app"] == [UUID(instance)]
+
+
+async def test_a_malformed_request_is_a_problem_of_a_type_that_the_service_explains():
+    app = create_service("x", "x", metrics=Metrics())
+
+    @app.get("/half/{n}")
+    async def half(n: int) -> float:
+        return n / 2
+
+    async with client(app) as asking:
+        answer = (await asking.get("/half/a b?p=hush")).json()
+        page = (await asking.get(answer["type"])).text
+        wrong_method, tokenless = await asking.post("/half/1"), problem(401, "expected a token")
+    assert (answer["status"], answer["instance"], answer["errors"][0]["where"]) == (422, "/half/a%20b", "path.n")
+    assert f'id="{answer["type"].partition("#")[2]}"' in page
+    assert (wrong_method.json()["title"], wrong_method.headers["Allow"]) == ("Method Not Allowed", "GET")
+    assert tokenless.headers["WWW-Authenticate"] == "Bearer"
 
 
 async def test_two_services_in_one_process_have_metrics_of_their_own():

@@ -36,6 +36,7 @@ def window(edge: str, kind: str = "windows") -> str:
         ("list watch", "models/attic/batch/v"),
         ("list watch", "definitions/"),
         ("list", f"states/{OWN}/"),
+        ("list", "results/attic/R80711/"),
     ],
 )
 def test_what_is_its_own_it_may(verbs: str, key: str):
@@ -85,6 +86,11 @@ def test_what_is_its_own_it_may(verbs: str, key: str):
         ("list watch", "m"),
         ("list watch", "models"),
         ("list watch", "windows/"),
+        ("list watch", "results/attic/"),
+        ("list watch", "results/attic/R80711"),
+        ("list watch", "results/attic/R80711/0014"),
+        ("list watch", "results/attic/../"),
+        ("watch", "results/attic/R80711/"),
         ("list watch", "fleet/"),
         ("list watch", "edges/"),
         ("list watch", "states/"),

@@ -43,6 +43,9 @@ streams, models and columns there are."""
 ENDLESS = "/v1/live"
 """Its answer never ends, so it is none for schemathesis; the dashboard's tests read it."""
 
+PROTOCOL = {"application/json"}
+"""Errors of the Open Inference Protocol have its own form."""
+
 Make = Callable[[StreamDefinition, Path], FastAPI]
 
 
@@ -56,7 +59,8 @@ def inference(stream: StreamDefinition, folder: Path) -> FastAPI:
 
 
 def combiner(stream: StreamDefinition, folder: Path) -> FastAPI:
-    return create_combiner(CombinerSettings(token=TOKEN), MemoryBus(), streams={stream.name: stream})
+    settings, store = CombinerSettings(token=TOKEN), FolderStore(folder)
+    return create_combiner(settings, MemoryBus(), streams={stream.name: stream}, store=store)
 
 
 def trainer(stream: StreamDefinition, folder: Path) -> FastAPI:
@@ -93,7 +97,9 @@ def test_every_operation_has_a_summary_and_every_error_a_body(app: FastAPI):
             assert operation["summary"], (method, path)
             errors = {status: answer for status, answer in operation["responses"].items() if status >= "400"}
             for status, answer in errors.items():
-                assert answer["content"]["application/json"]["schema"], (method, path, status)
+                kinds = PROTOCOL if path.startswith("/v2") or path == "/readyz" else {"application/problem+json"}
+                assert set(answer["content"]) == kinds, (method, path, status)
+                assert all(body["schema"] for body in answer["content"].values()), (method, path, status)
                 assert answer["description"].endswith("."), (method, path, status)
 
 

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Protocol
+from uuid import uuid4
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -26,11 +27,11 @@ from driftline.metrics import CollectedMetrics, Metrics
 from driftline.service import docs_page, streams_route
 from driftline.service.allocator import MemoryTrimmer
 from driftline.service.openapi import complete
+from driftline.service.problems import MALFORMED, instance_of, problem
 from driftline.streams.catalog import CatalogRefresher, Streams
 
 log = logging.getLogger(__name__)
 
-RETRY_AFTER_S = 2
 ANSWER_S = 3
 """How long a condition of readiness may take to be known: less than whoever asks for it waits."""
 GRACE_S = 8
@@ -166,12 +167,6 @@ def _end(task: asyncio.Task[None]) -> BaseException | None:
     return None
 
 
-def problem(status: int, detail: str, **more: Any) -> JSONResponse:
-    """The one shape of an error's body: `{"detail": …}` and whatever belongs to it."""
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None  # noqa: PLR2004
-    return JSONResponse({"detail": detail, **more}, status_code=status, headers=headers)
-
-
 STATUSES: dict[type[Exception], int] = {
     InvalidInput: 422,
     Unstorable: 422,
@@ -184,9 +179,14 @@ STATUSES: dict[type[Exception], int] = {
 """By error what it is in HTTP."""
 
 
-def _answering(status: int) -> Callable[[Request, Exception], JSONResponse]:
-    def answer(_: Request, error: Exception) -> JSONResponse:
-        return problem(status, str(error))
+def answered(request: Request, status: int, detail: str, **more: Any) -> Response:
+    """A problem with what was asked for."""
+    return problem(status, detail, instance=instance_of(request.scope["path"]), **more)
+
+
+def _answering(status: int) -> Callable[[Request, Exception], Response]:
+    def answer(request: Request, error: Exception) -> Response:
+        return answered(request, status, str(error))
 
     return answer
 
@@ -197,27 +197,27 @@ def _add_error_handlers(app: FastAPI) -> None:
         app.add_exception_handler(kind, _answering(status))
 
     @app.exception_handler(ClientDisconnect)
-    async def _gone(_: Request, __: ClientDisconnect) -> JSONResponse:
+    async def _gone(_: Request, __: ClientDisconnect) -> Response:
         return problem(400, "the body did not come to its end")  # which nobody is there to read
 
     @app.exception_handler(RequestValidationError)
-    async def _validation(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def _validation(request: Request, error: RequestValidationError) -> Response:
         errors = [
             {"where": ".".join(str(part) for part in e["loc"]), "found": repr(e["input"])[:200], "expected": e["msg"]}
             for e in error.errors()
         ]
-        return problem(422, "the request is not as expected", errors=errors)
+        return answered(request, 422, "the request is not as expected", kind=MALFORMED, errors=errors)
 
     @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> JSONResponse:
-        answer = problem(error.status_code, str(error.detail))
-        answer.headers.update(error.headers or {})
-        return answer
+    async def _http(request: Request, error: HTTPException) -> Response:
+        return answered(request, error.status_code, str(error.detail), headers=error.headers)
 
     @app.exception_handler(Exception)
-    async def _bug(_: Request, error: Exception) -> JSONResponse:
-        log.error("unexpected error", exc_info=error)
-        return problem(500, "an unexpected error; the service's log has the details")
+    async def _bug(_: Request, error: Exception) -> Response:
+        instance = uuid4()
+        # No text, so that the log still counts lines of one kind as repeated.
+        log.error("unexpected error", exc_info=error, extra={"instance": instance})
+        return problem(500, "an unexpected error; the service's log has the details", instance=instance.urn)
 
 
 READINESS: dict[int | str, dict[str, Any]] = {

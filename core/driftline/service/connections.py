@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Literal
 
-import msgspec
 from prometheus_client import Counter, Gauge
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from driftline.service.app import RETRY_AFTER_S, problem
+from driftline.service.problems import MEDIA_TYPE, OF_STATUS, problem, problem_body
 
 log = logging.getLogger(__name__)
 
@@ -225,24 +224,35 @@ class BoundedProtocol(HttpToolsProtocol):
                 HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"found more than {HEAD_LIMIT} bytes before a body"
             )
 
+    def send_400_response(self, msg: str) -> None:
+        """To what is no HTTP."""
+        if self._waits:
+            self.transport.write(_last_answer(HTTPStatus.BAD_REQUEST, msg))
+        self.transport.close()
+
     def _answer(self, status: HTTPStatus, detail: str) -> None:
-        body = msgspec.json.encode({"detail": detail})
-        again = f"retry-after: {RETRY_AFTER_S}\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else ""
-        head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\n{again}connection: close\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-        )
         if self._part == "body":
             self.cycle.disconnected = True  # so that nothing is written behind it
         if self._waits:
-            self.transport.write(head.encode() + body)
+            self.transport.write(_last_answer(status, detail))
         self.transport.close()
 
 
+def _last_answer(status: HTTPStatus, detail: str) -> bytes:
+    """A problem as it goes over the line, after which the connection is closed."""
+    body = problem_body(status.value, detail)
+    headers = {
+        **OF_STATUS.get(status.value, {}),
+        "Connection": "close",
+        "Content-Type": MEDIA_TYPE,
+        "Content-Length": str(len(body)),
+    }
+    lines = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{name.lower()}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
 def _refusing() -> ASGIApp:
-    answer = problem(HTTPStatus.SERVICE_UNAVAILABLE, FULL)
-    answer.headers["Connection"] = "close"
-    return answer
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, FULL, headers={"Connection": "close"})
 
 
 _full = _refusing()

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from driftline.service.app import problem
+from driftline.service.problems import problem
 
 UNREGISTERED = (".localhost", ".local", ".internal", ".svc", ".home.arpa")
 """Ends of names that the public DNS has not: of this machine, of the network at hand, of a cluster."""

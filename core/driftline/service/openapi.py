@@ -3,10 +3,13 @@
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic import BaseModel, Field
+
+from driftline.service.problems import BLANK, MEDIA_TYPE, Problem, title_of
 
 GENERATED = ("HTTPValidationError", "ValidationError")
-PROBLEM = "Problem"
+PROBLEM = Problem.__name__
+JSON = "application/json"
+REFERENCE = f"#/components/schemas/{PROBLEM}"
 BEARER = "bearer"
 MEANINGS = {
     "400": ("The body is broken.", "found no JSON at byte 12"),
@@ -24,21 +27,6 @@ MEANINGS = {
     "503": ("A required part is unavailable; the same request may succeed later.", "the broker is away"),
 }
 """By status what it means where a route says nothing of its own, and an example of its `detail`."""
-
-
-class Wrong(BaseModel):
-    """A part of the request that is not as expected."""
-
-    where: str = Field(examples=["body.member"])
-    found: str = Field(examples=["'quick'"])
-    expected: str = Field(examples=["Input should be 'batch' or 'speed'"])
-
-
-class Problem(BaseModel):
-    """The error; for a malformed request also its position."""
-
-    detail: str
-    errors: list[Wrong] = []
 
 
 def complete(app: FastAPI) -> None:
@@ -76,11 +64,28 @@ def _complete_operation(operation: dict[str, Any]) -> None:
         if status in MEANINGS and _unsaid(answer):
             meaning, detail = MEANINGS[status]
             given = answer.get("description", "")
-            body = {"schema": {"$ref": f"#/components/schemas/{PROBLEM}"}, "example": {"detail": detail}}
-            answer |= {"description": given if given.endswith(".") else meaning, "content": {"application/json": body}}
+            body = {"schema": {"$ref": REFERENCE}, "example": _example(int(status), detail)}
+            answer |= {"description": given if given.endswith(".") else meaning, "content": {MEDIA_TYPE: body}}
+        elif status >= "400" and _is_problem(answer):
+            answer["content"][MEDIA_TYPE] = answer["content"].pop(JSON)
+
+
+def _example(status: int, detail: str) -> dict[str, Any]:
+    return {"type": BLANK, "title": title_of(status), "status": status, "detail": detail, "instance": "/v1/streams"}
+
+
+def _schema(answer: dict[str, Any]) -> dict[str, Any]:
+    schema: dict[str, Any] = answer.get("content", {}).get(JSON, {}).get("schema", {})
+    return schema
+
+
+def _is_problem(answer: dict[str, Any]) -> bool:
+    """Whether a route has said so itself: of one shape, or of several."""
+    schema = _schema(answer)
+    return any(part.get("$ref") == REFERENCE for part in (schema, *schema.get("anyOf", ())))
 
 
 def _unsaid(answer: dict[str, Any]) -> bool:
     """Whether a route leaves the body to us: it names none, or FastAPI named its own."""
-    schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
+    schema = _schema(answer)
     return not schema or schema.get("$ref", "").endswith(GENERATED)

@@ -1,7 +1,8 @@
 """Runs combiner as a process."""
 
-from driftline.service.ports import open_bus
+from driftline.service.ports import open_bus, open_store
 from driftline.service.run import run
+from driftline.store.threaded import ThreadedStore
 from driftline_combiner.app import create_app
 from driftline_combiner.settings import CombinerSettings
 
@@ -9,5 +10,7 @@ if __name__ == "__main__":
     run(
         "combiner",
         CombinerSettings,
-        lambda settings, streams: create_app(settings, open_bus(settings), streams=streams),
+        lambda settings, streams: create_app(
+            settings, open_bus(settings), streams=streams, store=ThreadedStore(open_store(settings))
+        ),
     )

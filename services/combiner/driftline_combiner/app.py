@@ -20,17 +20,27 @@ from driftline.names import COMBINER_GROUP, RETRAIN_GROUP
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
 from driftline.service.reports import Reporter
 from driftline.store.door import tls_of
+from driftline.store.port import Store
 from driftline.streams.catalog import PerStream, Streams
 from driftline.streams.definition import StreamDefinition
 from driftline.worker.loop import Worker
 from driftline.worker.loop_metrics import LoopMetrics, report_left_behind
-from driftline_combiner import csv_route, dashboard, embed, forecasts_route, model_story, series_overview
+from driftline_combiner import (
+    csv_route,
+    dashboard,
+    embed,
+    forecasts_route,
+    history_route,
+    model_story,
+    series_overview,
+)
 from driftline_combiner.dashboard_buffer import DashboardBuffer
 from driftline_combiner.exporter import ScoreExporter
 from driftline_combiner.health import health
 from driftline_combiner.model_story import ModelStories
 from driftline_combiner.overview import Overview
 from driftline_combiner.rest import routes
+from driftline_combiner.result_archive import EdgeName, ResultArchive
 from driftline_combiner.retrain_requests import RetrainStep, TrainerSink, open_trainer
 from driftline_combiner.settings import CombinerSettings
 from driftline_combiner.step import BlendStep, combiner_step, refuse
@@ -48,11 +58,13 @@ def create_app(
     bus: Bus,
     *,
     streams: Mapping[str, StreamDefinition],
+    store: Store | None = None,
     metrics: Metrics | None = None,
     trainer: httpx.AsyncClient | None = None,
     on_death: Callable[[str, BaseException], None] = end_process,
 ) -> FastAPI:
-    """Blends what the forecasts topic brings. trainer: who is asked for models; otherwise whom the settings name."""
+    """Blends what the forecasts topic brings. store: where the archive of results is. trainer: who is asked for models;
+    otherwise whom the settings name."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
     streams.on_every(lambda stream: from_zero(metrics.alerts, (stream.name,), KINDS))
     stream_steps = PerStream(streams, lambda stream: _stream_step(stream, metrics))
@@ -73,10 +85,13 @@ def create_app(
         jobs=[*_jobs(bus, metrics, worker, requests, page), reporter],
         checks=checks,
         on_death=on_death,
-        close=[bus.close, *(client.aclose for client in clients)],
+        close=[bus.close, *(client.aclose for client in clients), *([store.close] if store is not None else [])],
     )
     app.include_router(routes(stream_steps))
-    app.include_router(forecasts_route.routes(stream_steps, page.buffer if page else None))
+    buffer = page.buffer if page else None
+    app.include_router(forecasts_route.routes(stream_steps, buffer))
+    archive = ResultArchive(store, EdgeName(bus, settings.edge_id).id) if store is not None else None
+    app.include_router(history_route.routes(stream_steps, archive, buffer))
     if settings.cors:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors, allow_headers=CORS_SENT, expose_headers=CORS_READ

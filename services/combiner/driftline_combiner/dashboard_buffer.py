@@ -5,7 +5,7 @@ It reads all partitions outside any group, so it knows the series of all replica
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
 from weakref import WeakValueDictionary
 
@@ -19,7 +19,7 @@ from driftline.messages import ALERTS, BLENDS, Alert, Blend, Topic
 from driftline.stoppable import StoppableWork
 from driftline.worker.stream_step import Series
 from driftline_combiner.recent_truths import TRUTHS, RecentTruths
-from driftline_combiner.remembered_blends import RememberedBlends
+from driftline_combiner.remembered_blends import BLOCK, RememberedBlends
 
 SERIES_REMEMBERED = 10_000
 """Series that are remembered; the one that was silent longest is forgotten first. With little to say each takes some
@@ -150,6 +150,14 @@ class DashboardBuffer:
         blends = self._series.get(series)
         payload = None if blends is None else blends.at(t)
         return None if payload is None else BLENDS.decode(payload)
+
+    def between(self, series: Series, begin: int, end: int) -> Iterator[Blend]:
+        """The blends of a series from `begin` on and before `end`, as far as they are remembered, in order of time."""
+        blends = self._series.get(series)
+        for t, payload in [] if blends is None else blends.after(begin - 1, self._points + BLOCK):
+            if t >= end:
+                return
+            yield BLENDS.decode(payload)
 
     def first_t(self, series: Series) -> int | None:
         """How far back a series is remembered; None where it is not."""

@@ -109,7 +109,7 @@ def routes(stream_steps: Mapping[str, BlendStep], buffer: DashboardBuffer | None
         body = await _written(
             listed[:limit], lambda known: blends.issued(stream, known, asked.instant), asked, definition
         )
-        more = {"Link": _next(asked, key or [], limit, listed[limit - 1])} if len(listed) > limit else {}
+        more = {"Link": _next(asked, key, limit, listed[limit - 1])} if len(listed) > limit else {}
         return answered(body, asked.if_none_match, more)
 
     @router.get(
@@ -146,8 +146,9 @@ async def _written(
     return f"[{','.join(written)}]".encode()
 
 
-def _next(asked: Question, keys: Sequence[str], limit: int, last: str) -> str:
-    query: list[tuple[str, str | int]] = [("key", key) for key in keys]
+def _next(asked: Question, keys: Sequence[str] | None, limit: int, last: str) -> str:
+    """keys: all that are asked for; what is behind is enough to be asked for again."""
+    query: list[tuple[str, str | int]] = [("key", key) for key in _behind(keys or [], last)]
     query += [("horizon", steps) for steps in asked.horizons]
     query += [("at", asked.instant)] if asked.instant is not None else []
     return f'<?{urlencode([*query, ("limit", limit), ("after", last)])}>; rel="next"'

@@ -93,20 +93,24 @@ def _next_value(stream: StreamDefinition, blend: Blend, row: int) -> NextValue:
     # Blends of former releases lack what came later.
     begin = blend.t if blend.grid_t is None else blend.grid_t
     t = blend.times[row] if blend.times else begin + 1000 * steps * stream.time.period
-    quantiles = {level: _of_row(values, row) for level, values in blend.quantiles.items()}
+    quantiles = {level: of_row(values, row) for level, values in blend.quantiles.items()}
     return NextValue(
         horizon=steps,
         ahead=steps * stream.time.period,
         t=t,
         time=iso(t),
-        value=_of_row(blend.value, row),
+        value=of_row(blend.value, row),
         median=quantiles.get(MEDIAN),
-        interval=PredictionInterval(level=COVERAGE, lower=_of_row(blend.lower, row), upper=_of_row(blend.upper, row)),
+        interval=PredictionInterval(level=COVERAGE, lower=of_row(blend.lower, row), upper=of_row(blend.upper, row)),
         quantiles=quantiles,
         guarded=bool(blend.guarded) and blend.guarded[row],
     )
 
 
-def _of_row(values: list[float | None], row: int) -> float | None:
-    value = values[row] if row < len(values) else None
+def of_row(values: list[float | None], row: int) -> float | None:
+    """The value of a row; None where it is missing, or no number."""
+    return finite(values[row]) if row < len(values) else None
+
+
+def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None

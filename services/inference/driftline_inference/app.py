@@ -37,6 +37,7 @@ from driftline_inference.registry.outbox import StoreOutbox
 from driftline_inference.registry.reconciler import Reconciler
 from driftline_inference.registry.registry import Registry
 from driftline_inference.rest import status, v2
+from driftline_inference.rest.served import ServedModels
 from driftline_inference.settings import InferenceSettings
 from driftline_inference.step import ForecastStep, refuse
 
@@ -113,7 +114,8 @@ def create_app(
     steering = status.Steering(registry, reconciler, identified, wake=hints.wake)
     app.include_router(status.routes(steering, streams, stream_steps, settings.token))
     app.include_router(webhook.routes(store_reconciler, settings.token))
-    app.include_router(v2.routes(registry, app.version, [check for check in checks if check.needed]))
+    served = ServedModels(registry, streams)
+    app.include_router(v2.routes(served, app.version, [check for check in checks if check.needed]))
     return app
 
 

@@ -331,13 +331,18 @@ class ForecastStep:
     def live(self) -> Inputs | None:
         """What the newest records of all series are forecast from, of LIVE_LIMIT series at most; None without any."""
         known = list(islice(self._store.timed(), LIVE_LIMIT))
-        if not known:
-            return None
-        slots = np.array([self._store[key] for key, _ in known], dtype=np.int64)
-        t = np.array([last for _, last in known], dtype=np.int64)
-        peers = self._peers([key for key, _ in known], slots)
-        ahead = self._ahead(slots, t)
-        return newest(self._tables.history, self._layout, slots, t, peers, ahead)
+        return self._newest(known) if known else None
+
+    def newest(self, keys: Sequence[str]) -> Inputs:
+        """The same of these series, which have had records."""
+        return self._newest([(key, self._store.time_of(key)) for key in keys])
+
+    def _newest(self, series: Sequence[tuple[str, int]]) -> Inputs:
+        """series: at least one, with the times of their newest records."""
+        keys = [key for key, _ in series]
+        slots = np.array([self._store[key] for key in keys], dtype=np.int64)
+        t = np.array([last for _, last in series], dtype=np.int64)
+        return newest(self._tables.history, self._layout, slots, t, self._peers(keys, slots), self._ahead(slots, t))
 
     def _ahead(self, slots: Ints, t: Ints) -> npt.NDArray[np.float32] | None:
         """What was known at the times `t` of the futures; see `observe`."""

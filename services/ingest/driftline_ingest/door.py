@@ -17,7 +17,7 @@ from driftline.metrics import Metrics
 from driftline.service.auth import bearer
 from driftline.service.body import read_body
 from driftline.service.direct import Handler
-from driftline.service.openapi import Problem
+from driftline.service.problems import NO_ROW, Problem, instance_of, problem
 from driftline.streams.catalog import PerStream, Streams
 from driftline.streams.reading.bodies import Malformed, RawRows
 from driftline.streams.reading.nested import count_rows
@@ -64,6 +64,12 @@ class Receipt(BaseModel):
             "nothing new: 20 repeated, 0 out of order; the newest record of 'R80711' is of 2015-01-01T00:10:00.000Z"
         ],
     )
+
+
+class RefusedReceipt(Receipt, Problem):
+    """A receipt of which every row was refused, as a problem."""
+
+    detail: str = Field(description="how many rows were refused")
 
 
 EXAMPLE = {
@@ -140,8 +146,8 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
     415: {"model": Problem, "description": "The content type is unknown."},
     429: {"model": Problem, "description": "The sender is over its limit: send the request again after `Retry-After`."},
     422: {
-        "model": Receipt | Problem,
-        "description": "Every row was refused, or the stream is unknown (then a `detail`).",
+        "model": RefusedReceipt | Problem,
+        "description": "Every row was refused, or the stream is unknown.",
     },
     503: {
         "model": Problem,
@@ -368,6 +374,13 @@ def _refused(refusal: Refusal) -> RefusedRow:
     return RefusedRow(row=refusal.row, column=refusal.column, found=refusal.value, expected=refusal.expected)
 
 
+def _none_taken(request: Request, receipt: Receipt) -> Response:
+    """A receipt that is a problem."""
+    fields = receipt.model_dump(mode="json", exclude_none=True, exclude={"detail"})
+    detail = receipt.detail or f"none of {receipt.refused_total} rows can be used; `refused` says why"
+    return problem(422, detail, kind=NO_ROW, instance=instance_of(request.scope["path"]), **fields)
+
+
 class DirectRoute(APIRoute):
     """Hands the request over as it is: what FastAPI does for parameters costs more than taking a record in."""
 
@@ -424,8 +437,8 @@ def routes(door: Door, settings: IngestSettings, limiter: Limiter) -> APIRouter:
         except Malformed as error:
             raise HTTPException(400, str(error)) from error
         limiter.count(request, rows_of(receipt))
-        return Response(
-            receipt.model_dump_json(exclude_none=True), 202 if taken else 422, media_type="application/json"
-        )
+        if not taken:
+            return _none_taken(request, receipt)
+        return Response(receipt.model_dump_json(exclude_none=True), 202, media_type="application/json")
 
     return router

@@ -15,9 +15,9 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from driftline.errors import InvalidInput, Unavailable
-from driftline.service.app import RETRY_AFTER_S
 from driftline.service.auth import influx_token
 from driftline.service.body import gunzip, read_body
+from driftline.service.problems import RETRY_AFTER_S
 from driftline.streams.reading.bodies import RawRows
 from driftline.streams.reading.line_protocol import LineReader
 from driftline_ingest.door import DirectRoute, Door, Receipt, rows_of

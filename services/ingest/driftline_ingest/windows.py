@@ -103,7 +103,8 @@ class RecordWindows:
 class BlendWindows:
     """Results: what was forecast, by whom, with which weight, next to the truth as far as the window knows it.
 
-    Columns: t, observed, and for each horizon h: truth_h, blend_h, <strategy>_h, <member>_h, weight_<member>_h.
+    Columns: t, grid_t, observed, and for each horizon h: truth_h, blend_h, <strategy>_h, <member>_h, weight_<member>_h,
+    lower_h, upper_h.
     """
 
     kind = "results"
@@ -143,6 +144,7 @@ class BlendWindows:
             *(message.strategies.get(name, absent) for name in STRATEGIES),
             *(message.members.get(name, absent) for name in MEMBERS),
             *(message.weights.get(name, absent) for name in MEMBERS),
+            *(ends or absent for ends in (message.lower, message.upper)),
         ):
             packed.extend(map(_number, values))
         return packed
@@ -158,13 +160,14 @@ class BlendWindows:
         data = np.array(rows)
         observed, grid_t = data[:, 1], data[:, 2].astype(np.int64)
         columns = {"t": pa.array(data[:, 0].astype(np.int64), pa.timestamp("ms", tz="UTC")), "key": [key] * len(data)}
+        columns["grid_t"] = pa.array(grid_t, pa.timestamp("ms", tz="UTC"))
         columns["observed"] = pa.array(observed, from_pandas=True)
         horizon, period = self._streams[stream].horizon, 1000 * self._streams[stream].time.period
         truths = dict(zip(grid_t.tolist(), observed.tolist(), strict=True))
         for h in horizon:
             of_window = [truths.get(t + h * period, np.nan) for t in grid_t.tolist()]
             columns[f"truth_{h}"] = pa.array(of_window, from_pandas=True)
-        names = ["blend", *STRATEGIES, *MEMBERS, *(f"weight_{name}" for name in MEMBERS)]
+        names = ["blend", *STRATEGIES, *MEMBERS, *(f"weight_{name}" for name in MEMBERS), "lower", "upper"]
         labels = [f"{name}_{h}" for name in names for h in horizon]
         for column, label in enumerate(labels, 3):
             columns[label] = pa.array(data[:, column], from_pandas=True)

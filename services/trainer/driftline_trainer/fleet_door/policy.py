@@ -31,7 +31,7 @@ MAY: Final = {
     "get": "an edge reads models, definitions, and its own heartbeat, notes, states and archive",
     "put": "an edge writes its own heartbeat, notes, states, and windows, results and futures under its own id",
     "delete": "an edge deletes its own states",
-    "list": "an edge lists models, definitions and its own states",
+    "list": "an edge lists models, definitions, its own states, and what it has archived of a series",
     "watch": "an edge watches models and definitions",
 }
 
@@ -95,7 +95,13 @@ def _writes(edge: str, key: str) -> bool:
 
 
 def _lists(edge: str, prefix: str) -> bool:
-    return _watches(edge, prefix) or prefix.startswith(state_prefix(edge))
+    return _watches(edge, prefix) or prefix.startswith(state_prefix(edge)) or _is_of_series(prefix)
+
+
+def _is_of_series(prefix: str) -> bool:
+    """The archive of one series. Of what is listed an edge sees what it may read: its own."""
+    parts = prefix.split("/")
+    return len(parts) == 4 and parts[0] in ARCHIVES and not parts[3]  # noqa: PLR2004
 
 
 def _watches(_: str, prefix: str) -> bool:

@@ -10,12 +10,13 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from driftline.errors import Conflict, InvalidInput, NotAllowed, NotFound, TooLarge, Unstorable
 from driftline.fleet.registration import Registration
 from driftline.service.body import read_body
+from driftline.service.problems import TOO_LARGE, UNSTORABLE, problem
 from driftline.store.door_names import LIST, LIST_PAGE, MARK, MARK_VALUE, OBJECT, WATCH, WATCH_LONGEST_S
 from driftline.store.hints import Keys
 from driftline.store.port import Listed, Store, Stored
@@ -121,7 +122,7 @@ def _add_objects(router: APIRouter, store: Store, edges: Edges, door: DoorPolicy
             try:
                 body = await read_body(request, policy.limit(key))
             except HTTPException as error:
-                return _problem(error.status_code, str(error.detail))
+                return problem(error.status_code, str(error.detail), headers=HEADERS)
             return await answered(lambda: _put(store, key, body, if_absent=if_absent, if_match=if_match))
 
     @router.delete(
@@ -200,13 +201,13 @@ async def answered(ask: Callable[[], Awaitable[Response]]) -> Response:
     try:
         return await ask()
     except NotFound as error:
-        return _problem(404, str(error))
+        return problem(404, str(error), headers=HEADERS)
     except Conflict as error:
-        return _problem(412, str(error))
+        return problem(412, str(error), headers=HEADERS)
     except TooLarge as error:
-        return _problem(413, str(error), size=error.size)
+        return problem(413, str(error), kind=TOO_LARGE, headers=HEADERS, size=error.size)
     except Unstorable as error:
-        return _problem(422, str(error), unstorable=True)
+        return problem(422, str(error), kind=UNSTORABLE, headers=HEADERS, unstorable=True)
 
 
 def only(request: Request, *names: str) -> None:
@@ -251,10 +252,6 @@ def _page(objects: Sequence[Listed], *, more: bool) -> Response:
     return Response(
         msgspec.json.encode({"objects": listed, "more": more}), headers=HEADERS, media_type="application/json"
     )
-
-
-def _problem(status: int, detail: str, **more: Any) -> Response:
-    return JSONResponse({"detail": detail, **more}, status_code=status, headers=HEADERS)
 
 
 def _etag(request: Request, header: str) -> str | None:
