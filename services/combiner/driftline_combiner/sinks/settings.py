@@ -10,6 +10,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from driftline.errors import InvalidInput
+from driftline.service.setting_checks import shown
 from driftline.service.settings import Port
 
 NAME: Final = r"^[a-z0-9][a-z0-9-]{0,39}$"
@@ -116,4 +117,4 @@ def _mistake(path: Path, detail: Any) -> str:
         return f"{path}: {where}: found a key that no sink of this type has"
     message = detail["msg"].removeprefix("Value error, ")
     expected = message if message.startswith("expected") else f"expected: {message}"
-    return f"{path}: {where}: found {detail['input']!r}, {expected}"
+    return f"{path}: {where}: found {shown(detail['input'])}, {expected}"

@@ -4,6 +4,8 @@ What a person can correct (no access, no such address) is sent again until it is
 side can't read is set aside, if others were taken: otherwise all of them are refused, and the settings are wrong.
 """
 
+import asyncio
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -75,7 +77,8 @@ class WebhookSink:
         if (token := read_secret(self._section.token_file)) is not None:
             headers["Authorization"] = f"Bearer {token}"
         try:
-            return await self._opened().post(url, content=body, headers={**headers, "Content-Type": "application/json"})
+            client = await self._opened()
+            return await client.post(url, content=body, headers={**headers, "Content-Type": "application/json"})
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise SinkRefused("its certificate is not trusted", "name its authority by ca_file") from error
@@ -118,14 +121,14 @@ class WebhookSink:
             remedy = f"write such a secret into {self._section.secret_file}"
             raise SinkRefused(f"{self._section.secret_file}: {error}", remedy) from None
 
-    def _opened(self) -> httpx.AsyncClient:
+    async def _opened(self) -> httpx.AsyncClient:
         """Raises SinkRefused where the authorities can't be read."""
         if self._client is None:
-            authority = self._section.ca_file
             try:
-                tls = httpx.create_ssl_context() if authority is None else httpx.create_ssl_context(str(authority))
+                # Aside, since a Pi takes a second to read what everybody trusts.
+                tls = await asyncio.to_thread(ssl.create_default_context, cafile=self._section.ca_file)
             except OSError as error:
-                raise SinkRefused(f"{authority} can't be used: {error}", "correct ca_file") from error
+                raise SinkRefused(f"{self._section.ca_file} can't be used: {error}", "correct ca_file") from error
             self._client = httpx.AsyncClient(timeout=TIMEOUT_S, verify=tls)
         return self._client
 
