@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
 import stamina
 
+from driftline.bus.embedded import EmbeddedBus, EmbeddedSettings
+from driftline.bus.kafka import KafkaBus, KafkaSettings
 from driftline.bus.memory import MemoryBus
 from driftline.bus.port import Bus
 from driftline.errors import Unavailable
-from driftline.messages import ALERTS, BLENDS, DEAD_LETTERS, Alert
+from driftline.messages import ALERTS, BLENDS, DEAD_LETTERS, Alert, Topic
 from driftline.metrics import Metrics
 from driftline.streams.catalog import Streams
 from driftline.worker.loop_settings import LoopSettings
@@ -52,10 +55,10 @@ class Book:
         ]
 
 
-def job(book: Book, bus: Bus, metrics: Metrics | None = None, **opened: Any) -> SinkJob:
+def job(book: Book, bus: Bus, metrics: Metrics | None = None, name: str = "book", **opened: Any) -> SinkJob:
     streams = Streams({"tank": TANK})
     return SinkJob(
-        OpenedSink("book", "book", book, **opened),
+        OpenedSink(name, "book", book, **opened),
         bus,
         streams,
         LoopSettings(checkpoint_every=0.05),
@@ -173,13 +176,24 @@ async def until_taken_all_but(book: Book, keys: set[str]) -> None:
             assert {message.key for message in book.taken} == keys
 
 
-async def test_a_sink_goes_on_where_it_was():
-    bus, before, after = MemoryBus(), Book(), Book()
-    async with running(job(before, bus)):
-        await bus.publish(ALERTS, [alert(1)])
+@pytest.fixture(params=["memory", "embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+async def bus(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bus]:
+    opened: Bus
+    if request.param == "kafka":
+        opened = KafkaBus(KafkaSettings(request.getfixturevalue("brokers")))
+    else:
+        opened = EmbeddedBus(EmbeddedSettings(tmp_path / "bus")) if request.param == "embedded" else MemoryBus()
+    yield opened
+    await opened.close()
+
+
+async def test_a_sink_goes_on_where_it_was(bus):
+    before, after = Book(OF_THIS_TEST), Book(OF_THIS_TEST)
+    async with running(job(before, bus, name="goes-on")):
+        await bus.publish(OF_THIS_TEST, [alert(1)])
         await until_taken(before, ["k1"])
-    await bus.publish(ALERTS, [alert(2)])
-    async with running(job(after, bus)):
+    await bus.publish(OF_THIS_TEST, [alert(2)])
+    async with running(job(after, bus, name="goes-on")):
         await until_taken(after, ["k2"])
 
 
@@ -194,16 +208,16 @@ async def test_a_stop_does_not_wait_for_the_other_side_and_what_it_held_comes_af
         await until_taken(there, ["k1"])
 
 
-async def test_a_sink_from_now_on_sends_nothing_from_before_its_first_start_and_all_from_after():
-    bus, first, second = MemoryBus(), Book(), Book()
-    await bus.publish(ALERTS, [alert(1)])
-    async with running(job(first, bus, begin="now")):
+async def test_a_sink_from_now_on_sends_nothing_from_before_its_first_start_and_all_from_after(bus):
+    first, second = Book(OF_NOW), Book(OF_NOW)
+    await bus.publish(OF_NOW, [alert(1)])
+    async with running(job(first, bus, name="now", begin="now")):
         async for attempt in until():
             with attempt:
-                assert sum((await bus.lag(ALERTS, "combiner-sink-book")).values()) == 0
+                assert sum((await bus.lag(OF_NOW, "combiner-sink-now")).values()) == 0
     assert first.taken == []
-    await bus.publish(ALERTS, [alert(2)])
-    async with running(job(second, bus, begin="now")):
+    await bus.publish(OF_NOW, [alert(2)])
+    async with running(job(second, bus, name="now", begin="now")):
         await until_taken(second, ["k2"])
 
 
@@ -217,5 +231,7 @@ async def test_garbage_on_the_topic_ends_no_sink():
         await until_taken(book, ["good"])
 
 
+OF_THIS_TEST, OF_NOW = (Topic(f"driftline.{name}.v1", Alert, lambda message: message.key) for name in ("sink", "now"))
+"""Topics that no other test reads, since all share one Kafka."""
 ALIASED = type(ALERTS)(BLENDS.name, Alert, lambda message: message.key)
 """Alerts on the topic of blends, where they are of no use."""

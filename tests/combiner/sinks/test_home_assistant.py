@@ -1,6 +1,7 @@
 """What Home Assistant is given, read as it reads it: its templates are Jinja."""
 
 import json
+from typing import Any
 
 import jinja2
 import pytest
@@ -24,7 +25,7 @@ def rendered(template: str, payload: bytes) -> str:
     return environment.from_string(template).render(value_json=json.loads(payload), value=payload.decode())
 
 
-def sensors(key: str = "k1") -> list[dict[str, object]]:
+def sensors(key: str = "k1") -> list[dict[str, Any]]:
     return list(json.loads(discovery_payload("driftline", TANK, key, "1.0"))["components"].values())
 
 

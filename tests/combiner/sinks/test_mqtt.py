@@ -1,6 +1,9 @@
 """The MQTT sink at a real mosquitto: what is retained, what comes after an outage, who is let in."""
 
 import asyncio
+import gc
+import socket
+import ssl
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -24,6 +27,7 @@ from driftline_combiner.sinks.opening import open_sinks
 from driftline_combiner.sinks.settings import MqttSection
 from tests.combiner.sinks.blends import BEGIN, HOUR, TANK, blend
 from tests.combiner.sinks.mosquitto import Mosquitto
+from tests.ingest.test_mqtt import certificate
 
 pytestmark = pytest.mark.process
 PATIENCE_S = 60
@@ -147,7 +151,9 @@ async def test_a_process_that_was_killed_is_offline(broker, tmp_path):
         assert isinstance(connection, MqttSink)
         await client.subscribe(STATUS, qos=1)
         # As the system does for a process that is no more: the socket ends, and nobody says farewell.
-        connection._connection._client._client.socket().shutdown(2)
+        lost = connection._connection._client._client.socket()
+        assert isinstance(lost, socket.socket)
+        lost.shutdown(socket.SHUT_RDWR)
         said = []
         async for message in client.messages:
             said.append(bytes(message.payload).decode())
@@ -198,3 +204,21 @@ async def test_an_older_version_of_the_protocol_can_be_spoken(broker):
     await bus.publish(BLENDS, [blend(1)])
     async with sink(broker, bus, version="3.1.1"):
         await broker.until_retained(FORECAST, issued(1))
+
+
+# The client library leaves the socket of a handshake that failed to the garbage collector.
+@pytest.mark.filterwarnings("ignore:unclosed <ssl:ResourceWarning")
+async def test_a_broker_is_believed_by_the_authority_that_is_named_and_by_no_other(tmp_path):
+    cert, bus = certificate(tmp_path), MemoryBus()
+    broker = Mosquitto(tmp_path, f"allow_anonymous true\ncertfile {cert}\nkeyfile {tmp_path}/key.pem\n").start()
+    try:
+        await bus.publish(BLENDS, [blend(1)])
+        async with sink(broker, bus, tls=True) as job:
+            await until(lambda: job.standing.state == "refused")
+            assert job.standing.remedy == "name its authority by ca_file"
+        async with sink(broker, bus, tls=True, ca_file=cert):
+            trusting = ssl.create_default_context(cafile=str(cert))
+            await broker.until_retained(FORECAST, issued(1), tls_context=trusting)
+    finally:
+        broker.kill()
+    gc.collect()

@@ -12,6 +12,7 @@ import stamina
 from paho.mqtt.reasoncodes import ReasonCode
 
 from driftline.bus.tls import Identity, refusal
+from driftline.stoppable import until_set
 from driftline_combiner.sinks.port import SinkRefused, SinkUnavailable
 from driftline_combiner.sinks.published import status_topic
 from driftline_combiner.sinks.secret_files import read_secret
@@ -24,6 +25,8 @@ UNACKNOWLEDGED = 20
 """Messages on their way at once: as many as the client has in flight."""
 NO_ACCESS = frozenset({134, 135})
 OTHER_VERSION = 132
+CONNECTING_S = 2.0
+"""For so long what is to be sent waits for a connection."""
 FAREWELL_S = 2.0
 """How long a broker may take to hear that we go."""
 TROUBLE = (aiomqtt.MqttError, OSError, SinkUnavailable, SinkRefused)
@@ -41,7 +44,9 @@ class MqttConnection:
         self._client: aiomqtt.Client | None = None
         self._trouble: SinkUnavailable | SinkRefused = SinkUnavailable(f"{self._broker} has not answered yet")
         self._denied = ""
-        self._connected = False
+        self._has_connected = False
+        self._is_connected = asyncio.Event()
+        self._sending: asyncio.Task[None] | None = None
         self.session = 0
 
     @property
@@ -57,11 +62,19 @@ class MqttConnection:
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Retained; returns when the broker has all of them. Raises SinkUnavailable and SinkRefused."""
+        await until_set(self._is_connected, CONNECTING_S)
         client, self._denied = self._client, ""
         if client is None:
             raise self._trouble
+        self._sending = asyncio.create_task(_send(client, messages))
         try:
-            await asyncio.gather(*(client.publish(topic, payload, qos=1, retain=True) for topic, payload in messages))
+            await asyncio.wait({self._sending})
+        finally:
+            self._sending.cancel()
+        if self._sending.cancelled():
+            raise SinkUnavailable(f"{self._broker} was lost before it had acknowledged")
+        try:
+            self._sending.result()
         except aiomqtt.MqttError as error:
             raise SinkUnavailable(f"{self._broker} did not acknowledge: {error}") from error
         if self._denied:
@@ -73,12 +86,12 @@ class MqttConnection:
 
     async def _try_session(self) -> None:
         """One that was connected returns when the broker is lost, so that the next begins at once."""
-        self._connected = False
+        self._has_connected = False
         try:
             await self._session()
         except TROUBLE as error:
             self._trouble = await self._explained(error)
-            if not self._connected:
+            if not self._has_connected:
                 raise
 
     async def _session(self) -> None:
@@ -87,7 +100,8 @@ class MqttConnection:
             await client.publish(status_topic(self._section.prefix), ONLINE, qos=1, retain=True)
             await client.subscribe(status_topic(self._section.prefix), qos=1)
             self.session += 1
-            self._client, self._connected = client, True
+            self._client, self._has_connected = client, True
+            self._is_connected.set()
             log.info("sink %s is connected to %s", self._name, self._broker)
             try:
                 await self._stay(client)
@@ -96,6 +110,10 @@ class MqttConnection:
                 raise
             finally:
                 self._client = None
+                self._is_connected.clear()
+                if self._sending is not None:
+                    # The client would wait for acknowledgements that can't come any more.
+                    self._sending.cancel()
 
     async def _stay(self, client: aiomqtt.Client) -> None:
         """Until the broker is lost. The will of a connection that broke before may come late, and another replica may
@@ -169,3 +187,7 @@ class MqttConnection:
         if value == OTHER_VERSION:
             return SinkRefused(f"{self._broker} does not speak version {section.version}", 'set `version: "3.1.1"`')
         return SinkUnavailable(f"{self._broker} is away: {error}")
+
+
+async def _send(client: aiomqtt.Client, messages: Sequence[Message]) -> None:
+    await asyncio.gather(*(client.publish(topic, payload, qos=1, retain=True) for topic, payload in messages))
