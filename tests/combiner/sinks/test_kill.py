@@ -13,7 +13,7 @@ from tests.combiner.sinks.test_webhook import Receiver
 from tests.conftest import ROOT
 from tests.serving import served
 
-KILLS = 3
+KILLS = 2
 ALERTS_EACH = 40
 PATIENCE_S = 120
 

@@ -227,6 +227,17 @@ async def test_secrets_are_read_again_when_they_were_corrected(receiver, tmp_pat
     assert headers["authorization"] == "Bearer sesame"
 
 
+async def test_of_a_batch_that_comes_again_only_the_rest_is_sent(receiver):
+    answers = iter([200, 400, 503, 200])
+    receiver.answer = lambda _: Response(status_code=next(answers))
+    async with sink(receiver) as opened:
+        batch = [alert(n) for n in range(3)]
+        with pytest.raises(SinkUnavailable):
+            await opened.send(batch)
+        assert [one.index for one in await opened.send(batch)] == [1]
+    assert [body["key"] for body in receiver.bodies] == ["k0", "k1", "k2", "k2"]
+
+
 async def test_from_the_topic_to_the_server_nothing_is_missing_though_it_fails_now_and_then(receiver):
     bus, failing = MemoryBus(), iter([500, 401, 200, 429, 503, *[200] * 100])
 

@@ -38,10 +38,11 @@ REMEDIES = {
 
 
 class WebhookSink:
-    """See `driftline_combiner.sinks.port.Sink`. One alert at a time, so that none is sent twice for another's sake."""
+    """See `driftline_combiner.sinks.port.Sink`. One request an alert, in order; of a batch that comes again only the
+    rest is sent."""
 
     topic = ALERTS
-    batch_limit = 1
+    batch_limit = 50
 
     def __init__(
         self,
@@ -54,6 +55,8 @@ class WebhookSink:
         self._clock = clock
         self._monotonic = monotonic
         self._client: httpx.AsyncClient | None = None
+        self._judged: dict[str, str | None] = {}
+        """Of the batch under way, by name of an alert why it is set aside; None where it was taken."""
         self._has_taken = False
         self._unread_since: float | None = None
 
@@ -68,12 +71,16 @@ class WebhookSink:
         return not self._section.kinds or alert.kind in self._section.kinds
 
     async def send(self, batch: Sequence[Alert]) -> Sequence[Unsendable]:
-        answers = [(index, await self._post(alert)) for index, alert in enumerate(batch)]
-        return [Unsendable(index, reason) for index, answer in answers if (reason := self._judge(answer))]
+        names = [alert_id(alert) for alert in batch]
+        for name, alert in zip(names, batch, strict=True):
+            if name not in self._judged:
+                self._judged[name] = self._judge(await self._post(name, alert))
+        judged, self._judged = self._judged, {}
+        return [Unsendable(index, reason) for index, name in enumerate(names) if (reason := judged[name]) is not None]
 
-    async def _post(self, alert: Alert) -> httpx.Response:
+    async def _post(self, name: str, alert: Alert) -> httpx.Response:
         url, body = request_of(self._section.preset, self._url(), alert)
-        headers = signed_headers(alert_id(alert), int(self._clock()), body, self._key())
+        headers = signed_headers(name, int(self._clock()), body, self._key())
         if (token := read_secret(self._section.token_file)) is not None:
             headers["Authorization"] = f"Bearer {token}"
         try:
