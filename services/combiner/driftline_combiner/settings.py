@@ -61,7 +61,7 @@ class CombinerSettings(Settings):
     one; an edge that has joined asks the cloud with its own credential."""
 
     sinks: Path | None = None
-    """File in YAML of where forecasts and alerts go beyond the bus, such as an MQTT broker; see docs/sinks.md."""
+    """File in YAML of where forecasts and alerts go beyond the bus, such as an MQTT broker."""
 
     @property
     def asks_the_cloud(self) -> bool:
