@@ -199,6 +199,15 @@ async def test_messages_that_a_broker_drops_for_its_rules_are_not_taken_for_sent
         assert job.standing.sent == 0
 
 
+async def test_a_key_of_any_letters_is_published(broker):
+    bus, keys = MemoryBus(), ["", "\x07 bell", "\x85", "\ufdd0", "\U0001f600", "$SYS", "a\nb", "%"]
+    await bus.publish(BLENDS, [blend(1, key) for key in keys])
+    async with sink(broker, bus) as job:
+        await until(lambda: job.standing.sent == len(keys))
+        assert (await broker.retained("driftline/tank/%EF%B7%90/forecast"))["key"] == "\ufdd0"
+        assert (await broker.retained("driftline/tank//forecast"))["key"] == ""
+
+
 async def test_an_older_version_of_the_protocol_can_be_spoken(broker):
     bus = MemoryBus()
     await bus.publish(BLENDS, [blend(1)])

@@ -9,7 +9,7 @@ from driftline.messages import BLENDS, Blend
 from driftline.streams.definition import StreamDefinition
 from driftline.worker.stream_step import Series
 from driftline_combiner.sinks.home_assistant import discovery_payload, discovery_topic
-from driftline_combiner.sinks.mqtt_connection import Message, MqttConnection
+from driftline_combiner.sinks.mqtt_connection import UNACKNOWLEDGED, Message, MqttConnection
 from driftline_combiner.sinks.port import Unsendable
 from driftline_combiner.sinks.published import forecast_payload, forecast_topic
 from driftline_combiner.sinks.settings import MqttSection
@@ -49,19 +49,22 @@ class MqttSink:
             await asyncio.gather(self._keeping, return_exceptions=True)
 
     async def send(self, batch: Sequence[Blend]) -> Sequence[Unsendable]:
-        newest = {(blend.stream, blend.key): blend for blend in batch}
-        await self._announce(newest)
-        await self._connection.publish([self._forecast(blend) for blend in newest.values()])
+        newest = list({(blend.stream, blend.key): blend for blend in batch}.values())
+        # Between the slices others get a turn, since a forecast takes a while to be written.
+        for start in range(0, len(newest), UNACKNOWLEDGED):
+            part = newest[start : start + UNACKNOWLEDGED]
+            await self._announce([(blend.stream, blend.key) for blend in part])
+            await self._connection.publish([self._forecast(blend) for blend in part])
         return ()
 
-    async def _announce(self, newest: Mapping[Series, Blend]) -> None:
+    async def _announce(self, listed: Sequence[Series]) -> None:
         """Devices first, once in each connection: a broker may have forgotten them."""
         session = self._connection.session
         if self._section.discovery is None:
             return
         if session != self._announced_in:
             self._announced, self._announced_in = set(), session
-        new = [series for series in newest if series not in self._announced]
+        new = [series for series in listed if series not in self._announced]
         await self._connection.publish([self._device(self._section.discovery, *series) for series in new])
         if self._connection.session == session:
             self._announced.update(new)

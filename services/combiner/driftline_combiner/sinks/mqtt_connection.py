@@ -29,7 +29,7 @@ CONNECTING_S = 2.0
 """For so long what is to be sent waits for a connection."""
 FAREWELL_S = 2.0
 """How long a broker may take to hear that we go."""
-TROUBLE = (aiomqtt.MqttError, OSError, SinkUnavailable, SinkRefused)
+EXPECTED = (aiomqtt.MqttError, OSError, SinkUnavailable, SinkRefused)
 
 Message = tuple[str, bytes]
 """Topic and payload."""
@@ -56,7 +56,7 @@ class MqttConnection:
     async def keep(self) -> None:
         """Does not end."""
         while True:
-            async for attempt in stamina.retry_context(on=TROUBLE, attempts=None, timeout=None, wait_max=10.0):
+            async for attempt in stamina.retry_context(on=Exception, attempts=None, timeout=None, wait_max=10.0):
                 with attempt:
                     await self._try_session()
 
@@ -89,7 +89,10 @@ class MqttConnection:
         self._has_connected = False
         try:
             await self._session()
-        except TROUBLE as error:
+        except Exception as error:
+            if not isinstance(error, EXPECTED):
+                # Nobody awaits this task before the end, and what is to be sent would wait for ever without a word.
+                log.exception("sink %s lost its connection", self._name)
             self._trouble = await self._explained(error)
             if not self._has_connected:
                 raise

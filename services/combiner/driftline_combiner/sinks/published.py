@@ -2,17 +2,19 @@
 
 import json
 from collections.abc import Mapping
+from urllib.parse import quote
 
 from driftline.messages import Blend
 from driftline.streams.definition import StreamDefinition
 from driftline_combiner.next_values import series_forecast
 
-_ESCAPED = str.maketrans({letter: f"%{ord(letter):02X}" for letter in ("%", "/", "+", "#", *map(chr, range(32)))})
+SEPARATORS = frozenset("/+#%")
 
 
 def topic_level(text: str) -> str:
-    """A key as one level of a topic: letters with a meaning there are written as in a URL."""
-    return text.translate(_ESCAPED)
+    """A key as one level of a topic: letters that have a meaning there, or that a broker may refuse, are written as in
+    a URL."""
+    return "".join(_escaped(letter) for letter in text)
 
 
 def status_topic(prefix: str) -> str:
@@ -31,3 +33,7 @@ def forecast_payload(stream: StreamDefinition, blend: Blend, skills: Mapping[int
     for value in content["forecasts"]:
         value["skill"] = skills.get(value["horizon"])
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _escaped(letter: str) -> str:
+    return letter if letter.isprintable() and letter not in SEPARATORS else quote(letter, safe="")
