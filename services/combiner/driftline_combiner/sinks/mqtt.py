@@ -35,6 +35,8 @@ class MqttSink:
         self._streams = streams
         self._skills = skills
         self._connection = MqttConnection(name, section)
+        # To look it up reads a file.
+        self._version = version("driftline")
         self._keeping: asyncio.Task[None] | None = None
         self._announced: set[Series] = set()
         self._announced_in = 0
@@ -71,7 +73,7 @@ class MqttSink:
 
     def _device(self, discovery: str, stream: str, key: str) -> Message:
         prefix = self._section.prefix
-        payload = discovery_payload(prefix, self._streams[stream], key, version("driftline"))
+        payload = discovery_payload(prefix, self._streams[stream], key, self._version)
         return discovery_topic(discovery, prefix, stream, key), payload
 
     def _forecast(self, blend: Blend) -> Message:
