@@ -196,6 +196,12 @@ class Metrics:
             "states_kept_timestamp_seconds", "When the store was last known to have the newest states, since the epoch."
         )
         self.states_kept_bytes = self._counter("states_kept_bytes", "Bytes of states that were left in the store.")
+        self.sink_failing = self._gauge(
+            "sink_failing", "1 while the other side of a sink does not answer, or refuses what it is sent.", "sink"
+        )
+        self.sink_set_aside = self._counter(
+            "sink_set_aside", "Messages that the other side of a sink will never take.", "sink"
+        )
         self._add_trainers()
 
     def _add_trainers(self) -> None:

@@ -26,7 +26,7 @@ FOREIGN = {"up"}
 BOUNDED = {
     *("stream", "group", "topic", "partition", "member", "version", "reason", "kind", "operation", "outcome"),
     *("horizon", "row", "key"),
-    *("state", "edge", "name"),
+    *("state", "edge", "name", "sink"),
 }
 """Labels whose values are few: `version` is that of what serves, `key` is `all` unless single ones are, `edge`
 and `name` are those of the one edge that this is, or of as many as are configured."""
@@ -39,6 +39,7 @@ UNITLESS = {
         "driftline_windows_foreign",
         "driftline_connections",
         "driftline_period_contradicted",
+        "driftline_sink_failing",
     ),
     *("driftline_windows_small", "driftline_fleet_edges", "driftline_fleet_cloned_edges"),
     *("driftline_rollout_stage", "driftline_rollout_paused"),

@@ -24,6 +24,7 @@ KINDS = 1000
 """Different lines that are remembered at once."""
 OURS = "driftline"
 WATCHER = "watchfiles"
+HTTP_CLIENT = "httpx"
 
 
 _speaker: ContextVar[str | None] = ContextVar("service", default=None)
@@ -136,5 +137,7 @@ def configure(services: Sequence[str], level: str) -> None:
     logging.basicConfig(level=max(own, logging.INFO), handlers=[handler], force=True)
     # It says of each file in a store's folder that it has changed: every heartbeat, at least.
     logging.getLogger(WATCHER).setLevel(logging.WARNING)
+    # It names the URL of each request, and that of a webhook is a secret.
+    logging.getLogger(HTTP_CLIENT).setLevel(logging.WARNING)
     for name in (OURS, *(f"{OURS}_{service}" for service in services)):
         logging.getLogger(name).setLevel(own)

@@ -2,7 +2,7 @@
 
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,13 +36,16 @@ from driftline_combiner import (
 )
 from driftline_combiner.dashboard_buffer import DashboardBuffer
 from driftline_combiner.exporter import ScoreExporter
-from driftline_combiner.health import health
+from driftline_combiner.health import health, skills_of
 from driftline_combiner.model_story import ModelStories
 from driftline_combiner.overview import Overview
 from driftline_combiner.rest import routes
 from driftline_combiner.result_archive import EdgeName, ResultArchive
 from driftline_combiner.retrain_requests import RetrainStep, TrainerSink, open_trainer
 from driftline_combiner.settings import CombinerSettings
+from driftline_combiner.sinks import route as sinks_route
+from driftline_combiner.sinks.job import SinkJob
+from driftline_combiner.sinks.opening import open_sinks
 from driftline_combiner.step import BlendStep, combiner_step, refuse
 from driftline_combiner.tls import tls_for
 
@@ -74,7 +77,8 @@ def create_app(
     trainer = trainer or _trainer(settings, tls)
     requests = _retrain_requests(settings, bus, trainer, metrics) if trainer is not None else None
     page = _page(settings, bus, streams, stream_steps, tls) if settings.page_points else None
-    checks = _checks(bus, worker, requests)
+    sinks = _sinks(settings, bus, streams, stream_steps, metrics)
+    checks = [*_checks(bus, worker, requests), *(ReadinessCheck(sink.name, sink.check, needed=False) for sink in sinks)]
     reporter = Reporter("combiner", bus, checks, lambda report: _with_health(report, stream_steps))
     clients = [client for client in (trainer, page.client if page else None) if client is not None]
     app = create_service(
@@ -82,7 +86,7 @@ def create_app(
         "Scores every member, weighs them, publishes the blend and watches for drift.",
         metrics=metrics,
         streams=streams,
-        jobs=[*_jobs(bus, metrics, worker, requests, page), reporter],
+        jobs=[*_jobs(bus, metrics, worker, requests, page, sinks), reporter],
         checks=checks,
         on_death=on_death,
         close=[bus.close, *(client.aclose for client in clients), *([store.close] if store is not None else [])],
@@ -92,6 +96,7 @@ def create_app(
     app.include_router(forecasts_route.routes(stream_steps, buffer))
     archive = ResultArchive(store, EdgeName(bus, settings.edge_id).id) if store is not None else None
     app.include_router(history_route.routes(stream_steps, archive, buffer))
+    app.include_router(sinks_route.routes(sinks))
     if settings.cors:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors, allow_headers=CORS_SENT, expose_headers=CORS_READ
@@ -161,6 +166,18 @@ def _retrain_requests(
     )
 
 
+def _sinks(
+    settings: CombinerSettings,
+    bus: Bus,
+    streams: Streams,
+    stream_steps: Mapping[str, BlendStep],
+    metrics: Metrics,
+) -> list[SinkJob]:
+    """Of which none is needed for anything else."""
+    opened = open_sinks(settings.sink_sections(), streams, lambda stream, key: skills_of(stream_steps[stream], key))
+    return [SinkJob(sink, bus, streams, settings.loop, metrics, patience=settings.streams_patience) for sink in opened]
+
+
 @dataclass(frozen=True)
 class Page:
     """The dashboard: what fills it, and the client by which it asks the other services."""
@@ -171,7 +188,12 @@ class Page:
 
 
 def _jobs(
-    bus: Bus, metrics: Metrics, worker: Worker[Forecast], requests: Worker[Alert] | None, page: Page | None
+    bus: Bus,
+    metrics: Metrics,
+    worker: Worker[Forecast],
+    requests: Worker[Alert] | None,
+    page: Page | None,
+    sinks: Sequence[SinkJob],
 ) -> list[BackgroundJob]:
     groups: list[tuple[str, Topic[Any]]] = [(COMBINER_GROUP, FORECASTS)]
     jobs: list[BackgroundJob] = [worker]
@@ -180,7 +202,8 @@ def _jobs(
         jobs.append(requests)
     if page is not None:
         jobs.append(page.buffer)
-    return [*jobs, LagExporter(bus, groups, metrics)]
+    groups += [(sink.name, sink.topic) for sink in sinks]
+    return [*jobs, *sinks, LagExporter(bus, groups, metrics)]
 
 
 def _checks(bus: Bus, worker: Worker[Forecast], requests: Worker[Alert] | None) -> list[ReadinessCheck]:

@@ -31,6 +31,15 @@ def health(stream_step: BlendStep) -> StreamHealth:
     )
 
 
+def skills_of(stream_step: BlendStep, key: str) -> dict[int, float]:
+    """By horizon the recent skill of a series, as far as it is owned here and known."""
+    if not stream_step.owns(key):
+        return {}
+    rows = zip(stream_step.stream.horizon, scores(stream_step.sums(key)), strict=True)
+    skills = {h: _recent_skill(row["blend"], row["persistence"]) for h, row in rows}
+    return {h: round(value, DIGITS) for h, value in skills.items() if math.isfinite(value)}
+
+
 def _recent_skill(blend: RowScore, persistence: RowScore) -> float:
     if not persistence.recent_rmse > 0:
         return math.nan

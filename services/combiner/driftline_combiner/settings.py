@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import filterfalse
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -10,9 +11,11 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import from_json
 from pydantic_settings import NoDecode
 
+from driftline.errors import InvalidInput
 from driftline.names import PORTS
-from driftline.service.setting_checks import line, of_url
+from driftline.service.setting_checks import line, of_url, variable
 from driftline.service.settings import Port, Settings, listed
+from driftline_combiner.sinks.settings import Section, read_sinks
 
 ANY_ORIGIN = "*"
 
@@ -60,6 +63,9 @@ class CombinerSettings(Settings):
     """The trainer's URL, which is asked for a new speed model on drift and on negative skill: with `token`, if there is
     one; an edge that has joined asks the cloud with its own credential."""
 
+    sinks: Path | None = None
+    """File in YAML of where forecasts and alerts go beyond the bus, such as an MQTT broker."""
+
     @property
     def asks_the_cloud(self) -> bool:
         """Whether the trainer is that of the fleet that this edge has joined: its credential goes nowhere else."""
@@ -79,3 +85,14 @@ class CombinerSettings(Settings):
             yield from of_url(name, url)
         for name, origins in (("cors", self.cors), ("embed", self.embed)):
             yield from (_of_origin(name, text) for text in filterfalse(_is_origin, origins))
+        yield from self._of_sinks()
+
+    def _of_sinks(self) -> Iterator[str]:
+        try:
+            self.sink_sections()
+        except InvalidInput as error:
+            yield from (f"{variable('sinks')}: {mistake}" for mistake in str(error).splitlines())
+
+    def sink_sections(self) -> dict[str, Section]:
+        """By name the sinks of the file; none without one. Raises InvalidInput."""
+        return {} if self.sinks is None else read_sinks(self.sinks)

@@ -1,0 +1,26 @@
+"""Opens the sinks that the settings name. Each is imported only where it is used: memory is dear on the edge."""
+
+from collections.abc import Callable, Mapping
+
+from driftline.streams.catalog import Streams
+from driftline_combiner.sinks.job import OpenedSink
+from driftline_combiner.sinks.settings import MqttSection, Section
+
+Skills = Callable[[str, str], Mapping[int, float]]
+"""By stream and key the skill at each horizon, as far as it is known."""
+
+
+def open_sinks(sections: Mapping[str, Section], streams: Streams, skills: Skills) -> list[OpenedSink]:
+    """None connects before it runs."""
+    return [_open(name, section, streams, skills) for name, section in sections.items()]
+
+
+def _open(name: str, section: Section, streams: Streams, skills: Skills) -> OpenedSink:
+    if isinstance(section, MqttSection):
+        from driftline_combiner.sinks.mqtt import MqttSink  # noqa: PLC0415
+
+        return OpenedSink(name, section.type, MqttSink(name, section, streams, skills))
+    from driftline_combiner.sinks.webhook import WebhookSink  # noqa: PLC0415
+
+    webhook = WebhookSink(section)
+    return OpenedSink(name, section.type, webhook, section.begin, webhook.takes)
