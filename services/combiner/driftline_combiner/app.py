@@ -22,6 +22,7 @@ from driftline.service.reports import Reporter
 from driftline.store.door import tls_of
 from driftline.streams.catalog import PerStream, Streams
 from driftline.streams.definition import StreamDefinition
+from driftline.tracing.port import Tracing
 from driftline.worker.loop import Worker
 from driftline.worker.loop_metrics import LoopMetrics, report_left_behind
 from driftline_combiner import dashboard, forecasts_route
@@ -49,6 +50,7 @@ def create_app(
     streams: Mapping[str, StreamDefinition],
     metrics: Metrics | None = None,
     trainer: httpx.AsyncClient | None = None,
+    tracing: Tracing | None = None,
     on_death: Callable[[str, BaseException], None] = end_process,
 ) -> FastAPI:
     """Blends what the forecasts topic brings. trainer: who is asked for models; otherwise whom the settings name."""
@@ -56,7 +58,7 @@ def create_app(
     streams.on_every(lambda stream: from_zero(metrics.alerts, (stream.name,), KINDS))
     stream_steps = PerStream(streams, lambda stream: _stream_step(stream, metrics))
     metrics.registry.register(ScoreExporter(stream_steps, by_key=settings.metrics_by_key))
-    worker = _worker(settings, bus, streams, stream_steps, metrics)
+    worker = _worker(settings, bus, streams, stream_steps, metrics, tracing)
     tls = tls_for([*_others(settings), *settings.page_services.values()])
     trainer = trainer or _trainer(settings, tls)
     requests = _retrain_requests(settings, bus, trainer, metrics) if trainer is not None else None
@@ -72,7 +74,11 @@ def create_app(
         jobs=[*_jobs(bus, metrics, worker, requests, page), reporter],
         checks=checks,
         on_death=on_death,
-        close=[bus.close, *(client.aclose for client in clients)],
+        close=[
+            bus.close,
+            *(client.aclose for client in clients),
+            *([tracing.close] if tracing is not None else []),
+        ],
     )
     app.include_router(routes(stream_steps))
     app.include_router(forecasts_route.routes(stream_steps, page.buffer if page else None))
@@ -95,7 +101,12 @@ def _stream_step(stream: StreamDefinition, metrics: Metrics) -> BlendStep:
 
 
 def _worker(
-    settings: CombinerSettings, bus: Bus, streams: Streams, stream_steps: Mapping[str, BlendStep], metrics: Metrics
+    settings: CombinerSettings,
+    bus: Bus,
+    streams: Streams,
+    stream_steps: Mapping[str, BlendStep],
+    metrics: Metrics,
+    tracing: Tracing | None,
 ) -> Worker[Forecast]:
     return Worker(
         COMBINER_GROUP,
@@ -110,6 +121,7 @@ def _worker(
         refuse=lambda forecast: refuse(streams, forecast),
         wait_for=lambda forecast: streams.expect(forecast.stream, settings.streams_patience),
         observer=LoopMetrics(metrics, COMBINER_GROUP, FORECASTS.name),
+        spans=tracing.steps(FORECASTS.name) if tracing is not None else None,
     )
 
 
