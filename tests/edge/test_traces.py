@@ -1,5 +1,6 @@
 """A record's way from the door to the blend as one trace, sent by the edge as a real process."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import load
+from driftline_cli.broker import free_port
 from tests.conftest import ROOT
 from tests.edge.edge_process import EdgeProcess
 from tests.tracing.receiver import Received, Receiver
@@ -71,3 +73,47 @@ async def test_a_post_is_one_trace_from_the_door_to_the_blend(
     assert all(span.lasted > 0 for span in spans)
     (door,) = [span for span in spans if span.name.startswith("POST")]
     assert door.attributes["http.response.status_code"] == 202
+
+
+async def test_what_is_done_again_after_a_kill_is_the_same_spans(
+    tmp_path: Path, stream: StreamDefinition, receiver: Receiver
+):
+    async with EdgeProcess(tmp_path, receiver.environment) as edge:
+        await edge.all_ready()
+        await send(edge, stream, lines(stream, 5), BY_CALLER)
+        # Before the position is written, which is done once a second.
+        edge.kill()
+        await edge.ended()
+        await edge.__aenter__()
+        await edge.all_ready()
+        await send(edge, stream, lines(stream, 5, minute=10), BY_CALLER)
+        await receiver.has(TRACE, 2 * 10)
+    by_name = defaultdict(set)
+    for span in followed(receiver):
+        by_name[span.service, span.attributes["driftline.key"], span.attributes["driftline.t"]].add(span.id)
+    assert len(by_name) == 2 * 2 * 5
+    assert all(len(ids) == 1 for ids in by_name.values())
+
+
+async def test_a_request_that_names_no_trace_begins_one(tmp_path: Path, stream: StreamDefinition, receiver: Receiver):
+    environment = receiver.environment | {"OTEL_SERVICE_NAME": "roof", "OTEL_TRACES_SAMPLER": "always_on"}
+    async with EdgeProcess(tmp_path, environment) as edge:
+        await edge.all_ready()
+        await send(edge, stream, lines(stream, 1), {"traceparent": "nonsense"})
+    # SIGTERM sends what has not gone yet.
+    assert [span.name for span in receiver.spans if not span.parent] == ["POST /v1/records"]
+    assert {span.service for span in receiver.spans} == {"roof"}
+
+
+async def test_a_receiver_that_is_away_holds_nothing_up(tmp_path: Path, stream: StreamDefinition):
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}", "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    async with EdgeProcess(tmp_path, environment) as edge:
+        await edge.all_ready()
+        await send(edge, stream, lines(stream, 3), BY_CALLER)
+        await edge.says("127.0.0.1")
+        assert await edge.end() == 0
+
+
+def followed(receiver: Receiver) -> list[Received]:
+    """The spans of single records."""
+    return [span for span in receiver.of(TRACE) if "driftline.key" in span.attributes]

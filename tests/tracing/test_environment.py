@@ -14,7 +14,7 @@ import sys
 from driftline.tracing.environment import open_tracing
 import driftline_edge.app
 assert open_tracing("ingest", {}) is None
-print([name for name in ("opentelemetry.sdk", "opentelemetry.exporter", "driftline.tracing.otlp") if name in sys.modules])
+print(sorted({"opentelemetry.sdk", "opentelemetry.exporter", "driftline.tracing.otlp"} & sys.modules.keys()))
 """
 
 
