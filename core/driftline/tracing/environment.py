@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from importlib.util import find_spec
+from urllib.parse import urlsplit
 
 from driftline.errors import InvalidInput
 from driftline.tracing.port import Tracing
@@ -25,7 +26,8 @@ def open_tracing(service: str, environment: Mapping[str, str]) -> Tracing | None
     # Only here: it takes memory and time that nobody should pay who has no use for it.
     from driftline.tracing.otlp import OtlpTracing  # noqa: PLC0415
 
-    log.info("traces go to %s", _first(environment, ENDPOINTS))
+    # An endpoint may hold a password, so only its host is said.
+    log.info("traces go to %s", urlsplit(_first(environment, ENDPOINTS)).hostname)
     return OtlpTracing.open(f"driftline-{service}")
 
 
