@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
 
 PATIENCE_S = 60
 
@@ -49,7 +49,7 @@ def read(body: bytes) -> list[Received]:
     ]
 
 
-def _service(resource: object) -> str:
+def _service(resource: ResourceSpans) -> str:
     return next(a.value.string_value for a in resource.resource.attributes if a.key == "service.name")
 
 

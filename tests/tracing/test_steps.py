@@ -2,6 +2,7 @@
 whenever it is done again."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -32,12 +33,12 @@ class Spans:
         provider.add_span_processor(SimpleSpanProcessor(self._ended))
         self.worker = RecordSpans(provider.get_tracer("tests"), ids, TOPIC)
 
-    def work(self, records: Sequence[Record]) -> list[Output]:
-        """What is sent for them."""
+    def work(self, records: Sequence[Record]) -> list[Any]:
+        """The messages that are sent for them."""
         self.worker.begin([Envelope(0, offset, 0.0, record) for offset, record in enumerate(records)])
         outputs = self.worker.stamped([Output(0, FORECASTS, forecast(record)) for record in records])
         self.worker.end()
-        return list(outputs)
+        return [output.message for output in outputs]
 
     @property
     def ended(self) -> Sequence[ReadableSpan]:
@@ -61,7 +62,7 @@ def test_the_span_is_below_the_one_that_put_the_record_out_and_its_output_names_
     (output,) = spans.work([record()])
     (span,) = spans.ended
     assert format_span_id(span.parent.span_id) == "b7ad6b7169203331"
-    assert output.message.traceparent.split("-")[1:3] == ["0af7651916cd43dd8448eb211c80319c", id_of(span)]
+    assert output.traceparent.split("-")[1:3] == ["0af7651916cd43dd8448eb211c80319c", id_of(span)]
     assert span.attributes["messaging.kafka.offset"] == 0
 
 
@@ -92,14 +93,14 @@ def test_a_batch_links_to_what_caused_it_and_the_records_link_to_the_batch():
 def test_what_belongs_to_no_recorded_trace_is_sent_as_it_is(traceparent: str | None):
     spans = Spans()
     (output,) = spans.work([record(traceparent=traceparent)])
-    assert output.message == forecast(record(traceparent=traceparent))
+    assert output == forecast(record(traceparent=traceparent))
     assert not spans.ended
 
 
 def test_where_the_sampler_leaves_a_service_out_the_trace_passes_through():
     spans = Spans(ALWAYS_OFF)
     (output,) = spans.work([record()])
-    assert output.message.traceparent == DOOR
+    assert output.traceparent == DOOR
     assert not spans.ended
 
 
