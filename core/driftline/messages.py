@@ -12,6 +12,9 @@ import msgspec
 
 from driftline.errors import PoisonMessage
 
+Traceparent = str | msgspec.UnsetType
+"""The W3C trace context of whoever put a message out, where a trace follows it; absent on the wire where none does."""
+
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """One timed row of a key, as ingest accepted it."""
@@ -29,6 +32,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     issued: int | None = None
     """Where it is a future, when its values were issued; `t` is the time that they are for, and `values` has the
     columns of the definition's `futures`. It is no record of what was measured."""
+    traceparent: Traceparent = msgspec.UNSET
+    """The W3C trace context of what put it out; absent where no trace follows it. Nothing is computed from it."""
 
 
 class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -43,12 +48,14 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     """As of a record."""
     group: str = ""
     """As of a record."""
+    traceparent: Traceparent = msgspec.UNSET
+    """As of a record."""
 
     @classmethod
     def of(cls, record: Record) -> Self:
         """From a row that a door has read as a record."""
         values: dict[str, float | None] = {n: value for n, value in record.values.items() if value is not None}
-        return cls(record.stream, record.key, record.t, values, record.received, record.group)
+        return cls(record.stream, record.key, record.t, values, record.received, record.group, record.traceparent)
 
 
 class Forecast(msgspec.Struct, frozen=True):
@@ -74,6 +81,8 @@ class Forecast(msgspec.Struct, frozen=True):
     for it. None in messages of former releases."""
     skills: dict[str, list[float]] = {}
     """Per member that is a model its skill on the hold-out, as its manifest reports it, one a horizon."""
+    traceparent: Traceparent = msgspec.UNSET
+    """As of a record."""
 
 
 class Blend(msgspec.Struct, frozen=True):
@@ -110,6 +119,8 @@ class Blend(msgspec.Struct, frozen=True):
     quantiles: dict[str, list[float | None]] = {}
     """By level (0.05, 0.1, 0.5, 0.9 and 0.95) the value below which the truth lies with that probability, one a
     horizon; the outermost are `lower` and `upper`."""
+    traceparent: Traceparent = msgspec.UNSET
+    """As of a record."""
 
 
 class Alert(msgspec.Struct, frozen=True):

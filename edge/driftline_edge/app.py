@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from functools import partial
 
@@ -19,6 +20,7 @@ from driftline.service.run import Served, check_door
 from driftline.store.port import Store
 from driftline.store.threaded import ThreadedStore
 from driftline.streams.catalog import Streams
+from driftline.tracing.environment import open_tracing
 from driftline_combiner.app import create_app as create_combiner
 from driftline_combiner.settings import CombinerSettings
 from driftline_edge.settings import AllSettings, EdgeSettings
@@ -82,8 +84,9 @@ def _ingest(every: AllSettings, bus: Bus, topics: KafkaSettings | None, restart:
     settings = every.ingest
     with speaking("ingest"):
         store, streams = open_store(settings), Streams.open(settings.streams, settings.cloud_streams)
+        tracing = open_tracing("ingest", os.environ)
         jobs = _of_fleet(every, store, streams, restart) if every.joined is not None else []
-        app = create_ingest(settings, bus, store, streams=streams, topics=topics, more=jobs)
+        app = create_ingest(settings, bus, store, streams=streams, topics=topics, tracing=tracing, more=jobs)
     return Served("ingest", app, settings)
 
 
@@ -107,14 +110,14 @@ def _of_fleet(every: AllSettings, store: Store, streams: Streams, restart: Calla
 def _inference(settings: InferenceSettings, bus: Bus) -> Served:
     with speaking("inference"):
         store = ThreadedStore(open_store(settings))
-        app = create_inference(settings, bus, store, streams=Streams.open(settings.streams, settings.cloud_streams))
+        streams = Streams.open(settings.streams, settings.cloud_streams)
+        app = create_inference(settings, bus, store, streams=streams, tracing=open_tracing("inference", os.environ))
     return Served("inference", app, settings)
 
 
 def _combiner(settings: CombinerSettings, bus: Bus) -> Served:
     with speaking("combiner"):
         store = ThreadedStore(open_store(settings))
-        app = create_combiner(
-            settings, bus, streams=Streams.open(settings.streams, settings.cloud_streams), store=store
-        )
+        streams = Streams.open(settings.streams, settings.cloud_streams)
+        app = create_combiner(settings, bus, streams=streams, store=store, tracing=open_tracing("combiner", os.environ))
     return Served("combiner", app, settings)

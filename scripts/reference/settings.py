@@ -31,7 +31,10 @@ letters (`driftline_token`) and holding its value: use it for secrets. A service
 its message names the setting, what was found and what was expected.
 
 In [the edge as one process](../edge.md) all services read the same settings; `DRIFTLINE_<SERVICE>_<SETTING>`, such as
-`DRIFTLINE_INGEST_PORT`, gives one of them a port, host, hosts, connections, head_timeout or body_timeout of its own."""
+`DRIFTLINE_INGEST_PORT`, gives one of them a port, host, hosts, connections, head_timeout or body_timeout of its own.
+
+Variables that begin with `OTEL_` are those of OpenTelemetry's specification and mean what it says:
+[traces](../traces.md) are off unless `OTEL_EXPORTER_OTLP_ENDPOINT` names a receiver."""
 
 
 def render() -> str:

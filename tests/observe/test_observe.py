@@ -176,3 +176,10 @@ def test_the_rules_do_what_their_own_tests_say():
         ["promtool", "test", "rules", str(PROMETHEUS / "rules.test.yaml")], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_dashboard_reaches_a_grafana_on_kubernetes():
+    given = yaml.safe_load((ROOT / "observe" / "grafana" / "kustomization.yaml").read_text())
+    (generator,) = given["configMapGenerator"]
+    assert generator["files"] == [f"dashboards/{name}" for name in sorted(dashboards())]
+    assert given["generatorOptions"]["labels"] == {"grafana_dashboard": "1"}

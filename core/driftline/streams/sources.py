@@ -7,6 +7,8 @@ stream that shares its source with nobody is its own source.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal
 
+import msgspec
+
 from driftline.messages import Record
 from driftline.streams.data_sections import ColumnSource, Grid
 from driftline.streams.definition import StreamDefinition
@@ -148,4 +150,4 @@ def _concerns(record: Record, stream: StreamDefinition) -> bool:
 def _of(record: Record, stream: StreamDefinition) -> Record:
     columns = stream.columns if record.issued is None else stream.futures
     values = {name: record.values.get(name) for name in columns}
-    return Record(stream.name, record.key, record.t, values, record.received, record.group, record.issued)
+    return msgspec.structs.replace(record, stream=stream.name, values=values)

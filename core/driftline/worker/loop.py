@@ -30,6 +30,7 @@ from driftline.worker.loop_settings import LoopSettings
 from driftline.worker.observer import Observer, Unobserved
 from driftline.worker.rounds import SERIES_AT_ONCE, OwnedPartition, Rounds
 from driftline.worker.step import Step
+from driftline.worker.step_spans import StepSpans, Untraced
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ class Worker(Generic[M]):
         sink: Callable[[Sequence[Any]], Awaitable[None]] | None = None,
         gather: float = 0.0,
         observer: Observer | None = None,
+        spans: StepSpans | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -94,6 +96,7 @@ class Worker(Generic[M]):
         self._sink = sink
         self._gather = gather
         self._observer: Observer = observer or Unobserved()
+        self._spans: StepSpans = spans or Untraced()
         self._clock = clock
         self._monotonic = monotonic
         gauge = DeadLetterGauge(settings.dead_letter_share, settings.dead_letter_minimum)
@@ -337,14 +340,16 @@ class Worker(Generic[M]):
 
     async def _answer(self, subscription: Subscription, batch: Sequence[Raw]) -> None:
         envelopes = await self._inbox.take(batch)
+        self._spans.begin(envelopes)
         with self._naming(batch):
-            outputs = self._step.step(envelopes)
+            outputs = self._spans.stamped(self._step.step(envelopes))
         if outputs:
             await self._emit(subscription, outputs)
         # Only now: a crash before this line repeats the batch, and what it sent has the same names.
         self._move_on(batch)
         self._observer.read(len(batch))
         self._observer.sent(outputs, envelopes, self._clock())
+        self._spans.end()
 
     @contextmanager
     def _naming(self, batch: Sequence[Raw]) -> Iterator[None]:

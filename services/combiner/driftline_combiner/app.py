@@ -23,6 +23,7 @@ from driftline.store.door import tls_of
 from driftline.store.port import Store
 from driftline.streams.catalog import PerStream, Streams
 from driftline.streams.definition import StreamDefinition
+from driftline.tracing.port import Tracing
 from driftline.worker.loop import Worker
 from driftline.worker.loop_metrics import LoopMetrics, report_left_behind
 from driftline_combiner import (
@@ -64,6 +65,7 @@ def create_app(
     store: Store | None = None,
     metrics: Metrics | None = None,
     trainer: httpx.AsyncClient | None = None,
+    tracing: Tracing | None = None,
     on_death: Callable[[str, BaseException], None] = end_process,
 ) -> FastAPI:
     """Blends what the forecasts topic brings. store: where the archive of results is. trainer: who is asked for models;
@@ -72,7 +74,7 @@ def create_app(
     streams.on_every(lambda stream: from_zero(metrics.alerts, (stream.name,), KINDS))
     stream_steps = PerStream(streams, lambda stream: _stream_step(stream, metrics))
     metrics.registry.register(ScoreExporter(stream_steps, by_key=settings.metrics_by_key))
-    worker = _worker(settings, bus, streams, stream_steps, metrics)
+    worker = _worker(settings, bus, streams, stream_steps, metrics, tracing)
     tls = tls_for([*_others(settings), *settings.page_services.values()])
     trainer = trainer or _trainer(settings, tls)
     requests = _retrain_requests(settings, bus, trainer, metrics) if trainer is not None else None
@@ -89,7 +91,11 @@ def create_app(
         jobs=[*_jobs(bus, metrics, worker, requests, page, sinks), reporter],
         checks=checks,
         on_death=on_death,
-        close=[bus.close, *(client.aclose for client in clients), *([store.close] if store is not None else [])],
+        close=[
+            bus.close,
+            *(client.aclose for client in clients),
+            *(opened.close for opened in (store, tracing) if opened is not None),
+        ],
     )
     app.include_router(routes(stream_steps))
     buffer = page.buffer if page else None
@@ -117,7 +123,12 @@ def _stream_step(stream: StreamDefinition, metrics: Metrics) -> BlendStep:
 
 
 def _worker(
-    settings: CombinerSettings, bus: Bus, streams: Streams, stream_steps: Mapping[str, BlendStep], metrics: Metrics
+    settings: CombinerSettings,
+    bus: Bus,
+    streams: Streams,
+    stream_steps: Mapping[str, BlendStep],
+    metrics: Metrics,
+    tracing: Tracing | None,
 ) -> Worker[Forecast]:
     return Worker(
         COMBINER_GROUP,
@@ -132,6 +143,7 @@ def _worker(
         refuse=lambda forecast: refuse(streams, forecast),
         wait_for=lambda forecast: streams.expect(forecast.stream, settings.streams_patience),
         observer=LoopMetrics(metrics, COMBINER_GROUP, FORECASTS.name),
+        spans=tracing.steps(FORECASTS.name) if tracing is not None else None,
     )
 
 

@@ -275,6 +275,7 @@ class BlendStep:
                 grid_t=_grid_t(message),
                 times=[_grid_t(message) + h * self._period for h in message.horizon],
                 quantiles=dict(zip(QUANTILES, by_level, strict=True)),
+                traceparent=message.traceparent,
             )
             self._latest[message.key] = PACK.encode(blend)
             published.append(blend)

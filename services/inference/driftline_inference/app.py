@@ -27,6 +27,7 @@ from driftline.store.timed import TimedStore
 from driftline.streams.catalog import PerStream, Streams
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.sources import records_of
+from driftline.tracing.port import Tracing
 from driftline.worker.keyed import KeyedStep
 from driftline.worker.loop import Worker
 from driftline.worker.loop_metrics import LoopMetrics, report_left_behind
@@ -57,6 +58,7 @@ def create_app(
     *,
     streams: Mapping[str, StreamDefinition],
     metrics: Metrics | None = None,
+    tracing: Tracing | None = None,
     on_death: Callable[[str, BaseException], None] = end_process,
 ) -> FastAPI:
     """Forecasts from the records topic with the store's models. `app.state` has the registry, the reconciler and
@@ -73,7 +75,7 @@ def create_app(
     )
     stream_steps = PerStream(streams, lambda stream: _stream_step(stream, streams, registry, metrics))
     reconciler = _reconciler(settings, registry, timed, cache, edge, stream_steps)
-    worker = _worker(settings, bus, streams, stream_steps, metrics)
+    worker = _worker(settings, bus, streams, stream_steps, metrics, tracing)
     comparisons = ComparisonKeeper(cache.folder if cache else None, stream_steps)
     store_reconciler = _store_reconciler(settings, timed, comparisons.after(reconciler.reconcile), hints)
     streams.on_new(lambda _: hints.wake())
@@ -101,7 +103,7 @@ def create_app(
         checks=checks,
         on_death=on_death,
         first=comparisons.before(reconciler.restore),
-        close=(comparisons.save, bus.close, timed.close),
+        close=(comparisons.save, bus.close, timed.close, *([tracing.close] if tracing is not None else [])),
     )
     app.state.registry, app.state.reconciler, app.state.stream_steps = registry, reconciler, stream_steps
     app.state.heartbeats = heartbeats
@@ -172,7 +174,12 @@ def _stream_step(stream: StreamDefinition, streams: Streams, registry: Registry,
 
 
 def _worker(
-    settings: InferenceSettings, bus: Bus, streams: Streams, stream_steps: StreamSteps, metrics: Metrics
+    settings: InferenceSettings,
+    bus: Bus,
+    streams: Streams,
+    stream_steps: StreamSteps,
+    metrics: Metrics,
+    tracing: Tracing | None,
 ) -> Worker[Record]:
     return Worker(
         INFERENCE_GROUP,
@@ -188,6 +195,7 @@ def _worker(
         refuse=lambda record: refuse(streams.of_records, record),
         wait_for=lambda record: streams.expect_source(record.stream, settings.streams_patience),
         observer=LoopMetrics(metrics, INFERENCE_GROUP, RECORDS.name),
+        spans=tracing.steps(RECORDS.name) if tracing is not None else None,
     )
 
 

@@ -296,6 +296,7 @@ class ForecastStep:
             members={},
             versions={},
             received=message.received,
+            traceparent=message.traceparent,
             grid_t=int(time_of(ticks, self._tables.history.phase[slots], self._layout.period)[0]),
         )
         return [(OUT, completed)]
@@ -446,6 +447,7 @@ class ForecastStep:
                 shifts=shifts[index],
                 grid_t=on_grid[index],
                 skills=skills[index],
+                traceparent=record.traceparent,
             )
             for index, record in enumerate(records)
         ]

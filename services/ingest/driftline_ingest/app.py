@@ -24,6 +24,7 @@ from driftline.store.port import Store
 from driftline.store.timed import TimedStore
 from driftline.streams.catalog import Streams
 from driftline.streams.definition import StreamDefinition, refusal
+from driftline.tracing.port import Tracing
 from driftline.worker.loop import Worker
 from driftline.worker.loop_metrics import LoopMetrics
 from driftline.worker.stream_step import Timed
@@ -61,6 +62,7 @@ def create_app(
     clock: Callable[[], float] = time.time,
     synchronised: Callable[[], bool] = is_synchronised,
     topics: KafkaSettings | None = None,
+    tracing: Tracing | None = None,
     more: Sequence[BackgroundJob] = (),
 ) -> FastAPI:
     """Takes records in, and archives records and blends in the store. topics: where topics of others are. more: jobs
@@ -80,9 +82,11 @@ def create_app(
     windows = archive.worker(RECORDS, RecordWindows(streams.of_records), census)
     results = archive.worker(BLENDS, BlendWindows(streams))
     believed = BelievedClock(clock)
-    door = Door(settings, bus, streams, census, metrics, believed, synchronised)
+    door = Door(settings, bus, streams, census, metrics, believed, synchronised, tracing)
     groups: list[tuple[str, Topic[Any]]] = [(windows.name, RECORDS), (results.name, BLENDS)]
-    grid = GridWorker(settings, bus, streams, metrics, lambda: groups.append((GridWorker.name, OBSERVATIONS)))
+    grid = GridWorker(
+        settings, bus, streams, metrics, lambda: groups.append((GridWorker.name, OBSERVATIONS)), tracing=tracing
+    )
     archive.kept[grid.name] = grid.step.kept
     jobs: list[BackgroundJob] = [edge, grid, windows, results, LagExporter(bus, groups, metrics, archive.kept), losses]
     if backlog is not None:
@@ -106,7 +110,7 @@ def create_app(
         jobs=[*jobs, *mqtt, kafka, reporter, *more],
         checks=checks,
         on_death=on_death,
-        close=(bus.close, timed.close),
+        close=(bus.close, timed.close, *([tracing.close] if tracing is not None else [])),
     )
     limiter = Limiter(settings, metrics.requests_limited)
     routers = (routes(door, settings, limiter), influx.routes(door, settings, limiter))
@@ -114,6 +118,8 @@ def create_app(
         app.include_router(router)
     handlers = {path: handler for router in routers for path, handler in direct_handlers(router).items()}
     app.add_middleware(DirectPaths, handlers=handlers, behind=app)
+    if tracing is not None:
+        app.add_middleware(tracing.requests, paths=handlers.keys())
     return app
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
 from driftline.errors import InvalidInput
-from driftline.messages import OBSERVATIONS, RECORDS, Observation, Record
+from driftline.messages import OBSERVATIONS, RECORDS, Observation, Record, Topic
 from driftline.metrics import Metrics
 from driftline.service.auth import bearer
 from driftline.service.body import read_body
@@ -23,6 +23,7 @@ from driftline.streams.reading.bodies import Malformed, RawRows
 from driftline.streams.reading.nested import count_rows
 from driftline.streams.reading.refusals import Refusal, shown
 from driftline.streams.reading.rows import Records, RowReader
+from driftline.tracing.port import R, Tracing
 from driftline_ingest.arrivals import Arrivals
 from driftline_ingest.census import Census
 from driftline_ingest.limiter import Limiter
@@ -168,6 +169,7 @@ class Door:
         metrics: Metrics,
         clock: BelievedClock,
         is_synchronised: Callable[[], bool],
+        tracing: Tracing | None = None,
     ) -> None:
         self._settings = settings
         self._bus = bus
@@ -184,6 +186,7 @@ class Door:
         self._census = census
         self.metrics = metrics
         self._clock = clock
+        self._tracing = tracing
 
     async def stream(self, name: str | None) -> str:
         """The source that is meant; the only one there is may stay unnamed. Raises InvalidInput."""
@@ -310,9 +313,16 @@ class Door:
 
     async def _publish(self, records: Sequence[Record], *, has_grid: bool) -> None:
         if has_grid:
-            await self._bus.publish(OBSERVATIONS, [Observation.of(record) for record in records])
+            await self._put_out(OBSERVATIONS, [Observation.of(record) for record in records])
         else:
-            await self._bus.publish(RECORDS, records)
+            await self._put_out(RECORDS, records)
+
+    async def _put_out(self, topic: Topic[R], records: Sequence[R]) -> None:
+        if self._tracing is None:
+            await self._bus.publish(topic, records)
+            return
+        with self._tracing.publishing(topic.name, records) as followed:
+            await self._bus.publish(topic, followed)
 
     def _with_times(
         self, stream: str, taken: Records, now: float, retained: Collection[int]

@@ -10,6 +10,7 @@ from driftline.metrics import Metrics, from_zero
 from driftline.names import GRID_GROUP
 from driftline.streams.catalog import Streams
 from driftline.streams.definition import StreamDefinition, refusal
+from driftline.tracing.port import Tracing
 from driftline.worker.loop import Worker
 from driftline.worker.loop_metrics import LoopMetrics
 from driftline_ingest.grid_step import DROPPED, GridStep
@@ -28,12 +29,15 @@ class GridWorker:
         streams: Streams,
         metrics: Metrics,
         on_start: Callable[[], None] = lambda: None,
+        *,
+        tracing: Tracing | None = None,
     ) -> None:
         self._settings = settings
         self._bus = bus
         self._streams = streams
         self._metrics = metrics
         self._on_start = on_start
+        self._tracing = tracing
         self._wanted = asyncio.Event()
         self._is_stopped = False
         self._worker: Worker[Observation] | None = None
@@ -78,6 +82,7 @@ class GridWorker:
                 observation.stream, self._settings.streams_patience
             ),
             observer=LoopMetrics(self._metrics, GRID_GROUP, OBSERVATIONS.name),
+            spans=self._tracing.steps(OBSERVATIONS.name) if self._tracing is not None else None,
         )
 
     def _expect(self, source: StreamDefinition) -> None:

@@ -6,6 +6,8 @@ A series that brings what is over for the others, such as a history or the memor
 time, or when the others have gone on since.
 """
 
+import msgspec
+
 from driftline.messages import Observation, Record
 from driftline.streams.gridded.rule import GridRule
 from driftline.streams.gridded.series import GridSeries, SeriesProgress, Values
@@ -43,7 +45,7 @@ class StreamGrid:
         in_time = self._take(observation, offset)
         if in_time:
             self._close_own(observation, closed)
-        return self._records(closed, observation.received), in_time
+        return self._records(closed, observation), in_time
 
     def observe_again(self, observation: Observation, offset: int) -> None:
         """Takes in what was taken in before a restart, and is of a period that is still open."""
@@ -136,10 +138,13 @@ class StreamGrid:
         settled = series.progress.settled
         return settled is not None and period <= settled
 
-    def _records(self, closed: Closed, received: float) -> list[Record]:
+    def _records(self, closed: Closed, cause: Observation) -> list[Record]:
         """In order of time, so that a group's series come together."""
         closed.sort(key=lambda one: one[:2])
-        return [self._record(*one, received) for one in closed]
+        return [self._record(*one, cause) for one in closed]
 
-    def _record(self, period: int, key: str, group: str, values: Values, received: float) -> Record:
-        return Record(self.rule.stream, key, period * self.rule.period, values, received, group)
+    def _record(self, period: int, key: str, group: str, values: Values, cause: Observation) -> Record:
+        t = period * self.rule.period
+        # A trace goes on in the series that it is of: one observation may close the periods of thousands.
+        traceparent = cause.traceparent if cause.key == key else msgspec.UNSET
+        return Record(self.rule.stream, key, t, values, cause.received, group, traceparent=traceparent)
