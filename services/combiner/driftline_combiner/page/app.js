@@ -309,10 +309,10 @@ function paint(now) {
   if (now >= state.keep) keepAll();
 }
 
-// After a gesture: what is cheap, at once.
+// After a gesture: what is cheap, at once. A touch leaves the range as it is.
 function retold() {
+  if (state.turned !== "touched") turn();
   state.turned = false;
-  turn();
   redrawFans();
   tell();
 }
@@ -349,7 +349,7 @@ const KEYS = { "+": () => zoomBy(0.5), "-": () => zoomBy(2), 0: () => zoomTo(nul
 function handleView() {
   onWish({
     range: zoomTo, zoom: zoomBy, pan: panBy,
-    touch: (at) => { touch(at == null ? null : at * 1000); state.turned = true; },
+    touch: (at) => { touch(at == null ? null : at * 1000); state.turned ||= "touched"; },
     pin: (at) => { pin(at * 1000 >= issuedAt(state.blends.at(-1)) ? null : Math.round(at * 1000)); changed(); },
   });
   handleMoment(() => state.blends, far, changed);

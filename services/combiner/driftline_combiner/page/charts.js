@@ -25,6 +25,8 @@ export function redrawFans() { charts.forecast?.redraw(false, false); }
 
 function turn(id, chart) {
   const range = id === "forecast" ? windows.forecast : windows.others;
+  if (!range && chart.whole) return;
+  chart.whole = !range;
   if (!range) return chart.setData(chart.data);
   if (chart.scales.x.min !== range.min || chart.scales.x.max !== range.max) chart.setScale("x", range);
 }
@@ -61,6 +63,7 @@ function marks(events) {
 function refill(id, chart, data) {
   const range = id === "forecast" ? windows.forecast : windows.others;
   chart.batch(() => {
+    chart.whole = !range;
     chart.setData(data, !range);
     if (range) chart.setScale("x", range);
   });
