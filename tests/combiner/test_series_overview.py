@@ -133,7 +133,14 @@ async def test_pages_are_counted_and_known_ones_not_sent_again(client: httpx.Asy
     )
     assert (again.status_code, again.content) == (304, b"")
     assert await keys(client, offset=100) == []
-    for wrong in ({"limit": 201}, {"limit": 0}, {"offset": -1}, {"sort": "size"}, {"search": "x" * 201}):
+    refused: list[Any] = [
+        {"limit": 201},
+        {"limit": 0},
+        {"offset": -1},
+        {"sort": "size"},
+        {"search": "x" * 201},
+    ]
+    for wrong in refused:
         assert (await client.get("/v1/overview/series", params=wrong)).status_code == 422
 
 

@@ -1,7 +1,7 @@
 """The curve of a comparison: bounded, in order, with the newest, and there after a restart."""
 
 from driftline_inference.comparisons import Comparisons
-from driftline_inference.course import LONGEST, Course, Point
+from driftline_inference.course import LONGEST, Course, BetPoint
 
 
 def test_a_long_comparison_has_a_short_curve_from_begin_to_end() -> None:
@@ -13,7 +13,7 @@ def test_a_long_comparison_has_a_short_curve_from_begin_to_end() -> None:
     assert truths == sorted(set(truths))
     assert len(truths) > LONGEST // 3
     assert truths[0] <= 10_000 / (LONGEST // 3)
-    assert course.points()[-1] == Point(10_000, 1000.0, -1000.0)
+    assert course.points()[-1] == BetPoint(10_000, 1000.0, -1000.0)
 
 
 def test_a_curve_goes_on_after_a_restart() -> None:

@@ -21,7 +21,7 @@ URGENT = {Verdict.BAD: 0, Verdict.CARE: 1, Verdict.UNKNOWN: 2, Verdict.GOOD: 3}
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedSeries:
     """A series in the index. t, alert_t: of its newest record and of its newest alert that is still new. skill: of
     late; NaN where it is not known."""
 
@@ -46,10 +46,10 @@ class SeriesIndex:
         self._stream_steps = stream_steps
         self._buffer = buffer
         self._ticks = ticks
-        self._looks: dict[int | None, tuple[float, list[Listed]]] = {}
+        self._looks: dict[int | None, tuple[float, list[ListedSeries]]] = {}
         """By steps ahead when it was looked, and what was seen."""
 
-    def listed(self, steps: int | None) -> list[Listed]:
+    def listed(self, steps: int | None) -> list[ListedSeries]:
         """In order of stream and key. steps: how far ahead skill and trust are of; a stream that does not forecast so
         far, or None, stands for its first."""
         now = self._ticks()
@@ -60,7 +60,7 @@ class SeriesIndex:
             self._looks = {**fresh, steps: (now, listed)}
         return listed
 
-    def _of(self, stream: str, steps: int | None) -> Iterator[Listed]:
+    def _of(self, stream: str, steps: int | None) -> Iterator[ListedSeries]:
         step = self._stream_steps[stream]
         owned = step.keys()
         scores = judged(step.standings(owned, row_of(step, steps)))
@@ -70,14 +70,14 @@ class SeriesIndex:
     def _keys(self, stream: str, owned: list[str]) -> Iterator[str]:
         return (key for key, _ in groupby(merge(owned, self._buffer.keys(stream))))
 
-    def _one(self, stream: str, key: str, index: int | None, scores: Judgements) -> Listed:
+    def _one(self, stream: str, key: str, index: int | None, scores: Judgements) -> ListedSeries:
         t = self.newest_t(stream, key)
         alert = self._buffer.newest_alert((stream, key))
         still = STILL_NEW * 1000 * self._stream_steps[stream].stream.time.period
         alert_t = None if alert is None or (t is not None and t - alert.t > still) else alert.t
         if index is None:
-            return Listed(stream, key, t, alert_t, Verdict.UNKNOWN, math.nan)
-        return Listed(stream, key, t, alert_t, scores.verdict(index), float(scores.skill[index]))
+            return ListedSeries(stream, key, t, alert_t, Verdict.UNKNOWN, math.nan)
+        return ListedSeries(stream, key, t, alert_t, scores.verdict(index), float(scores.skill[index]))
 
     def newest_t(self, stream: str, key: str) -> int | None:
         """The time of a series' newest record; None where it has had none since the process runs."""
@@ -91,7 +91,7 @@ def row_of(step: BlendStep, steps: int | None) -> int:
     return horizon.index(steps) if steps in horizon else 0
 
 
-def chosen(listed: list[Listed], stream: str | None, key: str | None, search: str) -> list[Listed]:
+def chosen(listed: list[ListedSeries], stream: str | None, key: str | None, search: str) -> list[ListedSeries]:
     """Those of a stream, of a key, and with a text in stream or key, whatever its case."""
     text = search.casefold()
     return [
@@ -103,12 +103,12 @@ def chosen(listed: list[Listed], stream: str | None, key: str | None, search: st
     ]
 
 
-def in_order(listed: list[Listed], by: Sorting, *, backwards: bool) -> list[Listed]:
+def in_order(listed: list[ListedSeries], by: Sorting, *, backwards: bool) -> list[ListedSeries]:
     """Whoever needs a look first: the least trusted, least skilled, the newest alert, the oldest record. `backwards`
     is the other way round; a series of which that is not known comes last either way."""
     if by == "name":
         return listed[::-1] if backwards else listed
-    value: Callable[[Listed], Any] = {
+    value: Callable[[ListedSeries], Any] = {
         "trust": lambda series: URGENT[series.verdict],
         "skill": lambda series: None if math.isnan(series.skill) else series.skill,
         "alert": lambda series: None if series.alert_t is None else -series.alert_t,
@@ -120,7 +120,7 @@ def in_order(listed: list[Listed], by: Sorting, *, backwards: bool) -> list[List
     return [*sorted(known, key=value, reverse=backwards), *unknown]
 
 
-def counts(listed: list[Listed]) -> dict[str, int]:
+def counts(listed: list[ListedSeries]) -> dict[str, int]:
     """By verdict how many there are, and how many have a new alert."""
     of = Counter(series.verdict for series in listed)
     alerts = sum(series.alert_t is not None for series in listed)

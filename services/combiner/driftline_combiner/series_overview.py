@@ -15,7 +15,7 @@ from driftline_combiner.etags import answered
 from driftline_combiner.forecasts_route import ETAG, HAS_IT, IssuedBlends
 from driftline_combiner.next_values import NextValue, series_forecast
 from driftline_combiner.rest import step_of
-from driftline_combiner.series_index import Listed, SeriesIndex, Sorting, chosen, counts, in_order, row_of
+from driftline_combiner.series_index import ListedSeries, SeriesIndex, Sorting, chosen, counts, in_order, row_of
 from driftline_combiner.step import BlendStep
 from driftline_combiner.trust import Judgements, Verdict, judged
 
@@ -91,7 +91,7 @@ class SeriesSummaries:
         self._buffer = buffer
         self._blends = IssuedBlends(stream_steps, buffer)
 
-    def of(self, listed: Listed, steps: int | None, newest: int | None) -> SeriesOverview:
+    def of(self, listed: ListedSeries, steps: int | None, newest: int | None) -> SeriesOverview:
         """newest: time of the newest record of the stream."""
         step = self._stream_steps[listed.stream]
         definition, row = step.stream, row_of(step, steps)
@@ -113,14 +113,14 @@ class SeriesSummaries:
             alert=self._alert(listed),
         )
 
-    def _alert(self, listed: Listed) -> NewestAlert | None:
+    def _alert(self, listed: ListedSeries) -> NewestAlert | None:
         alert = self._buffer.newest_alert(listed.name)
         if listed.alert_t is None or alert is None:
             return None
         return NewestAlert(t=alert.t, kind=alert.kind, detail=alert.detail)
 
 
-class Asked:
+class OverviewQuestion:
     """Which series, in which order; a dependency of FastAPI's."""
 
     def __init__(
@@ -160,7 +160,7 @@ def routes(
         responses={200: {"headers": {"ETag": ETAG}}, 304: HAS_IT, 404: {}},
     )
     async def overview(
-        asked: Annotated[Asked, Depends()],
+        asked: Annotated[OverviewQuestion, Depends()],
         horizon: Annotated[
             int | None, Query(description="steps ahead that trust and skill are of; a stream's first without it")
         ] = None,
@@ -181,7 +181,7 @@ def routes(
     return router
 
 
-def _newest(listed: list[Listed]) -> dict[str, int]:
+def _newest(listed: list[ListedSeries]) -> dict[str, int]:
     """By stream the time of its newest record."""
     newest: dict[str, int] = {}
     for series in listed:

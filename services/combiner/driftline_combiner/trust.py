@@ -40,7 +40,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Rule:
+class TrustRule:
     """What is answered where its condition is the first that holds; `{rival}` is the best member."""
 
     verdict: Verdict
@@ -48,14 +48,14 @@ class Rule:
 
 
 RULES = (
-    Rule(Verdict.UNKNOWN, "Not known yet"),
-    Rule(Verdict.BAD, "Only as persistence"),
-    Rule(Verdict.BAD, "No, {rival} is far better"),
-    Rule(Verdict.BAD, "Not more than the last value"),
-    Rule(Verdict.BAD, "No, its interval misses most"),
-    Rule(Verdict.CARE, "The value, but not the interval"),
-    Rule(Verdict.CARE, "Mostly, but {rival} is better"),
-    Rule(Verdict.GOOD, "Yes"),
+    TrustRule(Verdict.UNKNOWN, "Not known yet"),
+    TrustRule(Verdict.BAD, "Only as persistence"),
+    TrustRule(Verdict.BAD, "No, {rival} is far better"),
+    TrustRule(Verdict.BAD, "Not more than the last value"),
+    TrustRule(Verdict.BAD, "No, its interval misses most"),
+    TrustRule(Verdict.CARE, "The value, but not the interval"),
+    TrustRule(Verdict.CARE, "Mostly, but {rival} is better"),
+    TrustRule(Verdict.GOOD, "Yes"),
 )
 UNKNOWN, GUARDED = 0, 1
 """Their places among the rules."""

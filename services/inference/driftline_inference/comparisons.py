@@ -6,7 +6,7 @@ Their totals outlive a restart: what a bettor has won stays won. Forecasts whose
 import msgspec
 
 from driftline.fleet.heartbeat import NEWEST_COMPARISONS, Comparison
-from driftline_inference.course import Course, Point
+from driftline_inference.course import Course, BetPoint
 from driftline_inference.shadow import BETS, Shadow, SignTest
 
 
@@ -18,7 +18,7 @@ class SavedComparison(msgspec.Struct, frozen=True):
     seen: int
     worse: list[float]
     not_worse: list[float]
-    course: list[Point] = []
+    course: list[BetPoint] = []
     stride: int = 1
 
 

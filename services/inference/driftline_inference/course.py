@@ -8,7 +8,7 @@ LONGEST = 60
 """Points; when there are as many, every other one is left out, and from then on half as many are taken."""
 
 
-class Point(msgspec.Struct, frozen=True, array_like=True):
+class BetPoint(msgspec.Struct, frozen=True, array_like=True):
     """After so many truths: logarithms of the evidence that the new version is worse, and that it is not."""
 
     truths: int
@@ -19,15 +19,15 @@ class Point(msgspec.Struct, frozen=True, array_like=True):
 class Course:
     """The curve of one comparison. points: to go on from; stride: bets between two of them."""
 
-    def __init__(self, points: Sequence[Point] = (), stride: int = 1) -> None:
+    def __init__(self, points: Sequence[BetPoint] = (), stride: int = 1) -> None:
         self._points = list(points)
         self._stride = max(1, stride)
         self._bets = 0
-        self._newest: Point | None = None
+        self._newest: BetPoint | None = None
 
     def add(self, truths: int, worse: float, not_worse: float) -> None:
         """Once for each bet."""
-        self._newest = Point(truths, worse, not_worse)
+        self._newest = BetPoint(truths, worse, not_worse)
         self._bets += 1
         if self._bets % self._stride:
             return
@@ -39,11 +39,11 @@ class Course:
     def stride(self) -> int:
         return self._stride
 
-    def thinned(self) -> list[Point]:
+    def thinned(self) -> list[BetPoint]:
         """Those to keep."""
         return list(self._points)
 
-    def points(self) -> list[Point]:
+    def points(self) -> list[BetPoint]:
         """The same with the newest, at most LONGEST."""
         newest = [] if self._newest is None or self._points[-1:] == [self._newest] else [self._newest]
         return [*self._points, *newest]

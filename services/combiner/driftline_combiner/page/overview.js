@@ -44,7 +44,7 @@ export function closeOverview() {
 function arrange(streams, wanted = "") {
   const names = ["", ...streams.map(({ stream }) => stream)];
   if ([...$("of").options].map(({ value }) => value).join("\n") !== names.join("\n"))
-    $("of").replaceChildren(...names.map((name) => new Option(name || "all", name)));
+    $("of").replaceChildren(...names.map((name) => new Option(name || "all streams", name)));
   $("of").value = wanted;
   $("of").parentElement.hidden = streams.length < 2;
 }
