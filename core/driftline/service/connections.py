@@ -247,7 +247,8 @@ def _last_answer(status: HTTPStatus, detail: str) -> bytes:
         "Content-Type": MEDIA_TYPE,
         "Content-Length": str(len(body)),
     }
-    lines = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{name.lower()}: {value}" for name, value in headers.items())]
+    lines = [f"HTTP/1.1 {status.value} {status.phrase}"]
+    lines += [f"{name.lower()}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
