@@ -42,7 +42,9 @@ class Weighing:
     """A model that says something of all of its inputs."""
 
     version = "v1"
-    skills: Sequence[float] = ()
+
+    def __init__(self) -> None:
+        self.skills: list[float] = []
 
     def forecast(self, inputs: Inputs) -> Floats:
         weights = np.arange(1, inputs.net.shape[1] + 1) / inputs.net.shape[1]
