@@ -39,7 +39,12 @@ class PostgresServer:
 
     def start(self) -> "PostgresServer":
         settings = (f"port={self.port}", f"unix_socket_directories={self.folder}", *SETTINGS)
-        command = [self._bin / "postgres", "-D", self._data, *(part for one in settings for part in ("-c", one))]
+        command: list[str | Path] = [
+            self._bin / "postgres",
+            "-D",
+            self._data,
+            *(part for one in settings for part in ("-c", one)),
+        ]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, user=self._user, cwd=self.folder)
         self._answers()

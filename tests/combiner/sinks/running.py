@@ -12,14 +12,14 @@ from driftline.streams.catalog import Streams
 from driftline.worker.loop_settings import LoopSettings
 from driftline_combiner.sinks.job import SinkJob
 from driftline_combiner.sinks.opening import open_sinks
-from driftline_combiner.sinks.settings import SinkSection
+from driftline_combiner.sinks.settings import Section
 from tests.combiner.sinks.blends import TANK
 
 PATIENCE_S = 60
 
 
 @asynccontextmanager
-async def running(section: SinkSection, bus: Bus) -> AsyncIterator[SinkJob]:
+async def running(section: Section, bus: Bus) -> AsyncIterator[SinkJob]:
     """As the combiner runs it, for the stream of tanks."""
     streams = Streams({"tank": TANK})
     (opened,) = open_sinks({"mine": section}, streams, lambda _stream, _key: {})
