@@ -1,6 +1,7 @@
 """The sink for PostgreSQL at a real server: what its tables hold, what comes after an outage, what is refused."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ from driftline_combiner.sinks.settings import PostgresSection
 from tests.combiner.sinks.blends import BEGIN, HOUR, TANK, blend
 from tests.combiner.sinks.postgres_server import SUPERUSER, PostgresServer
 from tests.combiner.sinks.running import running, until
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.process
 STREAMS = {"tank": TANK}
@@ -142,6 +144,23 @@ async def test_two_combiners_that_begin_at_once_make_the_tables_once(server, dat
         (one.version,) for one in migrations()
     ]
     assert server.rows(database, "SELECT count(*) FROM driftline.observed") == [(6,)]
+
+
+async def test_the_queries_of_the_page_work(server, database):
+    async with opened(server, database) as sink:
+        await sink.send([replace(blend(n), lower=[n - 1.0, None], upper=[n + 2.0, None]) for n in range(9)])
+    page = (ROOT / "docs" / "sinks.md").read_text(encoding="utf-8")
+    queries = re.findall(r"(?:^    (?:SELECT|FROM|WHERE|  SELECT) .*\n)+", page, re.MULTILINE)
+    mine = [
+        query.replace("$__timeFilter(t)", "t < now()")
+        for block in queries
+        for query in block.split(";")
+        if "driftline." in query
+    ]
+    assert len(mine) == 4
+    for query in mine:
+        server.rows(database, query)
+    assert "(1, " in str(server.rows(database, mine[3].replace("now()", f"'{T0}'::timestamptz")))
 
 
 async def test_edges_that_share_a_database_have_a_schema_each(server, database):
