@@ -29,7 +29,7 @@ setup-dev:
 	@$(BOOT) scripts/bootstrap.py requirements-dev.txt $(VENV)
 
 packages: ## Debian's programs and libraries that some tests need (root)
-	@$(BOOT) scripts/packages.py chromium mosquitto prometheus prometheus-alertmanager caddy openjdk-17-jre-headless maven libgomp1
+	@$(BOOT) scripts/packages.py chromium mosquitto prometheus prometheus-alertmanager caddy openjdk-17-jre-headless maven postgresql influxdb libgomp1
 
 demo: setup ## train, stream, retrain, blend: a table and pictures in demo-report/; KEEP=1 goes on serving
 	@$(RUN)/driftline demo $(if $(KEEP),--keep) $(if $(DRIFT),--drift $(DRIFT)) $(if $(STREAM),--stream $(STREAM))
@@ -94,7 +94,8 @@ pi: wheels ## one archive per architecture for a Raspberry Pi without Docker, in
 images: ## the five container images, for this machine; `docker buildx bake` makes them for amd64 and arm64
 	@set -e; for each in 'ingest:[tables]' 'inference:[litert]' 'combiner:[tables]' 'trainer:[tables,litert]' 'edge:[tables,litert]'; do \
 	  service=$${each%%:*}; projects=services/$$service; \
-	  [ $$service != edge ] || projects='edge services/ingest services/inference services/combiner'; \
+	  [ $$service != combiner ] || projects='services/combiner[postgres]'; \
+	  [ $$service != edge ] || projects='edge services/ingest services/inference services/combiner[postgres]'; \
 	  DOCKER_BUILDKIT=1 docker build -q $(BUILD_FLAGS) --build-arg SERVICE=$$service --build-arg EXTRAS="$${each#*:}" --build-arg PROJECTS="$$projects" -t $(DRIFTLINE_REGISTRY)/$$service:$(DRIFTLINE_TAG) .; \
 	done
 

@@ -31,7 +31,7 @@ target "inference" {
 
 target "combiner" {
   inherits = ["service"]
-  args     = { SERVICE = "combiner" }
+  args     = { SERVICE = "combiner", PROJECTS = "services/combiner[postgres]" }
   tags     = ["${DRIFTLINE_REGISTRY}/combiner:${DRIFTLINE_TAG}"]
 }
 
@@ -46,7 +46,7 @@ target "edge" {
   args = {
     SERVICE  = "edge"
     EXTRAS   = "[tables,litert]"
-    PROJECTS = "edge services/ingest services/inference services/combiner"
+    PROJECTS = "edge services/ingest services/inference services/combiner[postgres]"
   }
   tags = ["${DRIFTLINE_REGISTRY}/edge:${DRIFTLINE_TAG}"]
 }

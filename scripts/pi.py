@@ -28,7 +28,7 @@ MACHINES = ("aarch64", "x86_64")
 """As uname calls them."""
 PYTHONS = {"3.13": "Debian 13", "3.11": "Debian 12"}
 """By version the system that has it; the first that a machine has is taken."""
-WANTED = ("driftline-edge[litert]", "driftline-cli")
+WANTED = ("driftline-edge[litert,postgres]", "driftline-cli")
 UNUSED = ("narwhals", "scipy")
 """The combiner takes ADWIN of river, which needs neither."""
 GLIBC = 36

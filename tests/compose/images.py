@@ -30,6 +30,7 @@ EXTRAS = {
 REGISTRY = "localhost/driftline"
 """What images are named when no registry is set."""
 EDGE = ("ingest", "inference", "combiner")
+PARTS = {part: f"services/{part}" for part in EDGE} | {"combiner": "services/combiner[postgres]"}
 STANDINS = Path(__file__).with_name("standins")
 PYTHON = "python:3.13-slim-trixie"
 BUILDING = (
@@ -117,7 +118,7 @@ def named(name: str, *suffix: str) -> str:
 
 
 def service(name: str, tag: str, *options: str) -> None:
-    folders = ("edge", *(f"services/{part}" for part in EDGE)) if name == "edge" else (f"services/{name}",)
+    folders = ("edge", *(PARTS[part] for part in EDGE)) if name == "edge" else (PARTS.get(name, f"services/{name}"),)
     arguments = (
         f"--build-arg=SERVICE={name}",
         f"--build-arg=EXTRAS={EXTRAS[name]}",

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -15,6 +16,8 @@ from driftline.service.settings import Port
 
 NAME: Final = r"^[a-z0-9][a-z0-9-]{0,39}$"
 """Of a sink: a part of its consumer group's name."""
+NAMED_BY: Final = ("stream", "key", "horizon")
+"""Tags that points have anyway."""
 
 
 def _topic_part(text: str) -> str:
@@ -36,6 +39,16 @@ def http_url(text: str) -> str:
 
 TopicPart = Annotated[str, AfterValidator(_topic_part)]
 HttpUrl = Annotated[str, AfterValidator(http_url)]
+
+
+def _tag(text: str) -> str:
+    """Raises ValueError."""
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", text) is None or text in NAMED_BY:
+        raise ValueError(f"expected a name such as site, and none of {', '.join(NAMED_BY)}")
+    return text
+
+
+Tag = Annotated[str, AfterValidator(_tag)]
 
 
 class SinkSection(BaseModel):
@@ -88,7 +101,58 @@ class WebhookSection(SinkSection):
         return self
 
 
-Section = Annotated[MqttSection | WebhookSection, Field(discriminator="type")]
+class InfluxSection(SinkSection):
+    """Forecasts and what was observed as points, for InfluxDB and what else takes its line protocol."""
+
+    type: Literal["influx"]
+    url: HttpUrl
+    bucket: str = Field(min_length=1)
+    """With version 1 a database, or DATABASE/POLICY."""
+    org: str | None = None
+    api: Literal["1", "2"] = "2"
+    """The version whose write interface is called; that of 2 is InfluxDB 3's, too."""
+    token_file: Path | None = None
+    username: str | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    tags: dict[Tag, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
+    """Tags of each point beside stream, key and horizon, such as `site: north`."""
+
+    @model_validator(mode="after")
+    def _shows_one_thing(self) -> Self:
+        if self.token_file is not None and self.username is not None:
+            raise ValueError("expected one of token_file and username")
+        if (self.username is None) != (self.password_file is None):
+            raise ValueError("expected username and password_file together")
+        return self
+
+
+class PostgresSection(SinkSection):
+    """Forecasts and what was observed as rows of tables."""
+
+    type: Literal["postgres"]
+    host: str = Field(min_length=1)
+    """Or the folder of the server's socket."""
+    port: Port = 5432
+    database: str = Field(min_length=1)
+    username: str = Field(min_length=1)
+    password_file: Path | None = None
+    tls: bool = False
+    """Whether the server must show a certificate for its name; without it, encryption is up to the server."""
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    db_schema: str = Field("driftline", alias="schema", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
+    """Where the tables are. Edges that share a database need one each."""
+
+    @model_validator(mode="after")
+    def _has_a_client(self) -> Self:
+        if find_spec("psycopg") is None:
+            raise ValueError("expected psycopg beside this service: pip install 'driftline-combiner[postgres]'")
+        return self
+
+
+Section = Annotated[MqttSection | WebhookSection | InfluxSection | PostgresSection, Field(discriminator="type")]
 _SECTIONS: TypeAdapter[dict[str, Section]] = TypeAdapter(dict[Annotated[str, Field(pattern=NAME)], Section])
 
 

@@ -4,13 +4,8 @@ What a person can correct (no access, no such address) is sent again until it is
 side can't read is set aside, if others were taken: otherwise all of them are refused, and the settings are wrong.
 """
 
-import asyncio
-import ssl
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Self
 
 import httpx
@@ -18,11 +13,11 @@ import httpx
 from driftline.errors import InvalidInput
 from driftline.messages import ALERTS, Alert
 from driftline_combiner.sinks.alert_requests import alert_id, request_of, signed_headers, signing_key
+from driftline_combiner.sinks.http_client import no_answer, open_client, retry_after
 from driftline_combiner.sinks.port import SinkRefused, SinkUnavailable, Unsendable
 from driftline_combiner.sinks.secret_files import read_secret
 from driftline_combiner.sinks.settings import WebhookSection, http_url
 
-TIMEOUT_S = 30.0
 GIVEN_UP_AFTER_S = 24 * 3600.0
 """After which messages are set aside that an endpoint can't read, although it has never taken one."""
 SHOWN = 200
@@ -84,12 +79,11 @@ class WebhookSink:
         if (token := read_secret(self._section.token_file)) is not None:
             headers["Authorization"] = f"Bearer {token}"
         try:
-            client = await self._opened()
-            return await client.post(url, content=body, headers={**headers, "Content-Type": "application/json"})
+            if self._client is None:
+                self._client = await open_client(self._section.ca_file)
+            return await self._client.post(url, content=body, headers={**headers, "Content-Type": "application/json"})
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                raise SinkRefused("its certificate is not trusted", "name its authority by ca_file") from error
-            raise SinkUnavailable(f"no answer: {type(error).__name__}") from error
+            raise no_answer(error) from error
 
     def _judge(self, answer: httpx.Response) -> str | None:
         """Why a message is set aside; None where it was taken. Raises SinkUnavailable and SinkRefused."""
@@ -98,7 +92,7 @@ class WebhookSink:
             return None
         status, reason = answer.status_code, f"it answered {answer.status_code}: {answer.text[:SHOWN].strip()}"
         if answer.is_server_error or status in LATER:
-            raise SinkUnavailable(reason, _wait(answer, self._clock()))
+            raise SinkUnavailable(reason, retry_after(answer, self._clock()))
         if status not in UNREADABLE:
             raise SinkRefused(reason, REMEDIES.get(status, "correct the URL"))
         if not self._has_taken and not self._is_given_up():
@@ -127,24 +121,3 @@ class WebhookSink:
         except InvalidInput as error:
             remedy = f"write such a secret into {self._section.secret_file}"
             raise SinkRefused(f"{self._section.secret_file}: {error}", remedy) from None
-
-    async def _opened(self) -> httpx.AsyncClient:
-        """Raises SinkRefused where the authorities can't be read."""
-        if self._client is None:
-            try:
-                # Aside, since a Pi takes a second to read what everybody trusts.
-                tls = await asyncio.to_thread(ssl.create_default_context, cafile=self._section.ca_file)
-            except OSError as error:
-                raise SinkRefused(f"{self._section.ca_file} can't be used: {error}", "correct ca_file") from error
-            self._client = httpx.AsyncClient(timeout=TIMEOUT_S, verify=tls)
-        return self._client
-
-
-def _wait(answer: httpx.Response, now: float) -> float | None:
-    """Seconds that it asks for, by a number or a date."""
-    text = answer.headers.get("Retry-After", "")
-    if text.isdecimal():
-        return float(text)
-    with suppress(ValueError, TypeError):
-        return max(0.0, (parsedate_to_datetime(text) - datetime.fromtimestamp(now, UTC)).total_seconds())
-    return None
