@@ -11,9 +11,9 @@ from driftline_client.errors import (
     BadRequest,
     Busy,
     ClientError,
+    Forbidden,
     NoAnswer,
     NoSuchThing,
-    Forbidden,
     StrangeAnswer,
 )
 from driftline_client.live import LiveBlend, LiveEvent
@@ -25,6 +25,7 @@ __all__ = [
     "Busy",
     "Client",
     "ClientError",
+    "Forbidden",
     "ForecastInterval",
     "ForecastValue",
     "LiveBlend",
@@ -32,7 +33,6 @@ __all__ = [
     "NextValues",
     "NoAnswer",
     "NoSuchThing",
-    "Forbidden",
     "RaisedAlert",
     "RefusedRecord",
     "SendReceipt",
