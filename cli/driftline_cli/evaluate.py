@@ -53,7 +53,7 @@ class Outcome:
 
 def outcome(blends: Iterable[Blend], index: int, stream: StreamDefinition | None = None) -> Outcome:
     """Pairs what was forecast for the `index`th horizon with the truth of the time that it was forecast for, of the
-    same key. Of several blends of one time on the grid the last one counts. stream: whose range truths are brought into,
+    same key. Of several blends of one time on the grid the last one counts. stream: truths are brought into its range,
     as the combiner does."""
     series: dict[str, dict[int, Blend]] = {}
     for blend in blends:

@@ -55,7 +55,9 @@ def run(of: StreamDefinition, messages: Sequence[Forecast]) -> tuple[list[Blend]
 
 def published(blend: Blend) -> list[float]:
     rows = [blend.value, blend.lower, blend.upper, *blend.members.values(), *blend.strategies.values()]
-    return [value for row in (*rows, *blend.quantiles.values()) for value in row if value is not None and value == value]  # noqa: PLR0124
+    return [
+        value for row in (*rows, *blend.quantiles.values()) for value in row if value is not None and np.isfinite(value)
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -244,7 +244,7 @@ class BlendStep:
         """[n, horizons, members]."""
         absent = [None] * len(self.stream.horizon)
         raw = [[message.members.get(name, absent) for name in MEMBERS] for message in part]
-        # A mean of possible values is possible, and whoever is brought nearer to what is possible is nearer to the truth.
+        # A mean of possible values is possible, and no possible truth is further from what is brought into the range.
         return self.stream.within(np.swapaxes(np.array(raw, dtype=np.float64), 1, 2))
 
     def _observed(self, part: Sequence[Forecast]) -> Floats:
