@@ -121,7 +121,7 @@ class AsyncClient:
         return (await self._page(call))[0]
 
     async def pages(self, call: Call[list[T]]) -> AsyncIterator[T]:
-        """What is on a call's page and on those behind it."""
+        """The items of a call's page and of those behind it."""
         further: Call[list[T]] | None = call
         while further is not None:
             page, following = await self._page(further)

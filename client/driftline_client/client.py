@@ -123,7 +123,7 @@ class Client:
         return self._page(call)[0]
 
     def pages(self, call: Call[list[T]]) -> Iterator[T]:
-        """What is on a call's page and on those behind it."""
+        """The items of a call's page and of those behind it."""
         further: Call[list[T]] | None = call
         while further is not None:
             page, following = self._page(further)

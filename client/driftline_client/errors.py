@@ -38,7 +38,7 @@ class NoAnswer(ClientError):
 
 
 class StrangeAnswer(ClientError):
-    """What answers is no Driftline, or one of another release."""
+    """Something else than a Driftline answers, or one of another release."""
 
 
 class ApiError(ClientError):

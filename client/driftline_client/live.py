@@ -29,7 +29,7 @@ class LiveBlend(msgspec.Struct, frozen=True):
     horizon: list[int]
     """Steps ahead."""
     value: list[float | None]
-    """What is published."""
+    """The published values."""
     strategy: str
     strategies: dict[str, list[float | None]] = {}
     weights: dict[str, list[float]] = {}

@@ -37,7 +37,7 @@ class RefusedRecord(msgspec.Struct, frozen=True):
 
 
 class SendReceipt(msgspec.Struct, frozen=True):
-    """What became of the records that were sent."""
+    """The result for the records that were sent."""
 
     accepted: int = 0
     repeated: int = 0

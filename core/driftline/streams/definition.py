@@ -16,7 +16,17 @@ from pydantic import Field, model_validator
 from driftline.arrays import Floats, clipped
 from driftline.streams import topic_filters
 from driftline.streams.data_sections import Calendar, CsvFormat, Grid, KafkaSource, Mqtt, SourceOrPath, Time
-from driftline.streams.definition_values import DAY_S, SEASONS, Horizons, LengthOfTime, Listed, Range, RangeOrByColumn, SeasonLength, Section
+from driftline.streams.definition_values import (
+    DAY_S,
+    SEASONS,
+    Horizons,
+    LengthOfTime,
+    Listed,
+    Range,
+    RangeOrByColumn,
+    SeasonLength,
+    Section,
+)
 from driftline.streams.grid import LATEST
 from driftline.streams.model_sections import Drift, Gate, Retraining, Rollout, TrainingOptions, Weighting
 
