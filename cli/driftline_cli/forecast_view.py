@@ -78,9 +78,10 @@ def _cell(value: ForecastValue) -> str:
     if value.value is None:
         return ""
     decimals, lower, upper = decimals_of(value), value.interval.lower, value.interval.upper
-    known = lower is not None and upper is not None
-    ends = f" ({number(lower, decimals)} … {number(upper, decimals)})" if known else ""
-    return f"{number(value.value, decimals)}{ends}"
+    amount = number(value.value, decimals)
+    if lower is None or upper is None:
+        return amount
+    return f"{amount} ({number(lower, decimals)} … {number(upper, decimals)})"
 
 
 def _overdue(every: Sequence[NextValues]) -> Iterator[str]:

@@ -37,8 +37,9 @@ def next_value(value: ForecastValue, issued: int, unit: str | None, zone: tzinfo
 def ends(value: ForecastValue, decimals: int) -> str:
     """`between … and …`; empty where they are not known yet."""
     lower, upper = value.interval.lower, value.interval.upper
-    known = lower is not None and upper is not None
-    return f"between {number(lower, decimals)} and {number(upper, decimals)}" if known else ""
+    if lower is None or upper is None:
+        return ""
+    return f"between {number(lower, decimals)} and {number(upper, decimals)}"
 
 
 def decimals_of(value: ForecastValue) -> int:
