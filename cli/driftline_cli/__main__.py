@@ -18,6 +18,7 @@ from driftline_cli.commands.forecast import forecast
 from driftline_cli.commands.look import doctor, status
 from driftline_cli.commands.plainly import EXIT_CODES
 from driftline_cli.commands.replay import replay
+from driftline_cli.commands.send import send
 from driftline_cli.commands.tail import tail
 from driftline_cli.commands.train import train
 
@@ -48,7 +49,7 @@ def options(
 
 RUNNING = (local.up, local.down)
 RESULTS = (offline.demo, offline.backtest, offline.accuracy)
-for command in (*RESULTS, *RUNNING, check, replay, status, forecast, fleet, train, tail, doctor, backup, restore):
+for command in (*RESULTS, *RUNNING, check, replay, send, status, forecast, fleet, train, tail, doctor, backup, restore):
     app.command()(command)
 app.command("from")(propose_from)
 app.add_typer(edge.app, name="edge")

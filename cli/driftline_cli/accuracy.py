@@ -147,7 +147,7 @@ def _one(
 
 def summary(done: Run, stream: StreamDefinition, changes: Sequence[int], others: References) -> Summary:
     """What a run tells. changes: the times of steps, milliseconds since the epoch."""
-    outcomes = [outcome(done.collected.blends, index) for index in range(len(stream.horizon))]
+    outcomes = [outcome(done.collected.blends, index, stream) for index in range(len(stream.horizon))]
     lines = [
         _line(scored, h, changes, others.forecasts(scored, index))
         for index, (h, scored) in enumerate(zip(stream.horizon, outcomes, strict=True))

@@ -114,5 +114,5 @@ async def drive(
 
 
 def _score(chain: Chain, stream: StreamDefinition, index: int) -> HorizonReport:
-    scored = outcome(chain.collected.blends, index)
+    scored = outcome(chain.collected.blends, index, stream)
     return HorizonReport(scores(scored), windows(scored, stream.retraining.every))

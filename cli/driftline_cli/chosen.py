@@ -40,6 +40,11 @@ def named(given: str | None) -> str | None:
     return _only(definition_files.load(Path(given)).streams, given).name
 
 
+def source(given: str) -> str:
+    """The name that records of what is meant are sent under. Raises InvalidInput for a file that is none."""
+    return sent(given).source if _is_file(given) else given
+
+
 def _folder() -> Path:
     return Path(os.environ.get(FOLDER) or BY_DEFAULT)
 

@@ -76,7 +76,7 @@ def _draw(plan: DemoPlan, done: Run) -> list[Path]:
 
     stream = plan.stream
     # Drawn is what is forecast furthest: there the members differ most.
-    scored = outcome(done.collected.blends, len(stream.horizon) - 1)
+    scored = outcome(done.collected.blends, len(stream.horizon) - 1, stream)
     marks = Marks(
         drifts=drifts.marks(plan.drift, plan.replay.t),
         alerts=[alert.t for alert in done.collected.alerts if alert.kind == "drift"],

@@ -11,6 +11,7 @@ from driftline.arrays import Floats
 from driftline.members import PERSISTENCE
 from driftline.messages import Blend
 from driftline.scoring import PUBLISHED, rmse, skill
+from driftline.streams.definition import StreamDefinition
 
 RARE = 0.9
 """A member that forecast less than this share of the records (a model that came late, one that needs a week behind it)
@@ -50,15 +51,18 @@ class Outcome:
     upper: Floats
 
 
-def outcome(blends: Iterable[Blend], index: int) -> Outcome:
+def outcome(blends: Iterable[Blend], index: int, stream: StreamDefinition | None = None) -> Outcome:
     """Pairs what was forecast for the `index`th horizon with the truth of the time that it was forecast for, of the
-    same key. Of several blends of one time on the grid the last one counts."""
+    same key. Of several blends of one time on the grid the last one counts. stream: truths are brought into its range,
+    as the combiner does."""
     series: dict[str, dict[int, Blend]] = {}
     for blend in blends:
         series.setdefault(blend.key, {})[_grid_t(blend)] = blend
     ordered = [[of_key[t] for t in sorted(of_key)] for of_key in series.values()]
     flat = [blend for of_key in ordered for blend in of_key]
     truth = np.concatenate([_truths(of_key, index) for of_key in ordered]) if flat else np.empty(0)
+    if stream is not None:
+        truth = stream.within(truth)
     names = dict.fromkeys(name for blend in flat for name in (*blend.members, *blend.strategies))
     forecasts = {name: _column([_forecast(blend, name, index) for blend in flat]) for name in names}
     forecasts[PUBLISHED] = _column([blend.value[index] for blend in flat])

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterable
 from datetime import datetime, tzinfo
-from typing import Any
 
 from driftline_cli.lengths import in_words
+from driftline_client import ForecastValue
 
 DIGITS = 2
 """Of an interval's width; the value and its ends have as many decimals as that."""
@@ -23,31 +23,32 @@ def moment(time: datetime, day: datetime) -> str:
     return time.strftime(clock if time.date() == day.date() else f"%Y-%m-%d {clock}")
 
 
-def next_value(value: Any, issued: int, unit: str | None, zone: tzinfo | None = None) -> str:
+def next_value(value: ForecastValue, issued: int, unit: str | None, zone: tzinfo | None = None) -> str:
     """One of the `forecasts` of an answer in a line. issued: milliseconds since the epoch."""
-    at = moment(local(value["t"], zone), local(issued, zone))
-    when = f"in {in_words(value['ahead'])} ({at})"
-    if value["value"] is None:
+    at = moment(local(value.t, zone), local(issued, zone))
+    when = f"in {in_words(value.ahead)} ({at})"
+    if value.value is None:
         return f"{when} no forecast yet"
     decimals = decimals_of(value)
-    amount = f"{number(value['value'], decimals)}{f' {unit}' if unit else ''}"
+    amount = f"{number(value.value, decimals)}{f' {unit}' if unit else ''}"
     return f"{when} {amount}, {ends(value, decimals) or 'its interval is not known yet'}"
 
 
-def ends(value: Any, decimals: int) -> str:
+def ends(value: ForecastValue, decimals: int) -> str:
     """`between … and …`; empty where they are not known yet."""
-    lower, upper = value["interval"]["lower"], value["interval"]["upper"]
-    known = lower is not None and upper is not None
-    return f"between {number(lower, decimals)} and {number(upper, decimals)}" if known else ""
+    lower, upper = value.interval.lower, value.interval.upper
+    if lower is None or upper is None:
+        return ""
+    return f"between {number(lower, decimals)} and {number(upper, decimals)}"
 
 
-def decimals_of(value: Any) -> int:
+def decimals_of(value: ForecastValue) -> int:
     """So many that the interval's width has DIGITS digits; without one, that the value has three."""
-    lower, upper = value["interval"]["lower"], value["interval"]["upper"]
+    lower, upper = value.interval.lower, value.interval.upper
     width = upper - lower if lower is not None and upper is not None else 0.0
     if width > 0:
         return _decimals(width, DIGITS)
-    return _decimals(abs(value["value"]), DIGITS + 1) if value["value"] else DIGITS
+    return _decimals(abs(value.value), DIGITS + 1) if value.value else DIGITS
 
 
 def number(value: float, decimals: int) -> str:

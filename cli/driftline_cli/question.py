@@ -86,7 +86,7 @@ def run(
     console.print(answers.described(parts, stream), markup=False, highlight=False, soft_wrap=True)
     with bars(console) as progress:
         done = asyncio.run(backtest(stream, parts.history, parts.streamed, seed=seed, progress=progress))
-    outcomes = [outcome(done.collected.blends, index) for index in range(len(stream.horizon))]
+    outcomes = [outcome(done.collected.blends, index, stream) for index in range(len(stream.horizon))]
     given = answers.answer(stream, parts, outcomes)
     console.print(answer_table(given))
     console.print(Text(answers.verdict(given), style="bold"), soft_wrap=True)

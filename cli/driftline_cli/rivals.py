@@ -38,7 +38,7 @@ class References:
         """Per reference [n], as in `scored.forecasts`."""
         slots = references.slots_of(scored.t, self.stream)
         return {
-            name: references.forecasts(reference, self.series, scored.keys, slots, index)
+            name: self.stream.within(references.forecasts(reference, self.series, scored.keys, slots, index))
             for name, reference in self.by_name.items()
         }
 

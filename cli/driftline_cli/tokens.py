@@ -39,8 +39,13 @@ def headers(url: str, given: str | None) -> dict[str, str]:
     given: by option or variable; otherwise the token of the folder that DRIFTLINE_SECRETS names, or the local stack's
     for what it started, and for nobody else.
     """
-    token = given or _kept(url)
+    token = token_of(url, given)
     return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def token_of(url: str, given: str | None) -> str | None:
+    """The same without its header."""
+    return given or _kept(url)
 
 
 def _kept(url: str) -> str | None:

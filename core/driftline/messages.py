@@ -102,7 +102,7 @@ class Blend(msgspec.Struct, frozen=True):
     weights: dict[str, list[float]]
     """Per member the active strategy's weight, one a horizon; they sum to 1 over the members that took part."""
     members: dict[str, list[float | None]]
-    """As in the forecast."""
+    """As in the forecast, within the stream's range, where it has one."""
     versions: dict[str, str]
     """As in the forecast."""
     received: float

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from scripts.reference import command, messages, metrics, rest, settings, stream_definition
+from scripts.reference import client, command, messages, metrics, rest, settings, stream_definition
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
 PAGES: Mapping[str, Callable[[], str]] = {
@@ -13,6 +13,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "stream-definition.md": stream_definition.render,
     "metrics.md": metrics.render,
     "command.md": command.render,
+    "client.md": client.render,
 }
 
 

@@ -33,8 +33,15 @@ def test_the_edge_holds_no_tensorflow(service: str):
 
 def test_the_command_holds_no_service_and_no_tensorflow():
     found = installed_with("driftline-cli")
-    assert not {name for name in found if name.startswith(("driftline-", "tensorflow", "keras"))} - {"driftline-cli"}
+    own = {"driftline-cli", "driftline-client"}
+    assert not {name for name in found if name.startswith(("driftline-", "tensorflow", "keras"))} - own
     assert not {"matplotlib", "ministack"} & found
+
+
+def test_the_client_holds_neither_the_core_nor_numpy():
+    found = installed_with("driftline-client")
+    assert {"httpx", "httpx-sse", "msgspec", "stamina"} <= found
+    assert not {"driftline", "numpy", "pydantic", "fastapi", "aiokafka"} & found
 
 
 def test_the_commands_extra_holds_what_runs_everything_here():

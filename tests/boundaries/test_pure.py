@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import ROOT
 
 SERVICES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("services/*/driftline_*"))
-PACKAGES = ("core/driftline", "cli/driftline_cli", "edge/driftline_edge", *SERVICES)
+PACKAGES = ("core/driftline", "client/driftline_client", "cli/driftline_cli", "edge/driftline_edge", *SERVICES)
 CONTRACT = "Pure modules import no client and no asyncio"
 
 

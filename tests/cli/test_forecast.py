@@ -5,9 +5,8 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -21,6 +20,7 @@ from driftline_cli.__main__ import app
 from driftline_cli.broker import free_port
 from driftline_cli.forecast_words import next_value, number, shown
 from driftline_cli.lengths import in_words
+from driftline_client import ForecastInterval, ForecastValue
 from driftline_combiner.app import create_app
 from driftline_combiner.settings import CombinerSettings
 from tests.serving import served
@@ -130,8 +130,8 @@ def test_scripts_get_what_the_combiner_says(combiner: str):
     ("arguments", "sentence"),
     [
         (["rain"], "no forecast of rain yet; send records: driftline replay"),
-        (["rain", "cellar"], "the combiner says: no forecast of rain/cellar yet, or another replica has it"),
-        (["snow"], "the combiner says: found no stream 'snow', expected one of ['rain', 'sun']"),
+        (["rain", "cellar"], "combiner answered 404: no forecast of rain/cellar yet, or another replica has it"),
+        (["snow"], "combiner answered 404: found no stream 'snow', expected one of ['rain', 'sun']"),
         (["sun", "cellar", "--horizon", "7"], "horizon: found 7, expected one of [1, 6, 36, 144] steps of sun"),
         (["sun", "cellar", "--at", "2025-01-01T00:00:00Z"], "memory goes back to 2026-01-01T00:00:00+00:00"),
         (["sun", "--at", "2025-01-01T00:00:00Z"], "no series has one of that time in memory"),
@@ -149,8 +149,9 @@ def test_a_combiner_that_is_not_there_is_said():
     assert (done.exit_code, "does not answer" in done.stderr) == (3, True)
 
 
-def value(amount: float | None, lower: float | None, upper: float | None) -> dict[str, Any]:
-    return {"t": BEGIN, "ahead": 6 * 3600, "value": amount, "interval": {"lower": lower, "upper": upper}}
+def value(amount: float | None, lower: float | None, upper: float | None) -> ForecastValue:
+    time, interval = datetime.fromtimestamp(BEGIN / 1000, UTC), ForecastInterval(0.9, lower, upper)
+    return ForecastValue(36, 6 * 3600, BEGIN, time, amount, amount, interval, {}, guarded=False)
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def _lend_packages(tree: Path) -> None:
 def run(text: str, tree: Path, seconds: float) -> tuple[int, str]:
     """Types `text` into a shell that knows what the ones before have exported; returns the exit code and all that was
     said."""
-    own = [tree / "core", tree / "cli", tree / "edge", *sorted((tree / "services").iterdir())]
+    own = [tree / "core", tree / "client", tree / "cli", tree / "edge", *sorted((tree / "services").iterdir())]
     environment = {**os.environ, "PYTHONPATH": ":".join(map(str, own)), "PYTHON": sys.executable, "COLUMNS": "120"}
     process = subprocess.Popen(
         ["sh", "-euc", f"[ ! -e {EXPORTED} ] || . ./{EXPORTED}\n{text}\nexport -p > {EXPORTED}"],

@@ -18,7 +18,7 @@ from scripts import version as stating
 from tests.conftest import ROOT
 
 CONSTRAINTS = ROOT / "constraints" / f"3.{sys.version_info.minor}.txt"
-PROJECTS = [ROOT / "core", ROOT / "cli", ROOT / "edge", *sorted((ROOT / "services").iterdir())]
+PROJECTS = [ROOT / "core", ROOT / "client", ROOT / "cli", ROOT / "edge", *sorted((ROOT / "services").iterdir())]
 NAMES = {tomllib.loads((project / "pyproject.toml").read_text())["project"]["name"] for project in PROJECTS}
 SERVICES = {"driftline-combiner", "driftline-edge", "driftline-inference", "driftline-ingest", "driftline-trainer"}
 INSTALLED = "import json, importlib.metadata as m; print(json.dumps({d.name: d.version for d in m.distributions()}))"
@@ -61,8 +61,8 @@ def test_every_distribution_is_built(dist: Path):
 def test_the_command_brings_no_service_and_no_tensorflow(bare: Path):
     told = subprocess.run([bare, "-c", INSTALLED], capture_output=True, text=True, check=True).stdout
     found = {name.lower(): number for name, number in json.loads(told).items()}
-    assert {"driftline", "driftline-cli", "psutil", "pyarrow"} <= set(found)
-    assert found["driftline-cli"] == found["driftline"] == version("driftline")
+    assert {"driftline", "driftline-cli", "driftline-client", "psutil", "pyarrow"} <= set(found)
+    assert found["driftline-cli"] == found["driftline-client"] == found["driftline"] == version("driftline")
     assert not SERVICES & set(found)
     assert not [name for name in found if re.match(r"tensorflow|keras|matplotlib|ministack|river|ai.edge.litert", name)]
 

@@ -30,13 +30,14 @@ def forecast(
     """
     with plainly():
         from driftline_cli import chosen, forecast_view  # noqa: PLC0415
+        from driftline_client import NextValues  # noqa: PLC0415
 
         name = chosen.named(stream) or stream
-        question = forecast_view.question(horizon or [], at)
+        body: NextValues | list[NextValues]
         if key is not None:
-            body = asyncio.run(forecast_view.one_series(combiner, name, key, question))
+            body = asyncio.run(forecast_view.one_series(combiner, name, key, horizon or [], at))
         else:
-            body = asyncio.run(forecast_view.all_series(combiner, name, question))
+            body = asyncio.run(forecast_view.all_series(combiner, name, horizon or [], at))
         if json:
             print_json(body)
         else:

@@ -72,6 +72,8 @@ def _end_of(error: Exception) -> tuple[str, int] | None:
     """The sentence and the exit code; None for what is a bug, and for what typer ends by itself."""
     import httpx  # noqa: PLC0415 - most subcommands' help needs no client
 
+    from driftline_client import Busy, ClientError, NoAnswer  # noqa: PLC0415
+
     match error:
         case BusUnavailable():
             brokers = os.environ.get("DRIFTLINE_BROKERS") or "127.0.0.1:9092"
@@ -80,9 +82,11 @@ def _end_of(error: Exception) -> tuple[str, int] | None:
         case httpx.TransportError():
             url = error.request.url.copy_with(path="/", query=None)
             return f"{url} does not answer ({type(error).__name__}); start it, or name its address", AWAY
-        case Unavailable():
+        case NoAnswer():
+            return f"{error.url} does not answer ({error.reason}); start it, or name its address", AWAY
+        case Unavailable() | Busy():
             return str(error), AWAY
-        case DriftlineError() | httpx.HTTPError() | OSError():
+        case DriftlineError() | ClientError() | httpx.HTTPError() | OSError():
             return str(error), WRONG
     return None
 

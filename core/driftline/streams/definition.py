@@ -10,11 +10,23 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
+from driftline.arrays import Floats, clipped
 from driftline.streams import topic_filters
 from driftline.streams.data_sections import Calendar, CsvFormat, Grid, KafkaSource, Mqtt, SourceOrPath, Time
-from driftline.streams.definition_values import DAY_S, SEASONS, Horizons, LengthOfTime, Listed, SeasonLength, Section
+from driftline.streams.definition_values import (
+    DAY_S,
+    SEASONS,
+    Horizons,
+    LengthOfTime,
+    Listed,
+    Range,
+    RangeOrByColumn,
+    SeasonLength,
+    Section,
+)
 from driftline.streams.grid import LATEST
 from driftline.streams.model_sections import Drift, Gate, Retraining, Rollout, TrainingOptions, Weighting
 
@@ -67,6 +79,11 @@ class StreamDefinition(Section):
     """Several columns that are forecast: a stream for each, named `<name>-<target>` and all of one source, which has
     the definition's name unless `source` gives another. The other targets are among its columns where `features` names
     them."""
+    possible: RangeOrByColumn | None = Field(None, alias="range")
+    """The least and the greatest value that the target can have, such as `[0, 3000]`, or `[0, null]` where one side is
+    open; with several `targets` by column, such as `{power: [0, 3000]}`. No forecast, quantile or interval end that is
+    published lies beyond it. Readings beyond it are kept as they are, and counted as the end that they are beyond
+    wherever forecasts are compared with them."""
     features: dict[str, Literal["level", "angle"]] = Field(default_factory=dict)
     """Columns to learn from in addition to the target; an `angle` is in degrees and wraps."""
     futures: dict[str, Literal["level", "angle"]] = Field(default_factory=dict)
@@ -137,6 +154,7 @@ class StreamDefinition(Section):
             raise ValueError(f"found {twice[0]!r} as more than one of time, key, group, target, features and futures")
         self._check_sources(names)
         self._check_targets()
+        self._check_range()
         return self
 
     def _check_targets(self) -> None:
@@ -147,6 +165,15 @@ class StreamDefinition(Section):
         impossible = [name for name in names if re.fullmatch(NAME, name) is None]
         if impossible:
             raise ValueError(f"targets: found a stream {impossible[0]!r}, expected a name of at most 63 characters")
+
+    def _check_range(self) -> None:
+        if isinstance(self.possible, dict):
+            strange = [name for name in self.possible if name not in self.awaited_columns]
+            if strange:
+                raise ValueError(f"range: found {strange[0]!r}, expected one of {', '.join(self.awaited_columns)}")
+        elif self.possible is not None and len(self.targets) > 1:
+            columns = ", ".join(f"{target}: [0, null]" for target in self.targets)
+            raise ValueError(f"range: found one for several targets, expected one by column: {{{columns}}}")
 
     def _check_sections(self) -> None:
         if self.grid is not None:
@@ -213,6 +240,7 @@ class StreamDefinition(Section):
                 "source_name": self.source,
                 "target": target,
                 "targets": (),
+                "possible": self._range_of(target),
                 "sources": {name: source for name, source in self.sources.items() if name in columns},
             }
         )
@@ -259,6 +287,24 @@ class StreamDefinition(Section):
         """The unit of the target, for people, where the definition names one."""
         source = self.sources.get(self.target)
         return (source.unit or "").strip() or None if source is not None else None
+
+    @property
+    def range(self) -> Range | None:
+        """Least and greatest possible value of the target, None for an open side; None where nothing is known."""
+        return self._range_of(self.target)
+
+    def _range_of(self, target: str) -> Range | None:
+        return self.possible.get(target) if isinstance(self.possible, dict) else self.possible
+
+    def within(self, values: Floats) -> Floats:
+        """Values of the target, each brought to the nearest one that is possible; NaN stays.
+
+        Of a forecast and a truth that both are, neither is further from the other than before: no error grows.
+        """
+        if self.range is None:
+            return values
+        lowest, highest = self.range
+        return clipped(values, -np.inf if lowest is None else lowest, np.inf if highest is None else highest)
 
     @property
     def angles(self) -> tuple[bool, ...]:

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from driftline.streams import public_holidays
 
@@ -149,6 +149,26 @@ def _truths(value: object) -> object:
     raise ValueError("expected a number such as 500 truths")
 
 
+def _range(value: object) -> tuple[float | None, float | None]:
+    ends = tuple(value) if isinstance(value, list | tuple) else ()
+    if len(ends) != 2 or not all(map(_is_end, ends)):  # noqa: PLR2004 - both of them
+        raise ValueError("expected the least and the greatest possible value, such as [0, 3000] or [0, null]")
+    lowest, highest = (None if end is None else float(end) for end in ends)
+    if lowest is None and highest is None:
+        raise ValueError("expected at least one end, such as [0, null]")
+    if lowest is not None and highest is not None and lowest >= highest:
+        raise ValueError("expected the lower end first, and another upper end")
+    return lowest, highest
+
+
+def _is_end(end: object) -> bool:
+    return end is None or (isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end))
+
+
+def _ranges(value: object) -> object:
+    return {str(name): _range(ends) for name, ends in value.items()} if isinstance(value, dict) else _range(value)
+
+
 Listed = BeforeValidator(_as_list)
 """One value, or a list of them."""
 LengthOfTime = Annotated[
@@ -174,6 +194,15 @@ CalendarZone = Annotated[str, AfterValidator(_calendar_zone)]
 Country = Annotated[str, BeforeValidator(_country)]
 Encoding = Annotated[str, AfterValidator(_encoding)]
 Finite = Annotated[float, AfterValidator(_finite)]
+Range = tuple[float | None, float | None]
+"""Least and greatest possible value; None for an open side."""
+END_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "null"}]}
+RANGE_SCHEMA = {"type": "array", "prefixItems": [END_SCHEMA, END_SCHEMA], "minItems": 2, "maxItems": 2}
+RangeOrByColumn = Annotated[
+    Range | dict[str, Range],
+    PlainValidator(_ranges),
+    WithJsonSchema({"anyOf": [RANGE_SCHEMA, {"type": "object", "additionalProperties": RANGE_SCHEMA}]}),
+]
 Scale = Annotated[float, AfterValidator(_scale)]
 MissingValues = Annotated[tuple[float | str, ...], BeforeValidator(_missing)]
 NumberByText = Annotated[dict[str, Finite], BeforeValidator(_texts)]

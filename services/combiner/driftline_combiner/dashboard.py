@@ -31,6 +31,9 @@ class StreamSeries(BaseModel):
     description: str
     target: str
     unit: str | None = Field(description="of the target, where the definition names one", examples=["kW"])
+    range: tuple[float | None, float | None] | None = Field(
+        description="least and greatest possible value of the target, null for an open side", examples=[[0, 3000]]
+    )
     period: int = Field(description="seconds between two records of a key")
     horizon: list[int]
     keys: list[str] = Field(description="series that have had a blend since this process runs")
@@ -105,6 +108,7 @@ def routes(
                 description=stream.description,
                 target=stream.target,
                 unit=stream.unit,
+                range=stream.range,
                 period=stream.time.period,
                 horizon=list(stream.horizon),
                 keys=buffer.keys(name),

@@ -13,7 +13,7 @@ from typing import Annotated, Self
 
 import numpy as np
 
-from driftline.arrays import TINY, Floats, Ints, Mask, Over
+from driftline.arrays import TINY, Floats, Ints, Mask, Over, clipped
 from driftline.scoring import LEVELS
 from driftline.streams.grid import skipped
 
@@ -238,11 +238,26 @@ def _followed(mean: Floats, size: Floats, memory: Floats) -> Floats:
     return np.where(np.isfinite(size), moved, mean)
 
 
-def widths(intervals: Intervals, pace: Pace, slots: Ints, tick: Ints, spread: Floats) -> Floats:
+def widths(
+    intervals: Intervals,
+    pace: Pace,
+    slots: Ints,
+    tick: Ints,
+    spread: Floats,
+    possible: tuple[Floats, Floats] | None = None,
+) -> Floats:
     """[n, horizons, levels]: quantiles of truth minus forecast for what is published now, remembered until its truth
     comes; NaN before there was any error. tick: [n] of now. spread: [n, horizons] how far the
-    forecast is from persistence."""
+    forecast is from persistence. possible: least and greatest truth minus forecast, [n, horizons] each, where the
+    stream has a range.
+
+    Quantiles are brought into the range before they are remembered, so that coverage and loss are those of what is
+    published. That leaves coverage right: a truth that is possible lies beyond a quantile that is brought in if and
+    only if it lay beyond it before, but for a quantile that was beyond the whole range.
+    """
     around = _quantiles(intervals, slots, _scale(intervals, pace, slots, spread))
+    if possible is not None:
+        around = clipped(around, possible[0][..., None], possible[1][..., None])
     extreme = intervals.extreme[slots] * intervals.usual[slots, :, 0]
     intervals.widths[slots, tick % intervals.widths.shape[1]] = np.concatenate([around, extreme[..., None]], axis=2)
     return around

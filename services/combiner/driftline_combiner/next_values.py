@@ -47,6 +47,10 @@ class SeriesForecast(BaseModel):
     key: str
     target: str = Field(description="the column that is forecast")
     unit: str | None = Field(description="of all its numbers, where the stream's definition names one", examples=["kW"])
+    range: tuple[float | None, float | None] | None = Field(
+        description="least and greatest possible value, null for an open side, where the definition names them",
+        examples=[[0, 3000]],
+    )
     issued: int = Field(description="the time of the record that it was made with, milliseconds since the epoch, UTC")
     issued_time: str = Field(description="the same in ISO 8601", examples=["2026-01-01T00:00:00+00:00"])
     observed: float | None = Field(description="the target's value in that record")
@@ -62,6 +66,7 @@ def series_forecast(stream: StreamDefinition, blend: Blend, horizons: Collection
         key=blend.key,
         target=stream.target,
         unit=stream.unit,
+        range=stream.range,
         issued=blend.t,
         issued_time=iso(blend.t),
         observed=blend.observed,

@@ -4,6 +4,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
+from math import isnan
 from typing import Any
 
 import msgspec
@@ -151,7 +152,7 @@ class BlendStep:
             t=np.array([message.t for message in messages], dtype=np.int64),
             tick=tick_of(np.array([_grid_t(message) for message in messages], dtype=np.int64), 0, self._period),
             missing=np.array([message.observed is None for message in messages]),
-            observed=np.array([message.observed for message in messages], dtype=np.float64),
+            observed=self._observed(messages),
             members=self._forecasts(messages),
         )
 
@@ -179,8 +180,15 @@ class BlendStep:
             hear(ledger, self._rules, slots, self._skills(part.messages))
         weights, blends = weigh(ledger, self._rules, slots, part.members)
         spread = np.abs(blends[:, :, -1] - part.members[:, :, BASE])
-        around = widths(intervals, self._pace, slots, part.tick, spread)
+        around = widths(intervals, self._pace, slots, part.tick, spread, self._possible(blends[:, :, -1]))
         return WeighedRound(weights[:, :, -1], blends, around, intervals.usual[slots, :, :1], ledger.guarded[slots])
+
+    def _possible(self, published: Floats) -> tuple[Floats, Floats] | None:
+        """[n, horizons] each: how far the truth can be below and above what is published."""
+        if self.stream.range is None:
+            return None
+        lowest, highest = self.stream.within(np.array([-np.inf, np.inf]))
+        return lowest - published, highest - published
 
     def _alerts(self, part: Sequence[Forecast], scored: ScoredRound, *, late: bool = False) -> list[list[Emission]]:
         """By message the alerts that its truth raised. late: see `AlertRules.drifts`."""
@@ -229,7 +237,7 @@ class BlendStep:
             late.take_in(slot, tick, message.t, missing=False)
         else:
             late.settle(slot, message.t)
-        scored = self._score(np.array([slot]), np.array([tick]), np.array([message.observed], dtype=np.float64))
+        scored = self._score(np.array([slot]), np.array([tick]), self._observed([message]))
         self._outdate([slot])
         return self._alerts([message], scored, late=True)[0]
 
@@ -237,7 +245,13 @@ class BlendStep:
         """[n, horizons, members]."""
         absent = [None] * len(self.stream.horizon)
         raw = [[message.members.get(name, absent) for name in MEMBERS] for message in part]
-        return np.swapaxes(np.array(raw, dtype=np.float64), 1, 2)
+        # A mean of possible values is possible, and no possible truth is further from what is brought into the range.
+        return self.stream.within(np.swapaxes(np.array(raw, dtype=np.float64), 1, 2))
+
+    def _observed(self, part: Sequence[Forecast]) -> Floats:
+        """[n]: the truths, NaN where they are missing. A reading that is beyond the range is as good as its end: no
+        forecast could be nearer to it, and no interval would have to be wider for it."""
+        return self.stream.within(np.array([message.observed for message in part], dtype=np.float64))
 
     def _skills(self, part: Sequence[Forecast]) -> Floats:
         """[n, horizons, models]: what their hold-outs reported, NaN where that is not said."""
@@ -248,7 +262,8 @@ class BlendStep:
     def _blends(self, part: Sequence[Forecast], weighed: WeighedRound) -> list[Blend]:
         strategies = weighed.blends.shape[2]
         quantiles = weighed.blends[:, :, -1:] + weighed.around
-        short = shortened(np.concatenate([weighed.blends, quantiles], axis=2), weighed.usual)
+        # Shortened, a number may be beyond the range again.
+        short = self.stream.within(shortened(np.concatenate([weighed.blends, quantiles], axis=2), weighed.usual))
         by_member = np.swapaxes(np.round(weighed.weights, WEIGHT_DIGITS), 1, 2).tolist()
         by_strategy = np.swapaxes(short[:, :, :strategies], 1, 2).tolist()
         by_quantile = np.swapaxes(short[:, :, strategies:], 1, 2).tolist()
@@ -266,7 +281,7 @@ class BlendStep:
                 strategy=self.stream.weighting.active,
                 strategies=dict(zip(STRATEGIES, strategy_rows[:-1], strict=True)),
                 weights={name: row for name, row in zip(MEMBERS, member_rows, strict=True) if name in message.members},
-                members=message.members,
+                members=self._members_within(message),
                 versions=message.versions,
                 received=message.received,
                 lower=by_level[0],
@@ -280,6 +295,15 @@ class BlendStep:
             self._latest[message.key] = PACK.encode(blend)
             published.append(blend)
         return published
+
+    def _members_within(self, message: Forecast) -> dict[str, list[float | None]]:
+        if self.stream.range is None:
+            return message.members
+        rows = {name: np.array(row, dtype=np.float64) for name, row in message.members.items()}
+        return {
+            name: [None if isnan(value) else value for value in self.stream.within(row).tolist()]
+            for name, row in rows.items()
+        }
 
     def _blank(self, slots: int) -> BlendTables:
         horizon = self.stream.horizon
