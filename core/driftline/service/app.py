@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -24,6 +24,10 @@ from starlette.requests import ClientDisconnect
 from driftline.errors import Conflict, InvalidInput, NotAdmitted, NotAllowed, NotFound, Unavailable, Unstorable
 from driftline.metrics import CollectedMetrics, Metrics
 from driftline.service import docs_page, streams_route
+from driftline.service.access import login
+from driftline.service.access.gate import Gate
+from driftline.service.access.guard import Guard
+from driftline.service.access.roles import Needed, RouteRoles
 from driftline.service.allocator import MemoryTrimmer
 from driftline.service.openapi import complete
 from driftline.streams.catalog import CatalogRefresher, Streams
@@ -89,8 +93,11 @@ def create_service(
     on_death: Callable[[str, BaseException], None] = end_process,
     first: Callable[[], Awaitable[None]] | None = None,
     close: Sequence[Callable[[], Awaitable[None]]] = (),
+    gate: Gate | None = None,
+    roles: Mapping[str, Needed] = {},
 ) -> FastAPI:
-    """An app that runs `jobs` while it lives, and looks for new `streams`.
+    """An app that runs `jobs` while it lives, and looks for new `streams`. gate: who examines all requests; roles: by
+    `METHOD /path` what a request needs, where that is not as its method says.
 
     `first` is awaited before they start; each of `close` last, to give connections back."""
     jobs = [*jobs, MemoryTrimmer()]
@@ -129,6 +136,9 @@ def create_service(
     if streams is not None:
         app.include_router(streams_route.routes(streams))
         metrics.export_streams(lambda: len(streams), lambda: len(streams.refused))
+    if gate is not None:
+        app.include_router(login.routes(gate))
+        app.add_middleware(Guard, gate=gate, roles=RouteRoles(roles), refuse=_refusal)
     complete(app)
     return app
 
@@ -172,6 +182,13 @@ def problem(status: int, detail: str, **more: Any) -> JSONResponse:
     return JSONResponse({"detail": detail, **more}, status_code=status, headers=headers)
 
 
+def _refusal(error: HTTPException) -> JSONResponse:
+    """The answer to an error of HTTP's."""
+    answer = problem(error.status_code, str(error.detail))
+    answer.headers.update(error.headers or {})
+    return answer
+
+
 STATUSES: dict[type[Exception], int] = {
     InvalidInput: 422,
     Unstorable: 422,
@@ -210,9 +227,7 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> JSONResponse:
-        answer = problem(error.status_code, str(error.detail))
-        answer.headers.update(error.headers or {})
-        return answer
+        return _refusal(error)
 
     @app.exception_handler(Exception)
     async def _bug(_: Request, error: Exception) -> JSONResponse:

@@ -23,6 +23,7 @@ EVERY_S = 30.0
 KINDS = 1000
 """Different lines that are remembered at once."""
 OURS = "driftline"
+AUDIT = "driftline.audit"
 WATCHER = "watchfiles"
 
 
@@ -136,5 +137,7 @@ def configure(services: Sequence[str], level: str) -> None:
     logging.basicConfig(level=max(own, logging.INFO), handlers=[handler], force=True)
     # It says of each file in a store's folder that it has changed: every heartbeat, at least.
     logging.getLogger(WATCHER).setLevel(logging.WARNING)
+    # Who changed something is written at whatever level.
+    logging.getLogger(AUDIT).setLevel(logging.INFO)
     for name in (OURS, *(f"{OURS}_{service}" for service in services)):
         logging.getLogger(name).setLevel(own)

@@ -45,7 +45,7 @@ OF_SERVICES = frozenset(
             *("source_sasl_password", "source_ca_file", "source_cert_file", "source_key_file"),
             *("mqtt_group", "mqtt_name", "refusals_listed", "rate", "rate_burst"),
             *("trusted_keys", "trusted_keys_file", "allow_unsigned", "model_limit", "edge", "cache", "keep_every"),
-            *("page_points", "page_services", "page_watchers", "cors", "metrics_by_key", "trainer"),
+            *("page_points", "page_services", "page_token", "page_watchers", "cors", "metrics_by_key", "trainer"),
             *("fleet_key", "credential_days", "rollout_poll", "definitions_stages", "definitions_hold"),
             *("data_dir", "signing_key", "signing_key_file", "versions_kept", "jobs_remembered", "retrain_interval"),
             *("retrains_per_day", "trainer_name", "trainer_lease", "training_rows"),

@@ -17,6 +17,7 @@ from driftline.clock import BelievedClock
 from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, ServiceReport, Topic
 from driftline.metrics import Metrics, from_zero
 from driftline.names import COMBINER_GROUP, RETRAIN_GROUP
+from driftline.service.access.opening import open_gate
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
 from driftline.service.reports import Reporter
 from driftline.store.door import tls_of
@@ -30,12 +31,12 @@ from driftline_combiner.exporter import ScoreExporter
 from driftline_combiner.health import health
 from driftline_combiner.overview import Overview
 from driftline_combiner.rest import routes
-from driftline_combiner.retrain_requests import RetrainStep, TrainerSink, open_trainer
+from driftline_combiner.retrain_requests import BearerAuth, RetrainStep, TrainerSink, open_trainer
 from driftline_combiner.settings import CombinerSettings
 from driftline_combiner.step import BlendStep, combiner_step, refuse
 from driftline_combiner.tls import tls_for
 
-CORS_SENT = ("If-None-Match", "Last-Event-ID")
+CORS_SENT = ("Authorization", "If-None-Match", "Last-Event-ID")
 CORS_READ = ("ETag", "Link")
 """Headers that scripts of other pages may send and read."""
 KINDS = ("drift", "anomaly", "negative-skill")
@@ -73,6 +74,7 @@ def create_app(
         checks=checks,
         on_death=on_death,
         close=[bus.close, *(client.aclose for client in clients)],
+        gate=open_gate(settings, metrics),
     )
     app.include_router(routes(stream_steps))
     app.include_router(forecasts_route.routes(stream_steps, page.buffer if page else None))
@@ -179,6 +181,9 @@ def _checks(bus: Bus, worker: Worker[Forecast], requests: Worker[Alert] | None) 
 
 
 def _page(settings: CombinerSettings, bus: Bus, streams: Streams, tls: ssl.SSLContext) -> Page:
-    buffer, client = DashboardBuffer(bus, settings.page_points), httpx.AsyncClient(verify=tls)
+    buffer, client = (
+        DashboardBuffer(bus, settings.page_points),
+        httpx.AsyncClient(auth=BearerAuth(settings.page_shows), verify=tls),
+    )
     overview = Overview(settings.page_services, client)
     return Page(buffer, client, dashboard.routes(streams, buffer, overview, settings.page_watchers))

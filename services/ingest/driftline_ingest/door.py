@@ -14,7 +14,8 @@ from driftline.clock import BelievedClock
 from driftline.errors import InvalidInput
 from driftline.messages import OBSERVATIONS, RECORDS, Observation, Record
 from driftline.metrics import Metrics
-from driftline.service.auth import bearer
+from driftline.service.access.gate import Gate
+from driftline.service.access.roles import Role
 from driftline.service.body import read_body
 from driftline.service.direct import Handler
 from driftline.service.openapi import Problem
@@ -136,6 +137,7 @@ FUTURES_DOCUMENTED = _documented(
 ANSWERS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The body is broken; the answer names the position."},
     401: {"model": Problem, "description": "The token is missing or wrong."},
+    403: {"model": Problem, "description": "The token's role is less than a sender's."},
     413: {"model": Problem, "description": "The body is too large, or has too many rows."},
     415: {"model": Problem, "description": "The content type is unknown."},
     429: {"model": Problem, "description": "The sender is over its limit: send the request again after `Retry-After`."},
@@ -381,9 +383,8 @@ def direct_handlers(router: APIRouter) -> dict[str, Handler]:
     return {route.path: route.endpoint for route in router.routes if isinstance(route, DirectRoute)}
 
 
-def routes(door: Door, settings: IngestSettings, limiter: Limiter) -> APIRouter:
+def routes(door: Door, settings: IngestSettings, limiter: Limiter, gate: Gate) -> APIRouter:
     router = APIRouter(tags=["records"], route_class=DirectRoute)
-    authorised = bearer(settings.token)
 
     @router.post(
         "/v1/records",
@@ -410,8 +411,8 @@ def routes(door: Door, settings: IngestSettings, limiter: Limiter) -> APIRouter:
         return await answer(request, door.foresee)
 
     async def answer(request: Request, taking: Callable[..., Awaitable[tuple[Receipt, bool]]]) -> Response:
-        await authorised(request)
-        limiter.admit(request)
+        sender = await gate.admit(request, Role.SENDER)
+        limiter.admit(request, sender)
         name = await door.stream(request.query_params.get("stream"))
         body = await read_body(request, settings.body_limit)
         try:
@@ -423,7 +424,7 @@ def routes(door: Door, settings: IngestSettings, limiter: Limiter) -> APIRouter:
             raise HTTPException(413, str(error)) from error
         except Malformed as error:
             raise HTTPException(400, str(error)) from error
-        limiter.count(request, rows_of(receipt))
+        limiter.count(request, sender, rows_of(receipt))
         return Response(
             receipt.model_dump_json(exclude_none=True), 202 if taken else 422, media_type="application/json"
         )

@@ -4,8 +4,8 @@ A model is named STREAM.MEMBER; only the version that serves is there. Inputs an
 takes and gives, row by row; its manifest says what they mean.
 """
 
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from driftline.errors import InvalidInput, NotFound, Unavailable
+from driftline.service.access.roles import Needed
 from driftline.service.app import ReadinessCheck
 from driftline.service.body import read_body
 from driftline_inference.registry.registry import Registry
@@ -40,6 +41,13 @@ def _errors(*answers: tuple[int, str]) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ProtocolError, "description": meaning} for status, meaning in answers}
 
 
+ROLES: Final[Mapping[str, Needed]] = {
+    "GET /v2/health/live": "open",
+    "GET /v2/health/ready": "open",
+    "POST /v2/models/{name}/infer": "viewer",
+    "POST /v2/models/{name}/versions/{wanted}/infer": "viewer",
+}
+"""To run a model changes nothing."""
 MISSING = (404, "No such model, or no such version, serves.")
 INFERRED: dict[int | str, dict[str, Any]] = {
     200: {
