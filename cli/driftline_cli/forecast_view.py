@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from driftline.errors import InvalidInput, NotFound, Unavailable
+from driftline_cli import tokens
 from driftline_cli.forecast_words import decimals_of, local, moment, next_value, number, shown
 from driftline_cli.lengths import in_words, roughly
 from driftline_cli.screen import keep_whole, table_of
@@ -32,7 +33,7 @@ def question(horizons: Sequence[int], at: str | None) -> Query:
 async def one_series(url: str, stream: str, key: str, asked: Query) -> Any:
     """`GET /v1/forecasts/{stream}/{key}`. Raises NotFound where there is none yet, InvalidInput for what the combiner
     refuses, Unavailable while it can't say."""
-    async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S) as client:
+    async with httpx.AsyncClient(base_url=url, headers=tokens.reading(url), timeout=TIMEOUT_S) as client:
         answer = await client.get(f"/v1/forecasts/{quote(stream, safe='')}/{quote(key, safe='')}", params=list(asked))
         return _checked(answer).json()
 
@@ -40,7 +41,7 @@ async def one_series(url: str, stream: str, key: str, asked: Query) -> Any:
 async def all_series(url: str, stream: str, asked: Query) -> Any:
     """`GET /v1/forecasts/{stream}`, page after page. Raises as `one_series` does."""
     series: list[Any] = []
-    async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S) as client:
+    async with httpx.AsyncClient(base_url=url, headers=tokens.reading(url), timeout=TIMEOUT_S) as client:
         path = f"/v1/forecasts/{quote(stream, safe='')}"
         answer = _checked(await client.get(path, params=[*asked, ("limit", PAGE)]))
         while True:

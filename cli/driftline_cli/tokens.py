@@ -10,6 +10,7 @@ import msgspec
 
 from driftline.errors import InvalidInput
 from driftline.files import make_folder, replace_file
+from driftline.service.setting_checks import variable
 from driftline.service.settings import SECRETS
 from driftline_cli.places import RUN
 
@@ -41,6 +42,11 @@ def headers(url: str, given: str | None) -> dict[str, str]:
     """
     token = given or _kept(url)
     return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def reading(url: str) -> dict[str, str]:
+    """The same for what only looks: with the token of DRIFTLINE_TOKEN, if there is one."""
+    return headers(url, os.environ.get(variable("token")))
 
 
 def _kept(url: str) -> str | None:

@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     oidc_role_claim: str = "roles"
     """Claim of such a token that has the roles; dots lead into objects, as in `realm_access.roles`."""
     oidc_roles: Annotated[dict[str, RoleName], NoDecode, BeforeValidator(parsed)] = Field(
-        default_factory=lambda: {name: name for name in ROLE_NAMES}
+        default_factory=lambda: dict[str, RoleName](zip(ROLE_NAMES, ROLE_NAMES, strict=True))
     )
     """By value of that claim the role that it gives, as JSON."""
     read: Literal["open", "token"] | None = None
