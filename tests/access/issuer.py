@@ -44,8 +44,10 @@ class Issuer:
 
     def _published(self, kid: str, algorithm: str, key: Key) -> dict[str, Any]:
         public = key.public_key()
-        is_rsa = isinstance(public, rsa.RSAPublicKey)
-        body = RSAAlgorithm.to_jwk(public, as_dict=True) if is_rsa else ECAlgorithm.to_jwk(public, as_dict=True)  # type: ignore[arg-type]
+        if isinstance(public, rsa.RSAPublicKey):
+            body = RSAAlgorithm.to_jwk(public, as_dict=True)
+        else:
+            body = ECAlgorithm.to_jwk(public, as_dict=True)
         return {**body, "kid": kid, "alg": algorithm, "use": "sig"}
 
     def app(self) -> FastAPI:

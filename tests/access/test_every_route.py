@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from driftline.bus.memory import MemoryBus
 from driftline.models.signing import Signer, new_key
 from driftline.service.access.named_tokens import TokenList, made, text_of
-from driftline.service.access.roles import ROLE_NAMES
+from driftline.service.access.roles import ROLE_NAMES, RoleName
 from driftline.store.folder import FolderStore
 from driftline.streams.definition import StreamDefinition
 from driftline_combiner.app import create_app as create_combiner
@@ -93,7 +93,7 @@ def needed(route: str) -> str:
     return next((kind for kind, routes in NEEDED.items() if route in routes), "viewer")
 
 
-async def status(client: httpx.AsyncClient, route: str, role: str | None) -> int:
+async def status(client: httpx.AsyncClient, route: str, role: RoleName | None) -> int:
     """The answer's; 200 where the answer has no end."""
     method, path = route.split(" ")
     headers = {"Authorization": f"Bearer {TOKENS[role]}"} if role is not None else {}
@@ -117,14 +117,14 @@ async def test_a_route_lets_in_whoever_has_its_role_and_nobody_else(app: FastAPI
     assert not wrong
 
 
-def is_right(route: str, answer: int, expected: str, role: str | None) -> bool:
+def is_right(route: str, answer: int, expected: str, role: RoleName | None) -> bool:
     if expected == "open":
         return answer not in {401, 403} or role is None
     if expected == "credential":
         return answer == 401  # they ask for one of their own, and here none is shown
     if role is None:
         return answer == 401
-    if ROLE_NAMES.index(role) < ROLE_NAMES.index(expected):  # type: ignore[arg-type]
+    if ROLE_NAMES.index(role) < ROLE_NAMES.index(expected):
         return answer == 403 or (answer == 404 and route in OF_INFLUX_1)
     return answer not in {401, 403}
 

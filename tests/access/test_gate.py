@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from driftline.errors import InvalidInput
 from driftline.metrics import Metrics
 from driftline.service.access import audit, named_tokens, token_file
-from driftline.service.access.gate import Gate, SharedToken
+from driftline.service.access.gate import Authority, Gate, SharedToken
 from driftline.service.access.named_tokens import made
 from driftline.service.access.opening import open_gate
 from driftline.service.access.sessions import LASTS_S, Sessions
@@ -59,7 +59,9 @@ async def client_of(
     if clock is None:
         gate = open_gate(settings, metrics)
     else:
-        authorities = [SharedToken(SHARED), TokenFile(settings.tokens_file, clock)] if settings.tokens_file else []
+        authorities: list[Authority] = (
+            [SharedToken(SHARED), TokenFile(settings.tokens_file, clock)] if settings.tokens_file else []
+        )
         gate = Gate(authorities, Sessions(b"key"), metrics.requests_unauthorised, closed=True, clock=clock, ticks=clock)
     transport = httpx.ASGITransport(app_of(gate, metrics), client=(address, 1))
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
