@@ -15,7 +15,7 @@ from driftline_cli.screen import keep_whole, table_of
 def new(file: Path, name: str, role: RoleName, days: float | None) -> str:
     """The token, which nobody can read later. Raises InvalidInput, Conflict."""
     plain = secrets.token_urlsafe(32)
-    kept = named_tokens.made(plain, name, role, time.time(), days)
+    kept = named_tokens.new_token(plain, name, role, time.time(), days)
     token_file.change(file, lambda tokens: named_tokens.with_new(tokens, kept))
     return plain
 

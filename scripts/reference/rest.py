@@ -29,7 +29,8 @@ Described = dict[str, Any]
 INTRODUCTION = """\
 Every service describes itself at `/openapi.json` and, for people, at `/docs`; this page is generated from that.
 Requests that change something need `Authorization: Bearer TOKEN` if the service has a token, and so do all others where
-reading is closed: see [who may look, send and change](../security.md#who-may-look-send-and-change). An error's body is always a [`Problem`](#all-problem). Times are milliseconds since 1970-01-01 UTC unless said
+reading is closed: see [who may look, send and change](../security.md#who-may-look-send-and-change). An
+error's body is always a [`Problem`](#all-problem). Times are milliseconds since 1970-01-01 UTC unless said
 otherwise."""
 
 

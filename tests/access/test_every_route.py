@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from driftline.bus.memory import MemoryBus
 from driftline.models.signing import Signer, new_key
-from driftline.service.access.named_tokens import TokenList, made, text_of
+from driftline.service.access.named_tokens import TokenList, new_token, text_of
 from driftline.service.access.roles import ROLE_NAMES, RoleName
 from driftline.store.folder import FolderStore
 from driftline.streams.definition import StreamDefinition
@@ -80,7 +80,9 @@ MAKES: dict[str, Make] = {"ingest": ingest, "inference": inference, "combiner": 
 @pytest.fixture
 def tokens(tmp_path: Path) -> Path:
     path = tmp_path / "tokens.yaml"
-    path.write_text(text_of(TokenList(tuple(made(TOKENS[role], f"a-{role}", role, 0.0, None) for role in ROLE_NAMES))))
+    path.write_text(
+        text_of(TokenList(tuple(new_token(TOKENS[role], f"a-{role}", role, 0.0, None) for role in ROLE_NAMES)))
+    )
     return path
 
 

@@ -15,8 +15,8 @@ from pydantic import SecretStr
 from driftline.errors import InvalidInput
 from driftline.metrics import Metrics
 from driftline.service.access import audit, named_tokens, token_file
-from driftline.service.access.gate import Authority, Gate, SharedToken
-from driftline.service.access.named_tokens import made
+from driftline.service.access.gate import AccessGate, Authority, SharedToken
+from driftline.service.access.named_tokens import new_token
 from driftline.service.access.opening import open_gate
 from driftline.service.access.sessions import LASTS_S, Sessions
 from driftline.service.access.token_file import TokenFile
@@ -29,7 +29,7 @@ SHARED = "hush-hush-hush"
 TWICE = "tokens:\n" + "".join(f"- {{name: a, role: viewer, sha256: {letter * 64}}}\n" for letter in "ab")
 
 
-def app_of(gate: Gate, metrics: Metrics) -> FastAPI:
+def app_of(gate: AccessGate, metrics: Metrics) -> FastAPI:
     app = create_service("x", "x", metrics=metrics, gate=gate)
 
     @app.get("/look")
@@ -62,7 +62,9 @@ async def client_of(
         authorities: list[Authority] = (
             [SharedToken(SHARED), TokenFile(settings.tokens_file, clock)] if settings.tokens_file else []
         )
-        gate = Gate(authorities, Sessions(b"key"), metrics.requests_unauthorised, closed=True, clock=clock, ticks=clock)
+        gate = AccessGate(
+            authorities, Sessions(b"key"), metrics.requests_unauthorised, closed=True, clock=clock, ticks=clock
+        )
     transport = httpx.ASGITransport(app_of(gate, metrics), client=(address, 1))
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
         yield client
@@ -105,7 +107,7 @@ async def test_with_named_tokens_reading_is_closed_beyond_this_machine_and_open_
 async def test_a_token_that_is_revoked_or_over_is_refused_from_the_next_request_on(tokens: Path):
     clock = Clock()
     first, second = new(tokens, "first", "operator", None), "second-token-of-256-random-bits"
-    token_file.change(tokens, lambda t: named_tokens.with_new(t, made(second, "second", "viewer", clock.now, 1.0)))
+    token_file.change(tokens, lambda t: named_tokens.with_new(t, new_token(second, "second", "viewer", clock.now, 1.0)))
     async with client_of(Settings(tokens_file=tokens), clock=clock) as client:
         assert (await client.post("/change", headers=shown(first))).status_code == 200
         revoke(tokens, "first")

@@ -21,7 +21,7 @@ Name = Annotated[str, typer.Argument(help="Whose it is, as the audit names them.
 def new(
     name: Name,
     file: Tokens,
-    role: Annotated[Literal["viewer", "sender", "operator"], typer.Option(help="What its holder may do.")] = "viewer",
+    role: Annotated[Literal["viewer", "sender", "operator"], typer.Option(help="Rights of its holder.")] = "viewer",
     days: Annotated[float | None, typer.Option(help="Days until it is over; by default never.", min=0.001)] = None,
 ) -> None:
     """Makes a token and prints it, this once: the file keeps its SHA-256 alone. Services need no restart.

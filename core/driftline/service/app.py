@@ -25,7 +25,7 @@ from driftline.errors import Conflict, InvalidInput, NotAdmitted, NotAllowed, No
 from driftline.metrics import CollectedMetrics, Metrics
 from driftline.service import docs_page, streams_route
 from driftline.service.access import login
-from driftline.service.access.gate import Gate
+from driftline.service.access.gate import AccessGate
 from driftline.service.access.guard import Guard
 from driftline.service.access.roles import Needed, RouteRoles
 from driftline.service.allocator import MemoryTrimmer
@@ -93,7 +93,7 @@ def create_service(
     on_death: Callable[[str, BaseException], None] = end_process,
     first: Callable[[], Awaitable[None]] | None = None,
     close: Sequence[Callable[[], Awaitable[None]]] = (),
-    gate: Gate | None = None,
+    gate: AccessGate | None = None,
     roles: Mapping[str, Needed] = {},
 ) -> FastAPI:
     """An app that runs `jobs` while it lives, and looks for new `streams`. gate: who examines all requests; roles: by

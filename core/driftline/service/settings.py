@@ -124,7 +124,7 @@ class Settings(BaseSettings):
     oidc_issuer: str | None = None
     """URL of an OpenID Connect issuer whose tokens are taken, too."""
     oidc_audience: str | None = None
-    """What such a token must be for: its `aud`."""
+    """Audience of such a token: its `aud`."""
     oidc_role_claim: str = "roles"
     """Claim of such a token that has the roles; dots lead into objects, as in `realm_access.roles`."""
     oidc_roles: Annotated[dict[str, RoleName], NoDecode, BeforeValidator(parsed)] = Field(

@@ -14,7 +14,7 @@ from driftline.clock import BelievedClock
 from driftline.errors import InvalidInput
 from driftline.messages import OBSERVATIONS, RECORDS, Observation, Record
 from driftline.metrics import Metrics
-from driftline.service.access.gate import Gate
+from driftline.service.access.gate import AccessGate
 from driftline.service.access.roles import Role
 from driftline.service.body import read_body
 from driftline.service.direct import Handler
@@ -383,7 +383,7 @@ def direct_handlers(router: APIRouter) -> dict[str, Handler]:
     return {route.path: route.endpoint for route in router.routes if isinstance(route, DirectRoute)}
 
 
-def routes(door: Door, settings: IngestSettings, limiter: Limiter, gate: Gate) -> APIRouter:
+def routes(door: Door, settings: IngestSettings, limiter: Limiter, gate: AccessGate) -> APIRouter:
     router = APIRouter(tags=["records"], route_class=DirectRoute)
 
     @router.post(

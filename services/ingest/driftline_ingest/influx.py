@@ -16,7 +16,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from driftline.errors import InvalidInput, Unavailable
 from driftline.service.access import credentials
-from driftline.service.access.gate import Gate
+from driftline.service.access.gate import AccessGate
 from driftline.service.access.roles import Caller, Role
 from driftline.service.app import RETRY_AFTER_S
 from driftline.service.body import gunzip, read_body
@@ -50,7 +50,7 @@ class InfluxError(Exception):
 class InfluxDoor:
     """Takes lines in for all streams."""
 
-    def __init__(self, settings: IngestSettings, door: Door, limiter: Limiter, gate: Gate) -> None:
+    def __init__(self, settings: IngestSettings, door: Door, limiter: Limiter, gate: AccessGate) -> None:
         self._settings = settings
         self._door = door
         self._gate = gate
@@ -152,7 +152,7 @@ def _answer(error: InfluxError, content: Mapping[str, object]) -> Response:
     return Response(json.dumps(content), error.status, headers, media_type="application/json")
 
 
-def routes(door: Door, settings: IngestSettings, limiter: Limiter, gate: Gate) -> APIRouter:
+def routes(door: Door, settings: IngestSettings, limiter: Limiter, gate: AccessGate) -> APIRouter:
     """They are InfluxDB's, which describes them."""
     router = APIRouter(route_class=DirectRoute, include_in_schema=False)
     influx = InfluxDoor(settings, door, limiter, gate)

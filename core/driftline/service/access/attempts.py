@@ -19,8 +19,8 @@ GOOD: Final = 1024
 class Attempts:
     """Remembers failures by address, and what was good; both are bounded."""
 
-    def __init__(self, at_once: int = AT_ONCE, each: float = EACH_S) -> None:
-        self._at_once, self._each = at_once, each
+    def __init__(self, at_once: int = AT_ONCE, every: float = EACH_S) -> None:
+        self._at_once, self._every = at_once, every
         self._until: OrderedDict[str, float] = OrderedDict()
         self._good: OrderedDict[Hashable, None] = OrderedDict()
 
@@ -28,11 +28,11 @@ class Attempts:
         """Seconds until this credential is looked at; 0 for now."""
         if mark in self._good:
             return 0.0
-        return max(0.0, self._until.get(_network(address), now) - now - (self._at_once - 1) * self._each)
+        return max(0.0, self._until.get(_network(address), now) - now - (self._at_once - 1) * self._every)
 
     def failed(self, address: str, mark: Hashable, now: float) -> None:
         network = _network(address)
-        self._until[network] = max(self._until.get(network, now), now) + self._each
+        self._until[network] = max(self._until.get(network, now), now) + self._every
         self._until.move_to_end(network)
         self._good.pop(mark, None)
         if len(self._until) > ADDRESSES:

@@ -19,19 +19,19 @@ REFUSED: Final = 400
 
 
 @dataclass
-class Change:
+class AuditedChange:
     """What a request has changed, as far as is known yet."""
 
     caller: Caller | None = None
     details: dict[str, Any] = field(default_factory=dict)
 
 
-_now: ContextVar[Change | None] = ContextVar("change", default=None)
+_now: ContextVar[AuditedChange | None] = ContextVar("change", default=None)
 
 
-def begin() -> Change:
+def begin() -> AuditedChange:
     """What the request that is answered from here on changes."""
-    change = Change()
+    change = AuditedChange()
     _now.set(change)
     return change
 
@@ -48,7 +48,7 @@ def changed(before: object, after: object) -> None:
         change.details |= {"before": before, "after": after}
 
 
-def write(change: Change, *, method: str, path: str, address: str, status: int) -> None:
+def write(change: AuditedChange, *, method: str, path: str, address: str, status: int) -> None:
     if change.caller is None:
         return
     who = {"who": change.caller.name, "role": str(change.caller.role), "how": change.caller.how}

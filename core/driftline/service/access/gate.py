@@ -50,7 +50,7 @@ class SharedToken:
         return self._caller if (name, mark) == (self._caller.name, self._caller.mark) else None
 
 
-class Gate:
+class AccessGate:
     """Lets a request in, or says what it lacks. Without authorities everybody may do everything.
 
     refused: counts refusals by reason. ticks: seconds of a clock that is not set back.

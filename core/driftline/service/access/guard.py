@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from driftline.errors import Unavailable
 from driftline.service.access import audit
-from driftline.service.access.gate import Gate, address_of
+from driftline.service.access.gate import AccessGate, address_of
 from driftline.service.access.roles import READING, RouteRoles
 
 Refusing = Callable[[HTTPException], Response]
@@ -20,7 +20,7 @@ Refusing = Callable[[HTTPException], Response]
 class Guard:
     """An app whose every request the gate lets in or not."""
 
-    def __init__(self, app: ASGIApp, *, gate: Gate, roles: RouteRoles, refuse: Refusing) -> None:
+    def __init__(self, app: ASGIApp, *, gate: AccessGate, roles: RouteRoles, refuse: Refusing) -> None:
         self._app = app
         self._gate = gate
         self._roles = roles

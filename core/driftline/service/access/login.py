@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, quote
 from fastapi import APIRouter, HTTPException, Request, Response
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from driftline.service.access.gate import COOKIE, Gate
+from driftline.service.access.gate import COOKIE, AccessGate
 from driftline.service.access.sessions import LASTS_S
 from driftline.service.body import read_body
 
@@ -47,7 +47,7 @@ p[role=alert] { border-left: .25rem solid #c33; padding-left: .75rem }
 """
 
 
-def routes(gate: Gate) -> APIRouter:
+def routes(gate: AccessGate) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/login")

@@ -65,14 +65,14 @@ def parse(text: str, where: str) -> TokenList:
     """Raises InvalidInput that says what in the file is wrong, and shows nothing of it that could be a secret."""
     try:
         content = yaml.safe_load(text) or {}
-        found = msgspec.convert(content, TokenList)
+        listed = msgspec.convert(content, TokenList)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InvalidInput(f"{where}: line {line}: found no YAML or JSON that can be read: {error.problem}") from None
     except (yaml.YAMLError, msgspec.ValidationError) as error:
         raise InvalidInput(f"{where}: found tokens that can't be used: {error}") from None
-    _check_unique(found.tokens, where)
-    return found
+    _check_unique(listed.tokens, where)
+    return listed
 
 
 def _check_unique(tokens: Iterable[NamedToken], where: str) -> None:
@@ -84,32 +84,32 @@ def _check_unique(tokens: Iterable[NamedToken], where: str) -> None:
         digests.add(token.sha256)
 
 
-def text_of(found: TokenList) -> str:
+def text_of(listed: TokenList) -> str:
     """As `parse` reads it."""
     tokens = [
         {name: value for name, value in msgspec.structs.asdict(token).items() if value is not None}
-        for token in found.tokens
+        for token in listed.tokens
     ]
     return yaml.safe_dump({"tokens": tokens}, sort_keys=False)
 
 
-def with_new(found: TokenList, token: NamedToken) -> TokenList:
+def with_new(listed: TokenList, token: NamedToken) -> TokenList:
     """Raises Conflict where the name is taken."""
-    if any(token.name == known.name for known in found.tokens):
+    if any(token.name == known.name for known in listed.tokens):
         raise Conflict(f"found a token of the name {token.name!r} already: revoke it first, or choose another name")
-    return TokenList((*found.tokens, token))
+    return TokenList((*listed.tokens, token))
 
 
-def without(found: TokenList, name: str) -> TokenList:
+def without(listed: TokenList, name: str) -> TokenList:
     """Raises NotFound."""
-    rest = tuple(token for token in found.tokens if token.name != name)
-    if len(rest) == len(found.tokens):
-        known = ", ".join(token.name for token in found.tokens) or "none"
+    rest = tuple(token for token in listed.tokens if token.name != name)
+    if len(rest) == len(listed.tokens):
+        known = ", ".join(token.name for token in listed.tokens) or "none"
         raise NotFound(f"found no token of the name {name!r}, expected one of: {known}")
     return TokenList(rest)
 
 
-def made(plain: str, name: str, role: RoleName, now: float, days: float | None) -> NamedToken:
+def new_token(plain: str, name: str, role: RoleName, now: float, days: float | None) -> NamedToken:
     """What is kept of a new token. Raises InvalidInput for a name that can't be one."""
     expires = datetime.fromtimestamp(int(now + days * 86_400), UTC) if days is not None else None
     kept = NamedToken(name, role, digest_of(plain), datetime.fromtimestamp(int(now), UTC), expires)

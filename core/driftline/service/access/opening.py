@@ -4,13 +4,13 @@ import hmac
 import secrets
 
 from driftline.metrics import Metrics
-from driftline.service.access.gate import Authority, Gate, SharedToken
+from driftline.service.access.gate import AccessGate, Authority, SharedToken
 from driftline.service.access.sessions import Sessions
 from driftline.service.access.token_file import TokenFile
 from driftline.service.settings import Settings
 
 
-def open_gate(settings: Settings, metrics: Metrics) -> Gate:
+def open_gate(settings: Settings, metrics: Metrics) -> AccessGate:
     """Raises InvalidInput for a file of tokens that can't be used."""
     shared = settings.token.get_secret_value() if settings.token is not None else None
     authorities: list[Authority] = [SharedToken(shared)] if shared is not None else []
@@ -21,7 +21,7 @@ def open_gate(settings: Settings, metrics: Metrics) -> Gate:
         from driftline.service.access.oidc import OidcIssuer  # noqa: PLC0415
 
         authorities.append(OidcIssuer(terms))
-    return Gate(authorities, Sessions(_key(shared)), metrics.requests_unauthorised, closed=settings.is_closed)
+    return AccessGate(authorities, Sessions(_key(shared)), metrics.requests_unauthorised, closed=settings.is_closed)
 
 
 def _key(shared: str | None) -> bytes:

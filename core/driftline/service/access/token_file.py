@@ -90,9 +90,9 @@ class TokenFile:
             log.error("the tokens stay as they were, since their file can't be used: %s", error)  # noqa: TRY400
 
 
-def _by_digest(found: TokenList) -> dict[str, NamedToken]:
+def _by_digest(listed: TokenList) -> dict[str, NamedToken]:
     """Looked up by digest: how long that takes says nothing of a token."""
-    return {token.sha256: token for token in found.tokens}
+    return {token.sha256: token for token in listed.tokens}
 
 
 def _state(path: Path) -> State:

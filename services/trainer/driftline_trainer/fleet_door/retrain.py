@@ -9,7 +9,7 @@ from fastapi import Request
 from driftline.errors import NotAllowed
 from driftline.fleet.registration import Registration, read_bearer
 from driftline.service.access.credentials import bearer
-from driftline.service.access.gate import Gate
+from driftline.service.access.gate import AccessGate
 from driftline.service.access.roles import Role
 from driftline_trainer.fleet_door.allowance import Allowance
 from driftline_trainer.fleet_door.edges import Edges
@@ -27,7 +27,7 @@ KNOWN: Final = 10_000
 class Askers:
     """Admits whoever asks for a training: devices by their credentials, operators by the gate."""
 
-    def __init__(self, edges: Edges, gate: Gate, ticks: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, edges: Edges, gate: AccessGate, ticks: Callable[[], float] = time.monotonic) -> None:
         self._edges = edges
         self._gate = gate
         self._ticks = ticks
