@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from driftline_cli.commands import edge, local, models, offline, rollouts
+from driftline_cli.commands import edge, local, models, offline, rollouts, token
 from driftline_cli.commands.backup import backup, restore
 from driftline_cli.commands.check import check
 from driftline_cli.commands.first_look import propose_from
@@ -55,6 +55,7 @@ app.command("from")(propose_from)
 app.add_typer(edge.app, name="edge")
 app.add_typer(models.app, name="models")
 app.add_typer(rollouts.app, name="rollout")
+app.add_typer(token.app, name="token")
 app.add_typer(local.app, name="local")
 
 

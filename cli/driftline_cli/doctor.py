@@ -19,9 +19,10 @@ from driftline.messages import OBSERVATIONS, state_topic
 from driftline.names import GRID_GROUP, GROUPS
 from driftline.service.make_topics import OURS
 from driftline.service.ports import open_bus, open_store
-from driftline.service.settings import Settings
+from driftline.service.settings import Settings, is_loopback
 from driftline.store.port import Store
 from driftline.streams.definition_files import load_folder
+from driftline_cli import tokens
 from driftline_cli.screen import table_of
 
 STATES = tuple(map(state_topic, (*GROUPS, GRID_GROUP)))
@@ -193,10 +194,11 @@ async def services(urls: Mapping[str, str]) -> list[Finding]:
 
 async def _service(client: httpx.AsyncClient, name: str, url: str) -> list[Finding]:
     try:
+        headers = tokens.reading(url)
         answer = await client.get(f"{url}/readyz")
-        described = (await client.get(f"{url}/openapi.json")).json()["info"]
+        described = (await client.get(f"{url}/openapi.json", headers=headers)).json()["info"]
         checks: dict[str, str] = answer.json()["checks"]
-        streams = (await client.get(f"{url}/v1/streams")).json()
+        streams = (await client.get(f"{url}/v1/streams", headers=headers)).json()
         refused, known = streams["refused"], streams["streams"]
     except (httpx.HTTPError, ValueError, KeyError) as error:
         return [Finding(name, f"{url} does not answer: {type(error).__name__}", "start it; its log says why it ended")]
@@ -205,7 +207,17 @@ async def _service(client: httpx.AsyncClient, name: str, url: str) -> list[Findi
     wrong = [Finding(f"{name}'s streams", reason, "mend the file, or take it away") for reason in refused.values()]
     wrong += [Finding(f"{name}'s streams", stream["stream"], stream["note"]) for stream in known if stream["note"]]
     fine = Finding(f"{name}'s streams", ", ".join(sorted(stream["stream"] for stream in known)))
-    return [ready, *(wrong or [fine]), _version(name, described["version"]), *_clock(name, answer)]
+    readers = await _readers(client, name, url)
+    return [ready, *(wrong or [fine]), _version(name, described["version"]), *_clock(name, answer), *readers]
+
+
+async def _readers(client: httpx.AsyncClient, name: str, url: str) -> list[Finding]:
+    """Whether anybody who reaches a service beyond this machine can read there."""
+    if is_loopback(httpx.URL(url).host):
+        return []
+    is_open = (await client.get(f"{url}/v1/streams")).is_success
+    remedy = "make tokens (`driftline token new`) and set DRIFTLINE_READ=token" if is_open else ""
+    return [Finding(f"{name}'s readers", "anybody who reaches it" if is_open else "those with a token", remedy)]
 
 
 def _version(name: str, theirs: str) -> Finding:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from driftline.errors import InvalidInput, Unavailable
+from driftline_cli import tokens
 from driftline_cli.screen import keep_whole, table_of
 
 TIMEOUT_S = 30.0
@@ -42,7 +43,7 @@ async def one_version(url: str, wanted: str) -> Any:
 
 
 async def _get(url: str, path: str, query: Sequence[tuple[str, str]] = ()) -> Any:
-    async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S) as client:
+    async with httpx.AsyncClient(base_url=url, headers=tokens.reading(url), timeout=TIMEOUT_S) as client:
         answer = await client.get(path, params=list(query))
     if not answer.is_error:
         return answer.json()

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from driftline.errors import NotFound
+from driftline_cli import tokens
 from driftline_cli.forecast_words import decimals_of, local, moment, next_value, number, shown
 from driftline_cli.lengths import in_words, roughly
 from driftline_cli.screen import keep_whole, table_of
@@ -19,13 +20,13 @@ COLUMNS = 3
 
 async def one_series(url: str, stream: str, key: str, horizons: Sequence[int], at: str | None) -> NextValues:
     """Raises NoSuchThing where there is none yet, and other ClientErrors."""
-    async with AsyncClient(combiner=url, patience=0) as client:
+    async with AsyncClient(combiner=url, token=tokens.reading_token(url), patience=0) as client:
         return await client.forecast(stream, key, horizons=horizons, at=at)
 
 
 async def all_series(url: str, stream: str, horizons: Sequence[int], at: str | None) -> list[NextValues]:
     """Those of a stream that have a forecast. Raises NotFound where there are none, and ClientErrors."""
-    async with AsyncClient(combiner=url, patience=0) as client:
+    async with AsyncClient(combiner=url, token=tokens.reading_token(url), patience=0) as client:
         series = [one async for one in client.forecasts(stream, horizons=horizons, at=at)]
     if not series:
         since = "no series has one of that time in memory" if at else "send records: driftline replay"

@@ -8,6 +8,7 @@ import msgspec
 
 from driftline.messages import Alert, Blend
 from driftline.worker.stream_step import Series
+from driftline_cli import tokens
 from driftline_cli.tailing import TOPICS, Selection
 
 LOOK_S = 1.0
@@ -22,7 +23,9 @@ News = asyncio.Queue[Blend | Alert | httpx.HTTPError]
 async def follow(url: str, wanted: Selection, *, earliest: bool) -> AsyncGenerator[Blend | Alert]:
     """The messages that are wanted, from now on or from the first that the combiner remembers. Raises HTTPError."""
     news: News = asyncio.Queue()
-    async with httpx.AsyncClient(base_url=url, timeout=httpx.Timeout(10, read=None)) as client:
+    async with httpx.AsyncClient(
+        base_url=url, headers=tokens.reading(url), timeout=httpx.Timeout(10, read=None)
+    ) as client:
         reading = asyncio.create_task(_read_all(client, wanted, news, earliest=earliest))
         try:
             while True:

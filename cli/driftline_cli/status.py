@@ -13,6 +13,7 @@ from rich.console import Group
 from rich.table import Table
 
 from driftline.errors import InvalidInput
+from driftline_cli import tokens
 from driftline_cli.screen import keep_whole, table_of
 
 TIMEOUT_S = 5.0
@@ -79,11 +80,12 @@ def _having(rows: list[Any], stream: str) -> list[Any]:
 
 async def _ask(client: httpx.AsyncClient, service: str, url: str) -> StackStatus:
     try:
+        headers = tokens.reading(url)
         health = await client.get(f"{url}/readyz")
         checks = health.json()["checks"]
-        lag = _lag((await client.get(f"{url}/metrics")).text)
-        streams = await _read(client, f"{url}/v1/streams")
-        body = {name: await _read(client, f"{url}{path}") for name, path in PATHS[service].items()}
+        lag = _lag((await client.get(f"{url}/metrics", headers=headers)).text)
+        streams = await _read(client, f"{url}/v1/streams", headers)
+        body = {name: await _read(client, f"{url}{path}", headers) for name, path in PATHS[service].items()}
     except httpx.HTTPError as error:
         return StackStatus(service, url, None, f"no answer: {str(error) or type(error).__name__}", {}, None, {})
     except (ValueError, KeyError):
@@ -92,9 +94,9 @@ async def _ask(client: httpx.AsyncClient, service: str, url: str) -> StackStatus
     return StackStatus(service, url, health.is_success, wrong or "ok", lag, streams, body)
 
 
-async def _read(client: httpx.AsyncClient, url: str) -> Any:
+async def _read(client: httpx.AsyncClient, url: str, headers: Mapping[str, str]) -> Any:
     """What it answers; None where the service has no such thing."""
-    answer = await client.get(url)
+    answer = await client.get(url, headers=headers)
     return answer.json() if answer.is_success else None
 
 

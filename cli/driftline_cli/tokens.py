@@ -10,6 +10,7 @@ import msgspec
 
 from driftline.errors import InvalidInput
 from driftline.files import make_folder, replace_file
+from driftline.service.setting_checks import variable
 from driftline.service.settings import SECRETS
 from driftline_cli.places import RUN
 
@@ -46,6 +47,16 @@ def headers(url: str, given: str | None) -> dict[str, str]:
 def token_of(url: str, given: str | None) -> str | None:
     """The same without its header."""
     return given or _kept(url)
+
+
+def reading(url: str) -> dict[str, str]:
+    """The header for what only looks: with the token of DRIFTLINE_TOKEN, if there is one."""
+    return headers(url, os.environ.get(variable("token")))
+
+
+def reading_token(url: str) -> str | None:
+    """The same without its header."""
+    return token_of(url, os.environ.get(variable("token")))
 
 
 def _kept(url: str) -> str | None:

@@ -122,6 +122,11 @@ class Metrics:
         self.requests_limited = self._counter(
             "requests_limited", "Requests refused at the door since their sender had sent more than it may."
         )
+        self.requests_unauthorised = self._counter(
+            "requests_unauthorised",
+            "Requests refused for want of a role: no token, a wrong one, one of a lesser role, too many wrong ones.",
+            "reason",
+        )
         self.records_dropped = self._counter(
             "records_dropped",
             "Records dropped as already seen, and observations that came too late for their period of the grid.",

@@ -29,7 +29,8 @@ STREAMS = Path(__file__).resolve().parents[2] / "streams"
 Described = dict[str, Any]
 INTRODUCTION = """\
 Every service describes itself at `/openapi.json` and, for people, at `/docs`; this page is generated from that.
-Requests that change something need `Authorization: Bearer TOKEN` if the service has a token (`DRIFTLINE_TOKEN`). An
+Requests that change something need `Authorization: Bearer TOKEN` if the service has a token, and so do all others where
+reading is closed: see [who may look, send and change](../security.md#who-may-look-send-and-change). An
 error's body is a [`Problem`](#all-problem) of [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457), with the media type
 `application/problem+json`; only doors that speak another protocol, such as the Open Inference Protocol or InfluxDB's,
 answer in its form. Times are milliseconds since 1970-01-01 UTC unless said otherwise."""

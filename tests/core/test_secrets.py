@@ -4,14 +4,15 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from pydantic import SecretStr
 
 from driftline.metrics import Metrics
 from driftline.models.signing import Signer, Trust
+from driftline.service.access.opening import open_gate
 from driftline.service.app import create_service
-from driftline.service.auth import bearer
 from driftline.service.make_secrets import make
+from driftline.service.settings import Settings
 
 TOKEN = "h0sh-hush-hush"  # noqa: S105 - a test's
 
@@ -47,9 +48,10 @@ def test_no_two_installations_share_a_secret(tmp_path: Path):
 
 @pytest.fixture
 def app() -> FastAPI:
-    found = create_service("x", "x", metrics=Metrics())
+    metrics = Metrics()
+    found = create_service("x", "x", metrics=metrics, gate=open_gate(Settings(token=SecretStr(TOKEN)), metrics))
 
-    @found.post("/change", dependencies=[Depends(bearer(SecretStr(TOKEN)))])
+    @found.post("/change")
     async def change() -> str:
         return "changed"
 

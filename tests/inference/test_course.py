@@ -1,7 +1,7 @@
 """The curve of a comparison: bounded, in order, with the newest, and there after a restart."""
 
 from driftline_inference.comparisons import Comparisons
-from driftline_inference.course import LONGEST, Course, BetPoint
+from driftline_inference.course import LONGEST, BetPoint, Course
 
 
 def test_a_long_comparison_has_a_short_curve_from_begin_to_end() -> None:

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -25,6 +25,10 @@ from starlette.requests import ClientDisconnect
 from driftline.errors import Conflict, InvalidInput, NotAdmitted, NotAllowed, NotFound, Unavailable, Unstorable
 from driftline.metrics import CollectedMetrics, Metrics
 from driftline.service import docs_page, streams_route
+from driftline.service.access import login
+from driftline.service.access.gate import AccessGate
+from driftline.service.access.guard import Guard
+from driftline.service.access.roles import Needed, RouteRoles
 from driftline.service.allocator import MemoryTrimmer
 from driftline.service.openapi import complete
 from driftline.service.problems import MALFORMED, instance_of, problem
@@ -90,8 +94,11 @@ def create_service(
     on_death: Callable[[str, BaseException], None] = end_process,
     first: Callable[[], Awaitable[None]] | None = None,
     close: Sequence[Callable[[], Awaitable[None]]] = (),
+    gate: AccessGate | None = None,
+    roles: Mapping[str, Needed] = {},
 ) -> FastAPI:
-    """An app that runs `jobs` while it lives, and looks for new `streams`.
+    """An app that runs `jobs` while it lives, and looks for new `streams`. gate: who examines all requests; roles: by
+    `METHOD /path` what a request needs, where that is not as its method says.
 
     `first` is awaited before they start; each of `close` last, to give connections back."""
     jobs = [*jobs, MemoryTrimmer()]
@@ -130,6 +137,9 @@ def create_service(
     if streams is not None:
         app.include_router(streams_route.routes(streams))
         metrics.export_streams(lambda: len(streams), lambda: len(streams.refused))
+    if gate is not None:
+        app.include_router(login.routes(gate))
+        app.add_middleware(Guard, gate=gate, roles=RouteRoles(roles), refuse=_refusal)
     complete(app)
     return app
 
@@ -165,6 +175,11 @@ def _end(task: asyncio.Task[None]) -> BaseException | None:
     except asyncio.CancelledError as error:
         return error
     return None
+
+
+def _refusal(error: HTTPException) -> Response:
+    """The answer to whom the gate does not let in."""
+    return problem(error.status_code, str(error.detail), headers=error.headers)
 
 
 STATUSES: dict[type[Exception], int] = {

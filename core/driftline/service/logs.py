@@ -23,6 +23,7 @@ EVERY_S = 30.0
 KINDS = 1000
 """Different lines that are remembered at once."""
 OURS = "driftline"
+AUDIT = "driftline.audit"
 WATCHER = "watchfiles"
 HTTP_CLIENT = "httpx"
 
@@ -139,5 +140,7 @@ def configure(services: Sequence[str], level: str) -> None:
     logging.getLogger(WATCHER).setLevel(logging.WARNING)
     # It names the URL of each request, and that of a webhook is a secret.
     logging.getLogger(HTTP_CLIENT).setLevel(logging.WARNING)
+    # Who changed something is written at whatever level.
+    logging.getLogger(AUDIT).setLevel(logging.INFO)
     for name in (OURS, *(f"{OURS}_{service}" for service in services)):
         logging.getLogger(name).setLevel(own)

@@ -148,7 +148,7 @@ def _connections(app: FastAPI, settings: Settings) -> type[asyncio.Protocol]:
 
 def check_door(app: FastAPI, settings: Settings) -> None:
     """Raises InvalidInput where whoever comes from another machine could change something without a token."""
-    if settings.token is not None or settings.is_local or settings.allow_anonymous:
+    if settings.knows_callers or settings.is_local or settings.allow_anonymous:
         return
     operations = [operation for path in app.openapi()["paths"].values() for operation in path.values()]
     if any("security" in operation for operation in operations):

@@ -91,6 +91,22 @@ def _of_door(settings: "Settings") -> Iterator[str]:
         yield line("store", settings.store, f"https://…, or {variable('store_plain')}=true to do without encryption")
 
 
+def of_access(settings: "Settings") -> Iterator[str]:
+    """Roles that nobody can have, and an issuer whose keys anybody on the way could replace."""
+    if settings.read == "token" and not settings.knows_callers:
+        how = " or ".join(map(variable, ("token", "tokens_file", "oidc_issuer")))
+        yield line("read", settings.read, f"'open', or one of {how}")
+    if settings.oidc_issuer is None:
+        if settings.oidc_audience is not None:
+            yield line("oidc_issuer", None, f"a URL, since {variable('oidc_audience')} is set")
+        return
+    yield from of_url("oidc_issuer", settings.oidc_issuer)
+    if not is_private(settings.oidc_issuer):
+        yield line("oidc_issuer", settings.oidc_issuer, "https://…")
+    if settings.oidc_audience is None:
+        yield line("oidc_audience", None, f"what tokens are for, since {variable('oidc_issuer')} is set")
+
+
 def is_private(url: str) -> bool:
     """Whether nobody on the way can read what goes to that URL: it is encrypted, or stays on this machine."""
     parts = urlsplit(url)

@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, from_json
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from driftline.errors import InvalidInput
 from driftline.service import setting_checks
+from driftline.service.access.roles import ROLE_NAMES, OidcTerms, RoleName
 from driftline.service.setting_checks import shown, variable
 from driftline.service.setting_names import OF_DOORS, slips
 from driftline.worker.loop_settings import LoopSettings
@@ -31,6 +32,11 @@ def _sendable(token: SecretStr) -> SecretStr:
 def listed(value: object) -> object:
     """In the environment stands a list with commas."""
     return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+
+def parsed(value: object) -> object:
+    """In the environment stands JSON. Raises ValueError."""
+    return from_json(value) if isinstance(value, str) else value
 
 
 Token = Annotated[SecretStr, AfterValidator(_sendable)]
@@ -113,6 +119,21 @@ class Settings(BaseSettings):
     store. Without it none are left there."""
     token: Token | None = None
     """Bearer token for requests that change something; without one, no token is needed."""
+    tokens_file: Path | None = None
+    """File of named tokens with a role each, as `driftline token` writes it; read again when it changes."""
+    oidc_issuer: str | None = None
+    """URL of an OpenID Connect issuer whose tokens are taken, too."""
+    oidc_audience: str | None = None
+    """Audience of such a token: its `aud`."""
+    oidc_role_claim: str = "roles"
+    """Claim of such a token that has the roles; dots lead into objects, as in `realm_access.roles`."""
+    oidc_roles: Annotated[dict[str, RoleName], NoDecode, BeforeValidator(parsed)] = Field(
+        default_factory=lambda: dict[str, RoleName](zip(ROLE_NAMES, ROLE_NAMES, strict=True))
+    )
+    """By value of that claim the role that it gives, as JSON."""
+    read: Literal["open", "token"] | None = None
+    """Whether reading needs a viewer's token (`token`) or none (`open`). By default it does where a service with
+    `tokens_file` or `oidc_issuer` listens beyond its own machine."""
     allow_anonymous: bool = False
     """Whether a service without a token may listen beyond its own machine, so that any client may change something."""
     host: str = "127.0.0.1"
@@ -152,10 +173,31 @@ class Settings(BaseSettings):
         """Whether nobody beyond this machine reaches the service."""
         return is_loopback(self.host)
 
+    @property
+    def knows_callers(self) -> bool:
+        """Whether anybody can show who they are."""
+        return self.token is not None or self.names_callers
+
+    @property
+    def names_callers(self) -> bool:
+        """Whether there are roles, and not the one token alone."""
+        return self.tokens_file is not None or self.oidc_issuer is not None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether reading needs a viewer."""
+        return self.read == "token" or (self.read is None and self.names_callers and not self.is_local)
+
+    def oidc_terms(self) -> OidcTerms | None:
+        if self.oidc_issuer is None or self.oidc_audience is None:
+            return None
+        return OidcTerms(self.oidc_issuer, self.oidc_audience, self.oidc_role_claim, self.oidc_roles)
+
     def contradictions(self) -> Iterator[str]:
         """What can't be meant together, a line each. Services add theirs."""
         yield from setting_checks.of_kafka(self)
         yield from setting_checks.of_store(self)
+        yield from setting_checks.of_access(self)
         yield from setting_checks.of_environment(os.environ)
 
     def doubts(self) -> Iterator[str]:

@@ -1,9 +1,11 @@
 """The webhook for stores that can post their events: one more source of hints, and nothing that is believed."""
 
-from fastapi import APIRouter, Depends, Request, Response
-from pydantic import SecretStr
+from collections.abc import Mapping
+from typing import Final
 
-from driftline.service.auth import bearer
+from fastapi import APIRouter, Request, Response
+
+from driftline.service.access.roles import Needed
 from driftline.service.body import read_body
 from driftline.store.reconcile import Hinted
 
@@ -25,8 +27,11 @@ DOCUMENTED = {
 }
 
 
-def routes(reconciler: Hinted, token: SecretStr | None) -> APIRouter:
-    router = APIRouter(tags=["store events"], dependencies=[Depends(bearer(token))])
+ROLES: Final[Mapping[str, Needed]] = {"POST /v1/events/s3": "sender"}
+
+
+def routes(reconciler: Hinted) -> APIRouter:
+    router = APIRouter(tags=["store events"])
 
     @router.post(
         "/v1/events/s3",

@@ -17,6 +17,7 @@ from driftline.clock import BelievedClock
 from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, ServiceReport, Topic
 from driftline.metrics import Metrics, from_zero
 from driftline.names import COMBINER_GROUP, RETRAIN_GROUP
+from driftline.service.access.opening import open_gate
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
 from driftline.service.reports import Reporter
 from driftline.store.door import tls_of
@@ -42,7 +43,7 @@ from driftline_combiner.model_story import ModelStories
 from driftline_combiner.overview import Overview
 from driftline_combiner.rest import routes
 from driftline_combiner.result_archive import EdgeName, ResultArchive
-from driftline_combiner.retrain_requests import RetrainStep, TrainerSink, open_trainer
+from driftline_combiner.retrain_requests import BearerAuth, RetrainStep, TrainerSink, open_trainer
 from driftline_combiner.settings import CombinerSettings
 from driftline_combiner.sinks import route as sinks_route
 from driftline_combiner.sinks.job import SinkJob
@@ -50,7 +51,7 @@ from driftline_combiner.sinks.opening import open_sinks
 from driftline_combiner.step import BlendStep, combiner_step, refuse
 from driftline_combiner.tls import tls_for
 
-CORS_SENT = ("If-None-Match", "Last-Event-ID")
+CORS_SENT = ("Authorization", "If-None-Match", "Last-Event-ID")
 CORS_READ = ("ETag", "Link")
 """Headers that scripts of other pages may send and read."""
 KINDS = ("drift", "anomaly", "negative-skill")
@@ -96,6 +97,7 @@ def create_app(
             *(client.aclose for client in clients),
             *(opened.close for opened in (store, tracing) if opened is not None),
         ],
+        gate=open_gate(settings, metrics),
     )
     app.include_router(routes(stream_steps))
     buffer = page.buffer if page else None
@@ -233,7 +235,8 @@ def _checks(bus: Bus, worker: Worker[Forecast], requests: Worker[Alert] | None) 
 def _page(
     settings: CombinerSettings, bus: Bus, streams: Streams, stream_steps: Mapping[str, BlendStep], tls: ssl.SSLContext
 ) -> Page:
-    buffer, client = DashboardBuffer(bus, settings.page_points), httpx.AsyncClient(verify=tls)
+    buffer = DashboardBuffer(bus, settings.page_points)
+    client = httpx.AsyncClient(auth=BearerAuth(settings.page_shows), verify=tls)
     routers = [
         dashboard.routes(streams, buffer, Overview(settings.page_services, client), settings.page_watchers),
         series_overview.routes(stream_steps, buffer),

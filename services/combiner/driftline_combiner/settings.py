@@ -8,21 +8,15 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field
-from pydantic_core import from_json
 from pydantic_settings import NoDecode
 
 from driftline.errors import InvalidInput
 from driftline.names import PORTS
 from driftline.service.setting_checks import line, of_url, variable
-from driftline.service.settings import Port, Settings, listed
+from driftline.service.settings import Port, Settings, Token, listed, parsed
 from driftline_combiner.sinks.settings import Section, read_sinks
 
 ANY_ORIGIN = "*"
-
-
-def _parsed(value: object) -> object:
-    """What stands in the environment is JSON. Raises ValueError."""
-    return from_json(value) if isinstance(value, str) else value
 
 
 def _is_origin(text: str) -> bool:
@@ -46,8 +40,11 @@ class CombinerSettings(Settings):
     page_points: int = Field(1000, ge=0, le=10_000)
     """Blends of each series that the dashboard begins with, kept in memory: at most 30 MB of all
     series together, so with many series fewer of each. 0 does without the dashboard."""
-    page_services: Annotated[dict[str, str], NoDecode, BeforeValidator(_parsed)] = Field(default_factory=dict)
+    page_services: Annotated[dict[str, str], NoDecode, BeforeValidator(parsed)] = Field(default_factory=dict)
     """By name the URLs of the services whose health and models the dashboard shows, as JSON."""
+    page_token: Token | None = None
+    """Token that the dashboard shows to those services; a viewer's is enough. By default `token`, where a token is
+    needed to read here, too."""
     page_watchers: int = Field(100, ge=1)
     """Readers at once of the live events, such as open dashboards."""
     cors: Annotated[tuple[str, ...], NoDecode, BeforeValidator(listed)] = ()
@@ -77,6 +74,11 @@ class CombinerSettings(Settings):
         if self.asks_the_cloud and self.store_token_file is not None:
             with suppress(OSError, UnicodeDecodeError):
                 return self.store_token_file.read_text(encoding="ascii").strip()
+        return token.get_secret_value() if token is not None else None
+
+    def page_shows(self) -> str | None:
+        """What is shown to `page_services`."""
+        token = self.page_token or (self.token if self.is_closed else None)
         return token.get_secret_value() if token is not None else None
 
     def contradictions(self) -> Iterator[str]:

@@ -17,6 +17,7 @@ from driftline.messages import RECORDS, Record
 from driftline.metrics import Metrics, from_zero
 from driftline.names import GRID_GROUP, INFERENCE_GROUP
 from driftline.service import webhook
+from driftline.service.access.opening import open_gate
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
 from driftline.service.reports import Reporter
 from driftline.store.event_topic import StoreEventReader
@@ -104,6 +105,8 @@ def create_app(
         on_death=on_death,
         first=comparisons.before(reconciler.restore),
         close=(comparisons.save, bus.close, timed.close, *([tracing.close] if tracing is not None else [])),
+        gate=open_gate(settings, metrics),
+        roles={**webhook.ROLES, **v2.ROLES},
     )
     app.state.registry, app.state.reconciler, app.state.stream_steps = registry, reconciler, stream_steps
     app.state.heartbeats = heartbeats
@@ -114,8 +117,8 @@ def create_app(
         )
 
     steering = status.Steering(registry, reconciler, identified, wake=hints.wake)
-    app.include_router(status.routes(steering, streams, stream_steps, settings.token))
-    app.include_router(webhook.routes(store_reconciler, settings.token))
+    app.include_router(status.routes(steering, streams, stream_steps))
+    app.include_router(webhook.routes(store_reconciler))
     served = ServedModels(registry, streams)
     app.include_router(v2.routes(served, app.version, [check for check in checks if check.needed]))
     return app

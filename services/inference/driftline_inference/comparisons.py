@@ -6,7 +6,7 @@ Their totals outlive a restart: what a bettor has won stays won. Forecasts whose
 import msgspec
 
 from driftline.fleet.heartbeat import NEWEST_COMPARISONS, Comparison
-from driftline_inference.course import Course, BetPoint
+from driftline_inference.course import BetPoint, Course
 from driftline_inference.shadow import BETS, Shadow, SignTest
 
 

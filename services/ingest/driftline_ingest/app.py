@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from fastapi import FastAPI
@@ -16,6 +16,8 @@ from driftline.clock import BelievedClock
 from driftline.messages import BLENDS, OBSERVATIONS, RECORDS, Blend, ServiceReport, Topic
 from driftline.metrics import Metrics, from_zero
 from driftline.names import ARCHIVE_GROUPS
+from driftline.service.access.opening import open_gate
+from driftline.service.access.roles import Needed
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
 from driftline.service.direct import DirectPaths
 from driftline.service.reports import Reporter
@@ -46,6 +48,11 @@ from driftline_ingest.sink import REASONS, WindowArchive, WindowSink
 from driftline_ingest.synchronised import is_synchronised
 from driftline_ingest.windows import BlendWindows, RecordWindows
 
+ROLES: Final[Mapping[str, Needed]] = {
+    **{f"POST {path}": "open" for path in ("/v1/records", "/v1/futures", "/api/v2/write", "/write", "/query")},
+    **{f"GET {path}": "open" for path in ("/ping", "/health")},
+}
+"""The doors of records ask for a sender themselves, in the words of their clients."""
 GAPS_REPORTED = 50
 GATHER_S = 0.5
 """Nobody waits for the archive: it reads much at once and leaves the processor to the stream."""
@@ -102,6 +109,7 @@ def create_app(
         *([ReadinessCheck("kafka", kafka.check)] if needs_topics else []),
     ]
     reporter = Reporter("ingest", bus, checks, lambda report: _with_losses(report, backlog, losses))
+    gate = open_gate(settings, metrics)
     app = create_service(
         "ingest",
         "Takes sensor records in, and archives training windows and results in the object store.",
@@ -111,9 +119,11 @@ def create_app(
         checks=checks,
         on_death=on_death,
         close=(bus.close, timed.close, *([tracing.close] if tracing is not None else [])),
+        gate=gate,
+        roles=ROLES,
     )
     limiter = Limiter(settings, metrics.requests_limited)
-    routers = (routes(door, settings, limiter), influx.routes(door, settings, limiter))
+    routers = (routes(door, settings, limiter, gate), influx.routes(door, settings, limiter, gate))
     for router in (*routers, influx.probes(), backlog_routes(backlog, losses.gaps)):
         app.include_router(router)
     handlers = {path: handler for router in routers for path, handler in direct_handlers(router).items()}

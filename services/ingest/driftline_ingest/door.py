@@ -14,7 +14,8 @@ from driftline.clock import BelievedClock
 from driftline.errors import InvalidInput
 from driftline.messages import OBSERVATIONS, RECORDS, Observation, Record, Topic
 from driftline.metrics import Metrics
-from driftline.service.auth import bearer
+from driftline.service.access.gate import AccessGate
+from driftline.service.access.roles import Role
 from driftline.service.body import read_body
 from driftline.service.direct import Handler
 from driftline.service.problems import NO_ROW, Problem, instance_of, problem
@@ -143,6 +144,7 @@ FUTURES_DOCUMENTED = _documented(
 ANSWERS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The body is broken; the answer names the position."},
     401: {"model": Problem, "description": "The token is missing or wrong."},
+    403: {"model": Problem, "description": "The token's role is less than a sender's."},
     413: {"model": Problem, "description": "The body is too large, or has too many rows."},
     415: {"model": Problem, "description": "The content type is unknown."},
     429: {"model": Problem, "description": "The sender is over its limit: send the request again after `Retry-After`."},
@@ -404,9 +406,8 @@ def direct_handlers(router: APIRouter) -> dict[str, Handler]:
     return {route.path: route.endpoint for route in router.routes if isinstance(route, DirectRoute)}
 
 
-def routes(door: Door, settings: IngestSettings, limiter: Limiter) -> APIRouter:
+def routes(door: Door, settings: IngestSettings, limiter: Limiter, gate: AccessGate) -> APIRouter:
     router = APIRouter(tags=["records"], route_class=DirectRoute)
-    authorised = bearer(settings.token)
 
     @router.post(
         "/v1/records",
@@ -433,8 +434,8 @@ def routes(door: Door, settings: IngestSettings, limiter: Limiter) -> APIRouter:
         return await answer(request, door.foresee)
 
     async def answer(request: Request, taking: Callable[..., Awaitable[tuple[Receipt, bool]]]) -> Response:
-        await authorised(request)
-        limiter.admit(request)
+        sender = await gate.admit(request, Role.SENDER)
+        limiter.admit(request, sender)
         name = await door.stream(request.query_params.get("stream"))
         body = await read_body(request, settings.body_limit)
         try:
@@ -446,7 +447,7 @@ def routes(door: Door, settings: IngestSettings, limiter: Limiter) -> APIRouter:
             raise HTTPException(413, str(error)) from error
         except Malformed as error:
             raise HTTPException(400, str(error)) from error
-        limiter.count(request, rows_of(receipt))
+        limiter.count(request, sender, rows_of(receipt))
         if not taken:
             return _none_taken(request, receipt)
         return Response(receipt.model_dump_json(exclude_none=True), 202, media_type="application/json")

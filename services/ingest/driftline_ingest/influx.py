@@ -15,7 +15,9 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from driftline.errors import InvalidInput, Unavailable
-from driftline.service.auth import influx_token
+from driftline.service.access import credentials
+from driftline.service.access.gate import AccessGate
+from driftline.service.access.roles import Caller, Role
 from driftline.service.body import gunzip, read_body
 from driftline.service.problems import RETRY_AFTER_S
 from driftline.streams.reading.bodies import RawRows
@@ -48,16 +50,16 @@ class InfluxError(Exception):
 class InfluxDoor:
     """Takes lines in for all streams."""
 
-    def __init__(self, settings: IngestSettings, door: Door, limiter: Limiter) -> None:
+    def __init__(self, settings: IngestSettings, door: Door, limiter: Limiter, gate: AccessGate) -> None:
         self._settings = settings
         self._door = door
-        self._authorised = influx_token(settings.token)
+        self._gate = gate
         self._limiter = limiter
 
     async def write(self, request: Request, bucket: str | None) -> None:
         """Takes what is good, then raises an error for the rest: InfluxError, HTTPException or Unavailable."""
-        await self._authorised(request)
-        self._limiter.admit(request)
+        sender = await self._sender(request)
+        self._limiter.admit(request, sender)
         stream = await self._stream(bucket)
         body = self._unpacked(request, await read_body(request, self._settings.body_limit))
         try:
@@ -72,17 +74,21 @@ class InfluxDoor:
         receipt, _ = await self._door.take_rows(stream, raw)
         for _ in raw.broken:
             self._door.refused(stream)
-        self._limiter.count(request, rows_of(receipt) + len(raw.broken))
+        self._limiter.count(request, sender, rows_of(receipt) + len(raw.broken))
         if receipt.refused_total or raw.broken:
             raise _partial(raw, receipt)
 
     async def create(self, request: Request) -> None:
         """For version 1, whose clients create their database first: a stream has its definition. Raises InfluxError."""
-        await self._authorised(request)
+        await self._sender(request)
         body = await read_body(request, self._settings.body_limit)
         query = (parse_qs(body.decode(errors="replace")).get("q") or [request.query_params.get("q") or ""])[0]
         if not query.upper().startswith("CREATE DATABASE"):
             raise InfluxError(400, f"found the query {query[:80]!r}, expected CREATE DATABASE: nothing is read here")
+
+    async def _sender(self, request: Request) -> Caller:
+        """Raises HTTPException, Unavailable."""
+        return await self._gate.admit(request, Role.SENDER, credentials.influx)
 
     async def _stream(self, bucket: str | None) -> str:
         """Raises InfluxError. After 403 senders keep what they have, and its definition may come yet."""
@@ -146,10 +152,10 @@ def _answer(error: InfluxError, content: Mapping[str, object]) -> Response:
     return Response(json.dumps(content), error.status, headers, media_type="application/json")
 
 
-def routes(door: Door, settings: IngestSettings, limiter: Limiter) -> APIRouter:
+def routes(door: Door, settings: IngestSettings, limiter: Limiter, gate: AccessGate) -> APIRouter:
     """They are InfluxDB's, which describes them."""
     router = APIRouter(route_class=DirectRoute, include_in_schema=False)
-    influx = InfluxDoor(settings, door, limiter)
+    influx = InfluxDoor(settings, door, limiter, gate)
 
     @router.post("/api/v2/write")
     async def write(request: Request) -> Response:
@@ -171,7 +177,7 @@ def routes(door: Door, settings: IngestSettings, limiter: Limiter) -> APIRouter:
     async def query(request: Request) -> Response:
         try:
             await influx.create(request)
-        except (InfluxError, HTTPException) as error:
+        except (InfluxError, HTTPException, Unavailable) as error:
             return _of_1(_in_its_words(error))
         return Response('{"results":[{"statement_id":0}]}', media_type="application/json")
 

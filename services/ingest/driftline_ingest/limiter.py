@@ -7,24 +7,25 @@ from collections.abc import Callable
 from fastapi import HTTPException, Request
 from prometheus_client import Counter
 
+from driftline.service.access.gate import address_of
+from driftline.service.access.roles import ANYBODY, Caller
 from driftline_ingest.rate import Rate
 from driftline_ingest.settings import IngestSettings
 
 
 class Limiter:
-    """A sender is who has the token; where none is asked for, an address. limited: counts the refusals."""
+    """A sender is who has a token, by its name; where none is asked for, an address. limited: counts the refusals."""
 
     def __init__(self, settings: IngestSettings, limited: Counter, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = Rate(settings.rate, settings.rate_burst) if settings.rate is not None else None
-        self._by_address = settings.token is None
         self._limited = limited
         self._clock = clock
 
-    def admit(self, request: Request) -> None:
+    def admit(self, request: Request, caller: Caller) -> None:
         """Counts a request as one row. Raises HTTPException 429 with the time after which it may be sent again."""
         if self._rate is None:
             return
-        sender, now = self._sender(request), self._clock()
+        sender, now = _sender(request, caller), self._clock()
         wait = math.ceil(self._rate.wait(sender, now))
         if wait > 0:
             self._limited.inc()
@@ -32,10 +33,11 @@ class Limiter:
             raise HTTPException(429, detail, {"Retry-After": str(wait)})
         self._rate.count(sender, 1, now)
 
-    def count(self, request: Request, rows: int) -> None:
+    def count(self, request: Request, caller: Caller, rows: int) -> None:
         """Counts the rows that an admitted request turned out to have."""
         if self._rate is not None and rows > 1:
-            self._rate.count(self._sender(request), rows - 1, self._clock())
+            self._rate.count(_sender(request, caller), rows - 1, self._clock())
 
-    def _sender(self, request: Request) -> str:
-        return request.client.host if self._by_address and request.client else "token"
+
+def _sender(request: Request, caller: Caller) -> str:
+    return address_of(request) if caller is ANYBODY else f"{caller.how} {caller.name}"

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from fastapi import FastAPI
 
@@ -12,7 +13,10 @@ from driftline.fleet.names import HEARTBEATS, REGISTRATIONS
 from driftline.fleet.reading import FleetView
 from driftline.metrics import Metrics
 from driftline.service import webhook
+from driftline.service.access.opening import open_gate
+from driftline.service.access.roles import Needed
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
+from driftline.store.door_names import LIST, OBJECT, WATCH
 from driftline.store.event_topic import StoreEventReader
 from driftline.store.port import Store
 from driftline.store.reconcile import AllHinted, StoreReconciler
@@ -40,6 +44,16 @@ from driftline_trainer.rollouts.rollouts import Rollouts
 from driftline_trainer.settings import TrainerSettings
 from driftline_trainer.trainer import Trainer
 
+ROLES: Final[Mapping[str, Needed]] = {
+    **{f"* {path}": "open" for path in (OBJECT, LIST, WATCH)},
+    "POST /v1/fleet/join": "open",
+    "GET /v1/fleet/provision": "open",
+    "POST /v1/fleet/rotate": "open",
+    "POST /v1/jobs": "open",
+    "GET /v1/fleet/tokens": "operator",
+    "GET /v1/fleet/registrations": "operator",
+}
+"""The devices' door asks for their own credentials, and so do jobs, which devices ask for, too."""
 WATCHED = ("models/", definitions.FOLDER)
 """What edges may watch."""
 
@@ -83,6 +97,7 @@ def create_app(
     if events is not None and settings.store_topic is not None:
         jobs.append(StoreEventReader(events, settings.store_topic, hinted))
 
+    gate = open_gate(settings, metrics)
     app = create_service(
         "trainer",
         "Trains, checks and publishes models.",
@@ -95,13 +110,15 @@ def create_app(
         ],
         on_death=on_death,
         close=[*([events.close] if events is not None else []), store.close],
+        gate=gate,
+        roles={**webhook.ROLES, **ROLES},
     )
     app.state.rollouts, app.state.heartbeats = rollouts, watch
     signer, trust = settings.signer(), settings.fleet_trust()
     edges, tokens = Edges(store, signer, trust), JoinTokens(store, signer, trust)
-    app.include_router(routes(training, Askers(edges, settings.token)))
-    app.include_router(rest.routes(rollouts, settings.token))
-    app.include_router(webhook.routes(hinted, settings.token))
+    app.include_router(routes(training, Askers(edges, gate)))
+    app.include_router(rest.routes(rollouts))
+    app.include_router(webhook.routes(hinted))
     app.include_router(fleet_rest.routes(settings, edges, tokens))
     app.include_router(store_rest.routes(store, edges, changes, policy))
     app.include_router(fleet_routes(book, clock))

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
 from driftline.fleet.registration import Registration
+from driftline.service.access import audit
 from driftline_trainer.fleet_door.retrain import Askers
 from driftline_trainer.jobs import JobState, State, Trigger
 from driftline_trainer.trainer import Trainer
@@ -68,7 +69,9 @@ def routes(trainer: Trainer, askers: Askers) -> APIRouter:
     async def submit(request: JobRequest, asker: asking) -> JobAnswer:
         if asker is not None:
             askers.check(asker.edge, request.member, request.history, request.trigger)
-        return _answer(await trainer.submit(request.stream, request.member, request.history, trigger=request.trigger))
+        job = await trainer.submit(request.stream, request.member, request.history, trigger=request.trigger)
+        audit.changed(None, {"job": job.id, **request.model_dump()})
+        return _answer(job)
 
     @router.get("/v1/jobs", summary="The jobs, the newest first")
     async def list_jobs() -> list[JobAnswer]:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path
-from pydantic import BaseModel, Field, SecretStr
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, Field
 
 from driftline.members import BUILT_IN, MODELS
 from driftline.models.manifest import version_number
-from driftline.service.auth import bearer
+from driftline.service.access import audit
 from driftline.streams.definition import StreamDefinition
 from driftline_inference.registry.reconciler import Reconciler
 from driftline_inference.registry.registry import Registry
@@ -146,7 +146,6 @@ def routes(
     steering: Steering,
     streams: Mapping[str, StreamDefinition],
     stream_steps: Mapping[str, ForecastStep],
-    token: SecretStr | None,
 ) -> APIRouter:
     router = APIRouter(tags=["models"])
 
@@ -173,37 +172,44 @@ def routes(
         steering.registry.state(stream, member)
         return [_comparison(shadow) for shadow in stream_steps[stream].comparisons.shadows(member)]
 
-    _add_steering(router, steering, describe, token)
+    _add_steering(router, steering, describe)
     return router
 
 
-def _add_steering(
-    router: APIRouter, steering: Steering, describe: Callable[[str, str], ModelStatus], token: SecretStr | None
-) -> None:
+def _add_steering(router: APIRouter, steering: Steering, describe: Callable[[str, str], ModelStatus]) -> None:
     @router.post(
         "/v1/models/{stream}.{member}/rollback",
         summary="Go back to the previous version",
         description="The rolled-back version is marked in the store: no edge serves it again. A repeated request has"
         " no further effect.",
-        dependencies=[Depends(bearer(token))],
         responses={401: {}, 404: {}, 409: {"description": "There is no version to go back to."}, 422: {}, 503: {}},
     )
     async def rollback(stream: Stream, member: Member, request: RollbackRequest) -> ModelStatus:
+        before = _in_short(describe(stream, member))
         await steering.reconciler.roll_back(stream, member, request.version, request.reason)
-        return describe(stream, member)
+        after = describe(stream, member)
+        audit.changed(before, _in_short(after) | {"reason": request.reason})
+        return after
 
     @router.post(
         "/v1/models/{stream}.{member}/pin",
         summary="Stay on a version, or follow the store again",
         description="A pinned version stays on this edge, whatever the store's pointer says, and is not pruned. It must"
         " pass the same checks as any other. A repeated request has no further effect.",
-        dependencies=[Depends(bearer(token))],
         responses={401: {}, 404: {}, 422: {"description": "The version may not serve."}, 503: {}},
     )
     async def pin(stream: Stream, member: Member, request: PinRequest) -> ModelStatus:
+        before = _in_short(describe(stream, member))
         await steering.reconciler.pin(stream, member, request.version)
         steering.wake()
-        return describe(stream, member)
+        after = describe(stream, member)
+        audit.changed(before, _in_short(after))
+        return after
+
+
+def _in_short(status: ModelStatus) -> dict[str, str | bool | None]:
+    """For the audit."""
+    return {"version": status.version, "pinned": status.pinned}
 
 
 def _built_in(stream: str, member: str) -> ModelStatus:

@@ -2,8 +2,8 @@
 statistics, so that existing clients work. Only the version that serves is there."""
 
 import time
-from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
 from driftline.errors import InvalidInput, NotFound, Unavailable
+from driftline.service.access.roles import Needed
 from driftline.service.app import ReadinessCheck
 from driftline.service.body import read_body
 from driftline_inference.rest.model_statistics import READ, RUN, WRITE, StatisticsByModel
@@ -56,6 +57,16 @@ def _errors(*answers: tuple[int, str]) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ProtocolError, "description": meaning} for status, meaning in answers}
 
 
+ROLES: Final[Mapping[str, Needed]] = {
+    "GET /v2/health/live": "open",
+    "GET /v2/health/ready": "open",
+    "POST /v2/repository/index": "viewer",
+    "POST /v2/repository/models/{name}/load": "viewer",
+    "POST /v2/repository/models/{name}/unload": "viewer",
+    "POST /v2/models/{name}/infer": "viewer",
+    "POST /v2/models/{name}/versions/{wanted}/infer": "viewer",
+}
+"""To run a model changes nothing, nor does the index; to load one is refused to everybody."""
 MISSING = (404, "No such model, or no such version, serves.")
 MALFORMED = (422, "A part of the request has the wrong form.")
 OF_MODEL = _errors(MISSING, MALFORMED)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from driftline.fleet.labels import LABELS_LIMIT, PATTERN
 from driftline.fleet.registration import NAME, JoinAnswer, JoinToken, Provision, Registration
-from driftline.service.auth import bearer
+from driftline.service.access import audit
 from driftline.service.body import read_body
 from driftline_trainer.fleet_door.credentials import device, shown
 from driftline_trainer.fleet_door.edges import Edges
@@ -94,21 +94,22 @@ class ProvisionAnswer(JoinedAnswer):
 
 def routes(settings: TrainerSettings, edges: Edges, tokens: JoinTokens) -> APIRouter:
     router = APIRouter(tags=["fleet"])
-    joining, operator = Joining(edges, tokens), Depends(bearer(settings.token))
+    joining = Joining(edges, tokens)
     registered = Annotated[Registration, Depends(device(edges))]
 
     @router.post(
         "/v1/fleet/tokens",
         summary="Make a token with which one device joins",
         status_code=201,
-        dependencies=[operator],
         responses={401: {}, 422: {}, 503: {}},
     )
     async def make_token(request: TokenRequest) -> NewTokenAnswer:
         plain, token = await tokens.make(**request.model_dump())
-        return NewTokenAnswer(token=plain, **_token(token).model_dump())
+        answer = _token(token)
+        audit.changed(None, answer.model_dump())
+        return NewTokenAnswer(token=plain, **answer.model_dump())
 
-    @router.get("/v1/fleet/tokens", summary="The join tokens", dependencies=[operator], responses={401: {}, 503: {}})
+    @router.get("/v1/fleet/tokens", summary="The join tokens", responses={401: {}, 503: {}})
     async def list_tokens() -> list[TokenAnswer]:
         return [_token(token) for token in await tokens.all()]
 
@@ -116,11 +117,11 @@ def routes(settings: TrainerSettings, edges: Edges, tokens: JoinTokens) -> APIRo
         "/v1/fleet/tokens/{token_id}",
         summary="Take a join token back",
         status_code=204,
-        dependencies=[operator],
         responses={401: {}, 404: {}, 409: {}, 503: {}},
     )
     async def delete_token(token_id: str) -> None:
         await tokens.delete(token_id)
+        audit.changed({"id": token_id}, None)
 
     @router.post(
         "/v1/fleet/join",
@@ -160,7 +161,6 @@ def routes(settings: TrainerSettings, edges: Edges, tokens: JoinTokens) -> APIRo
     @router.get(
         "/v1/fleet/registrations",
         summary="The devices that have joined",
-        dependencies=[operator],
         responses={401: {}, 503: {}},
     )
     async def list_edges() -> list[RegisteredEdge]:
@@ -169,11 +169,12 @@ def routes(settings: TrainerSettings, edges: Edges, tokens: JoinTokens) -> APIRo
     @router.post(
         "/v1/fleet/edges/{edge}/revoke",
         summary="Cut a device off",
-        dependencies=[operator],
         responses={401: {}, 404: {}, 503: {}},
     )
     async def revoke(edge: str) -> RegisteredEdge:
-        return _edge(await edges.revoke(edge))
+        revoked = _edge(await edges.revoke(edge))
+        audit.changed({"edge": edge}, {"edge": edge, "name": revoked.name, "revoked": revoked.revoked})
+        return revoked
 
     return router
 

@@ -1,16 +1,16 @@
 """Who may ask for a training: the operator for any, a device of the fleet for those that its alerts call for."""
 
-import secrets
 import time
 from collections.abc import Callable
 from typing import Final
 
-from fastapi import HTTPException, Request
-from pydantic import SecretStr
+from fastapi import Request
 
 from driftline.errors import NotAllowed
 from driftline.fleet.registration import Registration, read_bearer
-from driftline.service.auth import EXPECTED, READ
+from driftline.service.access.credentials import bearer
+from driftline.service.access.gate import AccessGate
+from driftline.service.access.roles import Role
 from driftline_trainer.fleet_door.allowance import Allowance
 from driftline_trainer.fleet_door.edges import Edges
 from driftline_trainer.jobs import Trigger
@@ -25,23 +25,22 @@ KNOWN: Final = 10_000
 
 
 class Askers:
-    """Admits whoever asks for a training. token: the operator's; without one everybody is."""
+    """Admits whoever asks for a training: devices by their credentials, operators by the gate."""
 
-    def __init__(self, edges: Edges, token: SecretStr | None, ticks: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, edges: Edges, gate: AccessGate, ticks: Callable[[], float] = time.monotonic) -> None:
         self._edges = edges
-        self._token = token
+        self._gate = gate
         self._ticks = ticks
         self._allowances: dict[str, Allowance] = {}
 
     async def asker(self, request: Request) -> Registration | None:
         """The device that asks; None for the operator. A dependency. Raises HTTPException(401), NotAdmitted,
         Unavailable."""
-        given = await READ(request)
-        shown = given.credentials if given is not None else ""
-        if self._is_operator(shown):
+        shown = bearer(request.headers, request.query_params) or ""
+        # A device's credential is bound by what a device may, also where nobody needs a token.
+        if read_bearer(shown) is None or await self._gate.find(shown) is not None:
+            await self._gate.admit(request, Role.OPERATOR)
             return None
-        if read_bearer(shown) is None:
-            raise HTTPException(401, EXPECTED)
         return await self._edges.admitted(shown)
 
     def check(self, edge: str, member: str, history: str | None, trigger: Trigger) -> None:
@@ -53,9 +52,3 @@ class Askers:
                 self._allowances.pop(next(iter(self._allowances)))
             self._allowances[edge] = Allowance(PER_SECOND, self._ticks, at_once=AT_ONCE)
         self._allowances[edge].take(f"found too many requests of edge {edge} for trainings; try again later")
-
-    def _is_operator(self, shown: str) -> bool:
-        if self._token is None:
-            # Whoever shows a credential is bound by what a device may, also where nobody needs a token.
-            return read_bearer(shown) is None
-        return secrets.compare_digest(shown.encode(), self._token.get_secret_value().encode())

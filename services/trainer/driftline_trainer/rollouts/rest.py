@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
 
 import msgspec
-from fastapi import APIRouter, Depends, Path
-from pydantic import BaseModel, Field, SecretStr
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, Field
 
 from driftline.fleet.evidence import Pooled
-from driftline.service.auth import bearer
+from driftline.service.access import audit
 from driftline_trainer.rollouts.rollouts import Hand, Pointed, Rollouts
 from driftline_trainer.rollouts.standing import RolloutStanding
 from driftline_trainer.rollouts.stories import Act, RolloutStory, StoryState
@@ -88,7 +88,7 @@ class RolloutRequest(BaseModel):
         return Hand(self.by or "by hand", self.reason or "by hand", self.version)
 
 
-def routes(rollouts: Rollouts, token: SecretStr | None) -> APIRouter:
+def routes(rollouts: Rollouts) -> APIRouter:
     router = APIRouter(tags=["roll-outs"])
 
     async def details(stream: str, member: str) -> RolloutDetails:
@@ -114,7 +114,6 @@ def routes(rollouts: Rollouts, token: SecretStr | None) -> APIRouter:
             name=f"{path}_rollout",
             summary=summary,
             description=description,
-            dependencies=[Depends(bearer(token))],
             responses={
                 401: {},
                 404: {},
@@ -124,7 +123,9 @@ def routes(rollouts: Rollouts, token: SecretStr | None) -> APIRouter:
             },
         )
         async def steer(stream: StreamName, member: MemberName, request: RolloutRequest) -> RolloutDetails:
+            before = _in_short(await rollouts.find(stream, member))
             await act(stream, member, request.hand)
+            audit.changed(before, _in_short(await rollouts.find(stream, member)) | request.model_dump())
             return await details(stream, member)
 
     add("advance", rollouts.advance, "Go on to the next stage", "The edges' evidence is not asked.")
@@ -142,6 +143,13 @@ def routes(rollouts: Rollouts, token: SecretStr | None) -> APIRouter:
         "The one on trial; without a trial the one that all edges run. No edge serves it again.",
     )
     return router
+
+
+def _in_short(at: Pointed) -> dict[str, object]:
+    """For the audit."""
+    pointer, trial = at.pointer, at.pointer.trial
+    on_trial = {"on_trial": trial.version, "stage": trial.stage + 1, "paused": trial.paused} if trial else {}
+    return {"for_all": pointer.version, **on_trial}
 
 
 def _answer(at: Pointed, standing: RolloutStanding | None) -> RolloutAnswer:

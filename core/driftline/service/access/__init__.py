@@ -1,0 +1,1 @@
+"""Who may do what at a service's door: roles, and the credentials that give them."""

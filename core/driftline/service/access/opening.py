@@ -1,0 +1,31 @@
+"""The gate that the settings ask for."""
+
+import hmac
+import secrets
+
+from driftline.metrics import Metrics
+from driftline.service.access.gate import AccessGate, Authority, SharedToken
+from driftline.service.access.sessions import Sessions
+from driftline.service.access.token_file import TokenFile
+from driftline.service.settings import Settings
+
+
+def open_gate(settings: Settings, metrics: Metrics) -> AccessGate:
+    """Raises InvalidInput for a file of tokens that can't be used."""
+    shared = settings.token.get_secret_value() if settings.token is not None else None
+    authorities: list[Authority] = [SharedToken(shared)] if shared is not None else []
+    if settings.tokens_file is not None:
+        authorities.append(TokenFile(settings.tokens_file))
+    if (terms := settings.oidc_terms()) is not None:
+        # It brings a client and a library that few need.
+        from driftline.service.access.oidc import OidcIssuer  # noqa: PLC0415
+
+        authorities.append(OidcIssuer(terms))
+    return AccessGate(authorities, Sessions(_key(shared)), metrics.requests_unauthorised, closed=settings.is_closed)
+
+
+def _key(shared: str | None) -> bytes:
+    """All services that share a token open each other's sessions, also after a restart; otherwise a process alone."""
+    if shared is None:
+        return secrets.token_bytes(32)
+    return hmac.digest(shared.encode(), b"driftline sessions", "sha256")
