@@ -25,8 +25,9 @@ class EdgeStack(Stack):
         self.compose("up", "-d", "--wait", "--no-recreate", "edge")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def alone() -> Iterator[EdgeStack]:
+    """Gone with the test: the edge that joins has its name and its ports."""
     running = EdgeStack(FILE)
     try:
         running.up()
