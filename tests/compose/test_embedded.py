@@ -110,7 +110,7 @@ def test_the_cloud_sees_it_and_it_goes_on_after_a_kill_with_the_same_token_in_it
 
     def live() -> None:
         seen = {
-            shown["edge"]: shown["state"] for shown in operator("GET", "/v1/fleet").raise_for_status().json()["edges"]
+            shown["id"]: shown["state"] for shown in operator("GET", "/v1/fleet").raise_for_status().json()["edges"]
         }
         if seen != {edge: "live"}:
             raise Missing(str(seen))
