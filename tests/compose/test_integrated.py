@@ -1,45 +1,23 @@
 """Edge and cloud on networks of their own, only HTTPS between them, and a link that is cut for a while."""
 
 import io
-import ssl
 import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
+from tests.compose.cloud import CLOUD, COMPOSE, HERE, LINK, docker, linked_cloud, through_caddy
 from tests.compose.stack import NAME, NEEDS_ENGINE, Data, Stack, eventually, wait_for
-from tests.conftest import ROOT
 
 pytestmark = NEEDS_ENGINE
-
-COMPOSE, HERE = ROOT / "compose", ROOT / "tests" / "compose"
-CLOUD = "cloud.test"
-
-
-def docker(*command: str) -> bytes:
-    return subprocess.run(["docker", *command], check=True, capture_output=True).stdout
 
 
 @pytest.fixture(scope="module")
 def cloud(data_folder: Path) -> Iterator[Stack]:
-    docker("network", "create", "--internal", "driftline-link")
-    running = Stack(
-        COMPOSE / "cloud.yaml",
-        HERE / "link-cloud.yaml",
-        DRIFTLINE_DATA=str(data_folder),
-        DRIFTLINE_CLOUD=CLOUD,
-        DRIFTLINE_BIND="127.0.0.2",
-    )
-    try:
-        running.up()
+    with linked_cloud(data_folder) as running:
         yield running
-    finally:
-        running.down()
-        docker("network", "rm", "driftline-link")
 
 
 @pytest.fixture(scope="module")
@@ -66,16 +44,7 @@ def edge(cloud: Stack, secrets: Path) -> Iterator[Stack]:
 
 def test_windows_go_up_and_models_come_down_over_https(cloud: Stack, edge: Stack, secrets: Path, data: Data):
     token = edge.token()
-    with httpx.Client(
-        base_url="https://127.0.0.1:8443",
-        verify=ssl.create_default_context(cafile=str(secrets / "ca.pem")),
-        headers={"Authorization": f"Bearer {token}", "Host": CLOUD},
-    ) as client:
-
-        def request(method: str, path: str, asked: dict[str, Any] | None = None) -> httpx.Response:
-            built = client.build_request(method, path, json=asked, extensions={"sni_hostname": CLOUD})
-            return client.send(built)
-
+    with through_caddy((secrets / "ca.pem").read_text(), token) as request:
         asked = {"stream": NAME, "member": "batch", "history": "history.parquet"}
         job = request("POST", "/v1/jobs", asked).raise_for_status().json()["id"]
         wait_for(lambda: request("GET", f"/v1/jobs/{job}").json())
@@ -88,11 +57,11 @@ def test_windows_go_up_and_models_come_down_over_https(cloud: Stack, edge: Stack
 def test_while_the_link_is_cut_forecasts_go_on_and_windows_follow_afterwards(cloud: Stack, edge: Stack, data: Data):
     token, before = edge.token(), edge.version("speed")
     caddy = cloud.compose("ps", "-q", "caddy").strip()
-    docker("network", "disconnect", "driftline-link", caddy)
+    docker("network", "disconnect", LINK, caddy)
     edge.send(data.stream, data.next(edge, 2000), token)
     edge.all_scored(4)
     assert edge.version("speed") == before
-    docker("network", "connect", "--alias", CLOUD, "driftline-link", caddy)
+    docker("network", "connect", "--alias", CLOUD, LINK, caddy)
     edge.swapped_since(before)
 
 
