@@ -367,7 +367,8 @@ async def test_one_edge_that_lies_pushes_no_version_on_among_many(running: Runni
 async def test_who_is_not_in_the_stage_does_not_say_that_it_has_passed(running: Running):
     stable, new = await running.begin()
     await running.find((0.0, 0.0), 100)
-    outside = next(edge for edge in EDGES if edge not in await running.inside())
+    inside = await running.inside()
+    outside = next(edge for edge in EDGES if edge not in inside)
     await running.say(outside, stable, compared=[(new, stable, 2000, (-20.0, 600.0))])
     trial = await running.trial()
     await running.look()
