@@ -200,14 +200,17 @@ async def edge(
         first = await edge.publish(0)
         forecasts = Log[Forecast]()
         async with app.router.lifespan_context(app), client:
-            tasks = [asyncio.create_task(_feed(edge, rows)), asyncio.create_task(_collect(bus, forecasts))]
+            stopping = asyncio.Event()
+            feeding = asyncio.create_task(_feed(edge, rows, stopping))
+            collecting = asyncio.create_task(_collect(bus, forecasts))
             await edge.until(version=first)
             await edge.more_records()
             yield edge
-            tasks[0].cancel()
+            stopping.set()
+            await feeding
             await forecasts.reach(len(edge.sent.items))
-            tasks[1].cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            collecting.cancel()
+            await asyncio.gather(collecting, return_exceptions=True)
         await store.close()
     assert deaths == []
     # Partitions are read side by side, so there is an order within each series alone.
