@@ -85,7 +85,7 @@ down: setup ## end them; the data stay in .run/
 
 wheels: setup-dev ## every distribution as a wheel, in dist/
 	@rm -rf $(DIST)/*.whl
-	@$(RUN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w $(DIST) ./core ./client ./cli ./edge ./services/*
+	@$(RUN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w $(DIST) ./core ./kernels ./client ./cli ./edge ./services/*
 	@ls $(DIST)
 
 pi: wheels ## one archive per architecture for a Raspberry Pi without Docker, in dist/pi/

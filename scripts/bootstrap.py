@@ -128,7 +128,7 @@ def is_current(version: str) -> bool:
 
 def fingerprint(version: str) -> str:
     """Changes whenever what must be installed does."""
-    projects = [ROOT / "core", ROOT / "client", ROOT / "cli", *sorted((ROOT / "services").iterdir())]
+    projects = [ROOT / "core", ROOT / "kernels", ROOT / "client", ROOT / "cli", *sorted((ROOT / "services").iterdir())]
     lists = sorted(ROOT.glob("requirements*.txt"))
     files = [pins(version), *lists, *(project / "pyproject.toml" for project in projects)]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files if file.exists())).hexdigest()

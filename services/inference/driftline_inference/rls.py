@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from driftline.arrays import Floats, Ints, Over, Symmetric, UpperHalf
 from driftline.streams.grid import NEVER, skipped
+from driftline_kernels import address, kernel, table
 
 FORGETTING = 0.9998
 """Weight of the record before, against the newest; 0.999 loses at long horizons, 1 can't follow drift."""
@@ -26,6 +27,7 @@ CUT = 3.0
 """Innovations beyond so many deviations are cut."""
 NOISE_MEMORY = 0.01
 NOISE_FLOOR = 0.01
+LEARN = kernel("rls_learn", "pnnnppnp")
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,12 @@ class Filters:
 def learn(filters: Filters, slots: Ints, lesson: Lesson) -> None:
     """Learns from a lesson, of whose terms as many are looked at as the filters have; where one of them is NaN there
     is nothing to learn. Changes `filters` in place."""
+    if LEARN is not None:
+        _, horizons, terms = filters.weights.shape
+        x, target = np.ascontiguousarray(lesson.terms), np.ascontiguousarray(lesson.target)
+        sizes = horizons, terms, len(slots)
+        LEARN(table(filters), *sizes, address(slots), address(x), x.shape[2], address(target))
+        return
     x = lesson.terms[:, :, : filters.weights.shape[2]]
     known = np.isfinite(lesson.target) & np.isfinite(x).all(axis=2)
     if not known.any():
