@@ -21,7 +21,7 @@ def _load() -> ctypes.CDLL | None:
 
 
 LIBRARY = _load()
-TYPES = {"p": ctypes.c_void_p, "n": ctypes.c_int64, "d": ctypes.c_double}
+TYPES: dict[str, Any] = {"p": ctypes.c_void_p, "n": ctypes.c_int64, "d": ctypes.c_double}
 
 
 def kernel(name: str, arguments: str) -> Callable[..., None] | None:
