@@ -31,7 +31,7 @@ class Authority(Protocol):
     async def caller(self, shown: str) -> Caller | None:
         """Whose credential it is; None for nobody's. Raises Unavailable where that can't be known now."""
 
-    def known(self, name: str, mark: str) -> Caller | None:
+    async def known(self, name: str, mark: str) -> Caller | None:
         """Whoever has shown a credential of that mark before, if it is still good."""
 
 
@@ -46,7 +46,7 @@ class SharedToken:
         # In constant time, as bytes: a header may hold what is not ASCII.
         return self._caller if hmac.compare_digest(shown.encode(), self._token) else None
 
-    def known(self, name: str, mark: str) -> Caller | None:
+    async def known(self, name: str, mark: str) -> Caller | None:
         return self._caller if (name, mark) == (self._caller.name, self._caller.mark) else None
 
 
@@ -79,7 +79,7 @@ class AccessGate:
         return not self._authorities
 
     async def admit(self, request: Request, needed: Role, shows: Shown = credentials.bearer) -> Caller:
-        """Whoever asks. Raises HTTPException 401, 403 or 429, Unavailable."""
+        """Whoever asks. Raises HTTPException 400, 401, 403 or 429, Unavailable."""
         caller = await self._admitted(request, needed, shows)
         if needed is Role.OPERATOR:
             audit.asked_by(caller)
@@ -88,8 +88,9 @@ class AccessGate:
     async def _admitted(self, request: Request, needed: Role, shows: Shown) -> Caller:
         if self.is_open or (needed is Role.VIEWER and not self.closed):
             return ANYBODY
+        check_shown_once(request)
         shown = shows(request.headers, request.query_params)
-        caller = await self.examine(request, shown) if shown is not None else self._remembered(request)
+        caller = await self.examine(request, shown) if shown is not None else await self._remembered(request)
         if caller is None:
             self._refused.labels("missing").inc()
             raise HTTPException(HTTPStatus.UNAUTHORIZED, EXPECTED, {"WWW-Authenticate": "Bearer"})
@@ -125,19 +126,26 @@ class AccessGate:
         """What a browser keeps of whoever has been examined."""
         return self._sessions.seal(caller, self._clock())
 
-    def _remembered(self, request: Request) -> Caller | None:
+    async def _remembered(self, request: Request) -> Caller | None:
         """A browser's session lets it read, and nothing else."""
         session = self._sessions.open(request.cookies.get(COOKIE, ""), self._clock())
         if session is None:
             return None
-        known = (authority.known(session.name, session.mark) for authority in self._authorities)
-        caller = next(filter(None, known), None)
-        return Caller(caller.name, Role.VIEWER, "session", caller.mark) if caller is not None else None
+        for authority in self._authorities:
+            if (caller := await authority.known(session.name, session.mark)) is not None:
+                return Caller(caller.name, Role.VIEWER, "session", caller.mark)
+        return None
 
     def _refuse(self, reason: str, request: Request) -> None:
         """Counted each, and written now and then: a list, so that lines of other addresses are of the same kind."""
         self._refused.labels(reason).inc()
         log.warning("a request was refused: %s", reason, extra={"from": [address_of(request)]})
+
+
+def check_shown_once(request: Request) -> None:
+    """Of two credentials a proxy may have looked at the other one. Raises HTTPException 400."""
+    if len(request.headers.getlist("authorization")) > 1:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "found the header Authorization more than once, expected it once")
 
 
 def address_of(request: Request) -> str:

@@ -75,7 +75,7 @@ class OidcIssuer:
         role = role_of(claims, self._terms)
         return Caller(claims["sub"][:SHOWN], role, "oidc", mark_of(digest_of(shown))) if role is not None else None
 
-    def known(self, name: str, mark: str) -> Caller | None:  # noqa: ARG002 - see Authority
+    async def known(self, name: str, mark: str) -> Caller | None:  # noqa: ARG002 - see Authority
         """Nobody: how long such a token is good only it says itself."""
         return None
 
