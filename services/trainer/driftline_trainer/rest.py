@@ -69,6 +69,7 @@ def routes(trainer: Trainer, askers: Askers) -> APIRouter:
     async def submit(request: JobRequest, asker: asking) -> JobAnswer:
         if asker is not None:
             askers.check(asker.edge, request.member, request.history, request.trigger)
+            audit.asked_by_device(asker.edge, "credential")
         job = await trainer.submit(request.stream, request.member, request.history, trigger=request.trigger)
         audit.changed(None, {"job": job.id, **request.model_dump()})
         return _answer(job)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
 from driftline.fleet.labels import LABELS_LIMIT, PATTERN
-from driftline.fleet.registration import NAME, JoinAnswer, JoinToken, Provision, Registration
+from driftline.fleet.registration import NAME, JoinAnswer, JoinToken, Provision, Registration, digest_of
 from driftline.service.access import audit
 from driftline.service.body import read_body
 from driftline_trainer.fleet_door.credentials import device, shown
@@ -132,6 +132,8 @@ def routes(settings: TrainerSettings, edges: Edges, tokens: JoinTokens) -> APIRo
     async def join(request: Request) -> JoinedAnswer:
         plain = await shown(request)
         registration = await joining.join(plain, await read_body(request, BODY_LIMIT))
+        audit.asked_by_device(registration.edge, f"join token {digest_of(plain)[:ID_DIGITS]}")
+        audit.changed(None, _edge(registration).model_dump())
         answer = JoinAnswer(edge=registration.edge, name=registration.name, labels=registration.labels)
         return JoinedAnswer(**msgspec.structs.asdict(answer))
 
@@ -156,7 +158,9 @@ def routes(settings: TrainerSettings, edges: Edges, tokens: JoinTokens) -> APIRo
         openapi_extra=SIGNED,
     )
     async def rotate(request: Request, registration: registered) -> None:
-        await edges.rotate(registration.edge, await read_body(request, BODY_LIMIT))
+        rotated = await edges.rotate(registration.edge, await read_body(request, BODY_LIMIT))
+        audit.asked_by_device(registration.edge, "credential")
+        audit.changed(_credential(registration), _credential(rotated))
 
     @router.get(
         "/v1/fleet/registrations",
@@ -190,6 +194,12 @@ def _token(token: JoinToken) -> TokenAnswer:
         labels=token.labels,
         used_by=token.used_by,
     )
+
+
+def _credential(registration: Registration) -> dict[str, object]:
+    """For the audit: the digest's beginning, which tells credentials apart and lets nobody in."""
+    newest = registration.credentials[-1]
+    return {"edge": registration.edge, "credential": newest.digest[:ID_DIGITS]}
 
 
 def _edge(registration: Registration) -> RegisteredEdge:
