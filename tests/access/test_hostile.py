@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 from starlette.responses import StreamingResponse
 from starlette.types import Message
 
@@ -23,6 +24,7 @@ from driftline.service.access.token_file import BYTES_LIMIT, TokenFile
 from driftline.service.problems import problem
 from driftline.service.settings import Settings
 from driftline_cli.named_tokens import new, revoke
+from driftline_combiner.settings import CombinerSettings
 from tests.access.test_gate import Clock, client_of, shown
 
 
@@ -203,3 +205,10 @@ async def test_no_websocket_is_open():
     guard = Guard(app, gate=gate, roles=RouteRoles(), refuse=lambda e: problem(e.status_code, str(e.detail)))
     await guard({"type": "websocket", "path": "/v1/live"}, receive, send)
     assert (reached, [message["type"] for message in sent]) == ([], ["websocket.close"])
+
+
+def test_the_page_shows_the_other_services_no_more_than_a_viewers_token():
+    shared, viewer = SecretStr("hush-hush-hush"), SecretStr("look-look-look")
+    assert CombinerSettings(token=shared).page_shows() is None
+    assert CombinerSettings(token=shared, read="token").page_shows() == "hush-hush-hush"
+    assert CombinerSettings(token=shared, read="token", page_token=viewer).page_shows() == "look-look-look"
