@@ -25,7 +25,7 @@ from starlette.requests import ClientDisconnect
 from driftline.errors import Conflict, InvalidInput, NotAdmitted, NotAllowed, NotFound, Unavailable, Unstorable
 from driftline.metrics import CollectedMetrics, Metrics
 from driftline.service import docs_page, streams_route
-from driftline.service.access import login
+from driftline.service.access import issuer_login, login
 from driftline.service.access.gate import AccessGate
 from driftline.service.access.guard import Guard
 from driftline.service.access.roles import Needed, RouteRoles
@@ -139,6 +139,8 @@ def create_service(
         metrics.export_streams(lambda: len(streams), lambda: len(streams.refused))
     if gate is not None:
         app.include_router(login.routes(gate))
+        if gate.sign_in is not None:
+            app.include_router(issuer_login.routes(gate, gate.sign_in))
         app.add_middleware(Guard, gate=gate, roles=RouteRoles(roles), refuse=_refusal)
     complete(app)
     return app

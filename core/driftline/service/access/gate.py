@@ -4,7 +4,7 @@ import hmac
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Final, Protocol
 
@@ -17,6 +17,7 @@ from driftline.service.access.credentials import Shown
 from driftline.service.access.named_tokens import SHARED, digest_of, mark_of
 from driftline.service.access.roles import ANYBODY, Caller, Role
 from driftline.service.access.sessions import Sessions
+from driftline.service.access.sign_in import SignIn
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,8 @@ class SharedToken:
 class AccessGate:
     """Lets a request in, or says what it lacks. Without authorities everybody may do everything.
 
-    refused: counts refusals by reason. ticks: seconds of a clock that is not set back.
+    refused: counts refusals by reason. sign_in: where browsers can sign in besides the form for a token. ticks: seconds
+    of a clock that is not set back.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class AccessGate:
         refused: Counter,
         *,
         closed: bool,
+        sign_in: SignIn | None = None,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -70,6 +73,7 @@ class AccessGate:
         self._sessions = sessions
         self._refused = refused
         self.closed = closed and bool(authorities)
+        self.sign_in = sign_in
         self._clock, self._ticks = clock, ticks
         self._attempts = Attempts()
 
@@ -101,13 +105,17 @@ class AccessGate:
 
     async def examine(self, request: Request, shown: str) -> Caller:
         """Whose credential it is. Raises HTTPException 401 for nobody's, 429 after too many, Unavailable."""
+        return await self.examine_by(request, shown, lambda: self.find(shown))
+
+    async def examine_by(self, request: Request, shown: str, find: Callable[[], Awaitable[Caller | None]]) -> Caller:
+        """The same where `find` knows whose it is. Raises what it raises, too."""
         address, mark, now = address_of(request), mark_of(digest_of(shown)), self._ticks()
         if (wait := self._attempts.wait(address, mark, now)) > 0:
             self._refuse("limited", request)
             later = str(math.ceil(wait))
             detail = f"found too many wrong tokens from {address}, expected none for another {later} s"
             raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, detail, {"Retry-After": later})
-        caller = await self.find(shown)
+        caller = await find()
         if caller is None:
             self._attempts.failed(address, mark, now)
             self._refuse("wrong", request)
@@ -122,9 +130,9 @@ class AccessGate:
                 return caller
         return None
 
-    def session_of(self, caller: Caller) -> str:
-        """What a browser keeps of whoever has been examined."""
-        return self._sessions.seal(caller, self._clock())
+    def session_of(self, caller: Caller, lasts: float) -> str:
+        """What a browser keeps of whoever has been examined, for so many seconds."""
+        return self._sessions.seal(caller, self._clock(), lasts)
 
     async def _remembered(self, request: Request) -> Caller | None:
         """A browser's session lets it read, and nothing else."""
