@@ -42,7 +42,7 @@ async def closed(tokens: Path) -> AsyncIterator[httpx.AsyncClient]:
 PATHS = [
     *("//livez", "/livez/", "/livez/../look", "/./look", "/look/", "//look", "/%6cook", "/look%00", "/look%0a"),
     *("/livez%0a", "/livez%2f..%2flook", "/login/../look", "/LOOK", "/look;a=b", "/look%3fa", "/metrics", "/docs"),
-    *("/openapi.json", "/docs/problems", "//evil.example/%5B", "/é"),
+    *("/openapi.json", "/docs/problems", "//evil.example/%5B", "/%c3%a9", "/%ff"),
 ]
 
 

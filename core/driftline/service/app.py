@@ -137,12 +137,13 @@ def create_service(
     if streams is not None:
         app.include_router(streams_route.routes(streams))
         metrics.export_streams(lambda: len(streams), lambda: len(streams.refused))
+    needing = RouteRoles(roles)
     if gate is not None:
         app.include_router(login.routes(gate))
         if gate.sign_in is not None:
             app.include_router(issuer_login.routes(gate, gate.sign_in))
-        app.add_middleware(Guard, gate=gate, roles=RouteRoles(roles), refuse=_refusal)
-    complete(app)
+        app.add_middleware(Guard, gate=gate, roles=needing, refuse=_refusal)
+    complete(app, lambda method, path: gate.role_for(needing.of(method, path)) if gate is not None else None)
     return app
 
 

@@ -64,7 +64,13 @@ def routes(trainer: Trainer, askers: Askers) -> APIRouter:
         "/v1/jobs",
         summary="Train a model",
         status_code=202,
-        responses={401: {}, 403: {}, 422: {}, 503: {}},
+        responses={
+            401: {},
+            403: {"description": "The role is less than operator, or the device may not ask for that."},
+            422: {},
+            429: {},
+            503: {},
+        },
     )
     async def submit(request: JobRequest, asker: asking) -> JobAnswer:
         if asker is not None:

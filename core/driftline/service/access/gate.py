@@ -82,6 +82,10 @@ class AccessGate:
         """Whether everybody may do everything."""
         return not self._authorities
 
+    def role_for(self, needed: Role | None) -> Role | None:
+        """The role that is examined where one is `needed`: readers are not, unless reading is closed."""
+        return None if needed is Role.VIEWER and not self.closed else needed
+
     async def admit(self, request: Request, needed: Role, shows: Shown = credentials.bearer) -> Caller:
         """Whoever asks. Raises HTTPException 400, 401, 403 or 429, Unavailable."""
         caller = await self._admitted(request, needed, shows)
@@ -90,7 +94,7 @@ class AccessGate:
         return caller
 
     async def _admitted(self, request: Request, needed: Role, shows: Shown) -> Caller:
-        if self.is_open or (needed is Role.VIEWER and not self.closed):
+        if self.is_open or self.role_for(needed) is None:
             return ANYBODY
         check_shown_once(request)
         shown = shows(request.headers, request.query_params)

@@ -101,7 +101,7 @@ def routes(settings: TrainerSettings, edges: Edges, tokens: JoinTokens) -> APIRo
         "/v1/fleet/tokens",
         summary="Make a token with which one device joins",
         status_code=201,
-        responses={401: {}, 422: {}, 503: {}},
+        responses={422: {}, 503: {}},
     )
     async def make_token(request: TokenRequest) -> NewTokenAnswer:
         plain, token = await tokens.make(**request.model_dump())
@@ -109,7 +109,7 @@ def routes(settings: TrainerSettings, edges: Edges, tokens: JoinTokens) -> APIRo
         audit.changed(None, answer.model_dump())
         return NewTokenAnswer(token=plain, **answer.model_dump())
 
-    @router.get("/v1/fleet/tokens", summary="The join tokens", responses={401: {}, 503: {}})
+    @router.get("/v1/fleet/tokens", summary="The join tokens", responses={503: {}})
     async def list_tokens() -> list[TokenAnswer]:
         return [_token(token) for token in await tokens.all()]
 
@@ -117,7 +117,7 @@ def routes(settings: TrainerSettings, edges: Edges, tokens: JoinTokens) -> APIRo
         "/v1/fleet/tokens/{token_id}",
         summary="Take a join token back",
         status_code=204,
-        responses={401: {}, 404: {}, 409: {}, 503: {}},
+        responses={404: {}, 409: {}, 503: {}},
     )
     async def delete_token(token_id: str) -> None:
         await tokens.delete(token_id)
@@ -165,7 +165,7 @@ def routes(settings: TrainerSettings, edges: Edges, tokens: JoinTokens) -> APIRo
     @router.get(
         "/v1/fleet/registrations",
         summary="The devices that have joined",
-        responses={401: {}, 503: {}},
+        responses={503: {}},
     )
     async def list_edges() -> list[RegisteredEdge]:
         return [_edge(registration) for registration in await edges.all()]
@@ -173,7 +173,7 @@ def routes(settings: TrainerSettings, edges: Edges, tokens: JoinTokens) -> APIRo
     @router.post(
         "/v1/fleet/edges/{edge}/revoke",
         summary="Cut a device off",
-        responses={401: {}, 404: {}, 503: {}},
+        responses={404: {}, 503: {}},
     )
     async def revoke(edge: str) -> RegisteredEdge:
         revoked = _edge(await edges.revoke(edge))
