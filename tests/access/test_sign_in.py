@@ -87,7 +87,10 @@ async def test_somebody_signs_in_reads_what_they_wanted_and_signs_out(issuer: Is
         assert LEAVING not in browser.cookies
         assert (await browser.get("/metrics")).status_code == 200
         assert (await browser.post("/change")).status_code == 403
-        await browser.post("/logout")
+        assert "You read here as <strong>ada</strong>" in (await browser.get("/login")).text
+        signed_out = await browser.post("/logout")
+        assert signed_out.url.path == "/login"
+        assert "You read here" not in signed_out.text
         assert COOKIE not in browser.cookies
         assert (await browser.get("/look")).url.path == "/login"
 

@@ -138,7 +138,7 @@ class Settings(BaseSettings):
     oidc_redirect: str | None = None
     """URL of `/login/callback` as browsers reach it, where a proxy ends TLS; by default as the browser has asked."""
     oidc_scope: str = "openid"
-    """Scopes that a sign-in asks for, with spaces: what the issuer needs to put the roles into its ID token."""
+    """Scopes that a sign-in asks for, with spaces, as the issuer needs them to put the roles into its ID token."""
     read: Literal["open", "token"] | None = None
     """Whether reading needs a viewer's token (`token`) or none (`open`). By default it does where a service with
     `tokens_file` or `oidc_issuer` listens beyond its own machine."""

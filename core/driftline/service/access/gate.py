@@ -98,7 +98,7 @@ class AccessGate:
             return ANYBODY
         check_shown_once(request)
         shown = shows(request.headers, request.query_params)
-        caller = await self.examine(request, shown) if shown is not None else await self._remembered(request)
+        caller = await self.examine(request, shown) if shown is not None else await self.remembered(request)
         if caller is None:
             self._refused.labels("missing").inc()
             raise HTTPException(HTTPStatus.UNAUTHORIZED, EXPECTED, {"WWW-Authenticate": "Bearer"})
@@ -138,8 +138,8 @@ class AccessGate:
         """What a browser keeps of whoever has been examined, for so many seconds."""
         return self._sessions.seal(caller, self._clock(), lasts)
 
-    async def _remembered(self, request: Request) -> Caller | None:
-        """A browser's session lets it read, and nothing else."""
+    async def remembered(self, request: Request) -> Caller | None:
+        """Whose session a browser has, which lets it read, and nothing else."""
         session = self._sessions.open(request.cookies.get(COOKIE, ""), self._clock())
         if session is None:
             return None

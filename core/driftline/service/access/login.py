@@ -21,7 +21,9 @@ def routes(gate: AccessGate) -> APIRouter:
 
     @router.get("/login")
     async def show(request: Request) -> Response:
-        return page(request.query_params.get("next", ""), issuer=issuer)
+        caller = await gate.remembered(request)
+        signed_in = caller.name if caller is not None else None
+        return page(request.query_params.get("next", ""), signed_in=signed_in, issuer=issuer)
 
     @router.post("/login")
     async def sign_in(request: Request) -> Response:

@@ -45,18 +45,30 @@ FORM: Final = """<form method="post" action="{login}">
 def page(
     wanted: str,
     *,
+    signed_in: str | None = None,
     issuer: str | None = None,
     login: str = "login",
     problem: str = "",
     status: int = HTTPStatus.OK,
     headers: Mapping[str, str] | None = None,
 ) -> HTMLResponse:
-    """wanted: what the browser shows next; issuer: the host at which people can sign in, too; login: the relative path
-    of `/login`; headers: of the problem."""
+    """wanted: what the browser shows next; signed_in: who reads here already; issuer: the host at which people can sign
+    in, too; login: the relative path of `/login`; headers: of the problem."""
     said = f'<p role="alert">{escape(problem)}</p>\n' if problem else ""
     form = FORM.format(login=login, next=escape(wanted), focus="" if issuer is not None else " autofocus")
-    text = PAGE + said + (_link(issuer, login, wanted) if issuer is not None else "") + form
+    text = (
+        PAGE
+        + said
+        + (_sign_out(signed_in) if signed_in is not None else "")
+        + (_link(issuer, login, wanted) if issuer is not None else "")
+        + form
+    )
     return HTMLResponse(text, status, {**HEADERS, **(headers or {})})
+
+
+def _sign_out(name: str) -> str:
+    said = f"<p>You read here as <strong>{escape(name)}</strong>.</p>"
+    return f'{said}\n<form method="post" action="logout"><button>Sign out</button></form>\n'
 
 
 def _link(issuer: str, login: str, wanted: str) -> str:
