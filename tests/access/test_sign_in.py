@@ -273,6 +273,7 @@ async def test_the_way_back_leads_to_no_other_host(issuer: Issuer):
             "\\\\evil.example",
             "../../..//evil.example",
             "x" * 9000,
+            "é😀" * 500,
         ):
             _, url = await left_and_back(browser, wanted)
             entered = await browser.get(url, follow_redirects=False)

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 LIMIT: Final = 3072
 """Letters of a note: browsers take cookies of 4096."""
 WANTED: Final = 1024
-"""Letters of the address that somebody wanted to see; a longer one is forgotten."""
+"""Bytes of the address that somebody wanted to see; a longer one is forgotten."""
 CODE: Final = 4096
 LASTS_S: Final = 600.0
 """For so long somebody may be at the issuer."""
@@ -86,7 +86,7 @@ class CodeFlow:
             nonce=self._new_secret(),
             verifier=self._new_secret(),
             back=self._client.redirect or here,
-            wanted=wanted if len(wanted) <= WANTED else "",
+            wanted=wanted if len(wanted.encode(errors="replace")) <= WANTED else "",
             until=self._clock() + LASTS_S,
         )
         url = str(endpoint.copy_merge_params(self._asked(note)))
