@@ -196,7 +196,10 @@ async def _service(client: httpx.AsyncClient, name: str, url: str) -> list[Findi
     try:
         headers = tokens.reading(url)
         answer = await client.get(f"{url}/readyz")
-        described = (await client.get(f"{url}/openapi.json", headers=headers)).json()["info"]
+        description = await client.get(f"{url}/openapi.json", headers=headers)
+        if tokens.is_refusal(description.status_code):
+            return [Finding(name, f"{url} answers, but {tokens.CLOSED}", tokens.REMEDY)]
+        described = description.json()["info"]
         checks: dict[str, str] = answer.json()["checks"]
         streams = (await client.get(f"{url}/v1/streams", headers=headers)).json()
         refused, known = streams["refused"], streams["streams"]

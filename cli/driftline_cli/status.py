@@ -83,15 +83,17 @@ async def _ask(client: httpx.AsyncClient, service: str, url: str) -> StackStatus
         headers = tokens.reading(url)
         health = await client.get(f"{url}/readyz")
         checks = health.json()["checks"]
-        lag = _lag((await client.get(f"{url}/metrics", headers=headers)).text)
+        metrics = await client.get(f"{url}/metrics", headers=headers)
+        lag = _lag(metrics.text) if metrics.is_success else {}
         streams = await _read(client, f"{url}/v1/streams", headers)
         body = {name: await _read(client, f"{url}{path}", headers) for name, path in PATHS[service].items()}
     except httpx.HTTPError as error:
         return StackStatus(service, url, None, f"no answer: {str(error) or type(error).__name__}", {}, None, {})
     except (ValueError, KeyError):
         return StackStatus(service, url, None, "what answers there is no Driftline", {}, None, {})
-    wrong = "; ".join(f"{name}: {state}" for name, state in checks.items() if state != "ok")
-    return StackStatus(service, url, health.is_success, wrong or "ok", lag, streams, body)
+    wrong = [f"{name}: {state}" for name, state in checks.items() if state != "ok"]
+    closed = [f"{tokens.CLOSED}: {tokens.REMEDY}"] if tokens.is_refusal(metrics.status_code) else []
+    return StackStatus(service, url, health.is_success, "; ".join([*(wrong or ["ok"]), *closed]), lag, streams, body)
 
 
 async def _read(client: httpx.AsyncClient, url: str, headers: Mapping[str, str]) -> Any:

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from http import HTTPStatus
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,6 +17,8 @@ from driftline_cli.places import RUN
 
 PLACE = "secrets"
 TOKEN_FILE = "driftline_token"  # noqa: S105 - a name
+CLOSED = "it lets nobody read without a token that it knows"
+REMEDY = "set DRIFTLINE_TOKEN to one, which `driftline token new` makes"
 HEADER_FILE = "authorization"
 """The same as a header, for `curl -H @FILE`: what stands in a command line, others can read."""
 
@@ -52,6 +55,11 @@ def token_of(url: str, given: str | None) -> str | None:
 def reading(url: str) -> dict[str, str]:
     """The header for what only looks: with the token of DRIFTLINE_TOKEN, if there is one."""
     return headers(url, os.environ.get(variable("token")))
+
+
+def is_refusal(status: int) -> bool:
+    """Whether a service that answers so refuses a reader for want of a token that it knows."""
+    return status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS}
 
 
 def reading_token(url: str) -> str | None:

@@ -141,3 +141,31 @@ def test_only_what_does_not_look_changes_something(temperature: StreamDefinition
     told = set().union(*NEEDED.values())
     assert told <= routes, "the table names routes that there are no more"
     assert {route for route in routes - told if not route.startswith("GET ")} == set()
+
+
+DESCRIBED = {
+    "open": set[str](),
+    "viewer": {"401", "429"},
+    "sender": {"401", "403", "429"},
+    "operator": {"401", "403", "429"},
+}
+
+
+def test_a_route_is_described_with_what_it_answers_to_whoever_has_not_its_role(app: FastAPI):
+    wrong = []
+    for path, operations in app.openapi()["paths"].items():
+        for method, operation in operations.items():
+            kind = needed(f"{method.upper()} {path}")
+            described = operation["responses"].keys() & {"401", "403", "429"}
+            if kind != "credential" and described != DESCRIBED[kind]:
+                wrong.append((method, path, kind, described))
+            assert ("401" in described) == ("security" in operation), (method, path)
+    assert not wrong
+
+
+def test_where_reading_is_open_nobody_is_told_to_show_a_token(temperature: StreamDefinition):
+    settings = CombinerSettings(token=SecretStr("hush"))
+    app = create_combiner(settings, MemoryBus(), streams={temperature.name: temperature})
+    reading = [operations["get"] for operations in app.openapi()["paths"].values() if "get" in operations]
+    assert reading
+    assert not any("401" in operation["responses"] or "security" in operation for operation in reading)

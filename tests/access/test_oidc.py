@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from driftline.errors import Unavailable
-from driftline.service.access.oidc import BETWEEN_S, FRESH_S, STALE_S, OidcIssuer
+from driftline.service.access.oidc import OidcIssuer
+from driftline.service.access.published_issuer import BETWEEN_S, FRESH_S, STALE_S, PublishedIssuer
 from driftline.service.access.roles import OidcTerms, Role
 from driftline.service.settings import Settings
 from tests.access.issuer import Issuer, running
@@ -29,7 +30,8 @@ async def issuer() -> AsyncIterator[Issuer]:
 
 def of(issuer: Issuer, clock: Clock | None = None, claim: str = "roles") -> OidcIssuer:
     roles = {"viewer": "viewer", "sender": "sender", "operator": "operator", "admins": "operator"}
-    return OidcIssuer(OidcTerms(issuer.url, "driftline", claim, roles), ticks=clock or Clock())  # type: ignore[arg-type]
+    terms = OidcTerms(issuer.url, "driftline", claim, roles)  # type: ignore[arg-type]
+    return OidcIssuer(terms, PublishedIssuer(issuer.url, clock or Clock()))
 
 
 async def test_at_a_service_it_gives_the_role_of_its_claim(issuer: Issuer):
@@ -158,7 +160,8 @@ async def test_while_the_issuer_is_away_its_keys_stay_for_a_day(issuer: Issuer):
 
 async def test_an_issuer_of_another_name_is_not_believed(issuer: Issuer):
     issuer_url, issuer.url = issuer.url, "https://other.example"
-    oidc = OidcIssuer(OidcTerms(issuer_url, "driftline", "roles", {"operator": "operator"}), ticks=Clock())
+    terms = OidcTerms(issuer_url, "driftline", "roles", {"operator": "operator"})
+    oidc = OidcIssuer(terms, PublishedIssuer(issuer_url, Clock()))
     with pytest.raises(Unavailable):
         await oidc.caller(issuer.token(iss=issuer_url))
 

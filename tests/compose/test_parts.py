@@ -43,6 +43,13 @@ def test_the_services_answer_to_the_name_that_caddy_has(services: dict[str, dict
         assert services[name]["environment"]["DRIFTLINE_HOSTS"] == "cloud.test"
 
 
+def test_one_folder_gives_all_services_the_named_tokens(services: dict[str, dict[str, Any]]):
+    """As it is, none: reading is as open as before."""
+    for name in OURS & set(services):
+        assert services[name]["environment"]["DRIFTLINE_TOKENS_FILE"] == ""
+        assert "/run/access" in {volume["target"] for volume in services[name]["volumes"]}
+
+
 def test_no_part_has_more_rights_than_it_needs(services: dict[str, dict[str, Any]]):
     for name, service in services.items():
         assert service["cap_drop"] == ["ALL"], name

@@ -1,6 +1,7 @@
 """A device joins by a token that is good once, shows a credential that is its own, and can be cut off."""
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -302,6 +303,14 @@ async def test_nobody_but_the_operator_makes_tokens_or_revokes(cloud: Cloud):
             ]
         of_job = 403 if shown == device.shown else 401
         assert [answer.status_code for answer in answers] == [*[401] * 5, of_job]
+
+
+async def test_the_audit_names_the_device_that_joins(cloud: Cloud, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, "driftline.audit")
+    device = await cloud.joined()
+    joining = [record for record in caplog.records if getattr(record, "path", None) == "/v1/fleet/join"]
+    assert [(record.who, record.role, record.status) for record in joining] == [(device.edge, "device", 200)]
+    assert device.secret not in caplog.text
 
 
 async def test_no_secret_is_logged(cloud: Cloud):

@@ -87,8 +87,19 @@ def _end_of(error: Exception) -> tuple[str, int] | None:
         case Unavailable() | Busy():
             return str(error), AWAY
         case DriftlineError() | ClientError() | httpx.HTTPError() | OSError():
-            return str(error), WRONG
+            return _refusal(error) or str(error), WRONG
     return None
+
+
+def _refusal(error: Exception) -> str | None:
+    """What to do where a service wants a token; None for any other error."""
+    import httpx  # noqa: PLC0415 - as above
+
+    from driftline_cli import tokens  # noqa: PLC0415
+
+    if not isinstance(error, httpx.HTTPStatusError) or not tokens.is_refusal(error.response.status_code):
+        return None
+    return f"{error.request.url.copy_with(path='/', query=None)}: {tokens.CLOSED}; {tokens.REMEDY}"
 
 
 def as_json(value: Any) -> str:

@@ -25,7 +25,7 @@ from starlette.requests import ClientDisconnect
 from driftline.errors import Conflict, InvalidInput, NotAdmitted, NotAllowed, NotFound, Unavailable, Unstorable
 from driftline.metrics import CollectedMetrics, Metrics
 from driftline.service import docs_page, streams_route
-from driftline.service.access import login
+from driftline.service.access import issuer_login, login
 from driftline.service.access.gate import AccessGate
 from driftline.service.access.guard import Guard
 from driftline.service.access.roles import Needed, RouteRoles
@@ -137,10 +137,13 @@ def create_service(
     if streams is not None:
         app.include_router(streams_route.routes(streams))
         metrics.export_streams(lambda: len(streams), lambda: len(streams.refused))
+    needing = RouteRoles(roles)
     if gate is not None:
         app.include_router(login.routes(gate))
-        app.add_middleware(Guard, gate=gate, roles=RouteRoles(roles), refuse=_refusal)
-    complete(app)
+        if gate.sign_in is not None:
+            app.include_router(issuer_login.routes(gate, gate.sign_in))
+        app.add_middleware(Guard, gate=gate, roles=needing, refuse=_refusal)
+    complete(app, lambda method, path: gate.role_for(needing.of(method, path)) if gate is not None else None)
     return app
 
 

@@ -1,9 +1,11 @@
 """What FastAPI does not know of an app's description: its errors' one shape, and who needs the token."""
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
 
+from driftline.service.access.roles import Role
 from driftline.service.problems import BLANK, MEDIA_TYPE, Problem, title_of
 
 GENERATED = ("HTTPValidationError", "ValidationError")
@@ -24,24 +26,33 @@ MEANINGS = {
     "413": ("The body is too large.", "found more than 1048576 bytes, expected at most as many in one request"),
     "415": ("The content type is unknown.", "found text/html, expected application/json"),
     "422": ("The request is not as expected.", "the request is not as expected"),
+    "429": (
+        "Too many wrong tokens came from this address: try again after `Retry-After`.",
+        "found too many wrong tokens from 192.0.2.1, expected none for another 3 s",
+    ),
     "503": ("A required part is unavailable; the same request may succeed later.", "the broker is away"),
 }
 """By status what it means where a route says nothing of its own, and an example of its `detail`."""
 
 
-def complete(app: FastAPI) -> None:
-    """Gives every error of `app`'s description its body, and every operation that may answer 401 its token."""
+Needing = Callable[[str, str], Role | None]
+"""By method and path of an operation the role that it needs; None for none."""
+
+
+def complete(app: FastAPI, needing: Needing) -> None:
+    """Gives every error of `app`'s description its body, every operation that needs a role what it answers to callers
+    without it, and every one that may answer 401 its token."""
     generate = app.openapi
 
     def completed() -> dict[str, Any]:
         if app.openapi_schema is None:
-            _complete(generate())
+            _complete(generate(), needing)
         return generate()
 
     app.openapi = completed  # type: ignore[method-assign]
 
 
-def _complete(description: dict[str, Any]) -> None:
+def _complete(description: dict[str, Any], needing: Needing) -> None:
     components = description.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     for name in GENERATED:
@@ -49,13 +60,24 @@ def _complete(description: dict[str, Any]) -> None:
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= problem.pop("$defs") | {PROBLEM: problem}
     components["securitySchemes"] = {BEARER: {"type": "http", "scheme": "bearer"}}
-    for operations in description["paths"].values():
-        for operation in operations.values():
+    for path, operations in description["paths"].items():
+        for method, operation in operations.items():
+            _refuse(operation["responses"], needing(method.upper(), path))
             _complete_operation(operation)
 
 
+def _refuse(answers: dict[str, Any], needed: Role | None) -> None:
+    """Adds what a caller gets who has not the role that is needed."""
+    if needed is None:
+        return
+    answers |= {status: answers.get(status, {}) for status in ("401", "429")}
+    if needed > Role.VIEWER:
+        meaning, detail = f"The token's role is less than {needed}.", f"found 'grafana', a viewer, expected a {needed}"
+        answers["403"] = {"description": meaning, "content": _body(403, detail)}
+
+
 def _complete_operation(operation: dict[str, Any]) -> None:
-    answers = operation["responses"]
+    answers = operation["responses"] = dict(sorted(operation["responses"].items()))
     if "401" in answers:
         operation["security"] = [{BEARER: []}]
     if "requestBody" in operation and "422" in answers:
@@ -64,10 +86,14 @@ def _complete_operation(operation: dict[str, Any]) -> None:
         if status in MEANINGS and _unsaid(answer):
             meaning, detail = MEANINGS[status]
             given = answer.get("description", "")
-            body = {"schema": {"$ref": REFERENCE}, "example": _example(int(status), detail)}
-            answer |= {"description": given if given.endswith(".") else meaning, "content": {MEDIA_TYPE: body}}
+            described = given if given.endswith(".") else meaning
+            answer |= {"description": described, "content": _body(int(status), detail)}
         elif status >= "400" and _is_problem(answer):
             answer["content"][MEDIA_TYPE] = answer["content"].pop(JSON)
+
+
+def _body(status: int, detail: str) -> dict[str, Any]:
+    return {MEDIA_TYPE: {"schema": {"$ref": REFERENCE}, "example": _example(status, detail)}}
 
 
 def _example(status: int, detail: str) -> dict[str, Any]:

@@ -21,6 +21,8 @@ PREFIX = "DRIFTLINE_"
 S3 = "s3://"
 DOOR = ("https://", "http://")
 """How the URL of the trainer's door begins."""
+CALLBACK = "/login/callback"
+"""Where browsers come back to from an OpenID Connect issuer."""
 STORES = "a folder, or s3://BUCKET[/PREFIX], or https://HOST of the trainer"
 USER_INFO = re.compile(r"//[^/@\s]*@")
 
@@ -97,14 +99,30 @@ def of_access(settings: "Settings") -> Iterator[str]:
         how = " or ".join(map(variable, ("token", "tokens_file", "oidc_issuer")))
         yield line("read", settings.read, f"'open', or one of {how}")
     if settings.oidc_issuer is None:
-        if settings.oidc_audience is not None:
-            yield line("oidc_issuer", None, f"a URL, since {variable('oidc_audience')} is set")
+        for name in ("oidc_audience", "oidc_client_id"):
+            if getattr(settings, name) is not None:
+                yield line("oidc_issuer", None, f"a URL, since {variable(name)} is set")
         return
     yield from of_url("oidc_issuer", settings.oidc_issuer)
     if not is_private(settings.oidc_issuer):
         yield line("oidc_issuer", settings.oidc_issuer, "https://…")
     if settings.oidc_audience is None:
         yield line("oidc_audience", None, f"what tokens are for, since {variable('oidc_issuer')} is set")
+    yield from _of_sign_in(settings)
+
+
+def _of_sign_in(settings: "Settings") -> Iterator[str]:
+    """A client that is not named, an address to which no browser could return, and scopes of another protocol."""
+    if settings.oidc_client_id is None:
+        for name in ("oidc_client_secret", "oidc_redirect"):
+            if getattr(settings, name) is not None:
+                yield line("oidc_client_id", None, f"a client's id, since {variable(name)} is set")
+        return
+    yield from of_url("oidc_redirect", settings.oidc_redirect)
+    if settings.oidc_redirect is not None and not settings.oidc_redirect.endswith(CALLBACK):
+        yield line("oidc_redirect", settings.oidc_redirect, f"a URL that ends in {CALLBACK}")
+    if "openid" not in settings.oidc_scope.split():
+        yield line("oidc_scope", settings.oidc_scope, "scopes of which one is openid")
 
 
 def is_private(url: str) -> bool:

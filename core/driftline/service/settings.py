@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from driftline.errors import InvalidInput
 from driftline.service import setting_checks
-from driftline.service.access.roles import ROLE_NAMES, OidcTerms, RoleName
+from driftline.service.access.roles import ROLE_NAMES, OidcClient, OidcTerms, RoleName
 from driftline.service.setting_checks import shown, variable
 from driftline.service.setting_names import OF_DOORS, slips
 from driftline.worker.loop_settings import LoopSettings
@@ -131,6 +131,14 @@ class Settings(BaseSettings):
         default_factory=lambda: dict[str, RoleName](zip(ROLE_NAMES, ROLE_NAMES, strict=True))
     )
     """By value of that claim the role that it gives, as JSON."""
+    oidc_client_id: str | None = None
+    """Id of a client at that issuer: people can then sign in there with a browser, to read the pages."""
+    oidc_client_secret: Token | None = None
+    """Secret of that client; none for a public client, for which PKCE is enough."""
+    oidc_redirect: str | None = None
+    """URL of `/login/callback` as browsers reach it, where a proxy ends TLS; by default as the browser has asked."""
+    oidc_scope: str = "openid"
+    """Scopes that a sign-in asks for, with spaces, as the issuer needs them to put the roles into its ID token."""
     read: Literal["open", "token"] | None = None
     """Whether reading needs a viewer's token (`token`) or none (`open`). By default it does where a service with
     `tokens_file` or `oidc_issuer` listens beyond its own machine."""
@@ -191,7 +199,14 @@ class Settings(BaseSettings):
     def oidc_terms(self) -> OidcTerms | None:
         if self.oidc_issuer is None or self.oidc_audience is None:
             return None
-        return OidcTerms(self.oidc_issuer, self.oidc_audience, self.oidc_role_claim, self.oidc_roles)
+        client = self._oidc_client()
+        return OidcTerms(self.oidc_issuer, self.oidc_audience, self.oidc_role_claim, self.oidc_roles, client)
+
+    def _oidc_client(self) -> OidcClient | None:
+        if self.oidc_client_id is None:
+            return None
+        secret = self.oidc_client_secret.get_secret_value() if self.oidc_client_secret is not None else None
+        return OidcClient(self.oidc_client_id, secret, self.oidc_redirect, self.oidc_scope)
 
     def contradictions(self) -> Iterator[str]:
         """What can't be meant together, a line each. Services add theirs."""

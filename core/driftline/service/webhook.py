@@ -40,7 +40,7 @@ def routes(reconciler: Hinted) -> APIRouter:
         " it as a hint and reads the store, so a repeated, late or wrong event does no harm.",
         status_code=202,
         response_class=Response,
-        responses={401: {}, 413: {}},
+        responses={413: {}},
         openapi_extra=DOCUMENTED,
     )
     async def take(request: Request) -> Response:

@@ -64,11 +64,18 @@ def routes(trainer: Trainer, askers: Askers) -> APIRouter:
         "/v1/jobs",
         summary="Train a model",
         status_code=202,
-        responses={401: {}, 403: {}, 422: {}, 503: {}},
+        responses={
+            401: {},
+            403: {"description": "The role is less than operator, or the device may not ask for that."},
+            422: {},
+            429: {},
+            503: {},
+        },
     )
     async def submit(request: JobRequest, asker: asking) -> JobAnswer:
         if asker is not None:
             askers.check(asker.edge, request.member, request.history, request.trigger)
+            audit.asked_by_device(asker.edge, "credential")
         job = await trainer.submit(request.stream, request.member, request.history, trigger=request.trigger)
         audit.changed(None, {"job": job.id, **request.model_dump()})
         return _answer(job)

@@ -6,6 +6,7 @@ said here may be a secret.
 
 import logging
 import uuid
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,13 +17,16 @@ from driftline.service.logs import AUDIT
 log = logging.getLogger(AUDIT)
 
 REFUSED: Final = 400
+DEVICE: Final = "device"
+"""The role of whoever has no other one: a device changes what is its own."""
 
 
 @dataclass
 class AuditedChange:
     """What a request has changed, as far as is known yet."""
 
-    caller: Caller | None = None
+    asker: Mapping[str, str] | None = None
+    """Who may make it: `who`, `role` and `how` that is known."""
     details: dict[str, Any] = field(default_factory=dict)
 
 
@@ -39,7 +43,13 @@ def begin() -> AuditedChange:
 def asked_by(caller: Caller) -> None:
     """Whoever may make the change."""
     if (change := _now.get()) is not None:
-        change.caller = caller
+        change.asker = {"who": caller.name, "role": str(caller.role), "how": caller.how}
+
+
+def asked_by_device(edge: str, how: str) -> None:
+    """A device of the fleet that may make the change. how: what it has shown."""
+    if (change := _now.get()) is not None:
+        change.asker = {"who": edge, "role": DEVICE, "how": how}
 
 
 def changed(before: object, after: object) -> None:
@@ -49,10 +59,9 @@ def changed(before: object, after: object) -> None:
 
 
 def write(change: AuditedChange, *, method: str, path: str, address: str, status: int) -> None:
-    if change.caller is None:
+    if change.asker is None:
         return
-    who = {"who": change.caller.name, "role": str(change.caller.role), "how": change.caller.how}
     # The id keeps lines apart: what repeats is otherwise counted and not written.
     where = {"id": uuid.uuid4().hex, "from": address, "method": method, "path": path, "status": status}
     said = "a change was refused" if status >= REFUSED else "a change was made"
-    log.info(said, extra={**who, **where, **change.details})
+    log.info(said, extra={**change.asker, **where, **change.details})

@@ -69,6 +69,8 @@ def parse(text: str, where: str) -> TokenList:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InvalidInput(f"{where}: line {line}: found no YAML or JSON that can be read: {error.problem}") from None
+    except RecursionError:
+        raise InvalidInput(f"{where}: found lists in lists without end, expected a list of tokens") from None
     except (yaml.YAMLError, msgspec.ValidationError) as error:
         raise InvalidInput(f"{where}: found tokens that can't be used: {error}") from None
     _check_unique(listed.tokens, where)

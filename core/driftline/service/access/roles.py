@@ -5,7 +5,7 @@ A route that nobody speaks of here is never open: to read it needs a viewer, all
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, Literal, get_args
 
@@ -19,6 +19,8 @@ OPEN: Final[Mapping[str, Needed]] = {
     "GET /readyz": "open",
     "GET /login": "open",
     "POST /login": "open",
+    "GET /login/issuer": "open",
+    "GET /login/callback": "open",
     "POST /logout": "open",
 }
 """Of every service: what probes ask for, and where people say who they are."""
@@ -83,11 +85,25 @@ def _pattern(route: str) -> re.Pattern[str]:
 
 
 @dataclass(frozen=True)
+class OidcClient:
+    """What the issuer knows this installation as, where people sign in with a browser.
+
+    secret: None for a public client; redirect: where browsers come back to, None for the address that they came from;
+    scope: what is asked for."""
+
+    client_id: str
+    secret: str | None = field(repr=False)
+    redirect: str | None
+    scope: str
+
+
+@dataclass(frozen=True)
 class OidcTerms:
     """Whose tokens are believed, and what they must say. claim: of the roles, with dots into objects; roles: by value
-    of the claim the role that it gives."""
+    of the claim the role that it gives; client: None where nobody signs in with a browser."""
 
     issuer: str
     audience: str
     claim: str
     roles: Mapping[str, RoleName]
+    client: OidcClient | None = None

@@ -16,6 +16,7 @@ const state = { streams: [], blends: [], events: [], models: [], source: null, f
 
 async function getJson(path) {
   const answer = await fetch(path);
+  if (answer.status === 401) location.assign(`login?next=${encodeURIComponent(location.search + location.hash)}`); // the session is over
   if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
   return answer.json();
 }

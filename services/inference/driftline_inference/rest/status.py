@@ -182,7 +182,7 @@ def _add_steering(router: APIRouter, steering: Steering, describe: Callable[[str
         summary="Go back to the previous version",
         description="The rolled-back version is marked in the store: no edge serves it again. A repeated request has"
         " no further effect.",
-        responses={401: {}, 404: {}, 409: {"description": "There is no version to go back to."}, 422: {}, 503: {}},
+        responses={404: {}, 409: {"description": "There is no version to go back to."}, 422: {}, 503: {}},
     )
     async def rollback(stream: Stream, member: Member, request: RollbackRequest) -> ModelStatus:
         before = _in_short(describe(stream, member))
@@ -196,7 +196,7 @@ def _add_steering(router: APIRouter, steering: Steering, describe: Callable[[str
         summary="Stay on a version, or follow the store again",
         description="A pinned version stays on this edge, whatever the store's pointer says, and is not pruned. It must"
         " pass the same checks as any other. A repeated request has no further effect.",
-        responses={401: {}, 404: {}, 422: {"description": "The version may not serve."}, 503: {}},
+        responses={404: {}, 422: {"description": "The version may not serve."}, 503: {}},
     )
     async def pin(stream: Stream, member: Member, request: PinRequest) -> ModelStatus:
         before = _in_short(describe(stream, member))

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
 from driftline.fleet.labels import LABELS_LIMIT, PATTERN
-from driftline.fleet.registration import NAME, JoinAnswer, JoinToken, Provision, Registration
+from driftline.fleet.registration import NAME, JoinAnswer, JoinToken, Provision, Registration, digest_of
 from driftline.service.access import audit
 from driftline.service.body import read_body
 from driftline_trainer.fleet_door.credentials import device, shown
@@ -101,7 +101,7 @@ def routes(settings: TrainerSettings, edges: Edges, tokens: JoinTokens) -> APIRo
         "/v1/fleet/tokens",
         summary="Make a token with which one device joins",
         status_code=201,
-        responses={401: {}, 422: {}, 503: {}},
+        responses={422: {}, 503: {}},
     )
     async def make_token(request: TokenRequest) -> NewTokenAnswer:
         plain, token = await tokens.make(**request.model_dump())
@@ -109,7 +109,7 @@ def routes(settings: TrainerSettings, edges: Edges, tokens: JoinTokens) -> APIRo
         audit.changed(None, answer.model_dump())
         return NewTokenAnswer(token=plain, **answer.model_dump())
 
-    @router.get("/v1/fleet/tokens", summary="The join tokens", responses={401: {}, 503: {}})
+    @router.get("/v1/fleet/tokens", summary="The join tokens", responses={503: {}})
     async def list_tokens() -> list[TokenAnswer]:
         return [_token(token) for token in await tokens.all()]
 
@@ -117,7 +117,7 @@ def routes(settings: TrainerSettings, edges: Edges, tokens: JoinTokens) -> APIRo
         "/v1/fleet/tokens/{token_id}",
         summary="Take a join token back",
         status_code=204,
-        responses={401: {}, 404: {}, 409: {}, 503: {}},
+        responses={404: {}, 409: {}, 503: {}},
     )
     async def delete_token(token_id: str) -> None:
         await tokens.delete(token_id)
@@ -132,6 +132,8 @@ def routes(settings: TrainerSettings, edges: Edges, tokens: JoinTokens) -> APIRo
     async def join(request: Request) -> JoinedAnswer:
         plain = await shown(request)
         registration = await joining.join(plain, await read_body(request, BODY_LIMIT))
+        audit.asked_by_device(registration.edge, f"join token {digest_of(plain)[:ID_DIGITS]}")
+        audit.changed(None, _edge(registration).model_dump())
         answer = JoinAnswer(edge=registration.edge, name=registration.name, labels=registration.labels)
         return JoinedAnswer(**msgspec.structs.asdict(answer))
 
@@ -156,12 +158,14 @@ def routes(settings: TrainerSettings, edges: Edges, tokens: JoinTokens) -> APIRo
         openapi_extra=SIGNED,
     )
     async def rotate(request: Request, registration: registered) -> None:
-        await edges.rotate(registration.edge, await read_body(request, BODY_LIMIT))
+        rotated = await edges.rotate(registration.edge, await read_body(request, BODY_LIMIT))
+        audit.asked_by_device(registration.edge, "credential")
+        audit.changed(_credential(registration), _credential(rotated))
 
     @router.get(
         "/v1/fleet/registrations",
         summary="The devices that have joined",
-        responses={401: {}, 503: {}},
+        responses={503: {}},
     )
     async def list_edges() -> list[RegisteredEdge]:
         return [_edge(registration) for registration in await edges.all()]
@@ -169,7 +173,7 @@ def routes(settings: TrainerSettings, edges: Edges, tokens: JoinTokens) -> APIRo
     @router.post(
         "/v1/fleet/edges/{edge}/revoke",
         summary="Cut a device off",
-        responses={401: {}, 404: {}, 503: {}},
+        responses={404: {}, 503: {}},
     )
     async def revoke(edge: str) -> RegisteredEdge:
         revoked = _edge(await edges.revoke(edge))
@@ -190,6 +194,12 @@ def _token(token: JoinToken) -> TokenAnswer:
         labels=token.labels,
         used_by=token.used_by,
     )
+
+
+def _credential(registration: Registration) -> dict[str, object]:
+    """For the audit: the digest's beginning, which tells credentials apart and lets nobody in."""
+    newest = registration.credentials[-1]
+    return {"edge": registration.edge, "credential": newest.digest[:ID_DIGITS]}
 
 
 def _edge(registration: Registration) -> RegisteredEdge:

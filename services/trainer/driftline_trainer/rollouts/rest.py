@@ -115,7 +115,6 @@ def routes(rollouts: Rollouts) -> APIRouter:
             summary=summary,
             description=description,
             responses={
-                401: {},
                 404: {},
                 409: {"description": "None runs, another version is meant, or it was moved meanwhile."},
                 422: {},
