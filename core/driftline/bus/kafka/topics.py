@@ -7,7 +7,7 @@ from typing import Any
 import stamina
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import LeaderNotAvailableError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, LeaderNotAvailableError
 
 from driftline.bus.kafka.connection import KafkaSettings, answering, start, stop
 from driftline.bus.kafka.keeping import topic_config
@@ -87,6 +87,15 @@ class KafkaTopics:
                 offsets = await admin.list_consumer_group_offsets(group)
         return {partition: committed.offset for partition, committed in offsets.items()}
 
+    async def at_work(self, groups: Iterable[str]) -> list[str]:
+        """Those of the consumer groups that have members."""
+        async with self._admin() as admin:
+            with answering():
+                answers = await _members(admin, list(groups))
+        # (error, group, state, kind, protocol, members, …)
+        described = [group for answer in answers for group in answer.groups]
+        return sorted(group[1] for group in described if group[5])
+
     @asynccontextmanager
     async def _admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
         timeout_ms = self._settings.request_timeout_ms()
@@ -96,6 +105,13 @@ class KafkaTopics:
             yield admin
         finally:
             await stop(admin)
+
+
+@stamina.retry(on=GroupCoordinatorNotAvailableError, timeout=30.0, attempts=None, wait_initial=0.05, wait_max=0.5)
+async def _members(admin: AIOKafkaAdminClient, groups: list[str]) -> list[Any]:
+    """What a broker answers about groups; one that never had a group makes the topic of their offsets only now."""
+    answers: list[Any] = await admin.describe_consumer_groups(groups)
+    return answers
 
 
 @stamina.retry(on=LeaderNotAvailableError, timeout=10.0, attempts=None, wait_initial=0.02, wait_max=0.5)
