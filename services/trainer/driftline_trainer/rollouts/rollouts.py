@@ -13,7 +13,7 @@ from driftline.errors import Conflict, NotFound, RefusedModel, StoreUnavailable,
 from driftline.fleet.heartbeat import Heartbeat
 from driftline.fleet.quarantine import quarantine, quarantine_of
 from driftline.fleet.reading import FleetView, counted_on
-from driftline.fleet.rollout import rank, stage_after, topped_up
+from driftline.fleet.rollout import begins_later, rank, stage_after, topped_up
 from driftline.members import MODELS
 from driftline.metrics import Metrics, from_zero
 from driftline.models import manifest as manifests
@@ -31,9 +31,6 @@ from driftline_trainer.rollouts.stories import EVIDENCE, OUTCOMES, Act, Outcome,
 log = logging.getLogger(__name__)
 
 ENDED: Mapping[Act, Outcome] = {outcome: outcome for outcome in OUTCOMES}
-CLOCKS_DIFFER_S = 60.0
-"""By so much the clocks of two trainers may differ; a stage that began later than that in the future began by a wrong
-one, and would last for as long as that was ahead."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +198,7 @@ class Rollouts:
     async def _try(self, at: Pointed, trial: Trial, heartbeats: Mapping[str, Heartbeat]) -> None:
         """Moves the trial, if its edges allow it."""
         now = self._clock()
-        if trial.since > now + CLOCKS_DIFFER_S:
+        if begins_later(trial.since, now):
             trial = replace(trial, since=now)
             await self._move(at, replace(at.pointer, trial=trial))
             at = self._pointed[at.model]
