@@ -592,6 +592,19 @@ async def test_paused_it_stays_until_it_is_resumed_but_is_still_stopped_when_wor
     assert await running.mark(new) is not None
 
 
+async def test_advanced_while_it_is_paused_it_goes_one_stage_further_and_stays_paused(running: Running, door: Door):
+    _, new = await running.begin()
+    await door.post("pause", by="ada")
+    shown = (await door.post("advance", by="ada")).json()
+    assert (shown["stage"], shown["state"], shown["stories"][0]["state"]) == (3, "paused", "paused")
+    running.now -= 2 * HOUR
+    await running.find(FINE)
+    await door.look()
+    assert (await door.show())["waits"].startswith("paused")
+    shown = (await door.post("advance", by="ada")).json()
+    assert (shown["state"], shown["for_all"], shown["stories"][0]["state"]) == ("none", new, "done")
+
+
 async def test_aborted_it_is_kept_from_all_edges(running: Running, door: Door):
     stable, new = await running.begin()
     shown = (await door.post("abort", by="ada", reason="wrong data")).json()

@@ -239,9 +239,9 @@ class Rollouts:
             await self._move(at, Pointer(trial.version, former=at.pointer.version, since=now))
             await self._note(at, trial.version, "done", why, by, stage="100%")
             return
-        further = Trial(trial.version, step.below, trial.first, step.stage, entered=trial.below, since=self._clock())
+        further = replace(trial, below=step.below, stage=step.stage, entered=trial.below, since=self._clock())
         await self._move(at, replace(at.pointer, trial=further))
-        await self._note(at, trial.version, "advanced", why, by, stage=at.stage(further))
+        await self._note(at, trial.version, "advanced", why, by, stage=at.stage(further), paused=further.paused)
 
     async def _take_back(self, at: Pointed, version: str, why: str, by: str, act: Act) -> None:
         """Keeps a version from all edges, and points back. The word comes first: after a crash between both the next
@@ -269,9 +269,12 @@ class Rollouts:
         etag = await self._store.put(key, manifests.encode(pointer), if_match=at.etag)
         self._pointed[at.model] = Pointed(at.stream, at.member, pointer, etag)
 
-    async def _note(self, at: Pointed, version: str, act: Act, why: str, by: str, *, stage: str = "") -> None:
-        """In the story, the log and the metrics, unless another trainer has noted that end."""
-        state: StoryState = ENDED.get(act, "paused" if act == "paused" else "running")
+    async def _note(
+        self, at: Pointed, version: str, act: Act, why: str, by: str, *, stage: str = "", paused: bool = False
+    ) -> None:
+        """In the story, the log and the metrics, unless another trainer has noted that end. paused: whether it is,
+        unless this is its end."""
+        state: StoryState = ENDED.get(act, "paused" if paused else "running")
         event = RolloutEvent(self._clock(), act, why, by, stage)
         former = at.pointer.version if at.pointer.version != version else at.pointer.former
         is_new = await self.stories.note(*at.model, version, former, state=state, event=event)
@@ -306,7 +309,8 @@ class Rollouts:
         return at
 
     async def advance(self, stream: str, member: str, hand: Hand) -> None:
-        """To the next stage, whatever the edges say. Raises NotFound, Conflict, StoreUnavailable."""
+        """To the next stage, whatever the edges say; a paused one is paused there, too. Raises NotFound, Conflict,
+        StoreUnavailable."""
         async with self._one_at_a_time:
             heartbeats = await self._fleet.look()
             at, trial = await self._on_trial(stream, member, hand)
@@ -325,7 +329,8 @@ class Rollouts:
             at, trial = await self._on_trial(stream, member, hand)
             if trial.paused is not paused:
                 await self._move(at, replace(at.pointer, trial=replace(trial, paused=paused)))
-                await self._note(at, trial.version, "paused" if paused else "resumed", hand.why, hand.by)
+                act: Act = "paused" if paused else "resumed"
+                await self._note(at, trial.version, act, hand.why, hand.by, paused=paused)
                 self._show(self._pointed[at.model])
 
     async def abort(self, stream: str, member: str, hand: Hand) -> None:
