@@ -235,6 +235,11 @@ class Metrics:
         self.rollout_paused = self._gauge(
             "rollout_paused", "1 while the roll-out that runs moves forward by hand alone.", "stream", "member"
         )
+        self.rollout_undecided = self._gauge(
+            "rollout_undecided",
+            "1 while the edges have nothing more to compare, so that a person has to advance or abort the roll-out.",
+            *("stream", "member"),
+        )
         self.rollouts_ended = self._counter(
             "rollouts_ended",
             "Roll-outs that ended: done, stopped (worse), aborted (by hand), superseded (by a newer version).",

@@ -291,6 +291,9 @@ class Rollouts:
         trial = at.pointer.trial
         self._metrics.rollout_stage.labels(*at.model).set(trial.stage + 1 if trial else 0)
         self._metrics.rollout_paused.labels(*at.model).set(trial is not None and trial.paused)
+        standing = self._standing.get(at.model)
+        undecided = trial is not None and standing is not None and standing.undecided
+        self._metrics.rollout_undecided.labels(*at.model).set(undecided)
 
     def models(self) -> list[Pointed]:
         """Those that have a version, as they were seen last."""
