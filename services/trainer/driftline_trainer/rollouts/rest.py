@@ -129,7 +129,12 @@ def routes(rollouts: Rollouts) -> APIRouter:
             audit.changed(before, _in_short(await rollouts.find(stream, member)) | request.model_dump())
             return await details(stream, member)
 
-    add("advance", rollouts.advance, "Go on to the next stage", "The edges' evidence is not asked. A paused one stays paused.")
+    add(
+        "advance",
+        rollouts.advance,
+        "Go on to the next stage",
+        "The edges' evidence is not asked. A paused one stays paused.",
+    )
     add(
         "pause",
         rollouts.pause,
