@@ -58,7 +58,9 @@ PINBALL: Final = ComputedGauge(
 )
 GUARDED: Final = ComputedGauge("guarded", "Series whose blend is persistence.", KEYED)
 EXPORTED: Final = (SERIES, RMSE, SKILL, WEIGHT, COVERAGE, GUARDED, PINBALL)
-FLEET_EDGES: Final = ComputedGauge("fleet_edges", "Edges that are live, late or silent.", ("state",))
+FLEET_EDGES: Final = ComputedGauge(
+    "fleet_edges", "Edges that are live, late or silent, without those that were revoked.", ("state",)
+)
 FLEET_CLONED: Final = ComputedGauge("fleet_cloned_edges", "Ids under which more than one device writes.", ())
 FLEET_HEARD: Final = ComputedGauge(
     "fleet_edge_last_heard_timestamp_seconds", "When an edge was heard last, since the epoch.", ("edge",)

@@ -1,7 +1,7 @@
 """An edge as one process on a Kafka of its own, which can be made as empty as a new one."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -75,12 +75,24 @@ def own_kafka(folder: Path) -> Iterator[OwnKafka]:
         processes.stop(folder, "kafka")
 
 
-async def run(folder: Path, environment: dict[str, str], stream: StreamDefinition, sent: Rows) -> None:
-    """The edge from its start to its end: all that is sent is blended."""
+async def nothing() -> None:
+    """Nothing more."""
+
+
+async def run(
+    folder: Path,
+    environment: dict[str, str],
+    stream: StreamDefinition,
+    sent: Rows,
+    *,
+    at_its_end: Callable[[], Awaitable[None]] = nothing,
+) -> None:
+    """The edge from its start to its end: all that is sent is blended. at_its_end: done while it is still at work."""
     await asyncio.to_thread(folder.mkdir, exist_ok=True)
     async with EdgeProcess(folder, environment) as edge:
         await edge.all_ready()
         await send(edge, stream, sent, 100)
         await blended(edge, stream, sent)
+        await at_its_end()
         assert await edge.end() == -15
         assert "Traceback" not in edge.log, edge.log

@@ -1,5 +1,6 @@
 """An edge on Kafka is replaced from the store, and restored from a file: it forecasts what it would have forecast."""
 
+import asyncio
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -91,7 +92,13 @@ async def test_replaced_or_restored_on_an_empty_broker_it_goes_on_as_it_would_ha
     first, second = rows.take(slice(0, BEFORE)), rows.take(slice(BEFORE, None))
     file = tmp_path / "edge.backup"
     old = device(tmp_path / "old", kafka, tmp_path / "store", tmp_path / "fleet.key")
-    await run(old.folder, old.environment, stream, first)
+
+    async def refused() -> None:
+        code, _, wrong = await asyncio.to_thread(old.command, "backup", str(file))
+        assert (code, "found services at work (combiner, inference, ingest-results" in wrong) == (3, True)
+        assert not file.exists()
+
+    await run(old.folder, old.environment, stream, first, at_its_end=refused)
     old_id = await kafka.id()
     code, said, wrong = old.command("backup", str(file))
     assert (code, wrong) == (0, "")
