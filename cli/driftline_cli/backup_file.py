@@ -61,6 +61,8 @@ class BackupHeader(msgspec.Struct, frozen=True, kw_only=True):
     bus: str
     """`embedded`: the bus's own files. `kafka`: the states that were read from it."""
     partitions: int
+    waiting: int = 0
+    """Of Kafka: records that were not forecast or not archived yet. They are at the broker alone."""
     files: dict[str, BackedUpFile]
     """By name, in their order."""
 

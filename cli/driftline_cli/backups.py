@@ -15,25 +15,22 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-import msgspec
 from pydantic import SecretStr
 
 from driftline.bus.embedded import EmbeddedBus, EmbeddedSettings
 from driftline.bus.embedded.folder import lock_folder
-from driftline.bus.port import Bus
 from driftline.errors import BusUnavailable, InvalidInput, NotFound, RefusedBackup, Unavailable, UnusableData
 from driftline.files import make_folder, replace_file, sync_folder
 from driftline.fleet import replacing
-from driftline.fleet.kept import KeptState, packed
 from driftline.fleet.sealing import FleetKey
 from driftline.service.ports import open_bus
 from driftline.service.setting_checks import PREFIX, variable
 from driftline.service.setting_names import OF_DOORS
-from driftline_cli import backup_file
+from driftline_cli import backup_file, kafka_backup
 from driftline_cli.backup_file import BackupHeader, Source
 from driftline_edge.settings import AllSettings
 
-BUS, CACHE, DEFINITIONS, STATES = "bus", "cache", "streams", "states"
+BUS, CACHE, DEFINITIONS = "bus", "cache", "streams"
 """Folders in a backup."""
 SETTINGS: Final = "settings.env"
 """What was set when it was made, but for secrets."""
@@ -87,17 +84,13 @@ def _opened(settings: EmbeddedSettings) -> EmbeddedBus:
 
 
 async def _of_kafka(settings: AllSettings, file: Path, key: FleetKey | None) -> BackupHeader:
-    bus = open_bus(settings.edge)
-    try:
-        edge, states = await replacing.id_on(bus), await replacing.all_states(bus)
-    finally:
-        await bus.close()
-    sources = {**_state_files(states), **_others(settings)}
-    return await asyncio.to_thread(_write, settings, file, edge, sources, key)
+    kept = await kafka_backup.read(settings.edge)
+    sources = {**kafka_backup.state_files(kept.states), **_others(settings)}
+    return await asyncio.to_thread(_write, settings, file, kept.id, sources, key, kept.waiting)
 
 
 def _write(
-    settings: AllSettings, file: Path, edge: str, sources: Mapping[str, Source], key: FleetKey | None
+    settings: AllSettings, file: Path, edge: str, sources: Mapping[str, Source], key: FleetKey | None, waiting: int = 0
 ) -> BackupHeader:
     header = BackupHeader(
         version=backup_file.VERSION,
@@ -106,6 +99,7 @@ def _write(
         software=version("driftline"),
         bus=settings.edge.bus,
         partitions=settings.edge.partitions,
+        waiting=waiting,
         files=backup_file.describe(sources),
     )
     backup_file.write(file, header, sources, key)
@@ -114,14 +108,6 @@ def _write(
 
 def _bus_files(folder: Path) -> dict[str, Source]:
     return {f"{BUS}/{path.name}": path for path in [folder / "format.json", *sorted(folder.glob("*.log"))]}
-
-
-def _state_files(states: list[KeptState]) -> dict[str, Source]:
-    """One a group and partition."""
-    parts: dict[str, list[KeptState]] = {}
-    for kept in states:
-        parts.setdefault(f"{STATES}/{kept.group}-{kept.partition}.msgpack", []).append(kept)
-    return {name: packed(part) for name, part in sorted(parts.items())}
 
 
 def _others(settings: AllSettings) -> dict[str, Source]:
@@ -181,15 +167,8 @@ async def restore(settings: AllSettings, file: Path) -> Restored:
                 f"{file}: found {header.partitions} partitions, expected {settings.edge.partitions}: set "
                 f"DRIFTLINE_PARTITIONS={header.partitions}"
             )
-        if header.bus == "embedded":
-            await _check_bus(stage / BUS, settings, header)
-        kept = await asyncio.to_thread(_place_others, stage, settings)
-        if header.bus == "embedded":
-            # It comes last: without it there is no edge here, and all is done again.
-            (stage / BUS).rename(settings.edge.embedded.folder)
-            sync_folder(data)
-        else:
-            await _onto_kafka(settings, header, stage)
+        put = _onto_folder if header.bus == "embedded" else _onto_kafka
+        kept = await put(settings, header, stage)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     return Restored(header, kept, data / RESTORED)
@@ -244,13 +223,23 @@ def _place_others(stage: Path, settings: AllSettings) -> list[str]:
     return kept
 
 
-async def _onto_kafka(settings: AllSettings, header: BackupHeader, stage: Path) -> None:
-    states: list[KeptState] = []
-    for path in sorted((stage / STATES).glob("*.msgpack")):
-        states += msgspec.msgpack.decode(path.read_bytes(), type=list[KeptState])
-    bus: Bus = open_bus(settings.edge)
+async def _onto_folder(settings: AllSettings, header: BackupHeader, stage: Path) -> list[str]:
+    await _check_bus(stage / BUS, settings, header)
+    kept = await asyncio.to_thread(_place_others, stage, settings)
+    # It comes last: without it there is no edge here, and all is done again.
+    (stage / BUS).rename(settings.edge.embedded.folder)
+    sync_folder(settings.edge.data)
+    return kept
+
+
+async def _onto_kafka(settings: AllSettings, header: BackupHeader, stage: Path) -> list[str]:
+    states = kafka_backup.states_in(stage, header.partitions)
+    bus = open_bus(settings.edge)
     try:
         await replacing.refuse_used(bus, header.edge)
+        await kafka_backup.refuse_at_work(bus)
+        kept = await asyncio.to_thread(_place_others, stage, settings)
         await replacing.take_up(bus, header.edge, states, header.partitions)
     finally:
         await bus.close()
+    return kept

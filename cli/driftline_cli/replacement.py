@@ -3,11 +3,13 @@
 import time
 from typing import Final
 
+from driftline.bus.kafka import KafkaBus
 from driftline.errors import BusUnavailable, InvalidInput, Unavailable
 from driftline.fleet.replacing import Replacement, replace
 from driftline.service.ports import open_store
 from driftline.service.setting_checks import variable
 from driftline_cli.backups import key_of
+from driftline_cli.kafka_backup import refuse_at_work
 from driftline_edge.app import open_edge_bus
 from driftline_edge.settings import AllSettings, read_all
 
@@ -36,6 +38,8 @@ async def replaced(settings: AllSettings, old: str, *, force: bool = False) -> R
         except BusUnavailable as error:
             raise Unavailable(str(error)) from error
         try:
+            if isinstance(bus, KafkaBus):
+                await refuse_at_work(bus)
             return await replace(old, bus, store, key, partitions=settings.edge.partitions, force=force)
         finally:
             await bus.close()

@@ -58,7 +58,9 @@ PINBALL: Final = ComputedGauge(
 )
 GUARDED: Final = ComputedGauge("guarded", "Series whose blend is persistence.", KEYED)
 EXPORTED: Final = (SERIES, RMSE, SKILL, WEIGHT, COVERAGE, GUARDED, PINBALL)
-FLEET_EDGES: Final = ComputedGauge("fleet_edges", "Edges that are live, late or silent.", ("state",))
+FLEET_EDGES: Final = ComputedGauge(
+    "fleet_edges", "Edges that are live, late or silent, without those that were revoked.", ("state",)
+)
 FLEET_CLONED: Final = ComputedGauge("fleet_cloned_edges", "Ids under which more than one device writes.", ())
 FLEET_HEARD: Final = ComputedGauge(
     "fleet_edge_last_heard_timestamp_seconds", "When an edge was heard last, since the epoch.", ("edge",)
@@ -234,6 +236,11 @@ class Metrics:
         )
         self.rollout_paused = self._gauge(
             "rollout_paused", "1 while the roll-out that runs moves forward by hand alone.", "stream", "member"
+        )
+        self.rollout_undecided = self._gauge(
+            "rollout_undecided",
+            "1 while the edges have nothing more to compare, so that a person has to advance or abort the roll-out.",
+            *("stream", "member"),
         )
         self.rollouts_ended = self._counter(
             "rollouts_ended",

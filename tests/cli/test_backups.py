@@ -14,9 +14,8 @@ import pytest
 from driftline.bus.edge import edge_id
 from driftline.errors import DriftlineError, InvalidInput, NotFound, RefusedBackup, Unavailable
 from driftline.fleet.kept import KeptState
-from driftline.fleet.replacing import all_states, take_up
+from driftline.fleet.replacing import take_up
 from driftline.messages import BLENDS
-from driftline.service.ports import open_bus
 from driftline_cli import backup_file, backups
 from driftline_cli.backup_file import BackupHeader
 from driftline_edge.settings import AllSettings, read_all
@@ -92,22 +91,6 @@ async def test_states_of_a_former_release_go_on_after_an_upgrade_in_between(tmp_
     assert await published(tmp_path / "b") == expected
     first, former = BLENDS.decode(expected[0]), released.forecasts[0]
     assert first.members["rls"] == pytest.approx(former.members["rls"], rel=0.05)
-
-
-@pytest.mark.kafka
-async def test_of_a_kafka_edge_the_states_are_kept(tmp_path: Path, brokers: str):
-    kafka = {"bus": "kafka", "brokers": brokers}
-    bus = open_bus(settings("a", **kafka).edge)
-    edge, states = await edge_id(bus), await all_states(bus)
-    await bus.close()
-    header = await backups.backup(settings("a", **kafka), tmp_path / "file")
-    assert (header.edge, header.bus) == (edge, "kafka")
-    files = {name for name in header.files if name.startswith(backups.STATES)}
-    assert files >= {f"{backups.STATES}/{state.group}-{state.partition}.msgpack" for state in states}
-    with pytest.raises(InvalidInput, match=f"this device is the edge '{edge}' already"):
-        await backups.restore(settings("b", **kafka), tmp_path / "file")
-    with pytest.raises(InvalidInput, match="found a backup of DRIFTLINE_BUS=kafka, expected one of embedded"):
-        await backups.restore(settings("c"), tmp_path / "file")
 
 
 def gunzipped(file: Path) -> bytes:

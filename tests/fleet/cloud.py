@@ -1,6 +1,7 @@
 """A trainer's door on this machine, and devices that join by it."""
 
 import secrets
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from driftline.streams.definition import StreamDefinition
 from driftline_trainer.app import create_app
 from driftline_trainer.fleet_door.policy import Policy, refusal
 from driftline_trainer.settings import TrainerSettings
+from tests.security.authority import Authority
 from tests.serving import served
 
 TOKEN = "hush-hush"  # noqa: S105 - a test's
@@ -57,7 +59,10 @@ class Device:
 class Cloud:
     """Where it listens, with what settings, on what store."""
 
-    def __init__(self, url: str, store: FolderStore, settings: TrainerSettings) -> None:
+    def __init__(
+        self, url: str, store: FolderStore, settings: TrainerSettings, authority: Authority | None = None
+    ) -> None:
+        self._trusted: ssl.SSLContext | bool = ssl.create_default_context(cafile=authority.file) if authority else True
         self.url = url
         self.store = store
         self.settings = settings
@@ -65,8 +70,14 @@ class Cloud:
     @classmethod
     @asynccontextmanager
     async def opened(
-        cls, folder: Path, stream: StreamDefinition, policy: Policy = refusal, **settings: Any
+        cls,
+        folder: Path,
+        stream: StreamDefinition,
+        policy: Policy = refusal,
+        authority: Authority | None = None,
+        **settings: Any,
     ) -> AsyncIterator[Self]:
+        """authority: who signs its certificate; without one its door is open by plain HTTP."""
         given = {
             "store": str(folder / "store"),
             "streams": folder / "streams",
@@ -78,11 +89,13 @@ class Cloud:
         chosen = TrainerSettings(**{**given, **settings})
         store = FolderStore(folder / "store")
         app = create_app(chosen, store, streams={stream.name: stream}, policy=policy, on_death=lambda *_: None)
-        async with served(app) as address:
-            yield cls(f"http://{address}", store, chosen)
+        async with served(app, authority=authority) as address:
+            yield cls(f"{'https' if authority else 'http'}://{address}", store, chosen, authority)
 
     def client(self, token: str | None = None) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url, headers=bearer(token) if token else {}, timeout=20)
+        return httpx.AsyncClient(
+            base_url=self.url, headers=bearer(token) if token else {}, timeout=20, verify=self._trusted
+        )
 
     async def token(self, **asked: Any) -> str:
         async with self.client(TOKEN) as client:

@@ -1,13 +1,14 @@
 """A change of the definitions goes out in stages: edges take it in by their ranks, and the trainer waits for them."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from driftline.errors import RefusedNote
-from driftline.fleet.definitions import KEY, DefinitionBundle, read_bundle, version_of
+from driftline.errors import RefusedNote, TooLarge
+from driftline.fleet.definitions import FILES, KEY, LIMIT, DefinitionBundle, read_bundle, version_of
 from driftline.fleet.heartbeat import Heartbeat
 from driftline.fleet.names import heartbeat_key
 from driftline.fleet.notes import sealed
@@ -21,6 +22,7 @@ from tests.conftest import ROOT
 SIGNER = Signer(new_key())
 TRUST = Trust([SIGNER.public])
 HOLD_S = 600.0
+YEARS_S = 10 * 365 * 86_400.0
 EDGES = [f"edge{n}" for n in range(20)]
 STREAM = (ROOT / "streams" / "outdoor-temperature.yaml").read_text(encoding="utf-8")
 NAME = "outdoor-temperature.yaml"
@@ -172,6 +174,72 @@ async def test_a_stage_whose_edge_falls_silent_takes_another_one_in(cloud: Cloud
     bundle = await cloud.look(after=HOLD_S)
     assert bundle.trial is not None
     assert bundle.trial.stage == 1
+
+
+async def test_a_stage_that_began_by_a_clock_years_ahead_lasts_as_long_as_others(cloud: Cloud):
+    cloud.now += YEARS_S
+    await cloud.edges_say()
+    cloud.edit(changed("other lags"))
+    assert (await cloud.look()).trial is not None
+    cloud.now -= YEARS_S
+    cloud.begin_again("1", "10%", "100%")
+    await cloud.edges_say()
+    bundle = await cloud.look()
+    assert bundle.trial is not None
+    assert (bundle.trial.stage, bundle.trial.since) == (0, cloud.now)
+    bundle = await cloud.look(after=HOLD_S)
+    assert bundle.trial is not None
+    assert bundle.trial.stage == 1
+
+
+async def test_stages_made_fewer_name_a_stage_that_began_by_a_clock_years_ahead(cloud: Cloud):
+    """Its number is of a stage that is none any more."""
+    cloud.edit(changed("other lags"))
+    await cloud.look()
+    await cloud.edges_say()
+    cloud.now += YEARS_S
+    await cloud.edges_say()
+    assert (await cloud.look(after=HOLD_S)).trial is not None
+    cloud.now -= YEARS_S
+    cloud.begin_again("1")
+    await cloud.edges_say()
+    bundle = await cloud.look()
+    assert bundle.trial is not None
+    assert bundle.trial.since == cloud.now
+
+
+async def test_a_bundle_that_nobody_can_take_hinders_the_publisher_until_it_is_removed(cloud: Cloud, caplog):
+    cloud.edit(changed("other lags"))
+    await cloud.look()
+    await cloud.edges_say()
+    cloud.now += HOLD_S
+    await cloud.store.put(KEY, bytes(LIMIT + 1))
+    running = asyncio.create_task(cloud.publisher.run())
+    async with asyncio.timeout(10):
+        while not [record for record in caplog.records if "are not published yet" in record.message]:
+            assert not running.done(), "it ends the trainer"
+            await asyncio.sleep(0)
+    await cloud.publisher.stop()
+    await running
+    await cloud.store.delete(KEY)
+    assert (await cloud.look()).version == version_of({NAME: changed("other lags")})
+
+
+async def test_a_change_in_the_folder_meanwhile_is_published_once_the_bundle_is_removed(cloud: Cloud):
+    await cloud.store.put(KEY, bytes(LIMIT + 1))
+    cloud.edit(changed("other lags"))
+    with pytest.raises(TooLarge):
+        await cloud.look()
+    await cloud.store.delete(KEY)
+    assert (await cloud.look()).version == version_of({NAME: changed("other lags")})
+
+
+async def test_more_files_than_edges_take_are_not_published(cloud: Cloud, caplog):
+    before = await cloud.bundle()
+    for number in range(FILES):
+        (cloud.streams / f"stream-{number}.yaml").write_text("")
+    assert await cloud.look() == before
+    assert f"found {FILES + 1} files, expected at most {FILES}" in caplog.text
 
 
 async def test_an_edge_that_never_takes_it_in_is_named_once_and_passed_by_hand(cloud: Cloud, caplog):

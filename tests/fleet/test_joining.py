@@ -20,6 +20,7 @@ from driftline.store.port import clock_offset
 from driftline.streams.definition import StreamDefinition
 from driftline_trainer.fleet_door import edges as edges_module
 from driftline_trainer.fleet_door.edges import Edges
+from driftline_trainer.fleet_door.tokens import JoinTokens
 from tests.fleet.cloud import TOKEN, Cloud, Device, bearer
 from tests.hearing import hearing
 
@@ -115,12 +116,68 @@ async def test_who_asks_many_times_at_once_is_one_device(cloud: Cloud):
 
 async def test_a_token_whose_claim_was_written_before_a_crash_still_admits_its_device(cloud: Cloud):
     token, device = await cloud.token(), Device()
-    edge = (await cloud.ask(token, device.request(token))).json()["edge"]
-    await cloud.store.delete(registration_key(edge))  # as if the trainer had ended between its two writes
-    async with asyncio.timeout(30):
-        while (answer := await cloud.ask(token, device.request(token))).status_code != 200:
-            pass
-    assert answer.json()["edge"] == edge
+    signer = cloud.settings.signer()
+    tokens = JoinTokens(cloud.store, signer, Trust([signer.public]))
+    known = await tokens.look(digest_of(token))
+    await tokens.note(known, used_by="attic1", public_key=device.key.public)
+    for _ in range(2):
+        answer = await cloud.ask(token, device.request(token))
+        assert (answer.status_code, answer.json()["edge"]) == (200, "attic1")
+
+
+@pytest.fixture
+async def other(cloud: Cloud, temperature: StreamDefinition, tmp_path: Path) -> AsyncIterator[Cloud]:
+    """A second trainer on the same store, with the same key."""
+    key = cloud.settings.signing_key
+    async with Cloud.opened(tmp_path, temperature, signing_key=key) as opened_cloud:
+        yield opened_cloud
+
+
+async def test_of_many_that_use_a_token_at_once_at_two_trainers_one_is_admitted(cloud: Cloud, other: Cloud):
+    token = await cloud.token()
+    devices = [Device() for _ in range(12)]
+    asked = [(cloud, other)[n % 2].ask(token, device.request(token)) for n, device in enumerate(devices)]
+    answers = await asyncio.gather(*asked)
+    assert sorted(answer.status_code for answer in answers) == [200] + [409] * 11
+    assert await registered(cloud) == 1
+
+
+async def test_a_recorded_request_gives_no_former_credential_back(cloud: Cloud, other: Cloud):
+    token, device, new = await cloud.token(), Device(), secrets.token_urlsafe(32)
+    recorded = device.request(token)
+    device.edge = (await cloud.ask(token, recorded)).json()["edge"]
+    former = device.shown
+    async with cloud.client(former) as client:
+        assert (await client.post("/v1/fleet/rotate", content=device.rotation(new))).status_code == 204
+    device.secret = new
+    assert await status(cloud, device) == 404
+    for trainer in (cloud, other):
+        answer = await trainer.ask(token, recorded)
+        assert (answer.status_code, "found a join token that was used already" in answer.text) == (409, True)
+        assert await status(trainer, device) == 404
+        async with trainer.client(former) as client:
+            assert (await client.get("/v1/fleet/provision")).status_code == 401
+
+
+async def test_a_recorded_request_takes_no_place_back_from_who_came_after(cloud: Cloud, other: Cloud):
+    first = await cloud.joined()
+    token, second = await cloud.token(edge=first.edge, replaces=True), Device(edge=first.edge)
+    recorded = second.request(token)
+    assert (await cloud.ask(token, recorded)).status_code == 200
+    third = await cloud.joined(edge=first.edge, replaces=True)
+    for trainer in (cloud, other):
+        assert (await trainer.ask(token, recorded)).status_code == 409
+        assert [await status(trainer, second), await status(trainer, third)] == [401, 404]
+
+
+async def test_a_recorded_request_brings_no_removed_device_back(cloud: Cloud, other: Cloud):
+    token, device = await cloud.token(), Device()
+    recorded = device.request(token)
+    edge = (await cloud.ask(token, recorded)).json()["edge"]
+    await cloud.store.delete(registration_key(edge))
+    for trainer in (cloud, other):
+        assert (await trainer.ask(token, recorded)).status_code == 409
+    assert await registered(cloud) == 0
 
 
 @pytest.mark.parametrize("token", ["", "nobody's", "x" * 5000, TOKEN])

@@ -17,6 +17,7 @@ from driftline.store.folder import FolderStore
 from driftline.store.port import Stored
 from driftline_trainer.fleet.believed import BelievedFleet
 from driftline_trainer.fleet.book import FleetBook
+from driftline_trainer.fleet.exporter import FleetExporter
 from driftline_trainer.fleet.lies import LIES
 from driftline_trainer.fleet.watch import AT_ONCE, FleetWatch
 from tests.fleet.simulated import NOW, beat, simulated
@@ -298,3 +299,17 @@ async def test_a_device_that_was_shut_out_has_no_say_in_roll_outs(cloud: Cloud):
     await cloud.join(revoked=cloud.now)
     await cloud.watch.reconcile_registrations(None)
     assert set(await fleet.look()) == {"b2"}
+
+
+async def test_a_device_that_was_shut_out_is_not_missed(cloud: Cloud):
+    cloud.metrics.registry.register(FleetExporter(cloud.book, lambda: cloud.now, 0))
+    await cloud.join()
+    await cloud.leave(beat("a1"), EDGE)
+    await cloud.leave(beat("b2"))
+    await cloud.look()
+    await cloud.look(after=3600)
+    silent = cloud.metrics.registry.get_sample_value
+    assert silent("driftline_fleet_edges", {"state": "silent"}) == 2
+    await cloud.join(revoked=cloud.now)
+    await cloud.watch.reconcile_registrations(None)
+    assert silent("driftline_fleet_edges", {"state": "silent"}) == 1

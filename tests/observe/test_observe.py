@@ -42,7 +42,7 @@ UNITLESS = {
         "driftline_sink_failing",
     ),
     *("driftline_windows_small", "driftline_fleet_edges", "driftline_fleet_cloned_edges"),
-    *("driftline_rollout_stage", "driftline_rollout_paused"),
+    *("driftline_rollout_stage", "driftline_rollout_paused", "driftline_rollout_undecided"),
     *("driftline_fleet_version_compared_edges", "driftline_fleet_version_worse_edges"),
 }
 ASKED_FOR = {

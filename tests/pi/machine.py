@@ -75,6 +75,7 @@ class Machine:
 
     def __init__(self, root: Path, pid: int) -> None:
         self.root = root
+        self._pid = pid
         self._inside = ["nsenter", f"--target={pid}", "--mount", "--pid", "--net", "--uts", "--ipc", "--cgroup"]
         self._inside += ["--root", "--wd", "env", "-i", f"PATH={PATH}", "LC_ALL=C.UTF-8"]
 
@@ -86,6 +87,12 @@ class Machine:
     def start(self, *command: str) -> "subprocess.Popen[bytes]":
         """Something that goes on."""
         return subprocess.Popen([*self._inside, *command], stdin=subprocess.DEVNULL)
+
+    def serve(self, *command: str) -> "subprocess.Popen[str]":
+        """A program of the machine around it that only this one reaches: its network is this one's."""
+        return subprocess.Popen(
+            ["nsenter", f"--target={self._pid}", "--net", *command], stdout=subprocess.PIPE, text=True
+        )
 
     def path(self, path: str) -> Path:
         """Where this machine finds it."""

@@ -3,19 +3,17 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import stamina
 
 from tests.pi import archives
-from tests.pi.machine import RELEASES, Machine, booted, rootfs, unpack
+from tests.pi.machine import Machine
 
 pytestmark = pytest.mark.skipif(archives.FOLDER not in os.environ, reason="needs root file systems: make pi-test")
 
 UNIT = "driftline-edge.service"
-MACHINE = "x86_64"
 STREAM = (
     "name: greenhouse\ntime: {column: t, zone: UTC, period: 1min}\nkey: sensor\ntarget: value\nlags: 3\nhorizon: 1\n"
 )
@@ -33,21 +31,8 @@ ANSWERS_WITHIN = 60
 
 
 @pytest.fixture(scope="session")
-def this(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return archives.unpacked(MACHINE, tmp_path_factory.mktemp("this"))
-
-
-@pytest.fixture(scope="session")
 def later(this: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return archives.later(this, tmp_path_factory.mktemp("later"))
-
-
-@pytest.fixture(params=RELEASES)
-def pi(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]:
-    root = tmp_path / request.param
-    unpack(rootfs(request.param, MACHINE), root)
-    with booted(root) as machine:
-        yield machine
 
 
 def install(pi: Machine, archive: Path, *options: str, check: bool = True) -> tuple[int, str, str]:

@@ -112,6 +112,10 @@ class Running(Fleet):
         registry = (metrics or self.metrics).registry
         return registry.get_sample_value("driftline_rollouts_ended_total", labels)
 
+    def undecided(self) -> float | None:
+        labels = {"stream": self.stream.name, "member": self.member}
+        return self.metrics.registry.get_sample_value("driftline_rollout_undecided", labels)
+
 
 @pytest.fixture
 def running(tmp_path: Path, temperature: StreamDefinition) -> Running:
@@ -221,6 +225,7 @@ async def test_neither_worse_nor_not_it_waits(running: Running, evidence: tuple[
         assert (await running.trial()).stage == 0
     standing = running.rollouts.standing(running.rollouts.models()[0])
     assert "advance or abort it by hand" in standing.waits
+    assert running.undecided() == 1
 
 
 async def test_it_passes_where_bets_ended_and_nobody_won_on_worse(running: Running):
@@ -590,6 +595,34 @@ async def test_paused_it_stays_until_it_is_resumed_but_is_still_stopped_when_wor
     acts = [event["act"] for event in shown["stories"][0]["events"]]
     assert acts == ["began", "paused", "resumed", "paused", "stopped"]
     assert await running.mark(new) is not None
+
+
+async def test_advanced_while_it_is_paused_it_goes_one_stage_further_and_stays_paused(running: Running, door: Door):
+    _, new = await running.begin()
+    await door.post("pause", by="ada")
+    shown = (await door.post("advance", by="ada")).json()
+    assert (shown["stage"], shown["state"], shown["stories"][0]["state"]) == (3, "paused", "paused")
+    running.now -= 2 * HOUR
+    await running.find(FINE)
+    await door.look()
+    assert (await door.show())["waits"].startswith("paused")
+    shown = (await door.post("advance", by="ada")).json()
+    assert (shown["state"], shown["for_all"], shown["stories"][0]["state"]) == ("none", new, "done")
+
+
+async def test_undecided_it_goes_on_by_hand_or_gives_way_to_a_newer_version(running: Running, door: Door):
+    _, new = await running.begin()
+    running.now -= 2 * HOUR
+    await running.find((3.0, -3.0), 2000)
+    await door.look()
+    assert (await door.show())["undecided"] is True
+    shown = (await door.post("advance", by="ada")).json()
+    assert (shown["stage"], shown["on_trial"]) == (3, new)
+    await door.look()
+    assert (await door.show())["undecided"] is False, "those who came in compare anew"
+    await running.publish(3, running.trials)
+    await door.look()
+    assert (await door.show())["stories"][1]["state"] == "superseded"
 
 
 async def test_aborted_it_is_kept_from_all_edges(running: Running, door: Door):

@@ -37,6 +37,13 @@ def backup(
             markup=False,
             soft_wrap=True,
         )
+        if header.waiting:
+            console.print(
+                f"{header.waiting:,} records that are not forecast or not archived yet are not in it: only the broker "
+                "has them, so keep its data until they are",
+                markup=False,
+                soft_wrap=True,
+            )
 
 
 def restore(

@@ -41,7 +41,7 @@ def show(
 def advance(
     model: Model, reason: Reason = "", version: Meant = None, trainer: TrainerAt = TRAINER, token: Token = None
 ) -> None:
-    """Goes on to the next stage, whatever the edges have found.
+    """Goes on to the next stage, whatever the edges have found; a paused roll-out stays paused there.
 
     Example: driftline rollout advance outdoor-temperature.batch --reason "the canary is fine"
     """

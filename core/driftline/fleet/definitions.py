@@ -81,8 +81,6 @@ def read_bundle(payload: bytes, trust: Trust, *, newest: int = 0) -> DefinitionB
 def _check_content(named: str, files: Mapping[str, str]) -> None:
     if (version := version_of(files)) != named:
         raise RefusedNote(f"definitions: found content {version}, expected {named}")
-    if len(files) > FILES:
-        raise RefusedNote(f"definitions: found {len(files)} files, expected at most {FILES}")
     check(files)
 
 
@@ -92,7 +90,9 @@ def read_files(folder: Path) -> dict[str, str]:
 
 
 def check(files: Mapping[str, str]) -> None:
-    """Raises RefusedNote where a file can't be used, alone or together with the others."""
+    """Raises RefusedNote where a file can't be used, alone or together with the others, or for too many."""
+    if len(files) > FILES:
+        raise RefusedNote(f"definitions: found {len(files)} files, expected at most {FILES}")
     streams = DefinedStreams()
     for name, text in sorted(files.items()):
         if not FILE_NAME.fullmatch(name):

@@ -80,6 +80,8 @@ class JoinToken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Id of the edge that it admitted."""
     public_key: str | None = None
     """Of that device."""
+    spent: bool = False
+    """Whether that device is registered: from then on it is good for nothing but the same answer again."""
 
 
 class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,8 @@ from driftline.models.manifest import Trial
 BITS = 52
 """Of the hash, so that half of a share and a half is a number below 1."""
 HALF = 0.5
+CLOCKS_DIFFER_S = 60.0
+"""By so much the clocks of two trainers may differ."""
 
 
 def rank(edge: str, version: str, labels: Mapping[str, str], first: Mapping[str, str]) -> float:
@@ -37,6 +39,12 @@ def size_of(stage: str, edges: int) -> int:
     if stage.endswith("%"):
         return min(edges, math.ceil(Fraction(stage.removesuffix("%")) * edges / 100))
     return min(edges, int(stage))
+
+
+def begins_later(since: float, now: float) -> bool:
+    """Whether a stage began in the future, so by a wrong clock: it would last for as long as that was ahead. Both in
+    seconds since the epoch."""
+    return since > now + CLOCKS_DIFFER_S
 
 
 @dataclass(frozen=True)

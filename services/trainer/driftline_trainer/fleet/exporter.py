@@ -29,8 +29,10 @@ class FleetExporter(Collector):
         yield from self._versions()
 
     def _edges(self, now: float) -> Metric:
-        family = metrics.FLEET_EDGES.family()
-        for state, count in counted(list(self._book.look(now).values())).items():
+        family, states = metrics.FLEET_EDGES.family(), self._book.look(now)
+        # One that was cut off is silent for good, and nobody needs to look at it.
+        kept = [state for edge, state in states.items() if not self._book[edge].is_revoked]
+        for state, count in counted(kept).items():
             family.add_metric([state], count)
         return family
 

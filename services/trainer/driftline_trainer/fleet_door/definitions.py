@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from driftline.errors import Conflict, InvalidInput, NotFound, StoreUnavailable
+from driftline.errors import Conflict, InvalidInput, NotFound, StoreUnavailable, TooLarge, Unstorable
 from driftline.fleet.definitions import (
     KEY,
     LIMIT,
@@ -23,7 +23,7 @@ from driftline.fleet.definitions import (
 from driftline.fleet.heartbeat import Heartbeat
 from driftline.fleet.notes import opened, sealed
 from driftline.fleet.reading import FleetView
-from driftline.fleet.rollout import rank, size_of, stage_after, topped_up
+from driftline.fleet.rollout import begins_later, rank, size_of, stage_after, topped_up
 from driftline.models.signing import Signer, Trust
 from driftline.stoppable import until_set
 from driftline.store.port import Store, Stored
@@ -45,6 +45,10 @@ class DefinitionStages:
 
     stages: Sequence[str]
     hold: float
+
+    def name(self, stage: int) -> str:
+        """Of a stage, also where there are fewer by now."""
+        return self.stages[min(stage, len(self.stages) - 1)]
 
 
 class DefinitionPublisher:
@@ -76,6 +80,8 @@ class DefinitionPublisher:
         self._seen: str | None = None
         self._published: str | None = None
         self._refused: str | None = None
+        # What it was last said to be hindered by.
+        self._hindered = ""
         self._on_trial: DefinitionTrial | None = None
         # What was last said to be waited for.
         self._awaited: tuple[DefinitionTrial, list[str]] | None = None
@@ -85,17 +91,24 @@ class DefinitionPublisher:
         while not self._stopping.is_set():
             try:
                 await self.look()
-            except (StoreUnavailable, Conflict) as error:
-                log.warning("the definitions are not published yet: %s", error)
+                self._hindered = ""
+            except (StoreUnavailable, Conflict, InvalidInput, Unstorable) as error:
+                self._say_hindered(str(error))
             await until_set(self._stopping, LOOK_S)
+
+    def _say_hindered(self, why: str) -> None:
+        """Once, however long it lasts."""
+        if why != self._hindered:
+            log.warning("the definitions are not published yet: %s", why)
+        self._hindered = why
 
     async def stop(self) -> None:
         self._stopping.set()
 
     async def look(self) -> None:
         """Publishes what has changed since the last time and was the same at the last look: a file may be in the midst
-        of being written. Then moves what is on trial. Raises StoreUnavailable, and Conflict where another trainer
-        publishes at this moment."""
+        of being written. Then moves what is on trial. Raises StoreUnavailable, Conflict where another trainer publishes
+        at this moment, InvalidInput for what edges do not take, TooLarge for what lies there, and Unstorable."""
         files = await asyncio.to_thread(_read, self._folder)
         version = version_of(files)
         before, self._seen = self._seen, version
@@ -109,6 +122,9 @@ class DefinitionPublisher:
             # In a thread, as with every look at the folder: parsing takes milliseconds.
             await asyncio.to_thread(check, files)
             await self._publish(files, version)
+        except TooLarge:
+            # What lies in the store, not what is in the folder: it may be removed.
+            raise
         except InvalidInput as error:
             log.error("the definitions are not published: %s", error)  # noqa: TRY400 - it is no bug of ours
             self._refused = version
@@ -149,6 +165,9 @@ class DefinitionPublisher:
 
     async def _move(self, trial: DefinitionTrial) -> None:
         """To the next stage, once the edges of this one say that they have taken it in, and it has lasted."""
+        if begins_later(trial.since, now := self._clock()):
+            await self._replace(trial, replace(trial, since=now))
+            return
         heartbeats, ranks = await self._fleet.look(), await self._ranks(trial.version)
         below = topped_up(self._stages.stages, trial.stage, trial.below, list(ranks.values()))
         if self._is_for_all(trial, len(ranks)) or self._is_taken_in(trial, heartbeats, ranks):
@@ -159,8 +178,7 @@ class DefinitionPublisher:
 
     def _is_for_all(self, trial: DefinitionTrial, edges: int) -> bool:
         """Whether the stages were made fewer meanwhile, so that this one is the last."""
-        stages = self._stages.stages
-        return edges > 0 and size_of(stages[min(trial.stage, len(stages) - 1)], edges) >= edges
+        return edges > 0 and size_of(self._stages.name(trial.stage), edges) >= edges
 
     def _is_taken_in(
         self, trial: DefinitionTrial, heartbeats: Mapping[str, Heartbeat], ranks: Mapping[str, float]
@@ -188,8 +206,9 @@ class DefinitionPublisher:
         stored = await self._stored()
         former = self._bundle(stored) if stored is not None else None
         if former is None or former.trial != trial:
-            # Another trainer has moved it.
+            # Another trainer has moved it; or somebody removed it, and what is in the folder is published again.
             self._on_trial = former.trial if former is not None else None
+            self._published = self._published if former is not None else None
         elif further is None:
             await self._put(stored, DefinitionBundle(version=trial.version, number=0, files=trial.files), former)
         else:
@@ -206,7 +225,7 @@ class DefinitionPublisher:
         self._on_trial = bundle.trial
         extra = {"version": bundle.version, "files": len(bundle.files)}
         if bundle.trial is not None:
-            extra |= {"trial": bundle.trial.version, "stage": self._stages.stages[bundle.trial.stage]}
+            extra |= {"trial": bundle.trial.version, "stage": self._stages.name(bundle.trial.stage)}
         log.info("definitions published", extra=extra)
 
     async def _stored(self) -> Stored | None:

@@ -1,6 +1,7 @@
 """How a device becomes one of the fleet: it shows a token that is good once, and signs with the key that it will have.
 
-Sent again by the same device it answers the same, whatever was lost on the way, and writes nothing twice.
+Sent again by the same device it answers the same, whatever was lost on the way, and writes nothing twice. Sent again
+after that device has gone on, such as to another credential, it is refused: somebody may have recorded it.
 """
 
 import logging
@@ -52,6 +53,8 @@ class Joining:
         edge = token.used_by or _id_of(token, asked)
         _check_labels(token, asked)
         before = await self._present(edge)
+        if token.spent and (before is None or not _is_current(before, asked)):
+            raise Conflict("found a join token that was used already; each admits one device, once")
         if before is not None and not _is_asked_again(before, asked):
             _check_place(before, token)
         if token.used_by is None:
@@ -59,7 +62,12 @@ class Joining:
                 known = await self._tokens.note(known, used_by=edge, public_key=asked.public_key)
             except Conflict as error:
                 raise _OvertakenError from error
-        return await self._register(edge, before, known, asked)
+        registration = await self._register(edge, before, known, asked)
+        if not known.token.spent:
+            # After the registration: in a crash between both the device asks again.
+            with suppress(Conflict):
+                await self._tokens.spend(known)
+        return registration
 
     async def _present(self, edge: str) -> Known | None:
         try:
@@ -137,6 +145,12 @@ def _check_labels(token: JoinToken, asked: JoinRequest) -> None:
 
 def _is_asked_again(before: Known, asked: JoinRequest) -> bool:
     return before.registration.public_key == asked.public_key
+
+
+def _is_current(before: Known, asked: JoinRequest) -> bool:
+    """Whether nothing has changed since this was asked first."""
+    digests = [credential.digest for credential in before.registration.credentials]
+    return _is_asked_again(before, asked) and digests == [asked.credential]
 
 
 def _check_place(before: Known, token: JoinToken) -> None:

@@ -86,7 +86,13 @@ class JoinTokens:
 
     async def note(self, known: KnownToken, *, used_by: str | None, public_key: str | None) -> KnownToken:
         """Writes down which device it admits. Raises Conflict where another one did meanwhile, StoreUnavailable."""
-        token = msgspec.structs.replace(known.token, used_by=used_by, public_key=public_key)
+        return await self._put(msgspec.structs.replace(known.token, used_by=used_by, public_key=public_key), known)
+
+    async def spend(self, known: KnownToken) -> KnownToken:
+        """Writes down that the device which it admits is registered. Raises Conflict, StoreUnavailable."""
+        return await self._put(msgspec.structs.replace(known.token, spent=True), known)
+
+    async def _put(self, token: JoinToken, known: KnownToken) -> KnownToken:
         key = join_token_key(token.digest)
         return KnownToken(token, await self._store.put(key, sealed(token, self._signer), if_match=known.etag))
 

@@ -63,6 +63,7 @@ class RolloutAnswer(BaseModel):
     first: dict[str, str] = Field(description="labels of the edges that come first")
     since: float | None = Field(description="seconds since the epoch when the stage began")
     waits: str = Field(description="the reason that it does not go on")
+    undecided: bool = Field(description="whether a person has to decide: the edges have nothing more to compare")
     trial: EvidenceAnswer | None = Field(description="of all edges in the trial, or that run the version for all")
     newcomers: EvidenceAnswer | None = Field(description="of those that came in with this stage")
     went_back: dict[str, str] = Field(description="by edge why it went back from the version")
@@ -127,7 +128,12 @@ def routes(rollouts: Rollouts) -> APIRouter:
             audit.changed(before, _in_short(await rollouts.find(stream, member)) | request.model_dump())
             return await details(stream, member)
 
-    add("advance", rollouts.advance, "Go on to the next stage", "The edges' evidence is not asked.")
+    add(
+        "advance",
+        rollouts.advance,
+        "Go on to the next stage",
+        "The edges' evidence is not asked. A paused one stays paused.",
+    )
     add(
         "pause",
         rollouts.pause,
@@ -166,6 +172,7 @@ def _answer(at: Pointed, standing: RolloutStanding | None) -> RolloutAnswer:
         first=trial.first if trial else {},
         since=trial.since if trial else None,
         waits=standing.waits if standing and trial else "",
+        undecided=bool(standing and trial and standing.undecided),
         trial=_evidence(standing.everyone) if standing else None,
         newcomers=_evidence(standing.newcomers) if standing and trial else None,
         went_back=dict(standing.went_back) if standing else {},

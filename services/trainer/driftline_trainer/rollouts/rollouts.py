@@ -13,7 +13,7 @@ from driftline.errors import Conflict, NotFound, RefusedModel, StoreUnavailable,
 from driftline.fleet.heartbeat import Heartbeat
 from driftline.fleet.quarantine import quarantine, quarantine_of
 from driftline.fleet.reading import FleetView, counted_on
-from driftline.fleet.rollout import rank, stage_after, topped_up
+from driftline.fleet.rollout import begins_later, rank, stage_after, topped_up
 from driftline.members import MODELS
 from driftline.metrics import Metrics, from_zero
 from driftline.models import manifest as manifests
@@ -31,9 +31,6 @@ from driftline_trainer.rollouts.stories import EVIDENCE, OUTCOMES, Act, Outcome,
 log = logging.getLogger(__name__)
 
 ENDED: Mapping[Act, Outcome] = {outcome: outcome for outcome in OUTCOMES}
-CLOCKS_DIFFER_S = 60.0
-"""By so much the clocks of two trainers may differ; a stage that began later than that in the future began by a wrong
-one, and would last for as long as that was ahead."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +198,7 @@ class Rollouts:
     async def _try(self, at: Pointed, trial: Trial, heartbeats: Mapping[str, Heartbeat]) -> None:
         """Moves the trial, if its edges allow it."""
         now = self._clock()
-        if trial.since > now + CLOCKS_DIFFER_S:
+        if begins_later(trial.since, now):
             trial = replace(trial, since=now)
             await self._move(at, replace(at.pointer, trial=trial))
             at = self._pointed[at.model]
@@ -242,9 +239,9 @@ class Rollouts:
             await self._move(at, Pointer(trial.version, former=at.pointer.version, since=now))
             await self._note(at, trial.version, "done", why, by, stage="100%")
             return
-        further = Trial(trial.version, step.below, trial.first, step.stage, entered=trial.below, since=self._clock())
+        further = replace(trial, below=step.below, stage=step.stage, entered=trial.below, since=self._clock())
         await self._move(at, replace(at.pointer, trial=further))
-        await self._note(at, trial.version, "advanced", why, by, stage=at.stage(further))
+        await self._note(at, trial.version, "advanced", why, by, stage=at.stage(further), paused=further.paused)
 
     async def _take_back(self, at: Pointed, version: str, why: str, by: str, act: Act) -> None:
         """Keeps a version from all edges, and points back. The word comes first: after a crash between both the next
@@ -272,9 +269,12 @@ class Rollouts:
         etag = await self._store.put(key, manifests.encode(pointer), if_match=at.etag)
         self._pointed[at.model] = Pointed(at.stream, at.member, pointer, etag)
 
-    async def _note(self, at: Pointed, version: str, act: Act, why: str, by: str, *, stage: str = "") -> None:
-        """In the story, the log and the metrics, unless another trainer has noted that end."""
-        state: StoryState = ENDED.get(act, "paused" if act == "paused" else "running")
+    async def _note(
+        self, at: Pointed, version: str, act: Act, why: str, by: str, *, stage: str = "", paused: bool = False
+    ) -> None:
+        """In the story, the log and the metrics, unless another trainer has noted that end. paused: whether it is,
+        unless this is its end."""
+        state: StoryState = ENDED.get(act, "paused" if paused else "running")
         event = RolloutEvent(self._clock(), act, why, by, stage)
         former = at.pointer.version if at.pointer.version != version else at.pointer.former
         is_new = await self.stories.note(*at.model, version, former, state=state, event=event)
@@ -291,6 +291,9 @@ class Rollouts:
         trial = at.pointer.trial
         self._metrics.rollout_stage.labels(*at.model).set(trial.stage + 1 if trial else 0)
         self._metrics.rollout_paused.labels(*at.model).set(trial is not None and trial.paused)
+        standing = self._standing.get(at.model)
+        undecided = trial is not None and standing is not None and standing.undecided
+        self._metrics.rollout_undecided.labels(*at.model).set(undecided)
 
     def models(self) -> list[Pointed]:
         """Those that have a version, as they were seen last."""
@@ -309,7 +312,8 @@ class Rollouts:
         return at
 
     async def advance(self, stream: str, member: str, hand: Hand) -> None:
-        """To the next stage, whatever the edges say. Raises NotFound, Conflict, StoreUnavailable."""
+        """To the next stage, whatever the edges say; a paused one is paused there, too. Raises NotFound, Conflict,
+        StoreUnavailable."""
         async with self._one_at_a_time:
             heartbeats = await self._fleet.look()
             at, trial = await self._on_trial(stream, member, hand)
@@ -328,7 +332,8 @@ class Rollouts:
             at, trial = await self._on_trial(stream, member, hand)
             if trial.paused is not paused:
                 await self._move(at, replace(at.pointer, trial=replace(trial, paused=paused)))
-                await self._note(at, trial.version, "paused" if paused else "resumed", hand.why, hand.by)
+                act: Act = "paused" if paused else "resumed"
+                await self._note(at, trial.version, act, hand.why, hand.by, paused=paused)
                 self._show(self._pointed[at.model])
 
     async def abort(self, stream: str, member: str, hand: Hand) -> None:

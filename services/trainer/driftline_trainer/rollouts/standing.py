@@ -26,13 +26,15 @@ BY_HAND = "it can be advanced by hand"
 @dataclass(frozen=True)
 class RolloutStanding:
     """everyone: the edges in the trial, or, without one, those that run the version; newcomers: those of them that came
-    in with the stage that runs; went_back: by edge why. waits: a sentence, empty where it waits for nothing."""
+    in with the stage that runs; went_back: by edge why. waits: a sentence, empty where it waits for nothing. undecided:
+    whether nothing but a hand, or a newer version, ends the waiting: all comparisons are over."""
 
     everyone: Pooled
     newcomers: Pooled
     went_back: Mapping[str, str]
     verdict: Verdict
     waits: str
+    undecided: bool = False
 
     @property
     def why(self) -> str:
@@ -69,7 +71,8 @@ def of_trial(
     waits = "" if verdict != "waits" else _waits(rollout, newcomers, held_for)
     if trial.paused and verdict != "worse":
         verdict, waits = "waits", f"paused; {waits or 'its edges say: not worse'}"
-    return RolloutStanding(everyone, newcomers, _went_back(reports), verdict, waits)
+    undecided = verdict == "waits" and _is_undecided(newcomers)
+    return RolloutStanding(everyone, newcomers, _went_back(reports), verdict, waits, undecided)
 
 
 def of_all(pointer: Pointer, model: tuple[str, str], heartbeats: Mapping[str, Heartbeat]) -> RolloutStanding:
@@ -113,11 +116,16 @@ def _waits(rollout: Rollout, newcomers: Pooled, held_for: float) -> str:
         f"evidence that it is worse {newcomers.worse:.3g} of {WORSE:.0f}, "
         f"that it is not {newcomers.not_worse:.3g} of {NOT_WORSE:.0f}"
     )
-    if newcomers.over and newcomers.worse > NOTHING_WON:
+    if _is_undecided(newcomers):
         return f"the edges have nothing more to compare ({open_evidence}): advance or abort it by hand"
     if newcomers.not_worse < NOT_WORSE and not newcomers.over:
         return f"waits for evidence ({open_evidence}); {BY_HAND}"
     return f"holds for another {max(0.0, rollout.hold - held_for):.0f} s; {BY_HAND}"
+
+
+def _is_undecided(newcomers: Pooled) -> bool:
+    """An edge that fell silent in the midst of its comparison may come back and end it."""
+    return newcomers.over and newcomers.worse > NOTHING_WON and newcomers.not_worse < NOT_WORSE
 
 
 def _edges(count: int) -> str:
