@@ -34,28 +34,17 @@ def header_file(run: Path) -> Path:
     return run / PLACE / HEADER_FILE
 
 
-def headers(url: str, given: str | None) -> dict[str, str]:
+def token_of(url: str, given: str | None) -> str | None:
     """With which the service at `url` lets the command change something.
 
     given: by option or variable; otherwise the token of the folder that DRIFTLINE_SECRETS names, or the local stack's
     for what it started, and for nobody else.
     """
-    token = token_of(url, given)
-    return {"Authorization": f"Bearer {token}"} if token else {}
-
-
-def token_of(url: str, given: str | None) -> str | None:
-    """The same without its header."""
     return given or _kept(url)
 
 
-def reading(url: str) -> dict[str, str]:
-    """The header for what only looks: with the token of DRIFTLINE_TOKEN, if there is one."""
-    return headers(url, os.environ.get(variable("token")))
-
-
 def reading_token(url: str) -> str | None:
-    """The same without its header."""
+    """For what only looks: the token of DRIFTLINE_TOKEN, if there is one."""
     return token_of(url, os.environ.get(variable("token")))
 
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from pydantic import SecretStr
 from rich.console import Console
@@ -19,6 +20,7 @@ from driftline.store.folder import FolderStore
 from driftline_cli.__main__ import app
 from driftline_cli.commands.plainly import console
 from driftline_cli.fleet_view import as_screen
+from driftline_client.calls.fleet import Fleet
 from driftline_trainer.app import create_app
 from driftline_trainer.settings import TrainerSettings
 from tests.fleet.simulated import NEW, NOW, simulated
@@ -82,7 +84,9 @@ def test_one_edge_without_models_is_shown_in_few_words():
     edge |= {"streams": {}, "models": {"power.batch": model, "power.speed": model}, "alerts": 0, "problems": []}
     summary = {"edges": 1, "live": 1, "late": 0, "silent": 0, "problems": 0, "skill": None}
     screen = Console(width=80, record=True, file=io.StringIO())
-    screen.print(as_screen({"summary": summary, "edges": [edge]}))
+    edge |= {"software": None, "registered": False, "lag": None}
+    body = {"now": NOW, "revision": 1, "whole": True, "summary": summary, "edges": [edge]}
+    screen.print(as_screen(msgspec.convert(body, Fleet)))
     shown = screen.export_text()
     assert shown.splitlines()[0] == "1 edge: 1 live, 0 late, 0 silent; 0 with a problem"
     assert "none yet" in shown

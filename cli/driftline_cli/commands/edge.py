@@ -3,13 +3,20 @@
 import asyncio
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from driftline_cli.commands.options import TRAINER, AsJson, TrainerAt
 from driftline_cli.commands.plainly import brought_by, console, errors, plainly, print_json
+
+if TYPE_CHECKING:
+    from driftline_client import AsyncClient
+    from driftline_client.calls.devices import NewJoinToken
+
+T = TypeVar("T")
 
 app = typer.Typer(
     help="The edge as a process of this machine, and how it joins a fleet.",
@@ -191,17 +198,19 @@ def token(
     Example: driftline edge token --name attic --label site=north
     """
     with plainly():
-        from driftline_cli import fleet_door  # noqa: PLC0415
+        labels = _labels(label)
 
-        asked = {"seconds": hours * HOUR_S, "edge": edge_id, "replaces": replaces, "name": name}
-        answer = asyncio.run(
-            fleet_door.ask(trainer, trainer_token, "POST", "tokens", {**asked, "labels": _labels(label)})
-        )
+        async def make(client: "AsyncClient") -> "NewJoinToken":
+            return await client.new_join_token(
+                seconds=hours * HOUR_S, edge=edge_id, replaces=replaces, name=name, labels=labels
+            )
+
+        fresh = _ask(trainer, trainer_token, make)
         if as_json:
-            print_json(answer)
+            print_json(fresh)
             return
-        errors.print(f"good for one device and {hours:g} hours; `driftline edge tokens` lists it as {answer['id']}")
-        typer.echo(answer["token"])
+        errors.print(f"good for one device and {hours:g} hours; `driftline edge tokens` lists it as {fresh.id}")
+        typer.echo(fresh.token)
 
 
 @app.command()
@@ -216,14 +225,14 @@ def tokens(
     Example: driftline edge tokens --forget 3f9a61c2d0b84e17
     """
     with plainly():
-        from driftline_cli import fleet_door  # noqa: PLC0415
+        from driftline_cli import devices  # noqa: PLC0415
 
         if forget is not None:
-            asyncio.run(fleet_door.ask(trainer, trainer_token, "DELETE", f"tokens/{forget}"))
+            _ask(trainer, trainer_token, lambda client: client.forget_join_token(forget))
             console.print(f"{forget} admits nobody any more")
             return
-        answer = asyncio.run(fleet_door.ask(trainer, trainer_token, "GET", "tokens"))
-        _show(answer, as_json, lambda: fleet_door.tokens_table(answer))
+        listed = _ask(trainer, trainer_token, lambda client: client.join_tokens())
+        _show(listed, as_json, lambda: devices.tokens_table(listed))
 
 
 @app.command("list")
@@ -233,10 +242,10 @@ def list_edges(trainer: TrainerAt = TRAINER, trainer_token: Token = None, as_jso
     Example: driftline edge list --trainer https://cloud.example.org:8443
     """
     with plainly():
-        from driftline_cli import fleet_door  # noqa: PLC0415
+        from driftline_cli import devices  # noqa: PLC0415
 
-        answer = asyncio.run(fleet_door.ask(trainer, trainer_token, "GET", "registrations"))
-        _show(answer, as_json, lambda: fleet_door.edges_table(answer))
+        listed = _ask(trainer, trainer_token, lambda client: client.devices())
+        _show(listed, as_json, lambda: devices.devices_table(listed))
 
 
 @app.command()
@@ -250,15 +259,24 @@ def revoke(
     Example: driftline edge revoke k3v9q1x7m2ab
     """
     with plainly():
-        from driftline_cli import fleet_door  # noqa: PLC0415
-
-        answer = asyncio.run(fleet_door.ask(trainer, trainer_token, "POST", f"edges/{edge_id}/revoke"))
-        console.print(f"{answer['edge']} ({answer['name']}) is cut off")
+        device = _ask(trainer, trainer_token, lambda client: client.revoke_device(edge_id))
+        console.print(f"{device.edge} ({device.name}) is cut off")
 
 
-def _show(answer: Any, as_json: bool, table: Any) -> None:  # noqa: FBT001
+def _ask(url: str, token: str | None, question: "Callable[[AsyncClient], Awaitable[T]]") -> T:
+    """What the trainer answers. Raises ClientError."""
+    from driftline_cli import devices  # noqa: PLC0415
+
+    async def run() -> T:
+        async with devices.client_of(url, token) as client:
+            return await question(client)
+
+    return asyncio.run(run())
+
+
+def _show(listed: object, as_json: bool, table: Callable[[], object]) -> None:  # noqa: FBT001
     if as_json:
-        print_json(answer)
+        print_json(listed)
     else:
         console.print(table())
 
