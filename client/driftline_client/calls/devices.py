@@ -58,8 +58,8 @@ def new_join_token(
     labels: Mapping[str, str] | None = None,
 ) -> Call[NewJoinToken]:
     """Makes a token with which one device joins, once. seconds: for so long it is good. edge: the id that the device
-    gets. replaces: whether it takes the place of the one that has this id, which is cut off then. name, labels:
-    whatever the device says itself."""
+    gets. replaces: whether it takes the place of the one that has this id, which is cut off then. name, labels: these
+    count, and not those that the device brings."""
     asked = {"seconds": seconds, "edge": edge, "replaces": replaces, "name": name, "labels": dict(labels or {})}
     return post("trainer", "/v1/fleet/tokens", NewJoinToken, asked, is_repeatable=False)
 

@@ -32,7 +32,7 @@ class DefinedStream(msgspec.Struct, frozen=True):
     description: str
     state: Literal["runs", "changed", "gone"]
     note: str
-    """What to do, and what is wrong with its records; empty where all is well."""
+    """The action to take, and the faults of its records; empty where all is well."""
 
 
 class ServiceStreams(msgspec.Struct, frozen=True):

@@ -49,7 +49,7 @@ def history(
     until: datetime | int | str | None = None,
     horizons: Sequence[int] = (),
 ) -> Call[list[FormerForecasts]]:
-    """What was forecast of a series, record by record in order of time, page by page as it is needed.
+    """The former forecasts of a series, record by record in order of time, a page at a time as it is needed.
 
     since, until: issued then or later, and before: a time with a zone, milliseconds since the epoch, or ISO 8601.
     horizons: only these steps ahead. Raises NoSuchThing for a stream that there is not.
