@@ -138,3 +138,33 @@ def test_what_is_not_there_is_said(trainer: str, arguments: list[str], says: str
 def test_one_thing_is_asked_for_at_a_time(trainer: str):
     assert run(trainer, "edge-0007", "--version", "s.batch").exit_code == 2
     assert run(trainer, "edge-0007", "--state", "live").exit_code == 2
+
+
+def of_edges(trainer: str, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["edge", *arguments, "--trainer", trainer])
+
+
+def test_a_join_token_is_made_listed_and_taken_back(trainer: str):
+    token = json.loads(of_edges(trainer, "token", "--name", "attic", "--label", "site=north", "--json").output)
+    assert (token["name"], token["labels"], token["used_by"], bool(token["token"])) == (
+        "attic",
+        {"site": "north"},
+        None,
+        True,
+    )
+    listed = of_edges(trainer, "tokens").output
+    assert token["token"] not in listed
+    for words in (token["id"], "attic site=north", "nobody yet"):
+        assert words in listed
+    assert of_edges(trainer, "tokens", "--forget", token["id"]).output == f"{token['id']} admits nobody any more\n"
+    assert token["id"] not in of_edges(trainer, "tokens", "--json").output
+
+
+@pytest.mark.parametrize("arguments", [["tokens", "--forget", "0123456789abcdef"], ["revoke", "a/b?c"]])
+def test_what_nobody_knows_of_is_said_in_a_sentence(trainer: str, arguments: list[str]):
+    refused = of_edges(trainer, *arguments)
+    assert (refused.exit_code, refused.output.count("\n"), "trainer answered 404" in refused.output) == (1, 1, True)
+
+
+def test_without_devices_the_list_is_empty(trainer: str):
+    assert json.loads(of_edges(trainer, "list", "--json").output) == []
