@@ -96,7 +96,7 @@ pi: wheels ## one archive per architecture for a Raspberry Pi without Docker, in
 	@$(RUN)/python -m scripts.pi $(DIST) $(MACHINE)
 
 images: ## the five container images, for this machine; `docker buildx bake` makes them for amd64 and arm64
-	@set -e; for each in 'ingest:[tables]' 'inference:[litert]' 'combiner:[tables]' 'trainer:[tables,litert]' 'edge:[tables,litert]'; do \
+	@set -e; for each in 'ingest:[tables,otel]' 'inference:[litert,otel]' 'combiner:[tables,otel]' 'trainer:[tables,litert]' 'edge:[tables,litert,otel]'; do \
 	  service=$${each%%:*}; projects=services/$$service; \
 	  [ $$service != combiner ] || projects='services/combiner[postgres]'; \
 	  [ $$service != edge ] || projects='edge services/ingest services/inference services/combiner[postgres]'; \

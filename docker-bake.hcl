@@ -19,19 +19,19 @@ target "service" {
 
 target "ingest" {
   inherits = ["service"]
-  args     = { SERVICE = "ingest", EXTRAS = "[tables]" }
+  args     = { SERVICE = "ingest", EXTRAS = "[tables,otel]" }
   tags     = ["${DRIFTLINE_REGISTRY}/ingest:${DRIFTLINE_TAG}"]
 }
 
 target "inference" {
   inherits = ["service"]
-  args     = { SERVICE = "inference", EXTRAS = "[litert]" }
+  args     = { SERVICE = "inference", EXTRAS = "[litert,otel]" }
   tags     = ["${DRIFTLINE_REGISTRY}/inference:${DRIFTLINE_TAG}"]
 }
 
 target "combiner" {
   inherits = ["service"]
-  args     = { SERVICE = "combiner", EXTRAS = "[tables]", PROJECTS = "services/combiner[postgres]" }
+  args     = { SERVICE = "combiner", EXTRAS = "[tables,otel]", PROJECTS = "services/combiner[postgres]" }
   tags     = ["${DRIFTLINE_REGISTRY}/combiner:${DRIFTLINE_TAG}"]
 }
 
@@ -45,7 +45,7 @@ target "edge" {
   inherits = ["service"]
   args = {
     SERVICE  = "edge"
-    EXTRAS   = "[tables,litert]"
+    EXTRAS   = "[tables,litert,otel]"
     PROJECTS = "edge services/ingest services/inference services/combiner[postgres]"
   }
   tags = ["${DRIFTLINE_REGISTRY}/edge:${DRIFTLINE_TAG}"]

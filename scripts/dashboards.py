@@ -1,4 +1,4 @@
-"""Writes the three Grafana dashboards: `python scripts/dashboards.py` after every change here; a test compares."""
+"""Writes the Grafana dashboards: `python scripts/dashboards.py` after every change here; a test compares."""
 
 import json
 from pathlib import Path
@@ -36,9 +36,10 @@ FLEET: list[Panel] = [
     (
         "Refused and dropped",
         "short",
-        "Rows refused at the door; messages that were seen before; messages nobody could use.",
+        "Rows refused at the door; readings beyond the range; messages seen before; messages nobody could use.",
         [
             ("sum by (stream) (rate(driftline_records_refused_total[5m]))", "refused {{stream}}"),
+            ("sum by (stream) (rate(driftline_readings_beyond_range_total[5m]))", "beyond the range {{stream}}"),
             ("sum by (stream, reason) (rate(driftline_records_dropped_total[5m]))", "{{reason}} {{stream}}"),
             ("sum by (group) (rate(driftline_dead_letters_total[5m]))", "dead letters {{group}}"),
         ],
@@ -170,6 +171,53 @@ MODELS: list[Panel] = [
     ),
 ]
 
+OF_SINKS = 'group=~"combiner-sink-.+"'
+PASSED_ON = "driftline_stage_latency_seconds_count"
+SINK_OF_GROUP = '"sink", "$1", "group", "combiner-sink-(.+)"'
+SINKS: list[Panel] = [
+    (
+        "Failing",
+        "short",
+        "1 while the other side does not answer, or refuses what it is sent; the page says which, and what to do.",
+        [("max by (sink) (driftline_sink_failing)", "{{sink}}")],
+    ),
+    (
+        "Waiting",
+        "short",
+        "Messages that the other side does not have yet; they are sent once it is back.",
+        [(f"label_replace(driftline:lag_messages:sum{{{OF_SINKS}}}, {SINK_OF_GROUP})", "{{sink}}")],
+    ),
+    (
+        "Messages a second",
+        "short",
+        "Passed on.",
+        [
+            (
+                f"label_replace(sum by (group) (rate({PASSED_ON}{{{OF_SINKS}}}[5m])), {SINK_OF_GROUP})",
+                "{{sink}}",
+            )
+        ],
+    ),
+    (
+        "Until it is there, 99 %",
+        "s",
+        "From a message's arrival on its topic until the other side has it.",
+        [(f"label_replace(driftline:stage_latency_seconds:p99_5m{{{OF_SINKS}}}, {SINK_OF_GROUP})", "{{sink}}")],
+    ),
+    (
+        "From the sensor's time, 99 %",
+        "s",
+        "Until the other side has the forecast.",
+        [(f"label_replace(driftline:sensor_latency_seconds:p99_5m{{{OF_SINKS}}}, {SINK_OF_GROUP})", "{{sink}}")],
+    ),
+    (
+        "Set aside",
+        "short",
+        "In an hour: messages that the other side will never take.",
+        [("sum by (sink) (increase(driftline_sink_set_aside_total[1h]))", "{{sink}}")],
+    ),
+]
+
 
 def panel(number: int, described: Panel, across: int) -> dict[str, Any]:
     title, unit, text, queries = described
@@ -221,6 +269,7 @@ def dashboards() -> dict[str, str]:
         "fleet.json": dashboard("fleet", "fleet", FLEET, [], 3),
         "stream.json": dashboard("stream", "one stream", STREAM, chosen, 2),
         "models.json": dashboard("models", "models and training", MODELS, [], 2),
+        "sinks.json": dashboard("sinks", "sinks", SINKS, [], 2),
     }
     return {name: json.dumps(content, indent=1) + "\n" for name, content in boards.items()}
 

@@ -24,7 +24,8 @@ from driftline.store.folder import FolderStore
 from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.rows import Rows
-from driftline_cli.replay import ReplayReceipt, chunks, post
+from driftline_cli.replay import chunks, post
+from driftline_client import AsyncClient, SendReceipt
 from driftline_combiner.app import create_app as create_combiner
 from driftline_combiner.settings import CombinerSettings
 from driftline_inference.app import create_app as create_inference
@@ -87,14 +88,14 @@ class Chain:
         registry: Registry,
         reconciler: Reconciler,
         stream_steps: Mapping[str, ForecastStep],
-        door: httpx.AsyncClient,
+        door: AsyncClient,
         collected: CollectedOutputs,
     ) -> None:
         self.streams = streams
         self.apps = apps
         self.metrics = metrics
         self.collected = collected
-        self.receipt = ReplayReceipt()
+        self.receipt = SendReceipt()
         self.swaps: list[ModelSwap] = []
         self.retrains = 0
         self._store = store
@@ -240,8 +241,7 @@ async def running_chain(
     async with AsyncExitStack() as stack:
         for app in apps.values():
             await stack.enter_async_context(app.router.lifespan_context(app))
-        transport = httpx.ASGITransport(apps["ingest"])
-        door = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://ingest"))
+        door = await stack.enter_async_context(AsyncClient(transport=httpx.ASGITransport(apps["ingest"])))
         collecting = asyncio.create_task(_collect(bus, collected))
         try:
             state = apps["inference"].state

@@ -5,11 +5,10 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import httpx
 from rich.table import Table
 
 from driftline.bus.embedded import EmbeddedSettings
@@ -23,7 +22,11 @@ from driftline.service.settings import Settings, is_loopback
 from driftline.store.port import Store
 from driftline.streams.definition_files import load_folder
 from driftline_cli import tokens
+from driftline_cli.one_service import client_of
 from driftline_cli.screen import table_of
+from driftline_client import ClientError, Forbidden, NoAnswer
+from driftline_client.calls.call import Service
+from driftline_client.calls.health import ServiceStreams
 
 STATES = tuple(map(state_topic, (*GROUPS, GRID_GROUP)))
 TOPICS = (*OURS, *STATES)
@@ -64,7 +67,7 @@ def as_data(findings: Sequence[Finding]) -> list[dict[str, str | bool]]:
 
 
 async def examine(
-    settings: Settings, urls: Mapping[str, str], *, fix: bool, embedded: EmbeddedSettings | None = None
+    settings: Settings, urls: Mapping[Service, str], *, fix: bool, embedded: EmbeddedSettings | None = None
 ) -> list[Finding]:
     """All findings, on the settings' broker and store and the services at `urls`. embedded: the bus, where it is no
     broker."""
@@ -187,40 +190,46 @@ async def store(opened: Store, where: str, *, is_door: bool = False) -> list[Fin
     return [Finding("store", f"answers at {where}"), conditional]
 
 
-async def services(urls: Mapping[str, str]) -> list[Finding]:
-    async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
-        return [finding for name, url in urls.items() for finding in await _service(client, name, url)]
+async def services(urls: Mapping[Service, str]) -> list[Finding]:
+    return [finding for name, url in urls.items() for finding in await _service(name, url)]
 
 
-async def _service(client: httpx.AsyncClient, name: str, url: str) -> list[Finding]:
+async def _service(name: Service, url: str) -> list[Finding]:
     try:
-        headers = tokens.reading(url)
-        answer = await client.get(f"{url}/readyz")
-        description = await client.get(f"{url}/openapi.json", headers=headers)
-        if tokens.is_refusal(description.status_code):
-            return [Finding(name, f"{url} answers, but {tokens.CLOSED}", tokens.REMEDY)]
-        described = description.json()["info"]
-        checks: dict[str, str] = answer.json()["checks"]
-        streams = (await client.get(f"{url}/v1/streams", headers=headers)).json()
-        refused, known = streams["refused"], streams["streams"]
-    except (httpx.HTTPError, ValueError, KeyError) as error:
-        return [Finding(name, f"{url} does not answer: {type(error).__name__}", "start it; its log says why it ended")]
-    missing = "; ".join(f"{check}: {state}" for check, state in checks.items() if state != "ok")
+        async with client_of(url, tokens.reading_token(url), timeout=TIMEOUT_S) as client:
+            readiness = await client.readiness(name)
+            release = await client.release(name)
+            defined = await client.definitions(name)
+        readers = await _readers(name, url)
+    except Forbidden:
+        return [Finding(name, f"{url} answers, but {tokens.CLOSED}", tokens.REMEDY)]
+    except ClientError as error:
+        reason = f"{url} does not answer: {error.reason}" if isinstance(error, NoAnswer) else f"{url}: {error}"
+        return [Finding(name, reason, "start it; its log says why it ended")]
+    missing = readiness.missing
     ready = Finding(name, missing or f"ready at {url}", "mend what it waits for" if missing else "")
-    wrong = [Finding(f"{name}'s streams", reason, "mend the file, or take it away") for reason in refused.values()]
-    wrong += [Finding(f"{name}'s streams", stream["stream"], stream["note"]) for stream in known if stream["note"]]
-    fine = Finding(f"{name}'s streams", ", ".join(sorted(stream["stream"] for stream in known)))
-    readers = await _readers(client, name, url)
-    return [ready, *(wrong or [fine]), _version(name, described["version"]), *_clock(name, answer), *readers]
+    return [ready, *_streams(name, defined), _version(name, release), *_clock(name, readiness.now), *readers]
 
 
-async def _readers(client: httpx.AsyncClient, name: str, url: str) -> list[Finding]:
+def _streams(name: str, defined: ServiceStreams) -> list[Finding]:
+    wrong = [
+        Finding(f"{name}'s streams", reason, "mend the file, or take it away") for reason in defined.refused.values()
+    ]
+    wrong += [Finding(f"{name}'s streams", stream.stream, stream.note) for stream in defined.streams if stream.note]
+    return wrong or [Finding(f"{name}'s streams", ", ".join(sorted(stream.stream for stream in defined.streams)))]
+
+
+async def _readers(name: Service, url: str) -> list[Finding]:
     """Whether anybody who reaches a service beyond this machine can read there."""
-    if is_loopback(httpx.URL(url).host):
+    if is_loopback(urlsplit(url).hostname or ""):
         return []
-    is_open = (await client.get(f"{url}/v1/streams")).is_success
-    remedy = "make tokens (`driftline token new`) and set DRIFTLINE_READ=token" if is_open else ""
-    return [Finding(f"{name}'s readers", "anybody who reaches it" if is_open else "those with a token", remedy)]
+    async with client_of(url, None, timeout=TIMEOUT_S) as client:
+        try:
+            await client.definitions(name)
+        except Forbidden:
+            return [Finding(f"{name}'s readers", "those with a token")]
+    remedy = "make tokens (`driftline token new`) and set DRIFTLINE_READ=token"
+    return [Finding(f"{name}'s readers", "anybody who reaches it", remedy)]
 
 
 def _version(name: str, theirs: str) -> Finding:
@@ -229,9 +238,9 @@ def _version(name: str, theirs: str) -> Finding:
     return Finding(f"{name}'s version", theirs if theirs == mine else f"{theirs}, this command is {mine}", remedy)
 
 
-def _clock(name: str, answer: httpx.Response) -> list[Finding]:
-    if "date" not in answer.headers:
+def _clock(name: str, theirs: datetime | None) -> list[Finding]:
+    if theirs is None:
         return []
-    skew = abs((datetime.now(UTC) - parsedate_to_datetime(answer.headers["date"])).total_seconds())
+    skew = abs((datetime.now(UTC) - theirs).total_seconds())
     remedy = "" if skew <= SKEW_S else "keep the clocks by NTP"
     return [Finding(f"{name}'s clock", f"{skew:.0f} s off" if remedy else "agrees with this one", remedy)]

@@ -6,45 +6,21 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
-import httpx
 import msgspec
 import numpy as np
-import stamina
 
 from driftline.arrays import Floats
-from driftline.errors import InvalidInput, Unavailable
+from driftline.errors import InvalidInput
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.rows import Rows
 from driftline_cli import tokens
 from driftline_cli.progress import Progress
+from driftline_client import AsyncClient, SendReceipt
 
-NDJSON = "application/x-ndjson"
 SMOOTH_S = 0.05
 """At a rate, as many rows are sent at once as are due in this time."""
-ANSWER_S = 30.0
-TRIES_S = 60.0
+PATIENCE_S = 60.0
 """How long a replay tries again while ingest is away; sending twice is harmless."""
-
-
-class ReplayReceipt(msgspec.Struct, frozen=True):
-    """What ingest answered for some rows."""
-
-    accepted: int = 0
-    repeated: int = 0
-    out_of_order: int = 0
-    refused_total: int = 0
-
-    @property
-    def rows(self) -> int:
-        return self.accepted + self.repeated + self.out_of_order + self.refused_total
-
-    def __add__(self, other: "ReplayReceipt") -> "ReplayReceipt":
-        return ReplayReceipt(
-            self.accepted + other.accepted,
-            self.repeated + other.repeated,
-            self.out_of_order + other.out_of_order,
-            self.refused_total + other.refused_total,
-        )
 
 
 def encode(rows: Rows, stream: StreamDefinition) -> bytes:
@@ -66,38 +42,15 @@ def _row(stream: StreamDefinition, key: str, group: str, t: str, values: Any) ->
     return row
 
 
-async def post(client: httpx.AsyncClient, stream: StreamDefinition, rows: Rows) -> ReplayReceipt:
-    """Sends rows to ingest and returns its answer; tries again while it is away.
+async def post(client: AsyncClient, stream: StreamDefinition, rows: Rows) -> SendReceipt:
+    """Sends rows to ingest and returns its answer; the client tries again while it is away.
 
-    Raises InvalidInput when ingest refuses them all, Unavailable when it stays away.
+    Raises InvalidInput when ingest refuses them all, and ClientError.
     """
-    body = encode(rows, stream)
-    try:
-        response = await _send(client, stream.source, body)
-    except (httpx.TransportError, httpx.HTTPStatusError) as error:
-        # A timeout of httpx's has no text.
-        reason = str(error) or type(error).__name__
-        raise Unavailable(f"ingest at {client.base_url} can't take records: {reason}") from error
-    if response.is_client_error:
-        raise InvalidInput(f"ingest answered {response.status_code}: {response.text[:500]}")
-    return msgspec.json.decode(response.content, type=ReplayReceipt)
-
-
-def _passing(error: Exception) -> bool:
-    """Whether trying again may help."""
-    if isinstance(error, httpx.HTTPStatusError):
-        return error.response.is_server_error
-    return isinstance(error, httpx.TransportError)
-
-
-@stamina.retry(on=_passing, attempts=None, timeout=TRIES_S)
-async def _send(client: httpx.AsyncClient, source: str, body: bytes) -> httpx.Response:
-    response = await client.post(
-        "/v1/records", params={"stream": source, "mapped": "true"}, content=body, headers={"Content-Type": NDJSON}
-    )
-    if response.is_server_error:
-        response.raise_for_status()
-    return response
+    receipt = await client.send_body(stream.source, encode(rows, stream), mapped=True)
+    if receipt.refused and receipt.refused_total == receipt.rows:
+        raise InvalidInput(f"ingest refuses all {receipt.rows:,} records that it was sent: {receipt.refused[0]}")
+    return receipt
 
 
 def chunks(rows: Rows, size: int) -> Iterator[Rows]:
@@ -114,7 +67,7 @@ def _due(rows: Rows, rate: float, recorded_pace: float | None) -> Floats:
 
 
 async def replay(
-    client: httpx.AsyncClient,
+    client: AsyncClient,
     stream: StreamDefinition,
     rows: Rows,
     *,
@@ -122,8 +75,8 @@ async def replay(
     rate: float = math.inf,
     recorded_pace: float | None = None,
     clock: Callable[[], float] = time.monotonic,
-) -> AsyncIterator[ReplayReceipt]:
-    """Posts all rows and yields ingest's answer to each batch.
+) -> AsyncIterator[SendReceipt]:
+    """Sends all rows and yields ingest's answer to each batch.
 
     rate: rows a second at most. recorded_pace: how many times faster than recorded; overrides `rate`.
     """
@@ -147,10 +100,10 @@ async def send(
     pace: float | None,
     token: str | None,
     progress: Progress,
-) -> ReplayReceipt:
+) -> SendReceipt:
     """Replays to the ingest at `to`, and returns what it answered to all of it."""
-    total = ReplayReceipt()
-    async with httpx.AsyncClient(base_url=to, headers=tokens.headers(to, token), timeout=ANSWER_S) as client:
+    total = SendReceipt()
+    async with AsyncClient(ingest=to, token=tokens.token_of(to, token), patience=PATIENCE_S) as client:
         async for receipt in replay(client, stream, rows, rate=rate, recorded_pace=pace):
             total += receipt
             progress("sending", total.rows, len(rows))

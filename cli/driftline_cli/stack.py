@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-import httpx
 import msgspec
 import stamina
 
@@ -19,10 +18,13 @@ from driftline.errors import Conflict, InvalidInput, Unavailable
 from driftline.models import signing
 from driftline.names import EDGE, PORTS, SERVICES
 from driftline_cli import broker, objects, processes, tokens
+from driftline_cli.one_service import client_of
+from driftline_client import ClientError
 
 BUCKET = "driftline"
 PORTS_FILE = "ports.json"
 READY_S = 60.0
+ANSWER_S = 10.0
 SMALL = {"MALLOC_ARENA_MAX": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
 """Memory that was freed goes back, instead of staying with one arena for each thread."""
 
@@ -215,12 +217,18 @@ def refuse_beside(folder: Path, *others: str) -> None:
 async def ready(folder: Path, process: str, url: str) -> None:
     """Returns when the service at `url` says that it can work. Raises Unavailable when its process ended."""
     retrying = stamina.retry_context(
-        on=httpx.HTTPError, attempts=None, timeout=READY_S, wait_initial=0.05, wait_max=0.5, wait_jitter=0.1
+        on=(_Starting, ClientError), attempts=None, timeout=READY_S, wait_initial=0.05, wait_max=0.5, wait_jitter=0.1
     )
-    async with httpx.AsyncClient(base_url=url, timeout=10) as client:
+    async with client_of(url, None, timeout=ANSWER_S) as client:
         async for attempt in retrying:
             with attempt:
                 if processes.running(folder, process) is None:
                     log = processes.said(folder, process)[-600:]
                     raise Unavailable(f"{process} ended at once; its log says: {log}")
-                (await client.get("/readyz")).raise_for_status()
+                readiness = await client.readiness("ingest")
+                if not readiness.ready:
+                    raise _Starting(f"{process} at {url} is not ready after {READY_S:g} s: {readiness.missing}")
+
+
+class _Starting(Unavailable):
+    """A service that answers is not ready yet."""

@@ -2,19 +2,26 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Protocol, TypeVar, overload
 
-import httpx
+import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Group
 from rich.table import Table
 
 from driftline.errors import InvalidInput
 from driftline_cli import tokens
+from driftline_cli.one_service import client_of
 from driftline_cli.screen import keep_whole, table_of
+from driftline_client import ApiError, AsyncClient, ClientError, Forbidden, NoAnswer, RaisedAlert, StrangeAnswer
+from driftline_client.calls.call import Service
+from driftline_client.calls.health import ServiceStreams
+from driftline_client.calls.models import EdgeModels, KnownEdge
+from driftline_client.calls.scores import StreamScore
+from driftline_client.calls.training import TrainingJob
 
 TIMEOUT_S = 5.0
 LAG = "driftline_lag_messages"
@@ -22,39 +29,48 @@ ALERTS = 5
 SEEN = 200
 """Alerts that are asked for: those of one stream may lie behind others'."""
 JOBS = 5
-PATHS = {
-    "ingest": {},
-    "inference": {"models": "/v1/models"},
-    "combiner": {"scores": "/v1/scores", "alarms": f"/v1/alerts?limit={SEEN}"},
-    "trainer": {"jobs": "/v1/jobs"},
-}
-"""What every service is asked beside its readiness, its lag and its streams."""
+T = TypeVar("T")
+
+
+class _OfStream(Protocol):
+    @property
+    def stream(self) -> str: ...
+
+
+R = TypeVar("R", bound=_OfStream)
+
+
+class StackParts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What only some services know; None where this one does not."""
+
+    models: EdgeModels | None = None
+    scores: list[StreamScore] | None = None
+    alarms: list[RaisedAlert] | None = None
+    jobs: list[TrainingJob] | None = None
 
 
 @dataclass(frozen=True)
 class StackStatus:
-    """What a service said. ready: None when it did not answer. lag: by consumer group, messages not worked off yet.
-    streams: as `GET /v1/streams` tells. body: by name of PATHS what it answered."""
+    """What a service said. ready: None when it did not answer. lag: by consumer group, messages not worked off yet."""
 
     service: str
     url: str
     ready: bool | None
     detail: str
     lag: Mapping[str, int]
-    streams: Any
-    body: Mapping[str, Any]
+    streams: ServiceStreams | None
+    body: StackParts
 
 
-async def look(urls: Mapping[str, str], only: str | None = None) -> list[StackStatus]:
+async def look(urls: Mapping[Service, str], only: str | None = None) -> list[StackStatus]:
     """Asks all services at once. only: the stream that is looked at, else all."""
-    async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
-        services = list(await asyncio.gather(*(_ask(client, name, url) for name, url in urls.items())))
+    services = list(await asyncio.gather(*(_ask(name, url) for name, url in urls.items())))
     return services if only is None else of_stream(services, only)
 
 
-def of_stream(services: list[StackStatus], stream: str) -> list[StackStatus]:
+def of_stream(services: Sequence[StackStatus], stream: str) -> list[StackStatus]:
     """What was said of one stream. Raises InvalidInput where services answer and none knows it."""
-    known = {state["stream"] for service in services if service.streams for state in service.streams["streams"]}
+    known = {state.stream for service in services if service.streams for state in service.streams.streams}
     if known and stream not in known:
         raise InvalidInput(f"found no stream {stream!r}, expected one of {sorted(known)}")
     return [_of_stream(service, stream) for service in services]
@@ -62,44 +78,71 @@ def of_stream(services: list[StackStatus], stream: str) -> list[StackStatus]:
 
 def _of_stream(service: StackStatus, stream: str) -> StackStatus:
     """What was said of this stream; definitions that are refused belong to none."""
-    streams = service.streams
+    streams, body = service.streams, service.body
     if streams is not None:
-        streams = {**streams, "streams": _having(streams["streams"], stream)}
-    return replace(service, streams=streams, body={name: _part(part, stream) for name, part in service.body.items()})
+        streams = msgspec.structs.replace(streams, streams=_having(streams.streams, stream))
+    models = body.models
+    if models is not None:
+        models = msgspec.structs.replace(models, models=_having(models.models, stream))
+    parts = StackParts(models, _having(body.scores, stream), _having(body.alarms, stream), _having(body.jobs, stream))
+    return replace(service, streams=streams, body=parts)
 
 
-def _part(body: Any, stream: str) -> Any:
-    if isinstance(body, dict):
-        return {**body, "models": _having(body["models"], stream)}
-    return body and _having(body, stream)
+@overload
+def _having(rows: list[R], stream: str) -> list[R]: ...
+@overload
+def _having(rows: list[R] | None, stream: str) -> list[R] | None: ...
+def _having(rows: list[R] | None, stream: str) -> list[R] | None:
+    return None if rows is None else [row for row in rows if row.stream == stream]
 
 
-def _having(rows: list[Any], stream: str) -> list[Any]:
-    return [row for row in rows if row["stream"] == stream]
-
-
-async def _ask(client: httpx.AsyncClient, service: str, url: str) -> StackStatus:
+async def _ask(service: Service, url: str) -> StackStatus:
     try:
-        headers = tokens.reading(url)
-        health = await client.get(f"{url}/readyz")
-        checks = health.json()["checks"]
-        metrics = await client.get(f"{url}/metrics", headers=headers)
-        lag = _lag(metrics.text) if metrics.is_success else {}
-        streams = await _read(client, f"{url}/v1/streams", headers)
-        body = {name: await _read(client, f"{url}{path}", headers) for name, path in PATHS[service].items()}
-    except httpx.HTTPError as error:
-        return StackStatus(service, url, None, f"no answer: {str(error) or type(error).__name__}", {}, None, {})
-    except (ValueError, KeyError):
-        return StackStatus(service, url, None, "what answers there is no Driftline", {}, None, {})
-    wrong = [f"{name}: {state}" for name, state in checks.items() if state != "ok"]
-    closed = [f"{tokens.CLOSED}: {tokens.REMEDY}"] if tokens.is_refusal(metrics.status_code) else []
-    return StackStatus(service, url, health.is_success, "; ".join([*(wrong or ["ok"]), *closed]), lag, streams, body)
+        async with client_of(url, tokens.reading_token(url), timeout=TIMEOUT_S) as client:
+            return await _status(client, service, url)
+    except NoAnswer as error:
+        return _silent(service, url, f"no answer: {error.reason}")
+    except StrangeAnswer:
+        return _silent(service, url, "what answers there is no Driftline")
+    except ClientError as error:
+        return _silent(service, url, str(error))
 
 
-async def _read(client: httpx.AsyncClient, url: str, headers: Mapping[str, str]) -> Any:
-    """What it answers; None where the service has no such thing."""
-    answer = await client.get(url, headers=headers)
-    return answer.json() if answer.is_success else None
+def _silent(service: Service, url: str, detail: str) -> StackStatus:
+    return StackStatus(service, url, None, detail, {}, None, StackParts())
+
+
+async def _status(client: AsyncClient, service: Service, url: str) -> StackStatus:
+    """Raises ClientError."""
+    readiness = await client.readiness(service)
+    detail = readiness.missing or "ok"
+    try:
+        lag = _lag(await client.metrics(service))
+    except Forbidden:
+        closed = f"{detail}; {tokens.CLOSED}: {tokens.REMEDY}"
+        return StackStatus(service, url, readiness.ready, closed, {}, None, StackParts())
+    streams = await _if_any(client.definitions(service))
+    return StackStatus(service, url, readiness.ready, detail, lag, streams, await _parts(client, service))
+
+
+async def _parts(client: AsyncClient, service: Service) -> StackParts:
+    match service:
+        case "inference":
+            return StackParts(models=await _if_any(client.models()))
+        case "combiner":
+            return StackParts(scores=await _if_any(client.scores()), alarms=await _if_any(client.alerts(SEEN)))
+        case "trainer":
+            return StackParts(jobs=await _if_any(client.jobs()))
+        case _:
+            return StackParts()
+
+
+async def _if_any(answer: Awaitable[T]) -> T | None:
+    """None where the service has no such thing, or does not show it."""
+    try:
+        return await answer
+    except ApiError:
+        return None
 
 
 def _lag(text: str) -> dict[str, int]:
@@ -111,15 +154,18 @@ def _lag(text: str) -> dict[str, int]:
     return dict(groups)
 
 
-def render(services: list[StackStatus]) -> Group:
+def render(services: Sequence[StackStatus]) -> Group:
     """One screen."""
-    body = {name: part for service in services for name, part in service.body.items() if part is not None}
+    parts = [service.body for service in services]
     tables = [_services(services), *_streams(services)]
-    tables += [table(body[name]) for name, table in TABLES.items() if body.get(name)]
+    tables += [_models(part.models) for part in parts if part.models]
+    tables += [_skill(part.scores) for part in parts if part.scores]
+    tables += [_jobs(part.jobs) for part in parts if part.jobs]
+    tables += [_alerts(part.alarms) for part in parts if part.alarms]
     return Group(*(table for table in tables if table.row_count))
 
 
-def _services(services: list[StackStatus]) -> Table:
+def _services(services: Sequence[StackStatus]) -> Table:
     table = table_of("Services", "service", "address", "ready", "lag", "says")
     for service in services:
         ready = {True: "yes", False: "no", None: "down"}[service.ready]
@@ -128,7 +174,7 @@ def _services(services: list[StackStatus]) -> Table:
     return keep_whole(table, "service", "address")
 
 
-def _streams(services: list[StackStatus]) -> Iterator[Table]:
+def _streams(services: Sequence[StackStatus]) -> Iterator[Table]:
     """Only what is not as it should be: definitions that are refused, or that want a restart."""
     wrong = [(service.service, *row) for service in services if service.streams for row in _wrong(service.streams)]
     if wrong:
@@ -138,60 +184,57 @@ def _streams(services: list[StackStatus]) -> Iterator[Table]:
         yield table
 
 
-def _wrong(streams: Any) -> Iterator[tuple[str, str]]:
-    yield from streams["refused"].items()
-    yield from ((stream["stream"], stream["note"]) for stream in streams["streams"] if stream["note"])
+def _wrong(streams: ServiceStreams) -> Iterator[tuple[str, str]]:
+    yield from streams.refused.items()
+    yield from ((stream.stream, stream.note) for stream in streams.streams if stream.note)
 
 
-def _models(body: Any) -> Table:
+def _models(body: EdgeModels) -> Table:
     """The models; members that are computed on the edge stand in no version."""
-    title = f"Models on {_edge(body['edge'])}"
-    table = table_of(title, "model", "state", "version", "note")
-    for model in body["models"]:
-        if model["state"] != "built-in":
-            name = f"{model['stream']}.{model['member']}"
-            table.add_row(name, model["state"], model["version"] or "", model["note"])
+    table = table_of(f"Models on {_edge(body.edge)}", "model", "state", "version", "note")
+    for model in body.models:
+        if model.is_model:
+            table.add_row(model.name, model.state, model.version or "", model.note)
     return keep_whole(table, "model", "version")
 
 
-def _edge(edge: Mapping[str, Any]) -> str:
-    """An edge as its title says it; those of former releases have no labels."""
-    labels = "".join(f", {name}={value}" for name, value in edge.get("labels", {}).items())
-    rivals = edge.get("rivals") or []
-    copied = f"; its card was copied: {', '.join(rivals)} run under the same id" if rivals else ""
-    return f"{edge['name']} ({edge['id'] or 'no id yet'}{labels}){copied}"
+def _edge(edge: KnownEdge) -> str:
+    """An edge as its title says it."""
+    labels = "".join(f", {name}={value}" for name, value in edge.labels.items())
+    copied = f"; its card was copied: {', '.join(edge.rivals)} run under the same id" if edge.rivals else ""
+    return f"{edge.name} ({edge.id or 'no id yet'}{labels}){copied}"
 
 
-def _skill(body: Any) -> Table:
+def _skill(body: Sequence[StreamScore]) -> Table:
     table = table_of("Scores", "stream", "horizon", "forecast by", "records", "RMSE", "skill")
     for stream in body:
-        for horizon in stream["horizons"]:
-            for name, score in horizon["scores"].items():
-                if score["n"]:
-                    label = f"{name} (active)" if name == stream["active"] else name
-                    cells = (f"{score['n']:,}", f"{score['rmse']:.4f}", f"{score['skill']:+.3f}")
-                    table.add_row(stream["stream"], str(horizon["horizon"]), label, *cells)
+        for horizon in stream.horizons:
+            for name, score in horizon.scores.items():
+                if score.n:
+                    label = f"{name} (active)" if name == stream.active else name
+                    cells = (f"{score.n:,}", _number(score.rmse, ".4f"), _number(score.skill, "+.3f"))
+                    table.add_row(stream.stream, str(horizon.horizon), label, *cells)
     return keep_whole(table, "stream", "forecast by")
 
 
-def _jobs(body: Any) -> Table:
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _jobs(body: Sequence[TrainingJob]) -> Table:
     table = table_of("Training jobs", "since", "model", "state", "version or reason")
     for job in body[:JOBS]:
-        name = f"{job['stream']}.{job['member']}"
-        table.add_row(_time(job["submitted"]), name, job["state"], job["version"] or job["reason"] or "")
+        name = f"{job.stream}.{job.member}"
+        table.add_row(_time(job.submitted), name, job.state, job.version or job.reason or "")
     return keep_whole(table, "model")
 
 
-def _alerts(body: Any) -> Table:
+def _alerts(body: Sequence[RaisedAlert]) -> Table:
     table = table_of("Latest alarms", "time of the record", "series", "kind", "says")
     for alert in body[:ALERTS]:
-        series = f"{alert['stream']}/{alert['key']}"
-        table.add_row(_time(alert["t"] / 1000), series, alert["kind"], alert["detail"])
+        table.add_row(_time(alert.t / 1000), f"{alert.stream}/{alert.key}", alert.kind, alert.detail)
     return keep_whole(table, "series")
 
 
 def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-TABLES = {"models": _models, "scores": _skill, "jobs": _jobs, "alarms": _alerts}

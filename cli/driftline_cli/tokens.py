@@ -2,7 +2,6 @@
 
 import os
 import secrets
-from http import HTTPStatus
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -37,33 +36,17 @@ def header_file(run: Path) -> Path:
     return run / PLACE / HEADER_FILE
 
 
-def headers(url: str, given: str | None) -> dict[str, str]:
+def token_of(url: str, given: str | None) -> str | None:
     """With which the service at `url` lets the command change something.
 
     given: by option or variable; otherwise the token of the folder that DRIFTLINE_SECRETS names, or the local stack's
     for what it started, and for nobody else.
     """
-    token = token_of(url, given)
-    return {"Authorization": f"Bearer {token}"} if token else {}
-
-
-def token_of(url: str, given: str | None) -> str | None:
-    """The same without its header."""
     return given or _kept(url)
 
 
-def reading(url: str) -> dict[str, str]:
-    """The header for what only looks: with the token of DRIFTLINE_TOKEN, if there is one."""
-    return headers(url, os.environ.get(variable("token")))
-
-
-def is_refusal(status: int) -> bool:
-    """Whether a service that answers so refuses a reader for want of a token that it knows."""
-    return status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS}
-
-
 def reading_token(url: str) -> str | None:
-    """The same without its header."""
+    """For what only looks: the token of DRIFTLINE_TOKEN, if there is one."""
     return token_of(url, os.environ.get(variable("token")))
 
 

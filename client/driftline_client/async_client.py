@@ -17,13 +17,15 @@ from driftline_client.connection import (
     PATIENCE_S,
     RECONNECT_S,
     TIMEOUT_S,
+    UNREACHABLE,
     Connection,
     no_answer,
     reply_of,
     urls_of,
 )
+from driftline_client.errors import NoSuchThing
 from driftline_client.gathering import gathered
-from driftline_client.live import FROM_NOW, LiveEvent, LiveReader
+from driftline_client.live import FROM_FIRST, LiveEvent, LiveReader
 from driftline_client.methods import awaiting, awaiting_pages
 
 T = TypeVar("T")
@@ -61,6 +63,7 @@ class AsyncClient:
 
     forecast = awaiting(calls.forecasts.forecast)
     forecasts = awaiting_pages(calls.forecasts.forecasts)
+    history = awaiting_pages(calls.history.history)
     streams = awaiting(calls.scores.streams)
     scores = awaiting(calls.scores.scores)
     weights = awaiting_pages(calls.scores.weights)
@@ -78,6 +81,15 @@ class AsyncClient:
     edge = awaiting(calls.fleet.edge)
     versions = awaiting(calls.fleet.versions)
     version = awaiting(calls.fleet.version)
+    join_tokens = awaiting(calls.devices.join_tokens)
+    new_join_token = awaiting(calls.devices.new_join_token)
+    forget_join_token = awaiting(calls.devices.forget_join_token)
+    devices = awaiting(calls.devices.devices)
+    revoke_device = awaiting(calls.devices.revoke_device)
+    readiness = awaiting(calls.health.readiness)
+    definitions = awaiting(calls.health.definitions)
+    metrics = awaiting(calls.health.metrics)
+    release = awaiting(calls.health.release)
     send_body = awaiting(calls.records.records)
     send_futures_body = awaiting(calls.records.futures)
 
@@ -107,9 +119,9 @@ class AsyncClient:
             total += await self.send_futures_body(stream, body, mapped=mapped)
         return total
 
-    async def live(self, stream: str, key: str, *, after: int = FROM_NOW) -> AsyncGenerator[LiveEvent, None]:
+    async def live(self, stream: str, key: str, *, after: int | None = None) -> AsyncGenerator[LiveEvent, None]:
         """Blends and alerts of a series as they come, without end; see `Client.live`."""
-        reader = LiveReader(stream, key, after)
+        reader = await self._from_now(stream, key) if after is None else LiveReader(stream, key, after)
         while True:
             async with aclosing(await self._opened(reader.call)) as answer:
                 async for event in self._events(answer, reader):
@@ -129,6 +141,13 @@ class AsyncClient:
                 yield item
             further = call.at(following) if following is not None else None
 
+    async def _from_now(self, stream: str, key: str) -> LiveReader:
+        try:
+            newest = (await self.forecast(stream, key)).issued
+        except NoSuchThing:
+            newest = FROM_FIRST
+        return LiveReader(stream, key, newest, await self.alerts())
+
     async def _page(self, call: Call[T]) -> tuple[T, str | None]:
         """The answer, and the address of the page behind it."""
         async for attempt in stamina.retry_context(**self._connection.retries(call)):
@@ -141,7 +160,7 @@ class AsyncClient:
         request = self._connection.request(call)
         try:
             return reply_of(await self._http.request(**request), call.service)
-        except httpx.RequestError as error:
+        except UNREACHABLE as error:
             raise no_answer(request["url"], error) from error
 
     async def _opened(self, call: Call[None]) -> httpx.Response:
@@ -159,7 +178,7 @@ class AsyncClient:
                 async with aclosing(answer):
                     await answer.aread()
                 call.read(reply_of(answer, call.service))
-        except httpx.RequestError as error:
+        except UNREACHABLE as error:
             raise no_answer(str(request.url), error) from error
         return answer
 

@@ -17,12 +17,14 @@ from driftline_client.connection import (
     PATIENCE_S,
     RECONNECT_S,
     TIMEOUT_S,
+    UNREACHABLE,
     Connection,
     no_answer,
     reply_of,
     urls_of,
 )
-from driftline_client.live import FROM_NOW, LiveEvent, LiveReader
+from driftline_client.errors import NoSuchThing
+from driftline_client.live import FROM_FIRST, LiveEvent, LiveReader
 from driftline_client.methods import asking, paging
 
 T = TypeVar("T")
@@ -66,6 +68,7 @@ class Client:
 
     forecast = asking(calls.forecasts.forecast)
     forecasts = paging(calls.forecasts.forecasts)
+    history = paging(calls.history.history)
     streams = asking(calls.scores.streams)
     scores = asking(calls.scores.scores)
     weights = paging(calls.scores.weights)
@@ -83,6 +86,15 @@ class Client:
     edge = asking(calls.fleet.edge)
     versions = asking(calls.fleet.versions)
     version = asking(calls.fleet.version)
+    join_tokens = asking(calls.devices.join_tokens)
+    new_join_token = asking(calls.devices.new_join_token)
+    forget_join_token = asking(calls.devices.forget_join_token)
+    devices = asking(calls.devices.devices)
+    revoke_device = asking(calls.devices.revoke_device)
+    readiness = asking(calls.health.readiness)
+    definitions = asking(calls.health.definitions)
+    metrics = asking(calls.health.metrics)
+    release = asking(calls.health.release)
     send_body = asking(calls.records.records)
     send_futures_body = asking(calls.records.futures)
 
@@ -106,13 +118,14 @@ class Client:
         bodies = records.batches(map(records.encoded, records.listed(rows)), batch)
         return records.total(self.send_futures_body(stream, body, mapped=mapped) for body in bodies)
 
-    def live(self, stream: str, key: str, *, after: int = FROM_NOW) -> Generator[LiveEvent, None, None]:
+    def live(self, stream: str, key: str, *, after: int | None = None) -> Generator[LiveEvent, None, None]:
         """Blends and alerts of a series as they come, without end; a lost connection is made again, and nothing that
         the service remembers is missed or comes twice.
 
-        after: a time in milliseconds since the epoch, to begin with what is remembered behind it.
+        after: a time in milliseconds since the epoch, to begin with what is remembered behind it and with all alerts
+        that are; None to begin with the next one. Raises NoSuchThing for a stream that there is not.
         """
-        reader = LiveReader(stream, key, after)
+        reader = self._from_now(stream, key) if after is None else LiveReader(stream, key, after)
         while True:
             with closing(self._opened(reader.call)) as answer:
                 yield from self._events(answer, reader)
@@ -130,6 +143,13 @@ class Client:
             yield from page
             further = call.at(following) if following is not None else None
 
+    def _from_now(self, stream: str, key: str) -> LiveReader:
+        try:
+            newest = self.forecast(stream, key).issued
+        except NoSuchThing:
+            newest = FROM_FIRST
+        return LiveReader(stream, key, newest, self.alerts())
+
     def _page(self, call: Call[T]) -> tuple[T, str | None]:
         """The answer, and the address of the page behind it."""
         for attempt in stamina.retry_context(**self._connection.retries(call)):
@@ -142,7 +162,7 @@ class Client:
         request = self._connection.request(call)
         try:
             return reply_of(self._http.request(**request), call.service)
-        except httpx.RequestError as error:
+        except UNREACHABLE as error:
             raise no_answer(request["url"], error) from error
 
     def _opened(self, call: Call[None]) -> httpx.Response:
@@ -160,7 +180,7 @@ class Client:
                 with closing(answer):
                     answer.read()
                 call.read(reply_of(answer, call.service))
-        except httpx.RequestError as error:
+        except UNREACHABLE as error:
             raise no_answer(str(request.url), error) from error
         return answer
 

@@ -15,6 +15,8 @@ TIMEOUT_S: Final = 30.0
 PATIENCE_S: Final = 30.0
 QUIET_S: Final = 90.0
 """Of a live connection, in which a service sends a sign of life every few seconds."""
+UNREACHABLE: Final = (httpx.RequestError, httpx.InvalidURL)
+"""What httpx raises where nobody answers, or where no address is what should be one."""
 RECONNECT_S: Final = 1.0
 """Between a live connection that is lost and the next."""
 
@@ -78,9 +80,10 @@ def reply_of(answer: httpx.Response, service: Service) -> Reply:
         answer.content,
         answer.headers.get("Retry-After"),
         str(answer.url.join(following)) if following else None,
+        answer.headers.get("Date"),
     )
 
 
-def no_answer(url: str, error: httpx.RequestError) -> NoAnswer:
+def no_answer(url: str, error: Exception) -> NoAnswer:
     # A timeout of httpx's has no text.
     return NoAnswer(url, str(error) or type(error).__name__)

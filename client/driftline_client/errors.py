@@ -5,18 +5,19 @@
     ├── StrangeAnswer        what answers is no Driftline, or one of another release
     └── ApiError             the service answered with an error
         ├── BadRequest       the request can't be used: 400, 409, 413, 415, 422 and the like
-        ├── Forbidden       401, 403
+        ├── Forbidden        401, 403
         ├── NoSuchThing      404
         └── Busy             429, 5xx: the same request may succeed later
 
 Pure.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+BLANK = "about:blank"
 NOT_FOUND = 404
 TOO_MANY = 429
 SERVER_ERROR = 500
@@ -41,11 +42,22 @@ class StrangeAnswer(ClientError):
     """Something else than a Driftline answers, or one of another release."""
 
 
+class MalformedPart(msgspec.Struct, frozen=True):
+    """A part of a request that is not as expected. where: such as `body.member`."""
+
+    where: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: found {self.found}, expected {self.expected}"
+
+
 class ApiError(ClientError):
     """The service answered with an error, as problem details (RFC 9457) shape it.
 
     detail: what it found and expected. retry_after: seconds after which it wants to be asked again, where it says so.
-    problem: the whole answer.
+    problem: the whole answer, with the fields that problems of its `type` have beyond the common ones.
     """
 
     def __init__(
@@ -66,13 +78,27 @@ class ApiError(ClientError):
 
     @property
     def type(self) -> str:
-        """The problem's kind, a URI reference."""
-        return str(self.problem.get("type", "about:blank"))
+        """The problem's kind, a URI reference: a page of the service, unless its status says all (`about:blank`)."""
+        return self._text("type") or BLANK
 
     @property
     def title(self) -> str:
         """The kind in words."""
-        return str(self.problem.get("title", ""))
+        return self._text("title")
+
+    @property
+    def instance(self) -> str:
+        """The path that was asked for; of an unexpected error its name in the service's log."""
+        return self._text("instance")
+
+    @property
+    def malformed(self) -> list[MalformedPart]:
+        """The parts of the request that are not as expected, where it is one of that type."""
+        return _parts(self.problem)
+
+    def _text(self, name: str) -> str:
+        value = self.problem.get(name)
+        return value if isinstance(value, str) else ""
 
 
 class BadRequest(ApiError):
@@ -111,20 +137,16 @@ def _problem(body: bytes) -> dict[str, Any]:
 
 def _detail(problem: Mapping[str, Any], body: bytes) -> str:
     """With every part of the request that is not as expected."""
-    parts = [part for part in map(_part, _listed(problem.get("errors"))) if part]
     said = str(problem.get("detail") or problem.get("error") or problem.get("title") or "")
-    return "; ".join(parts) or said or body[:TEXT].decode(errors="replace")
+    return "; ".join(map(str, _parts(problem))) or said or body[:TEXT].decode(errors="replace")
 
 
-def _listed(errors: Any) -> Sequence[Any]:
-    return errors if isinstance(errors, list) else []
-
-
-def _part(error: Any) -> str:
-    if not isinstance(error, dict) or "expected" not in error:
-        return ""
-    was = f"found {error['found']}, " if "found" in error else ""
-    return f"{error.get('where', '')}: {was}expected {error['expected']}"
+def _parts(problem: Mapping[str, Any]) -> list[MalformedPart]:
+    """Whatever else an answer says, it is an error still."""
+    try:
+        return msgspec.convert(problem.get("errors", []), list[MalformedPart])
+    except msgspec.ValidationError:
+        return []
 
 
 def _seconds(header: str | None) -> float | None:

@@ -3,7 +3,7 @@
 Both clients read `GET /v1/live` and go on, after a lost connection, behind the last blend that came.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from httpx_sse import ServerSentEvent
@@ -12,8 +12,8 @@ from driftline_client.calls.call import Call, Reply, decoded
 from driftline_client.calls.scores import RaisedAlert
 
 PATH = "/v1/live"
-FROM_NOW = 2**53
-"""A time after all others: nothing that is remembered is behind it."""
+FROM_FIRST = -1
+"""Before all that is remembered."""
 
 
 class LiveBlend(msgspec.Struct, frozen=True):
@@ -41,9 +41,13 @@ class LiveBlend(msgspec.Struct, frozen=True):
     """Lower ends of the 90 % interval."""
     upper: list[float | None] = []
     guarded: list[bool] = []
+    grid_t: int | None = None
+    """The time on the stream's grid that the record belongs to."""
     times: list[int] = []
     """The times that `value` is for."""
     quantiles: dict[str, list[float | None]] = {}
+    traceparent: str | msgspec.UnsetType = msgspec.UNSET
+    """Of the trace that it belongs to, where traces are on."""
 
 
 LiveEvent = LiveBlend | RaisedAlert
@@ -51,12 +55,13 @@ EVENTS: Mapping[str, type[LiveBlend | RaisedAlert]] = {"blend": LiveBlend, "aler
 
 
 class LiveReader:
-    """What was read of one series, so that nothing is read twice. after: a time, milliseconds since the epoch."""
+    """What was read of one series, so that nothing is read twice. after: a time, milliseconds since the epoch. known:
+    alerts that are news no more."""
 
-    def __init__(self, stream: str, key: str, after: int) -> None:
+    def __init__(self, stream: str, key: str, after: int, known: Iterable[RaisedAlert] = ()) -> None:
         self._series = {"stream": stream, "key": key}
         self._after = after
-        self._alerts: set[RaisedAlert] = set()
+        self._alerts = set(known)
 
     @property
     def call(self) -> Call[None]:

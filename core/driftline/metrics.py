@@ -108,6 +108,11 @@ class Metrics:
         )
         self.futures = self._counter("futures", "Futures taken in at the door.", "stream")
         self.records_refused = self._counter("records_refused", "Records refused at the door.", "stream")
+        self.readings_beyond_range = self._counter(
+            "readings_beyond_range",
+            "Readings of the target, taken in beyond the `range` of the definition; they count as its end.",
+            "stream",
+        )
         self.records_set_aside = self._counter(
             "records_set_aside",
             "Rows without a time set aside: retained or in a burst, so older than they look, or the clock is not set.",

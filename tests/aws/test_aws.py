@@ -24,6 +24,7 @@ from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
 from driftline_cli import objects
 from driftline_cli.replay import chunks, post
+from driftline_client import AsyncClient
 from driftline_inference.app import create_app as create_inference
 from driftline_inference.settings import InferenceSettings
 from driftline_ingest.app import create_app as create_ingest
@@ -156,6 +157,9 @@ class Services:
         app: FastAPI = self._apps[name]
         return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{name}", timeout=PATIENCE_S)
 
+    def door(self) -> AsyncClient:
+        return AsyncClient(transport=httpx.ASGITransport(self._apps["ingest"]), timeout=PATIENCE_S, patience=60)
+
     async def serves(self, member: str, beginning: str) -> dict[str, Any]:
         """The status of a member's model at inference, once a version that begins so serves."""
         async with self.client("inference") as client:
@@ -240,7 +244,7 @@ async def test_a_model_reaches_the_device_and_its_windows_the_trainer_and_nobody
         # S3 -> SNS -> the device's queue: both are swapped in.
         for member in ("batch", "speed"):
             await services.serves(member, "v000001-")
-        async with services.client("ingest") as client:
+        async with services.door() as client:
             for part in chunks(rows.take(slice(8000, 9700)), 200):
                 await post(client, quick, part)
         # Windows -> S3 -> the trainer's queue -> a retraining -> S3 -> SNS -> the device's queue.

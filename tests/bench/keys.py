@@ -24,9 +24,9 @@ from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import load
 from driftline.streams.rows import Rows
 from driftline_cli import processes
-from driftline_cli.replay import NDJSON
 from driftline_cli.replay import encode as encode_lines
 from driftline_cli.stack import Ports, Stack
+from driftline_client.calls.records import NDJSON
 from tests.bench import measure, probe
 from tests.bench.load import Clock, labels
 from tests.bench.measure import Arrivals, label

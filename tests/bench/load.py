@@ -10,8 +10,8 @@ import numpy as np
 
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.rows import Rows
-from driftline_cli.replay import NDJSON
 from driftline_cli.replay import encode as encode_lines
+from driftline_client.calls.records import NDJSON
 
 KEPT_S = 4.0
 """A connection that rests longer is given up, before the server does so in the middle of a request."""

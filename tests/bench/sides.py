@@ -13,8 +13,8 @@ from aiokafka import AIOKafkaProducer
 
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.rows import Rows
-from driftline_cli.replay import NDJSON
 from driftline_cli.replay import encode as encode_lines
+from driftline_client.calls.records import NDJSON
 from tests.bench.load import Clock, Sensors, labels
 from tests.bench.measure import Arrivals, Latency, Sightings, latency, paced
 

@@ -19,9 +19,9 @@ import httpx
 from driftline.messages import BLENDS
 from driftline.streams.definition import StreamDefinition
 from driftline_cli import processes
-from driftline_cli.replay import NDJSON
 from driftline_cli.replay import encode as encode_lines
 from driftline_cli.stack import Ports, Stack
+from driftline_client.calls.records import NDJSON
 from tests.bench.layers import in_segments
 from tests.bench.load import Clock, labels
 from tests.bench.measure import Arrivals, label

@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 
 pytestmark = pytest.mark.unit
 WORDS = frozenset({"found", "made", "told", "each", "place", "there"})
-WIRE = frozenset({"Wrong.found", "RefusedRow.found", "RefusedRecord.found"})
+WIRE = frozenset({"Wrong.found", "RefusedRow.found", "RefusedRecord.found", "MalformedPart.found"})
 """Fields of answers: their names are part of the REST interface."""
 
 

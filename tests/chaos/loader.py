@@ -13,7 +13,9 @@ import httpx
 import numpy as np
 import stamina
 
-from driftline_cli.replay import NDJSON, ReplayReceipt, encode
+from driftline_cli.replay import encode
+from driftline_client import SendReceipt
+from driftline_client.calls.records import NDJSON
 from tests.chaos.scene import Scene
 
 LANES = 6
@@ -99,9 +101,9 @@ class Loader:
         assert receipt.accepted + receipt.repeated == records, answer.text
 
 
-def _receipt(answer: httpx.Response) -> ReplayReceipt:
+def _receipt(answer: httpx.Response) -> SendReceipt:
     found = answer.json()
-    return ReplayReceipt(*(found[name] for name in ("accepted", "repeated", "out_of_order", "refused_total")))
+    return SendReceipt(*(found[name] for name in ("accepted", "repeated", "out_of_order", "refused_total")))
 
 
 def _parts(keys: int, parts: int) -> list[tuple[int, int]]:

@@ -41,7 +41,7 @@ def test_without_a_broker_it_says_what_to_do(tmp_path: Path):
     assert done.returncode == 1
     assert "DRIFTLINE_BROKERS" in done.stdout
     assert "are kept" in done.stdout
-    assert "does not answer: ConnectError" in done.stdout
+    assert "does not answer: All connection attempts failed" in done.stdout
     assert "KafkaConnectionError" not in done.stdout
 
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from pydantic import SecretStr
 from rich.console import Console
@@ -19,6 +20,7 @@ from driftline.store.folder import FolderStore
 from driftline_cli.__main__ import app
 from driftline_cli.commands.plainly import console
 from driftline_cli.fleet_view import as_screen
+from driftline_client.calls.fleet import Fleet
 from driftline_trainer.app import create_app
 from driftline_trainer.settings import TrainerSettings
 from tests.fleet.simulated import NEW, NOW, simulated
@@ -82,7 +84,9 @@ def test_one_edge_without_models_is_shown_in_few_words():
     edge |= {"streams": {}, "models": {"power.batch": model, "power.speed": model}, "alerts": 0, "problems": []}
     summary = {"edges": 1, "live": 1, "late": 0, "silent": 0, "problems": 0, "skill": None}
     screen = Console(width=80, record=True, file=io.StringIO())
-    screen.print(as_screen({"summary": summary, "edges": [edge]}))
+    edge |= {"software": None, "registered": False, "lag": None}
+    body = {"now": NOW, "revision": 1, "whole": True, "summary": summary, "edges": [edge]}
+    screen.print(as_screen(msgspec.convert(body, Fleet)))
     shown = screen.export_text()
     assert shown.splitlines()[0] == "1 edge: 1 live, 0 late, 0 silent; 0 with a problem"
     assert "none yet" in shown
@@ -134,3 +138,33 @@ def test_what_is_not_there_is_said(trainer: str, arguments: list[str], says: str
 def test_one_thing_is_asked_for_at_a_time(trainer: str):
     assert run(trainer, "edge-0007", "--version", "s.batch").exit_code == 2
     assert run(trainer, "edge-0007", "--state", "live").exit_code == 2
+
+
+def of_edges(trainer: str, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["edge", *arguments, "--trainer", trainer])
+
+
+def test_a_join_token_is_made_listed_and_taken_back(trainer: str):
+    token = json.loads(of_edges(trainer, "token", "--name", "attic", "--label", "site=north", "--json").output)
+    assert (token["name"], token["labels"], token["used_by"], bool(token["token"])) == (
+        "attic",
+        {"site": "north"},
+        None,
+        True,
+    )
+    listed = of_edges(trainer, "tokens").output
+    assert token["token"] not in listed
+    for words in (token["id"], "attic site=north", "nobody yet"):
+        assert words in listed
+    assert of_edges(trainer, "tokens", "--forget", token["id"]).output == f"{token['id']} admits nobody any more\n"
+    assert token["id"] not in of_edges(trainer, "tokens", "--json").output
+
+
+@pytest.mark.parametrize("arguments", [["tokens", "--forget", "0123456789abcdef"], ["revoke", "a/b?c"]])
+def test_what_nobody_knows_of_is_said_in_a_sentence(trainer: str, arguments: list[str]):
+    refused = of_edges(trainer, *arguments)
+    assert (refused.exit_code, refused.output.count("\n"), "trainer answered 404" in refused.output) == (1, 1, True)
+
+
+def test_without_devices_the_list_is_empty(trainer: str):
+    assert json.loads(of_edges(trainer, "list", "--json").output) == []

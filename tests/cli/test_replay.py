@@ -50,7 +50,12 @@ async def test_replay_tells_what_became_of_the_records(definition: Path, tmp_pat
     async with served(app) as address:
         code, receipt = await told(*words, f"http://{address}")
     assert code == 0
-    assert receipt == {"accepted": 2, "repeated": 1, "out_of_order": 0, "refused_total": 0}
+    assert {name: receipt[name] for name in ("accepted", "repeated", "out_of_order", "refused_total")} == {
+        "accepted": 2,
+        "repeated": 1,
+        "out_of_order": 0,
+        "refused_total": 0,
+    }
 
 
 async def test_train_tells_how_the_job_ended(definition: Path, tmp_path: Path):

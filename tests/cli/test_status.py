@@ -3,11 +3,13 @@
 import io
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
 from driftline.errors import InvalidInput
 from driftline_cli import status
+from driftline_client.calls.health import DefinedStream, ServiceStreams
 
 EDGE = {"id": "4f", "name": "pi-7", "labels": {"site": "north"}, "rivals": ["c0ffee"]}
 NAMES = ("outdoor-temperature-north", "outdoor-temperature-south")
@@ -20,23 +22,31 @@ def model(stream: str, member: str) -> dict[str, object]:
 
 @pytest.fixture
 def found() -> list[status.StackStatus]:
-    streams = {"refused": {}, "streams": [{"stream": name, "state": "runs", "note": ""} for name in NAMES]}
+    streams = ServiceStreams([DefinedStream(name, "", "runs", "") for name in NAMES], {})
     models = [model(name, member) for name in NAMES for member in ("batch", "speed")]
-    alarms = [{"stream": name, "key": "k1", "t": 0, "kind": "drift", "detail": "y has moved"} for name in NAMES]
-    jobs = [
-        {"stream": name, "member": "speed", "submitted": 0.0, "state": "failed", "reason": "-", "version": None}
-        for name in NAMES
-    ]
+    alarm = {"key": "k1", "t": 0, "kind": "drift", "subject": "y", "detail": "y has moved"}
+    alarms = [{"stream": name, **alarm} for name in NAMES]
+    job = {
+        "id": "1",
+        "member": "speed",
+        "history": None,
+        "state": "failed",
+        "submitted": 0.0,
+        "trigger": "",
+        "holder": "",
+    }
+    job |= {"started": None, "ended": None, "reason": "-", "version": None, "beaten": None, "metrics": {}}
+    jobs = [{"stream": name, **job} for name in NAMES]
+    scores = [{"stream": name, "active": "online", "series": 0, "horizons": []} for name in NAMES]
     bodies: dict[str, dict[str, Any]] = {
         "inference": {"models": {"edge": EDGE, "models": models}},
-        "combiner": {
-            "scores": [{"stream": name, "active": "online", "horizons": []} for name in NAMES],
-            "alarms": alarms,
-        },
+        "combiner": {"scores": scores, "alarms": alarms},
         "trainer": {"jobs": jobs},
     }
     return [
-        status.StackStatus(service, "http://127.0.0.1:8002", True, "ok", {}, streams, body)
+        status.StackStatus(
+            service, "http://127.0.0.1:8002", True, "ok", {}, streams, msgspec.convert(body, status.StackParts)
+        )
         for service, body in bodies.items()
     ]
 
@@ -51,7 +61,10 @@ def test_one_stream_is_shown_alone(found: list[status.StackStatus]):
     only = status.of_stream(found, NAMES[0])
     assert NAMES[0] in shown(only, 80)
     assert NAMES[1] not in shown(only, 80)
-    assert [len(part) for service in only for part in service.body.values() if isinstance(part, list)] == [1, 1, 1]
+    inference, combiner, trainer = (service.body for service in only)
+    assert [len(part or ()) for part in (combiner.scores, combiner.alarms, trainer.jobs)] == [1, 1, 1]
+    assert inference.models is not None
+    assert {model.stream for model in inference.models.models} == {NAMES[0]}
 
 
 def test_the_edge_is_shown_with_its_labels_and_whoever_runs_under_its_id(found: list[status.StackStatus]):

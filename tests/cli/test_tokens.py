@@ -38,7 +38,7 @@ def test_it_is_made_once_and_only_its_owner_reads_it(tmp_path: Path):
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8004", "http://localhost:8001/", "http://[::1]:8002"])
 def test_the_local_stacks_services_get_it(stack: str, url: str):
-    assert tokens.headers(url, None) == {"Authorization": f"Bearer {stack}"}
+    assert tokens.token_of(url, None) == stack
 
 
 @pytest.mark.parametrize(
@@ -53,20 +53,20 @@ def test_the_local_stacks_services_get_it(stack: str, url: str):
     ],
 )
 def test_nobody_else_gets_it(stack: str, url: str):
-    assert tokens.headers(url, None) == {}
+    assert tokens.token_of(url, None) is None
 
 
 def test_what_is_given_wins_and_a_folder_of_secrets_is_read(stack: str, tmp_path: Path, monkeypatch):
-    assert tokens.headers("http://127.0.0.1:8004", "given") == {"Authorization": "Bearer given"}
+    assert tokens.token_of("http://127.0.0.1:8004", "given") == "given"
     (tmp_path / "driftline_token").write_text("kept\n")
     monkeypatch.setenv("DRIFTLINE_SECRETS", str(tmp_path))
-    assert tokens.headers("http://cloud.example:8004", None) == {"Authorization": "Bearer kept"}
+    assert tokens.token_of("http://cloud.example:8004", None) == "kept"
     (tmp_path / "driftline_token").write_bytes(b"hush\xff")
     with pytest.raises(InvalidInput) as error:
-        tokens.headers("http://cloud.example:8004", None)
+        tokens.token_of("http://cloud.example:8004", None)
     assert "hush" not in str(error.value)
 
 
 def test_without_a_stack_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    assert tokens.headers("http://127.0.0.1:8004", None) == {}
+    assert tokens.token_of("http://127.0.0.1:8004", None) is None

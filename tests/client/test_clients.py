@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from itertools import count
 from typing import Any
 
 import httpx
@@ -195,6 +197,69 @@ def test_live_events_come_and_what_is_remembered_first(client: Client, site: Sit
     site.publish(forecast("k4", RECORDS_KNOWN))
     assert next(events).t == BEGIN + RECORDS_KNOWN * PERIOD
     events.close()
+
+
+def test_without_a_time_only_news_come(client: Client, site: Site):
+    events = client.live("sun", "k3")
+    coming = threading.Thread(target=lambda: said.append(next(events).t))
+    said: list[int] = []
+    coming.start()
+    # Whenever the reader is there: what came before is not news to it.
+    for n in count(RECORDS_KNOWN):
+        site.publish(forecast("k3", n))
+        coming.join(0.1)
+        if said:
+            break
+    assert said[0] > BEGIN + (RECORDS_KNOWN - 1) * PERIOD
+
+
+def test_what_was_forecast_before_is_read_page_by_page(client: Client, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("driftline_client.calls.history.PAGE", 3)
+    since, until = datetime(2026, 1, 1, 1, tzinfo=UTC), "2026-01-01T03:00:00Z"
+    former = list(client.history("sun", "k1", since=since, until=until, horizons=[6]))
+    assert [row.issued for row in former] == [BEGIN + n * PERIOD for n in range(6, 18)]
+    assert {(value.horizon, value.t - row.issued) for row in former for value in row.forecasts} == {(6, 6 * PERIOD)}
+    with pytest.raises(NoSuchThing):
+        next(client.history("rain", "k1"))
+
+
+@pytest.mark.parametrize("service", ["ingest", "combiner"])
+def test_a_service_says_how_it_is(client: Client, service: Any):
+    readiness = client.readiness(service)
+    assert (readiness.ready, readiness.missing) == (True, "")
+    assert abs(readiness.now - datetime.now(UTC)) < timedelta(minutes=1)
+    assert [(stream.stream, stream.state) for stream in client.definitions(service).streams] == [("sun", "runs")]
+    assert client.release(service) == version("driftline")
+    assert "driftline_streams 1.0" in client.metrics(service)
+
+
+def test_one_that_is_not_ready_is_an_answer():
+    body = {"ready": False, "checks": {"bus": "the broker does not answer", "store": "ok"}}
+    with Client(transport=answers(httpx.Response(503, json=body, headers={"Date": "yesterday"}))) as client:
+        readiness = client.readiness("ingest")
+    assert (readiness.ready, readiness.missing, readiness.now) == (False, "bus: the broker does not answer", None)
+
+
+def test_a_malformed_request_lists_its_parts(client: Client):
+    with pytest.raises(BadRequest) as refused:
+        client.forecast("sun", "k1", at="noon")
+    error = refused.value
+    assert (error.type, error.title, error.status) == (
+        "/docs/problems#malformed-request",
+        "The request is not as expected",
+        422,
+    )
+    assert error.instance == "/v1/forecasts/sun/k1"
+    assert {part.where.partition(".")[0] for part in error.malformed} == {"query"}
+    with pytest.raises(NoSuchThing) as missing:
+        client.forecast("sun", "attic")
+    assert (missing.value.type, missing.value.title, missing.value.malformed) == ("about:blank", "Not Found", [])
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "127.0.0.1:8003", "http://127.0.0.1:99999", ""])
+def test_what_is_no_address_does_not_answer(url: str):
+    with Client(combiner=url or "http://", patience=0) as client, pytest.raises(NoAnswer):
+        client.scores()
 
 
 def answers(*replies: httpx.Response | Exception) -> httpx.MockTransport:

@@ -21,11 +21,11 @@ from tests.compose.debian import install, mirror, unpack_from_next_release
 from tests.conftest import ROOT
 
 EXTRAS = {
-    "ingest": "[tables]",
-    "inference": "[litert]",
-    "combiner": "[tables]",
+    "ingest": "[tables,otel]",
+    "inference": "[litert,otel]",
+    "combiner": "[tables,otel]",
     "trainer": "[tables,litert]",
-    "edge": "[tables,litert]",
+    "edge": "[tables,litert,otel]",
 }
 REGISTRY = "localhost/driftline"
 """What images are named when no registry is set."""

@@ -50,6 +50,12 @@ def test_one_folder_gives_all_services_the_named_tokens(services: dict[str, dict
         assert "/run/access" in {volume["target"] for volume in services[name]["volumes"]}
 
 
+def test_only_what_has_records_sends_traces_and_only_where_it_is_asked_for(services: dict[str, dict[str, Any]]):
+    for name in OURS & set(services):
+        endpoint = services[name]["environment"].get("OTEL_EXPORTER_OTLP_ENDPOINT")
+        assert endpoint == (None if name == "trainer" else ""), name
+
+
 def test_no_part_has_more_rights_than_it_needs(services: dict[str, dict[str, Any]]):
     for name, service in services.items():
         assert service["cap_drop"] == ["ALL"], name

@@ -17,7 +17,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "client.md").read_t
 
 @pytest.mark.usefixtures("client")
 def test_the_examples_do_what_they_say(site: Site):
-    assert len(BLOCKS) == 5
+    assert len(BLOCKS) == 6
     text = "\n".join(BLOCKS).replace('"roof"', '"k1"')
     # Where the services of a test listen, and their token.
     known = (
@@ -28,5 +28,5 @@ def test_the_examples_do_what_they_say(site: Site):
     command = [sys.executable, "-W", "error", "-c", text]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
-    for part in ("1 []", " kW ", "k4 ", "LiveBlend(", "combiner 404 no forecast of sun/cellar"):
+    for part in ("1 []", " kW ", "k4 ", "LiveBlend(", "combiner 404 about:blank Not Found no forecast of sun/cellar"):
         assert part in done.stdout

@@ -20,6 +20,7 @@ from driftline_cli import processes, tokens
 from driftline_cli.edge_stack import EdgeStack, of_folder
 from driftline_cli.replay import post
 from driftline_cli.stack import Ports, Stack
+from driftline_client import AsyncClient
 from tests.edge.edge_process import Left
 
 pytestmark = [pytest.mark.e2e, pytest.mark.training]
@@ -54,8 +55,8 @@ async def serving(stack: EdgeStack, client: httpx.AsyncClient) -> None:
 
 
 async def send(stack: EdgeStack, stream: StreamDefinition, rows: Rows) -> None:
-    header = tokens.header_file(stack.folder).read_text().strip().partition(": ")[2]
-    async with httpx.AsyncClient(base_url=stack.url("ingest"), headers={"Authorization": header}, timeout=30) as client:
+    header = tokens.header_file(stack.folder).read_text().strip().partition("Bearer ")[2]
+    async with AsyncClient(ingest=stack.url("ingest"), token=header, patience=60) as client:
         assert (await post(client, stream, rows)).accepted == len(rows)
 
 

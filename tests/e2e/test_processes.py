@@ -22,6 +22,7 @@ from driftline_cli import objects, processes
 from driftline_cli.chain import running_chain
 from driftline_cli.replay import chunks, post
 from driftline_cli.stack import BUCKET, Ports, Stack
+from driftline_client import AsyncClient
 
 pytestmark = [pytest.mark.kafka, pytest.mark.s3, pytest.mark.e2e]
 RECORDS = 2000
@@ -104,7 +105,7 @@ class Published:
 
 
 async def send(stack: Stack, stream: StreamDefinition, rows: Rows) -> None:
-    async with httpx.AsyncClient(base_url=stack.url("ingest"), timeout=30) as client:
+    async with AsyncClient(ingest=stack.url("ingest"), patience=60) as client:
         for part in chunks(rows, 50):
             receipt = await post(client, stream, part)
             assert receipt.accepted == len(part)

@@ -18,6 +18,7 @@ from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import load
 from driftline.streams.rows import Rows
 from driftline_cli.replay import chunks, post
+from driftline_client import AsyncClient
 from tests.conftest import ROOT
 from tests.edge.edge_process import EdgeProcess, Left, killed_at
 
@@ -43,7 +44,7 @@ def records(stream: StreamDefinition, count: int) -> Rows:
 
 async def send(edge: EdgeProcess, stream: StreamDefinition, rows: Rows, at_once: int) -> None:
     """Returns when all are acknowledged, however often the process is killed meanwhile."""
-    async with httpx.AsyncClient(base_url=edge.url("ingest"), timeout=30) as client:
+    async with AsyncClient(ingest=edge.url("ingest"), patience=60) as client:
         for part in chunks(rows, at_once):
             receipt = await post(client, stream, part)
             assert receipt.refused_total + receipt.out_of_order == 0

@@ -3,7 +3,6 @@
 import asyncio
 from pathlib import Path
 
-import httpx
 import pytest
 from msgspec import structs
 
@@ -12,6 +11,7 @@ from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import load
 from driftline.streams.rows import Rows
 from driftline_cli.replay import chunks, post
+from driftline_client import AsyncClient
 from tests.cli.test_doctor import driftline
 from tests.conftest import ROOT
 from tests.edge.edge_process import EdgeProcess, Left
@@ -27,7 +27,7 @@ def stream() -> StreamDefinition:
 
 
 async def send(edge: EdgeProcess, stream: StreamDefinition, sent: Rows) -> None:
-    async with httpx.AsyncClient(base_url=edge.url("ingest"), timeout=30) as client:
+    async with AsyncClient(ingest=edge.url("ingest"), patience=60) as client:
         for part in chunks(sent, 100):
             receipt = await post(client, stream, part)
             assert receipt.refused_total + receipt.out_of_order == 0

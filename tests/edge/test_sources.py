@@ -18,6 +18,7 @@ from driftline.streams.definition_files import parse
 from driftline.streams.rows import Rows
 from driftline.streams.sources import joined
 from driftline_cli.replay import chunks, post
+from driftline_client import AsyncClient
 from tests.edge.edge_process import EdgeProcess, Left, killed_at
 
 pytestmark = pytest.mark.process
@@ -61,7 +62,7 @@ def client(edge: EdgeProcess, service: str) -> httpx.AsyncClient:
 
 
 async def send(edge: EdgeProcess, source: StreamDefinition, rows: Rows, at_once: int) -> None:
-    async with client(edge, "ingest") as door:
+    async with AsyncClient(ingest=edge.url("ingest"), patience=60) as door:
         for part in chunks(rows, at_once):
             receipt = await post(door, source, part)
             assert receipt.refused_total + receipt.out_of_order == 0

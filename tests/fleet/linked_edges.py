@@ -23,7 +23,8 @@ from driftline.store.hints import Keys, hinted
 from driftline.store.port import Listed, Store, Stored
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.rows import Rows
-from driftline_cli.replay import NDJSON, encode
+from driftline_cli.replay import encode
+from driftline_client.calls.records import NDJSON
 from driftline_combiner.app import create_app as create_combiner
 from driftline_combiner.settings import CombinerSettings
 from driftline_edge.shared_bus import SharedBus

@@ -28,6 +28,7 @@ from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import load
 from driftline.streams.rows import Rows
 from driftline_cli.replay import post
+from driftline_client import AsyncClient
 from tests.conftest import ROOT
 from tests.edge.edge_process import EdgeProcess
 from tests.started import Started
@@ -118,7 +119,7 @@ class Fleet:
             (await client.post("/v1/jobs", json=asked)).raise_for_status()
 
     async def send(self, edge: EdgeProcess, rows: Rows) -> None:
-        async with httpx.AsyncClient(base_url=edge.url("ingest"), timeout=30) as client:
+        async with AsyncClient(ingest=edge.url("ingest"), patience=60) as client:
             assert (await post(client, self.stream, rows)).accepted == len(rows)
 
 

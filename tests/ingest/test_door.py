@@ -22,6 +22,7 @@ from driftline.errors import BusUnavailable
 from driftline.messages import RECORDS, M, Record, Topic
 from driftline.store.folder import FolderStore
 from driftline.streams.definition_files import parse
+from driftline_client import AsyncClient
 from driftline_ingest.app import create_app
 from driftline_ingest.parsing import PARSERS
 from driftline_ingest.settings import IngestSettings
@@ -124,6 +125,21 @@ async def test_late_rows_are_accepted_and_repeated_ones_dropped_and_counted(clie
     assert len(await published(bus, 4)) == 4
     metrics = (await client.get("/metrics")).text
     assert 'driftline_records_dropped_total{reason="repeated",stream="a"} 3.0' in metrics
+
+
+@pytest.mark.parametrize(
+    ("bounds", "beyond"),
+    [("[0, 10]", 2), ("[null, 10]", 1), ("[0, null]", 1), ("{y: [0, 10]}", 2), (None, 0)],
+)
+async def test_readings_beyond_the_range_are_taken_and_counted(bus: AwayBus, tmp_path: Path, bounds, beyond: int):
+    ranged = f"range: {bounds}\n" if bounds else ""
+    stream = parse(f"name: a\ntime: {{column: when, period: 1h}}\nkey: id\ntarget: y\n{ranged}", "a.yaml")
+    app = create_app(IngestSettings(), bus, FolderStore(tmp_path), streams={"a": stream})
+    async with app.router.lifespan_context(app), AsyncClient(transport=httpx.ASGITransport(app)) as client:
+        rows = [row(hour, y) for hour, y in enumerate((-0.1, 0, None, 10, 10.1))]
+        for _ in range(2):  # what comes again is not counted again
+            await client.send("a", rows)
+        assert f'driftline_readings_beyond_range_total{{stream="a"}} {beyond}.0' in await client.metrics("ingest")
 
 
 async def test_when_a_record_came_last_and_how_often_one_must_is_told(client: httpx.AsyncClient):

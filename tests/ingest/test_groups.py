@@ -23,6 +23,7 @@ from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
 from driftline.streams.rows import Rows, concatenate
 from driftline_cli.replay import post
+from driftline_client import AsyncClient
 from driftline_ingest.app import create_app
 from driftline_ingest.archive import ArchiveStep
 from driftline_ingest.census import Census
@@ -41,12 +42,19 @@ def row(hour: int, key: str = "k", site: object = "north") -> dict[str, object]:
 
 
 @asynccontextmanager
-async def door(bus: Bus, folder: Path, stream: StreamDefinition = SITES) -> AsyncIterator[httpx.AsyncClient]:
+async def served(bus: Bus, folder: Path, stream: StreamDefinition) -> AsyncIterator[httpx.ASGITransport]:
     app = create_app(IngestSettings(), bus, FolderStore(folder), streams={stream.name: stream})
     async with app.router.lifespan_context(app):
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://ingest") as client:
-            yield client
+        yield httpx.ASGITransport(app)
+
+
+@asynccontextmanager
+async def door(bus: Bus, folder: Path, stream: StreamDefinition = SITES) -> AsyncIterator[httpx.AsyncClient]:
+    async with (
+        served(bus, folder, stream) as transport,
+        httpx.AsyncClient(transport=transport, base_url="http://ingest") as client,
+    ):
+        yield client
 
 
 async def published(bus: Bus, count: int, stream: str = "a") -> list[Envelope[Record]]:
@@ -198,6 +206,6 @@ async def test_a_table_is_replayed_with_its_groups(tmp_path: Path, stream: Strea
     bus = MemoryBus(1)
     rows = Rows(np.array(["k", "m"]), np.array([0, 0]), np.array([[1.0], [2.0]]), np.array(groups))
     again = tables.decode(tables.encode(rows, stream), stream, "history")
-    async with door(bus, tmp_path, stream) as client:
+    async with served(bus, tmp_path, stream) as transport, AsyncClient(transport=transport) as client:
         assert (await post(client, stream, replace(again, t=again.t + HOUR_MS))).accepted == 2
     assert [envelope.value.group for envelope in await published(bus, 2)] == groups

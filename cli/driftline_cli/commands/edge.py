@@ -4,12 +4,13 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from driftline_cli.commands.options import TRAINER, AsJson, TrainerAt
-from driftline_cli.commands.plainly import brought_by, console, errors, plainly, print_json
+from driftline_cli.commands import devices
+from driftline_cli.commands.devices import Label
+from driftline_cli.commands.plainly import brought_by, console, errors, plainly
 
 app = typer.Typer(
     help="The edge as a process of this machine, and how it joins a fleet.",
@@ -22,18 +23,10 @@ DataFolder = Annotated[
 StreamsFolder = Annotated[
     Path | None, typer.Option(help="Folder of stream definitions; else DRIFTLINE_STREAMS, or `streams`.")
 ]
-Token = Annotated[
-    str | None,
-    typer.Option(envvar="DRIFTLINE_TOKEN", help="The trainer's token; for one that was started here it is known."),
-]
-Label = Annotated[
-    list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="Such as site=north; may be repeated.")
-]
 DATA = Path(".run/edge")
 EDGE = "driftline-edge[litert]"
 """What brings the services of an edge."""
 STDIN = "-"
-HOUR_S = 3600.0
 
 
 def choose(folder: Path | None, streams: Path | None = None) -> None:
@@ -111,7 +104,7 @@ def join(
 
         given = _read(token, token_file)
         has_data = replaces is not None and asyncio.run(joining.refuse_data_of_others(_data(folder), replaces))
-        asked = joining.Asked(url, given, name, _labels(label), replaces or edge_id, ca_file)
+        asked = joining.Asked(url, given, name, devices.labels_of(label), replaces or edge_id, ca_file)
         outcome = asyncio.run(joining.join(_data(folder), asked, models=models))
         console.print(f"this device is {outcome.joined.edge} ({outcome.joined.name}) of the fleet at {url}")
         if replaces is not None and not has_data:
@@ -172,95 +165,10 @@ def rotate(folder: DataFolder = None) -> None:
         console.print("this device shows another credential from now on")
 
 
-@app.command()
-def token(
-    *,
-    hours: Annotated[float, typer.Option(help="For so long it is good.", min=0.01, max=720)] = 24.0,
-    edge_id: Annotated[str | None, typer.Option("--id", help="The id that the device must have.")] = None,
-    replaces: Annotated[
-        bool, typer.Option("--replaces", help="The device takes the place of the one that has this id.")
-    ] = False,
-    name: Annotated[str | None, typer.Option(help="The device's name, whatever it says itself.")] = None,
-    label: Label = None,
-    trainer: TrainerAt = TRAINER,
-    trainer_token: Token = None,
-    as_json: AsJson = False,
-) -> None:
-    """Makes a token with which one device joins the fleet, once. It is shown now and never again.
-
-    Example: driftline edge token --name attic --label site=north
-    """
-    with plainly():
-        from driftline_cli import fleet_door  # noqa: PLC0415
-
-        asked = {"seconds": hours * HOUR_S, "edge": edge_id, "replaces": replaces, "name": name}
-        answer = asyncio.run(
-            fleet_door.ask(trainer, trainer_token, "POST", "tokens", {**asked, "labels": _labels(label)})
-        )
-        if as_json:
-            print_json(answer)
-            return
-        errors.print(f"good for one device and {hours:g} hours; `driftline edge tokens` lists it as {answer['id']}")
-        typer.echo(answer["token"])
-
-
-@app.command()
-def tokens(
-    forget: Annotated[str | None, typer.Option(help="Id of a token to take back.")] = None,
-    trainer: TrainerAt = TRAINER,
-    trainer_token: Token = None,
-    as_json: AsJson = False,  # noqa: FBT002
-) -> None:
-    """Lists the join tokens, or takes one back.
-
-    Example: driftline edge tokens --forget 3f9a61c2d0b84e17
-    """
-    with plainly():
-        from driftline_cli import fleet_door  # noqa: PLC0415
-
-        if forget is not None:
-            asyncio.run(fleet_door.ask(trainer, trainer_token, "DELETE", f"tokens/{forget}"))
-            console.print(f"{forget} admits nobody any more")
-            return
-        answer = asyncio.run(fleet_door.ask(trainer, trainer_token, "GET", "tokens"))
-        _show(answer, as_json, lambda: fleet_door.tokens_table(answer))
-
-
-@app.command("list")
-def list_edges(trainer: TrainerAt = TRAINER, trainer_token: Token = None, as_json: AsJson = False) -> None:  # noqa: FBT002
-    """Lists the devices that have joined.
-
-    Example: driftline edge list --trainer https://cloud.example.org:8443
-    """
-    with plainly():
-        from driftline_cli import fleet_door  # noqa: PLC0415
-
-        answer = asyncio.run(fleet_door.ask(trainer, trainer_token, "GET", "registrations"))
-        _show(answer, as_json, lambda: fleet_door.edges_table(answer))
-
-
-@app.command()
-def revoke(
-    edge_id: Annotated[str, typer.Argument(metavar="EDGE", help="Its id.")],
-    trainer: TrainerAt = TRAINER,
-    trainer_token: Token = None,
-) -> None:
-    """Cuts a device off within seconds, such as one that was stolen.
-
-    Example: driftline edge revoke k3v9q1x7m2ab
-    """
-    with plainly():
-        from driftline_cli import fleet_door  # noqa: PLC0415
-
-        answer = asyncio.run(fleet_door.ask(trainer, trainer_token, "POST", f"edges/{edge_id}/revoke"))
-        console.print(f"{answer['edge']} ({answer['name']}) is cut off")
-
-
-def _show(answer: Any, as_json: bool, table: Any) -> None:  # noqa: FBT001
-    if as_json:
-        print_json(answer)
-    else:
-        console.print(table())
+app.command("token")(devices.token)
+app.command("tokens")(devices.tokens)
+app.command("list")(devices.list_devices)
+app.command("revoke")(devices.revoke)
 
 
 def _data(folder: Path | None) -> Path:
@@ -271,13 +179,3 @@ def _read(token: str | None, file: Path | None) -> str | None:
     if file is not None:
         return file.read_text(encoding="ascii").strip() or None
     return (sys.stdin.readline() if token == STDIN else token or "").strip() or None
-
-
-def _labels(given: list[str] | None) -> dict[str, str]:
-    from driftline.errors import InvalidInput  # noqa: PLC0415
-    from driftline.fleet.labels import parse_pairs  # noqa: PLC0415
-
-    try:
-        return parse_pairs(given or ())
-    except ValueError as error:
-        raise InvalidInput(f"--label: {error}") from None

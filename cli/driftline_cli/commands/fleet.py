@@ -1,13 +1,19 @@
 """`driftline fleet`: all edges, one edge, one version across edges."""
 
 import asyncio
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from driftline_cli.commands.options import TRAINER, AsJson, TrainerAt
 from driftline_cli.commands.plainly import console, plainly, print_json
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+T = TypeVar("T")
 
 
 class Alive(StrEnum):
@@ -43,15 +49,18 @@ def fleet(
         from driftline_cli import fleet_view  # noqa: PLC0415
 
         if edge is not None:
-            body = asyncio.run(fleet_view.one_edge(trainer, edge))
-            screen = fleet_view.edge_screen
+            details = asyncio.run(fleet_view.one_edge(trainer, edge))
+            _print(details, fleet_view.edge_screen, json=json)
         elif version is not None:
-            body = asyncio.run(fleet_view.one_version(trainer, version))
-            screen = fleet_view.version_screen
+            versions = asyncio.run(fleet_view.one_version(trainer, version))
+            _print(versions, fleet_view.version_screen, json=json)
         else:
             body = asyncio.run(fleet_view.fleet(trainer, label or [], state or []))
-            screen = fleet_view.as_screen
-        if json:
-            print_json(body)
-        else:
-            console.print(screen(body))
+            _print(body, fleet_view.as_screen, json=json)
+
+
+def _print(body: T, screen: "Callable[[T], RenderableType]", *, json: bool) -> None:
+    if json:
+        print_json(body)
+    else:
+        console.print(screen(body))

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +20,9 @@ from driftline_cli.commands.options import (
     TrainerAt,
 )
 from driftline_cli.commands.plainly import WRONG, console, plainly, print_json
+
+if TYPE_CHECKING:
+    from driftline_client.calls.call import Service
 
 WATCH_S = 2.0
 
@@ -40,7 +44,7 @@ def status(
 
     Example: driftline status --json | jq '.[] | select(.ready | not) | .service'
     """
-    urls = {"ingest": ingest, "inference": inference, "combiner": combiner, "trainer": trainer}
+    urls: dict[Service, str] = {"ingest": ingest, "inference": inference, "combiner": combiner, "trainer": trainer}
     with plainly():
         from driftline_cli import status as statuses  # noqa: PLC0415
 
@@ -63,7 +67,7 @@ def _name(stream: str | None) -> str | None:
     return chosen.named(stream)
 
 
-def _watch(urls: dict[str, str], only: str | None) -> None:
+def _watch(urls: "Mapping[Service, str]", only: str | None) -> None:
     """Until it is interrupted."""
     from rich.live import Live  # noqa: PLC0415
 
@@ -92,7 +96,7 @@ def doctor(
 
     Example: driftline doctor --json | jq -r '.[] | select(.fine | not) | .remedy'
     """
-    urls = {"ingest": ingest, "inference": inference, "combiner": combiner, "trainer": trainer}
+    urls: dict[Service, str] = {"ingest": ingest, "inference": inference, "combiner": combiner, "trainer": trainer}
     with plainly():
         from driftline.service.settings import Settings, read_settings  # noqa: PLC0415
         from driftline_cli import doctor as doctors  # noqa: PLC0415

@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -53,8 +53,11 @@ def rollback(
 
     Example: driftline models rollback outdoor-temperature.speed --version v000042-0123456789ab --reason "too noisy"
     """
-    answer = _steer(inference, model, "rollback", token, {"version": version, "reason": reason})
-    console.print(f"{model}: {answer['version']} serves", markup=False)
+    with plainly():
+        from driftline_cli import edge  # noqa: PLC0415
+
+        serving = asyncio.run(edge.roll_back(inference, model, token, version, reason))
+        console.print(f"{model}: {serving.version} serves", markup=False)
 
 
 @app.command()
@@ -71,8 +74,11 @@ def pin(
     """
     if off == (version is not None):
         raise typer.BadParameter("found both or neither of VERSION and --off, expected one of them")
-    answer = _steer(inference, model, "pin", token, {"version": version})
-    console.print(f"{model}: {answer['version']} serves{', pinned' if answer['pinned'] else ''}", markup=False)
+    with plainly():
+        from driftline_cli import edge  # noqa: PLC0415
+
+        serving = asyncio.run(edge.pin(inference, model, token, version))
+        console.print(f"{model}: {serving.version} serves{', pinned' if serving.pinned else ''}", markup=False)
 
 
 @app.command()
@@ -141,13 +147,6 @@ def verify(model: Model, version: Version = None, store: StoreUrl = None) -> Non
             from driftline_cli import foreign  # noqa: PLC0415
 
         console.print(asyncio.run(foreign.verify(*_parts(model), version, store)), markup=False, soft_wrap=True)
-
-
-def _steer(url: str, model: str, how: str, token: str | None, asked: Any) -> Any:
-    with plainly():
-        from driftline_cli import edge  # noqa: PLC0415
-
-        return asyncio.run(edge.steer(url, model, how, token, asked))
 
 
 def _parts(model: str) -> tuple[str, str]:

@@ -70,36 +70,22 @@ def brought_by(requirement: str) -> Iterator[None]:
 
 def _end_of(error: Exception) -> tuple[str, int] | None:
     """The sentence and the exit code; None for what is a bug, and for what typer ends by itself."""
-    import httpx  # noqa: PLC0415 - most subcommands' help needs no client
-
-    from driftline_client import Busy, ClientError, NoAnswer  # noqa: PLC0415
+    from driftline_client import Busy, ClientError, Forbidden, NoAnswer  # noqa: PLC0415 - most help needs no client
 
     match error:
         case BusUnavailable():
             brokers = os.environ.get("DRIFTLINE_BROKERS") or "127.0.0.1:9092"
             remedy = f"start it (`make up`), or set DRIFTLINE_BROKERS ({brokers}) to where it is"
             return f"{error}; {remedy}", AWAY
-        case httpx.TransportError():
-            url = error.request.url.copy_with(path="/", query=None)
-            return f"{url} does not answer ({type(error).__name__}); start it, or name its address", AWAY
         case NoAnswer():
             return f"{error.url} does not answer ({error.reason}); start it, or name its address", AWAY
         case Unavailable() | Busy():
             return str(error), AWAY
-        case DriftlineError() | ClientError() | httpx.HTTPError() | OSError():
-            return _refusal(error) or str(error), WRONG
+        case Forbidden():
+            return f"{error}; DRIFTLINE_TOKEN names the token that is shown", WRONG
+        case DriftlineError() | ClientError() | OSError():
+            return str(error), WRONG
     return None
-
-
-def _refusal(error: Exception) -> str | None:
-    """What to do where a service wants a token; None for any other error."""
-    import httpx  # noqa: PLC0415 - as above
-
-    from driftline_cli import tokens  # noqa: PLC0415
-
-    if not isinstance(error, httpx.HTTPStatusError) or not tokens.is_refusal(error.response.status_code):
-        return None
-    return f"{error.request.url.copy_with(path='/', query=None)}: {tokens.CLOSED}; {tokens.REMEDY}"
 
 
 def as_json(value: Any) -> str:

@@ -1,12 +1,16 @@
 """`driftline rollout`: where a new version's roll-out is, and its steering by hand."""
 
 import asyncio
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from driftline_cli.commands.options import TRAINER, AsJson, TrainerAt
 from driftline_cli.commands.plainly import console, plainly, print_json
+
+if TYPE_CHECKING:
+    from driftline_client.calls.rollouts import Act, ModelRollout
 
 app = typer.Typer(help="Shows and steers how new versions reach all edges.", no_args_is_help=True)
 Model = Annotated[str, typer.Argument(help="STREAM.MEMBER, such as outdoor-temperature.batch.", metavar="MODEL")]
@@ -28,13 +32,12 @@ def show(
     with plainly():
         from driftline_cli import rollouts  # noqa: PLC0415
 
-        shown = asyncio.run(rollouts.show(trainer, model))
-        if json:
-            print_json(shown)
-        elif model is None:
-            console.print(rollouts.as_table(shown))
+        if model is None:
+            every = asyncio.run(rollouts.all_rollouts(trainer))
+            _print(every, json=json, otherwise=lambda: console.print(rollouts.as_table(every)))
         else:
-            _tell(shown)
+            shown = asyncio.run(rollouts.one_rollout(trainer, model))
+            _print(shown, json=json, otherwise=lambda: _tell(shown))
 
 
 @app.command()
@@ -81,14 +84,21 @@ def abort(
     _steer("abort", model, reason, version, trainer, token)
 
 
-def _steer(act: str, model: str, reason: str, version: str | None, trainer: str, token: str | None) -> None:
+def _print(shown: object, *, json: bool, otherwise: Callable[[], None]) -> None:
+    if json:
+        print_json(shown)
+    else:
+        otherwise()
+
+
+def _steer(act: "Act", model: str, reason: str, version: str | None, trainer: str, token: str | None) -> None:
     with plainly():
         from driftline_cli import rollouts  # noqa: PLC0415
 
         _tell(asyncio.run(rollouts.steer(trainer, model, act, token, reason, version)))
 
 
-def _tell(shown: Any) -> None:
+def _tell(shown: "ModelRollout") -> None:
     from driftline_cli import rollouts  # noqa: PLC0415
 
     for sentence in rollouts.sentences(shown):

@@ -43,7 +43,7 @@ def train(
         if json:
             print_json(job)
         else:
-            said = f"{job['version']}: {job['beaten']}" if job["state"] == "published" else job["reason"]
-            console.print(f"{job['state']}: {said}", markup=False, soft_wrap=True)
-        if job["state"] != "published":
+            said = f"{job.version}: {job.beaten}" if job.state == "published" else job.reason
+            console.print(f"{job.state}: {said}", markup=False, soft_wrap=True)
+        if job.state != "published":
             raise typer.Exit(WRONG)

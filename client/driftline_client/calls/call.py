@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -16,13 +17,14 @@ OK = range(200, 300)
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back. next_page: the address of the page behind this one."""
+    """What came back. next_page: the address of the page behind this one. date: the service's clock, as its header."""
 
     service: Service
     status: int
     body: bytes
     retry_after: str | None = None
     next_page: str | None = None
+    date: str | None = None
 
     def error(self) -> ApiError:
         return api_error(self.service, self.status, self.body, self.retry_after)
@@ -51,7 +53,7 @@ def get(service: Service, path: str, answer: type[T], query: Query = ()) -> Call
     return Call(service, "GET", path, reading(answer), query)
 
 
-def post(service: Service, path: str, answer: type[T], asked: object, *, is_repeatable: bool) -> Call[T]:
+def post(service: Service, path: str, answer: type[T], asked: object = None, *, is_repeatable: bool) -> Call[T]:
     content, headers = msgspec.json.encode(asked), {"Content-Type": "application/json"}
     return Call(service, "POST", path, reading(answer), (), content, headers, is_repeatable)
 
@@ -60,11 +62,16 @@ def reading(answer: type[T]) -> Callable[[Reply], T]:
     """Reads bodies of this type."""
 
     def read(reply: Reply) -> T:
-        if reply.status not in OK:
-            raise reply.error()
-        return decoded(reply.body, answer)
+        return decoded(good(reply).body, answer)
 
     return read
+
+
+def good(reply: Reply) -> Reply:
+    """The same. Raises ApiError for one that says what went wrong."""
+    if reply.status not in OK:
+        raise reply.error()
+    return reply
 
 
 def decoded(body: bytes, answer: type[T]) -> T:
@@ -73,3 +80,8 @@ def decoded(body: bytes, answer: type[T]) -> T:
         return msgspec.json.decode(body, type=answer)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StrangeAnswer(f"expected an answer of Driftline's: {error}") from error
+
+
+def in_path(name: str) -> str:
+    """A name as one part of a path, whatever is in it."""
+    return quote(name, safe="")

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from driftline_client.calls.call import Call, get
+from driftline_client.calls.call import Call, get, in_path
 
 
 class FleetProblem(msgspec.Struct, frozen=True):
@@ -146,14 +146,14 @@ def fleet(labels: Mapping[str, str] | Sequence[str] = (), states: Sequence[str] 
 
 def edge(edge_id: str) -> Call[FleetEdgeDetails]:
     """All that is known of an edge. Raises NoSuchThing."""
-    return get("trainer", f"/v1/fleet/edges/{edge_id}", FleetEdgeDetails)
+    return get("trainer", f"/v1/fleet/edges/{in_path(edge_id)}", FleetEdgeDetails)
 
 
 def versions(model: str) -> Call[list[FleetVersion]]:
     """The versions of a model across edges. model: STREAM.MEMBER."""
-    return get("trainer", f"/v1/fleet/versions/{model}", list[FleetVersion])
+    return get("trainer", f"/v1/fleet/versions/{in_path(model)}", list[FleetVersion])
 
 
 def version(model: str, version_name: str) -> Call[FleetVersion]:
     """One version, edge by edge. version_name: whole, or its number such as v000042. Raises NoSuchThing."""
-    return get("trainer", f"/v1/fleet/versions/{model}/{version_name}", FleetVersion)
+    return get("trainer", f"/v1/fleet/versions/{in_path(model)}/{in_path(version_name)}", FleetVersion)

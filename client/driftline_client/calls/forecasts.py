@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from urllib.parse import quote
 
 import msgspec
 
-from driftline_client.calls.call import Call, Query, get
+from driftline_client.calls.call import Call, Query, get, in_path
 
 PAGE = 1000
 
@@ -79,7 +78,7 @@ def forecast(
     horizons: only these steps ahead. at: as it was issued then or last before: a time with a zone, milliseconds since
     the epoch, or ISO 8601. Raises NoSuchThing where there is none yet.
     """
-    path = f"/v1/forecasts/{quote(stream, safe='')}/{quote(key, safe='')}"
+    path = f"/v1/forecasts/{in_path(stream)}/{in_path(key)}"
     return get("combiner", path, NextValues, _query(horizons, at))
 
 
@@ -88,7 +87,7 @@ def forecasts(
 ) -> Call[list[NextValues]]:
     """Those of all series of a stream that have a forecast, in order of the key, or of some. See `forecast`."""
     query = [*_query(horizons, at), *(("key", key) for key in keys), ("limit", PAGE)]
-    return get("combiner", f"/v1/forecasts/{quote(stream, safe='')}", list[NextValues], query)
+    return get("combiner", f"/v1/forecasts/{in_path(stream)}", list[NextValues], query)
 
 
 def _query(horizons: Sequence[int], at: datetime | int | str | None) -> Query:

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from driftline_client.calls.call import Call, get, post
+from driftline_client.calls.call import Call, get, in_path, post
 
 
 class ModelSwapped(msgspec.Struct, frozen=True):
@@ -105,4 +105,4 @@ def pin(model: str, version: str | None) -> Call[ServedModel]:
 
 
 def _steered(model: str, how: str, asked: object) -> Call[ServedModel]:
-    return post("inference", f"/v1/models/{model}/{how}", ServedModel, asked, is_repeatable=True)
+    return post("inference", f"/v1/models/{in_path(model)}/{how}", ServedModel, asked, is_repeatable=True)

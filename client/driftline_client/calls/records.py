@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from driftline_client.calls.call import OK, Call, Reply, decoded
+from driftline_client.calls.call import Call, Reply, decoded, good
+from driftline_client.errors import StrangeAnswer
 
 Row = Mapping[str, Any]
 """By column a number, text or time; None and NaN are missing values."""
@@ -124,7 +125,12 @@ def _call(path: str, stream: str, body: bytes, content_type: str, *, mapped: boo
 
 def _receipt(reply: Reply) -> SendReceipt:
     """Also where every row was refused: that is told row by row."""
-    is_receipt = reply.status == UNUSABLE and decoded(reply.body, _Refusal).refused_total is not None
-    if reply.status not in OK and not is_receipt:
-        raise reply.error()
-    return decoded(reply.body, SendReceipt)
+    return decoded(reply.body if _is_receipt(reply) else good(reply).body, SendReceipt)
+
+
+def _is_receipt(reply: Reply) -> bool:
+    """Whether a 422 is one."""
+    try:
+        return reply.status == UNUSABLE and decoded(reply.body, _Refusal).refused_total is not None
+    except StrangeAnswer:
+        return False

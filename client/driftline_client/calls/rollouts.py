@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from driftline_client.calls.call import Call, get, post
+from driftline_client.calls.call import Call, get, in_path, post
 
 Act = Literal["advance", "pause", "resume", "abort"]
 
@@ -73,10 +73,10 @@ def rollouts() -> Call[list[ModelRollout]]:
 
 def rollout(model: str) -> Call[ModelRollout]:
     """One model's, with the stories of those before. model: STREAM.MEMBER. Raises NoSuchThing."""
-    return get("trainer", f"/v1/rollouts/{model}", ModelRollout)
+    return get("trainer", f"/v1/rollouts/{in_path(model)}", ModelRollout)
 
 
 def steer_rollout(model: str, act: Act, *, by: str, reason: str, version: str | None = None) -> Call[ModelRollout]:
     """Moves it by hand. version: refused when another one would be moved."""
     asked = {"by": by, "reason": reason, **({"version": version} if version else {})}
-    return post("trainer", f"/v1/rollouts/{model}/{act}", ModelRollout, asked, is_repeatable=False)
+    return post("trainer", f"/v1/rollouts/{in_path(model)}/{act}", ModelRollout, asked, is_repeatable=False)

@@ -79,6 +79,8 @@ class KnownStream(msgspec.Struct, frozen=True):
     """Seconds between two records of a key."""
     horizon: list[int]
     keys: list[str]
+    range: tuple[float | None, float | None] | None = None
+    """Least and greatest possible value of the target, where the definition names them."""
 
 
 class RaisedAlert(msgspec.Struct, frozen=True):
@@ -109,6 +111,6 @@ def streams() -> Call[list[KnownStream]]:
     return get("combiner", "/v1/series", list[KnownStream])
 
 
-def alerts() -> Call[list[RaisedAlert]]:
-    """The latest alerts of all series, the newest first."""
-    return get("combiner", "/v1/alerts", list[RaisedAlert])
+def alerts(limit: int | None = None) -> Call[list[RaisedAlert]]:
+    """The latest alerts of all series, the newest first. limit: how many at most; None for all that are remembered."""
+    return get("combiner", "/v1/alerts", list[RaisedAlert], [("limit", limit)] if limit is not None else [])

@@ -4,7 +4,10 @@ from typing import Literal
 
 import msgspec
 
-from driftline_client.calls.call import Call, get, post
+from driftline_client.calls.call import Call, get, in_path, post
+
+ENDED = frozenset({"published", "refused", "failed"})
+"""States that no other one follows."""
 
 
 class TrainingJob(msgspec.Struct, frozen=True):
@@ -29,6 +32,10 @@ class TrainingJob(msgspec.Struct, frozen=True):
     """Its rival at the gate, and by how much it was better."""
     metrics: dict[str, float]
 
+    @property
+    def has_ended(self) -> bool:
+        return self.state in ENDED
+
 
 def train(stream: str, member: Literal["batch", "speed"] = "batch", history: str | None = None) -> Call[TrainingJob]:
     """Submits a training. history: a key of the store under history/, or a file of the trainer's data folder."""
@@ -38,7 +45,7 @@ def train(stream: str, member: Literal["batch", "speed"] = "batch", history: str
 
 def job(job_id: str) -> Call[TrainingJob]:
     """One job. Raises NoSuchThing."""
-    return get("trainer", f"/v1/jobs/{job_id}", TrainingJob)
+    return get("trainer", f"/v1/jobs/{in_path(job_id)}", TrainingJob)
 
 
 def jobs() -> Call[list[TrainingJob]]:

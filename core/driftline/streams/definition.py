@@ -6,7 +6,7 @@ Pure. It is read by `driftline.streams.definition_files`.
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
@@ -305,6 +305,14 @@ class StreamDefinition(Section):
             return values
         lowest, highest = self.range
         return clipped(values, -np.inf if lowest is None else lowest, np.inf if highest is None else highest)
+
+    def beyond_range(self, values: Iterable[float | None]) -> int:
+        """How many values of the target are not possible; missing ones are not counted."""
+        if self.range is None:
+            return 0
+        lowest, highest = self.range
+        low, high = -np.inf if lowest is None else lowest, np.inf if highest is None else highest
+        return sum(not low <= value <= high for value in values if value is not None)
 
     @property
     def angles(self) -> tuple[bool, ...]:

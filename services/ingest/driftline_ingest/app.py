@@ -78,7 +78,7 @@ def create_app(
     sources = streams.sources
     sources.on_every(lambda source: _from_zero(metrics, source.name))
     streams.on_every(lambda stream: metrics.stream_period.labels(stream.name).set(stream.time.period))
-    streams.on_every(lambda stream: _results_from_zero(metrics, stream.name))
+    streams.on_every(lambda stream: _stream_from_zero(metrics, stream.name))
     timed, edge, census = TimedStore(store, metrics), Edge(bus, wanted=settings.edge_id), Census(streams.of_records)
     sources.on_every(lambda source: metrics.export_keys(source.name, source.keys, lambda: census.keys(source.name)))
 
@@ -238,7 +238,8 @@ def _from_zero(metrics: Metrics, source: str) -> None:
     _windows_from_zero(metrics, source, (RecordWindows.kind, FUTURES))
 
 
-def _results_from_zero(metrics: Metrics, stream: str) -> None:
+def _stream_from_zero(metrics: Metrics, stream: str) -> None:
+    from_zero(metrics.readings_beyond_range, (stream,))
     _windows_from_zero(metrics, stream, (BlendWindows.kind,))
     from_zero(metrics.alerts, (stream,), ("lost",))
 

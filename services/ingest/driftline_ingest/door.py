@@ -303,6 +303,8 @@ class Door:
             await self._publish(sifted.fresh, has_grid=has_grid)
             for fed in self._streams.streams_of(stream):
                 self.metrics.last_record.labels(fed.name).set(now)
+                impossible = fed.beyond_range(record.values.get(fed.target) for record in sifted.fresh)
+                self.metrics.readings_beyond_range.labels(fed.name).inc(impossible)
         if not has_grid:
             self._seen.remember(sifted.fresh)
         reader.remember(taken)

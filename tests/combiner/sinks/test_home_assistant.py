@@ -8,10 +8,12 @@ import pytest
 
 from driftline.streams.definition_files import parse
 from driftline_combiner.sinks.home_assistant import (
+    described_series,
     discovery_payload,
     discovery_topic,
     duration,
     identifier,
+    without_former_sensors,
 )
 from driftline_combiner.sinks.published import forecast_payload, forecast_topic
 from tests.combiner.sinks.blends import TANK, blend
@@ -68,6 +70,23 @@ def test_a_device_class_is_named_where_the_unit_leaves_no_doubt(unit, kind):
     (sensor,) = json.loads(discovery_payload("p", stream, "all", "1"))["components"].values()
     names = ("unit_of_measurement", "device_class", "state_class")
     assert {name: sensor[name] for name in names if name in sensor} == kind
+
+
+@pytest.mark.parametrize("key", KEYS, ids=range(len(KEYS)))
+def test_a_description_says_which_series_it_is_of(key: str):
+    payload = discovery_payload("home/roof", TANK, key, "1.0")
+    assert described_series("home/roof", payload) == ("tank", key)
+    assert described_series("home", payload) is None
+
+
+def test_a_sensor_that_was_removed_is_emptied_until_the_next_description():
+    payload = discovery_payload("driftline", TANK, "k1", "2.0")
+    former = json.loads(discovery_payload("driftline", TANK, "k1", "1.0"))
+    assert without_former_sensors(payload, json.dumps(former).encode()) is None
+    former["components"]["k1_24"] = {"platform": "sensor", "name": "In 1 d"}
+    emptied = json.loads(without_former_sensors(payload, json.dumps(former).encode()) or b"")
+    assert emptied["components"].pop("k1_24") == {"platform": "sensor"}
+    assert emptied == json.loads(payload)
 
 
 def test_a_sensor_has_no_state_once_its_forecast_is_out_of_date():

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import socket
 import ssl
 import subprocess
@@ -19,6 +20,7 @@ from driftline.bus.port import Bus
 from driftline.messages import BLENDS
 from driftline.metrics import Metrics
 from driftline.streams.catalog import Streams
+from driftline.streams.definition import StreamDefinition
 from driftline.worker.loop_settings import LoopSettings
 from driftline_combiner.sinks.home_assistant import discovery_topic, identifier
 from driftline_combiner.sinks.job import SinkJob
@@ -44,9 +46,9 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 
 
 @asynccontextmanager
-async def sink(broker: Mosquitto, bus: Bus, **section: Any) -> AsyncIterator[SinkJob]:
+async def sink(broker: Mosquitto, bus: Bus, tank: StreamDefinition = TANK, **section: Any) -> AsyncIterator[SinkJob]:
     whole = MqttSection(type="mqtt", host="127.0.0.1", port=broker.port, **section)
-    streams = Streams({"tank": TANK})
+    streams = Streams({"tank": tank})
     (opened,) = open_sinks({"home": whole}, streams, lambda _stream, _key: {1: 0.5})
     job = SinkJob(opened, bus, streams, LoopSettings(checkpoint_every=0.05), Metrics())
     task = asyncio.create_task(job.run())
@@ -118,6 +120,41 @@ async def test_a_broker_that_has_forgotten_all_is_told_of_the_devices_again(tmp_
             await broker.until_retained(FORECAST, issued(2))
     finally:
         broker.kill()
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+async def test_sensors_of_a_horizon_that_was_removed_are_removed_and_nobody_elses(broker, version):
+    bus, own = MemoryBus(), identifier("driftline", "tank", "k1")
+    others = "homeassistant/device/boiler/config"
+    description = '{"state_topic":"driftline/tank/k1/forecast","components":{"power":{"platform":"sensor"}}}'
+    async with sink(broker, bus, version=version):
+        await bus.publish(BLENDS, [blend(1)])
+        await broker.until_retained(CONFIG, lambda device: list(device["components"]) == [f"{own}_1", f"{own}_6"])
+    async with aiomqtt.Client("127.0.0.1", broker.port) as home_assistant:
+        await home_assistant.publish(others, description, qos=1, retain=True)
+        await home_assistant.subscribe(CONFIG, qos=1)
+        async with sink(broker, bus, TANK.model_copy(update={"horizon": (1,)}), version=version):
+            said = []
+            async for message in home_assistant.messages:
+                said.append(json.loads(bytes(message.payload))["components"])
+                if said[-1].keys() == {f"{own}_1"} and {"platform": "sensor"} in said[-2].values():
+                    break
+    assert said[-2] == {**said[-1], f"{own}_6": {"platform": "sensor"}}
+    assert await broker.retained(others) == json.loads(description)
+    assert (await broker.retained(CONFIG))["components"] == said[-1]
+
+
+async def test_whatever_others_retain_about_devices_the_sink_goes_on(broker):
+    bus = MemoryBus()
+    async with aiomqtt.Client("127.0.0.1", broker.port) as other:
+        for number, payload in enumerate((b"\xff", b"[]", b"{}", b'{"state_topic":7,"components":{}}', b"online")):
+            await other.publish(f"homeassistant/device/d{number}/config", payload, qos=1, retain=True)
+        await other.publish(CONFIG, b'{"state_topic":"driftline/gone/k1/forecast","components":{}}', retain=True)
+    async with sink(broker, bus) as job:
+        await bus.publish(BLENDS, [blend(1)])
+        await broker.until_retained(FORECAST, issued(1))
+        assert (await broker.retained(CONFIG))["state_topic"] == FORECAST
+        assert job.standing.state == "ok"
 
 
 async def test_of_a_backlog_only_the_newest_of_each_series_is_published(broker):

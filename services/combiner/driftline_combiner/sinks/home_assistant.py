@@ -8,8 +8,11 @@ import re
 from hashlib import sha256
 from typing import Any, Final
 
+import msgspec
+
 from driftline.streams.definition import StreamDefinition
-from driftline_combiner.sinks.published import forecast_topic, status_topic
+from driftline.worker.stream_step import Series
+from driftline_combiner.sinks.published import forecast_topic, series_of, status_topic
 
 DEVICE_CLASSES: Final = {
     **dict.fromkeys(("W", "kW", "MW", "GW", "mW"), "power"),
@@ -34,6 +37,7 @@ PERIODS: Final = 3
 """Without a new forecast for so many periods a sensor has no state, unless the time that it is for is later still."""
 LONGEST_SLUG: Final = 60
 UNITS_OF_TIME: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+REMOVED: Final = {"platform": "sensor"}
 ATTRIBUTES: Final = (
     "{{% set f = value_json.forecasts[{row}] %}}"
     "{{{{ {{'time': f.time, 'lower': f.interval.lower, 'upper': f.interval.upper, 'median': f.median, "
@@ -50,6 +54,11 @@ def identifier(prefix: str, stream: str, key: str) -> str:
 
 def discovery_topic(discovery: str, prefix: str, stream: str, key: str) -> str:
     return f"{discovery}/device/{identifier(prefix, stream, key)}/config"
+
+
+def any_discovery_topic(discovery: str) -> str:
+    """A filter that those of all devices fit, also of others'."""
+    return f"{discovery}/device/+/config"
 
 
 def discovery_payload(prefix: str, stream: StreamDefinition, key: str, version: str) -> bytes:
@@ -72,6 +81,34 @@ def discovery_payload(prefix: str, stream: StreamDefinition, key: str, version: 
         },
     }
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+class _DescribedDevice(msgspec.Struct):
+    """The part of a device's description that is read again."""
+
+    state_topic: str
+    components: dict[str, Any]
+
+
+def described_series(prefix: str, payload: bytes) -> Series | None:
+    """Of a description that was made under this prefix; None for all others, and for what is none."""
+    device = _described(payload)
+    return None if device is None else series_of(prefix, device.state_topic)
+
+
+def without_former_sensors(payload: bytes, former: bytes) -> bytes | None:
+    """The description with an empty sensor for each that `former` has and it has not: that is how Home Assistant is
+    asked to remove them. None where there are no such sensors."""
+    device, before = msgspec.json.decode(payload), _described(former)
+    left = {} if before is None else {name: REMOVED for name in before.components if name not in device["components"]}
+    return msgspec.json.encode({**device, "components": device["components"] | left}) if left else None
+
+
+def _described(payload: bytes) -> _DescribedDevice | None:
+    try:
+        return msgspec.json.decode(payload, type=_DescribedDevice)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def _sensor(own: str, topic: str, stream: StreamDefinition, row: int, steps: int) -> dict[str, Any]:

@@ -8,7 +8,13 @@ from typing import Self
 from driftline.messages import BLENDS, Blend
 from driftline.streams.definition import StreamDefinition
 from driftline.worker.stream_step import Series
-from driftline_combiner.sinks.home_assistant import discovery_payload, discovery_topic
+from driftline_combiner.sinks.home_assistant import (
+    any_discovery_topic,
+    described_series,
+    discovery_payload,
+    discovery_topic,
+    without_former_sensors,
+)
 from driftline_combiner.sinks.mqtt_connection import UNACKNOWLEDGED, Message, MqttConnection
 from driftline_combiner.sinks.port import Unsendable
 from driftline_combiner.sinks.published import forecast_payload, forecast_topic
@@ -34,7 +40,8 @@ class MqttSink:
         self._section = section
         self._streams = streams
         self._skills = skills
-        self._connection = MqttConnection(name, section)
+        listens = None if section.discovery is None else any_discovery_topic(section.discovery)
+        self._connection = MqttConnection(name, section, listens, self._removals)
         # To look it up reads a file.
         self._version = version("driftline")
         self._keeping: asyncio.Task[None] | None = None
@@ -75,6 +82,16 @@ class MqttSink:
         prefix = self._section.prefix
         payload = discovery_payload(prefix, self._streams[stream], key, self._version)
         return discovery_topic(discovery, prefix, stream, key), payload
+
+    def _removals(self, topic: str, former: bytes) -> list[Message]:
+        """Asks Home Assistant to remove the sensors that a series had, by what the broker still says of it, and that
+        its definition has no horizon for any more; afterwards the broker keeps the description as it is now."""
+        discovery, series = self._section.discovery, described_series(self._section.prefix, former)
+        if discovery is None or series is None or series[0] not in self._streams:
+            return []
+        own_topic, payload = self._device(discovery, *series)
+        emptied = without_former_sensors(payload, former)
+        return [] if emptied is None or topic != own_topic else [(topic, emptied), (topic, payload)]
 
     def _forecast(self, blend: Blend) -> Message:
         topic = forecast_topic(self._section.prefix, blend.stream, blend.key)

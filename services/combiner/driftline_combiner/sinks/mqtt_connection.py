@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from secrets import token_hex
 from typing import Any
 
@@ -36,11 +36,23 @@ Message = tuple[str, bytes]
 
 
 class MqttConnection:
-    """Connects again whenever the broker was lost. `session` counts the connections that were made."""
+    """Connects again whenever the broker was lost. `session` counts the connections that were made.
 
-    def __init__(self, name: str, section: MqttSection) -> None:
+    listens: a filter; what the broker has retained on such topics is shown to `answer` in each connection, before
+    anything is published there, and what that returns is published.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        section: MqttSection,
+        listens: str | None = None,
+        answer: Callable[[str, bytes], Sequence[Message]] = lambda _topic, _payload: (),
+    ) -> None:
         self._name = name
         self._section = section
+        self._listens = listens
+        self._answer = answer
         self._client: aiomqtt.Client | None = None
         self._trouble: SinkUnavailable | SinkRefused = SinkUnavailable(f"{self._broker} has not answered yet")
         self._denied = ""
@@ -102,6 +114,9 @@ class MqttConnection:
         async with client:
             await client.publish(status_topic(self._section.prefix), ONLINE, qos=1, retain=True)
             await client.subscribe(status_topic(self._section.prefix), qos=1)
+            if self._listens is not None:
+                # A broker that lets us read nothing there says so in its answer, and nothing else changes.
+                await client.subscribe(self._listens, qos=1)
             self.session += 1
             self._client, self._has_connected = client, True
             self._is_connected.set()
@@ -121,9 +136,15 @@ class MqttConnection:
     async def _stay(self, client: aiomqtt.Client) -> None:
         """Until the broker is lost. The will of a connection that broke before may come late, and another replica may
         leave while we are there."""
+        status = status_topic(self._section.prefix)
         async for message in client.messages:
-            if message.payload == OFFLINE.encode():
-                await client.publish(status_topic(self._section.prefix), ONLINE, qos=1, retain=True)
+            topic, payload = message.topic.value, message.payload
+            if topic == status:
+                if payload == OFFLINE.encode():
+                    await client.publish(status, ONLINE, qos=1, retain=True)
+            elif message.retain and isinstance(payload, bytes):
+                for reply in self._answer(topic, payload):
+                    await client.publish(*reply, qos=1, retain=True)
 
     async def _leave(self, client: aiomqtt.Client) -> None:
         try:

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from driftline.messages import Blend
 from driftline.streams.definition import StreamDefinition
+from driftline.worker.stream_step import Series
 from driftline_combiner.next_values import series_forecast
 
 SEPARATORS = frozenset("/+#%")
@@ -24,6 +25,13 @@ def status_topic(prefix: str) -> str:
 
 def forecast_topic(prefix: str, stream: str, key: str) -> str:
     return f"{prefix}/{stream}/{topic_level(key)}/forecast"
+
+
+def series_of(prefix: str, topic: str) -> Series | None:
+    """The other way round; None for what is no such topic."""
+    stream, _, rest = topic.removeprefix(f"{prefix}/").partition("/")
+    series = (stream, unquote(rest.removesuffix("/forecast")))
+    return series if topic == forecast_topic(prefix, *series) else None
 
 
 def forecast_payload(stream: StreamDefinition, blend: Blend, skills: Mapping[int, float]) -> bytes:
