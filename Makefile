@@ -31,7 +31,7 @@ setup-dev:
 packages: ## Debian's programs and libraries that some tests need (root)
 	@$(BOOT) scripts/packages.py chromium mosquitto prometheus prometheus-alertmanager caddy openjdk-17-jre-headless maven postgresql influxdb libgomp1
 
-demo: setup ## train, stream, retrain, blend: a table and pictures in demo-report/; KEEP=1 goes on serving
+demo: setup ## train, stream, retrain, blend: a table, and a report in demo-report/index.html; KEEP=1 goes on serving
 	@$(RUN)/driftline demo $(if $(KEEP),--keep) $(if $(DRIFT),--drift $(DRIFT)) $(if $(STREAM),--stream $(STREAM))
 
 check: setup-dev ## format, lint, types, boundaries, Kubernetes manifests, alert rules, dashboards, workflows, names and the wording of documents

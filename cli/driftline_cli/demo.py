@@ -1,4 +1,4 @@
-"""The demo: the whole chain on two years of real turbines, with a drift, a table and three pictures at its end."""
+"""The demo: the whole chain on two years of real turbines, with a drift, and a report at its end."""
 
 import asyncio
 import tempfile
@@ -10,14 +10,17 @@ import uvicorn
 from fastapi import FastAPI
 from rich.console import Console
 
-from driftline.names import SERVICES
+from driftline.files import replace_file
+from driftline.names import SERVICES, local_url
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.rows import Rows, concatenate
 from driftline_cli import drifts
 from driftline_cli.backtest import Run, drive
 from driftline_cli.chain import running_chain
+from driftline_cli.demo_report import demo_report
 from driftline_cli.drift_kinds import Kind
 from driftline_cli.evaluate import outcome
+from driftline_cli.html_report import render_html
 from driftline_cli.progress import bars
 from driftline_cli.report import render
 
@@ -47,7 +50,7 @@ def plan(
 
 
 async def run(plan: DemoPlan, console: Console, port: int | None) -> Run:
-    """Runs the plan, prints the table and draws the pictures. With a `port`, that of the first service, it goes on
+    """Runs the plan, prints the table and writes the report. With a `port`, that of the first service, it goes on
     serving until it is interrupted."""
     with tempfile.TemporaryDirectory(prefix="driftline-demo-") as folder:
         ports = ports_from(port)
@@ -59,10 +62,12 @@ async def run(plan: DemoPlan, console: Console, port: int | None) -> Run:
                     chain, plan.stream, plan.history, plan.replay, drift=plan.drift, seed=plan.seed, progress=progress
                 )
             console.print(render(done, plan.stream.target))
-            for picture in await asyncio.to_thread(_draw, plan, done):
-                console.print(f"picture: {picture}")
+            page = await asyncio.to_thread(write_report, plan, done)
+            console.print(f"report: {page}", markup=False, soft_wrap=True)
             if ports:
                 await _serve(chain.apps, ports, console)
+            else:
+                console.print(f"dashboard: `make demo KEEP=1` serves it at {local_url('combiner')}/", soft_wrap=True)
             return done
 
 
@@ -71,14 +76,24 @@ def ports_from(port: int | None) -> dict[str, int]:
     return {} if port is None else {name: port + further for further, name in enumerate(SERVICES)}
 
 
-def _draw(plan: DemoPlan, done: Run) -> list[Path]:
+def write_report(plan: DemoPlan, done: Run) -> Path:
+    """Draws the pictures and writes the page that holds them; returns the page's path."""
+    drifted = drifts.marks(plan.drift, plan.replay.t)
+    pictures = {path.name: path.read_bytes() for path in _draw(plan, done, drifted)}
+    report = demo_report(done, plan.stream, plan.drift, drifted, len(plan.history), pictures)
+    page = plan.report / "index.html"
+    replace_file(page, render_html(report).encode(), mode=0o644)
+    return page
+
+
+def _draw(plan: DemoPlan, done: Run, drifted: list[int]) -> list[Path]:
     from driftline_cli.plots import Marks, draw  # noqa: PLC0415 - Matplotlib is half of the command's start
 
     stream = plan.stream
     # Drawn is what is forecast furthest: there the members differ most.
     scored = outcome(done.collected.blends, len(stream.horizon) - 1, stream)
     marks = Marks(
-        drifts=drifts.marks(plan.drift, plan.replay.t),
+        drifts=drifted,
         alerts=[alert.t for alert in done.collected.alerts if alert.kind == "drift"],
         swaps=[swap.t for swap in done.swaps if swap.t],
     )

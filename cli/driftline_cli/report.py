@@ -44,9 +44,13 @@ def summary(report: Report) -> Text:
 
 def render(run: Run, target: str) -> Group:
     """All tables of a run."""
+    return Group(*score_tables(run, target), latency_table(run), summary(run.report))
+
+
+def score_tables(run: Run, target: str) -> list[Table]:
+    """One for each horizon."""
     report = run.report
-    tables = [
+    return [
         scores_table(f"{report.stream}, drift {report.drift}, {horizon} ahead", scored.rows, target)
         for horizon, scored in report.horizons.items()
     ]
-    return Group(*tables, latency_table(run), summary(report))
