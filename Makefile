@@ -17,7 +17,7 @@ DIST ?= dist
 # For `make images`, such as --network=host.
 BUILD_FLAGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev packages demo check types unit unit-all test test-tflite-runtime docs kafka up down helm helm-test ray-test wheels pi pi-test images push compose-smoke compose-test bench bench-swap bench-keys bench-deployments bench-training bench-day-files bench-many-edges bench-embedded bench-fleet accuracy chaos clean
+.PHONY: help setup setup-dev packages demo check types unit unit-all test test-tflite-runtime docs kafka up down helm helm-test ray-test wheels pi pi-test images push compose-smoke compose-test bench bench-swap bench-keys bench-deployments bench-training bench-day-files bench-many-edges bench-embedded bench-fleet accuracy pictures chaos clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -146,6 +146,9 @@ bench-fleet: setup-dev ## roll-outs over 50 whole edges, 20 bad and 20 good vers
 
 accuracy: setup-dev ## every member on every stream, horizon and drift, and others, in an hour: writes docs/accuracy.md
 	@$(RUN)/driftline accuracy $(if $(PART),--part $(PART))
+
+pictures: setup-dev ## README's picture of the dashboard, by Chromium, in a few minutes: writes docs/pictures/dashboard.png
+	$(RUN)/python -m scripts.pictures
 
 bench-swap: setup-dev ## 200 models swapped in under load: writes its figures into docs/models.md
 	$(RUN)/python -m tests.bench.swap
