@@ -16,7 +16,7 @@ GROUND = "() => getComputedStyle(document.body).backgroundColor"
 async def assert_reads_well(file: Path, *, pictures: int) -> None:
     """In all four: axe's rules hold, all pictures are drawn, nothing but wide parts scrolls sideways, and nothing else
     than the file is asked for."""
-    asked, grounds = set(), set()
+    asked, grounds = set[str](), set[str]()
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         for width, height in (PHONE, DESKTOP):
