@@ -89,7 +89,7 @@ def draw_stretch(scored: Outcome, horizon: HorizonAnswer, stream: StreamDefiniti
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))  # type: ignore[no-untyped-call]
     axes.set_xlabel(str(zone))
-    axes.set_ylabel(stream.target)
+    axes.set_ylabel(f"{stream.target}, {stream.unit}" if stream.unit else stream.target)
     axes.margins(x=0.01)
     drawn = np.concatenate([scored.truth[part], scored.forecasts[PUBLISHED][part]])
     low, high = float(np.nanmin(drawn)), float(np.nanmax(drawn))

@@ -4,12 +4,14 @@ import asyncio
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 from rich.console import Console
 
+from driftline.errors import InvalidInput
 from driftline.files import replace_file
 from driftline.names import SERVICES, local_url
 from driftline.streams.definition import StreamDefinition
@@ -43,8 +45,12 @@ class DemoPlan:
 def plan(
     stream: StreamDefinition, data: Rows, *, begin: int, records: int, drift: Kind, seed: int, report: Path
 ) -> DemoPlan:
-    """Splits `data` at `begin`: the history before it, and `records` rows of it that are streamed."""
+    """Splits `data` at `begin`: the history before it, and `records` rows of it that are streamed. Raises InvalidInput
+    where one of them is empty."""
     history, later = data.take(data.t < begin), data.take(data.t >= begin).take(slice(0, records))
+    if not len(history) or not len(later):
+        day = datetime.fromtimestamp(begin / 1000, UTC).date()
+        raise InvalidInput(f"found {len(history):,} records before {day} and {len(later):,} later, expected both")
     replay = drifts.apply(drift, later, stream, history=history, seed=seed)
     return DemoPlan(stream, history, replay, drift, seed, report)
 
@@ -61,7 +67,7 @@ async def run(plan: DemoPlan, console: Console, port: int | None) -> Run:
                 done = await drive(
                     chain, plan.stream, plan.history, plan.replay, drift=plan.drift, seed=plan.seed, progress=progress
                 )
-            console.print(render(done, plan.stream.target))
+            console.print(render(done, plan.stream))
             page = await asyncio.to_thread(write_report, plan, done)
             console.print(f"report: {page}", markup=False, soft_wrap=True)
             if ports:
@@ -97,7 +103,7 @@ def _draw(plan: DemoPlan, done: Run, drifted: list[int]) -> list[Path]:
         alerts=[alert.t for alert in done.collected.alerts if alert.kind == "drift"],
         swaps=[swap.t for swap in done.swaps if swap.t],
     )
-    return draw(plan.report, scored, done.collected.blends, marks, stream.target, stream.horizon[-1])
+    return draw(plan.report, scored, done.collected.blends, marks, stream)
 
 
 async def _serve(apps: Mapping[str, FastAPI], ports: Mapping[str, int], console: Console) -> None:

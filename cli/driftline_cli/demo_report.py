@@ -25,13 +25,14 @@ DRIFTS = {
     "none": "Nothing was added to the data.",
     "gradual": "On top of the data a drift was added: the level rises over the whole run.",
     "noise": "On top of the data a drift was added: a new random offset in every record.",
-    "step": "On top of the data a drift was added: halfway the level of every sensor jumps.",
+    "step": "On top of the data a drift was added: halfway the level of every sensor jumps. "
+    "Nobody can foresee a jump, so it is in every error.",
     "recurring": "On top of the data a drift was added: the level jumps up and back again, several times.",
 }
 CAPTIONS = {
     "forecasts.png": (
         "The truth, every member's forecast, and the blend",
-        "The last days, at the farthest horizon. The red line is the published forecast, the black one the truth.",
+        "The last days, farthest ahead. The thick red line is the published forecast; it should lie on the truth.",
     ),
     "weights.png": (
         "The weights of the blend over time",
@@ -54,6 +55,11 @@ NEXT = (
     ),
     ShellCommand("make up", "Run the services: the edge as one process, the trainer as another. No broker, no Docker."),
 )
+MEANING = (
+    "RMSE and MAE are errors in the target's unit; lower is better. The skill says how much smaller the RMSE is than "
+    "that of persistence, which repeats the last value. Every row is scored on the same records, except members that "
+    "need a day or more behind them. Nobody knows in advance which member will be best: the blend learns it."
+)
 READ_ON = (
     "The documentation is in docs/README.md: your own stream in 15 minutes, a Raspberry Pi, Docker, Kubernetes, and "
     "how the weights work."
@@ -73,17 +79,14 @@ def demo_report(
 ) -> HtmlReport:
     """drifted: the times at which the data jump. learned: records of history. pictures: PNGs by names of CAPTIONS."""
     sections = [
-        ReportSection("How good were the forecasts?", [*_comparisons(run, stream), *score_tables(run, _unit(stream))]),
+        ReportSection("How good were the forecasts?", [_comparisons(run, stream)]),
         ReportSection("Pictures", [Picture(png, *CAPTIONS[name]) for name, png in pictures.items()]),
-        ReportSection("What happened", list(_story(run, drift, drifted, learned))),
-        ReportSection("How fast?", [Paragraph(f"All of it took {run.report.seconds:.0f} s."), latency_table(run)]),
         ReportSection("What to do next", [*NEXT, Paragraph(READ_ON)]),
+        ReportSection("What happened", list(_story(run, drift, drifted, learned))),
+        ReportSection("All scores", [Paragraph(MEANING), *score_tables(run, stream)]),
+        ReportSection("How fast?", [Paragraph(f"All of it took {run.report.seconds:.0f} s."), latency_table(run)]),
     ]
     return HtmlReport(f"Driftline demo: {stream.name}", [Paragraph(_verdict(run, stream), answer=True)], sections)
-
-
-def _unit(stream: StreamDefinition) -> str:
-    return stream.unit or stream.target
 
 
 def _verdict(run: Run, stream: StreamDefinition) -> str:
@@ -106,22 +109,23 @@ def _gain(scored: HorizonReport) -> float:
     return skill(scored.rows[PUBLISHED].rmse, scored.rows[PERSISTENCE].rmse)
 
 
-def _comparisons(run: Run, stream: StreamDefinition) -> list[BulletList | Paragraph]:
-    lines = [
-        f"{in_words(int(steps) * stream.time.period)} ahead: {_against(scored)}"
-        for steps, scored in run.report.horizons.items()
-    ]
-    meaning = (
-        "RMSE and MAE are errors in the target's unit; lower is better. The skill says how much smaller the RMSE is "
-        "than that of persistence, which repeats the last value. Every row is scored on the same records, except "
-        "members that need a day or more behind them. Nobody knows in advance which member will be best: the blend "
-        "learns it."
+def _comparisons(run: Run, stream: StreamDefinition) -> BulletList:
+    return BulletList(
+        [
+            f"{in_words(int(steps) * stream.time.period)} ahead: {_against(scored)}"
+            for steps, scored in run.report.horizons.items()
+        ]
     )
-    return [BulletList(lines), Paragraph(meaning)]
 
 
 def _against(scored: HorizonReport) -> str:
-    members = {name: score.rmse for name, score in scored.rows.items() if name not in (*STRATEGIES, PUBLISHED)}
+    if isnan(scored.rows[PUBLISHED].rmse):
+        return "no forecast has met its truth yet."
+    members = {
+        name: score.rmse
+        for name, score in scored.rows.items()
+        if name not in (*STRATEGIES, PUBLISHED) and not isnan(score.rmse)
+    }
     best = min(members, key=lambda name: members[name])
     blend = scored.rows[PUBLISHED].rmse
     return (
@@ -145,22 +149,24 @@ def _story(run: Run, drift: Kind, drifted: Sequence[int], learned: int) -> Itera
 
 
 def timetable(swaps: Sequence[ModelSwap], alerts: Sequence[Alert], drifted: Sequence[int]) -> list[str]:
-    """What happened, in order of the data's time; beyond MOST_LINES it is counted."""
-    happened = sorted(_occasions(swaps, alerts, drifted), key=lambda occasion: occasion.t)
-    lines = [f"{_time(occasion.t)}: {occasion.what}" for occasion in happened[:MOST_LINES]]
+    """What happened, in order of the data's time: every jump of the data, and MOST_LINES of the rest, which is counted
+    beyond them."""
+    happened = sorted(_occasions(swaps, alerts), key=lambda occasion: occasion.t)
+    jumps = [Occasion(t, "the data jump") for t in drifted]
+    listed = sorted([*happened[:MOST_LINES], *jumps], key=lambda occasion: occasion.t)
+    lines = [f"{_time(occasion.t)}: {occasion.what}" for occasion in listed]
     if len(happened) > MOST_LINES:
         lines.append(f"and {len(happened) - MOST_LINES} more")
     others = Counter(alert.kind for alert in alerts if alert.kind not in LISTED)
     return [*lines, *(f"{count} alerts of the kind {kind}, which are not listed" for kind, count in others.items())]
 
 
-def _occasions(swaps: Sequence[ModelSwap], alerts: Sequence[Alert], drifted: Sequence[int]) -> Iterator[Occasion]:
+def _occasions(swaps: Sequence[ModelSwap], alerts: Sequence[Alert]) -> Iterator[Occasion]:
     """In no order. Models that served before the first record are left out."""
-    yield from (Occasion(t, "the data jump") for t in drifted)
     yield from (Occasion(swap.t, f"{swap.member} is now {swap.version}") for swap in swaps if swap.t)
     for alert in alerts:
         if alert.kind in LISTED:
-            yield Occasion(alert.t, f"{alert.key}: {alert.kind} ({alert.subject}): {alert.detail}")
+            yield Occasion(alert.t, f"{alert.key or alert.stream}: {alert.kind} ({alert.subject}): {alert.detail}")
 
 
 def _time(t: int) -> str:

@@ -24,7 +24,7 @@ async def assert_reads_well(file: Path, *, pictures: int) -> None:
             page.on("request", lambda request: asked.add(request.url.partition(",")[0]))
             await page.goto(file.as_uri())
             for scheme in ("light", "dark"):
-                await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+                await page.emulate_media(color_scheme=scheme)
                 violations = (await Axe().run(page)).response["violations"]
                 assert violations == [], [(rule["id"], rule["nodes"]) for rule in violations]
                 assert await page.evaluate(TOO_WIDE) == 0, (width, scheme)

@@ -72,7 +72,7 @@ def test_a_kept_definition_is_read_by_both_forms(tmp_path: Path, visitors: Path)
     saved.write_text("\n".join(line for line in kept.splitlines() if not line.startswith("horizon")) + f"\n{SHORT}")
     code, said = backtest("--stream", saved, "--train", history, "--test", later)
     assert code == 0, said
-    assert "visitors-2026, drift none, 6 ahead" in said
+    assert "visitors-2026, drift none, 6 hours ahead" in said
     code, said = backtest("--stream", saved, "--data", visitors, "--records", "300", "--report", tmp_path / "pictures")
     assert code == 0, said
     assert "the 300 from then on are streamed as if they came now, 1 h after 1 h; the 300 after those are left" in said

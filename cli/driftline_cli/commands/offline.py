@@ -160,7 +160,7 @@ def _compare(
                     defined, history, rows, drift=drift, magnitude=magnitude, seed=seed, progress=progress
                 )
             )
-        console.print(render(done, defined.target))
+        console.print(render(done, defined))
         if json is not None:
             json.write_text(as_json(done.report), encoding="utf-8")
 
