@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+import stamina
 from PIL import Image
 from playwright.async_api import Page, async_playwright, expect
 from rich.console import Console
@@ -36,7 +37,7 @@ VIEW = f"#stream={STREAM}&key={KEY}&horizon={HORIZON[-1]}&range=86400"
 SIZE = (1280, 765)
 COLOURS = 128
 """Of the picture's palette: what keeps the file small."""
-PATIENCE_MS = 900_000
+PATIENCE_S = 1800.0
 """How long training and streaming may take."""
 
 
@@ -77,20 +78,23 @@ async def _serving() -> AsyncIterator[str]:
 
 async def _answers(port: int, running: "asyncio.Task[object]") -> None:
     """Returns when something listens. Raises what the demo died of."""
-    async with asyncio.timeout(PATIENCE_MS / 1000):
-        while True:
-            if running.done():
-                running.result()
-            with suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.close()
-                return
-            await asyncio.sleep(0.5)
+    connecting = asyncio.ensure_future(_connected(port))
+    await asyncio.wait({connecting, running}, return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        connecting.cancel()
+        running.result()
+    await connecting
+
+
+@stamina.retry(on=OSError, attempts=None, timeout=PATIENCE_S, wait_initial=0.5, wait_max=0.5, wait_jitter=0.1)
+async def _connected(port: int) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.close()
 
 
 async def _photograph(page: Page) -> bytes:
     """From the series' own part of the page on, when its fan has been drawn."""
-    await expect(page.locator("#values tbody tr")).to_have_count(len(HORIZON), timeout=PATIENCE_MS)
+    await expect(page.locator("#values tbody tr")).to_have_count(len(HORIZON), timeout=1000 * PATIENCE_S)
     await expect(page.locator("#forecast canvas")).to_be_visible()
     await page.mouse.move(0, 0)
     return await page.screenshot(full_page=False, animations="disabled")
@@ -107,6 +111,8 @@ async def main() -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
         raise SystemExit("found no chromium, expected Debian's package of that name (make packages)")
+    # Training takes minutes: a line for each look at the port would be noise.
+    stamina.instrumentation.set_on_retry_hooks([])
     async with _serving() as address, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         size = {"width": SIZE[0], "height": SIZE[1]}
