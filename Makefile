@@ -19,7 +19,7 @@ MACHINES ?= aarch64 x86_64
 # For `make images`, such as --network=host.
 BUILD_FLAGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev packages demo check types unit unit-all test test-tflite-runtime docs kafka up down helm helm-test ray-test wheels pi pi-test images push compose-smoke compose-test bench bench-swap bench-keys bench-deployments bench-training bench-day-files bench-many-edges bench-embedded bench-fleet accuracy chaos clean
+.PHONY: help setup setup-dev packages demo check types unit unit-all test test-tflite-runtime docs kafka up down helm helm-test ray-test wheels pi pi-test images push compose-smoke compose-test bench bench-swap bench-keys bench-deployments bench-training bench-day-files bench-many-edges bench-embedded bench-fleet accuracy pictures gallery chaos clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -33,7 +33,7 @@ setup-dev:
 packages: ## Debian's programs and libraries that some tests need (root)
 	@$(BOOT) scripts/packages.py chromium mosquitto prometheus prometheus-alertmanager caddy openjdk-17-jre-headless maven postgresql influxdb libgomp1
 
-demo: setup ## train, stream, retrain, blend: a table and pictures in demo-report/; KEEP=1 goes on serving
+demo: setup ## train, stream, retrain, blend: a table, and a report in demo-report/index.html; KEEP=1 goes on serving
 	@$(RUN)/driftline demo $(if $(KEEP),--keep) $(if $(DRIFT),--drift $(DRIFT)) $(if $(STREAM),--stream $(STREAM))
 
 check: setup-dev ## format, lint, types, boundaries, Kubernetes manifests, alert rules, dashboards, workflows, names and the wording of documents
@@ -150,6 +150,12 @@ bench-fleet: setup-dev ## roll-outs over 50 whole edges, 20 bad and 20 good vers
 
 accuracy: setup-dev ## every member on every stream, horizon and drift, and others, in an hour: writes docs/accuracy.md
 	@$(RUN)/driftline accuracy $(if $(PART),--part $(PART))
+
+pictures: setup-dev ## README's picture of the dashboard, by Chromium, in a few minutes: writes docs/pictures/dashboard.png
+	$(RUN)/python -m scripts.pictures
+
+gallery: setup-dev ## six streams of different kinds, in some minutes: writes docs/gallery.md and its pictures
+	$(RUN)/python -m scripts.gallery
 
 bench-swap: setup-dev ## 200 models swapped in under load: writes its figures into docs/models.md
 	$(RUN)/python -m tests.bench.swap

@@ -33,7 +33,7 @@ def draw_answer(folder: Path, answer: Answer, outcomes: list[Outcome], stream: S
     shown = max(answer.horizons, key=lambda horizon: horizon.skill)
     figures = {
         "errors.png": _errors(answer),
-        "stretch.png": _stretch(outcomes[stream.horizon.index(shown.steps)], shown, stream),
+        "stretch.png": draw_stretch(outcomes[stream.horizon.index(shown.steps)], shown, stream),
     }
     for name, figure in figures.items():
         figure.savefig(folder / name, dpi=110)
@@ -72,7 +72,7 @@ def _errors(answer: Answer) -> Figure:
     return figure
 
 
-def _stretch(scored: Outcome, horizon: HorizonAnswer, stream: StreamDefinition) -> Figure:
+def draw_stretch(scored: Outcome, horizon: HorizonAnswer, stream: StreamDefinition) -> Figure:
     """The newest records of the first key whose forecasts met their truth."""
     key = min(scored.keys[np.isfinite(scored.truth)].tolist())
     part = np.flatnonzero((scored.keys == key) & np.isfinite(scored.truth))[-STRETCH:]
@@ -89,7 +89,7 @@ def _stretch(scored: Outcome, horizon: HorizonAnswer, stream: StreamDefinition) 
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))  # type: ignore[no-untyped-call]
     axes.set_xlabel(str(zone))
-    axes.set_ylabel(stream.target)
+    axes.set_ylabel(f"{stream.target}, {stream.unit}" if stream.unit else stream.target)
     axes.margins(x=0.01)
     drawn = np.concatenate([scored.truth[part], scored.forecasts[PUBLISHED][part]])
     low, high = float(np.nanmin(drawn)), float(np.nanmax(drawn))

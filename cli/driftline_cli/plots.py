@@ -13,7 +13,10 @@ from driftline.arrays import Floats
 from driftline.members import PERSISTENCE
 from driftline.messages import Blend
 from driftline.scoring import PUBLISHED
+from driftline.streams.definition import StreamDefinition
 from driftline_cli.evaluate import Outcome, common
+from driftline_cli.lengths import in_words
+from driftline_cli.report import unit_of
 
 COLOURS = {
     "truth": "#222222",
@@ -49,10 +52,10 @@ FURTHEST = 1.5
 """How far the picture of errors reaches, in persistence's largest."""
 
 
-def draw(folder: Path, scored: Outcome, blends: Sequence[Blend], marks: Marks, unit: str, steps: int) -> list[Path]:
-    """Writes the three pictures for the first key and returns their paths. steps: how far ahead was forecast."""
-    key = str(scored.keys[0])
-    title, of_key = f"{key}, {steps} ahead", scored.keys == key
+def draw(folder: Path, scored: Outcome, blends: Sequence[Blend], marks: Marks, stream: StreamDefinition) -> list[Path]:
+    """Writes the three pictures for the first key and returns their paths. scored: at the farthest horizon."""
+    key, steps, unit = str(scored.keys[0]), stream.horizon[-1], unit_of(stream)
+    title, of_key = f"{key}, {in_words(steps * stream.time.period)} ahead", scored.keys == key
     series = Outcome(
         scored.keys[of_key],
         scored.t[of_key],
@@ -92,7 +95,7 @@ def _dates(t: np.typing.NDArray[np.int64]) -> np.typing.NDArray[np.datetime64]:
 def _mark(axes: Axes, marks: Marks, first: int, last: int) -> None:
     kinds = (
         ("swap", marks.swaps, "#edae49", ":"),
-        ("drift alarm", marks.alerts, "#d1495b", "-"),
+        ("drift alert", marks.alerts, "#d1495b", "-"),
         ("the data drift", marks.drifts, "#222222", "--"),
     )
     for label, times, colour, style in kinds:
@@ -174,10 +177,12 @@ def _errors(series: Outcome, marks: Marks, unit: str, title: str) -> Figure:
 
 
 def _rolling(squares: Floats) -> Floats:
-    """Root of the mean over the last ROLLING values; NaN until there are as many."""
-    total = np.cumsum(np.nan_to_num(squares))
+    """Root of the mean over those of the last ROLLING values that are known; NaN until there are as many, and where
+    fewer than half of them are known, as of a member that needs a week behind it."""
+    total, known = np.cumsum(np.nan_to_num(squares)), np.cumsum(np.isfinite(squares))
     mean = np.full(len(squares), np.nan)
     if len(squares) > ROLLING:
-        mean[ROLLING:] = (total[ROLLING:] - total[:-ROLLING]) / ROLLING
+        sums, counts = total[ROLLING:] - total[:-ROLLING], known[ROLLING:] - known[:-ROLLING]
+        np.divide(sums, counts, out=mean[ROLLING:], where=counts >= ROLLING / 2)
     root: Floats = np.sqrt(mean)
     return root

@@ -13,16 +13,19 @@ from rich.table import Table
 from rich.text import Text
 
 from driftline.errors import InvalidInput
+from driftline.files import replace_file
 from driftline.scoring import PUBLISHED
 from driftline.streams.definition import StreamDefinition
 from driftline_cli import answer as answers
 from driftline_cli import drifts
 from driftline_cli.answer import NAIVE, Answer, HorizonAnswer, called
+from driftline_cli.answer_report import answer_report
 from driftline_cli.asking import FileHints, ask_target, keep
 from driftline_cli.backtest import Run, backtest
 from driftline_cli.drift_kinds import Kind
-from driftline_cli.evaluate import outcome
+from driftline_cli.evaluate import Outcome, outcome
 from driftline_cli.file_survey import survey_file
+from driftline_cli.html_report import render_html
 from driftline_cli.lengths import roughly
 from driftline_cli.measured import Measured, measured
 from driftline_cli.progress import bars
@@ -33,11 +36,11 @@ from driftline_cli.timeline import timeline
 
 @dataclass(frozen=True)
 class Answered:
-    """The answer, and the pictures of it."""
+    """The answer. page: of the report that shows it."""
 
     answer: Answer
     run: Run
-    pictures: list[Path]
+    page: Path
 
 
 def look(data: Path, hints: FileHints, ask: Callable[[Measured], str]) -> Proposal:
@@ -78,7 +81,7 @@ def run(
     report: Path,
     console: Console,
 ) -> Answered:
-    """Splits the file, forecasts, prints the table and the answer, and draws the pictures. Raises InvalidInput."""
+    """Splits the file, forecasts, prints the table and the answer, and writes the report. Raises InvalidInput."""
     parts = answers.split(read_file(data, stream), records)
     # Here and not by the backtest: the naive forecasts must see the same data.
     streamed = drifts.apply(drift, parts.streamed, stream, history=parts.history, magnitude=magnitude, seed=seed)
@@ -90,12 +93,22 @@ def run(
     given = answers.answer(stream, parts, outcomes)
     console.print(answer_table(given))
     console.print(Text(answers.verdict(given), style="bold"), soft_wrap=True)
+    page = write_report(report, stream, parts, given, outcomes)
+    console.print(f"report: {page}", markup=False, soft_wrap=True)
+    return Answered(given, done, page)
+
+
+def write_report(
+    folder: Path, stream: StreamDefinition, parts: answers.Split, given: Answer, outcomes: list[Outcome]
+) -> Path:
+    """Draws the pictures and writes the page that holds them; returns the page's path. outcomes: by horizon."""
     from driftline_cli.answer_plots import draw_answer  # noqa: PLC0415 - Matplotlib is half of the command's start
 
-    pictures = draw_answer(report, given, outcomes, stream)
-    for picture in pictures:
-        console.print(f"picture: {picture}", markup=False, soft_wrap=True)
-    return Answered(given, done, pictures)
+    pictures = {path.name: path.read_bytes() for path in draw_answer(folder, given, outcomes, stream)}
+    report = answer_report(given, answers.described(parts, stream), answer_table(given), pictures)
+    page = folder / "index.html"
+    replace_file(page, render_html(report).encode(), mode=0o644)
+    return page
 
 
 def answer_table(given: Answer) -> Table:

@@ -1,13 +1,17 @@
 """Tables for people, by rich."""
 
+from math import isnan
+
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from driftline.scoring import PUBLISHED, STRATEGIES
+from driftline.streams.definition import StreamDefinition
 from driftline_cli.backtest import Report, Run
 from driftline_cli.evaluate import Score
 from driftline_cli.latency import stages
+from driftline_cli.lengths import in_words
 
 
 def scores_table(title: str, rows: dict[str, Score], unit: str) -> Table:
@@ -18,9 +22,14 @@ def scores_table(title: str, rows: dict[str, Score], unit: str) -> Table:
         table.add_column(name, justify="right")
     for name, score in sorted(rows.items(), key=lambda item: (item[0] == PUBLISHED, item[0] in STRATEGIES)):
         kind = "strategy" if name in STRATEGIES else "published" if name == PUBLISHED else "member"
-        cells = (f"{name} ({kind})", f"{score.rmse:.4f}", f"{score.mae:.4f}", f"{score.skill:+.3f}", f"{score.n:,}")
-        table.add_row(*cells, style="bold" if name == PUBLISHED else None)
+        figures = (_figure(score.rmse, ".4f"), _figure(score.mae, ".4f"), _figure(score.skill, "+.3f"))
+        table.add_row(f"{name} ({kind})", *figures, f"{score.n:,}", style="bold" if name == PUBLISHED else None)
     return table
+
+
+def _figure(value: float, form: str) -> str:
+    """A dash where nothing was scored."""
+    return "-" if isnan(value) else format(value, form)
 
 
 def latency_table(run: Run) -> Table:
@@ -38,15 +47,24 @@ def latency_table(run: Run) -> Table:
 def summary(report: Report) -> Text:
     return Text(
         f"{report.records:,} records in {report.seconds:.0f} s, {report.retrains} retrainings, {report.swaps} swaps, "
-        f"{report.drift_alerts} drift alarms"
+        f"{report.drift_alerts} drift alerts"
     )
 
 
-def render(run: Run, target: str) -> Group:
+def render(run: Run, stream: StreamDefinition) -> Group:
     """All tables of a run."""
-    report = run.report
-    tables = [
-        scores_table(f"{report.stream}, drift {report.drift}, {horizon} ahead", scored.rows, target)
-        for horizon, scored in report.horizons.items()
+    return Group(*score_tables(run, stream), latency_table(run), summary(run.report))
+
+
+def score_tables(run: Run, stream: StreamDefinition) -> list[Table]:
+    """One for each horizon."""
+    title = f"{stream.name}, drift {run.report.drift}"
+    return [
+        scores_table(f"{title}, {in_words(int(steps) * stream.time.period)} ahead", scored.rows, unit_of(stream))
+        for steps, scored in run.report.horizons.items()
     ]
-    return Group(*tables, latency_table(run), summary(report))
+
+
+def unit_of(stream: StreamDefinition) -> str:
+    """The target's unit, or its name where the definition has none."""
+    return stream.unit or stream.target

@@ -13,7 +13,7 @@ from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import load
 from driftline_cli import asking, question
 from driftline_cli.__main__ import app
-from driftline_cli.answer import Answer
+from driftline_cli.answer import Answer, verdict
 from tests.cli.files import hourly, weekly_course
 
 pytestmark = pytest.mark.e2e
@@ -53,7 +53,13 @@ def test_a_file_is_answered_and_its_definition_is_kept(tmp_path: Path, visitors:
     assert [horizon.steps for horizon in given.horizons] == [1, 6, 24]
     assert all({"persistence", "yesterday", "last week", "blend"} == set(h.rmse) for h in given.horizons)
     assert given.horizons[0].rmse["blend"] < given.horizons[0].rmse["persistence"]
-    assert {picture.name for picture in report.iterdir()} == {"errors.png", "stretch.png"}
+    assert {file.name for file in report.iterdir()} == {"errors.png", "stretch.png", "index.html"}
+    assert f"report: {report / 'index.html'}" in said
+    page = (report / "index.html").read_text(encoding="utf-8")
+    assert f"{verdict(given)}</p>" in page
+    assert page.count("data:image/png;base64,") == 2
+    assert "900 records before 2026-02-11T12:00 UTC are the history" in page
+    assert f">{given.horizons[-1].rmse['blend']:.4g}<" in page
 
 
 def test_a_kept_definition_is_read_by_both_forms(tmp_path: Path, visitors: Path):
@@ -66,7 +72,7 @@ def test_a_kept_definition_is_read_by_both_forms(tmp_path: Path, visitors: Path)
     saved.write_text("\n".join(line for line in kept.splitlines() if not line.startswith("horizon")) + f"\n{SHORT}")
     code, said = backtest("--stream", saved, "--train", history, "--test", later)
     assert code == 0, said
-    assert "visitors-2026, drift none, 6 ahead" in said
+    assert "visitors-2026, drift none, 6 hours ahead" in said
     code, said = backtest("--stream", saved, "--data", visitors, "--records", "300", "--report", tmp_path / "pictures")
     assert code == 0, said
     assert "the 300 from then on are streamed as if they came now, 1 h after 1 h; the 300 after those are left" in said

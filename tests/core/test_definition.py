@@ -1,5 +1,7 @@
 """A definition says what is wrong with it: file, line, key, found, expected."""
 
+import json
+
 import pytest
 
 from driftline.errors import InvalidDefinition
@@ -34,6 +36,16 @@ def test_the_least_definition_is_one_series_forecast_one_step_ahead():
 )
 def test_the_target_has_the_unit_of_its_column(columns: str, unit: str | None):
     assert parse(f"{LEAST}columns: {columns}\n", "a.yaml").unit == unit
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [("[0, 3000]", [0.0, 3000.0]), ("[0, null]", [0.0, None]), ("{y: [null, 5]}", {"y": [None, 5.0]})],
+)
+def test_a_range_is_written_as_it_was_read_and_without_a_warning(text: str, written: object):
+    """Warnings are errors here. A training names its definition so."""
+    stream = parse(f"{LEAST}range: {text}\n", "a.yaml")
+    assert json.loads(stream.model_dump_json())["possible"] == written
 
 
 @pytest.mark.parametrize(

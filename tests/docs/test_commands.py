@@ -45,7 +45,7 @@ class NotTyped:
 
 
 README: dict[str, Typed | NotTyped] = {
-    "make demo": Typed("demo-report/rolling-error.png", 900),
+    "make demo": Typed("report: demo-report/index.html", 900),
     "EDGE (Raspberry Pi)                                              CLOUD (EC2)": NotTyped("it is a picture"),
     "make unit": NotTyped("it would run itself"),
     "make up": Typed("accepted", 600, SERVICES),

@@ -4,8 +4,10 @@ It runs twice for all tests, once as the demo and once as a backtest of the same
 """
 
 import asyncio
+import base64
 import io
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,11 +21,13 @@ from driftline.streams.rows import Rows
 from driftline_cli import demo, drifts
 from driftline_cli.backtest import Report, Run, backtest
 from driftline_cli.drift_kinds import Kind
+from tests.cli.reading import CHROMIUM, assert_reads_well
 
 pytestmark = pytest.mark.e2e
 RECORDS = 3000
 DRIFT: Kind = "step"
 SEED = 3
+PICTURES = ("forecasts.png", "weights.png", "rolling-error.png")
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,9 @@ class Finished:
 
     run: Run
     folder: Path
+    said: str = ""
+    drifted: int = 0
+    """When the data jump, milliseconds since the epoch."""
 
     @property
     def report(self) -> Report:
@@ -54,7 +61,10 @@ def shown(tmp_path_factory: pytest.TempPathFactory, small, history: Rows, stream
     report = tmp_path_factory.mktemp("demo") / "report"
     drifted = drifts.apply(DRIFT, streamed, small, history=history, seed=SEED)
     plan = demo.DemoPlan(small, history, drifted, DRIFT, SEED, report)
-    return Finished(asyncio.run(demo.run(plan, Console(file=io.StringIO()), port=None)), report)
+    console = Console(file=io.StringIO(), width=200)
+    run = asyncio.run(demo.run(plan, console, port=None))
+    [jump] = drifts.marks(DRIFT, drifted.t)
+    return Finished(run, report, console.file.getvalue(), jump)  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
@@ -76,11 +86,34 @@ def test_the_demo_draws_its_pictures_and_scores_every_row(shown: Finished):
     # The guard may have held persistence for a while.
     assert report.rows["blend"].rmse <= 1.01 * report.rows["online"].rmse
     assert report.rows["blend"].skill > 0
-    assert {picture.name for picture in shown.folder.iterdir()} == {
-        "forecasts.png",
-        "weights.png",
-        "rolling-error.png",
-    }
+    assert {file.name for file in shown.folder.iterdir()} == {*PICTURES, "index.html"}
+
+
+def test_the_demo_ends_with_its_report_and_how_to_see_the_dashboard(shown: Finished):
+    *_, report, dashboard = shown.said.splitlines()
+    assert report == f"report: {shown.folder / 'index.html'}"
+    assert dashboard == "dashboard: `make demo KEEP=1` serves it at http://127.0.0.1:8003/"
+
+
+def test_the_report_says_what_happened_and_holds_its_pictures(shown: Finished):
+    page = (shown.folder / "index.html").read_text(encoding="utf-8")
+    for name in PICTURES:
+        assert base64.b64encode((shown.folder / name).read_bytes()).decode() in page
+    blend = shown.report.rows["blend"]
+    assert f"10 minutes ahead: RMSE {blend.rmse:.4g}, repeating the last value" in page
+    assert "3,000 records went through all four services" in page
+    assert "The speed model was retrained 3 times on the newest records, 5 models were swapped in" in page
+    drifted = datetime.fromtimestamp(shown.drifted / 1000, UTC)
+    assert f"<li>{drifted:%Y-%m-%d %H:%M} UTC: the data jump</li>" in page
+    newest = next(swap.version for swap in reversed(shown.run.swaps) if swap.member == "speed")
+    assert f"speed is now {newest}" in page
+    assert "<code>make demo KEEP=1</code>" in page
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no browser here: Debian's package chromium has it")
+async def test_the_report_is_for_everyone_on_phone_and_desktop_in_dark_and_light(shown: Finished):
+    await assert_reads_well(shown.folder / "index.html", pictures=len(PICTURES))
 
 
 def test_every_forecast_names_the_version_that_made_it(tested: Finished):

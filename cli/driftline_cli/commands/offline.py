@@ -23,7 +23,9 @@ def demo(
     drift: Drift = "step",
     records: Annotated[int, typer.Option(help="Records to stream.", min=1)] = 18_000,
     seed: Seed = 0,
-    report: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("demo-report"),
+    report: Annotated[Path, typer.Option(help="Folder for the report, index.html, and its pictures.")] = Path(
+        "demo-report"
+    ),
     keep: Annotated[bool, typer.Option("--keep", help="Go on serving afterwards.")] = False,  # noqa: FBT002
     port: Annotated[
         int,
@@ -61,7 +63,9 @@ def backtest(
     ] = None,
     save: Annotated[Path | None, typer.Option(help="Without --stream: write the proposed definition here.")] = None,
     records: Annotated[int, typer.Option(help="With --data: records to stream at most.", min=100)] = 20_000,
-    report: Annotated[Path, typer.Option(help="With --data: folder for the pictures.")] = Path("backtest-report"),
+    report: Annotated[
+        Path, typer.Option(help="With --data: folder for the report, index.html, and its pictures.")
+    ] = Path("backtest-report"),
     drift: Drift = "none",
     seed: Seed = 0,
     magnitude: Annotated[float | None, typer.Option(help="Size of the drift, in the target's units.")] = None,
@@ -156,7 +160,7 @@ def _compare(
                     defined, history, rows, drift=drift, magnitude=magnitude, seed=seed, progress=progress
                 )
             )
-        console.print(render(done, defined.target))
+        console.print(render(done, defined))
         if json is not None:
             json.write_text(as_json(done.report), encoding="utf-8")
 

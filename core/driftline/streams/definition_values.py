@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from driftline.streams import public_holidays
 
@@ -200,7 +200,7 @@ END_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "null"}]}
 RANGE_SCHEMA = {"type": "array", "prefixItems": [END_SCHEMA, END_SCHEMA], "minItems": 2, "maxItems": 2}
 RangeOrByColumn = Annotated[
     Range | dict[str, Range],
-    PlainValidator(_ranges),
+    BeforeValidator(_ranges),
     WithJsonSchema({"anyOf": [RANGE_SCHEMA, {"type": "object", "additionalProperties": RANGE_SCHEMA}]}),
 ]
 Scale = Annotated[float, AfterValidator(_scale)]
