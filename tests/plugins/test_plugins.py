@@ -15,7 +15,7 @@ from tests.plugins.beside import DEMO, rank, unit_of_work
 from tests.plugins.skips import is_allowed
 
 PLUGINS = ("lanes", "skips", "shared", "beside")
-ALONE = ("-p", "no:cacheprovider", "-p", "no:warnings", "-rA")
+ALONE = ("-p", "no:cacheprovider", "-p", "no:warnings", "-p", "no:schemathesis", "-p", "no:anyio", "-rA")
 
 
 def pytest_on(folder: Path, *options: str, **environment: str) -> str:
