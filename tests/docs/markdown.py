@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,6 +27,7 @@ class Block:
         return self.text.strip().splitlines()[0].strip()
 
 
+@cache
 def tokens(page: Path) -> list[Token]:
     return _parser.parse(page.read_text(encoding="utf-8"))
 
@@ -47,7 +49,8 @@ def links(page: Path) -> Iterator[str]:
                 yield str(part.attrs.get("href") or part.attrs.get("src"))
 
 
-def anchors(page: Path) -> set[str]:
+@cache
+def anchors(page: Path) -> frozenset[str]:
     """What can follow the # of a link to a page: its headings as GitHub names them, and its own anchors."""
     found = tokens(page)
     named: Counter[str] = Counter()
@@ -59,7 +62,7 @@ def anchors(page: Path) -> set[str]:
             )
             names.add(f"{slug}-{named[slug]}" if named[slug] else slug)
             named[slug] += 1
-    return names
+    return frozenset(names)
 
 
 def _slug(heading: str) -> str:
