@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import stamina
 import uvicorn
-from playwright.async_api import Page, Request, async_playwright, expect
+from playwright.async_api import Page, Request, expect
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 
@@ -23,6 +23,7 @@ from driftline_cli.broker import free_port
 from driftline_combiner.app import create_app
 from driftline_combiner.settings import CombinerSettings
 from tests.conftest import ROOT
+from tests.page.browser import window
 
 PICTURES = ROOT / ".run" / "pictures"
 """The newest screenshots stay here."""
@@ -94,15 +95,9 @@ class Served:
 
 @asynccontextmanager
 async def opened(served: Served, **options: Any) -> AsyncIterator[Page]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = await browser.new_page(**options)
-        errors: list[str] = []
-        page.on("pageerror", lambda error: errors.append(str(error)))
+    async with window(**options) as page:
         await page.goto(f"http://127.0.0.1:{served.port}/")
         yield page
-        await browser.close()
-    assert errors == []
 
 
 @pytest.fixture
