@@ -13,6 +13,8 @@ from driftline_cli import processes
 
 ADDRESS = "TESTS_CHROMIUM"
 """The variable of where it listens."""
+PATIENCE_MS = 90_000
+"""On a busy machine a page takes more than the half minute that it has by default."""
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -46,6 +48,7 @@ async def window(**options: Any) -> AsyncIterator[Page]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.connect_over_cdp(os.environ[ADDRESS])
         context = await browser.new_context(**options)
+        context.set_default_timeout(PATIENCE_MS)
         page = await context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         yield page

@@ -11,7 +11,7 @@ from tests.page import browser
 from tests.shared import Shared
 
 # On a busy machine a browser takes more than the five seconds that it has by default.
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=90_000)
 
 
 @pytest.fixture(scope="session", autouse=True)
