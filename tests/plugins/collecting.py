@@ -5,13 +5,13 @@ Half a million objects take it a fifth of a second, at every second module that 
 """
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import pytest
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection() -> Iterator[object]:
+def pytest_collection() -> Generator[None, object, object]:
     gc.disable()
     try:
         return (yield)
