@@ -22,6 +22,17 @@ FLAGS = (
     "--hide-scrollbars",
     "--mute-audio",
     "--remote-debugging-port=0",
+    # Drawing as if there were a graphics card costs more than without one.
+    "--disable-gpu",
+    # Nothing but pages: what a browser does for its user is passed over.
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-extensions",
+    "--disable-sync",
+    "--metrics-recording-only",
+    "--no-default-browser-check",
+    "--disable-features=Translate,MediaRouter,OptimizationHints",
     # A window behind another one goes on as it does in front.
     "--disable-background-timer-throttling",
     "--disable-backgrounding-occluded-windows",
