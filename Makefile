@@ -19,7 +19,7 @@ MACHINES ?= aarch64 x86_64
 # For `make images`, such as --network=host.
 BUILD_FLAGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev packages demo check types unit unit-all test test-tflite-runtime docs kafka up down helm helm-test ray-test wheels pi pi-test images push compose-smoke compose-test bench bench-swap bench-keys bench-deployments bench-training bench-day-files bench-many-edges bench-embedded bench-fleet accuracy pictures gallery chaos clean
+.PHONY: help setup setup-dev packages demo check types lint unit unit-all test test-tflite-runtime docs kafka up down helm helm-test ray-test wheels pi pi-test images push compose-smoke compose-test bench bench-swap bench-keys bench-deployments bench-training bench-day-files bench-many-edges bench-embedded bench-fleet accuracy pictures gallery chaos clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -37,9 +37,12 @@ demo: setup ## train, stream, retrain, blend: a table, and a report in demo-repo
 	@$(RUN)/driftline demo $(if $(KEEP),--keep) $(if $(DRIFT),--drift $(DRIFT)) $(if $(STREAM),--stream $(STREAM))
 
 check: setup-dev ## format, lint, types, boundaries, Kubernetes manifests, alert rules, dashboards, workflows, names and the wording of documents
+	@$(MAKE) --no-print-directory -j2 types lint
+
+# Beside the types, which take one processor for as long as all of this.
+lint: setup-dev
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
-	@$(MAKE) --no-print-directory types
 	$(RUN)/lint-imports
 	$(RUN)/python -m pytest -q tests/k8s tests/observe tests/workflows tests/boundaries/test_words.py tests/docs/test_wording.py tests/docs/test_results.py
 

@@ -20,6 +20,7 @@ pytest_plugins = (
     "tests.plugins.shared",
     "tests.plugins.beside",
     "tests.plugins.leaks",
+    "tests.plugins.collecting",
 )
 ROOT = Path(__file__).parent.parent
 

@@ -7,11 +7,12 @@ import pytest
 from tests.chaos.kills import killed
 
 pytestmark = [pytest.mark.kafka, pytest.mark.s3]
-KILLS = 10
+KILLS = 5
+"""Each costs a restore of many megabytes beside a busy loop, and is a race of its own."""
 
 
 @pytest.mark.usefixtures("kafka_here")
-async def test_inference_killed_ten_times_under_load_forecasts_every_acknowledged_record(tmp_path: Path):
+async def test_inference_killed_five_times_under_load_forecasts_every_acknowledged_record(tmp_path: Path):
     found = await killed(tmp_path, kills=KILLS)
     print(found)  # noqa: T201 - the figures, for whoever looks on
     assert found.acknowledged.sum() > KILLS * 1000

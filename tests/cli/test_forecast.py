@@ -67,7 +67,7 @@ def combiner() -> Iterator[str]:
 
 @stamina.retry(on=AssertionError, attempts=None, timeout=30, wait_max=0.2)
 async def all_known(url: str) -> None:
-    async with httpx.AsyncClient(base_url=url) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         issued = [series["issued"] for series in (await client.get("/v1/forecasts/sun")).json()]
         assert issued == [BEGIN + (RECORDS - 1) * 600_000] * len(KEYS)
         former = await client.get("/v1/forecasts/sun", params={"at": BEGIN})

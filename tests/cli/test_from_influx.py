@@ -309,7 +309,7 @@ async def test_telegraf_is_pointed_at_it(tmp_path: Path, output: str):
     words = ("--config", str(tmp_path / "telegraf.conf"), "--once", "--test-wait", "5")
     process = await asyncio.create_subprocess_exec(program, *words, stderr=asyncio.subprocess.DEVNULL)
     await asyncio.wait_for(process.wait(), WAIT_S)
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         await client.post(f"{url}/write", content=ENOUGH)
     found = await asyncio.wait_for(look, WAIT_S)
     stream = found.proposal.definition

@@ -40,7 +40,7 @@ async def serving(settings: CombinerSettings) -> AsyncIterator[httpx.AsyncClient
     bus = MemoryBus()
     async with (
         served(create_app(settings, bus, streams={"tank": STREAM}, on_death=lambda *_: None)) as address,
-        httpx.AsyncClient(base_url=f"http://{address}") as client,
+        httpx.AsyncClient(base_url=f"http://{address}", timeout=60) as client,
     ):
         for key in KEYS:
             await bus.publish(FORECASTS, forecasts(key))

@@ -73,7 +73,7 @@ async def test_the_combiner_reports_it_on_the_bus() -> None:
     app = create_app(CombinerSettings(page_points=0), bus, streams={"a": STREAM})
     async with (
         app.router.lifespan_context(app),
-        asyncio.timeout(30),
+        asyncio.timeout(120),
         aclosing(bus.tail(REPORTS, earliest=True)) as pages,
     ):
         async for page in pages:

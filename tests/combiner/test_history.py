@@ -92,7 +92,7 @@ async def client(store: FolderStore) -> AsyncIterator[httpx.AsyncClient]:
 
 async def serving(bus: MemoryBus, store: FolderStore) -> AsyncIterator[httpx.AsyncClient]:
     app = create_app(CombinerSettings(), bus, streams={"tank": STREAM}, store=store, on_death=lambda *_: None)
-    async with served(app) as address, httpx.AsyncClient(base_url=f"http://{address}") as client:
+    async with served(app) as address, httpx.AsyncClient(base_url=f"http://{address}", timeout=60) as client:
         await bus.publish(BLENDS, [blend(n) for n in range(ARCHIVED - 5, ALL)])
         await until_remembered(client)
         yield client

@@ -134,7 +134,7 @@ class ScriptedBus:
         self._moved = asyncio.Event()
 
     async def until(self, *, sent: int = 0, committed: int = 0) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while len(self.sent) < sent or len(self.committed) < committed:
                 await self._moved.wait()
 

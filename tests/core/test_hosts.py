@@ -46,7 +46,7 @@ def test_names_of_the_public_dns_are_answered_where_they_are_listed():
 async def test_a_service_answers_to_its_own_names_alone(service: str, tmp_path: Path):
     async with Started(service, tmp_path, {"DRIFTLINE_HOSTS": "cloud.example.org, *.example.net"}) as started:
         await started.readiness()
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{started.port}") as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{started.port}", timeout=60) as client:
             for path in ("/livez", "/metrics", "/v1/streams", "/v1/records", "/nowhere"):
                 answer = await client.get(path, headers={"Host": "evil.example:80"})
                 assert answer.status_code == 421

@@ -172,7 +172,7 @@ def test_making_topics_needs_no_token_wherever_its_image_listens(brokers: str):
 async def test_an_error_answer_holds_no_token(tmp_path: Path):
     async with Started("ingest", tmp_path, {"DRIFTLINE_TOKEN": "hush-hush"}) as started:
         await started.readiness()
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{started.port}") as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{started.port}", timeout=60) as client:
             for header in ({}, {"Authorization": "Bearer hush-hushed"}, {"Authorization": "Bearer hush-hush"}):
                 answer = await client.post("/v1/records", content=b"?", headers=header)
                 assert "hush" not in answer.text

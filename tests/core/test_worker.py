@@ -101,7 +101,7 @@ class Scene:
     async def play(self) -> None:
         """Until the script is over, then stops the worker in peace."""
         task = asyncio.create_task(self.worker.run())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             over = asyncio.create_task(self.bus.over.wait())
             await asyncio.wait({task, over}, return_when=asyncio.FIRST_COMPLETED)
             await self.worker.stop()

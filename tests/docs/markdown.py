@@ -27,6 +27,7 @@ class Block:
         return self.text.strip().splitlines()[0].strip()
 
 
+@cache
 def tokens(page: Path) -> list[Token]:
     return _parser.parse(page.read_text(encoding="utf-8"))
 

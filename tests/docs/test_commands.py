@@ -113,6 +113,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             (found / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, found / name)
     _lend_packages(found)
+    _lighten(found)
     yield found
     run("make down", found, 120)
 
@@ -166,17 +167,14 @@ def run(text: str, tree: Path, seconds: float) -> tuple[int, str]:
 
 
 def _lighten(tree: Path) -> None:
-    """Two rounds of training are enough for what is asked of the services. `make demo` trains as the definition says:
-    it comes before this, or has a tree of its own."""
+    """Two rounds of training are enough for what is asked of the blocks: how good a model is, others ask."""
     definition = tree / "streams" / "outdoor-temperature.yaml"
     definition.write_text(definition.read_text().replace("  batch_size: 512\n", "  batch_size: 512\n  epochs: 2\n"))
 
 
 def _bring_services(tree: Path) -> None:
-    if not (tree / ".run").exists():
-        if taken := _taken():
-            pytest.skip(f"the ports that README names are taken here: {taken}")
-        _lighten(tree)
+    if not (tree / ".run").exists() and (taken := _taken()):
+        pytest.skip(f"the ports that README names are taken here: {taken}")
     code, said = run("make up", tree, 300)
     assert code == 0, said
 

@@ -82,7 +82,7 @@ async def test_it_blends_before_there_is_a_trainer_and_swaps_in_what_that_trains
     assert (await versions(stack, calm, second)).keys() == {"batch", "speed"}
     processes.kill(stack.folder, EDGE)
     await stack.start_edge()
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         await serving(stack, client)
     await send(stack, calm, third)
     assert (await versions(stack, calm, third)).keys() == {"batch", "speed"}

@@ -129,7 +129,7 @@ async def test_each_service_has_its_own_door_metrics_and_name_in_the_log(tmp_pat
         await send(edge, stream, rows, 10)
         await blended(edge, stream, rows)
         groups = {}
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             for service in edge.ports:
                 assert (await client.get(f"{edge.url(service)}/livez")).json() == {"status": "ok"}
                 families = text_string_to_metric_families((await client.get(f"{edge.url(service)}/metrics")).text)

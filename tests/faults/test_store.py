@@ -35,7 +35,7 @@ async def test_link_cut_in_mid_download(edge: Edge):
     newer = await edge.publish(1)
     status = await edge.until(candidate=newer)
     before = edge.link.cuts
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while edge.link.cuts < before + 3:
             await edge.more_records(1)
     status = await edge.status()
@@ -156,12 +156,12 @@ async def test_disk_full_while_caching(edge: Edge):
         await edge.until(version=newer, refused={})
         cached = {path.parent.name for path in edge.cache.rglob("model.tflite")}
         assert cached == {good}
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while not (edge.cache / edge.model_key(newer)).exists():
             await edge.more_records(1)
     newest = await edge.publish(0)
     await edge.until(version=newest)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while not (edge.cache / edge.model_key(newest)).exists():
             await edge.more_records(1)
 

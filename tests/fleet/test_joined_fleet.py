@@ -114,7 +114,9 @@ class Fleet:
 
     async def train(self) -> None:
         """A batch model, with the speed model that begins with it."""
-        async with httpx.AsyncClient(base_url=self.url, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+        async with httpx.AsyncClient(
+            base_url=self.url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60
+        ) as client:
             asked = {"stream": self.stream.name, "member": "batch", "history": "history.parquet"}
             (await client.post("/v1/jobs", json=asked)).raise_for_status()
 

@@ -28,7 +28,7 @@ async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
         await store.put(heartbeat_key(heartbeat.edge), sealed(heartbeat, None))
     settings = TrainerSettings(signing_key=SecretStr(new_key()), data_dir=tmp_path, fleet_metrics=7)
     app = create_app(settings, store, streams={}, clock=lambda: NOW + 100)
-    async with served(app) as address, httpx.AsyncClient(base_url=f"http://{address}") as asking:
+    async with served(app) as address, httpx.AsyncClient(base_url=f"http://{address}", timeout=60) as asking:
         await all_answer(address, EDGES)
         yield asking
 
@@ -36,7 +36,7 @@ async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
 @stamina.retry(on=AssertionError, attempts=None, timeout=60, wait_initial=0.02, wait_max=0.2)
 async def all_answer(address: str, edges: int) -> None:
     """Returns when the trainer has read as many heartbeats."""
-    async with httpx.AsyncClient(base_url=f"http://{address}") as asking:
+    async with httpx.AsyncClient(base_url=f"http://{address}", timeout=60) as asking:
         assert (await asking.get("/v1/fleet")).json()["summary"]["edges"] == edges
 
 

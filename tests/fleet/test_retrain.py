@@ -105,6 +105,6 @@ async def test_one_edge_asks_so_often_and_leaves_the_others_their_share(cloud: C
 
 
 async def test_the_trainer_says_in_which_header_a_token_is_expected(cloud: Cloud):
-    async with httpx.AsyncClient(base_url=cloud.url) as client:
+    async with httpx.AsyncClient(base_url=cloud.url, timeout=60) as client:
         answer = await client.post("/v1/jobs", json={"stream": "a", "member": "speed"})
     assert (answer.status_code, "Authorization: Bearer TOKEN" in answer.json()["detail"]) == (401, True)

@@ -97,7 +97,7 @@ async def test_what_is_wrong_is_told_in_the_protocols_shape(client, stream: Stre
 )
 async def test_a_broken_request_is_refused(serving, stream: StreamDefinition, body: bytes, headers, message: str):
     body = body.replace(b"W", str(Layout.of(stream).net_width).encode())
-    async with httpx.AsyncClient(base_url=f"http://{serving[0]}") as plain:
+    async with httpx.AsyncClient(base_url=f"http://{serving[0]}", timeout=60) as plain:
         answer = await plain.post(f"/v2/models/{NAME}/infer", content=body, headers=headers)
     assert answer.status_code == 400
     assert message in answer.json()["error"]
@@ -108,7 +108,7 @@ async def test_the_repository_lists_what_serves_and_what_does_not(client, servin
     assert set(listed) == {f"outdoor-temperature.{member}" for member in ("batch", "speed", *RECORD_MEMBERS)}
     assert (listed[NAME]["state"], listed[NAME]["version"]) == ("READY", serving[1].version)
     assert listed["outdoor-temperature.speed"]["state"] == "UNAVAILABLE"
-    async with httpx.AsyncClient(base_url=f"http://{serving[0]}") as plain:
+    async with httpx.AsyncClient(base_url=f"http://{serving[0]}", timeout=60) as plain:
         ready = (await plain.post("/v2/repository/index", json={"ready": True})).json()
         wrong = await plain.post("/v2/repository/index", json={"ready": "perhaps"})
     assert [model["name"] for model in ready] == [NAME, f"{NAME}.records"]
@@ -156,6 +156,6 @@ async def test_statistics_count_what_came_through_this_door(client, serving):
 
 async def test_what_the_protocol_does_not_have_is_answered_in_its_form(serving):
     headers = {"Authorization": "Bearer hush"}
-    async with httpx.AsyncClient(base_url=f"http://{serving[0]}", headers=headers) as plain:
+    async with httpx.AsyncClient(base_url=f"http://{serving[0]}", headers=headers, timeout=60) as plain:
         answers = [await plain.get("/v2/nothing/here"), await plain.delete(f"/v2/models/{NAME}")]
     assert [(answer.status_code, list(answer.json())) for answer in answers] == [(404, ["error"])] * 2

@@ -282,7 +282,7 @@ class SlowStore(FolderStore):
 async def test_windows_of_several_series_are_written_at_once_and_those_of_one_in_order(tmp_path: Path):
     windows = step().step(envelopes(["k", "m"] * 15))
     store = SlowStore(tmp_path, expected=2)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         await WindowSink(WindowArchive(store, Metrics()), RecordWindows(STREAMS), edge)(windows)
     assert sorted(store.begun) == sorted(window.name(EDGE) for window in windows)
     for key in ("k", "m"):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import stamina
 import uvicorn
-from playwright.async_api import Page, Request, async_playwright, expect
+from playwright.async_api import Page, Request, expect
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 
@@ -23,10 +23,11 @@ from driftline_cli.broker import free_port
 from driftline_combiner.app import create_app
 from driftline_combiner.settings import CombinerSettings
 from tests.conftest import ROOT
+from tests.page.browser import window
 
 PICTURES = ROOT / ".run" / "pictures"
 """The newest screenshots stay here."""
-SOON = 30_000
+SOON = 90_000
 MOST = 10_000
 """Points of a series that the page begins with."""
 CHROMIUM = shutil.which("chromium")
@@ -94,15 +95,9 @@ class Served:
 
 @asynccontextmanager
 async def opened(served: Served, **options: Any) -> AsyncIterator[Page]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = await browser.new_page(**options)
-        errors: list[str] = []
-        page.on("pageerror", lambda error: errors.append(str(error)))
+    async with window(**options) as page:
         await page.goto(f"http://127.0.0.1:{served.port}/")
         yield page
-        await browser.close()
-    assert errors == []
 
 
 @pytest.fixture
@@ -214,7 +209,7 @@ async def test_an_error_page_in_between_does_not_end_the_connection_for_good(ser
         asked: list[str] = []
         page.on("response", lambda answer: asked.append(answer.url) if answer.status == 502 else None)
         await served.serve(Starlette(exception_handlers={404: lambda *_: PlainTextResponse("bad gateway", 502)}))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while not any("/v1/live" in url for url in asked):
                 await page.wait_for_event("response")
         await served.stop()

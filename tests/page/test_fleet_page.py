@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, Request, async_playwright, expect
+from playwright.async_api import Page, Request, expect
 from pydantic import SecretStr
 
 from driftline.fleet.heartbeat import Heartbeat
@@ -17,6 +17,7 @@ from driftline.store.folder import FolderStore
 from driftline_trainer.app import create_app
 from driftline_trainer.settings import TrainerSettings
 from tests.fleet.simulated import NEW, NOW, simulated
+from tests.page.browser import window
 from tests.page.test_dashboard import CHROMIUM, FAINT, SOON, keep
 from tests.serving import served
 
@@ -60,17 +61,13 @@ async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
 
 @asynccontextmanager
 async def opened(fleet: Fleet, hash_: str = "", **options: Any) -> AsyncIterator[Page]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = await browser.new_page(**options)
-        errors: list[str] = []
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        # What the page's own policy forbids, say.
-        page.on("console", lambda said: errors.append(said.text) if "Content Security" in said.text else None)
+    forbidden: list[str] = []
+    async with window(**options) as page:
+        # By the page's own policy.
+        page.on("console", lambda said: forbidden.append(said.text) if "Content Security" in said.text else None)
         await page.goto(f"http://{fleet.address}/fleet{hash_}")
         yield page
-        await browser.close()
-    assert errors == []
+    assert forbidden == []
 
 
 async def names(page: Page) -> list[str]:

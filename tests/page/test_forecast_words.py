@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
 from driftline.messages import BLENDS, FORECASTS, Blend, Forecast
 from driftline.streams.definition_files import parse
 from driftline_combiner.app import create_app
 from driftline_combiner.settings import CombinerSettings
+from tests.page.browser import window
 from tests.page.test_dashboard import BEGIN, CHROMIUM, FAINT, SOON, Served, keep
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser here: Debian's package chromium has it")
@@ -99,15 +100,9 @@ def steady(blend: float, seasonal: float, covered: float) -> Callable[[int], dic
 @asynccontextmanager
 async def opened(served: Served, view: str = "", **options: Any) -> AsyncIterator[Page]:
     options = {"locale": "de-DE", "timezone_id": "Europe/Berlin", **options}
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = await browser.new_page(**options)
-        errors: list[str] = []
-        page.on("pageerror", lambda error: errors.append(str(error)))
+    async with window(**options) as page:
         await page.goto(f"http://127.0.0.1:{served.port}/{view}")
         yield page
-        await browser.close()
-    assert errors == []
 
 
 @pytest.fixture

@@ -10,11 +10,12 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
 from driftline.messages import FORECASTS
 from driftline_combiner.app import create_app
 from driftline_combiner.settings import CombinerSettings
+from tests.page.browser import window
 from tests.page.test_dashboard import CHROMIUM, FAINT, SOON, STREAM, Served, forecasts, keep
 from tests.serving import served
 
@@ -51,15 +52,9 @@ class Many(Served):
 
 @asynccontextmanager
 async def opened(address: str, **options: Any) -> AsyncIterator[Page]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = await browser.new_page(**options)
-        errors: list[str] = []
-        page.on("pageerror", lambda error: errors.append(str(error)))
+    async with window(**options) as page:
         await page.goto(address)
         yield page
-        await browser.close()
-    assert errors == []
 
 
 @pytest.fixture

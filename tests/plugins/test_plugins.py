@@ -1,5 +1,6 @@
 """What a run of tests holds to: the unit lane, the skips of CI, and what is made once for all workers."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from tests.plugins.beside import DEMO, rank, unit_of_work
 from tests.plugins.skips import is_allowed
 
 PLUGINS = ("lanes", "skips", "shared", "beside")
-ALONE = ("-p", "no:cacheprovider", "-p", "no:warnings", "-rA")
+ALONE = ("-p", "no:cacheprovider", "-p", "no:warnings", "-p", "no:schemathesis", "-p", "no:anyio", "-rA")
 
 
 def pytest_on(folder: Path, *options: str, **environment: str) -> str:
@@ -170,3 +171,8 @@ def test_the_demo_may_run_apart_from_the_services_of_its_page():
     assert f"tests/docs/test_commands.py::test_a_block_does_what_it_says[README.md-{block.name}]" == DEMO
     assert unit_of_work(DEMO) == DEMO
     assert unit_of_work(DEMO.replace("make demo", "make up")) == "tests/docs/test_commands.py"
+
+
+def test_what_was_collected_is_no_work_for_pythons_collector():
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 10_000

@@ -116,7 +116,7 @@ async def test_a_blend_is_as_described(temperature: StreamDefinition):
     bus = MemoryBus()
     app = create_combiner(CombinerSettings(), bus, streams={temperature.name: temperature})
     horizon = list(temperature.horizon)
-    async with served(app) as address, httpx.AsyncClient(base_url=f"http://{address}") as client:
+    async with served(app) as address, httpx.AsyncClient(base_url=f"http://{address}", timeout=60) as client:
         async with client.stream("GET", f"/v1/live?stream={temperature.name}&key=R80711") as live:
             forecast = Forecast(
                 temperature.name,
@@ -129,7 +129,7 @@ async def test_a_blend_is_as_described(temperature: StreamDefinition):
                 0.0,
             )
             await bus.publish(FORECASTS, [forecast])
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(120):
                 lines = live.aiter_lines()
                 event = dict([(await anext(lines)).split(": ", 1) for _ in range(3)])
             assert (event["id"], event["event"]) == ("1420070400000", "blend")

@@ -243,7 +243,7 @@ async def test_a_reader_from_the_beginning_goes_on_where_retention_has_overtaken
         assert await anext(pages) == []
         await bus.publish(TICKS, [Tick(KEY, t) for t in range(200, 2000)])
         read: list[int] = []
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while 1999 not in read:
                 read += [envelope.value.t for envelope in await anext(pages)]
         await pages.aclose()

@@ -24,7 +24,7 @@ async def test_a_sink_that_gets_nothing_through_holds_up_neither_blends_nor_anot
             f"  hook: {{type: webhook, url: 'http://{address}/hook', begin: earliest}}\n"
         )
         app = create_app(CombinerSettings(sinks=sinks), bus, streams={"tank": TANK}, on_death=lambda *_: died.append(1))
-        async with served(app) as combiner, httpx.AsyncClient(base_url=f"http://{combiner}") as client:
+        async with served(app) as combiner, httpx.AsyncClient(base_url=f"http://{combiner}", timeout=60) as client:
             await bus.publish(
                 FORECASTS, [Forecast("tank", "k1", BEGIN, 1.0, [1, 6], {"persistence": [1.0] * 2}, {}, 0.0)]
             )
