@@ -40,8 +40,8 @@ async function tell() {
 }
 
 $("as-png").onclick = () => {
-  const { stream, key } = view(), chart = document.querySelector("#forecast canvas");
-  if (chart) savePicture(chart, `${key}, ${stream}`, $("next").textContent, `${stream}-${key}.png`);
+  const { stream, key } = view(), layers = [...document.querySelectorAll("#forecast canvas, #fan")];
+  if (layers.length > 1) savePicture(layers, `${key}, ${stream}`, $("next").textContent, `${stream}-${key}.png`);
 };
 setInterval(follow, 500);
 setInterval(tell, POLL_MS);

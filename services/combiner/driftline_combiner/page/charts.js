@@ -1,6 +1,6 @@
 // The charts, by uPlot, and the marks on them.
 
-import { fanDrawing } from "./fan_drawing.js";
+import { clear, drawFans } from "./fan_drawing.js";
 import { gestures } from "./gestures.js";
 import { ink, tinted, washed } from "./ink.js";
 import { MARKS, moment, number, ticks } from "./words.js";
@@ -21,7 +21,7 @@ export function look(forecast, others) {
 }
 
 // Draws the fans again and nothing that takes long.
-export function redrawFans() { charts.forecast?.redraw(false, false); }
+export function redrawFans() { charts.forecast?.drawFans(); }
 
 function turn(id, chart) {
   const range = id === "forecast" ? windows.forecast : windows.others;
@@ -117,6 +117,16 @@ const touched = { hooks: { ready: (chart) => gestures(chart.over, {
   pan: (share) => wishes.pan(share),
 }) } };
 
+// With each drawing of the chart, and between them where only the moment is another.
+const withFans = (fans) => {
+  const canvas = document.getElementById("fan");
+  return { hooks: {
+    init: (chart) => { chart.drawFans = () => drawFans(chart, canvas, fans()); },
+    draw: (chart) => chart.drawFans(),
+    destroy: () => clear(canvas),
+  } };
+};
+
 const timeAt = (chart, share) => chart.posToVal(share * chart.over.clientWidth, "x");
 
 // fans: () => what is drawn over it, see fan_drawing.js; reach: () => the lowest and highest value that must fit.
@@ -134,7 +144,7 @@ export function drawForecast(found, shown, events, said, { fans, reach }) {
   const rows = [past((each) => each.upper), past((each) => each.lower),
     ...shown.map((name) => found.row((each) => each.members[name])), past((each) => each.value), found.truth];
   draw("forecast", [found.axis, ...rows], lines, events, {
-    height: HEIGHT, bands: [{ series: [1, 2], fill: washed(blend, 0.1) }], plugins: [touched, fanDrawing(fans)],
+    height: HEIGHT, bands: [{ series: [1, 2], fill: washed(blend, 0.1) }], plugins: [touched, withFans(fans)],
     scales: { y: { range: (_, low, high) => fitting([low, high, ...reach()]) } },
   });
 }

@@ -1,4 +1,4 @@
-// A chart as a PNG file, with its title and its words above it.
+// A chart as a PNG file, with its title and its words above it. Its layers are canvases of one size, the lowest first.
 
 const MARGIN = 16, TITLE = 20, WORDS = 14, GAP = 8;
 
@@ -13,8 +13,8 @@ function lines(ink, words, width) {
   return out;
 }
 
-export function picture(chart, title, words) {
-  const ratio = devicePixelRatio, canvas = document.createElement("canvas"), ink = canvas.getContext("2d");
+export function picture(layers, title, words) {
+  const [chart] = layers, ratio = devicePixelRatio, canvas = document.createElement("canvas"), ink = canvas.getContext("2d");
   const fonts = [`600 ${TITLE * ratio}px system-ui, sans-serif`, `${WORDS * ratio}px system-ui, sans-serif`];
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   ink.font = fonts[1];
@@ -28,12 +28,12 @@ export function picture(chart, title, words) {
   ink.fillText(title, MARGIN * ratio, MARGIN * ratio, chart.width);
   ink.font = fonts[1]; ink.fillStyle = colour("quiet");
   said.forEach((line, n) => ink.fillText(line, MARGIN * ratio, ratio * (MARGIN + TITLE + GAP + n * WORDS * 1.4)));
-  ink.drawImage(chart, MARGIN * ratio, top);
+  for (const layer of layers) ink.drawImage(layer, MARGIN * ratio, top);
   return canvas;
 }
 
-export function savePicture(chart, title, words, name) {
-  picture(chart, title, words).toBlob((blob) => {
+export function savePicture(layers, title, words, name) {
+  picture(layers, title, words).toBlob((blob) => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
     link.download = name.replace(/[^\p{L}\p{N}._-]+/gu, "_");
