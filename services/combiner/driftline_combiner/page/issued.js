@@ -1,10 +1,10 @@
 // The moment whose forecast is looked at: the newest, one that is pinned, or the one that the pointer touches; with its
 // slider, its sentence and its table.
 
+import { $, element } from "./elements.js";
 import { countUntil, fan, issuedAt, issuedUntil, truthAt } from "./fan.js";
 import { hindsight, inWords, moment, rowsOfTable } from "./words.js";
 
-const $ = (id) => document.getElementById(id);
 const chosen = { pinned: null, touched: null };
 
 // Milliseconds since the epoch, or null for the newest.
@@ -51,13 +51,7 @@ function set(slider, { min, max, value }) {
   if (slider.value !== String(value)) slider.value = value;
 }
 
-function write(element, text) { if (element.textContent !== text) element.textContent = text; }
-
-function cell(kind, text, className = "") {
-  const made = document.createElement(kind);
-  made.textContent = text; made.className = className;
-  return made;
-}
+function write(box, text) { if (box.textContent !== text) box.textContent = text; }
 
 function fill(rows, unit, newest, h) {
   const table = $("values");
@@ -67,11 +61,11 @@ function fill(rows, unit, newest, h) {
   if (table.dataset.said === said) return;
   table.dataset.said = said;
   table.tBodies[0].replaceChildren(...rows.map(({ day, time, ahead, value, interval, truth, missed }, n) => {
-    const row = cell("tr", "", n === h ? "chosen" : ""), head = cell("th", time);
+    const row = element("tr", "", n === h ? "chosen" : ""), head = element("th", time);
     head.scope = "row";
-    if (day) head.append(cell("small", day));
-    head.append(cell("small", ahead));
-    row.append(head, cell("td", value, "number"), cell("td", interval, "number"), cell("td", truth, `number truth${missed ? " missed" : ""}`));
+    if (day) head.append(element("small", day));
+    head.append(element("small", ahead));
+    row.append(head, element("td", value, "number"), element("td", interval, "number"), element("td", truth, `number truth${missed ? " missed" : ""}`));
     return row;
   }));
 }
