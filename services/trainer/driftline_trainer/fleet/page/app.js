@@ -12,8 +12,15 @@ const state = { revision: 0, now: Date.now() / 1000, lost: null, labels: "", det
 
 async function getJson(path) {
   const answer = await fetch(path);
+  if (answer.status === 401) signIn();
   if (!answer.ok) throw Object.assign(new Error((await answer.json().catch(() => ({}))).detail ?? `${path}: ${answer.status}`), { status: answer.status });
   return answer.json();
+}
+
+// The browser's session has ended: to the login, and after that back to this view.
+function signIn() {
+  const root = new URL(".", document.baseURI).href, wanted = location.href.slice(root.length);
+  location.replace(`login?${new URLSearchParams({ next: wanted })}`);
 }
 
 function say(text) {
