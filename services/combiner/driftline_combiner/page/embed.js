@@ -22,7 +22,7 @@ async function look() {
   try {
     const answer = await ask(`v1/overview/series?${asked}`);
     if (answer.status === 404) return missing(`There is no stream ${stream} here.`);
-    if (answer.status === 401) return missing("Whoever wants to see this signs in at the dashboard first.");
+    if (answer.status === 401) return missing("Sign in at the dashboard to see this.");
     if (!answer.ok) throw new Error(answer.status);
     const { series: [series] } = await answer.json();
     if (!series) return missing(`No forecast of ${key} yet.`);

@@ -8,7 +8,7 @@ import { labelled, moment, summaryWords } from "./words.js";
 const POLL_MS = 5000, TYPING_MS = 120;
 const $ = (id) => document.getElementById(id);
 const rows = new Rows($("table").tBodies[0]);
-const state = { revision: 0, now: Date.now() / 1000, lost: null, labels: "", detail: "", typing: null };
+const state = { revision: 0, now: Date.now() / 1000, lost: null, labels: "", detail: "", typing: null, leaving: false };
 
 async function getJson(path) {
   const answer = await fetch(path);
@@ -17,8 +17,11 @@ async function getJson(path) {
   return answer.json();
 }
 
-// The browser's session has ended: to the login, and after that back to this view.
+// The browser's session has ended: to the login, and after that back to this view. Once, as a second navigation would break
+// the first off.
 function signIn() {
+  if (state.leaving) return;
+  state.leaving = true;
   const root = new URL(".", document.baseURI).href, wanted = location.href.slice(root.length);
   location.replace(`login?${new URLSearchParams({ next: wanted })}`);
 }
