@@ -31,7 +31,7 @@ target "inference" {
 
 target "combiner" {
   inherits = ["service"]
-  args     = { SERVICE = "combiner", PROJECTS = "services/combiner[postgres]" }
+  args     = { SERVICE = "combiner", EXTRAS = "[tables]", PROJECTS = "services/combiner[postgres]" }
   tags     = ["${DRIFTLINE_REGISTRY}/combiner:${DRIFTLINE_TAG}"]
 }
 

@@ -20,7 +20,7 @@ WAITING = 1000
 
 
 @dataclass(frozen=True)
-class Line:
+class SentLine:
     """number: from 1, as editors count."""
 
     number: int
@@ -65,22 +65,22 @@ async def send(source: BinaryIO, client: AsyncClient, stream: str, refused: Refu
 class LineForm:
     """How lines become a body. header: CSV's first line."""
 
-    header: Line | None
+    header: SentLine | None
 
     @classmethod
-    def of(cls, first: Line) -> "LineForm":
+    def of(cls, first: SentLine) -> "LineForm":
         return cls(None if first.text.lstrip().startswith(b"{") else first)
 
     @property
     def content_type(self) -> str:
         return NDJSON if self.header is None else CSV
 
-    def body(self, lines: Sequence[Line]) -> bytes:
+    def body(self, lines: Sequence[SentLine]) -> bytes:
         return b"\n".join(line.text for line in ([self.header, *lines] if self.header else lines))
 
 
 async def _send(
-    client: AsyncClient, stream: str, form: LineForm, lines: Sequence[Line], refused: Refused
+    client: AsyncClient, stream: str, form: LineForm, lines: Sequence[SentLine], refused: Refused
 ) -> SendReceipt:
     """A body that can't be read at all is halved until the line is found that is to blame."""
     try:
@@ -98,7 +98,7 @@ async def _send(
 
 
 async def _halved(
-    client: AsyncClient, stream: str, form: LineForm, lines: Sequence[Line], refused: Refused, error: BadRequest
+    client: AsyncClient, stream: str, form: LineForm, lines: Sequence[SentLine], refused: Refused, error: BadRequest
 ) -> SendReceipt:
     if len(lines) == 1:
         refused(BrokenLine(lines[0].number, error.detail))
@@ -108,9 +108,9 @@ async def _halved(
     return first + await _send(client, stream, form, lines[half:], refused)
 
 
-def _parts(lines: Sequence[Line]) -> Iterator[Sequence[Line]]:
+def _parts(lines: Sequence[SentLine]) -> Iterator[Sequence[SentLine]]:
     """Of at most BATCH_BYTES each."""
-    part: list[Line] = []
+    part: list[SentLine] = []
     size = 0
     for line in lines:
         if part and size + len(line.text) > BATCH_BYTES:
@@ -122,16 +122,16 @@ def _parts(lines: Sequence[Line]) -> Iterator[Sequence[Line]]:
         yield part
 
 
-async def _lines(source: BinaryIO) -> AsyncIterator[Line]:
+async def _lines(source: BinaryIO) -> AsyncIterator[SentLine]:
     """Read in a thread of its own, which ends with the process: nothing ends a read of a terminal."""
     loop = asyncio.get_running_loop()
-    lines: asyncio.Queue[Line | None] = asyncio.Queue(maxsize=WAITING)
+    lines: asyncio.Queue[SentLine | None] = asyncio.Queue(maxsize=WAITING)
     threading.Thread(target=_read, args=(source, loop, lines), daemon=True).start()
     while (line := await lines.get()) is not None:
         yield line
 
 
-def _read(source: BinaryIO, loop: asyncio.AbstractEventLoop, lines: "asyncio.Queue[Line | None]") -> None:
+def _read(source: BinaryIO, loop: asyncio.AbstractEventLoop, lines: "asyncio.Queue[SentLine | None]") -> None:
     number = 0
     with suppress(RuntimeError):  # the loop is closed: nobody reads on
         while text := source.readline(LONGEST + 2):
@@ -140,5 +140,5 @@ def _read(source: BinaryIO, loop: asyncio.AbstractEventLoop, lines: "asyncio.Que
             while not whole.endswith(b"\n") and (more := source.readline(LONGEST)):
                 whole = more  # the rest of a line that is too long
             if text.strip():
-                asyncio.run_coroutine_threadsafe(lines.put(Line(number, text.rstrip(b"\r\n"))), loop).result()
+                asyncio.run_coroutine_threadsafe(lines.put(SentLine(number, text.rstrip(b"\r\n"))), loop).result()
         asyncio.run_coroutine_threadsafe(lines.put(None), loop).result()

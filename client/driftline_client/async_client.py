@@ -1,7 +1,7 @@
 """The client for programs with an event loop; what it says of its methods is said at `driftline_client.Client`."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import aclosing
 from typing import Self, TypeVar
 
@@ -107,7 +107,7 @@ class AsyncClient:
             total += await self.send_futures_body(stream, body, mapped=mapped)
         return total
 
-    async def live(self, stream: str, key: str, *, after: int = FROM_NOW) -> AsyncIterator[LiveEvent]:
+    async def live(self, stream: str, key: str, *, after: int = FROM_NOW) -> AsyncGenerator[LiveEvent, None]:
         """Blends and alerts of a series as they come, without end; see `Client.live`."""
         reader = LiveReader(stream, key, after)
         while True:

@@ -1,7 +1,7 @@
 """The client for programs without an event loop."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import Self, TypeVar
 
@@ -106,7 +106,7 @@ class Client:
         bodies = records.batches(map(records.encoded, records.listed(rows)), batch)
         return records.total(self.send_futures_body(stream, body, mapped=mapped) for body in bodies)
 
-    def live(self, stream: str, key: str, *, after: int = FROM_NOW) -> Iterator[LiveEvent]:
+    def live(self, stream: str, key: str, *, after: int = FROM_NOW) -> Generator[LiveEvent, None, None]:
         """Blends and alerts of a series as they come, without end; a lost connection is made again, and nothing that
         the service remembers is missed or comes twice.
 

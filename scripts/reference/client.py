@@ -25,8 +25,8 @@ def render() -> str:
         if not name.startswith("_")
     ]
     structs = [f"### `{kind.__name__}`\n\n{_struct(kind)}" for kind in _structs()]
-    made = fence(f"Client{inspect.signature(Client)}", "python")
-    head = "\n\n".join(["## `Client`", inspect.getdoc(Client) or "", made])
+    constructor = fence(f"Client{inspect.signature(Client)}", "python")
+    head = "\n\n".join(["## `Client`", inspect.getdoc(Client) or "", constructor])
     return page(
         "The client", INTRODUCTION, head, "## Methods", *methods, "## Answers", *structs, "## Errors", _errors()
     )

@@ -36,11 +36,15 @@ OF_DEVICES = {
 }
 NEEDED: dict[str, set[str]] = {
     "open": OPEN | {"GET /ping", "GET /health", "GET /v2/health/live", "GET /v2/health/ready"},
-    "viewer": {"POST /v2/models/{name}/infer", "POST /v2/models/{name}/versions/{wanted}/infer"},
+    "viewer": {
+        *("POST /v2/models/{name}/infer", "POST /v2/models/{name}/versions/{wanted}/infer"),
+        *("POST /v2/repository/index", *(f"POST /v2/repository/models/{{name}}/{how}" for how in ("load", "unload"))),
+    },
     "sender": OF_INGEST | {"POST /v1/events/s3"},
     "operator": {
         *("GET /v1/fleet/tokens", "POST /v1/fleet/tokens", "DELETE /v1/fleet/tokens/{token_id}"),
         *("GET /v1/fleet/registrations", "POST /v1/fleet/edges/{edge}/revoke", "POST /v1/jobs"),
+        *(f"{method} /v2/{{path:path}}" for method in ("POST", "PUT", "DELETE")),
         *(f"POST /v1/models/{{stream}}.{{member}}/{how}" for how in ("rollback", "pin")),
         *(f"POST /v1/rollouts/{{stream}}.{{member}}/{how}" for how in ("advance", "pause", "resume", "abort")),
     },

@@ -62,7 +62,7 @@ def row(n: int, key: str = "k0", **other: Any) -> dict[str, Any]:
 class Site:
     """addresses: of ingest and combiner. run: has the loop of the services do something."""
 
-    addresses: dict[str, str]
+    addresses: dict[str, Any]
     bus: MemoryBus
     loop: asyncio.AbstractEventLoop
 

@@ -165,7 +165,7 @@ async def test_past_forecasts_come_as_csv_beside_their_truths(client: httpx.Asyn
     assert first["issued"] == "2026-01-01T00:00:00+00:00"
     assert float(first["truth"]) == pytest.approx(LEVEL[1])
     assert lines[-1]["truth"] == ""
-    bounded = {"horizon": 6, "from": "2026-01-02T00:00:00Z", "to": BEGIN + 26 * HOUR}
+    bounded: dict[str, str | int] = {"horizon": 6, "from": "2026-01-02T00:00:00Z", "to": BEGIN + 26 * HOUR}
     some = table((await client.get("/v1/csv/past/tank/good", params=bounded)).text)
     assert [(line["horizon"], line["time"]) for line in some] == [
         ("6", "2026-01-02T00:00:00+00:00"),

@@ -23,7 +23,7 @@ from tests.conftest import ROOT
 EXTRAS = {
     "ingest": "[tables]",
     "inference": "[litert]",
-    "combiner": "",
+    "combiner": "[tables]",
     "trainer": "[tables,litert]",
     "edge": "[tables,litert]",
 }

@@ -155,7 +155,8 @@ async def test_an_unexpected_error_has_a_name_that_the_log_has_too(caplog: pytes
     async with client(app) as asking:
         instance = (await asking.get("/bug")).json()["instance"]
     assert instance.startswith("urn:uuid:")
-    assert [record.instance for record in caplog.records if record.name == "driftline.service.app"] == [UUID(instance)]
+    logged = [vars(record)["instance"] for record in caplog.records if record.name == "driftline.service.app"]
+    assert logged == [UUID(instance)]
 
 
 async def test_a_malformed_request_is_a_problem_of_a_type_that_the_service_explains():

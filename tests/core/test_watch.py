@@ -8,11 +8,12 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
-from pydantic import SecretStr
 
 from driftline.errors import StoreUnavailable
 from driftline.metrics import Metrics
 from driftline.service import webhook
+from driftline.service.access.gate import AccessGate, SharedToken
+from driftline.service.access.sessions import Sessions
 from driftline.service.app import create_service
 from driftline.store.hints import Keys
 from driftline.store.reconcile import StoreReconciler
@@ -63,8 +64,10 @@ async def watch(tmp_path: Path, looks: Looks) -> StoreReconciler:
 
 @pytest.fixture
 async def app(watch: StoreReconciler) -> AsyncIterator[FastAPI]:
-    app = create_service("x", "x", metrics=Metrics(), jobs=[watch])
-    app.include_router(webhook.routes(watch, SecretStr("hush")))
+    metrics = Metrics()
+    gate = AccessGate([SharedToken("hush")], Sessions(b"key"), metrics.requests_unauthorised, closed=False)
+    app = create_service("x", "x", metrics=metrics, jobs=[watch], gate=gate, roles=webhook.ROLES)
+    app.include_router(webhook.routes(watch))
     async with app.router.lifespan_context(app):
         yield app
 

@@ -19,6 +19,7 @@ from driftline.models import manifest as manifests
 from driftline.models.manifest import Pointer
 from driftline.models.signing import Signer, new_key
 from driftline.service.settings import read_settings
+from driftline.stoppable import until_set
 from driftline.store.s3 import S3Settings, S3Store
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.rows import Rows
@@ -153,15 +154,17 @@ class Edge:
         await self.sent.reach(len(self.sent.items) + count)
 
 
-async def _feed(edge: Edge, rows: Rows) -> None:
-    """Sends one record after the other, until cancelled."""
+async def _feed(edge: Edge, rows: Rows, stopping: asyncio.Event) -> None:
+    """Sends one record after the other. Not cancelled: a record that is sent is noted."""
     columns = edge.stream.columns
     for key, t, row in zip(rows.keys.tolist(), rows.t.tolist(), rows.values.tolist(), strict=True):
         values = {name: None if isnan(value) else value for name, value in zip(columns, row, strict=True)}
         record = Record(edge.stream.name, key, t, values, 0.0)
         await edge.bus.publish(RECORDS, [record])
         edge.sent.add([record])
-        await asyncio.sleep(EVERY_S)
+        await until_set(stopping, EVERY_S)
+        if stopping.is_set():
+            return
 
 
 async def _collect(bus: MemoryBus, found: Log[Forecast]) -> None:
@@ -197,14 +200,17 @@ async def edge(
         first = await edge.publish(0)
         forecasts = Log[Forecast]()
         async with app.router.lifespan_context(app), client:
-            tasks = [asyncio.create_task(_feed(edge, rows)), asyncio.create_task(_collect(bus, forecasts))]
+            stopping = asyncio.Event()
+            feeding = asyncio.create_task(_feed(edge, rows, stopping))
+            collecting = asyncio.create_task(_collect(bus, forecasts))
             await edge.until(version=first)
             await edge.more_records()
             yield edge
-            tasks[0].cancel()
+            stopping.set()
+            await feeding
             await forecasts.reach(len(edge.sent.items))
-            tasks[1].cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            collecting.cancel()
+            await asyncio.gather(collecting, return_exceptions=True)
         await store.close()
     assert deaths == []
     # Partitions are read side by side, so there is an order within each series alone.

@@ -152,6 +152,43 @@ async def test_a_revoked_device_joins_again_with_a_new_token_under_another_key(c
     assert Device(data).signer().public != key
 
 
+async def test_a_revoked_device_whose_power_is_cut_while_it_begins_again_does_not_keep_its_former_key(
+    cloud: Cloud, data: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first = (await joined(cloud, data)).joined
+    async with cloud.client(TOKEN) as client:
+        await client.post(f"/v1/fleet/edges/{first.edge}/revoke")
+    token = await cloud.token(edge=first.edge, replaces=True)
+    left, whole = [0], Path.unlink
+
+    def unlink(self: Path, *, missing_ok: bool = False) -> None:
+        left[0] -= data in self.parents
+        if left[0] < 0:
+            raise OSError(5, "no power")
+        whole(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    for files in range(20):
+        left[0] = files
+        try:
+            outcome = await joining.join(data, Asked(cloud.url, token))
+            break
+        except OSError:
+            continue
+    assert (files > 3, outcome.joined.edge) == (True, first.edge)
+
+
+async def test_a_rotation_whose_power_was_cut_at_its_end_is_followed_by_a_whole_one(cloud: Cloud, data: Path):
+    await joined(cloud, data)
+    device, fleet = Device(data), Device(data).joined()
+    next_secret = device.next_secret()
+    await enrolment.rotate(device, fleet)
+    (device.folder / "next-secret").write_text(next_secret)
+    before = device.credential()
+    await enrolment.rotate(device, fleet)
+    assert device.credential() != before
+
+
 async def test_the_credential_is_changed_when_it_is_old_and_not_before(cloud: Cloud, data: Path):
     await joined(cloud, data)
     device, now = Device(data), [0.0]

@@ -15,6 +15,7 @@ from driftline.metrics import Metrics
 from driftline.models.signing import Signer, Trust, new_key
 from driftline.store.folder import FolderStore
 from driftline.store.port import Stored
+from driftline_trainer.fleet.believed import BelievedFleet
 from driftline_trainer.fleet.book import FleetBook
 from driftline_trainer.fleet.lies import LIES
 from driftline_trainer.fleet.watch import AT_ONCE, FleetWatch
@@ -285,3 +286,15 @@ async def test_two_looks_at_once_read_each_heartbeat_once(cloud: Cloud):
     await cloud.leave(beat())
     await asyncio.gather(cloud.watch.reconcile(None), cloud.watch.reconcile(None))
     assert (cloud.refused, cloud.book["a1"].heartbeat) == ({}, beat())
+
+
+async def test_a_device_that_was_shut_out_has_no_say_in_roll_outs(cloud: Cloud):
+    """Also the heartbeat that came before."""
+    fleet = BelievedFleet(cloud.book, cloud.watch, lambda: cloud.now)
+    await cloud.join()
+    await cloud.leave(beat("a1"), EDGE)
+    await cloud.leave(beat("b2"))
+    assert set(await fleet.look()) == {"a1", "b2"}
+    await cloud.join(revoked=cloud.now)
+    await cloud.watch.reconcile_registrations(None)
+    assert set(await fleet.look()) == {"b2"}

@@ -12,12 +12,14 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from driftline.errors import Conflict
 from driftline.fleet.names import HEARTBEATS, heartbeat_key
-from driftline.fleet.quarantine import quarantine_of
+from driftline.fleet.quarantine import quarantine, quarantine_of
 from driftline.fleet.reading import StoreHeartbeats
 from driftline.fleet.rollout import is_in
 from driftline.metrics import Metrics
 from driftline.models import manifest as manifests
+from driftline.models.manifest import Quarantine
 from driftline.models.signing import Signer, Trust, new_key
 from driftline.store.folder import FolderStore
 from driftline.streams.definition import StreamDefinition
@@ -37,6 +39,19 @@ EDGES = [f"edge{number:08d}" for number in range(10)]
 HOUR = 3600.0
 
 
+class Meanwhile(FolderStore):
+    """Before `key` is put for the first time, something else happens."""
+
+    def __init__(self, root: Path, key: str, act: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(root)
+        self._acts = {key: act}
+
+    async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        if (act := self._acts.pop(key, None)) is not None:
+            await act()
+        return await super().put(key, body, if_absent=if_absent, if_match=if_match)
+
+
 class Running(Fleet):
     """... with a trainer that rolls out, and versions 1 and 2."""
 
@@ -47,9 +62,9 @@ class Running(Fleet):
         view = StoreHeartbeats(store, clock=self.clock)
         self.trials = Trials(store, view, own_trust(SIGNER), self.clock)
 
-    def trainer(self, metrics: Metrics | None = None) -> Rollouts:
+    def trainer(self, metrics: Metrics | None = None, store: FolderStore | None = None) -> Rollouts:
         return Rollouts(
-            self.store,
+            store or self.store,
             {self.stream.name: self.stream},
             StoreHeartbeats(self.store, clock=self.clock),
             metrics or Metrics(),
@@ -349,6 +364,30 @@ async def test_one_edge_that_lies_pushes_no_version_on_among_many(running: Runni
     assert await running.trial() == trial
 
 
+async def test_who_is_not_in_the_stage_does_not_say_that_it_has_passed(running: Running):
+    stable, new = await running.begin()
+    await running.find((0.0, 0.0), 100)
+    inside = await running.inside()
+    outside = next(edge for edge in EDGES if edge not in inside)
+    await running.say(outside, stable, compared=[(new, stable, 2000, (-20.0, 600.0))])
+    trial = await running.trial()
+    await running.look()
+    assert await running.trial() == trial
+
+
+async def test_a_stage_that_began_by_a_clock_years_ahead_lasts_as_long_as_others(running: Running):
+    running.now += 10 * 365 * 86400
+    await running.begin()
+    running.now -= 10 * 365 * 86400
+    for edge in EDGES:
+        await running.say(edge)
+    await running.find(FINE)
+    await running.look()
+    assert (await running.trial()).stage == 0
+    await running.look()
+    assert (await running.trial()).stage > 0
+
+
 async def test_one_edge_that_lies_stops_no_version_among_many(tmp_path: Path, temperature: StreamDefinition):
     rollout = Rollout(stages=("11", "100%"))
     stream = temperature.model_copy(update={"rollout": rollout})
@@ -441,6 +480,30 @@ async def test_after_a_crash_between_the_word_and_the_pointer_the_next_look_goes
     await restarted.look()
     assert ((await running.pointer()).version, (await running.pointer()).trial) == (stable, None)
     assert await running.mark(new) is not None
+
+
+async def test_a_version_that_was_kept_out_before_a_crash_goes_no_further_whatever_its_edges_say(running: Running):
+    """A hand took it back, and the trainer died before the pointer moved."""
+    stable, new = await running.begin()
+    await running.rollouts.look()
+    await running.find(FINE)
+    await quarantine(running.store, Quarantine(new, "it smells", running.now, running.stream.name, "batch"), SIGNER)
+    await running.look()
+    assert ((await running.pointer()).version, (await running.pointer()).trial) == (stable, None)
+    assert await running.story(new) == [("began", "evidence"), ("stopped", "evidence")]
+
+
+async def test_a_hand_takes_back_what_another_trainer_gives_to_all_at_the_same_moment(running: Running, tmp_path: Path):
+    stable, new = await running.begin()
+    await running.find(FINE)
+    await running.look()
+    await running.find(FINE)
+    store = Meanwhile(tmp_path / "store", manifests.pointer_key(running.stream.name, "batch"), running.look)
+    with pytest.raises(Conflict):
+        await running.trainer(store=store).abort(running.stream.name, "batch", Hand("Ada", "it smells"))
+    assert await running.mark(new) == "it smells"
+    await running.trainer().look()
+    assert (await running.pointer()).version == stable
 
 
 async def test_what_is_on_trial_and_what_ran_before_are_not_pruned(running: Running):

@@ -67,7 +67,12 @@ class Device:
 
     def next_secret(self) -> str:
         """What comes after the credential in use; the same until it was taken."""
-        return _once(self._next_secret, _new_secret)
+        after = _once(self._next_secret, _new_secret)
+        if (self.credential() or "").endswith(f".{after}"):
+            # It was taken, and the power was cut before it was removed here.
+            self._next_secret.unlink()
+            return _once(self._next_secret, _new_secret)
+        return after
 
     def credential(self) -> str | None:
         """What it shows; None before it was admitted."""
@@ -97,7 +102,8 @@ class Device:
 
     def forget_credential(self) -> None:
         """As before it joined; with another key, since the cloud will not have the former one again."""
-        for path in (self._joined, self.credential_file, self._secret, self._next_secret, self.key_file):
+        # The credential last: while it is there, this is done again if the power is cut before the end.
+        for path in (self.key_file, self._secret, self._next_secret, self._joined, self.credential_file):
             path.unlink(missing_ok=True)
 
     def provisioned(self, url: str, provision: Provision) -> Joined:

@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, Field
 from driftline.errors import NotFound
 from driftline.messages import BLENDS, Blend
 from driftline_combiner.dashboard_buffer import DashboardBuffer
-from driftline_combiner.forecast_table import HEADER, Wanted, rows_of, truths_of, written
+from driftline_combiner.forecast_table import HEADER, WantedRows, rows_of, truths_of, written
 from driftline_combiner.forecasts_route import LAST_INSTANT, IssuedBlends
 from driftline_combiner.next_values import check_horizons
 from driftline_combiner.rest import Key, Stream, step_of
@@ -42,9 +42,9 @@ def _span(
         ),
     ] = None,
     end: Annotated[Instant, Query(alias="to", description="of times before this one, written likewise")] = None,
-) -> Wanted:
+) -> WantedRows:
     """A dependency of FastAPI's."""
-    return Wanted(tuple(horizon or ()), _milliseconds(begin), _milliseconds(end))
+    return WantedRows(tuple(horizon or ()), _milliseconds(begin), _milliseconds(end))
 
 
 def routes(stream_steps: Mapping[str, BlendStep], buffer: DashboardBuffer) -> APIRouter:
@@ -58,7 +58,7 @@ def routes(stream_steps: Mapping[str, BlendStep], buffer: DashboardBuffer) -> AP
         responses=AS_CSV,
     )
     async def next_values(stream: Stream, key: Key, horizon: Horizons = None) -> Response:
-        definition, wanted = step_of(stream_steps, stream).stream, Wanted(tuple(horizon or ()))
+        definition, wanted = step_of(stream_steps, stream).stream, WantedRows(tuple(horizon or ()))
         check_horizons(definition, wanted.horizons)
         blend = blends.issued(stream, key, None)
         if blend is None:
@@ -74,7 +74,7 @@ def routes(stream_steps: Mapping[str, BlendStep], buffer: DashboardBuffer) -> AP
         response_class=Response,
         responses=AS_CSV,
     )
-    async def past(stream: Stream, key: Key, wanted: Annotated[Wanted, Depends(_span)]) -> Response:
+    async def past(stream: Stream, key: Key, wanted: Annotated[WantedRows, Depends(_span)]) -> Response:
         definition = step_of(stream_steps, stream).stream
         check_horizons(definition, wanted.horizons)
         remembered = buffer.remembered((stream, key))

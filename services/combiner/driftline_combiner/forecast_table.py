@@ -17,7 +17,7 @@ Row = tuple[str | int | float | None, ...]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedRows:
     """Which forecasts. horizons: steps ahead, none for all of them. begin, end: milliseconds since the epoch of the
     times that they are for, the end not among them."""
 
@@ -29,7 +29,7 @@ class Wanted:
         return (self.begin is None or t >= self.begin) and (self.end is None or t < self.end)
 
 
-def rows_of(stream: StreamDefinition, blend: Blend, wanted: Wanted, truths: Mapping[int, float]) -> list[Row]:
+def rows_of(stream: StreamDefinition, blend: Blend, wanted: WantedRows, truths: Mapping[int, float]) -> list[Row]:
     """One for each horizon of a blend. truths: by time on the grid, milliseconds since the epoch."""
     forecast = series_forecast(stream, blend, wanted.horizons)
     return [

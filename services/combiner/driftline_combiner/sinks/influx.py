@@ -17,7 +17,7 @@ from driftline.messages import BLENDS, Blend
 from driftline.streams.definition import StreamDefinition
 from driftline_combiner.sinks.forecast_rows import forecast_rows, truth_row
 from driftline_combiner.sinks.http_client import no_answer, open_client, retry_after
-from driftline_combiner.sinks.influx_answers import REMEDIES, SHOWN, Answer, meaning
+from driftline_combiner.sinks.influx_answers import REMEDIES, SHOWN, InfluxAnswer, meaning
 from driftline_combiner.sinks.influx_lines import forecast_line, truth_line
 from driftline_combiner.sinks.port import SinkRefused, SinkUnavailable, Unsendable
 from driftline_combiner.sinks.secret_files import read_secret
@@ -33,7 +33,7 @@ FAST: Final = 1
 """The level of gzip."""
 
 
-class Line(NamedTuple):
+class BlendLine(NamedTuple):
     """blend: its index in the batch."""
 
     blend: int
@@ -68,7 +68,7 @@ class InfluxSink:
             await self._client.aclose()
 
     async def send(self, batch: Sequence[Blend]) -> Sequence[Unsendable]:
-        lines = [Line(index, text) for index, blend in enumerate(batch) for text in self._texts(blend)]
+        lines = [BlendLine(index, text) for index, blend in enumerate(batch) for text in self._texts(blend)]
         refused = await self._write(lines) if lines else {}
         if refused and len(refused) == len(lines):
             raise _nothing_taken(refused)
@@ -83,30 +83,30 @@ class InfluxSink:
             if (line := forecast_line(row, tags)) is not None:
                 yield line
 
-    async def _write(self, lines: Sequence[Line]) -> dict[Line, str]:
+    async def _write(self, lines: Sequence[BlendLine]) -> dict[BlendLine, str]:
         """The lines that the server can't read, with its words. Raises SinkUnavailable and SinkRefused."""
         answer = await self._post("\n".join(line.text for line in lines).encode())
         text = f"it answered {answer.status_code}: {answer.text[:SHOWN].strip()}"
         match meaning(answer.status_code, answer.text):
-            case Answer.TAKEN:
+            case InfluxAnswer.TAKEN:
                 return {}
-            case Answer.EXPIRED:
+            case InfluxAnswer.EXPIRED:
                 self._note_expired(text)
                 return {}
-            case Answer.NO_GZIP if self._zips:
+            case InfluxAnswer.NO_GZIP if self._zips:
                 # QuestDB unpacks nothing.
                 self._zips = False
                 return await self._write(lines)
-            case Answer.LATER:
+            case InfluxAnswer.LATER:
                 raise SinkUnavailable(text, retry_after(answer, self._clock()))
-            case Answer.TOO_LARGE | Answer.UNREADABLE if len(lines) > 1:
+            case InfluxAnswer.TOO_LARGE | InfluxAnswer.UNREADABLE if len(lines) > 1:
                 return await self._halve(lines)
-            case Answer.UNREADABLE:
+            case InfluxAnswer.UNREADABLE:
                 return {lines[0]: text}
             case other:
                 raise SinkRefused(text, REMEDIES[other])
 
-    async def _halve(self, lines: Sequence[Line]) -> dict[Line, str]:
+    async def _halve(self, lines: Sequence[BlendLine]) -> dict[BlendLine, str]:
         middle = len(lines) // 2
         refused = await self._write(lines[:middle]) | await self._write(lines[middle:])
         if len(refused) > UNREADABLE_AT_MOST:
@@ -154,5 +154,5 @@ class InfluxSink:
         return httpx.Auth() if name is None else httpx.BasicAuth(name, read_secret(self._section.password_file) or "")
 
 
-def _nothing_taken(refused: Mapping[Line, str]) -> SinkRefused:
-    return SinkRefused(next(iter(refused.values())), REMEDIES[Answer.UNREADABLE])
+def _nothing_taken(refused: Mapping[BlendLine, str]) -> SinkRefused:
+    return SinkRefused(next(iter(refused.values())), REMEDIES[InfluxAnswer.UNREADABLE])

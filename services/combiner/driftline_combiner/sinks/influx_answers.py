@@ -16,7 +16,7 @@ _LATER: Final = frozenset({408, 425, 429})
 _UNREADABLE: Final = frozenset({400, 422})
 
 
-class Answer(Enum):
+class InfluxAnswer(Enum):
     TAKEN = auto()
     EXPIRED = auto()
     """All lines are, but for those that are older than what the server keeps."""
@@ -35,39 +35,39 @@ class Answer(Enum):
 
 
 _BY_STATUS: Final = {
-    **dict.fromkeys(_LATER, Answer.LATER),
-    401: Answer.NO_ACCESS,
-    403: Answer.NO_ACCESS,
-    404: Answer.NOWHERE,
-    413: Answer.TOO_LARGE,
-    415: Answer.NO_GZIP,
+    **dict.fromkeys(_LATER, InfluxAnswer.LATER),
+    401: InfluxAnswer.NO_ACCESS,
+    403: InfluxAnswer.NO_ACCESS,
+    404: InfluxAnswer.NOWHERE,
+    413: InfluxAnswer.TOO_LARGE,
+    415: InfluxAnswer.NO_GZIP,
 }
 REMEDIES: Final = {
-    Answer.TOO_LARGE: "let the server take larger bodies",
-    Answer.NO_GZIP: "correct url: no server of line protocol answers there",
-    Answer.UNREADABLE: "compare the measurements there with docs/sinks.md, or write into another bucket",
-    Answer.OTHER_TYPE: "give the field the type there that docs/sinks.md has, or write into another bucket",
-    Answer.FULL: "make room there, or raise its limit",
-    Answer.NO_ACCESS: "correct token_file, or username and password_file, or let them write into the bucket",
-    Answer.NOWHERE: 'create the bucket, or correct url, org and bucket; InfluxDB before 1.8 needs `api: "1"`',
-    Answer.OTHER: "correct url",
+    InfluxAnswer.TOO_LARGE: "let the server take larger bodies",
+    InfluxAnswer.NO_GZIP: "correct url: no server of line protocol answers there",
+    InfluxAnswer.UNREADABLE: "compare the measurements there with docs/sinks.md, or write into another bucket",
+    InfluxAnswer.OTHER_TYPE: "give the field the type there that docs/sinks.md has, or write into another bucket",
+    InfluxAnswer.FULL: "make room there, or raise its limit",
+    InfluxAnswer.NO_ACCESS: "correct token_file, or username and password_file, or let them write into the bucket",
+    InfluxAnswer.NOWHERE: 'create the bucket, or correct url, org and bucket; InfluxDB before 1.8 needs `api: "1"`',
+    InfluxAnswer.OTHER: "correct url",
 }
 """What a person can do."""
 
 
-def meaning(status: int, text: str) -> Answer:
+def meaning(status: int, text: str) -> InfluxAnswer:
     """Of an answer by HTTP."""
     if status in range(200, 300):
-        return Answer.TAKEN
+        return InfluxAnswer.TAKEN
     if _FULL.search(text):
-        return Answer.FULL
+        return InfluxAnswer.FULL
     if status in _UNREADABLE:
         return _refusal(text)
-    return Answer.LATER if status in range(500, 600) else _BY_STATUS.get(status, Answer.OTHER)
+    return InfluxAnswer.LATER if status in range(500, 600) else _BY_STATUS.get(status, InfluxAnswer.OTHER)
 
 
-def _refusal(text: str) -> Answer:
+def _refusal(text: str) -> InfluxAnswer:
     """Servers name what is expired only where nothing else was wrong."""
     if _OTHER_TYPE.search(text):
-        return Answer.OTHER_TYPE
-    return Answer.EXPIRED if _EXPIRED.search(text) else Answer.UNREADABLE
+        return InfluxAnswer.OTHER_TYPE
+    return InfluxAnswer.EXPIRED if _EXPIRED.search(text) else InfluxAnswer.UNREADABLE

@@ -57,8 +57,8 @@ async def use(connection: AsyncConnection[Any], schema: str) -> None:
 async def _version(connection: AsyncConnection[Any], schema: str) -> int:
     """0 before the first."""
     table = SQL("{}.versions").format(Identifier(schema))
-    found = await connection.execute("SELECT to_regclass(%s)", [table.as_string(connection)])
-    if await found.fetchone() == (None,):
+    regclass = await connection.execute("SELECT to_regclass(%s)", [table.as_string(connection)])
+    if await regclass.fetchone() == (None,):
         return 0
     cursor = await connection.execute(SQL("SELECT coalesce(max(version), 0) FROM {}").format(table))
     row = await cursor.fetchone()

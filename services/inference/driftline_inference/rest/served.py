@@ -119,7 +119,7 @@ class RecordForm:
 
 
 @dataclass(frozen=True)
-class ServedModel:
+class RequestedModel:
     """A version that serves, in one of its forms."""
 
     name: str
@@ -167,7 +167,7 @@ class ServedModels:
         self._features = FeatureForm()
         self._one_at_a_time = asyncio.Lock()
 
-    def find(self, name: str, version: str | None) -> ServedModel:
+    def find(self, name: str, version: str | None) -> RequestedModel:
         """Raises NotFound."""
         stream, _, member = name.removesuffix(SUFFIX).rpartition(".")
         model = self._registry.serving().get((stream, member))
@@ -175,13 +175,13 @@ class ServedModels:
             raise NotFound(f"found no model {name!r} that serves, expected one of {[one.name for one in self]}")
         if version is not None and version != model.version:
             raise NotFound(f"found no version {version!r} of {name} that serves, expected {model.version!r}")
-        return ServedModel(name, model, self._form(stream, of_records=name.endswith(SUFFIX)))
+        return RequestedModel(name, model, self._form(stream, of_records=name.endswith(SUFFIX)))
 
-    def __iter__(self) -> Iterator[ServedModel]:
+    def __iter__(self) -> Iterator[RequestedModel]:
         for (stream, member), model in sorted(self._registry.serving().items()):
             for of_records in (False, True):
                 name = f"{stream}.{member}{SUFFIX if of_records else ''}"
-                yield ServedModel(name, model, self._form(stream, of_records=of_records))
+                yield RequestedModel(name, model, self._form(stream, of_records=of_records))
 
     def missing(self) -> list[str]:
         """Names that have no version that can serve yet."""

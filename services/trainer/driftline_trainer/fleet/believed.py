@@ -23,7 +23,11 @@ class BelievedFleet:
         if not self._has_looked:
             await self._watch.reconcile(None)
             self._has_looked = True
-        return {record.edge: record.heartbeat for record in self._book.since(-1) if record.heartbeat is not None}
+        return {
+            record.edge: record.heartbeat
+            for record in self._book.since(-1)
+            if record.heartbeat is not None and not record.is_revoked
+        }
 
     def is_silent(self, edge: str) -> bool:
         last = self._book.record(edge).last

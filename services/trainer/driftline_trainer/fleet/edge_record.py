@@ -85,6 +85,11 @@ class EdgeRecord:
         return self.registration.name if self.registration is not None else self.edge
 
     @property
+    def is_revoked(self) -> bool:
+        """Whether the device was cut off: what it said before counts no more."""
+        return self.registration is not None and self.registration.revoked is not None
+
+    @property
     def labels(self) -> dict[str, str]:
         """As it says, and as it was registered with."""
         registered = self.registration.labels if self.registration is not None else {}

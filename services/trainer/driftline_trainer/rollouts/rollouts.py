@@ -31,6 +31,9 @@ from driftline_trainer.rollouts.stories import EVIDENCE, OUTCOMES, Act, Outcome,
 log = logging.getLogger(__name__)
 
 ENDED: Mapping[Act, Outcome] = {outcome: outcome for outcome in OUTCOMES}
+CLOCKS_DIFFER_S = 60.0
+"""By so much the clocks of two trainers may differ; a stage that began later than that in the future began by a wrong
+one, and would last for as long as that was ahead."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,8 @@ class Rollouts:
         # Trials whose end is not noted yet, by model.
         self._running: dict[tuple[str, str], str] = {}
         self._kept_out: set[tuple[str, str, str]] = set()
+        # Pointers without a trial at which nothing was to be taken back, by their etags.
+        self._not_taken_back: dict[tuple[str, str], str] = {}
         self._one_at_a_time = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._streams.on_every(self._from_zero)
@@ -126,7 +131,8 @@ class Rollouts:
             if at is not None:
                 await self._note_changes(at)
                 trial = at.pointer.trial
-                await (self._try(at, trial, heartbeats) if trial else self._watch(at, heartbeats))
+                if not await self._is_taken_back(at):
+                    await (self._try(at, trial, heartbeats) if trial else self._watch(at, heartbeats))
                 self._show(self._pointed[at.model])
         except Conflict:
             log.info("another trainer moved it first", extra={"stream": stream.name, "member": member})
@@ -175,10 +181,32 @@ class Rollouts:
             newer = trial.version if trial else at.pointer.version
             await self._note(at, version, "superseded", f"{newer} was published", EVIDENCE)
 
+    async def _is_taken_back(self, at: Pointed) -> bool:
+        """Points back from a version that is kept from all edges already: whoever said so died before the pointer
+        moved, or it was moved meanwhile. A hand does not say it again, as edges do."""
+        trial = at.pointer.trial
+        if self._not_taken_back.get(at.model) == at.etag:
+            return False
+        version = trial.version if trial else at.pointer.version
+        mark = await quarantine_of(self._store, *at.model, version, self._trust)
+        back = await self._back(at) if mark is not None else None
+        if mark is None or back is None:
+            if trial is None:
+                self._not_taken_back[at.model] = at.etag
+            return False
+        await self._move(at, back)
+        await self._note(at, version, "stopped", mark.reason, EVIDENCE)
+        return True
+
     async def _try(self, at: Pointed, trial: Trial, heartbeats: Mapping[str, Heartbeat]) -> None:
         """Moves the trial, if its edges allow it."""
+        now = self._clock()
+        if trial.since > now + CLOCKS_DIFFER_S:
+            trial = replace(trial, since=now)
+            await self._move(at, replace(at.pointer, trial=trial))
+            at = self._pointed[at.model]
         ranks = self._ranks(at, trial, heartbeats)
-        standing = standings.of_trial(at.stream.rollout, at.pointer, trial, at.model, heartbeats, ranks, self._clock())
+        standing = standings.of_trial(at.stream.rollout, at.pointer, trial, at.model, heartbeats, ranks, now)
         self._standing[at.model] = standing
         if standing.verdict == "worse":
             await self._take_back(at, trial.version, standing.why, EVIDENCE, "stopped")

@@ -94,7 +94,8 @@ def _report(
         its_rank = rank(heartbeat.edge, trial.version, heartbeat.labels, trial.first)
     if its_rank is None or (its_rank >= trial.below and not report.says_something):
         return None
-    return EdgeReport(report.edge, report.comparison, report.went_back, newcomer=its_rank >= trial.entered)
+    is_newcomer = trial.entered <= its_rank < trial.below
+    return EdgeReport(report.edge, report.comparison, report.went_back, newcomer=is_newcomer)
 
 
 def _went_back(reports: list[EdgeReport]) -> dict[str, str]:
