@@ -2,7 +2,7 @@
 
 import { iso, keepView, time, view } from "./address.js";
 import { fit, forget, onWish } from "./charts.js";
-import { arrange, far, loadStreams, streams } from "./choice.js";
+import { arrange, current, far, loadStreams, streams } from "./choice.js";
 import { connected, say } from "./connection.js";
 import { $ } from "./elements.js";
 import { issuedAt } from "./fan.js";
@@ -43,7 +43,7 @@ function follow() {
   if (isOverview(view(), streams())) return followAll();
   closeOverview();
   if (!arrange(isFollowed)) return leave();
-  const stream = $("stream").value, key = $("key").value;
+  const stream = current(), key = $("key").value;
   keepAll();
   repaint();
   if (isFollowed(stream, key)) {

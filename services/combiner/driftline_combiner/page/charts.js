@@ -127,7 +127,8 @@ const withFans = (fans) => {
   } };
 };
 
-const timeAt = (chart, share) => chart.posToVal(share * chart.over.clientWidth, "x");
+// By the chart's own box: asking the page for it would lay the page out in the middle of a frame.
+const timeAt = (chart, share) => chart.posToVal((share * chart.bbox.width) / devicePixelRatio, "x");
 
 // fans: () => what is drawn over it, see fan_drawing.js; reach: () => the lowest and highest value that must fit.
 export function drawForecast(found, shown, events, said, { fans, reach }) {

@@ -28,7 +28,7 @@ export function arrange(isFollowed) {
   arrangeHorizons(stream, Number(wanted.horizon));
   if (stream) arrangeRanges(stream);
   // A combiner that has just begun knows no key, nor that of what is shown already.
-  const shown = stream && wanted.key && isFollowed(stream.stream, wanted.key) ? [wanted.key] : [];
+  const shown = stream && wanted.key && isFollowed(stream, wanted.key) ? [wanted.key] : [];
   const keys = [...new Set([...(stream?.keys ?? []), ...shown])].sort();
   options($("key"), keys, wanted.key ?? keys[0]);
   const chosen = Boolean(stream && $("key").value);

@@ -32,13 +32,18 @@ export function quantile(blend, h, level) {
   return low + (high - low) * (score(level) - score(a)) / (score(b) - score(a));
 }
 
-// By horizon: steps, seconds ahead, the time that it is for, the published value and the ends of both bands.
-export function fan(blend, period) {
+// The times that a blend's forecasts are for, by horizon.
+export const timesOf = (blend, period) => blend.horizon.map((steps, h) => blend.times?.[h] ?? issuedAt(blend) + 1000 * steps * period);
+
+// By horizon: steps, seconds ahead, the time that it is for, the published value and the ends of both bands. halves: of the
+// 50 % band, by horizon.
+export function fan(blend, period, halves) {
+  const times = timesOf(blend, period);
   return blend.horizon.map((steps, h) => ({
-    h, steps, ahead: steps * period, t: blend.times?.[h] ?? issuedAt(blend) + 1000 * steps * period, value: blend.value[h] ?? null,
+    h, steps, ahead: steps * period, t: times[h], value: blend.value[h] ?? null,
     median: quantile(blend, h, 0.5) ?? blend.value[h] ?? null,
     low: blend.lower?.[h] ?? null, high: blend.upper?.[h] ?? null,
-    lowHalf: quantile(blend, h, 0.25), highHalf: quantile(blend, h, 0.75),
+    lowHalf: halves[h].low, highHalf: halves[h].high,
   }));
 }
 

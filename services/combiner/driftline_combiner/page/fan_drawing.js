@@ -23,7 +23,8 @@ export function clear(canvas) { canvas.getContext("2d").clearRect(0, 0, canvas.w
 function fit({ ctx, width, height }, canvas) {
   if (canvas.width !== ctx.canvas.width) canvas.width = ctx.canvas.width;
   if (canvas.height !== ctx.canvas.height) canvas.height = ctx.canvas.height;
-  Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
+  if (canvas.style.width !== `${width}px`) canvas.style.width = `${width}px`;
+  if (canvas.style.height !== `${height}px`) canvas.style.height = `${height}px`;
   clear(canvas);
 }
 

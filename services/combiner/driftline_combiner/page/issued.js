@@ -17,18 +17,18 @@ const at = () => chosen.touched ?? chosen.pinned;
 // undefined where nothing from then is remembered.
 export const shownBlend = (blends) => (at() == null ? blends.at(-1) : issuedUntil(blends, at()));
 
-const drawn = (blend, period) => ({ issued: issuedAt(blend), observed: blend.observed, points: fan(blend, period) });
+const drawn = (blend, period, halves) => ({ issued: issuedAt(blend), observed: blend.observed, points: fan(blend, period, halves.of(blend)) });
 
 // As fan_drawing.js takes them: the newest, and the one of the moment where that is another.
-export function fansOf(blends, period) {
+export function fansOf({ blends, halves }, period) {
   const newest = blends.at(-1), shown = shownBlend(blends) ?? newest, past = shown !== newest;
-  const fans = [{ ...drawn(newest, period), faint: past }];
-  if (past) fans.push({ ...drawn(shown, period), chosen: "issued" });
+  const fans = [{ ...drawn(newest, period, halves), faint: past }];
+  if (past) fans.push({ ...drawn(shown, period, halves), chosen: "issued" });
   return { now: issuedAt(newest), fans };
 }
 
 // visible: {min, max} in seconds; the slider goes over the records of it.
-export function tellIssued(blends, stream, h, visible) {
+export function tellIssued({ blends, halves }, stream, h, visible) {
   const newest = blends.at(-1), shown = shownBlend(blends), far = stream.horizon.at(-1) * stream.period;
   const last = Math.max(1, countUntil(blends, 1000 * visible.max)) - 1;
   set($("moment"), {
@@ -40,7 +40,7 @@ export function tellIssued(blends, stream, h, visible) {
   write($("issued-at"), shown === newest ? `${when}, the newest` : when);
   write($("ago"), `${inWords(far)} earlier`);
   $("newest").disabled = at() == null;
-  const points = shown ? fan(shown, stream.period) : [];
+  const points = shown ? fan(shown, stream.period, halves.of(shown)) : [];
   write($("issued"), shown === newest ? "" : hindsight(shown, points[h], shown && truthAt(blends, points[h].t), stream.unit, issuedAt(blends[0])));
   fill(rowsOfTable(points, (t) => truthAt(blends, t)), stream.unit, shown === newest, h);
 }

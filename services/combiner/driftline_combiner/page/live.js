@@ -3,15 +3,20 @@
 
 import { connected } from "./connection.js";
 import { $, element } from "./elements.js";
+import { HalfBands } from "./half_band.js";
+import { onHorizons } from "./series.js";
 import { MARKS, moment } from "./words.js";
 
 const POINTS = 10000, EVENTS = 200, LISTED = 50;
 const state = { source: null, followed: "", heard: () => {} };
-export const live = { blends: [], events: [] };
+// halves: the 50 % bands of the blends, see half_band.js.
+export const live = { blends: [], events: [], halves: null };
 
-const named = (stream, key) => JSON.stringify([stream, key]);
+// With other horizons it is another series.
+const named = ({ stream, period, horizon }, key) => JSON.stringify([stream, key, period, horizon]);
 
 export const followed = () => state.followed;
+// stream: as the combiner knows it.
 export const isFollowed = (stream, key) => state.followed === named(stream, key);
 
 // A proxy's error page ends the connection for good.
@@ -23,19 +28,22 @@ export function onNews(heard) { state.heard = heard; }
 export function stop() {
   state.source?.close();
   Object.assign(state, { source: null, followed: "" });
-  Object.assign(live, { blends: [], events: [] });
+  Object.assign(live, { blends: [], events: [], halves: null });
   $("events").replaceChildren();
 }
 
-export function listen(stream, key) {
+// shown: the stream as the combiner knows it. It goes on where this series was followed already.
+export function listen(shown, key) {
+  const { stream, period, horizon } = shown;
   state.source?.close();
-  state.followed = named(stream, key);
+  state.followed = named(shown, key);
+  live.halves ??= new HalfBands(period);
   const after = live.blends.at(-1)?.t ?? -1;
   const source = new EventSource(`v1/live?${new URLSearchParams({ stream, key, after })}`);
   state.source = source;
   source.onopen = () => connected(true);
   source.onerror = () => connected(false);
-  source.addEventListener("blend", (event) => takeBlend(JSON.parse(event.data)));
+  source.addEventListener("blend", (event) => takeBlend(onHorizons(JSON.parse(event.data), horizon)));
   source.addEventListener("alert", (event) => takeAlert(JSON.parse(event.data)));
 }
 
@@ -46,6 +54,7 @@ function takeBlend(blend) {
     if (last?.versions[member] && last.versions[member] !== version)
       happened({ t: blend.t, kind: "swap", text: `${member} is now ${version}` });
   live.blends.push(blend);
+  live.halves.add(blend);
   if (live.blends.length > POINTS) live.blends.splice(0, live.blends.length - POINTS);
   state.heard();
 }

@@ -3,7 +3,8 @@
 import { drawErrors, drawForecast, drawSkills, drawWeights, forget, redrawFans } from "./charts.js";
 import { ahead, current, step } from "./choice.js";
 import { $, answer, element, swatch } from "./elements.js";
-import { countUntil, fan, quantile, reach } from "./fan.js";
+import { countUntil, fan, reach } from "./fan.js";
+import { forgetColours } from "./ink.js";
 import { fansOf, shownBlend, tellIssued } from "./issued.js";
 import { followed, live } from "./live.js";
 import { aligned, covered, newest, present, rolling, skill } from "./series.js";
@@ -21,6 +22,7 @@ export function retouch() { state.turned = "moved"; }
 
 // After a change of colours.
 export function recolour() {
+  forgetColours();
   forget();
   $("members").querySelectorAll("label").forEach((label) => label.remove());
   repaint();
@@ -44,7 +46,7 @@ function retold() {
   tell();
 }
 
-const tell = () => tellIssued(live.blends, current(), step(), stretched());
+const tell = () => tellIssued(live, current(), step(), stretched());
 const mapped = (rows, change) => Object.fromEntries(Object.entries(rows).map(([name, row]) => [name, change(row)]));
 
 function* show() {
@@ -56,7 +58,7 @@ function* show() {
   const shown = members.filter((name) => state.shown.has(name));
   yield;
   drawForecast(found, shown, events, `forecast ${inWords(ahead() * current().period)} ahead`,
-    { fans: () => fansOf(live.blends, current().period), reach: reached });
+    { fans: () => fansOf(live, current().period), reach: reached });
   yield;
   tell();
   yield;
@@ -81,7 +83,7 @@ function* show() {
 // The values that the fans of what is shown reach, and those of the moment for certain.
 function reached() {
   const { min, max } = stretched(), [from, to] = [min, max].map((at) => countUntil(live.blends, 1000 * at));
-  const certain = [live.blends.at(-1), shownBlend(live.blends)].filter(Boolean).flatMap((blend) => fan(blend, current().period));
+  const certain = [live.blends.at(-1), shownBlend(live.blends)].filter(Boolean).flatMap((blend) => fan(blend, current().period, live.halves.of(blend)));
   return [...reach(live.blends.slice(from, to)), ...certain.flatMap(({ low, high, median }) => [low, high, median])];
 }
 
@@ -102,8 +104,8 @@ function memberBox(name) {
 // How much the newest truths of this horizon were within the half band, from as many blends as that takes.
 function halfHeld(h) {
   const part = aligned(live.blends.slice(-JUDGED - ahead()), h, ahead(), current().period);
-  const end = (level) => part.row((blend) => ({ [h]: quantile(blend, h, level) ?? undefined }));
-  return covered(end(0.25), end(0.75), part.truth, JUDGED);
+  const end = (name) => part.row((blend) => live.halves.of(blend).map((half) => half[name]));
+  return covered(end("low"), end("high"), part.truth, JUDGED);
 }
 
 function tellAnswers(found, h, { members, errors, skills }) {
