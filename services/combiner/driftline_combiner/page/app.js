@@ -14,7 +14,7 @@ import { loadStatus } from "./status.js";
 import { handleZoom, panBy, recallZoom, unzoom, zoom, zoomBy, zoomTo } from "./zoom.js";
 
 const POLL_MS = 5000, KEEP_MS = 400;
-let keeping = 0;
+let keeping = 0, lost = false;
 
 function keepAll() {
   clearTimeout(keeping);
@@ -67,11 +67,14 @@ function followAll() {
   openOverview(view(), streams(), connected);
 }
 
+// Asks again by itself. While nothing is new and nothing broke off, nothing is to be painted.
 async function begin() {
   try {
-    await loadStreams();
-    follow();
+    const isNew = await loadStreams();
+    if (isNew || lost || isCut()) follow();
+    lost = false;
   } catch {
+    lost = true;
     connected(false);
   }
 }

@@ -4,12 +4,17 @@ import { view } from "./address.js";
 import { say, tellConnection } from "./connection.js";
 import { $, options } from "./elements.js";
 import { ALL, lengths } from "./ranges.js";
-import { getJson } from "./session.js";
+import { getText } from "./session.js";
 import { inWords } from "./words.js";
 
-const known = { streams: [] };
+const known = { said: "", streams: [] };
 
-export async function loadStreams() { known.streams = await getJson("v1/series"); }
+// Whether there is anything new.
+export async function loadStreams() {
+  const said = await getText("v1/series"), isNew = said !== known.said;
+  if (isNew) Object.assign(known, { said, streams: JSON.parse(said) });
+  return isNew;
+}
 
 export const streams = () => known.streams;
 export const current = () => known.streams.find((one) => one.stream === $("stream").value);

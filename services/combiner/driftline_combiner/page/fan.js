@@ -75,3 +75,15 @@ export function reach(blends, samples = 200) {
   const lows = sorted(ends("lower", Math.min)), highs = sorted(ends("upper", Math.max));
   return lows.length && highs.length ? [lows[Math.floor(0.05 * lows.length)], highs[Math.ceil(0.95 * highs.length) - 1]] : [];
 }
+
+// How far a chart goes for wide bands: so many times the range of what matters, beyond each end of it.
+const BEYOND = 1.5;
+
+// The lowest and the highest value to show; none for nothing. certain: values that must fit, as truths and medians. bands:
+// ends of bands, which are cut off where they would make all the rest flat; the table has them.
+export function framed(certain, bands) {
+  const known = certain.filter(Number.isFinite), ends = bands.filter(Number.isFinite);
+  if (!known.length) return ends;
+  const low = Math.min(...known), high = Math.max(...known), room = high > low ? BEYOND * (high - low) : Infinity;
+  return [Math.max(Math.min(low, ...ends), low - room), Math.min(Math.max(high, ...ends), high + room)];
+}

@@ -61,11 +61,11 @@ export class HalfBands {
     return this.#horizons.get(steps);
   }
 
-  // {low, high} by horizon, null each where no median is published.
-  of(blend) {
-    const shares = this.#shares.get(blend);
-    return blend.horizon.map((_, h) => ends(blend, h, shares?.[h] ?? NORMAL));
-  }
+  // {low, high}, null each where no median is published. h: the place among the blend's horizons.
+  at(blend, h) { return ends(blend, h, this.#shares.get(blend)?.[h] ?? NORMAL); }
+
+  // By horizon.
+  of(blend) { return blend.horizon.map((_, h) => this.at(blend, h)); }
 }
 
 // waiting: quantiles by the time that they are for, ascending. Whatever is older than the truth has none.

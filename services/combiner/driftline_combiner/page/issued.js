@@ -54,20 +54,29 @@ function set(slider, { min, max, value }) {
 function write(box, text) { if (box.textContent !== text) box.textContent = text; }
 
 function fill(rows, unit, newest, h) {
-  const table = $("values");
+  const table = $("values"), [body] = table.tBodies;
   write($("values-unit"), unit ? `Value (${unit})` : "Value");
-  table.classList.toggle("newest", newest);
-  const said = JSON.stringify([rows, h]);
-  if (table.dataset.said === said) return;
-  table.dataset.said = said;
-  table.tBodies[0].replaceChildren(...rows.map(({ day, time, ahead, value, interval, truth, missed }, n) => {
-    const row = element("tr", "", n === h ? "chosen" : ""), head = element("th", time);
-    head.scope = "row";
-    if (day) head.append(element("small", day));
-    head.append(element("small", ahead));
-    row.append(head, element("td", value, "number"), element("td", interval, "number"), element("td", truth, `number truth${missed ? " missed" : ""}`));
-    return row;
-  }));
+  if (table.classList.contains("newest") !== newest) table.classList.toggle("newest", newest);
+  while (body.rows.length > rows.length) body.lastElementChild.remove();
+  rows.forEach((row, n) => refill(body.rows[n] ?? body.appendChild(emptyRow()), row, n === h));
+}
+
+function emptyRow() {
+  const row = element("tr", ""), head = element("th", "");
+  head.scope = "row";
+  head.append("", element("small", ""), element("small", ""));
+  row.append(head, ...["number", "number", "number truth"].map((name) => element("td", "", name)));
+  return row;
+}
+
+// The cells stay the same elements: with each frame other ones would be styled and laid out.
+function refill(row, { day, time, ahead, value, interval, truth, missed }, isChosen) {
+  const [head, ...cells] = row.cells, [clock, date, distance] = head.childNodes;
+  if (clock.data !== time) clock.data = time;
+  date.hidden = !day;
+  [[date, day], [distance, ahead], [cells[0], value], [cells[1], interval], [cells[2], truth]].forEach(([box, text]) => write(box, text));
+  row.classList.toggle("chosen", isChosen);
+  cells[2].classList.toggle("missed", missed);
 }
 
 // The newest is followed from then on where the last one is chosen.

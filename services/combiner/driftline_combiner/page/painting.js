@@ -3,7 +3,7 @@
 import { drawErrors, drawForecast, drawSkills, drawWeights, forget, redrawFans } from "./charts.js";
 import { ahead, current, step } from "./choice.js";
 import { $, answer, element, swatch } from "./elements.js";
-import { countUntil, fan, reach } from "./fan.js";
+import { countUntil, fan, framed, reach } from "./fan.js";
 import { forgetColours } from "./ink.js";
 import { fansOf, shownBlend, tellIssued } from "./issued.js";
 import { followed, live } from "./live.js";
@@ -80,11 +80,12 @@ function* show() {
   tellMembers(late, h);
 }
 
-// The values that the fans of what is shown reach, and those of the moment for certain.
-function reached() {
-  const { min, max } = stretched(), [from, to] = [min, max].map((at) => countUntil(live.blends, 1000 * at));
-  const certain = [live.blends.at(-1), shownBlend(live.blends)].filter(Boolean).flatMap((blend) => fan(blend, current().period, live.halves.of(blend)));
-  return [...reach(live.blends.slice(from, to)), ...certain.flatMap(({ low, high, median }) => [low, high, median])];
+// The lowest and the highest value to show. low, high: of the lines in sight, without the ends of the 90 % band.
+function reached(low, high) {
+  const { min, max } = stretched(), { blends } = live, [from, to] = [min, max].map((at) => countUntil(blends, 1000 * at));
+  const fans = [blends.at(-1), shownBlend(blends)].filter(Boolean).flatMap((blend) => fan(blend, current().period, live.halves.of(blend)));
+  const bands = [...reach(blends.slice(from, to)), ...fans.flatMap((point) => [point.low, point.high])];
+  return framed([low, high, ...fans.map(({ median }) => median)], bands);
 }
 
 function chooseMembers(members) {
@@ -104,7 +105,7 @@ function memberBox(name) {
 // How much the newest truths of this horizon were within the half band, from as many blends as that takes.
 function halfHeld(h) {
   const part = aligned(live.blends.slice(-JUDGED - ahead()), h, ahead(), current().period);
-  const end = (name) => part.row((blend) => live.halves.of(blend).map((half) => half[name]));
+  const end = (name) => part.row((blend) => ({ [h]: live.halves.at(blend, h)[name] }));
   return covered(end("low"), end("high"), part.truth, JUDGED);
 }
 

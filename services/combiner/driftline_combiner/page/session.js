@@ -9,11 +9,13 @@ export async function ask(path) {
   return answer;
 }
 
-export async function getJson(path) {
+export async function getText(path) {
   const answer = await ask(path);
   if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
-  return answer.json();
+  return answer.text();
 }
+
+export const getJson = async (path) => JSON.parse(await getText(path));
 
 // Relative to the service's own root, so that it also leads there behind a proxy's prefix. A frame stays as it is: no login
 // may be shown in another page.

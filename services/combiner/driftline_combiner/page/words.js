@@ -64,7 +64,11 @@ export function amounts(values) {
   if (lower == null || upper == null || !(width > 0)) return values.map(number);
   return values.map(rounded(decimalsOf([width])));
 }
-export const percent = (share) => (share == null ? "–" : `${(100 * share).toFixed(Math.abs(share) < 0.1 ? 1 : 0)} %`);
+export function percent(share) {
+  if (share == null) return "–";
+  const decimals = Math.abs(share) < 0.1 ? 1 : 0;
+  return `${rounded(decimals, decimals)(100 * share)} %`;
+}
 
 export function age(seconds) {
   const minutes = Math.max(0, seconds) / 60;
