@@ -215,3 +215,11 @@ def test_truths_lie_on_the_grid_with_gaps_and_nothing_older() -> None:
     for t in range(50, 50 + 10 * TRUTHS, 10):
         truths.add(t, 1.0)
     assert truths.on_grid(10) == [1.0] * TRUTHS
+
+
+@together
+async def test_the_known_series_are_sent_once(client: httpx.AsyncClient):
+    first = await client.get("/v1/series")
+    assert [known["keys"] for known in first.json()] == [["früh/1", "good", "poor"], ["roof"]]
+    again = await client.get("/v1/series", headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import statistics
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -30,6 +31,31 @@ PICTURES = ROOT / ".run" / "pictures"
 SOON = 90_000
 MOST = 10_000
 """Points of a series that the page begins with."""
+FRAME_MS = 1000 / 60
+WORK = {"ScriptDuration", "LayoutDuration", "RecalcStyleDuration"}
+SERIES_ASKED = """() => new Promise((done) => {
+    const look = () => {
+        const asked = performance.getEntriesByType("resource").filter(({ name }) => name.endsWith("/v1/series"));
+        if (asked.length > 1) done(asked.at(-1).toJSON()); else setTimeout(look, 50);
+    };
+    look();
+})"""
+"""The second time that the page asked, or a later one."""
+LISTENING = """() => {
+    const { stroke } = CanvasRenderingContext2D.prototype;
+    window.charted = performance.now();
+    CanvasRenderingContext2D.prototype.stroke = function (...given) {
+        if (this.canvas.closest(".uplot")) window.charted = performance.now();
+        return stroke.apply(this, given);
+    };
+}"""
+"""Keeps the time when a chart drew a line last; fans are not among them."""
+QUIET = """() => new Promise((done) => {
+    const look = () => (performance.now() - window.charted > 1500 ? done(window.charted) : setTimeout(look, 50));
+    look();
+})"""
+HEADERS = 300
+"""Bytes that a browser counts for those of any answer."""
 CHROMIUM = shutil.which("chromium")
 STREAM: StreamDefinition = parse(
     "name: tank\ntime: {column: when, period: 10min}\nkey: id\ntarget: level\nhorizon: [1, 6]\n", "tank.yaml"
@@ -291,7 +317,32 @@ async def test_fifty_keys_are_chosen_from_by_keyboard(served: Served):
         assert await page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
-async def test_ten_thousand_points_are_shown(served: Served):
+async def work_of_a_move(page: Page, moves: int = 25) -> float:
+    """Of the pointer over the forecast's chart: milliseconds of scripts, which draw, and of layout. The median, of the
+    processor's own time, since a busy machine takes no more of that. None of the charts' points is drawn again."""
+    session = await page.context.new_cdp_session(page)
+    await session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    async def spent() -> float:
+        metrics = (await session.send("Performance.getMetrics"))["metrics"]
+        return 1000 * sum(metric["value"] for metric in metrics if metric["name"] in WORK)
+
+    await page.locator("#forecast .u-over").scroll_into_view_if_needed()
+    box = await page.locator("#forecast .u-over").bounding_box()
+    assert box is not None
+    await page.evaluate(LISTENING)
+    charted = await page.evaluate(QUIET)
+    times = []
+    for n in range(moves):
+        before = await spent()
+        await page.mouse.move(box["x"] + box["width"] * (0.1 + 0.7 * n / moves), box["y"] + 100)
+        await page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        times.append(await spent() - before)
+    assert await page.evaluate("window.charted") == charted
+    return statistics.median(times)
+
+
+async def test_ten_thousand_points_are_shown_and_the_pointer_moves_over_them(served: Served):
     for first in range(0, MOST, 2000):
         await served.publish(first, min(first + 2000, MOST))
     async with opened(served) as page:
@@ -301,6 +352,10 @@ async def test_ten_thousand_points_are_shown(served: Served):
         await served.publish(MOST, MOST + 5, "v000002-bbbbbbbbbbbb")
         await expect(page.locator("#versions")).to_contain_text("batch v000002", timeout=SOON)
         await keep(page, "ten-thousand")
+        assert await work_of_a_move(page) < FRAME_MS
+        # What the page asks again and again comes once.
+        sizes = await page.evaluate(SERIES_ASKED)
+        assert sizes["transferSize"] < sizes["encodedBodySize"] + HEADERS
 
 
 async def test_asking_for_a_series_makes_none_and_a_reader_resumes(served: Served):

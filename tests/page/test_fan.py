@@ -1,13 +1,17 @@
 """The view of one series in a real browser: the fan of a moment, its table, time ranges, and a link that keeps them."""
 
 from collections.abc import AsyncIterator
+from datetime import datetime
+from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
+from driftline.messages import BLENDS
 from tests.page.test_dashboard import CHROMIUM, FAINT, SOON, keep
-from tests.page.test_forecast_words import LEVEL, TwoStreams, opened, steady
+from tests.page.test_forecast_words import LEVEL, TwoStreams, blend_of, opened, steady
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser here: Debian's package chromium has it")
 COUNT = 300
@@ -20,6 +24,15 @@ QUANTILES = """async () => {
     const bare = { lower: [1], upper: [2], quantiles: {} };
     const between = levels.map((at) => quantile(blend, 0, at));
     return [score(0.975), ...between, quantile(bare, 0, 0.25), quantile(bare, 0, 0.95)];
+}"""
+
+
+ENDS = ("from", "to")
+NONE = "\N{EN DASH}"
+FRAMED = """async () => {
+    const { framed } = await import("/assets/fan.js");
+    const cases = [[[10, 20, null], [9, 22]], [[10, 20], [-500, 900, NaN]], [[0, 0], [0, 8]], [[], [1, 2]]];
+    return cases.map(([certain, bands]) => framed(certain, bands));
 }"""
 
 
@@ -132,6 +145,58 @@ async def test_a_finger_chooses_a_moment_and_the_first_screen_has_the_chart(serv
         await page.touchscreen.tap(*await place(page, 0.3))
         await expect(page.locator("#issued")).to_contain_text("It said")
         await keep(page, "fan-phone")
+
+
+async def fingers(page: Page, *moments: tuple[float, float]) -> None:
+    """Two of them, at shares of the chart's width, go from one moment to the next."""
+    session = await page.context.new_cdp_session(page)
+    for kind, shares in [("touchStart", moments[0]), *(("touchMove", moment) for moment in moments[1:])]:
+        places = [await place(page, share) for share in shares]
+        points = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(places)]
+        await session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    await session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+def stretch(url: str) -> tuple[float, float]:
+    """Which the address keeps, in hours since the epoch; nothing where it keeps none."""
+    view = parse_qs(urlsplit(url).fragment)
+    begin, end = (datetime.fromisoformat(view[name][0]).timestamp() / 3600 if name in view else 0 for name in ENDS)
+    return begin, end
+
+
+async def test_two_fingers_zoom_and_pan(served: TwoStreams):
+    async with opened(served, ROOF, viewport=PHONE, has_touch=True, is_mobile=True) as page:
+        await loaded(page)
+        # Of twelve hours of the past and six of the future a third.
+        await fingers(page, (0.4, 0.6), (0.3, 0.7), (0.2, 0.8))
+        await page.wait_for_url(lambda url: stretch(url)[1] - stretch(url)[0] == pytest.approx(6, abs=0.1))
+        begin, end = stretch(page.url)
+        await fingers(page, (0.2, 0.5), (0.3, 0.6), (0.5, 0.8))
+        await page.wait_for_url(lambda url: begin - stretch(url)[0] == pytest.approx(0.3 * (end - begin), abs=0.3))
+        earlier, later = stretch(page.url)
+        assert later - earlier == pytest.approx(end - begin, abs=0.1)
+        # Neither gesture chose a moment, nor did the browser zoom its page.
+        assert "at=" not in page.url
+        assert await page.evaluate("visualViewport.scale") == 1
+
+
+async def test_each_value_is_in_the_row_of_its_own_horizon_whatever_the_definition_was_before(served: TwoStreams):
+    one = {"horizon": [6], "value": [7.5], "lower": [7.0], "upper": [8.0], "guarded": [False], "times": []}
+    rows = {"weights": {"persistence": [1.0]}, "members": {"persistence": [7.5]}}
+    newest = msgspec.structs.replace(blend_of(COUNT, steady(0.02, 0.02, 0.9)), **one, **rows)
+    async with opened(served, ROOF) as page:
+        await loaded(page)
+        await served.bus.publish(BLENDS, [newest])
+        values = page.locator("#values tbody tr td:nth-child(2)")
+        await expect(values).to_have_text([NONE, "7,5", NONE], timeout=SOON)
+        await expect(page.locator("#next b")).to_have_text("Not known yet", timeout=SOON)
+        await page.get_by_label("Steps ahead").select_option("6")
+        await expect(page.locator("#next b")).to_have_text("In 1 hour 7,5 kW, between 7 and 8", timeout=SOON)
+
+
+async def test_wide_bands_are_cut_off_where_they_would_make_the_rest_flat(served: TwoStreams):
+    async with opened(served, ROOF) as page:
+        assert await page.evaluate(FRAMED) == [[9, 22], [-5, 35], [0, 8], [1, 2]]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -39,7 +39,7 @@ class TwoStreams(Served):
     async def blends(self, count: int, forecast: Callable[[int], dict[str, float]], first: int = 0) -> None:
         """Blends of sun/roof, forecast for all horizons by the truth six steps later. forecast: from the truth's place
         the errors of the blend and the seasonal member, and half the width of the interval."""
-        await self.bus.publish(BLENDS, [_blend(n, forecast) for n in range(first, first + count)])
+        await self.bus.publish(BLENDS, [blend_of(n, forecast) for n in range(first, first + count)])
 
     async def levels(self, stream: str, key: str, count: int = 100) -> None:
         horizon = list((SUN if stream == "sun" else TANK).horizon)
@@ -59,7 +59,7 @@ class TwoStreams(Served):
         await self.bus.publish(FORECASTS, rows)
 
 
-def _blend(n: int, forecast: Callable[[int], dict[str, float]]) -> Blend:
+def blend_of(n: int, forecast: Callable[[int], dict[str, float]]) -> Blend:
     ahead = {h: LEVEL[n + h] for h in SUN.horizon}
     said = {h: forecast(n + h) for h in SUN.horizon}
     value = [float(ahead[h] + said[h]["blend"]) for h in SUN.horizon]

@@ -1,5 +1,6 @@
 """All series at a glance, the small picture for other pages, the files and the models' story, in a real browser."""
 
+import base64
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,6 +24,25 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser here: Debia
 MANY = 120
 VERSIONS = ["v000001-aaaaaaaaaaaa", "v000002-bbbbbbbbbbbb"]
 COURSE = [{"truths": 40 * n, "worse": -0.1 * n, "not_worse": 0.4 * n} for n in range(1, 31)]
+
+AHEAD = """async (png) => {
+    const { picture } = await import("/assets/picture.js");
+    const hex = getComputedStyle(document.documentElement).getPropertyValue("--blend").trim();
+    const wanted = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+    const count = (image) => {
+        const canvas = new OffscreenCanvas(image.width, image.height), ink = canvas.getContext("2d");
+        ink.drawImage(image, 0, 0);
+        const left = Math.floor(0.85 * image.width);
+        const { data } = ink.getImageData(left, 0, image.width - left, image.height);
+        let same = 0;
+        for (let at = 0; at < data.length; at += 4) same += wanted.every((part, n) => data[at + n] === part);
+        return same;
+    };
+    const bytes = Uint8Array.from(atob(png), (letter) => letter.charCodeAt(0));
+    const saved = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
+    return [count(picture([document.querySelector("#forecast canvas")], "", "")), count(saved)];
+}"""
+"""How many points of the blend's colour are in the future of the chart without its fan, and of a saved picture."""
 
 
 def alive() -> dict[str, str]:
@@ -174,6 +194,10 @@ async def test_the_chart_and_the_forecasts_are_saved_by_keyboard(combiner: Many,
             assert download.suggested_filename == ending
             await download.save_as(tmp_path / ending)
             assert (tmp_path / ending).read_bytes().startswith(begin)
+        png = base64.b64encode((tmp_path / "tank-tank-000.png").read_bytes()).decode()
+        without_fan, saved = await page.evaluate(AHEAD, png)
+        assert without_fan == 0
+        assert saved > 50
 
 
 def inference() -> FastAPI:

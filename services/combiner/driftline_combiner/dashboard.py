@@ -5,15 +5,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.responses import FileResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter
 from starlette.staticfiles import StaticFiles
 
 from driftline.errors import NotFound, Unavailable
 from driftline.streams.definition import StreamDefinition
 from driftline_combiner.dashboard_buffer import LATEST_ALERTS, DashboardBuffer
+from driftline_combiner.etags import answered
+from driftline_combiner.forecasts_route import ETAG, HAS_IT
 from driftline_combiner.overview import Overview
 
 PAGE = Path(__file__).with_name("page")
@@ -91,6 +93,22 @@ class Watchers:
             self._now -= 1
 
 
+KNOWN_SERIES = TypeAdapter(list[StreamSeries])
+
+
+def _stream_series(name: str, stream: StreamDefinition, keys: list[str]) -> StreamSeries:
+    return StreamSeries(
+        stream=name,
+        description=stream.description,
+        target=stream.target,
+        unit=stream.unit,
+        range=stream.range,
+        period=stream.time.period,
+        horizon=list(stream.horizon),
+        keys=keys,
+    )
+
+
 def routes(
     streams: Mapping[str, StreamDefinition], buffer: DashboardBuffer, overview: Overview, watchers_limit: int
 ) -> APIRouter:
@@ -100,21 +118,19 @@ def routes(
     async def page() -> FileResponse:
         return FileResponse(PAGE / "index.html", headers=SAFE)
 
-    @router.get("/v1/series", summary="Streams and their series")
-    async def series() -> list[StreamSeries]:
-        return [
-            StreamSeries(
-                stream=name,
-                description=stream.description,
-                target=stream.target,
-                unit=stream.unit,
-                range=stream.range,
-                period=stream.time.period,
-                horizon=list(stream.horizon),
-                keys=buffer.keys(name),
-            )
-            for name, stream in streams.items()
-        ]
+    @router.get(
+        "/v1/series",
+        summary="Streams and their series",
+        description="With thousands of series it is long: a client that sends the `ETag` of its last answer gets 304 "
+        "until there is a new series.",
+        response_model=list[StreamSeries],
+        responses={200: {"headers": {"ETag": ETAG}}, 304: HAS_IT},
+    )
+    async def series(
+        if_none_match: Annotated[str | None, Header(description="ETags of answers that the client has")] = None,
+    ) -> Response:
+        known = [_stream_series(name, stream, buffer.keys(name)) for name, stream in streams.items()]
+        return answered(KNOWN_SERIES.dump_json(known), if_none_match, {})
 
     @router.get("/v1/overview", summary="The services and their models")
     async def look() -> OverviewAnswer:

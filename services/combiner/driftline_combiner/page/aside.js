@@ -1,11 +1,12 @@
 // What is beside the charts of a series: its files to take along, and the story of its models.
 
+import { view } from "./address.js";
+import { $ } from "./elements.js";
 import { savePicture } from "./picture.js";
+import { ask } from "./session.js";
 import { storyOf } from "./story.js";
 
 const POLL_MS = 15000;
-const $ = (id) => document.getElementById(id);
-const view = () => Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
 const shown = { series: "", story: "" };
 
 const path = ({ stream, key }) => [stream, key].map(encodeURIComponent).join("/");
@@ -28,7 +29,7 @@ async function tell() {
   const { stream } = view();
   if (!stream || document.hidden) return;
   try {
-    const answer = await fetch(`v1/overview/models/${encodeURIComponent(stream)}`);
+    const answer = await ask(`v1/overview/models/${encodeURIComponent(stream)}`);
     if (!answer.ok || stream !== view().stream) return;
     const said = await answer.text();
     if (said === shown.story) return;
@@ -40,8 +41,8 @@ async function tell() {
 }
 
 $("as-png").onclick = () => {
-  const { stream, key } = view(), chart = document.querySelector("#forecast canvas");
-  if (chart) savePicture(chart, `${key}, ${stream}`, $("next").textContent, `${stream}-${key}.png`);
+  const { stream, key } = view(), layers = [...document.querySelectorAll("#forecast canvas, #fan")];
+  if (layers.length > 1) savePicture(layers, `${key}, ${stream}`, $("next").textContent, `${stream}-${key}.png`);
 };
 setInterval(follow, 500);
 setInterval(tell, POLL_MS);

@@ -1,6 +1,6 @@
 // The charts, by uPlot, and the marks on them.
 
-import { fanDrawing } from "./fan_drawing.js";
+import { clear, drawFans } from "./fan_drawing.js";
 import { gestures } from "./gestures.js";
 import { ink, tinted, washed } from "./ink.js";
 import { MARKS, moment, number, ticks } from "./words.js";
@@ -21,7 +21,7 @@ export function look(forecast, others) {
 }
 
 // Draws the fans again and nothing that takes long.
-export function redrawFans() { charts.forecast?.redraw(false, false); }
+export function redrawFans() { charts.forecast?.drawFans(); }
 
 function turn(id, chart) {
   const range = id === "forecast" ? windows.forecast : windows.others;
@@ -89,7 +89,7 @@ const cursor = {
   },
 };
 
-// lines: {label, colour, fill, width, value}; more: scales and bands as uPlot has them.
+// lines: {label, colour, fill, width, value, auto: whether the scale is to fit it}; more: scales and bands as uPlot has them.
 function draw(id, data, lines, events, more = {}) {
   const place = document.getElementById(id), signature = lines.map((line) => line.label).join();
   const chart = charts[id];
@@ -97,7 +97,7 @@ function draw(id, data, lines, events, more = {}) {
   chart?.destroy();
   const axis = { stroke: ink("quiet"), grid: { stroke: ink("grid"), width: 1 }, ticks: { stroke: ink("line"), width: 1 } };
   const series = lines.map((line) => ({
-    label: line.label, stroke: line.colour, fill: line.fill, width: line.width ?? 1.5, points: { show: false },
+    label: line.label, stroke: line.colour, fill: line.fill, width: line.width ?? 1.5, auto: line.auto ?? true, points: { show: false },
     value: line.value ?? ((_, value) => number(value)),
   }));
   charts[id] = new uPlot({
@@ -117,14 +117,26 @@ const touched = { hooks: { ready: (chart) => gestures(chart.over, {
   pan: (share) => wishes.pan(share),
 }) } };
 
-const timeAt = (chart, share) => chart.posToVal(share * chart.over.clientWidth, "x");
+// With each drawing of the chart, and between them where only the moment is another.
+const withFans = (fans) => {
+  const canvas = document.getElementById("fan");
+  return { hooks: {
+    init: (chart) => { chart.drawFans = () => drawFans(chart, canvas, fans()); },
+    draw: (chart) => chart.drawFans(),
+    destroy: () => clear(canvas),
+  } };
+};
 
-// fans: () => what is drawn over it, see fan_drawing.js; reach: () => the lowest and highest value that must fit.
+// By the chart's own box: asking the page for it would lay the page out in the middle of a frame.
+const timeAt = (chart, share) => chart.posToVal((share * chart.bbox.width) / devicePixelRatio, "x");
+
+// fans: () => what is drawn over it, see fan_drawing.js; reach: (low, high) => what is to be
+// shown where the lines in sight but the band's go so far.
 export function drawForecast(found, shown, events, said, { fans, reach }) {
   const blend = ink("blend");
   const lines = [
-    { label: "90 % to", colour: washed(blend, 0.25), width: 1 },
-    { label: "90 % from", colour: washed(blend, 0.25), width: 1 },
+    { label: "90 % to", colour: washed(blend, 0.25), width: 1, auto: false },
+    { label: "90 % from", colour: washed(blend, 0.25), width: 1, auto: false },
     ...shown.map((name) => ({ label: name, colour: ink(name), width: 1 })),
     { label: said, colour: blend, width: 1.5 },
     { label: "truth", colour: ink("truth"), width: 2 },
@@ -134,8 +146,8 @@ export function drawForecast(found, shown, events, said, { fans, reach }) {
   const rows = [past((each) => each.upper), past((each) => each.lower),
     ...shown.map((name) => found.row((each) => each.members[name])), past((each) => each.value), found.truth];
   draw("forecast", [found.axis, ...rows], lines, events, {
-    height: HEIGHT, bands: [{ series: [1, 2], fill: washed(blend, 0.1) }], plugins: [touched, fanDrawing(fans)],
-    scales: { y: { range: (_, low, high) => fitting([low, high, ...reach()]) } },
+    height: HEIGHT, bands: [{ series: [1, 2], fill: washed(blend, 0.1) }], plugins: [touched, withFans(fans)],
+    scales: { y: { range: (_, low, high) => fitting(reach(low, high)) } },
   });
 }
 

@@ -1,5 +1,6 @@
 // A small picture of one series for a frame in another page. It asks again by itself, and only while it can be seen.
 
+import { ask } from "./session.js";
 import { drawn, points, scales, shapes } from "./small_chart.js";
 import { age, amounts, inWords, moment, number, ticks } from "./words.js";
 
@@ -19,8 +20,9 @@ async function look() {
   const asked = new URLSearchParams({ stream, key, limit: 1 });
   if (/^\d+$/.test(horizon ?? "")) asked.set("horizon", horizon);
   try {
-    const answer = await fetch(`v1/overview/series?${asked}`);
+    const answer = await ask(`v1/overview/series?${asked}`);
     if (answer.status === 404) return missing(`There is no stream ${stream} here.`);
+    if (answer.status === 401) return missing("Sign in at the dashboard to see this.");
     if (!answer.ok) throw new Error(answer.status);
     const { series: [series] } = await answer.json();
     if (!series) return missing(`No forecast of ${key} yet.`);

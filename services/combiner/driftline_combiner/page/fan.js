@@ -32,13 +32,18 @@ export function quantile(blend, h, level) {
   return low + (high - low) * (score(level) - score(a)) / (score(b) - score(a));
 }
 
-// By horizon: steps, seconds ahead, the time that it is for, the published value and the ends of both bands.
-export function fan(blend, period) {
+// The times that a blend's forecasts are for, by horizon.
+export const timesOf = (blend, period) => blend.horizon.map((steps, h) => blend.times?.[h] ?? issuedAt(blend) + 1000 * steps * period);
+
+// By horizon: steps, seconds ahead, the time that it is for, the published value and the ends of both bands. halves: of the
+// 50 % band, by horizon.
+export function fan(blend, period, halves) {
+  const times = timesOf(blend, period);
   return blend.horizon.map((steps, h) => ({
-    h, steps, ahead: steps * period, t: blend.times?.[h] ?? issuedAt(blend) + 1000 * steps * period, value: blend.value[h] ?? null,
+    h, steps, ahead: steps * period, t: times[h], value: blend.value[h] ?? null,
     median: quantile(blend, h, 0.5) ?? blend.value[h] ?? null,
     low: blend.lower?.[h] ?? null, high: blend.upper?.[h] ?? null,
-    lowHalf: quantile(blend, h, 0.25), highHalf: quantile(blend, h, 0.75),
+    lowHalf: halves[h].low, highHalf: halves[h].high,
   }));
 }
 
@@ -69,4 +74,16 @@ export function reach(blends, samples = 200) {
   const sorted = (values) => values.sort((a, b) => a - b);
   const lows = sorted(ends("lower", Math.min)), highs = sorted(ends("upper", Math.max));
   return lows.length && highs.length ? [lows[Math.floor(0.05 * lows.length)], highs[Math.ceil(0.95 * highs.length) - 1]] : [];
+}
+
+// How far a chart goes for wide bands: so many times the range of what matters, beyond each end of it.
+const BEYOND = 1.5;
+
+// The lowest and the highest value to show; none for nothing. certain: values that must fit, as truths and medians. bands:
+// ends of bands, which are cut off where they would make all the rest flat; the table has them.
+export function framed(certain, bands) {
+  const known = certain.filter(Number.isFinite), ends = bands.filter(Number.isFinite);
+  if (!known.length) return ends;
+  const low = Math.min(...known), high = Math.max(...known), room = high > low ? BEYOND * (high - low) : Infinity;
+  return [Math.max(Math.min(low, ...ends), low - room), Math.min(Math.max(high, ...ends), high + room)];
 }

@@ -1,6 +1,15 @@
 // Colours, as the style names them. All are written as #rrggbb.
 
-export const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+// Fans are drawn with each frame, and a computed style is slow to ask for.
+const colours = new Map();
+
+export function ink(name) {
+  if (!colours.has(name)) colours.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
+  return colours.get(name);
+}
+
+// After a change of style.
+export function forgetColours() { colours.clear(); }
 
 export function washed(colour, share) {
   const [red, green, blue] = [1, 3, 5].map((place) => parseInt(colour.slice(place, place + 2), 16));

@@ -1,11 +1,12 @@
 // All series at a glance: of thousands, only those in view are asked for and drawn.
 
+import { $, element } from "./elements.js";
+import { ask } from "./session.js";
 import { sparkline } from "./small_chart.js";
 import { age, amounts, moment } from "./words.js";
 
 const CHUNK = 50, POLL_MS = 5000, TYPING_MS = 200, BEYOND = "600px 0px";
 const VERDICTS = { good: "can be trusted", care: "with care", bad: "not to be trusted", unknown: "not known yet" };
-const $ = (id) => document.getElementById(id);
 const state = { asked: null, total: 0, chunks: [], inSight: new Set(), scroll: 0, typing: 0, heard: () => {} };
 const observer = new IntersectionObserver(sighted, { rootMargin: BEYOND });
 
@@ -28,7 +29,7 @@ export function openOverview(view, streams, heard) {
   if (document.activeElement !== $("search")) $("search").value = view.search ?? "";
   $("sort").value = view.sort ?? "name";
   $("reverse").setAttribute("aria-pressed", view.order === "reverse");
-  ask(asked, again ? state.scroll : 0);
+  begin(asked, again ? state.scroll : 0);
 }
 
 export function closeOverview() {
@@ -49,8 +50,8 @@ function arrange(streams, wanted = "") {
   $("of").parentElement.hidden = streams.length < 2;
 }
 
-// Begins the list anew; its length is that of before until the first answer.
-async function ask(asked, scroll) {
+// Its length is that of before until the first answer.
+async function begin(asked, scroll) {
   state.asked = asked;
   observer.disconnect();
   state.inSight.clear();
@@ -97,7 +98,7 @@ async function fetchChunk(chunk) {
   if (search) query.set("search", search);
   let answer, said;
   try {
-    answer = await fetch(`v1/overview/series?${query}`);
+    answer = await ask(`v1/overview/series?${query}`);
     said = await answer.text();
   } catch { if (asked === state.asked) state.heard(false); return; }
   // Meanwhile something else may have been asked for.
@@ -136,13 +137,6 @@ function tellRefused(status, of) {
 }
 
 const isSearched = () => Boolean(JSON.parse(state.asked ?? "[]")[1]);
-
-function element(kind, text, className = "") {
-  const one = document.createElement(kind);
-  one.textContent = text;
-  one.className = className;
-  return one;
-}
 
 function emptyRow() {
   const item = document.createElement("li");

@@ -1,39 +1,40 @@
-// A chart as a PNG file, with its title and its words above it.
+// A chart as a PNG file, with its title and its words above it. Its layers are canvases of one size, the lowest first.
+
+import { ink } from "./ink.js";
 
 const MARGIN = 16, TITLE = 20, WORDS = 14, GAP = 8;
 
 // Words in lines that fit.
-function lines(ink, words, width) {
+function lines(context, words, width) {
   const out = [""];
   for (const word of words.split(/\s+/)) {
     const longer = out.at(-1) ? `${out.at(-1)} ${word}` : word;
-    if (out.at(-1) && ink.measureText(longer).width > width) out.push(word);
+    if (out.at(-1) && context.measureText(longer).width > width) out.push(word);
     else out[out.length - 1] = longer;
   }
   return out;
 }
 
-export function picture(chart, title, words) {
-  const ratio = devicePixelRatio, canvas = document.createElement("canvas"), ink = canvas.getContext("2d");
+export function picture(layers, title, words) {
+  const [chart] = layers, ratio = devicePixelRatio, canvas = document.createElement("canvas"), context = canvas.getContext("2d");
   const fonts = [`600 ${TITLE * ratio}px system-ui, sans-serif`, `${WORDS * ratio}px system-ui, sans-serif`];
-  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-  ink.font = fonts[1];
-  const said = lines(ink, words, chart.width), top = ratio * (MARGIN + TITLE + GAP + said.length * WORDS * 1.4 + GAP);
+  context.font = fonts[1];
+  const said = lines(context, words, chart.width), top = ratio * (MARGIN + TITLE + GAP + said.length * WORDS * 1.4 + GAP);
   canvas.width = chart.width + 2 * MARGIN * ratio;
   canvas.height = chart.height + top + MARGIN * ratio;
-  ink.fillStyle = colour("card");
-  ink.fillRect(0, 0, canvas.width, canvas.height);
-  ink.textBaseline = "top";
-  ink.font = fonts[0]; ink.fillStyle = colour("ink");
-  ink.fillText(title, MARGIN * ratio, MARGIN * ratio, chart.width);
-  ink.font = fonts[1]; ink.fillStyle = colour("quiet");
-  said.forEach((line, n) => ink.fillText(line, MARGIN * ratio, ratio * (MARGIN + TITLE + GAP + n * WORDS * 1.4)));
-  ink.drawImage(chart, MARGIN * ratio, top);
+  context.fillStyle = ink("card");
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.textBaseline = "top";
+  context.font = fonts[0]; context.fillStyle = ink("ink");
+  context.fillText(title, MARGIN * ratio, MARGIN * ratio, chart.width);
+  context.font = fonts[1]; context.fillStyle = ink("quiet");
+  said.forEach((line, n) => context.fillText(line, MARGIN * ratio, ratio * (MARGIN + TITLE + GAP + n * WORDS * 1.4)));
+  for (const layer of layers) context.drawImage(layer, MARGIN * ratio, top);
   return canvas;
 }
 
-export function savePicture(chart, title, words, name) {
-  picture(chart, title, words).toBlob((blob) => {
+export function savePicture(layers, title, words, name) {
+  picture(layers, title, words).toBlob((blob) => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
     link.download = name.replace(/[^\p{L}\p{N}._-]+/gu, "_");

@@ -3,6 +3,18 @@
 export const ROLLING = 50;
 const ENOUGH = 10;
 
+const ROWS = ["value", "lower", "upper", "times", "guarded"], BY_NAME = ["members", "weights", "strategies", "quantiles"];
+
+// A blend with its rows in order of these horizons, null where it has none of one: a definition may have had others before.
+export function onHorizons(blend, horizon) {
+  if (blend.horizon.join() === horizon.join()) return blend;
+  const places = horizon.map((steps) => blend.horizon.indexOf(steps));
+  const row = (values) => values && places.map((place) => values[place] ?? null);
+  const byName = (rows) => rows && Object.fromEntries(Object.entries(rows).map(([name, values]) => [name, row(values)]));
+  const rows = ROWS.map((name) => [name, row(blend[name])]), named = BY_NAME.map((name) => [name, byName(blend[name])]);
+  return { ...blend, ...Object.fromEntries([...rows, ...named]), horizon };
+}
+
 // What was forecast for each time, beside what came: forecasts are moved to the time that they are for.
 export function aligned(blends, h, ahead, period) {
   const shift = ahead * period;

@@ -32,9 +32,11 @@ export function ticks(times, apart) {
   return times.map((time, n) => clockface.format(time * 1000) + (n && days[n] === days[n - 1] ? "" : `\n${days[n]}`));
 }
 
+const significant = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 }), whole = new Intl.NumberFormat();
+
 export function number(value) {
   if (value == null) return "–";
-  return Math.abs(value) < 1000 ? value.toLocaleString(undefined, { maximumSignificantDigits: 3 }) : Math.round(value).toLocaleString();
+  return Math.abs(value) < 1000 ? significant.format(value) : whole.format(Math.round(value));
 }
 
 // Decimals that show two digits of the narrowest of some widths; undefined without any.
@@ -42,8 +44,17 @@ function decimalsOf(widths) {
   return widths.length ? Math.min(6, Math.max(0, 1 - Math.floor(Math.log10(Math.min(...widths))))) : undefined;
 }
 
+// Forms are slow to make.
+const forms = new Map();
+
+function formOf(decimals, least) {
+  const name = `${least} ${decimals}`;
+  if (!forms.has(name)) forms.set(name, new Intl.NumberFormat(undefined, { minimumFractionDigits: least, maximumFractionDigits: decimals }));
+  return forms.get(name);
+}
+
 function rounded(decimals, least = 0) {
-  const form = new Intl.NumberFormat(undefined, { minimumFractionDigits: least, maximumFractionDigits: decimals });
+  const form = formOf(decimals, least);
   return (value) => form.format(Number(value.toFixed(decimals)) + 0);
 }
 
@@ -53,7 +64,11 @@ export function amounts(values) {
   if (lower == null || upper == null || !(width > 0)) return values.map(number);
   return values.map(rounded(decimalsOf([width])));
 }
-export const percent = (share) => (share == null ? "–" : `${(100 * share).toFixed(Math.abs(share) < 0.1 ? 1 : 0)} %`);
+export function percent(share) {
+  if (share == null) return "–";
+  const decimals = Math.abs(share) < 0.1 ? 1 : 0;
+  return `${rounded(decimals, decimals)(100 * share)} %`;
+}
 
 export function age(seconds) {
   const minutes = Math.max(0, seconds) / 60;

@@ -8,12 +8,22 @@ import { labelled, moment, summaryWords } from "./words.js";
 const POLL_MS = 5000, TYPING_MS = 120;
 const $ = (id) => document.getElementById(id);
 const rows = new Rows($("table").tBodies[0]);
-const state = { revision: 0, now: Date.now() / 1000, lost: null, labels: "", detail: "", typing: null };
+const state = { revision: 0, now: Date.now() / 1000, lost: null, labels: "", detail: "", typing: null, leaving: false };
 
 async function getJson(path) {
   const answer = await fetch(path);
+  if (answer.status === 401) signIn();
   if (!answer.ok) throw Object.assign(new Error((await answer.json().catch(() => ({}))).detail ?? `${path}: ${answer.status}`), { status: answer.status });
   return answer.json();
+}
+
+// The browser's session has ended: to the login, and after that back to this view. Once, as a second navigation would break
+// the first off.
+function signIn() {
+  if (state.leaving) return;
+  state.leaving = true;
+  const root = new URL(".", document.baseURI).href, wanted = location.href.slice(root.length);
+  location.replace(`login?${new URLSearchParams({ next: wanted })}`);
 }
 
 function say(text) {
