@@ -1,6 +1,5 @@
 """An edge on Kafka is replaced from the store, and restored from a file: it forecasts what it would have forecast."""
 
-import asyncio
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,18 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from driftline.errors import Unavailable
+from driftline.errors import InvalidInput, Unavailable
 from driftline.messages import Blend
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import load
 from driftline.streams.rows import Rows
-from tests.cli.test_doctor import driftline
+from driftline_cli import backups
+from driftline_cli.replacement import replaced
+from driftline_edge.settings import AllSettings, read_all
 from tests.conftest import ROOT
 from tests.edge.kafka_edge import OwnKafka, own_kafka, run
 from tests.edge.test_process import names, records
 
 pytestmark = [pytest.mark.kafka, pytest.mark.process]
-BEFORE, AFTER = 600, 100
+BEFORE, AFTER = 300, 100
 CLOSE = 1e-6
 
 
@@ -49,10 +50,13 @@ class Device:
     def data(self) -> Path:
         return self.folder / "edge"
 
-    def command(self, *words: str) -> tuple[int, str, str]:
-        """Its exit code, what it says, and what it complains of."""
-        process = driftline(*words, "--folder", str(self.data), **self.environment)
-        return process.returncode, process.stdout, process.stderr
+    @property
+    def settings(self) -> AllSettings:
+        """As the edge reads them, and `driftline backup` for it."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in {**self.environment, "DRIFTLINE_DATA": str(self.data)}.items():
+                patch.setenv(name, value)
+            return read_all()
 
 
 def device(folder: Path, kafka: OwnKafka, store: Path, key: Path) -> Device:
@@ -94,15 +98,15 @@ async def test_replaced_or_restored_on_an_empty_broker_it_goes_on_as_it_would_ha
     old = device(tmp_path / "old", kafka, tmp_path / "store", tmp_path / "fleet.key")
 
     async def refused() -> None:
-        code, _, wrong = await asyncio.to_thread(old.command, "backup", str(file))
-        assert (code, "found services at work (combiner, inference, ingest-results" in wrong) == (3, True)
+        with pytest.raises(Unavailable, match=r"found services at work \(combiner, inference, ingest"):
+            await backups.backup(old.settings, file)
         assert not file.exists()
 
     await run(old.folder, old.environment, stream, first, at_its_end=refused)
     old_id = await kafka.id()
-    code, said, wrong = old.command("backup", str(file))
-    assert (code, wrong) == (0, "")
-    assert f"the edge {old_id}, " in said
+    header = await backups.backup(old.settings, file)
+    assert (header.edge, header.bus) == (old_id, "kafka")
+    assert header.waiting == BEFORE, "no window is full, so the broker alone has its records"
     # What the old one goes on to leave is not what the others begin with.
     shutil.copytree(tmp_path / "store", tmp_path / "left")
     expected = await go_on(old, kafka, stream, second)
@@ -110,21 +114,18 @@ async def test_replaced_or_restored_on_an_empty_broker_it_goes_on_as_it_would_ha
 
     await kafka.empty()
     new = device(tmp_path / "new", kafka, tmp_path / "left", tmp_path / "fleet.key")
-    code, said, wrong = new.command("edge", "replace", old_id, "--force")
-    assert (code, wrong) == (0, "")
-    assert f"this device is the edge {old_id} now, with " in said
+    # The old one left a heartbeat when it ended.
+    replacement = await replaced(new.settings, old_id, force=True)
+    assert (replacement.edge, replacement.states > 0) == (old_id, True)
     assert_same(await go_on(new, kafka, stream, second), expected)
     assert await kafka.id() == old_id
-
-    code, _, wrong = new.command("edge", "replace", old_id, "--force")
-    assert (code, f"this device is the edge {old_id!r} already" in wrong) == (1, True)
+    with pytest.raises(InvalidInput, match=f"this device is the edge '{old_id}' already: there is nothing to do"):
+        await replaced(new.settings, old_id, force=True)
 
     await kafka.empty()
     restored = device(tmp_path / "restored", kafka, tmp_path / "left", tmp_path / "fleet.key")
-    code, said, wrong = restored.command("restore", str(file))
-    assert (code, wrong) == (0, "")
-    assert f"this device is the edge {old_id} now" in said
-    code, _, wrong = restored.command("restore", str(file))
-    assert (code, f"this device is the edge {old_id!r} already" in wrong) == (1, True)
+    assert (await backups.restore(restored.settings, file)).header == header
+    with pytest.raises(InvalidInput, match=f"this device is the edge '{old_id}' already"):
+        await backups.restore(restored.settings, file)
     assert_same(await go_on(restored, kafka, stream, second), expected)
     assert await kafka.records() == AFTER
