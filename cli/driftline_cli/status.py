@@ -102,7 +102,7 @@ async def _ask(service: Service, url: str) -> StackStatus:
             return await _status(client, service, url)
     except NoAnswer as error:
         return _silent(service, url, f"no answer: {error.reason}")
-    except StrangeAnswer:
+    except (StrangeAnswer, ValueError):  # the second of what are no metrics
         return _silent(service, url, "what answers there is no Driftline")
     except ClientError as error:
         return _silent(service, url, str(error))

@@ -1,6 +1,8 @@
 """What status shows of what services said: one stream alone, and names that can be told apart."""
 
 import io
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 
 import msgspec
@@ -55,6 +57,26 @@ def shown(found: list[status.StackStatus], width: int) -> str:
     text = io.StringIO()
     Console(file=text, width=width).print(status.render(found))
     return text.getvalue()
+
+
+class Foreign(BaseHTTPRequestHandler):
+    """Says that it is ready, as we do, and shows a page everywhere else."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"ready": true, "checks": {}}' if self.path == "/readyz" else b"<html>{a=b</html>")
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+async def test_whatever_else_answers_is_no_driftline():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Foreign) as server:
+        Thread(target=server.serve_forever).start()
+        (one,) = await status.look({"ingest": f"http://127.0.0.1:{server.server_port}"})
+        server.shutdown()
+    assert (one.ready, one.detail) == (None, "what answers there is no Driftline")
 
 
 def test_one_stream_is_shown_alone(found: list[status.StackStatus]):

@@ -240,6 +240,13 @@ def test_one_that_is_not_ready_is_an_answer():
     assert (readiness.ready, readiness.missing, readiness.now) == (False, "bus: the broker does not answer", None)
 
 
+@pytest.mark.parametrize("date", ["", "yesterday", "Thu, 01 Jan 2026 00:00:00 -0000", "Thu, 01 Jan 2026 00:00:00 GMT"])
+def test_its_clock_is_one_of_utc_or_unknown(date: str):
+    reply = httpx.Response(200, json={"ready": True, "checks": {}}, headers={"Date": date} if date else {})
+    with Client(transport=answers(reply)) as client:
+        assert client.readiness("ingest").now in {None, datetime(2026, 1, 1, tzinfo=UTC)}
+
+
 def test_a_malformed_request_lists_its_parts(client: Client):
     with pytest.raises(BadRequest) as refused:
         client.forecast("sun", "k1", at="noon")

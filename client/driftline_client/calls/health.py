@@ -1,6 +1,6 @@
 """How one service is: whether it is ready, its streams, its metrics and its release. Pure."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
@@ -78,9 +78,11 @@ def _readiness(reply: Reply) -> ServiceReadiness:
 
 def _time(header: str | None) -> datetime | None:
     try:
-        return parsedate_to_datetime(header or "")
+        time = parsedate_to_datetime(header or "")
     except ValueError:
         return None
+    # One of -0000 says no zone, and is of UTC as all headers are.
+    return time.replace(tzinfo=time.tzinfo or UTC)
 
 
 def _text(reply: Reply) -> str:
