@@ -157,7 +157,7 @@ accuracy: setup-dev ## every member on every stream, horizon and drift, and othe
 pictures: setup-dev ## README's picture of the dashboard, by Chromium, in a few minutes: writes docs/pictures/dashboard.png
 	$(RUN)/python -m scripts.pictures
 
-gallery: setup-dev ## six streams of different kinds, in some minutes: writes docs/gallery.md and its pictures
+gallery: setup-dev ## streams of different kinds, in some minutes: writes docs/gallery.md and its pictures
 	$(RUN)/python -m scripts.gallery
 
 bench-swap: setup-dev ## 200 models swapped in under load: writes its figures into docs/models.md

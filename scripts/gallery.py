@@ -3,8 +3,8 @@
     python -m scripts.gallery [FOLDER]
 
 Every definition of docs/gallery/ is forecast as `driftline backtest` does it: of the stretch that is used, the first
-60 % are history and what follows is streamed. Takes some minutes; downloads load profiles (data/README.md). FOLDER is
-where downloads are kept.
+60 % are history, and the records after it are streamed. Takes some minutes; downloads load profiles (data/README.md).
+FOLDER is where downloads are kept.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -37,34 +38,38 @@ PAGE = ROOT / "docs" / "gallery.md"
 DEFINITIONS = ROOT / "docs" / "gallery"
 PICTURES = ROOT / "docs" / "pictures"
 TURBINES = ROOT / "data" / "la-haute-borne.parquet"
-FROM, UNTIL = datetime(2014, 11, 15, tzinfo=UTC), datetime(2015, 2, 1, tzinfo=UTC)
-"""The stretch of the turbines' data that is used."""
-STREAMED = {True: 4 * 14 * 144, False: 28 * 96}
+WINTER_2014 = datetime(2014, 12, 1, tzinfo=UTC), datetime(2015, 2, 1, tzinfo=UTC)
+WINTER_2016 = datetime(2015, 12, 31, 23, tzinfo=UTC), datetime(2016, 3, 9, 23, tzinfo=UTC)
+"""Ten weeks of the load profiles, in which a heat pump runs."""
+STREAMED = {"turbines": 4 * 14 * 144, "profiles": 28 * 96}
 """Records that are streamed at most: two weeks of four turbines, four weeks of a load profile."""
 COLOURS, DPI = 48, 80
 """What keeps the pictures small."""
+WIDTH = 125
+"""Of a line of the page."""
 HEAD = """\
 # Gallery
 
-Six streams of different kinds, each with its definition, the newest stretch of its forecasts, and its errors.
-`make gallery` writes this page and its pictures; nothing here is typed by hand. All data are real: [their sources and
+Streams of different kinds, each with its definition, the newest stretch of its forecasts, and its errors.
+`make gallery` writes this page and its pictures; nothing here is typed by hand. All data are open: [their sources and
 licences](../data/README.md).
 
 Each stream is forecast as [`driftline backtest`](backtest.md) does it: the first 60 % of the records are history, and
 of those after it the first two weeks (turbines) or four weeks (load profiles) are streamed through the services' own
-code. The tables have the root mean square error in the target's unit, on the same records; the skill is against the
-best naive forecast of the row. `inside` is the share of the truths inside the 90 % interval. The runs are short, so a
-skill may differ from that of a whole year: [accuracy](accuracy.md) has those.
+code. The tables have root mean square errors in the target's unit, on the same records. The skill is against the best
+naive forecast of the row: 0.31 is an error that is 31 % smaller. `inside` is the share of the truths inside the 90 %
+interval. The runs are short; [accuracy](accuracy.md) has the figures of a whole year.
 """
 
 
 @dataclass(frozen=True)
 class GalleryStream:
-    """What makes a stream worth a look. name: its definition's file, without the ending."""
+    """What makes a stream worth a look. name: its definition's file, without the ending. stretch: the data used."""
 
     name: str
     title: str
     about: str
+    stretch: tuple[datetime, datetime]
 
     @property
     def file(self) -> Path:
@@ -80,31 +85,38 @@ STREAMS = (
         "outdoor-temperature",
         "Weather: outdoor temperature",
         "A smooth value with a daily course, at four places. The turbines' power and wind help a little.",
+        WINTER_2014,
     ),
     GalleryStream(
         "active-power",
         "Generation: active power of wind turbines",
-        "A value that follows the wind, is often near zero or at its limit, and has no reliable daily course.",
+        "A value that follows the wind, is often near zero or at its limit, and has no reliable daily course. "
+        "Its `range` keeps every interval between standstill and full power.",
+        WINTER_2014,
     ),
     GalleryStream(
         "wind-speed",
         "Neighbours: wind speed at four places",
         "A restless value. The four series see each other's values of the same time and are forecast together.",
+        WINTER_2014,
     ),
     GalleryStream(
         "household",
         "Load: a household",
-        "Peaks in the morning and in the evening, and other weekends than workdays.",
+        "Peaks in the morning and in the evening, and weekends that differ from workdays.",
+        WINTER_2016,
     ),
     GalleryStream(
         "workshop",
         "Workdays: a business from Monday to Friday",
         "The calendar matters most: weekends and holidays are flat.",
+        WINTER_2016,
     ),
     GalleryStream(
         "heat-pump",
         "Heat: a heat pump",
-        "A load that follows the season and runs in cycles; it is nearly zero for the warm part of the year.",
+        "It is on or off, in cycles of a few hours, and runs in winter alone: these are January to March.",
+        WINTER_2016,
     ),
 )
 
@@ -121,26 +133,31 @@ class GalleryEntry:
 def show(kind: GalleryStream, cache: Path, progress: Progress) -> GalleryEntry:
     """Forecasts one stream and draws its picture. Raises Unavailable where its data can't be downloaded."""
     stream = definition_files.load(kind.file)
-    parts = split(_rows(stream, cache), STREAMED[stream.key is not None])
+    begin, end = (1000 * moment.timestamp() for moment in kind.stretch)
+    rows = _rows(stream, cache)
+    parts = split(rows.take((rows.t >= begin) & (rows.t < end)), STREAMED[_source(stream)])
     outcomes = _forecast(stream, parts, progress)
     given = answer(stream, parts, outcomes)
-    shown = given.horizons[-1]
-    kind.picture.write_bytes(_png(draw_stretch(outcomes[stream.horizon.index(shown.steps)], shown, stream)))
+    farthest = given.horizons[-1]
+    kind.picture.write_bytes(_png(draw_stretch(outcomes[stream.horizon.index(farthest.steps)], farthest, stream)))
     inside = [_inside(outcomes[stream.horizon.index(horizon.steps)]) for horizon in given.horizons]
     return GalleryEntry(kind, given, inside)
 
 
+def _source(stream: StreamDefinition) -> str:
+    """Load profiles are of one series each."""
+    return "turbines" if stream.key else "profiles"
+
+
 def _rows(stream: StreamDefinition, cache: Path) -> Rows:
-    if stream.key is None:
-        return simbench.read(simbench.table(cache), [stream])[0]
-    rows = tables.read_file(TURBINES, stream)
-    begin, end = (1000 * moment.timestamp() for moment in (FROM, UNTIL))
-    return rows.take((rows.t >= begin) & (rows.t < end))
+    if _source(stream) == "turbines":
+        return tables.read_file(TURBINES, stream)
+    return simbench.read(simbench.table(cache), [stream])[0]
 
 
 def _forecast(stream: StreamDefinition, parts: Split, progress: Progress) -> list[Outcome]:
-    def of_stream(what: str, done: int, total: int) -> None:
-        progress(f"{stream.name}: {what}", done, total)
+    def of_stream(step: str, done: int, total: int) -> None:
+        progress(f"{stream.name}: {step}", done, total)
 
     run = asyncio.run(backtest(stream, parts.history, parts.streamed, progress=of_stream))
     return [outcome(run.collected.blends, index, stream) for index in range(len(stream.horizon))]
@@ -160,19 +177,19 @@ def _png(figure: Figure) -> bytes:
     return small.getvalue()
 
 
-def render(shown: Sequence[GalleryEntry]) -> str:
+def render(entries: Sequence[GalleryEntry]) -> str:
     """The page."""
-    return "\n".join([HEAD, *(line for stream in shown for line in _section(stream))])
+    return "\n".join([HEAD, *(line for entry in entries for line in _section(entry))])
 
 
-def _section(shown: GalleryEntry) -> Iterator[str]:
-    kind = shown.kind
-    ahead = roughly(shown.answer.horizons[-1].ahead)
+def _section(entry: GalleryEntry) -> Iterator[str]:
+    kind = entry.kind
+    ahead = roughly(entry.answer.horizons[-1].ahead)
     picture = kind.picture.relative_to(PAGE.parent).as_posix()
-    yield from [f"## {kind.title}", "", kind.about, ""]
+    yield from [f"## {kind.title}", "", fill(kind.about, WIDTH), ""]
     yield from [f"![{kind.title}: the truth, and what was forecast {ahead} before it]({picture})", ""]
-    yield from [verdict(shown.answer), ""]
-    yield from _table(shown)
+    yield from [fill(verdict(entry.answer), WIDTH), ""]
+    yield from _table(entry)
     definition = kind.file.read_text(encoding="utf-8").rstrip()
     yield from [
         "",
@@ -185,9 +202,9 @@ def _section(shown: GalleryEntry) -> Iterator[str]:
     ]
 
 
-def _table(shown: GalleryEntry) -> Iterator[str]:
+def _table(entry: GalleryEntry) -> Iterator[str]:
     head = ["ahead", *map(called, NAIVE), "Driftline", "skill", "inside"]
-    rows = [_cells(horizon, share) for horizon, share in zip(shown.answer.horizons, shown.inside, strict=True)]
+    rows = [_cells(horizon, share) for horizon, share in zip(entry.answer.horizons, entry.inside, strict=True)]
     for cells in (head, ["---"] * len(head), *rows):
         yield f"| {' | '.join(cells)} |"
 
@@ -206,8 +223,8 @@ def _cells(horizon: HorizonAnswer, inside: float) -> list[str]:
 def main() -> None:
     cache = Path(sys.argv[1]) if len(sys.argv) > 1 else simbench.cache_folder()
     with bars(Console()) as progress:
-        shown = [show(kind, cache, progress) for kind in STREAMS]
-    PAGE.write_text(render(shown), encoding="utf-8")
+        entries = [show(kind, cache, progress) for kind in STREAMS]
+    PAGE.write_text(render(entries), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -163,20 +163,20 @@ def _errors(series: Outcome, marks: Marks, unit: str, title: str) -> Figure:
     when, truth = _dates(series.t[mask]), series.truth[mask]
     names = [name for name in series.forecasts if name != PUBLISHED]
     for name in [*names, PUBLISHED]:
-        rolling = _rolling((series.forecasts[name][mask] - truth) ** 2)
+        rolling = rolling_error((series.forecasts[name][mask] - truth) ** 2)
         width = 2.0 if name == PUBLISHED else 1.0
         style = "--" if name in ("static", "window", "online") else "-"
         axes.plot(when, rolling, color=_colour(name, names), linewidth=width, linestyle=style, label=name)
     _mark(axes, marks, int(series.t[0]), int(series.t[-1]))
     axes.set_ylabel(unit)
     # Who is far worse than repeating the last value leaves the picture: the others are to be told apart.
-    furthest = np.nanmax(_rolling((series.forecasts[PERSISTENCE][mask] - truth) ** 2), initial=0.0)
+    furthest = np.nanmax(rolling_error((series.forecasts[PERSISTENCE][mask] - truth) ** 2), initial=0.0)
     axes.set_ylim(0, FURTHEST * furthest or None)
     _legend(axes)
     return figure
 
 
-def _rolling(squares: Floats) -> Floats:
+def rolling_error(squares: Floats) -> Floats:
     """Root of the mean over those of the last ROLLING values that are known; NaN until there are as many, and where
     fewer than half of them are known, as of a member that needs a week behind it."""
     total, known = np.cumsum(np.nan_to_num(squares)), np.cumsum(np.isfinite(squares))

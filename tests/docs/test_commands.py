@@ -47,7 +47,6 @@ class NotTyped:
 README: dict[str, Typed | NotTyped] = {
     "make demo": Typed("report: demo-report/index.html", 900),
     "EDGE (Raspberry Pi)                                              CLOUD (EC2)": NotTyped("it is a picture"),
-    "make unit": NotTyped("it would run itself"),
     "make up": Typed("accepted", 600, SERVICES),
     "curl -X POST localhost:8004/v1/jobs -H @.run/secrets/authorization -H 'Content-Type: application/json' \\": Typed(
         '"id"', 60, SERVICES
@@ -59,6 +58,7 @@ README: dict[str, Typed | NotTyped] = {
     ".venv/bin/driftline backtest --data yours.csv --target temperature --save streams/yours.yaml": Typed(
         "Forecasting ", 600, FILES
     ),
+    "make unit": NotTyped("it would run itself"),
 }
 BY_HAND: dict[str, Typed | NotTyped] = {
     'eval "$(.venv/bin/driftline local env)"': Typed("", 60, SERVICES),
