@@ -113,7 +113,7 @@ function draw(id, data, lines, events, more = {}) {
 const touched = { hooks: { ready: (chart) => gestures(chart.over, {
   touch: (share) => wishes.touch(share == null ? null : timeAt(chart, share)),
   pin: (share) => wishes.pin(timeAt(chart, share)),
-  zoom: (factor, share) => wishes.zoom(factor, timeAt(chart, share)),
+  zoom: (factor, share) => wishes.zoom(factor, share),
   pan: (share) => wishes.pan(share),
 }) } };
 

@@ -45,8 +45,12 @@ export function zoomTo(range) {
   state.changed();
 }
 
-export function zoomBy(factor, centre) {
-  if (live.blends.length) zoomTo(zoomed(stretched(), factor, centre ?? middle(), limits(ends(), far()), current().period));
+// share: where of the width stays where it is, by default the moment that is looked at. It is of what is wanted, which the
+// chart shows only with its next frame: two fingers move in one.
+export function zoomBy(factor, share) {
+  if (!live.blends.length) return;
+  const shown = stretched(), centre = share == null ? middle() : shown.min + share * (shown.max - shown.min);
+  zoomTo(zoomed(shown, factor, centre, limits(ends(), far()), current().period));
 }
 
 export function panBy(share) {
