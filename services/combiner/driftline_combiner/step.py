@@ -223,10 +223,12 @@ class BlendStep:
         by_member = np.swapaxes(np.round(weighed.weights, WEIGHT_DIGITS), 1, 2).tolist()
         by_strategy = np.swapaxes(short[:, :, :strategies], 1, 2).tolist()
         by_quantile = np.swapaxes(short[:, :, strategies:], 1, 2).tolist()
+        ranged = self.stream.range is not None
         published = []
         for message, member_rows, strategy_rows, by_level, held in zip(
             part, by_member, by_strategy, by_quantile, weighed.guarded.tolist(), strict=True
         ):
+            grid_t = _grid_t(message)
             blend = Blend(
                 stream=message.stream,
                 key=message.key,
@@ -237,24 +239,23 @@ class BlendStep:
                 strategy=self.stream.weighting.active,
                 strategies=dict(zip(STRATEGIES, strategy_rows[:-1], strict=True)),
                 weights={name: row for name, row in zip(MEMBERS, member_rows, strict=True) if name in message.members},
-                members=self._members_within(message),
+                members=self._members_within(message) if ranged else message.members,
                 versions=message.versions,
                 received=message.received,
                 lower=by_level[0],
                 upper=by_level[-1],
                 guarded=held,
-                grid_t=_grid_t(message),
-                times=[_grid_t(message) + h * self._period for h in message.horizon],
+                grid_t=grid_t,
+                times=[grid_t + h * self._period for h in message.horizon],
                 quantiles=dict(zip(QUANTILES, by_level, strict=True)),
                 traceparent=message.traceparent,
             )
-            self._latest[message.key] = PACK.encode(blend)
             published.append(blend)
+        newest = {blend.key: blend for blend in published}
+        self._latest.update((key, PACK.encode(blend)) for key, blend in newest.items())
         return published
 
     def _members_within(self, message: Forecast) -> dict[str, list[float | None]]:
-        if self.stream.range is None:
-            return message.members
         rows = {name: np.array(row, dtype=np.float64) for name, row in message.members.items()}
         return {
             name: [None if isnan(value) else value for value in self.stream.within(row).tolist()]
