@@ -40,8 +40,8 @@ void ledger_arrive(const stream_rules *stream, const ledger_table *ledger, int64
 /* ledger.score: the error of each row, [rows]; returns the usual square before it. */
 double ledger_score(const horizon_of *of, int64_t tick, double truth, double *error);
 
-/* ledger.weigh of forecasts, [members]: the published weights, [members], and the blends, [blends], which are remembered
-   until their truth comes. The records of a series are counted by `ledger_count`, once all horizons are weighed. */
+/* ledger.weigh of forecasts, [members]: the published weights, [members], and the blends, [blends], which are
+   remembered until their truth comes. `ledger_count` counts the record, once all horizons are weighed. */
 void ledger_weigh(const horizon_of *of, const double *forecasts, double *weights, double *blends);
 void ledger_count(const ledger_table *ledger, int64_t slot);
 

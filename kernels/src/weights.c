@@ -121,8 +121,8 @@ void fit_window(grams window, grams remote, double *weights) {
   }
   for (int i = 0; i < PAIRS; i++) {
     double share = lesser(1.0, SHRINKAGE / greater(remote.counts[i], 1.0));
-    double product = window.products[i] + share * remote.products[i], count = window.counts[i] + share * remote.counts[i];
-    gram[i] = product / greater(count, TINY);
+    double count = window.counts[i] + share * remote.counts[i];
+    gram[i] = (window.products[i] + share * remote.products[i]) / greater(count, TINY);
   }
   simplex_argmin(gram, fitted, weights);
 }

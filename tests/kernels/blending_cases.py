@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from driftline.arrays import Floats
+from driftline.arrays import Floats, Ints
 from driftline.members import MEMBERS
 from driftline.streams.definition import StreamDefinition
 from driftline.worker.late_truths import LateTruths
@@ -27,9 +27,12 @@ class Lane:
 
     @classmethod
     def of(cls, make: MakeBlending, stream: StreamDefinition, series: int = SERIES) -> "Lane":
-        empty = (Ledger.empty, Intervals.empty)
-        ledger, intervals = (table(series, stream.horizon, stream.patience) for table in empty)
-        tables = BlendTables(ledger, intervals, LateTruths.empty(series, stream.patience))
+        horizon, patience = stream.horizon, stream.patience
+        tables = BlendTables(
+            Ledger.empty(series, horizon, patience),
+            Intervals.empty(series, horizon, patience),
+            LateTruths.empty(series, patience),
+        )
         return cls(tables, make(stream, tables))
 
     def arrays(self, slots: Sequence[int] | slice = slice(None)) -> dict[str, np.ndarray]:
@@ -51,7 +54,7 @@ def members_of(truth: Floats, horizons: int, random: np.random.Generator) -> Flo
     return near
 
 
-def batch(random: np.random.Generator, last: Floats, count: int, horizons: int) -> tuple[ForecastRows, list[int]]:
+def batch(random: np.random.Generator, last: Ints, count: int, horizons: int) -> tuple[ForecastRows, list[int]]:
     """So many rounds of some of the series each. last: [series] their newest ticks, which go on; ticks come twice, and
     after gaps."""
     slots, sizes, ticks = [], [], []
@@ -107,5 +110,5 @@ def assert_alike(found: dict[str, np.ndarray], expected: dict[str, np.ndarray], 
         np.testing.assert_allclose(found[name], array, rtol=share, atol=1e-3 * share * min(size, 1e3), err_msg=name)
 
 
-def named(result: ScoredRound | WeighedRound) -> dict[str, np.ndarray]:
-    return {f"{type(result).__name__}.{name}": array for name, array in result._asdict().items()}
+def named(*results: ScoredRound | WeighedRound) -> dict[str, np.ndarray]:
+    return {f"{type(result).__name__}.{name}": array for result in results for name, array in result._asdict().items()}

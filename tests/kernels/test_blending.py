@@ -37,8 +37,7 @@ def test_results_and_states_are_those_of_numpy(seed: int, weighting: str):
     kernels, arrays = both(stream)
     for rows, sizes in batches(seed, stream):
         found, expected = kernels.blending.work(rows, sizes), arrays.blending.work(rows, sizes)
-        for one, other in zip(found, expected, strict=True):
-            assert_alike(named(one), named(other))
+        assert_alike(named(*found), named(*expected))
         assert_alike(kernels.arrays(), arrays.arrays())
     assert (arrays.tables.ledger.count > 150).all()
     assert arrays.tables.ledger.guarded.any() or weighting != "{active: static, static: {rls: 2, batch: 1}}"
@@ -62,18 +61,20 @@ def test_garbage_leaves_the_same_behind(seed: int):
         strange = with_garbage(rows, random)
         with np.errstate(all="ignore"):
             found, expected = kernels.blending.work(strange, sizes), arrays.blending.work(strange, sizes)
-            for one, other in zip(found, expected, strict=True):
-                assert_alike(named(one), named(other))
+            assert_alike(named(*found), named(*expected))
             assert_alike(kernels.arrays(), arrays.arrays())
 
 
 def rows_of(rows: ForecastRows, slot: int) -> ForecastRows:
     mine = np.flatnonzero(rows.slots == slot)
-    return ForecastRows(
-        (),
-        *(array[mine] for array in (rows.slots, rows.t, rows.tick, rows.missing)),
-        rows.observed[mine],
-        rows.members[mine],
+    return replace(
+        rows,
+        slots=rows.slots[mine],
+        t=rows.t[mine],
+        tick=rows.tick[mine],
+        missing=rows.missing[mine],
+        observed=rows.observed[mine],
+        members=rows.members[mine],
     )
 
 

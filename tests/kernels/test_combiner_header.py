@@ -53,7 +53,7 @@ def members_of(struct: str, name: str = "combiner.h") -> list[str]:
         ("forecast_rows", [field.name for field in fields(ForecastRows) if field.name != "messages"]),
         ("scored_round", ScoredRound._fields),
         ("weighed_round", WeighedRound._fields),
-        ("stream_rules", [OTHERWISE.get(name, name) for name, _ in StreamRules._fields_]),
+        ("stream_rules", [OTHERWISE.get(field[0], field[0]) for field in StreamRules._fields_]),
     ],
     ids=lambda of: of if isinstance(of, str) else "",
 )

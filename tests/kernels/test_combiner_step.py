@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import fields
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -64,7 +65,7 @@ def step_of(stream: StreamDefinition, make: MakeBlending) -> BlendStep:
     return BlendStep(stream, lambda _stream, _kind: None, blending=make)
 
 
-def run(step: BlendStep, sent: Sequence[Forecast], at_once: int = 50) -> list[Blend | Alert]:
+def run(step: BlendStep, sent: Sequence[Forecast], at_once: int = 50) -> list[msgspec.Struct]:
     keyed = combiner_step({step.stream.name: step}, lambda _stream, _reason: None)
     envelopes = [Envelope(0, n, 0.0, message) for n, message in enumerate(sent)]
     batches = (envelopes[start : start + at_once] for start in range(0, len(envelopes), at_once))
