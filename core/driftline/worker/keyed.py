@@ -212,7 +212,8 @@ class KeyedStep(Generic[Timed]):
             self._mark(partition, (stream, envelope.value.key))
             for topic, message in messages:
                 # A message may release those of other series, which waited for it.
-                self._mark(partition, (stream, message.key))
+                if message.key != envelope.value.key:
+                    self._mark(partition, (stream, message.key))
                 outputs.append(Output(envelope.partition, topic, message))
         return outputs
 

@@ -76,18 +76,16 @@ class AlertRules:
         """
         with np.errstate(divide="ignore", invalid="ignore"):
             wrong = np.abs(scored.error[:, 0, -1]) / (CUT * np.sqrt(scored.scale[:, 0]))
-        return [
-            [
-                self._drift(message, subject, change)
-                for subject, value in self._numbers(message, error, () if late else self._columns)
-                if (change := self._detectors[message.key][subject].update(value)) is not None
-            ]
-            for message, error in zip(part, np.minimum(wrong, 1.0).tolist(), strict=True)
-        ]
+        columns = () if late else self._columns
+        errors = np.minimum(wrong, 1.0).tolist()
+        return [self._changes(message, error, columns) for message, error in zip(part, errors, strict=True)]
 
-    def _numbers(self, message: Forecast, error: float, columns: Sequence[str]) -> list[tuple[str, float]]:
-        """What the detectors look at."""
-        return [(PUBLISHED, error), *((name, message.shifts.get(name, STILL)[0]) for name in columns)]
+    def _changes(self, message: Forecast, error: float, columns: Sequence[str]) -> list[Alert]:
+        """What the detectors say of the error and of the columns' shifts."""
+        detectors, shifts = self._detectors[message.key], message.shifts
+        changes = [(PUBLISHED, detectors[PUBLISHED].update(error))]
+        changes += [(name, detectors[name].update(shifts.get(name, STILL)[0])) for name in columns]
+        return [self._drift(message, subject, change) for subject, change in changes if change is not None]
 
     def _drift(self, message: Forecast, subject: str, change: Change) -> Alert:
         if subject == PUBLISHED:

@@ -31,6 +31,11 @@ class ForecastRows:
     members: Floats
     """[n, horizons, members]."""
 
+    @property
+    def reports(self) -> bool:
+        """Whether one of them says how good a model was on its hold-out."""
+        return any(message.skills for message in self.messages)
+
     def take(self, rows: slice) -> Self:
         return type(self)(
             self.messages[rows],

@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import chain
 from math import isnan
 from typing import Any
 
@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from driftline.arrays import Floats, Ints, Mask, shortened
-from driftline.members import MEMBERS, MODELS, PERSISTENCE
+from driftline.members import MEMBERS, PERSISTENCE
 from driftline.messages import ALERTS, BLENDS, Blend, Forecast, Topic
 from driftline.scoring import LEVELS, ROWS, STRATEGIES
 from driftline.streams.definition import StreamDefinition, refusal
@@ -23,14 +23,14 @@ from driftline.worker.saved_series import Forms, SavedSeries
 from driftline.worker.series_store import SeriesStore
 from driftline.worker.slots import rounds
 from driftline.worker.stream_step import Age, Emission
-from driftline_combiner import intervals as interval_tables
-from driftline_combiner import ledger as ledgers
 from driftline_combiner import migration
 from driftline_combiner.alert_rules import AlertRules
-from driftline_combiner.intervals import Anomalies, Intervals, Pace, judge, widths
-from driftline_combiner.ledger import MEMBER_COUNT, Ledger, Rules, Scored, current_weights, hear, score, weigh
+from driftline_combiner.blending import MakeBlending
+from driftline_combiner.intervals import Anomalies, Intervals
+from driftline_combiner.kernel_blending import blending_of
+from driftline_combiner.ledger import MEMBER_COUNT, Ledger, Rules, Scored, current_weights
 from driftline_combiner.migration import FormerBlendState
-from driftline_combiner.rounds import ForecastRows, ScoredRound, WeighedRound, joined_scores, joined_weights
+from driftline_combiner.rounds import ForecastRows, ScoredRound, WeighedRound
 from driftline_combiner.state import (
     NEWEST,
     STATE,
@@ -78,15 +78,16 @@ class BlendStep:
         on_alert: Callable[[str, str], None],
         *,
         left_behind: Callable[[str, str, str], None] = lambda *_: None,
+        blending: MakeBlending = blending_of,
     ) -> None:
         self.stream = stream
         self.replaying = False
         self._on_alert = on_alert
         self._rules = Rules.of(stream)
-        self._pace = Pace.of(self._rules.steps)
         self._period = stream.time.period * 1000
         self._store = SeriesStore(self._blank)
         self._tables = self._store.tables
+        self._blending = blending(stream, self._tables)
         self._totals = Totals(len(stream.horizon))
         self._keys: list[str] = []
         """In order, so that a page of them costs no look at all of them."""
@@ -134,15 +135,10 @@ class BlendStep:
     def _work(self, messages: Sequence[Forecast], sizes: Sequence[int]) -> list[list[Emission]]:
         """Round by round. sizes: how many of the messages each of them has."""
         rows = self._rows(messages)
-        scored: list[ScoredRound] = []
-        weighed: list[WeighedRound] = []
-        for size, stop in zip(sizes, accumulate(sizes), strict=True):
-            part = rows.take(slice(stop - size, stop))
-            scored.append(self._score(part.slots, part.tick, self._arrive(part)))
-            weighed.append(self._weigh(part))
-            self._outdate(part.slots.tolist())
-        alerts = self._alerts(messages, joined_scores(scored))
-        published = self._blends(messages, joined_weights(weighed))
+        scored, weighed = self._blending.work(rows, sizes)
+        self._outdate(rows.slots.tolist())
+        alerts = self._alerts(messages, scored)
+        published = self._blends(messages, weighed)
         return [[(OUT, blend), *raised] for blend, raised in zip(published, alerts, strict=True)]
 
     def _rows(self, messages: Sequence[Forecast]) -> ForecastRows:
@@ -155,40 +151,6 @@ class BlendStep:
             observed=self._observed(messages),
             members=self._forecasts(messages),
         )
-
-    def _arrive(self, part: ForecastRows) -> Floats:
-        """[n]: the truths, as far as each is the first of its tick."""
-        ledger, intervals, late = self._tables
-        interval_tables.arrive(intervals, part.slots, ledger.tick[part.slots], part.tick)
-        ledgers.arrive(ledger, part.slots, part.tick)
-        first = late.expect(part.slots, part.tick, part.t, part.missing)
-        return np.where(first, part.observed, np.nan)
-
-    def _score(self, slots: Ints, tick: Ints, truth: Floats) -> ScoredRound:
-        """Scores what was forecast for these ticks."""
-        ledger, intervals, _ = self._tables
-        before = ledger.guarded[slots]
-        scored = score(ledger, self._rules, slots, tick, truth)
-        judged = judge(intervals, self._pace, slots, tick, scored.error[:, :, -1])
-        fallen = ledger.guarded[slots] & ~before
-        return ScoredRound(scored.error, scored.scale, judged.anomalous, judged.size, ledger.rivals[slots], fallen)
-
-    def _weigh(self, part: ForecastRows) -> WeighedRound:
-        ledger, intervals, _ = self._tables
-        slots = part.slots
-        if any(message.skills for message in part.messages):
-            hear(ledger, self._rules, slots, self._skills(part.messages))
-        weights, blends = weigh(ledger, self._rules, slots, part.members)
-        spread = np.abs(blends[:, :, -1] - part.members[:, :, BASE])
-        around = widths(intervals, self._pace, slots, part.tick, spread, self._possible(blends[:, :, -1]))
-        return WeighedRound(weights[:, :, -1], blends, around, intervals.usual[slots, :, :1], ledger.guarded[slots])
-
-    def _possible(self, published: Floats) -> tuple[Floats, Floats] | None:
-        """[n, horizons] each: how far the truth can be below and above what is published."""
-        if self.stream.range is None:
-            return None
-        lowest, highest = self.stream.within(np.array([-np.inf, np.inf]))
-        return lowest - published, highest - published
 
     def _alerts(self, part: Sequence[Forecast], scored: ScoredRound, *, late: bool = False) -> list[list[Emission]]:
         """By message the alerts that its truth raised. late: see `AlertRules.drifts`."""
@@ -237,7 +199,7 @@ class BlendStep:
             late.take_in(slot, tick, message.t, missing=False)
         else:
             late.settle(slot, message.t)
-        scored = self._score(np.array([slot]), np.array([tick]), self._observed([message]))
+        scored = self._blending.score(np.array([slot]), np.array([tick]), self._observed([message]))
         self._outdate([slot])
         return self._alerts([message], scored, late=True)[0]
 
@@ -253,12 +215,6 @@ class BlendStep:
         forecast could be nearer to it, and no interval would have to be wider for it."""
         return self.stream.within(np.array([message.observed for message in part], dtype=np.float64))
 
-    def _skills(self, part: Sequence[Forecast]) -> Floats:
-        """[n, horizons, models]: what their hold-outs reported, NaN where that is not said."""
-        unknown = [np.nan] * len(self.stream.horizon)
-        raw = [[message.skills.get(name, unknown) for name in MODELS] for message in part]
-        return np.swapaxes(np.array(raw, dtype=np.float64), 1, 2)
-
     def _blends(self, part: Sequence[Forecast], weighed: WeighedRound) -> list[Blend]:
         strategies = weighed.blends.shape[2]
         quantiles = weighed.blends[:, :, -1:] + weighed.around
@@ -267,10 +223,12 @@ class BlendStep:
         by_member = np.swapaxes(np.round(weighed.weights, WEIGHT_DIGITS), 1, 2).tolist()
         by_strategy = np.swapaxes(short[:, :, :strategies], 1, 2).tolist()
         by_quantile = np.swapaxes(short[:, :, strategies:], 1, 2).tolist()
+        ranged = self.stream.range is not None
         published = []
         for message, member_rows, strategy_rows, by_level, held in zip(
             part, by_member, by_strategy, by_quantile, weighed.guarded.tolist(), strict=True
         ):
+            grid_t = _grid_t(message)
             blend = Blend(
                 stream=message.stream,
                 key=message.key,
@@ -281,24 +239,23 @@ class BlendStep:
                 strategy=self.stream.weighting.active,
                 strategies=dict(zip(STRATEGIES, strategy_rows[:-1], strict=True)),
                 weights={name: row for name, row in zip(MEMBERS, member_rows, strict=True) if name in message.members},
-                members=self._members_within(message),
+                members=self._members_within(message) if ranged else message.members,
                 versions=message.versions,
                 received=message.received,
                 lower=by_level[0],
                 upper=by_level[-1],
                 guarded=held,
-                grid_t=_grid_t(message),
-                times=[_grid_t(message) + h * self._period for h in message.horizon],
+                grid_t=grid_t,
+                times=[grid_t + h * self._period for h in message.horizon],
                 quantiles=dict(zip(QUANTILES, by_level, strict=True)),
                 traceparent=message.traceparent,
             )
-            self._latest[message.key] = PACK.encode(blend)
             published.append(blend)
+        newest = {blend.key: blend for blend in published}
+        self._latest.update((key, PACK.encode(blend)) for key, blend in newest.items())
         return published
 
     def _members_within(self, message: Forecast) -> dict[str, list[float | None]]:
-        if self.stream.range is None:
-            return message.members
         rows = {name: np.array(row, dtype=np.float64) for name, row in message.members.items()}
         return {
             name: [None if isnan(value) else value for value in self.stream.within(row).tolist()]
