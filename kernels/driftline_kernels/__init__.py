@@ -7,7 +7,7 @@ import ctypes
 import dataclasses
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,6 +48,11 @@ def sizes(*numbers: int) -> Any:
     return (ctypes.c_int64 * len(numbers))(*numbers)
 
 
+def pointers(arrays: Sequence[Any]) -> Any:
+    """A C struct of pointers to them. They must be kept as long as it is in use."""
+    return (ctypes.c_void_p * len(arrays))(*map(address, arrays))
+
+
 class _Pointers(NamedTuple):
     rows: int
     addresses: Any
@@ -62,6 +67,6 @@ def table(arrays: Any) -> Any:
     names = arrays.__dataclass_fields__
     rows = len(getattr(arrays, next(iter(names))))
     if kept is None or kept.rows != rows:
-        places = [address(getattr(arrays, field.name)) for field in dataclasses.fields(arrays)]
-        kept = arrays.__dict__["_pointers"] = _Pointers(rows, (ctypes.c_void_p * len(places))(*places))
+        fields = [getattr(arrays, field.name) for field in dataclasses.fields(arrays)]
+        kept = arrays.__dict__["_pointers"] = _Pointers(rows, pointers(fields))
     return kept.addresses
