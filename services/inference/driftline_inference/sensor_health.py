@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from driftline.arrays import TINY, Floats, Ints, Over, clipped
 from driftline.messages import Alert, Record
+from driftline.streams.grid import NONE
 from driftline_kernels import address, kernel, table
 
 MEMORIES = np.array([0.15, 0.002])
@@ -124,6 +125,8 @@ class Condition:
     @property
     def alerting(self) -> Ints:
         """Which of the n records have a jump, a gap or a run that is worth an alert."""
+        if not (self.gap.any() or self.run.any() or self.jumped.any()):
+            return NONE
         return np.flatnonzero((self.gap > 0) | (self.run > 0).any(axis=1) | (self.jumped != 0).any(axis=1))
 
 
