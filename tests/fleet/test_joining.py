@@ -366,7 +366,9 @@ async def test_the_audit_names_the_device_that_joins(cloud: Cloud, caplog: pytes
     caplog.set_level(logging.INFO, "driftline.audit")
     device = await cloud.joined()
     joining = [record for record in caplog.records if getattr(record, "path", None) == "/v1/fleet/join"]
-    assert [(record.who, record.role, record.status) for record in joining] == [(device.edge, "device", 200)]
+    assert [tuple(getattr(record, name) for name in ("who", "role", "status")) for record in joining] == [
+        (device.edge, "device", 200)
+    ]
     assert device.secret not in caplog.text
 
 
