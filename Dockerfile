@@ -38,12 +38,14 @@ RUN --mount=type=cache,target=/root/.cache/uv \
  && python3 -m uv pip install -q --python /opt/driftline/bin/python --python-platform "$(cat machine)-manylinux_2_36" \
       --no-build -c constraints.txt -r wanted.txt
 COPY core core
+COPY kernels kernels
 COPY edge edge
 COPY services services
 # The combiner takes ADWIN of river, which needs neither of these two.
 RUN case "${SERVICE}" in combiner | edge) python3 -m uv pip uninstall -q --python /opt/driftline/bin/python scipy narwhals ;; esac
 RUN --mount=type=cache,target=/root/.cache/uv \
-    python3 -m uv pip install -q --python /opt/driftline/bin/python --no-deps ./core $(printf "./%s " ${PROJECTS}) \
+    DRIFTLINE_MACHINE="$(cat machine)" python3 -m uv pip install -q --python /opt/driftline/bin/python \
+      --python-platform "$(cat machine)-manylinux_2_36" -b constraints.txt --no-deps ./core ./kernels $(printf "./%s " ${PROJECTS}) \
  && python3 -m pip --python /opt/driftline/bin/python inspect | python3 sbom.py > /opt/driftline/sbom.json
 WORKDIR /opt/driftline/lib
 # What nothing of ours reads: tests, sources, what is in a wheel twice, S3 and RPC of Arrow's own, and of AWS's three

@@ -14,6 +14,8 @@ DRIFTLINE_REGISTRY ?= localhost/driftline
 DRIFTLINE_TAG ?= 0.1.0
 # Where `make wheels` puts them.
 DIST ?= dist
+# What `make wheels` compiles the kernels for.
+MACHINES ?= aarch64 x86_64
 # For `make images`, such as --network=host.
 BUILD_FLAGS ?=
 .DEFAULT_GOAL := help
@@ -42,7 +44,7 @@ check: setup-dev ## format, lint, types, boundaries, Kubernetes manifests, alert
 	$(RUN)/python -m pytest -q tests/k8s tests/observe tests/workflows tests/boundaries/test_words.py tests/docs/test_wording.py tests/docs/test_results.py
 
 types: setup-dev
-	$(RUN)/mypy core/driftline client/driftline_client cli/driftline_cli edge services scripts tests
+	$(RUN)/mypy core/driftline kernels client/driftline_client cli/driftline_cli edge services scripts tests
 
 unit: setup-dev ## what needs no Java, no training and no browser, in a minute
 	$(RUN)/python -m pytest -n 2 -m unit
@@ -85,7 +87,9 @@ down: setup ## end them; the data stay in .run/
 
 wheels: setup-dev ## every distribution as a wheel, in dist/
 	@rm -rf $(DIST)/*.whl
-	@$(RUN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w $(DIST) ./core ./kernels ./client ./cli ./edge ./services/*
+	@$(RUN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w $(DIST) ./core ./client ./cli ./edge ./services/*
+	@set -e; for machine in $(MACHINES); do \
+	  DRIFTLINE_MACHINE=$$machine $(RUN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w $(DIST) ./kernels; done
 	@ls $(DIST)
 
 pi: wheels ## one archive per architecture for a Raspberry Pi without Docker, in dist/pi/

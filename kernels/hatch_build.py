@@ -1,5 +1,5 @@
-"""Compiles src/*.c into the wheel, with the compiler that comes as the package ziglang: no machine needs one of its own,
-and each can build for the others.
+"""Compiles src/*.c into the wheel, with the compiler that comes as the package ziglang: no machine needs one of its
+own, and each can build for the others.
 
 DRIFTLINE_MACHINE names another machine than this one, as uname calls it. Where the system is not one of SYSTEMS the
 wheel is without the library, and the steps compute with NumPy.
@@ -31,10 +31,10 @@ FLAGS = (
 )
 
 
-class KernelsBuildHook(BuildHookInterface):
+class KernelsBuildHook(BuildHookInterface[Any]):
     """One library for all Pythons: it knows none of them."""
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
         machine = os.environ.get("DRIFTLINE_MACHINE") or platform.machine()
         if not sys.platform.startswith("linux") or machine not in MACHINES:
             return
@@ -45,7 +45,10 @@ class KernelsBuildHook(BuildHookInterface):
         sources = sorted(map(str, (root / "src").glob("*.c")))
         target = f"{machine}-linux-gnu.{GLIBC}"
         compiler = [sys.executable, "-m", "ziglang", "cc", "-target", target]
-        subprocess.run([*compiler, *FLAGS, "-o", str(library), *sources, "-lm"], check=True)
+        # Who has the former one loaded keeps it.
+        fresh = library.with_suffix(f".{os.getpid()}")
+        subprocess.run([*compiler, *FLAGS, "-o", str(fresh), *sources, "-lm"], check=True)  # noqa: S603
+        fresh.replace(library)
         build_data["force_include"][str(library)] = name
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-manylinux_{GLIBC.replace('.', '_')}_{machine}"

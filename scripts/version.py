@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PLACES = (
     *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("services/*/pyproject.toml")),
     "core/pyproject.toml",
+    "kernels/pyproject.toml",
     "client/pyproject.toml",
     "cli/pyproject.toml",
     "edge/pyproject.toml",

@@ -33,7 +33,7 @@ def test_the_edge_holds_no_tensorflow(service: str):
 
 def test_the_command_holds_no_service_and_no_tensorflow():
     found = installed_with("driftline-cli")
-    own = {"driftline-cli", "driftline-client"}
+    own = {"driftline-cli", "driftline-client", "driftline-kernels"}
     assert not {name for name in found if name.startswith(("driftline-", "tensorflow", "keras"))} - own
     assert not {"matplotlib", "ministack"} & found
 

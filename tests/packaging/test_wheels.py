@@ -18,7 +18,8 @@ from scripts import version as stating
 from tests.conftest import ROOT
 
 CONSTRAINTS = ROOT / "constraints" / f"3.{sys.version_info.minor}.txt"
-PROJECTS = [ROOT / "core", ROOT / "client", ROOT / "cli", ROOT / "edge", *sorted((ROOT / "services").iterdir())]
+PARTS = ("core", "kernels", "client", "cli", "edge")
+PROJECTS = [*(ROOT / part for part in PARTS), *sorted((ROOT / "services").iterdir())]
 NAMES = {tomllib.loads((project / "pyproject.toml").read_text())["project"]["name"] for project in PROJECTS}
 SERVICES = {"driftline-combiner", "driftline-edge", "driftline-inference", "driftline-ingest", "driftline-trainer"}
 INSTALLED = "import json, importlib.metadata as m; print(json.dumps({d.name: d.version for d in m.distributions()}))"

@@ -16,7 +16,7 @@ FOLDER = "DRIFTLINE_PI"
 VERSION = version("driftline")
 LATER = "0.9.9"
 """A version that is not this one's."""
-PROJECTS = ("core", "client", "cli", "edge", "services/ingest", "services/inference", "services/combiner")
+PROJECTS = ("core", "kernels", "client", "cli", "edge", "services/ingest", "services/inference", "services/combiner")
 IGNORED = shutil.ignore_patterns("__pycache__", "*.egg-info")
 
 
