@@ -8,6 +8,7 @@ import dataclasses
 import os
 import platform
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +45,12 @@ def address(array: Any) -> int:
 def pointers(arrays: Sequence[Any]) -> Any:
     """A C struct of pointers to them. They must be kept as long as it is in use."""
     return (ctypes.c_void_p * len(arrays))(*map(address, arrays))
+
+
+@lru_cache(maxsize=1000)
+def sizes(*numbers: int) -> Any:
+    """A C struct of whole numbers."""
+    return (ctypes.c_int64 * len(numbers))(*numbers)
 
 
 class _Pointers(NamedTuple):

@@ -17,6 +17,7 @@ from driftline.arrays import TINY, Floats, Ints, clipped
 from driftline.streams.calendar import YEAR
 from driftline.streams.future_inputs import future_inputs
 from driftline.streams.history import History, around, take_in
+from driftline.streams.in_sequence import SEE, see_in_sequence
 from driftline.streams.layout import CLIP, FILTER_HOURS, FILTER_NEIGHBOURS, MEMORIES, NET_SEASONS, RLS_LAGS, Layout
 from driftline.streams.neighbours import Peers
 from driftline.streams.seasons import look_back
@@ -90,6 +91,8 @@ def see(
     ahead: npt.NDArray[np.float32] | None,
 ) -> Snapshot:
     """As `observe`, for those who compute the inputs of many rounds at once."""
+    if SEE is not None and peers is None and ahead is None:
+        return see_in_sequence(history, layout, slots, t, values)
     neighbours = take_in(history, layout, slots, t, values, peers, ahead)
     return Snapshot.of(history, layout, slots, t, neighbours, ahead)
 

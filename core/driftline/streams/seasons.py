@@ -37,14 +37,27 @@ class FormerSeasons(NamedTuple):
     """[n, 1 + horizons, 1], or empty."""
 
 
+class PeriodsAgo(NamedTuple):
+    """How many periods before the newest records of n series the values are that `FormerSeasons` has; in one row where
+    they are as many for all."""
+
+    days: Ints
+    """[n or 1, 1 + horizons, DAYS], or without DAYS where days are not looked back on."""
+    weeks: Ints
+    """[n or 1, 1 + horizons, 1], or empty."""
+
+
+def periods_ago(layout: Layout, phase: Ints, tick: Ints) -> PeriodsAgo:
+    """phase, tick: [n], of the newest records."""
+    changed = _changed(layout, time_of(tick, phase, layout.period)) if layout.shift else UNCHANGED
+    days, weeks = (layout.day, DAYS), (layout.week, 1)
+    return PeriodsAgo(*(_ago(layout, len(tick), changed, season, count) for season, count in (days, weeks)))
+
+
 def former(history: History, layout: Layout, slots: Ints, tick: Ints) -> FormerSeasons:
     """What was before the newest records of n series, whose ticks are `tick`."""
-    changed = _changed(layout, time_of(tick, history.phase[slots], layout.period)) if layout.shift else UNCHANGED
-    none = np.empty((len(slots), 1 + len(layout.horizon), 0))
-    return FormerSeasons(
-        _former(history, layout, slots, tick, changed, layout.day, DAYS) if layout.day else none,
-        _former(history, layout, slots, tick, changed, layout.week, 1) if layout.week else none,
-    )
+    ago = periods_ago(layout, history.phase[slots], tick)
+    return FormerSeasons(*(_former(history, layout, slots, tick, season) for season in ago))
 
 
 def look_back(layout: Layout, before: FormerSeasons, target: Floats) -> Seasons:
@@ -87,16 +100,23 @@ def _changed(layout: Layout, t: Ints) -> _Changed:
     return _Changed(rows, t[rows]) if len(rows) else UNCHANGED
 
 
-def _former(
-    history: History, layout: Layout, slots: Ints, tick: Ints, changed: _Changed, season: int, count: int
-) -> Floats:
-    """[n, 1 + horizons, count]: what was whole seasons before now, and before each time that is forecast: of those that
-    are known the newest `count`, the newest first. season: its periods."""
+def _ago(layout: Layout, n: int, changed: _Changed, season: int, count: int) -> Ints:
+    """[n or 1, 1 + horizons, count]: how many periods ago whole seasons before now were, and before each time that is
+    forecast: of those that are known the newest `count`, the newest first. season: its periods, or 0."""
+    if not season:
+        return np.empty((1, 1 + len(layout.horizon), 0), dtype=np.int64)
     ago = _whole_seasons(layout.horizon, season, count)
     if len(changed.rows):
-        ago = np.repeat(ago, len(slots), axis=0)
+        ago = np.repeat(ago, n, axis=0)
         ago[changed.rows] = _in_local_time(layout, changed.t, season, count)
+    return ago
+
+
+def _former(history: History, layout: Layout, slots: Ints, tick: Ints, ago: Ints) -> Floats:
+    """[n, 1 + horizons, count]: what was so many periods ago."""
     rows, ring = slots[:, None, None], layout.remembered
+    if not ago.shape[2]:
+        return np.empty((len(slots), *ago.shape[1:]))
     values = history.season[rows, (tick[:, None, None] - ago) % ring].astype(np.float64)
     # A whole ring ago was what the newest record has replaced.
     return np.where(ago == ring, history.before[rows], values)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from driftline.arrays import Floats, Ints
 from driftline.streams.history import History
-from driftline.streams.layout import Layout
+from driftline.streams.layout import DAYS, Layout
 from driftline.streams.neighbours import Others
 from driftline.streams.seasons import FormerSeasons, former
 
@@ -24,6 +24,10 @@ class Snapshot:
 
     t: Ints
     """[n]: of the records."""
+    tick: Ints
+    """[n]: see `driftline.streams.grid`."""
+    count: Ints
+    """[n]: records of the series so far."""
     age: Ints
     """[n]: ticks since `History.recent` began."""
     recent: Floats
@@ -55,6 +59,8 @@ class Snapshot:
         days, weeks = former(history, layout, slots, tick)
         return cls(
             t=t,
+            tick=tick,
+            count=history.count[slots],
             age=tick - history.start[slots],
             # What was at tick k lies at k % lags. In a young series, and in a gap, these places are NaN.
             recent=history.recent[slots[:, None], (tick[:, None] - layout.all_lags) % layout.lags],
@@ -64,6 +70,24 @@ class Snapshot:
             nearby=_nearby(history, layout, slots, neighbours),
             usual=history.usual[slots],
             ahead=_unknown(layout, len(slots)) if ahead is None else ahead,
+        )
+
+    @classmethod
+    def unwritten(cls, history: History, layout: Layout, slots: Ints, t: Ints) -> Self:
+        """For a kernel to write into, of n series without neighbours and without a known future; `t` is there."""
+        n, times = len(slots), 1 + len(layout.horizon)
+        return cls(
+            t=t,
+            tick=np.empty(n, dtype=np.int64),
+            count=np.empty(n, dtype=np.int64),
+            age=np.empty(n, dtype=np.int64),
+            recent=np.empty((n, layout.lags, layout.columns)),
+            moving=np.empty((n, len(layout.memories))),
+            days=np.empty((n, times, DAYS if layout.day else 0)),
+            weeks=np.empty((n, times, 1 if layout.week else 0)),
+            nearby=_nearby(history, layout, slots, None),
+            usual=history.usual[slots],
+            ahead=_unknown(layout, n),
         )
 
     @classmethod

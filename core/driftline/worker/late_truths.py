@@ -7,10 +7,12 @@ import numpy as np
 
 from driftline.arrays import Ints, Mask, Over
 from driftline.streams.grid import NEVER, skipped
+from driftline_kernels import address, kernel, table
 
 NOTHING = -1
 SKIPPED = -2
 """In the place of a time: no record of that tick has come, and later ones have."""
+EXPECT = kernel("truths_expect", "pnnppppp")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class LateTruths:
 
         Returns [n]: whether the record is the first of its tick that has its truth.
         """
+        if EXPECT is not None:
+            return self._expect_in_sequence(slots, tick, t, missing)
         before, ring = self.tick[slots], self.t.shape[1]
         again = tick == before
         lacked = self.t[slots, tick % ring] != NOTHING
@@ -43,6 +47,15 @@ class LateTruths:
         self.t[slots, tick % ring] = np.where(awaited, t, NOTHING)
         self.tick[slots] = tick
         first: Mask = ~missing & (~again | lacked)
+        return first
+
+    def _expect_in_sequence(self, slots: Ints, tick: Ints, t: Ints, missing: Mask) -> Mask:
+        """In C, one record after the other: a series may have several."""
+        assert EXPECT is not None  # noqa: S101
+        slots, tick, t = (np.ascontiguousarray(array, dtype=np.int64) for array in (slots, tick, t))
+        missing, first = np.ascontiguousarray(missing, dtype=np.bool_), np.empty(len(slots), dtype=np.bool_)
+        addresses = [address(array) for array in (slots, tick, t, missing, first)]
+        EXPECT(table(self), self.t.shape[1], len(slots), *addresses)
         return first
 
     def tick_of(self, slot: int, t: int) -> int | None:

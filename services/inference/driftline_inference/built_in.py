@@ -9,13 +9,14 @@ from driftline.arrays import TINY, Floats, Ints, Mask, clipped
 from driftline.members import MODELS, PERSISTENCE, RLS, SEASONAL, STACK, WEEKLY
 from driftline.streams.features import Inputs
 from driftline.streams.layout import CLIP, Layout
-from driftline_inference.rls import arrive, forecast, learn, recall, remember
+from driftline_inference.rls import Arrivals, follow
 from driftline_inference.state import ForecastTables
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One round of a batch. rows: where its records are in the rounds' order; slots: [n], each once."""
+    """One round of a batch. rows: where its records are in the rounds' order; slots: [n], each once where a round holds
+    at most one record of each series."""
 
     rows: slice
     slots: Ints
@@ -33,18 +34,12 @@ def forecast_built_in(
     """[n, horizons] of each, in the target's units. Round by round: the filters learn from the truth that the round
     brought, then forecast. models: what the networks forecast. `tables` are changed in place."""
     terms = np.concatenate([inputs.rls, _stacked(inputs, models, layout.steps)], axis=2)
-    plain: list[Floats] = []
-    stacked: list[Floats] = []
+    filtered: list[tuple[Floats, Floats]] = []
     for turn in turns:
-        here, slots = turn.rows, turn.slots
-        last, scale = inputs.last[here], inputs.scale[here]
-        arrive(tables.waiting, slots, turn.tick)
-        lesson = recall(tables.waiting, layout.steps, slots, turn.tick, turn.truth)
-        for filters, forecasts in ((tables.rls, plain), (tables.stack, stacked)):
-            learn(filters, slots, lesson)
-            forecasts.append(forecast(filters, slots, terms[here], last, scale))
-        remember(tables.waiting, slots, terms[here], last, scale)
-    alone, over_models = np.concatenate(plain), np.concatenate(stacked)
+        own = terms[turn.rows], inputs.last[turn.rows], inputs.scale[turn.rows]
+        arrived = Arrivals(turn.slots, turn.tick, turn.truth, *own)
+        filtered.append(follow(tables.waiting, tables.rls, tables.stack, layout.steps, arrived))
+    alone, over_models = (np.concatenate(parts) for parts in zip(*filtered, strict=True))
     members = {
         PERSISTENCE: np.repeat(inputs.last[:, None], len(layout.steps), axis=1),
         RLS: alone,

@@ -14,6 +14,7 @@ from driftline.arrays import Floats, Ints, Mask, Over
 from driftline.messages import Alert, Record
 from driftline.models.manifest import UsualValues
 from driftline_inference.sensor_health import HUGE, STAYS
+from driftline_kernels import address, kernel
 
 ABSURD = 100.0
 """Usual deviations from the usual value, from which on a value is hardly of the same unit."""
@@ -25,6 +26,7 @@ MEMORY = 0.002
 """Of what is usual: about the last 500 records."""
 FORGETTING = 1e-4
 """What was the furthest is forgotten so slowly, for each record."""
+JUDGE = kernel("plausibility_judge", "pnnppppp")
 
 
 SEEN, LEVEL, SQUARE, FURTHEST, ABSURD_RUN = range(5)
@@ -76,6 +78,8 @@ class LearnedFrom(NamedTuple):
 def judge(usual: Usual, slots: Ints, values: Floats, trained: LearnedFrom | None = None) -> Distances:
     """Takes in one record of each of n different series. values: [n, columns], NaN where missing. trained: for series
     that are too young to have anything usual of their own. Changes `usual` in place."""
+    if JUDGE is not None:
+        return _judge_in_sequence(usual, slots, values, trained)
     kept = usual.kept[slots]
     seen, level, square, furthest = (kept[..., part] for part in (SEEN, LEVEL, SQUARE, FURTHEST))
     # NaN where a value is missing; it compares as false with everything.
@@ -107,6 +111,18 @@ def judge(usual: Usual, slots: Ints, values: Floats, trained: LearnedFrom | None
     if alerting.any():
         deviations[alerting] = distance[alerting] / np.sqrt(spread[alerting])
     return Distances(deviations, base)
+
+
+def _judge_in_sequence(usual: Usual, slots: Ints, values: Floats, trained: LearnedFrom | None) -> Distances:
+    """In C, one record after the other: a series may have several."""
+    assert JUDGE is not None  # noqa: S101
+    slots, values = np.ascontiguousarray(slots, dtype=np.int64), np.ascontiguousarray(values)
+    distances = Distances(np.empty(values.shape), np.empty(values.shape))
+    known = None if trained is None else np.stack(trained)
+    results = address(distances.deviations), address(distances.level)
+    learned_from = None if known is None else address(known)
+    JUDGE(address(usual.kept), values.shape[1], len(slots), address(slots), address(values), learned_from, *results)
+    return distances
 
 
 def _alerting(kept: Floats, values: Floats, absurd: Mask) -> Mask:

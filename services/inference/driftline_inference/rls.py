@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from driftline.arrays import Floats, Ints, Over, Symmetric, UpperHalf
 from driftline.streams.grid import NEVER, skipped
-from driftline_kernels import address, kernel, table
+from driftline_kernels import address, kernel, sizes, table
 
 FORGETTING = 0.9998
 """Weight of the record before, against the newest; 0.999 loses at long horizons, 1 can't follow drift."""
@@ -27,7 +27,8 @@ CUT = 3.0
 """Innovations beyond so many deviations are cut."""
 NOISE_MEMORY = 0.01
 NOISE_FLOOR = 0.01
-LEARN = kernel("rls_learn", "pnnnppnp")
+LEARN = kernel("rls_learn", "pnnnppnpp")
+FOLLOW = kernel("rls_follow", "pppppnppppppppp")
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,9 @@ def learn(filters: Filters, slots: Ints, lesson: Lesson) -> None:
     if LEARN is not None:
         _, horizons, terms = filters.weights.shape
         x, target = np.ascontiguousarray(lesson.terms), np.ascontiguousarray(lesson.target)
-        sizes = horizons, terms, len(slots)
-        LEARN(table(filters), *sizes, address(slots), address(x), x.shape[2], address(target))
+        slots, scratch = np.ascontiguousarray(slots, dtype=np.int64), np.empty(terms)
+        lessons = address(slots), address(x), x.shape[2], address(target)
+        LEARN(table(filters), horizons, terms, len(slots), *lessons, address(scratch))
         return
     x = lesson.terms[:, :, : filters.weights.shape[2]]
     known = np.isfinite(lesson.target) & np.isfinite(x).all(axis=2)
@@ -168,3 +170,51 @@ def forecast(filters: Filters, slots: Ints, terms: Floats, last: Floats, scale: 
     known = np.where(np.isnan(scale), 0.0, scale)
     steps: Floats = (filters.weights[slots] * terms[:, :, : filters.weights.shape[2]]).sum(axis=2)
     return last[:, None] + known[:, None] * steps
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """n records that the filters learn and forecast from; of different series where there are no kernels."""
+
+    slots: Ints
+    """[n]."""
+    tick: Ints
+    """[n]: see `driftline.streams.grid`."""
+    truth: Floats
+    """[n]: the target's value, NaN where it teaches nothing."""
+    terms: Floats
+    """[n, horizons, terms]: of the filters that see the most."""
+    last: Floats
+    """[n]: the target's value to forecast from."""
+    scale: Floats
+    """[n]: its usual step."""
+
+
+def follow(waiting: Waiting, plain: Filters, stack: Filters, steps: Ints, arrived: Arrivals) -> tuple[Floats, Floats]:
+    """[n, horizons] forecasts of both filters, which have learned from the records' truths before. steps: [horizons].
+    All tables are changed in place."""
+    if FOLLOW is not None:
+        return _follow_in_sequence(waiting, plain, stack, steps, arrived)
+    slots, terms, last, scale = arrived.slots, arrived.terms, arrived.last, arrived.scale
+    arrive(waiting, slots, arrived.tick)
+    lesson = recall(waiting, steps, slots, arrived.tick, arrived.truth)
+    for filters in (plain, stack):
+        learn(filters, slots, lesson)
+    alone, over_models = (forecast(filters, slots, terms, last, scale) for filters in (plain, stack))
+    remember(waiting, slots, terms, last, scale)
+    return alone, over_models
+
+
+def _follow_in_sequence(
+    waiting: Waiting, plain: Filters, stack: Filters, steps: Ints, arrived: Arrivals
+) -> tuple[Floats, Floats]:
+    """In C, one record after the other: a series may have several."""
+    assert FOLLOW is not None  # noqa: S101
+    n, horizons, terms = arrived.terms.shape
+    alone, over_models, scratch = np.empty((n, horizons)), np.empty((n, horizons)), np.empty(2 * terms)
+    measures = sizes(waiting.last.shape[1], horizons, plain.weights.shape[2], terms)
+    integers = [np.ascontiguousarray(array, dtype=np.int64) for array in (arrived.slots, arrived.tick)]
+    floats = [np.ascontiguousarray(a) for a in (arrived.truth, arrived.terms, arrived.last, arrived.scale)]
+    arrays = [address(array) for array in (*integers, *floats, alone, over_models, scratch)]
+    FOLLOW(table(waiting), table(plain), table(stack), measures, address(steps), n, *arrays)
+    return alone, over_models

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from driftline.arrays import TINY, Floats, Ints, Over, clipped
 from driftline.messages import Alert, Record
+from driftline_kernels import address, kernel, table
 
 MEMORIES = np.array([0.15, 0.002])
 """Memories of the two averages whose distance is a shift: about the last 7 records, and the last 500."""
@@ -39,6 +40,7 @@ LONGER = 3
 """A run raises an alert when it is so many times as long as the longest before."""
 SHORTEST = 24
 """Records of a run, or periods of a gap, that an alert needs at least."""
+ASSESS = kernel("health_assess", "pnnpppp")
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,14 @@ class Condition:
     run: Ints
     missing: npt.NDArray[np.bool_]
 
+    @classmethod
+    def unwritten(cls, n: int, columns: int) -> Self:
+        """For a kernel to write into."""
+        shift, moved, jumped = (np.empty((n, columns)) for _ in range(3))
+        since, gap = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+        run = np.empty((n, columns), dtype=np.int64)
+        return cls(shift, moved, jumped, since, gap, run, np.empty((n, columns), dtype=np.bool_))
+
     @property
     def alerting(self) -> Ints:
         """Which of the n records have a jump, a gap or a run that is worth an alert."""
@@ -120,6 +130,8 @@ class Condition:
 def assess(health: SensorHealth, slots: Ints, t: Ints, values: Floats) -> Condition:
     """Takes in one record of each of n different series. t: [n] milliseconds since the epoch. values: [n, columns], NaN
     where missing. Changes `health` in place."""
+    if ASSESS is not None:
+        return _assess_in_sequence(health, slots, t, values)
     # All four compare with the former time, value and count, so these are written last.
     shift, moved = _shift(health, slots, values)
     jumped = _jump(health, slots, values)
@@ -130,6 +142,16 @@ def assess(health: SensorHealth, slots: Ints, t: Ints, values: Floats) -> Condit
     health.value[slots] = values
     health.count[slots] += 1
     return Condition(shift, moved, jumped, since, gap, run, np.isnan(values))
+
+
+def _assess_in_sequence(health: SensorHealth, slots: Ints, t: Ints, values: Floats) -> Condition:
+    """In C, one record after the other: a series may have several."""
+    assert ASSESS is not None  # noqa: S101
+    slots, t = np.ascontiguousarray(slots, dtype=np.int64), np.ascontiguousarray(t, dtype=np.int64)
+    values = np.ascontiguousarray(values)
+    condition = Condition.unwritten(*values.shape)
+    ASSESS(table(health), values.shape[1], len(slots), address(slots), address(t), address(values), table(condition))
+    return condition
 
 
 def _shift(health: SensorHealth, slots: Ints, values: Floats) -> tuple[Floats, Floats]:

@@ -1,6 +1,7 @@
 """The pure step of inference: records in, every member's forecasts out, with the state of each series between.
 
-A batch is worked off in rounds: a round holds at most one record of each series, so that arrays span the series.
+A batch is worked off in rounds: a round holds at most one record of each series, so that arrays span the series. Where
+kernels take one record after the other, a batch of series that don't see each other is one round.
 Networks look at observed values only, so they run once over all rounds of a batch.
 """
 
@@ -21,6 +22,7 @@ from driftline.streams.features import Inputs, inputs_of, newest, see
 from driftline.streams.futures import Foreseen
 from driftline.streams.grid import UNKNOWN, phase_of, tick_of, time_of
 from driftline.streams.history import History, complete, on_grid
+from driftline.streams.in_sequence import in_sequence
 from driftline.streams.layout import Layout
 from driftline.streams.neighbours import Peers
 from driftline.streams.period import LiveSteps
@@ -104,6 +106,7 @@ class ForecastStep:
         self.comparisons = Comparisons(stream.horizon[0])
         self._layout = Layout.of(stream)
         self._live_steps = LiveSteps(stream, lambda verdict: on_period(stream.name, verdict))
+        self._in_sequence = in_sequence(self._layout)
         self._steps = np.array(stream.horizon, dtype=np.int64)
         self.ahead = stream.time.tolerance
         self.longest_silence = stream.longest_silence
@@ -188,6 +191,8 @@ class ForecastStep:
 
     def _rounds(self, messages: Sequence[Record]) -> list[list[tuple[int, Record]]]:
         """Records to work on at once, each with the place of the message that caused it."""
+        if self._in_sequence:
+            return [list(enumerate(messages))]
         if not self._layout.grouped:
             return [
                 [(index, messages[index]) for index in part] for part in rounds([record.key for record in messages])
@@ -381,12 +386,12 @@ class ForecastStep:
             peers = self._peers([record.key for record in part], slots)
             ahead = self._ahead(slots, t)
             seen.append(see(self._tables.history, self._layout, slots, t, values, peers, ahead))
-            tick = self._tables.history.tick[slots]
+            tick = seen[-1].tick
             first = self._tables.late.expect(slots, tick, t, np.isnan(values[:, 0]))
             conditions.append(assess(self._tables.health, slots, t, values))
             distances.append(judge(self._tables.plausible, slots, values, trained))
             self._live_steps.add(conditions[-1].since)
-            reporting = (self._tables.history.count[slots] <= SKILLS_EVERY) | (tick % SKILLS_EVERY == 0)
+            reporting = (seen[-1].count <= SKILLS_EVERY) | (tick % SKILLS_EVERY == 0)
             turns.append(Turn(rows, slots, tick, np.where(first, values[:, 0], np.nan), reporting))
         return turns, inputs_of(self._layout, Snapshot.joined(seen)), conditions, distances
 
