@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import pytest
 
-from driftline.streams import grid, history, layout
+from driftline.streams import calendar, features, grid, history, layout
 from driftline.streams.snapshots import Snapshot
 from driftline.worker import late_truths
 from driftline_inference import plausibility, rls, sensor_health
@@ -16,6 +16,13 @@ HEALTH = {"FAST_MEMORY": sensor_health.MEMORIES[0], "SLOW_MEMORY": sensor_health
 CONSTANTS = {
     "rls.h": {f"RLS_{name}": value for name, value in vars(rls).items()},
     "history.h": vars(history) | {"MEMORIES": len(layout.MEMORIES), "UNKNOWN": grid.UNKNOWN},
+    "inputs.h": {
+        **vars(layout),
+        "BIAS": features.BIAS,
+        "FILTER_HOURS": layout.FILTER_HOURS.stop,
+        "YEAR_START": calendar.YEAR.start,
+        "YEAR_STOP": calendar.YEAR.stop,
+    },
     "health.h": vars(sensor_health) | HEALTH,
     "plausibility.h": vars(plausibility),
     "expected_truths.h": vars(late_truths),
@@ -25,6 +32,7 @@ STRUCTS = {
     "rls_filters": ("rls.h", rls.Filters),
     "history_table": ("history.h", history.History),
     "history_snapshot": ("history.h", Snapshot),
+    "inputs_table": ("inputs.h", features.Inputs),
     "health_table": ("health.h", sensor_health.SensorHealth),
     "health_condition": ("health.h", sensor_health.Condition),
     "truths_table": ("expected_truths.h", late_truths.LateTruths),

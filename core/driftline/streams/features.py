@@ -22,8 +22,10 @@ from driftline.streams.layout import CLIP, FILTER_HOURS, FILTER_NEIGHBOURS, MEMO
 from driftline.streams.neighbours import Peers
 from driftline.streams.seasons import look_back
 from driftline.streams.snapshots import Snapshot
+from driftline_kernels import address, kernel, pointers, sizes, table
 
 BIAS = 0.1
+INPUTS = kernel("inputs_of", "ppppnp")
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,8 @@ def newest(
 
 def inputs_of(layout: Layout, seen: Snapshot) -> Inputs:
     """What members are fed with to forecast from the n records of a snapshot."""
+    if INPUTS is not None and not layout.futures:
+        return _inputs_in_c(layout, seen)
     moving, recent = seen.moving, seen.recent
     values = recent[:, 0]
     target = values[:, 0]
@@ -135,6 +139,28 @@ def inputs_of(layout: Layout, seen: Snapshot) -> Inputs:
     shared = [differences[:, :RLS_LAGS, 0], averages, seasonal.now, seen.nearby[:, 1 : 1 + FILTER_NEIGHBOURS]]
     rls = _filter_inputs(shared, columns, clock[:, :, FILTER_HOURS], seasonal.moves, to_come.filters, scale)
     return Inputs(net.astype(np.float32), rls, target, scale, ready, seasonal.daily, seasonal.weekly, recent)
+
+
+def _inputs_in_c(layout: Layout, seen: Snapshot) -> Inputs:
+    assert INPUTS is not None  # noqa: S101
+    n, horizons = len(seen.t), len(layout.horizon)
+    clock = layout.calendar.terms(seen.t[:, None] + layout.steps * layout.period)
+    inputs = Inputs(
+        net=np.empty((n, layout.net_width), dtype=np.float32),
+        rls=np.empty((n, horizons, layout.rls_terms)),
+        last=np.empty(n),
+        scale=np.empty(n),
+        ready=np.empty(n, dtype=np.bool_),
+        daily=np.empty((n, horizons)),
+        weekly=np.empty((n, horizons)),
+        newest=seen.recent,
+    )
+    columns = layout.angles, layout.other_levels, layout.other_angles
+    former = clock.shape[2], seen.nearby.shape[1], seen.days.shape[2], seen.weeks.shape[2]
+    widths = layout.net_width, layout.rls_terms
+    measures = sizes(layout.lags, layout.columns, horizons, *former, *map(len, columns), *widths)
+    INPUTS(table(seen), measures, pointers(columns), address(clock), n, table(inputs))
+    return inputs
 
 
 def _clock(terms: Floats) -> list[Floats]:

@@ -73,7 +73,7 @@ class Layout:
             future_angles=np.flatnonzero(stream.future_angles),
         )
 
-    @property
+    @cached_property
     def net_width(self) -> int:
         # As `driftline.streams.features` joins them: differences, averages, seasons, calendar, levels, angles as two
         # each, neighbours, futures.
@@ -82,7 +82,7 @@ class Layout:
         futures = len(self.horizon) * (self.futures + len(self.future_levels) + 2 * len(self.future_angles))
         return lagged + len(MEMORIES) + self._seasonal_width + self._clock_width + columns + futures
 
-    @property
+    @cached_property
     def rls_terms(self) -> int:
         # As `driftline.streams.features` joins the filters': bias, lags, averages, seasons, neighbours, other columns,
         # time of day, how seasons went on, futures.

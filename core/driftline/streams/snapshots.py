@@ -63,10 +63,12 @@ class Snapshot:
             count=history.count[slots],
             age=tick - history.start[slots],
             # What was at tick k lies at k % lags. In a young series, and in a gap, these places are NaN.
-            recent=history.recent[slots[:, None], (tick[:, None] - layout.all_lags) % layout.lags],
+            recent=np.ascontiguousarray(
+                history.recent[slots[:, None], (tick[:, None] - layout.all_lags) % layout.lags]
+            ),
             moving=history.moving[slots],
-            days=days,
-            weeks=weeks,
+            days=np.ascontiguousarray(days),
+            weeks=np.ascontiguousarray(weeks),
             nearby=_nearby(history, layout, slots, neighbours),
             usual=history.usual[slots],
             ahead=_unknown(layout, len(slots)) if ahead is None else ahead,

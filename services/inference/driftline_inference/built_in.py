@@ -57,6 +57,8 @@ def _stacked(inputs: Inputs, models: Mapping[str, Floats], steps: Ints) -> Float
     """[n, horizons, models] in usual steps: how far the models say in the mean that the target moves, then how far each
     of them but the last is from that; NaN where none forecasts. The stack begins as the first of these: as the models'
     mean, whoever of them is there."""
+    if not models:
+        return np.full((*inputs.rls.shape[:2], len(MODELS)), np.nan)
     absent = np.full(inputs.rls.shape[:2], np.nan)
     moves = np.stack([models.get(name, absent) for name in MODELS], axis=2) - inputs.last[:, None, None]
     present = np.isfinite(moves)
