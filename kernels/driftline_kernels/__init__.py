@@ -53,11 +53,6 @@ def sizes(*numbers: int) -> Any:
     return (ctypes.c_int64 * len(numbers))(*numbers)
 
 
-def pointers(arrays: Sequence[Any]) -> Any:
-    """A C struct of pointers to them. They must be kept as long as it is in use."""
-    return (ctypes.c_void_p * len(arrays))(*map(address, arrays))
-
-
 class _Pointers(NamedTuple):
     rows: int
     addresses: Any
