@@ -2,7 +2,6 @@
 
 #include "combiner.h"
 #include "intervals.h"
-#include "late_truths.h"
 #include "ledger.h"
 #include "numbers.h"
 
@@ -59,13 +58,14 @@ void combiner_weigh(const stream_rules *stream, const ledger_table *ledger, cons
 }
 
 void combiner_work(const stream_rules *stream, const ledger_table *ledger, const intervals_table *intervals,
-                   const late_table *late, int64_t count, const forecast_rows *rows, const scored_round *scored,
+                   const truths_table *late, int64_t count, const forecast_rows *rows, const scored_round *scored,
                    const weighed_round *weighed) {
   for (int64_t row = 0; row < count; row++) {
     int64_t slot = rows->slots[row], tick = rows->tick[row], out = row * stream->horizons;
     intervals_arrive(stream, intervals, slot, ledger->tick[slot], tick);
     ledger_arrive(stream, ledger, slot, tick);
-    bool first = late_expect(late, stream->patience, slot, tick, rows->t[row], rows->missing[row]);
+    bool first;
+    truths_expect(late, stream->patience, 1, &slot, &tick, rows->t + row, rows->missing + row, &first);
     score_one(stream, ledger, intervals, slot, tick, first ? rows->observed[row] : NAN, scored, out);
     weigh_one(stream, ledger, intervals, slot, tick, rows->members + out * MEMBERS, weighed, out);
   }

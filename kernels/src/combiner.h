@@ -1,6 +1,7 @@
 #ifndef DRIFTLINE_COMBINER_H
 #define DRIFTLINE_COMBINER_H
 
+#include "expected_truths.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -41,10 +42,6 @@ typedef struct {
       *loss;
 } intervals_table;
 
-typedef struct {
-  int64_t *tick, *t;
-} late_table;
-
 /* The arrays of driftline_combiner.rounds.ForecastRows, in its order. */
 typedef struct {
   const int64_t *slots, *t, *tick;
@@ -78,7 +75,7 @@ void combiner_weigh(const stream_rules *stream, const ledger_table *ledger, cons
 
 /* Of each of `count` forecasts: its tick arrives, its truth is scored, and it is blended. */
 void combiner_work(const stream_rules *stream, const ledger_table *ledger, const intervals_table *intervals,
-                   const late_table *late, int64_t count, const forecast_rows *rows, const scored_round *scored,
+                   const truths_table *late, int64_t count, const forecast_rows *rows, const scored_round *scored,
                    const weighed_round *weighed);
 
 #endif

@@ -32,7 +32,7 @@ static void learn_window(const horizon_of *of, const double *error) {
   grams_learn(window, error, of->stream->memory);
   grams_learn(remote, error, LONG_MEMORY);
   int64_t count = of->ledger->count[of->slot];
-  if (count % REFIT_EVERY == 0 && count > 0) fit_window(window, remote, of->ledger->fitted + of->at * MEMBERS);
+  if (count % REFIT_EVERY == 0 && count > 0) weights_fit_window(window, remote, of->ledger->fitted + of->at * MEMBERS);
 }
 
 /* weights.online_learn; the truth cancels out in how far the blend was from each member. */
@@ -198,8 +198,8 @@ static void online_weights(const horizon_of *of, const bool *present, double *we
     first[i] = ledger->first[at + i];
     if (present[i] && first[i] > 0.0) share = ledger->trust[of->at];
   }
-  normalise(weights, present);
-  normalise(first, present);
+  weights_normalise(weights, present);
+  weights_normalise(first, present);
   for (int i = 0; i < MEMBERS; i++) weights[i] = share * weights[i] + (1.0 - share) * first[i];
 }
 
@@ -207,8 +207,8 @@ static void online_weights(const horizon_of *of, const bool *present, double *we
 static void current_weights(const horizon_of *of, const bool *present, double weights[BLENDS][MEMBERS]) {
   memcpy(weights[STATIC], of->stream->fixed, sizeof weights[STATIC]);
   memcpy(weights[WINDOW], of->ledger->fitted + of->at * MEMBERS, sizeof weights[WINDOW]);
-  normalise(weights[STATIC], present);
-  normalise(weights[WINDOW], present);
+  weights_normalise(weights[STATIC], present);
+  weights_normalise(weights[WINDOW], present);
   online_weights(of, present, weights[ONLINE]);
   /* Without a forecast of persistence there is nothing to fall back on. */
   bool falls_back = of->ledger->guarded[of->at] && present[0];
@@ -221,7 +221,7 @@ void ledger_weigh(const horizon_of *of, const double *forecasts, double *weights
   double every[BLENDS][MEMBERS];
   for (int i = 0; i < MEMBERS; i++) present[i] = isfinite(forecasts[i]);
   current_weights(of, present, every);
-  for (int i = 0; i < BLENDS; i++) blends[i] = blend(every[i], forecasts, present);
+  for (int i = 0; i < BLENDS; i++) blends[i] = weights_blend(every[i], forecasts, present);
   memcpy(weights, every[STRATEGIES], sizeof every[STRATEGIES]);
   int64_t tick = of->ledger->tick[of->slot];
   memcpy(of->ledger->members + ring_at(of, tick, MEMBERS), forecasts, MEMBERS * sizeof *forecasts);

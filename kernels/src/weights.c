@@ -3,7 +3,7 @@
 #include "weights.h"
 #include "numbers.h"
 
-void normalise(double *raw, const bool *present) {
+void weights_normalise(double *raw, const bool *present) {
   double count = 0.0;
   for (int i = 0; i < MEMBERS; i++) {
     raw[i] *= present[i];
@@ -13,7 +13,7 @@ void normalise(double *raw, const bool *present) {
   for (int i = 0; i < MEMBERS; i++) raw[i] = total > 0.0 ? raw[i] / total : present[i] / greater(count, 1.0);
 }
 
-double blend(const double *weights, const double *forecasts, const bool *present) {
+double weights_blend(const double *weights, const double *forecasts, const bool *present) {
   double total = 0.0;
   bool any = false;
   for (int i = 0; i < MEMBERS; i++) {
@@ -108,10 +108,10 @@ static void simplex_argmin(double *gram, bool *fitted, double *weights) {
   for (int i = 0; i < MEMBERS; i++) gram[i * MEMBERS + i] += RIDGE;
   if (known && best_support(gram, fitted, weights) > 0.0) return;
   for (int i = 0; i < MEMBERS; i++) weights[i] = 0.0;
-  normalise(weights, fitted);
+  weights_normalise(weights, fitted);
 }
 
-void fit_window(grams window, grams remote, double *weights) {
+void weights_fit_window(grams window, grams remote, double *weights) {
   bool fitted[MEMBERS];
   double gram[PAIRS], most = 0.0;
   for (int i = 0; i < MEMBERS; i++) most = greater(most, remote.counts[i * MEMBERS + i]);

@@ -20,12 +20,12 @@ typedef struct {
 void grams_learn(grams memory, const double *error, double forgetting);
 
 /* weights.fit_window: [members]. */
-void fit_window(grams window, grams remote, double *weights);
+void weights_fit_window(grams window, grams remote, double *weights);
 
 /* weights.normalised of [members], in place. */
-void normalise(double *raw, const bool *present);
+void weights_normalise(double *raw, const bool *present);
 
 /* weights.blend: of the forecasts of those present. */
-double blend(const double *weights, const double *forecasts, const bool *present);
+double weights_blend(const double *weights, const double *forecasts, const bool *present);
 
 #endif

@@ -11,7 +11,6 @@ from driftline.arrays import TINY
 from driftline.members import MEMBERS, MODELS
 from driftline.scoring import LEVELS, ROWS, STRATEGIES
 from driftline.streams.grid import NEVER
-from driftline.worker import late_truths
 from driftline_combiner import intervals, ledger, weights
 from driftline_combiner.kernel_blending import StreamRules
 from driftline_combiner.rounds import ForecastRows, ScoredRound, WeighedRound
@@ -49,7 +48,6 @@ def members_of(struct: str, name: str = "combiner.h") -> list[str]:
     [
         ("ledger_table", [field.name for field in fields(ledger.Ledger)]),
         ("intervals_table", [field.name for field in fields(intervals.Intervals)]),
-        ("late_table", [field.name for field in fields(late_truths.LateTruths)]),
         ("forecast_rows", [field.name for field in fields(ForecastRows) if field.name != "messages"]),
         ("scored_round", ScoredRound._fields),
         ("weighed_round", WeighedRound._fields),
@@ -77,8 +75,8 @@ RENAMED: Mapping[str, tuple[object, str]] = {
 
 @pytest.mark.parametrize(
     ("name", "module"),
-    [("ledger.h", ledger), ("intervals.h", intervals), ("weights.h", weights), ("late_truths.h", late_truths)],
-    ids=["ledger", "intervals", "weights", "late-truths"],
+    [("ledger.h", ledger), ("intervals.h", intervals), ("weights.h", weights)],
+    ids=["ledger", "intervals", "weights"],
 )
 def test_constants_are_those_of_python(name: str, module: object):
     found = {constant: value for constant, value in constants(name).items() if constant != "PAIRS"}
