@@ -5,10 +5,10 @@ Callers keep their NumPy code for that case; tests compare the two. DRIFTLINE_KE
 
 import ctypes
 import dataclasses
+import functools
 import os
 import platform
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,16 +36,16 @@ def kernel(name: str, arguments: str) -> Callable[..., None] | None:
     return function
 
 
+@functools.lru_cache(maxsize=1000)
+def sizes(*numbers: int) -> Any:
+    """A C struct of whole numbers."""
+    return (ctypes.c_int64 * len(numbers))(*numbers)
+
+
 def address(array: Any) -> int:
     """Where its numbers begin; they must lie one behind the other, as those of a new array do."""
     begin: int = array.__array_interface__["data"][0]
     return begin
-
-
-@lru_cache(maxsize=1000)
-def sizes(*numbers: int) -> Any:
-    """A C struct of whole numbers."""
-    return (ctypes.c_int64 * len(numbers))(*numbers)
 
 
 def pointers(arrays: Sequence[Any]) -> Any:
