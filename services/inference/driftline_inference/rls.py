@@ -173,7 +173,7 @@ def forecast(filters: Filters, slots: Ints, terms: Floats, last: Floats, scale: 
 
 
 @dataclass(frozen=True)
-class Arrivals:
+class ArrivedRows:
     """n records that the filters learn and forecast from; of different series where there are no kernels."""
 
     slots: Ints
@@ -190,7 +190,9 @@ class Arrivals:
     """[n]: its usual step."""
 
 
-def follow(waiting: Waiting, plain: Filters, stack: Filters, steps: Ints, arrived: Arrivals) -> tuple[Floats, Floats]:
+def follow(
+    waiting: Waiting, plain: Filters, stack: Filters, steps: Ints, arrived: ArrivedRows
+) -> tuple[Floats, Floats]:
     """[n, horizons] forecasts of both filters, which have learned from the records' truths before. steps: [horizons].
     All tables are changed in place."""
     if FOLLOW is not None:
@@ -206,7 +208,7 @@ def follow(waiting: Waiting, plain: Filters, stack: Filters, steps: Ints, arrive
 
 
 def _follow_in_sequence(
-    waiting: Waiting, plain: Filters, stack: Filters, steps: Ints, arrived: Arrivals
+    waiting: Waiting, plain: Filters, stack: Filters, steps: Ints, arrived: ArrivedRows
 ) -> tuple[Floats, Floats]:
     """In C, one record after the other: a series may have several."""
     assert FOLLOW is not None  # noqa: S101
