@@ -45,6 +45,8 @@ static double level(const record *of, const inputs_sizes *sizes, int64_t column)
   return clipped((of->recent[column] - means[column]) / spread, -CLIP, CLIP);
 }
 
+static double radians(const record *of, int64_t column) { return of->recent[column] * RADIANS; }
+
 /* Over some days, of what is known; NaN where nothing is. */
 static double mean_of_known(const double *days) {
   double total = 0.0, count = 0.0;
@@ -98,8 +100,8 @@ static void put_net(float *net, const record *of, const inputs_sizes *sizes, con
   for (int64_t h = 0; h < sizes->horizons; h++) net = put(net, moves, season_moves(of, sizes, h, moves));
   net = put_clock(net, of, sizes);
   for (int64_t i = 0; i < sizes->levels; i++) net = put_one(net, level(of, sizes, columns->levels[i]));
-  for (int64_t i = 0; i < sizes->angles; i++) net = put_one(net, sin(of->recent[columns->angles[i]] * RADIANS));
-  for (int64_t i = 0; i < sizes->angles; i++) net = put_one(net, cos(of->recent[columns->angles[i]] * RADIANS));
+  for (int64_t i = 0; i < sizes->angles; i++) net = put_one(net, sin(radians(of, columns->angles[i])));
+  for (int64_t i = 0; i < sizes->angles; i++) net = put_one(net, cos(radians(of, columns->angles[i])));
   put(net, of->nearby, sizes->nearby);
 }
 
@@ -114,8 +116,8 @@ static double *put_alike(double *terms, const record *of, const inputs_sizes *si
   for (int64_t i = 0; i < seasons; i++) *terms++ = term(distances[i] / of->unit);
   for (int64_t i = 1; i < sizes->nearby && i <= FILTER_NEIGHBOURS; i++) *terms++ = term(of->nearby[i] / of->unit);
   for (int64_t i = 0; i < sizes->levels; i++) *terms++ = term(level(of, sizes, columns->levels[i]));
-  for (int64_t i = 0; i < sizes->other_angles; i++) *terms++ = term(sin(of->recent[columns->other_angles[i]] * RADIANS));
-  for (int64_t i = 0; i < sizes->other_angles; i++) *terms++ = term(cos(of->recent[columns->other_angles[i]] * RADIANS));
+  for (int64_t i = 0; i < sizes->other_angles; i++) *terms++ = term(sin(radians(of, columns->other_angles[i])));
+  for (int64_t i = 0; i < sizes->other_angles; i++) *terms++ = term(cos(radians(of, columns->other_angles[i])));
   return terms;
 }
 

@@ -1,4 +1,4 @@
-/* Which columns are so far from their usual values that a unit may be wrong; see driftline_inference/plausibility.py. */
+/* Which columns are far from their usual values; see driftline_inference/plausibility.py. */
 
 #include "plausibility.h"
 #include "health.h"

@@ -84,7 +84,7 @@ static void arrive(const rls_waiting *waiting, int64_t ring, int64_t slot, int64
   waiting->tick[slot] = tick;
 }
 
-/* Both filters of a horizon learn from what was forecast from `then`, a place of all rings, now that the truth is there. */
+/* Both filters of a horizon learn from what was forecast from `then`, a place of all rings: the truth is there. */
 static void learn_both(const rls_waiting *waiting, const rls_filters *plain, const rls_filters *stack,
                        const rls_sizes *sizes, int64_t place, int64_t then, int64_t h, double truth, double *scratch) {
   double target = (truth - waiting->last[then]) / waiting->scale[then];

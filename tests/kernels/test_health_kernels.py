@@ -68,3 +68,17 @@ def test_conditions_are_assessed_alike():
 
 def arrays_of(table: object) -> dict[str, np.ndarray]:
     return {name: array for name, array in vars(table).items() if isinstance(array, np.ndarray)}
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [np.asfortranarray, lambda x: np.repeat(x, 2, axis=1)[:, ::2], lambda x: x.astype(np.float32)],
+    ids=["by column", "in between", "short"],
+)
+def test_numbers_are_read_however_they_are_kept(kept: Callable[[np.ndarray], np.ndarray]):
+    slots, values = garbage(4)
+    values = values[:50].astype(np.float32).astype(np.float64)
+    usual, other = Usual.empty(2, 3), Usual.empty(2, 3)
+    judge(usual, slots[:50].astype(np.int32), kept(values))
+    judge(other, slots[:50], values)
+    np.testing.assert_array_equal(usual.kept, other.kept)

@@ -23,7 +23,7 @@ def see_in_sequence(history: History, layout: Layout, slots: Ints, t: Ints, valu
     """As `driftline.streams.features.see`, of series without neighbours and futures; a slot may come several times."""
     assert TICKS is not None  # noqa: S101
     assert SEE is not None  # noqa: S101
-    slots, values = np.ascontiguousarray(slots, dtype=np.int64), np.ascontiguousarray(values)
+    slots, values = np.ascontiguousarray(slots, dtype=np.int64), np.ascontiguousarray(values, dtype=np.float64)
     seen = Snapshot.unwritten(history, layout, slots, np.ascontiguousarray(t, dtype=np.int64))
     own, rows = table(history), address(slots)
     TICKS(own, layout.period, len(slots), rows, address(seen.t), address(seen.tick))

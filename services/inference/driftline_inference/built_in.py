@@ -9,7 +9,7 @@ from driftline.arrays import TINY, Floats, Ints, Mask, clipped
 from driftline.members import MODELS, PERSISTENCE, RLS, SEASONAL, STACK, WEEKLY
 from driftline.streams.features import Inputs
 from driftline.streams.layout import CLIP, Layout
-from driftline_inference.rls import Arrivals, follow
+from driftline_inference.rls import ArrivedRows, follow
 from driftline_inference.state import ForecastTables
 
 
@@ -37,7 +37,7 @@ def forecast_built_in(
     filtered: list[tuple[Floats, Floats]] = []
     for turn in turns:
         own = terms[turn.rows], inputs.last[turn.rows], inputs.scale[turn.rows]
-        arrived = Arrivals(turn.slots, turn.tick, turn.truth, *own)
+        arrived = ArrivedRows(turn.slots, turn.tick, turn.truth, *own)
         filtered.append(follow(tables.waiting, tables.rls, tables.stack, layout.steps, arrived))
     alone, over_models = (np.concatenate(parts) for parts in zip(*filtered, strict=True))
     members = {

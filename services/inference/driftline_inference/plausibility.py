@@ -116,7 +116,7 @@ def judge(usual: Usual, slots: Ints, values: Floats, trained: LearnedFrom | None
 def _judge_in_sequence(usual: Usual, slots: Ints, values: Floats, trained: LearnedFrom | None) -> Distances:
     """In C, one record after the other: a series may have several."""
     assert JUDGE is not None  # noqa: S101
-    slots, values = np.ascontiguousarray(slots, dtype=np.int64), np.ascontiguousarray(values)
+    slots, values = np.ascontiguousarray(slots, dtype=np.int64), np.ascontiguousarray(values, dtype=np.float64)
     distances = Distances(np.empty(values.shape), np.empty(values.shape))
     known = None if trained is None else np.stack(trained)
     results = address(distances.deviations), address(distances.level)

@@ -131,7 +131,7 @@ def learn(filters: Filters, slots: Ints, lesson: Lesson) -> None:
     is nothing to learn. Changes `filters` in place."""
     if LEARN is not None:
         _, horizons, terms = filters.weights.shape
-        x, target = np.ascontiguousarray(lesson.terms), np.ascontiguousarray(lesson.target)
+        x, target = (np.ascontiguousarray(a, dtype=np.float64) for a in (lesson.terms, lesson.target))
         slots, scratch = np.ascontiguousarray(slots, dtype=np.int64), np.empty(terms)
         lessons = address(slots), address(x), x.shape[2], address(target)
         LEARN(table(filters), horizons, terms, len(slots), *lessons, address(scratch))
@@ -173,7 +173,7 @@ def forecast(filters: Filters, slots: Ints, terms: Floats, last: Floats, scale: 
 
 
 @dataclass(frozen=True)
-class Arrivals:
+class ArrivedRows:
     """n records that the filters learn and forecast from; of different series where there are no kernels."""
 
     slots: Ints
@@ -190,7 +190,9 @@ class Arrivals:
     """[n]: its usual step."""
 
 
-def follow(waiting: Waiting, plain: Filters, stack: Filters, steps: Ints, arrived: Arrivals) -> tuple[Floats, Floats]:
+def follow(
+    waiting: Waiting, plain: Filters, stack: Filters, steps: Ints, arrived: ArrivedRows
+) -> tuple[Floats, Floats]:
     """[n, horizons] forecasts of both filters, which have learned from the records' truths before. steps: [horizons].
     All tables are changed in place."""
     if FOLLOW is not None:
@@ -206,7 +208,7 @@ def follow(waiting: Waiting, plain: Filters, stack: Filters, steps: Ints, arrive
 
 
 def _follow_in_sequence(
-    waiting: Waiting, plain: Filters, stack: Filters, steps: Ints, arrived: Arrivals
+    waiting: Waiting, plain: Filters, stack: Filters, steps: Ints, arrived: ArrivedRows
 ) -> tuple[Floats, Floats]:
     """In C, one record after the other: a series may have several."""
     assert FOLLOW is not None  # noqa: S101
@@ -214,7 +216,9 @@ def _follow_in_sequence(
     alone, over_models, scratch = np.empty((n, horizons)), np.empty((n, horizons)), np.empty(2 * terms)
     measures = sizes(waiting.last.shape[1], horizons, plain.weights.shape[2], terms)
     integers = [np.ascontiguousarray(array, dtype=np.int64) for array in (arrived.slots, arrived.tick)]
-    floats = [np.ascontiguousarray(a) for a in (arrived.truth, arrived.terms, arrived.last, arrived.scale)]
+    floats = [
+        np.ascontiguousarray(a, dtype=np.float64) for a in (arrived.truth, arrived.terms, arrived.last, arrived.scale)
+    ]
     arrays = [address(array) for array in (*integers, *floats, alone, over_models, scratch)]
     FOLLOW(table(waiting), table(plain), table(stack), measures, address(steps), n, *arrays)
     return alone, over_models

@@ -151,7 +151,7 @@ def _assess_in_sequence(health: SensorHealth, slots: Ints, t: Ints, values: Floa
     """In C, one record after the other: a series may have several."""
     assert ASSESS is not None  # noqa: S101
     slots, t = np.ascontiguousarray(slots, dtype=np.int64), np.ascontiguousarray(t, dtype=np.int64)
-    values = np.ascontiguousarray(values)
+    values = np.ascontiguousarray(values, dtype=np.float64)
     condition = Condition.unwritten(*values.shape)
     ASSESS(table(health), values.shape[1], len(slots), address(slots), address(t), address(values), table(condition))
     return condition
