@@ -23,8 +23,8 @@ typedef struct {
   int64_t horizons, ring, patience, active, ranged;
   double memory, lowest, highest;
   const int64_t *steps;
-  /* fixed: [members]; guard, aim, median, usual: [horizons]; rates: [horizons, TAILS]. */
-  const double *fixed, *guard, *aim, *rates, *median, *usual;
+  /* fixed: [members]; guard, aim, median, wider, usual: [horizons]; rates: [horizons, TAILS]. */
+  const double *fixed, *guard, *aim, *rates, *median, *wider, *usual;
 } stream_rules;
 
 /* Each in the order of its dataclass, where the shapes are. */

@@ -32,7 +32,7 @@ static void learn_quantiles(const horizon_of *of, const intervals_table *interva
   double share = missed - of->stream->aim[of->h], *tails = intervals->tails + of->at * TAILS;
   const double *rates = of->stream->rates + of->h * TAILS;
   const bool beyond[TAILS] = {above[0] > 0.0, above[1] > 0.0, above[LEVELS - 2] < 0.0, above[LEVELS - 1] < 0.0};
-  *wider = clipped(*wider + WIDER * share, -BOUND, BOUND);
+  *wider = clipped(*wider + of->stream->wider[of->h] * share, -BOUND, BOUND);
   *excess += MISS_MEMORY * (share - *excess);
   for (int i = 0; i < TAILS; i++)
     tails[i] = clipped(tails[i] * exp(rates[i] * (beyond[i] - shares[i])), exp(-BOUND), exp(BOUND));

@@ -8,7 +8,6 @@
 #define SHARES {0.05, 0.1, 1.0 - 0.9, 1.0 - 0.95}
 #define TAU {0.05, 0.1, 0.5, 0.9, 0.95}
 #define FIRST_TAIL 2.0
-#define WIDER 0.01
 #define URGENCY 40.0
 #define URGENT 0.6
 #define MISS_MEMORY (1.0 / 300.0)

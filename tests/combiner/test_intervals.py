@@ -54,6 +54,24 @@ def test_nine_of_ten_truths_fall_into_their_interval(kind: str, horizon: int):
     assert least(inside) > 0.82
 
 
+def score(lower: np.ndarray | float, upper: np.ndarray | float, errors: np.ndarray) -> float:
+    """The mean interval score (Winkler) of 90 % intervals: their width, and 20 times how far truths are beyond."""
+    beyond = np.maximum(lower - errors, 0.0) + np.maximum(errors - upper, 0.0)
+    return float(np.mean(upper - lower + 20 * beyond))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_far_ahead_a_swarm_of_misses_makes_no_interval_many_times_too_wide(seed: int):
+    random, horizon = np.random.default_rng(seed), 144
+    lively = np.repeat(np.exp(0.5 * random.normal(size=40)), 200)
+    errors = np.convolve(random.normal(size=8_000) * lively, np.ones(horizon), "valid")[:7_800]
+    quantiles, _, _ = run(errors, horizon)
+    given, errors = quantiles[1_000:], errors[1_000:]
+    best = np.quantile(errors, [0.05, 0.95])
+    assert score(given[:, 0], given[:, -1], errors) < 3 * score(best[0], best[1], errors)
+    assert np.mean((given[:, 0] <= errors) & (errors <= given[:, -1])) > 0.84
+
+
 @pytest.mark.parametrize("horizon", [6, 36])
 def test_errors_that_overlap_are_covered_in_every_stretch(horizon: int):
     random = np.random.default_rng(6)

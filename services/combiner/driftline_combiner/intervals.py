@@ -29,10 +29,11 @@ RATES = (0.002, 0.02, 0.02, 0.002)
 MEDIAN_RATE = 0.03
 SLOWER = -0.5
 """Tails and median move by this power of the steps ahead: misses that overlap are one."""
-WIDER = 0.01
-"""How far a miss of the interval widens all distances ..."""
+WIDER, NEAR = 0.01, 12
+"""How far a miss of the interval widens all distances, up to so many steps ahead. Further ahead it is slower by the
+same power: a swarm of misses that are one would make the interval many times too wide, for thousands of records."""
 EARLIER = 0.004
-"""... which aim far ahead at so much more than LEVEL: misses are known too late."""
+"""Far ahead the interval aims at so much more than LEVEL: misses are known too late."""
 URGENCY, URGENT = 40.0, 0.6
 """How much wider for a share of misses of late that is too large, and the limit of it, both as logarithms."""
 MISS_MEMORY = 1 / 300
@@ -128,6 +129,8 @@ class Pace:
     """[horizons, 4]: of the tails."""
     median: Floats
     """[horizons]: of the median."""
+    wider: Floats
+    """[horizons]: of the widening."""
     usual: Floats
     """[horizons]: memory of the usual error."""
 
@@ -140,6 +143,7 @@ class Pace:
             aim=1.0 - LEVEL - EARLIER * (1.0 - 1.0 / steps),
             rates=np.array(RATES) * slower[:, None],
             median=MEDIAN_RATE * slower,
+            wider=WIDER * np.power(np.maximum(far / NEAR, 1.0), SLOWER),
             usual=USUAL_MEMORY * slowly,
         )
 
@@ -188,7 +192,7 @@ def _learn_quantiles(intervals: Intervals, pace: Pace, slots: Ints, known: Mask,
     # Where errors and interval are nothing at all, there is nothing to learn.
     learning = known & (above != 0).any(axis=-1)
     share = np.where(learning, missed - pace.aim, 0.0)
-    wider = intervals.wider[slots] + WIDER * share
+    wider = intervals.wider[slots] + pace.wider * share
     intervals.wider[slots] = np.minimum(np.maximum(wider, -BOUND), BOUND)
     excess = intervals.excess[slots]
     intervals.excess[slots] = np.where(learning, excess + MISS_MEMORY * (share - excess), excess)

@@ -31,14 +31,14 @@ class StreamRules(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("horizons", "ring", "patience", "active", "ranged")),
         *((name, ctypes.c_double) for name in ("memory", "lowest", "highest")),
-        *((name, ctypes.c_void_p) for name in ("steps", "fixed", "guard", "aim", "rates", "median", "usual")),
+        *((name, ctypes.c_void_p) for name in ("steps", "fixed", "guard", "aim", "rates", "median", "wider", "usual")),
     )
 
     @classmethod
     def of(cls, stream: StreamDefinition) -> Self:
         rules = Rules.of(stream)
         pace = Pace.of(rules.steps)
-        arrays = (rules.steps, rules.static, rules.guard, pace.aim, pace.rates, pace.median, pace.usual)
+        arrays = (rules.steps, rules.static, rules.guard, pace.aim, pace.rates, pace.median, pace.wider, pace.usual)
         lowest, highest = stream.within(np.array([-np.inf, np.inf])).tolist()
         ring, ranged = max(stream.horizon) + stream.patience, stream.range is not None
         sizes = (len(stream.horizon), ring, stream.patience, rules.active, ranged)
