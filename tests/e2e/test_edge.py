@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import stamina
 
 from driftline.errors import Conflict
 from driftline.names import EDGE, EDGE_SERVICES
@@ -24,7 +25,8 @@ from driftline_client import AsyncClient
 from tests.edge.edge_process import Left
 
 pytestmark = [pytest.mark.e2e, pytest.mark.training]
-PATIENCE_S = 120
+PATIENCE_S = 400
+"""On a slow machine a training takes minutes."""
 
 
 @pytest.fixture
@@ -46,12 +48,10 @@ async def train(stack: EdgeStack, stream: StreamDefinition) -> None:
         await serving(stack, client)
 
 
+@stamina.retry(on=AssertionError, attempts=None, timeout=PATIENCE_S, wait_initial=0.2, wait_max=1)
 async def serving(stack: EdgeStack, client: httpx.AsyncClient) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            models = (await client.get(f"{stack.url('inference')}/v1/models")).json()["models"]
-            if sum(model["state"] == "serving" for model in models) == 2:
-                return
+    models = (await client.get(f"{stack.url('inference')}/v1/models")).json()["models"]
+    assert sum(model["state"] == "serving" for model in models) == 2
 
 
 async def send(stack: EdgeStack, stream: StreamDefinition, rows: Rows) -> None:
@@ -62,11 +62,17 @@ async def send(stack: EdgeStack, stream: StreamDefinition, rows: Rows) -> None:
 
 async def versions(stack: EdgeStack, stream: StreamDefinition, rows: Rows) -> dict[str, str]:
     """Of the blend of the last of these records, once it is there."""
-    async with httpx.AsyncClient(base_url=stack.url("combiner"), timeout=30) as client, asyncio.timeout(PATIENCE_S):
-        while True:
-            answer = await client.get(f"/v1/blends/{stream.name}/{rows.keys[-1]}")
-            if answer.is_success and answer.json()["t"] == rows.t[-1]:
-                return answer.json()["versions"]
+    async with httpx.AsyncClient(base_url=stack.url("combiner"), timeout=30) as client:
+        return await _versions(client, f"/v1/blends/{stream.name}/{rows.keys[-1]}", int(rows.t[-1]))
+
+
+@stamina.retry(on=AssertionError, attempts=None, timeout=PATIENCE_S, wait_initial=0.05, wait_max=0.5)
+async def _versions(client: httpx.AsyncClient, path: str, t: int) -> dict[str, str]:
+    answer = await client.get(path)
+    assert answer.is_success
+    assert answer.json()["t"] == t
+    found: dict[str, str] = answer.json()["versions"]
+    return found
 
 
 async def test_it_blends_before_there_is_a_trainer_and_swaps_in_what_that_trains(

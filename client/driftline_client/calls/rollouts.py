@@ -62,6 +62,8 @@ class ModelRollout(msgspec.Struct, frozen=True):
     newcomers: TrialEvidence | None
     went_back: dict[str, str]
     """By edge why it went back from the version."""
+    undecided: bool = False
+    """Whether a person has to decide: the edges have nothing more to compare."""
     stories: list[RolloutTale] = []
     """Of one model that was asked for, the newest first."""
 
