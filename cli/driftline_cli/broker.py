@@ -102,6 +102,6 @@ def start(folder: Path, port: int, *, more: str = "", formatted: Sequence[str] =
     return pid
 
 
-@stamina.retry(on=OSError, attempts=None, timeout=60, wait_initial=0.1, wait_max=0.5, wait_jitter=0.1)
+@stamina.retry(on=OSError, attempts=None, timeout=180, wait_initial=0.1, wait_max=0.5, wait_jitter=0.1)
 def _answers(port: int) -> None:
     socket.create_connection(("127.0.0.1", port), timeout=1).close()

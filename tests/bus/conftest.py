@@ -18,6 +18,8 @@ from driftline.messages import Topic
 from tests.security.kafka_server import PASSWORD, USER, SecureKafka
 
 PARTITIONS = 4
+PATIENCE_S = 30.0
+"""For a broker on a busy machine."""
 """As many as all services have by default: all tests of a run may share one broker, and the topic of dead letters."""
 
 
@@ -147,11 +149,12 @@ class World:
 
 def kafka_settings(request: pytest.FixtureRequest) -> KafkaSettings:
     if request.param == "kafka":
-        return KafkaSettings(request.getfixturevalue("brokers"), partitions=PARTITIONS)
+        return KafkaSettings(request.getfixturevalue("brokers"), partitions=PARTITIONS, send_timeout=PATIENCE_S)
     secure: SecureKafka = request.getfixturevalue("secure_kafka")
     return KafkaSettings(
         secure.brokers,
         partitions=PARTITIONS,
+        send_timeout=PATIENCE_S,
         security_protocol="SASL_SSL",
         sasl_mechanism="SCRAM-SHA-512",
         sasl_username=USER,

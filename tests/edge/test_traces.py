@@ -79,10 +79,10 @@ async def test_a_post_is_one_trace_from_the_door_to_the_blend(
 async def test_what_is_done_again_after_a_kill_is_the_same_spans(
     tmp_path: Path, stream: StreamDefinition, receiver: Receiver
 ):
-    async with EdgeProcess(tmp_path, receiver.environment) as edge:
+    # No position is written before the kill.
+    async with EdgeProcess(tmp_path, receiver.environment | {"DRIFTLINE_CHECKPOINT_EVERY": "3600"}) as edge:
         await edge.all_ready()
         await send(edge, stream, lines(stream, 5), BY_CALLER)
-        # Before the position is written, which is done once a second.
         edge.kill()
         await edge.ended()
         await edge.__aenter__()
