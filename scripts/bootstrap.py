@@ -131,7 +131,7 @@ def fingerprint(version: str) -> str:
     projects = [ROOT / "core", ROOT / "kernels", ROOT / "client", ROOT / "cli", *sorted((ROOT / "services").iterdir())]
     lists = sorted(ROOT.glob("requirements*.txt"))
     # These are compiled when they are installed.
-    sources = [ROOT / "kernels" / "hatch_build.py", *sorted((ROOT / "kernels" / "src").iterdir())]
+    sources = [ROOT / "kernels" / "hatch_build.py", *sorted((ROOT / "kernels" / "src").glob("*.[ch]"))]
     files = [pins(version), *lists, *(project / "pyproject.toml" for project in projects), *sources]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files if file.exists())).hexdigest()
 
