@@ -29,7 +29,7 @@ DISTURBED = (*SERVICES, f"inference{SECOND}", f"combiner{SECOND}", KAFKA, STORE)
 LOOK_S = 0.2
 BACK_S = 0.5
 """Until what ended by itself is started again."""
-READY_S = 120.0
+READY_S = 300.0
 TAIL_BYTES = 100_000
 
 
