@@ -111,6 +111,10 @@ class Served:
     async def stop(self) -> None:
         self._server.should_exit = True
         await self._task
+        # A browser that did not read all of an answer would keep its connection beyond the test's loop.
+        for connection in tuple(self._server.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
 
     async def publish(self, first: int, last: int, version: str = "v000001-aaaaaaaaaaaa") -> None:
         await self.bus.publish(FORECASTS, forecasts(first, last, version))

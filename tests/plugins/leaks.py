@@ -1,7 +1,7 @@
-"""What aiokafka leaves behind of a connection is collected where it was made, and blamed on nobody else.
+"""What aiokafka leaves behind of a connection is collected as that test ends, and blamed on nobody else.
 
-A start of a client that is cancelled leaves a connection open that no one knows of. Its destructor closes it while the
-test's loop runs; later it can only complain of its transport and socket, in whatever test happens to run by then.
+A start of a client that is cancelled leaves a connection open that no one knows of. Later its destructor would complain
+of its transport and socket, in whatever test happens to run by then.
 """
 
 import gc
@@ -15,7 +15,8 @@ USERS = ("kafka", "e2e", "process")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Around all of the test: what its fixtures gave is let go of after their teardown."""
     try:
         return (yield)
     finally:

@@ -15,7 +15,7 @@ from tests.docs.markdown import blocks
 from tests.plugins.beside import DEMO, rank, unit_of_work
 from tests.plugins.skips import is_allowed
 
-PLUGINS = ("lanes", "skips", "shared", "beside")
+PLUGINS = ("lanes", "skips", "shared", "beside", "leaks")
 ALONE = ("-p", "no:cacheprovider", "-p", "no:warnings", "-p", "no:schemathesis", "-p", "no:anyio", "-rA")
 
 
@@ -176,3 +176,35 @@ def test_the_demo_may_run_apart_from_the_services_of_its_page():
 def test_what_was_collected_is_no_work_for_pythons_collector():
     assert gc.isenabled()
     assert gc.get_freeze_count() > 10_000
+
+
+LEAVES = """
+import gc
+import socket
+import warnings
+
+import pytest
+
+class Client:
+    def __init__(self):
+        self.itself, self.connection = self, socket.socket()
+
+@pytest.fixture
+def client():
+    return Client()
+
+@pytest.mark.kafka
+def test_leaves_a_connection_open(client): ...
+
+def test_is_not_to_blame():
+    with warnings.catch_warnings(record=True) as complaints:
+        warnings.simplefilter("always")
+        gc.collect()
+    assert complaints == []
+"""
+
+
+def test_what_a_fixture_left_of_a_connection_is_blamed_on_no_later_test(tmp_path: Path):
+    (tmp_path / "test_a.py").write_text(LEAVES)
+    said = pytest_on(tmp_path)
+    assert "2 passed" in said
