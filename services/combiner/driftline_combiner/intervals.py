@@ -34,6 +34,9 @@ WIDER, NEAR = 0.01, 12
 same power: a swarm of misses that are one would make the interval many times too wide, for thousands of records."""
 EARLIER = 0.004
 """Far ahead the interval aims at so much more than LEVEL: misses are known too late."""
+FAR, MUCH_EARLIER, LEAST_AIM = 36, 0.012, 0.02
+"""From so many steps ahead on it is so much more for each doubling, since widening is slow there; at least so many
+misses are left."""
 URGENCY, URGENT = 40.0, 0.6
 """How much wider for a share of misses of late that is too large, and the limit of it, both as logarithms."""
 MISS_MEMORY = 1 / 300
@@ -138,9 +141,10 @@ class Pace:
     def of(cls, steps: Ints) -> Self:
         far = steps.astype(np.float64)
         slower, slowly = np.power(far, SLOWER), np.power(far, SLOWLY)
+        doublings = np.log2(np.maximum(far / FAR, 1.0))
         return cls(
             steps=steps,
-            aim=1.0 - LEVEL - EARLIER * (1.0 - 1.0 / steps),
+            aim=np.maximum(1.0 - LEVEL - EARLIER * (1.0 - 1.0 / far) - doublings * MUCH_EARLIER, LEAST_AIM),
             rates=np.array(RATES) * slower[:, None],
             median=MEDIAN_RATE * slower,
             wider=WIDER * np.power(np.maximum(far / NEAR, 1.0), SLOWER),
