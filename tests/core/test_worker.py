@@ -392,6 +392,29 @@ async def test_many_states_are_restored_in_parts_and_others_get_a_turn_between()
     assert turns >= 20
 
 
+@pytest.mark.parametrize("answered", [0, 300], ids=["a batch", "a replay"])
+async def test_many_messages_are_worked_off_in_parts_and_others_get_a_turn_between(answered: int):
+    turns: list[int] = []
+    step = Collecting()
+
+    def act(feed: ScriptedSubscription) -> Batch:
+        feed.owner.assigned(Assignment(0, 0, silent_until=answered))
+        loop = asyncio.get_running_loop()
+
+        def look() -> None:
+            turns.append(len(step.worked) + len(step.replayed))
+            if turns[-1] < 250:
+                loop.call_soon(look)
+
+        loop.call_soon(look)
+        return [raw(offset, 0) for offset in range(250)]
+
+    scene = Scene(act, step=step)
+    await scene.play()
+    assert {100, 200} < set(turns)
+    assert len(step.worked) + len(step.replayed) == 250
+
+
 async def test_a_session_that_has_worked_is_begun_anew_without_a_wait(waits: list[float]):
     """However many have failed before it: one that works begins the count of the waits again."""
 
