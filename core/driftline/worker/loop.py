@@ -219,7 +219,7 @@ class Worker(Generic[M]):
             except (Fenced, BusUnavailable) as error:
                 # Whoever owns it now restores the former checkpoint and does the rest again.
                 log.warning("partition left without a last checkpoint: %s", error, extra={"partition": partition})
-            self._drop(partition)
+            await self._drop(partition)
 
     async def _session(self) -> None:
         try:
@@ -237,7 +237,7 @@ class Worker(Generic[M]):
             self._subscription = None
             # Half-restored ones, too: the next session restores them from the beginning.
             for partition in [*self._owned, *self._restoring]:
-                self._drop(partition)
+                await self._drop(partition)
 
     async def _work(self, subscription: Subscription) -> None:
         due = self._monotonic() + self._settings.interval
@@ -283,10 +283,11 @@ class Worker(Generic[M]):
             await asyncio.gather(self._writing, return_exceptions=True)
             self._writing = None
 
-    def _drop(self, partition: int) -> None:
+    async def _drop(self, partition: int) -> None:
         self._owned.pop(partition, None)
         self._restoring.discard(partition)
-        self._step.release(partition)
+        while self._step.release(partition):  # noqa: ASYNC110 - it waits for nothing, but lets others have a turn
+            await asyncio.sleep(0)
 
     async def _follow_on(self, subscription: Subscription, batch: Sequence[Raw]) -> None:
         """Each partition's messages must begin where its position is. Raises PassedOver where the bus still holds what

@@ -69,8 +69,8 @@ class RetrainStep:
     def resume_at(self, partition: int, consumed: int) -> int:  # noqa: ARG002
         return consumed
 
-    def release(self, partition: int) -> None:
-        """There is no state but the position."""
+    def release(self, partition: int) -> bool:  # noqa: ARG002
+        return False
 
 
 class TrainerAwayError(Unavailable):
