@@ -121,12 +121,15 @@ class Filters:
         # Far targets are noisier, and what they teach overlaps: as much caution is a smaller variance.
         variance = FIRST_VARIANCE if trusted is None else TRUSTING_VARIANCE
         first = variance / np.array(horizon, dtype=np.float64)
+        half = UpperHalf.of(terms)
+        identity = np.zeros(len(half.rows))
+        identity[half.diagonal] = 1.0
         weights = np.zeros((slots, len(horizon), terms))
         if trusted is not None:
             weights[:, :, trusted] = 1.0
         return cls(
             weights=weights,
-            variance=np.repeat((first[:, None] * np.eye(terms)[np.triu_indices(terms)])[None], slots, axis=0),
+            variance=np.repeat((first[:, None] * identity)[None], slots, axis=0),
             noise=np.ones((slots, len(horizon))),
         )
 
