@@ -61,14 +61,22 @@ class Symmetric(NamedTuple):
     halved: bool = False
 
 
+class PerHorizon(NamedTuple):
+    """An axis over the places of `driftline.streams.horizon_rings.HorizonRings`. What waits there is saved as one ring
+    for all horizons: these are its two axes."""
+
+    ring: str = "ring"
+    horizons: str = "horizons"
+
+
 class Over:
     """Annotates an array of a table: what its axes go over, but for the first one, which goes over slots.
 
     An axis is the name of what its places mean, see `driftline.worker.parts`; a number where they mean the same for
-    good; or `Symmetric`.
+    good; `Symmetric`; or, as the first of them, `PerHorizon`.
     """
 
-    def __init__(self, *axes: str | int | Symmetric) -> None:
+    def __init__(self, *axes: str | int | Symmetric | PerHorizon) -> None:
         self.axes = axes
 
 

@@ -20,9 +20,10 @@
 
 /* As driftline_combiner.kernel_blending.StreamRules: what a definition says, the same for all series. */
 typedef struct {
-  int64_t horizons, ring, patience, active, ranged;
+  int64_t horizons, places, patience, active, ranged;
   double memory, lowest, highest;
-  const int64_t *steps;
+  /* [horizons]: periods ahead, and where the ring of each begins among the places of all. */
+  const int64_t *steps, *begins;
   /* fixed: [members]; guard, aim, median, wider, usual: [horizons]; rates: [horizons, TAILS]. */
   const double *fixed, *guard, *aim, *rates, *median, *wider, *usual;
 } stream_rules;

@@ -7,18 +7,16 @@
 static const double shares[TAILS] = SHARES, tau[LEVELS] = TAU;
 
 static double *widths_at(const horizon_of *of, const intervals_table *intervals, int64_t tick) {
-  const stream_rules *stream = of->stream;
-  int64_t place = of->slot * stream->ring + ring_place(tick, stream->ring);
-  return intervals->widths + (place * stream->horizons + of->h) * WIDTHS;
+  return intervals->widths + waiting_place(of->stream, of->slot, of->h, tick) * WIDTHS;
 }
 
 void intervals_arrive(const stream_rules *stream, const intervals_table *intervals, int64_t slot, int64_t before,
                       int64_t tick) {
-  int64_t size = stream->horizons * WIDTHS;
-  for (int64_t step = 1, last = skipped(before, tick, stream->ring); step <= last; step++) {
-    double *first = intervals->widths + (slot * stream->ring + ring_place(before + step, stream->ring)) * size;
-    for (int64_t i = 0; i < size; i++) first[i] = NAN;
-  }
+  for (int64_t h = 0; h < stream->horizons; h++)
+    for (int64_t step = 1, last = waiting_skipped(stream, h, before, tick); step <= last; step++) {
+      double *widths = intervals->widths + waiting_place(stream, slot, h, before + step) * WIDTHS;
+      for (int i = 0; i < WIDTHS; i++) widths[i] = NAN;
+    }
 }
 
 static bool any_but_nothing(const double *above) {

@@ -11,12 +11,6 @@
 
 static double finite_or(double x, double other) { return isfinite(x) ? x : other; }
 
-/* Where the numbers of a tick and horizon begin in a ring, [slots, ring, horizons, width]. */
-static int64_t ring_at(const horizon_of *of, int64_t tick, int64_t width) {
-  const stream_rules *stream = of->stream;
-  return ((of->slot * stream->ring + ring_place(tick, stream->ring)) * stream->horizons + of->h) * width;
-}
-
 static int64_t age_since(const horizon_of *of, const int64_t *began) {
   return of->ledger->count[of->slot] - began[of->at];
 }
@@ -143,8 +137,8 @@ static void tally(const horizon_of *of, const double *error) {
 
 static void errors_of(const horizon_of *of, int64_t tick, double truth, double *error) {
   int64_t then = tick - of->stream->steps[of->h];
-  const double *members = of->ledger->members + ring_at(of, then, MEMBERS);
-  const double *blends = of->ledger->blends + ring_at(of, then, BLENDS);
+  int64_t place = waiting_place(of->stream, of->slot, of->h, then);
+  const double *members = of->ledger->members + place * MEMBERS, *blends = of->ledger->blends + place * BLENDS;
   for (int i = 0; i < MEMBERS; i++) error[i] = members[i] - truth;
   for (int i = 0; i < BLENDS; i++) error[MEMBERS + i] = blends[i] - truth;
 }
@@ -171,19 +165,18 @@ double ledger_score(const horizon_of *of, int64_t tick, double truth, double *er
   return scale;
 }
 
-static void clear(double *ring, int64_t slot, int64_t place, const stream_rules *stream, int64_t width) {
-  int64_t size = stream->horizons * width;
-  double *first = ring + (slot * stream->ring + place) * size;
-  for (int64_t i = 0; i < size; i++) first[i] = NAN;
+static void clear(double *row, int64_t width) {
+  for (int64_t i = 0; i < width; i++) row[i] = NAN;
 }
 
 void ledger_arrive(const stream_rules *stream, const ledger_table *ledger, int64_t slot, int64_t tick) {
   int64_t before = ledger->tick[slot];
-  for (int64_t step = 1, last = skipped(before, tick, stream->ring); step <= last; step++) {
-    int64_t place = ring_place(before + step, stream->ring);
-    clear(ledger->members, slot, place, stream, MEMBERS);
-    clear(ledger->blends, slot, place, stream, BLENDS);
-  }
+  for (int64_t h = 0; h < stream->horizons; h++)
+    for (int64_t step = 1, last = waiting_skipped(stream, h, before, tick); step <= last; step++) {
+      int64_t place = waiting_place(stream, slot, h, before + step);
+      clear(ledger->members + place * MEMBERS, MEMBERS);
+      clear(ledger->blends + place * BLENDS, BLENDS);
+    }
   ledger->tick[slot] = tick;
 }
 
@@ -223,9 +216,9 @@ void ledger_weigh(const horizon_of *of, const double *forecasts, double *weights
   current_weights(of, present, every);
   for (int i = 0; i < BLENDS; i++) blends[i] = weights_blend(every[i], forecasts, present);
   memcpy(weights, every[STRATEGIES], sizeof every[STRATEGIES]);
-  int64_t tick = of->ledger->tick[of->slot];
-  memcpy(of->ledger->members + ring_at(of, tick, MEMBERS), forecasts, MEMBERS * sizeof *forecasts);
-  memcpy(of->ledger->blends + ring_at(of, tick, BLENDS), blends, BLENDS * sizeof *blends);
+  int64_t place = waiting_place(of->stream, of->slot, of->h, of->ledger->tick[of->slot]);
+  memcpy(of->ledger->members + place * MEMBERS, forecasts, MEMBERS * sizeof *forecasts);
+  memcpy(of->ledger->blends + place * BLENDS, blends, BLENDS * sizeof *blends);
 }
 
 void ledger_count(const ledger_table *ledger, int64_t slot) { ledger->count[slot]++; }

@@ -2,6 +2,7 @@
 #define DRIFTLINE_LEDGER_H
 
 #include "combiner.h"
+#include "grid.h"
 
 /* As in driftline_combiner/ledger.py. */
 #define ONLINE 2
@@ -33,6 +34,17 @@ typedef struct {
   /* h: which horizon; at: its place in arrays of [slots, horizons]. */
   int64_t slot, h, at;
 } horizon_of;
+
+/* Where what was forecast at a tick waits for its truth among the places of all slots, [slots, places]; see
+   driftline/streams/horizon_rings.py. */
+static inline int64_t waiting_place(const stream_rules *stream, int64_t slot, int64_t h, int64_t tick) {
+  return slot * stream->places + stream->begins[h] + ring_place(tick, stream->steps[h] + stream->patience);
+}
+
+/* How many ticks between these two are to be cleared in the ring of a horizon. */
+static inline int64_t waiting_skipped(const stream_rules *stream, int64_t h, int64_t before, int64_t tick) {
+  return skipped(before, tick, stream->steps[h] + stream->patience);
+}
 
 /* A forecast of this tick comes: between it and the one before nothing was forecast. */
 void ledger_arrive(const stream_rules *stream, const ledger_table *ledger, int64_t slot, int64_t tick);

@@ -84,46 +84,52 @@ static void arrive(const rls_waiting *waiting, int64_t ring, int64_t slot, int64
   waiting->tick[slot] = tick;
 }
 
-/* Both filters of a horizon learn from what was forecast from `then`, a place of all rings: the truth is there. */
+/* Both filters of a horizon learn from what was forecast from `then`, a place of all rings, with the terms that were
+   kept of it: the truth is there. */
 static void learn_both(const rls_waiting *waiting, const rls_filters *plain, const rls_filters *stack,
-                       const rls_sizes *sizes, int64_t place, int64_t then, int64_t h, double truth, double *scratch) {
+                       const rls_sizes *sizes, int64_t place, int64_t then, const float *kept, double truth,
+                       double *scratch) {
   double target = (truth - waiting->last[then]) / waiting->scale[then];
   /* A target that has never moved has a usual step of 0: nothing can be learned in units of it. */
   if (!isfinite(target)) return;
-  const float *kept = waiting->terms + (then * sizes->horizons + h) * sizes->all_terms;
   double *x = scratch + sizes->all_terms;
   for (int64_t i = 0; i < sizes->all_terms; i++) x[i] = kept[i];
   learn_known(plain, place, x, target, sizes->terms, scratch);
   learn_known(stack, place, x, target, sizes->all_terms, scratch);
 }
 
-static void remember(const rls_waiting *waiting, const rls_sizes *sizes, int64_t now, const double *terms, double last,
-                     double scale) {
-  int64_t size = sizes->horizons * sizes->all_terms;
-  float *kept = waiting->terms + now * size;
-  for (int64_t i = 0; i < size; i++) kept[i] = (float)terms[i];
-  waiting->last[now] = last;
-  waiting->scale[now] = scale;
+/* Places of the rings of all horizons of a series; see driftline/streams/horizon_rings.py. */
+static int64_t places_of(const int64_t *steps, int64_t horizons, int64_t patience) {
+  int64_t places = horizons * patience;
+  for (int64_t h = 0; h < horizons; h++) places += steps[h];
+  return places;
 }
 
 void rls_follow(const rls_waiting *waiting, const rls_filters *plain, const rls_filters *stack, const rls_sizes *sizes,
                 const int64_t *steps, int64_t count, const int64_t *slots, const int64_t *tick, const double *truth,
                 const double *terms, const double *last, const double *scale, double *alone, double *over_models,
                 double *scratch) {
-  int64_t ring = sizes->ring, horizons = sizes->horizons;
+  int64_t ring = sizes->ring, horizons = sizes->horizons, all_terms = sizes->all_terms;
+  int64_t patience = ring - steps[horizons - 1], places = places_of(steps, horizons, patience);
   for (int64_t row = 0; row < count; row++) {
     int64_t slot = slots[row];
-    const double *own = terms + row * horizons * sizes->all_terms;
+    float *kept = waiting->terms + slot * places * all_terms;
     double unit = isnan(scale[row]) ? 0.0 : scale[row];
     arrive(waiting, ring, slot, tick[row]);
     for (int64_t h = 0; h < horizons; h++) {
-      int64_t place = slot * horizons + h, out = row * horizons + h;
+      int64_t place = slot * horizons + h, out = row * horizons + h, length = steps[h] + patience;
       int64_t then = slot * ring + ring_place(tick[row] - steps[h], ring);
-      const double *x = own + h * sizes->all_terms;
-      learn_both(waiting, plain, stack, sizes, place, then, h, truth[row], scratch);
+      const double *x = terms + out * all_terms;
+      const float *former = kept + ring_place(tick[row] - steps[h], length) * all_terms;
+      learn_both(waiting, plain, stack, sizes, place, then, former, truth[row], scratch);
       alone[out] = last[row] + unit * dot(plain->weights + place * sizes->terms, x, sizes->terms);
-      over_models[out] = last[row] + unit * dot(stack->weights + place * sizes->all_terms, x, sizes->all_terms);
+      over_models[out] = last[row] + unit * dot(stack->weights + place * all_terms, x, all_terms);
+      float *now = kept + ring_place(tick[row], length) * all_terms;
+      for (int64_t i = 0; i < all_terms; i++) now[i] = (float)x[i];
+      kept += length * all_terms;
     }
-    remember(waiting, sizes, slot * ring + ring_place(tick[row], ring), own, last[row], scale[row]);
+    int64_t newest = slot * ring + ring_place(tick[row], ring);
+    waiting->last[newest] = last[row];
+    waiting->scale[newest] = scale[row];
   }
 }

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import httpx
@@ -27,6 +27,8 @@ from driftline_cli import processes
 from driftline_cli.replay import encode as encode_lines
 from driftline_cli.stack import Ports, Stack
 from driftline_client.calls.records import NDJSON
+from driftline_combiner.step import BlendStep
+from driftline_inference.step import ForecastStep
 from tests.bench import measure, probe
 from tests.bench.load import Clock, labels
 from tests.bench.measure import Arrivals, label
@@ -84,18 +86,27 @@ def restored(stream_steps: StreamSteps, stream: StreamDefinition) -> bool:
     return True
 
 
+def in_memory(stream_step: ForecastStep | BlendStep) -> float:
+    """Bytes of a key's row in all tables."""
+    tables = stream_step._tables
+    arrays = [getattr(table, field.name) for table in tables for field in fields(table)]
+    return sum(array.nbytes / len(array) for array in arrays)
+
+
 def compared() -> str:
     """What many keys cost beside one, in one process."""
     stream = load(ROOT / "streams" / "outdoor-temperature.yaml").model_copy(update={"horizon": HORIZONS})
     one, _ = seconds(stream, 1)
     many, stream_steps = seconds(stream, KEYS)
     sizes = [len(stream_step.save("k0")) / 1000 for stream_step in (stream_steps.forecasting, stream_steps.blending)]
+    arrays = [in_memory(stream_step) / 1000 for stream_step in (stream_steps.forecasting, stream_steps.blending)]
     same = "the same to the last bit" if restored(stream_steps, stream) else "NOT the same"
     return (
         f"{KEYS:,} keys in turn take {many / one:.2f} times as long as one key, for the same {COMPARED:,} records with "
         f"{len(stream.columns)} columns and {len(HORIZONS)} horizons through both steps in one process\n"
-        f"({COMPARED / many:,.0f} and {COMPARED / one:,.0f} records/s). A key's state is {sizes[0]:.1f} kB in "
-        f"inference and {sizes[1]:.1f} kB in the combiner, for {len(HORIZONS)} horizons; restored, it is\n{same}.\n"
+        f"({COMPARED / many:,.0f} and {COMPARED / one:,.0f} records/s). A key's saved state is {sizes[0]:.1f} kB in "
+        f"inference and {sizes[1]:.1f} kB in the combiner, for {len(HORIZONS)} horizons; restored, it is\n{same}. Its "
+        f"arrays in memory take {arrays[0]:.1f} kB and {arrays[1]:.1f} kB.\n"
     )
 
 

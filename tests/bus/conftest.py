@@ -100,11 +100,12 @@ class HashStep:
     def resume_at(self, partition: int, consumed: int) -> int:
         return consumed
 
-    def release(self, partition: int) -> None:
+    def release(self, partition: int) -> bool:
         self.changed.pop(partition, None)
         self.round.pop(partition, None)
         for key in self.owned.pop(partition, set()):
             self.states.pop(key, None)
+        return False
 
 
 def expected(sent: Sequence[Tick]) -> dict[tuple[str, int], int]:
@@ -223,5 +224,5 @@ class CopyStep:
     def resume_at(self, partition: int, consumed: int) -> int:
         return consumed
 
-    def release(self, partition: int) -> None:
-        """There is no state beside the position."""
+    def release(self, partition: int) -> bool:
+        return False

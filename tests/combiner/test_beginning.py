@@ -1,13 +1,17 @@
 """The beginning: reports of hold-outs count at once, and errors as they come."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from driftline.members import MEMBERS
 from driftline.streams.definition_files import parse
+from driftline.streams.horizon_rings import HorizonRings
 from driftline_combiner.ledger import REFIT_FROM, Ledger, Rules, hear, score, weigh
 
 SLOT = np.array([0])
-RULES = Rules.of(parse("name: a\ntime: {column: t, zone: required, period: 10min}\ntarget: y\n", "test"))
+STREAM = parse("name: a\ntime: {column: t, zone: required, period: 10min}\ntarget: y\n", "test")
+RULES = replace(Rules.of(STREAM), rings=HorizonRings.of(STREAM.horizon, 0))
 
 
 def online(ledger: Ledger, forecasts: list[float]) -> dict[str, float]:

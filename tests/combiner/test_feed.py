@@ -73,3 +73,14 @@ async def test_of_a_series_with_much_to_say_the_newest_is_there_whatever_its_siz
     long = Blend("s", "a", 7, None, [1] * 1000, [1.0] * 1000, "online", {}, {}, {}, {}, 0.0)
     await bus.publish(BLENDS, [blend("a", 6), long])
     assert await begun(listening, "a", 7) == {"a": [7]}
+
+
+async def test_of_many_blends_some_are_taken_in_at_once_and_others_get_a_turn_between(page):
+    bus, listening = page
+    await bus.publish(BLENDS, [blend(f"k{n:03}", 1) for n in range(250)])
+    counts: list[int] = [0]
+    async with asyncio.timeout(PATIENCE_S):
+        while counts[-1] < 250:
+            counts.append(len(listening.keys("s")))
+            await asyncio.sleep(0)
+    assert {0, 100, 200, 250} == set(counts)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.scoring import LEVELS
+from driftline.streams.horizon_rings import HorizonRings
 from driftline_combiner.intervals import Intervals, Pace, judge, widths
 
 SLOT = np.array([0])
@@ -16,11 +17,11 @@ ALIKE = np.ones((1, 1))
 def run(errors: np.ndarray, horizon: int = 1) -> tuple[np.ndarray, np.ndarray, Intervals]:
     """Of errors (truth minus forecast), [records], at one horizon: the quantiles that each truth met, [records,
     levels], NaN where there were none; which truths were anomalies; and what was learned."""
-    intervals, pace = Intervals.empty(1, (horizon,)), Pace.of(np.array([horizon]))
+    intervals, pace = Intervals.empty(1, (horizon,)), Pace.of(HorizonRings.of((horizon,), 0))
     quantiles, anomalies = [], []
     for n, error in enumerate(errors):
         count = np.array([n])
-        quantiles.append(intervals.widths[0, (n - horizon) % horizon, 0, :-1].copy())
+        quantiles.append(intervals.widths[0, (n - horizon) % horizon, :-1].copy())
         judged = judge(intervals, pace, SLOT, count, np.array([[-error]]))
         anomalies.append(bool(judged.anomalous[0, 0]))
         widths(intervals, pace, SLOT, count, ALIKE)

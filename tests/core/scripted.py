@@ -70,8 +70,9 @@ class Collecting:
     def resume_at(self, partition: int, consumed: int) -> int:
         return consumed
 
-    def release(self, partition: int) -> None:
+    def release(self, partition: int) -> bool:
         self.released.append(partition)
+        return False
 
 
 async def at_once(_: Checkpoint) -> None:

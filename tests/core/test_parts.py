@@ -16,6 +16,7 @@ from driftline.worker.parts import Axes, Body, Header, Parts, Ring, SavedState, 
 TICK = 1_000_003
 NAMES = st.lists(st.sampled_from("abcdef"), unique=True, max_size=5).map(tuple)
 LENGTHS = st.integers(0, 7)
+NOTHING_WAITS = np.zeros((0, 0), dtype=np.bool_)
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def meanings(name: str, own: Axes) -> dict[tuple[int, ...], tuple[Any, ...]]:
 
 
 def state(parts: Parts, slot: int = 0) -> SavedState:
-    return SavedState(1, "d", 0, None, parts.dump(slot, [1, "more"], {}))
+    return SavedState(1, "d", 0, None, parts.dump(slot, [1, "more"], NOTHING_WAITS))
 
 
 @given(AXES)

@@ -194,6 +194,17 @@ def test_a_time_that_can_not_be_forgets_nobody():
     assert set(renewed_lane.series) == {"a", "b", "c", "lost"}
 
 
+def test_many_series_of_a_partition_are_let_go_in_parts():
+    stream_step, step = new()
+    step.restore(0, {f"s/k{n}": b"1 1 1" for n in range(250)})
+    step.restore(1, {"s/other": b"1 1 1"})
+    left = []
+    while step.release(0):
+        left.append(len(stream_step.series))
+    assert left == [151, 51]
+    assert list(stream_step.series) == ["other"]
+
+
 def test_a_series_on_two_partitions_keeps_its_slot_while_one_has_it():
     stream_step, step = new()
     step.restore(0, {"s/a": b"1 1 1"})

@@ -392,6 +392,43 @@ async def test_many_states_are_restored_in_parts_and_others_get_a_turn_between()
     assert turns >= 20
 
 
+@pytest.mark.parametrize("answered", [0, 300], ids=["a batch", "a replay"])
+async def test_many_messages_are_worked_off_in_parts_and_others_get_a_turn_between(answered: int):
+    turns: list[int] = []
+    step = Collecting()
+
+    def act(feed: ScriptedSubscription) -> Batch:
+        feed.owner.assigned(Assignment(0, 0, silent_until=answered))
+        loop = asyncio.get_running_loop()
+
+        def look() -> None:
+            turns.append(len(step.worked) + len(step.replayed))
+            if turns[-1] < 250:
+                loop.call_soon(look)
+
+        loop.call_soon(look)
+        return [raw(offset, 0) for offset in range(250)]
+
+    scene = Scene(act, step=step)
+    await scene.play()
+    assert {100, 200} < set(turns)
+    assert len(step.worked) + len(step.replayed) == 250
+
+
+class Reluctant(Collecting):
+    """Lets go of a partition in three parts."""
+
+    def release(self, partition: int) -> bool:
+        super().release(partition)
+        return len(self.released) < 3
+
+
+async def test_a_partition_that_is_let_go_in_parts_is_released_to_its_end():
+    scene = Scene(at(0, 0), revoking(0), step=Reluctant())
+    await scene.play()
+    assert scene.step.released == [0, 0, 0]
+
+
 async def test_a_session_that_has_worked_is_begun_anew_without_a_wait(waits: list[float]):
     """However many have failed before it: one that works begins the count of the waits again."""
 

@@ -26,7 +26,7 @@ def step(
     tick = next_tick(waiting)
     learn(filters, slot, recall(waiting, steps, slot, tick, last))
     found = forecast(filters, slot, terms, last, one)
-    remember(waiting, slot, terms, last, one)
+    remember(waiting, steps, slot, terms, last, one)
     return found[0]
 
 
@@ -102,5 +102,5 @@ def test_a_filter_looks_at_as_many_terms_as_it_has():
         for filters in (plain, wide):
             learn(filters, slot, lesson)
         found.append(forecast(plain, slot, terms[n][None, None], y[n : n + 1], one)[0, 0])
-        remember(waiting, slot, terms[n][None, None], y[n : n + 1], one)
+        remember(waiting, STEPS, slot, terms[n][None, None], y[n : n + 1], one)
     np.testing.assert_allclose(found, feed(x, y), atol=1e-6)

@@ -4,7 +4,7 @@ import math
 import zlib
 from collections.abc import Sequence
 from itertools import product
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
 import numpy as np
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline.arrays import Derived, Symmetric
+from driftline.arrays import Derived, PerHorizon, Symmetric
 from driftline.members import MEMBERS
 from driftline.messages import Blend, Forecast, Record
 from driftline.scoring import ROWS
@@ -137,14 +137,33 @@ def by_meaning(step: Any, axes: Axes) -> dict[tuple[Any, ...], float]:
             labels = [axis for over in said.axes for axis in _labels(over, table_name, axes, tick)]
             row = getattr(table, field)[slot]
             for places in product(*(range(len(axis)) for axis in labels)):
-                meaning = (f"{table_name}.{field}", *(axis[p] for axis, p in zip(labels, places, strict=True)))
-                numbers[meaning] = float(row[places])
+                meant = (axis[p] for axis, p in zip(labels, places, strict=True))
+                parts = (part for label in meant for part in (label if isinstance(label, Forecasting) else (label,)))
+                numbers[f"{table_name}.{field}", *parts] = float(row[places])
     return numbers
 
 
-def _labels(over: str | int | Symmetric, table: str, axes: Axes, tick: int) -> list[list[Any]]:
+class Forecasting(NamedTuple):
+    """What a place among the rings of all horizons is of."""
+
+    tick: tuple[str, int]
+    horizon: int
+
+
+def _labels(over: str | int | Symmetric | PerHorizon, table: str, axes: Axes, tick: int) -> list[list[Any]]:
     if isinstance(over, int):
         return [list(range(over))]
+    if isinstance(over, PerHorizon):
+        horizons, ring = axes["horizons"], axes["ring"]
+        assert not isinstance(horizons, Ring)
+        lengths = [len(ring) - int(horizons[-1]) + int(horizon) for horizon in horizons]
+        return [
+            [
+                Forecasting(("tick", k), int(horizon))
+                for horizon, length in zip(horizons, lengths, strict=True)
+                for k in sorted(range(tick - length + 1, tick + 1), key=lambda k: k % length)
+            ]
+        ]
     name = over.axis if isinstance(over, Symmetric) else over
     axis = axes.get(f"{table}.{name}", axes.get(name))
     assert axis is not None
@@ -169,12 +188,15 @@ def kept_and_new(module: Any, steps: Sequence[Any], after: StreamDefinition, cha
     new = {_without_ticks(meaning): number for meaning, number in blank.items()}
     now = by_meaning(changed, module.axes_of(after))
     fresh = set(after.horizon) - set(steps[0].stream.horizon)
+    # What all horizons had together, whichever of them it was of.
+    beyond = {(meaning[1], meaning[3]) for meaning in before if meaning[0] == "waiting.terms"}
     for meaning, number in now.items():
         if meaning[0] in EXCEPT:
             continue
         if meaning in before:
             expected = before[meaning]
-        elif meaning[0] == "waiting.terms" and meaning[2] in fresh:
+        elif meaning[0] == "waiting.terms" and (meaning[2] in fresh or (meaning[1], meaning[3]) in beyond):
+            # Nothing was forecast, or its truth could not come any more.
             expected = math.nan
         else:
             expected = new[_without_ticks(meaning)]

@@ -110,7 +110,8 @@ def test_what_was_forecast_waits_at_the_tick_that_it_was_forecast_from(released:
     inputs = newest(history, LAYOUT, np.array([0]), np.array([saved.t]))
     mean_of_days = LAYOUT.rls_terms - 2
     made = np.delete(inputs.rls[0], mean_of_days, axis=1)
-    kept_terms = waiting.terms[0, max(former) % ring, :, : LAYOUT.rls_terms]
+    now = waiting.rings(LAYOUT.steps).places(np.array([[max(former)]]))[0]
+    kept_terms = waiting.terms[0, now, : LAYOUT.rls_terms]
     assert np.delete(kept_terms, mean_of_days, axis=1) == pytest.approx(made, abs=1e-5)
 
 

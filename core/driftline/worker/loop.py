@@ -14,14 +14,14 @@ says why; if it still holds what is missing, the session begins anew from the la
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
 import stamina
 
-from driftline.bus.port import Assignment, Bus, Checkpoint, Raw, Subscription
+from driftline.bus.port import Assignment, Bus, Checkpoint, Envelope, Raw, Subscription
 from driftline.errors import BusUnavailable, Fenced, PassedOver, Standstill, Stuck
 from driftline.messages import M, Topic
 from driftline.worker.dead_letters import DeadLetterGauge
@@ -34,11 +34,14 @@ from driftline.worker.step_spans import StepSpans, Untraced
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 POLL_S = 0.2
 STANDSTILL_S = 10.0
 """A worker that has not come round for so long stands still."""
 OVERDUE_S = 0.02
 """How long a poll waits at most while a checkpoint is due that the one before holds up."""
+MESSAGES_AT_ONCE = 100
+"""Messages that are decoded or worked off before other tasks get a turn: requests and heartbeats must go on."""
 
 
 def _firsts(batch: Iterable[Raw]) -> dict[int, int]:
@@ -53,6 +56,14 @@ def _parts(states: Mapping[str, bytes | None], size: int) -> Iterator[dict[str, 
     items = iter(states.items())
     while part := dict(islice(items, size)):
         yield part
+
+
+async def _in_turns(messages: Sequence[T]) -> AsyncIterator[Sequence[T]]:
+    """Some at once, between which other tasks get a turn."""
+    for start in range(0, len(messages), MESSAGES_AT_ONCE):
+        if start:
+            await asyncio.sleep(0)
+        yield messages[start : start + MESSAGES_AT_ONCE]
 
 
 def _accept(_: Any) -> str | None:
@@ -208,7 +219,7 @@ class Worker(Generic[M]):
             except (Fenced, BusUnavailable) as error:
                 # Whoever owns it now restores the former checkpoint and does the rest again.
                 log.warning("partition left without a last checkpoint: %s", error, extra={"partition": partition})
-            self._drop(partition)
+            await self._drop(partition)
 
     async def _session(self) -> None:
         try:
@@ -226,7 +237,7 @@ class Worker(Generic[M]):
             self._subscription = None
             # Half-restored ones, too: the next session restores them from the beginning.
             for partition in [*self._owned, *self._restoring]:
-                self._drop(partition)
+                await self._drop(partition)
 
     async def _work(self, subscription: Subscription) -> None:
         due = self._monotonic() + self._settings.interval
@@ -272,10 +283,11 @@ class Worker(Generic[M]):
             await asyncio.gather(self._writing, return_exceptions=True)
             self._writing = None
 
-    def _drop(self, partition: int) -> None:
+    async def _drop(self, partition: int) -> None:
         self._owned.pop(partition, None)
         self._restoring.discard(partition)
-        self._step.release(partition)
+        while self._step.release(partition):  # noqa: ASYNC110 - it waits for nothing, but lets others have a turn
+            await asyncio.sleep(0)
 
     async def _follow_on(self, subscription: Subscription, batch: Sequence[Raw]) -> None:
         """Each partition's messages must begin where its position is. Raises PassedOver where the bus still holds what
@@ -332,17 +344,18 @@ class Worker(Generic[M]):
 
     async def _replay(self, batch: Sequence[Raw]) -> None:
         """Has the states take in what was answered before they were written."""
-        envelopes, _ = await self._inbox.decode(batch)
-        with self._naming(batch):
-            self._step.replay(envelopes)
+        async for part in _in_turns(batch):
+            envelopes, _ = await self._inbox.decode(part)
+            with self._naming(part):
+                self._step.replay(envelopes)
         self._move_on(batch)
         self._observer.replayed(len(batch))
 
     async def _answer(self, subscription: Subscription, batch: Sequence[Raw]) -> None:
-        envelopes = await self._inbox.take(batch)
+        envelopes = [envelope async for part in _in_turns(batch) for envelope in await self._inbox.take(part)]
         self._spans.begin(envelopes)
         with self._naming(batch):
-            outputs = self._spans.stamped(self._step.step(envelopes))
+            outputs = self._spans.stamped(await self._worked_off(envelopes))
         if outputs:
             await self._emit(subscription, outputs)
         # Only now: a crash before this line repeats the batch, and what it sent has the same names.
@@ -350,6 +363,10 @@ class Worker(Generic[M]):
         self._observer.read(len(batch))
         self._observer.sent(outputs, envelopes, self._clock())
         self._spans.end()
+
+    async def _worked_off(self, envelopes: Sequence[Envelope[M]]) -> list[Any]:
+        """What they cause. Where a batch is cut makes no difference to a step."""
+        return [output async for part in _in_turns(envelopes) for output in self._step.step(part)]
 
     @contextmanager
     def _naming(self, batch: Sequence[Raw]) -> Iterator[None]:

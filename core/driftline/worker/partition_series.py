@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 from driftline.worker.silence import Heard
 from driftline.worker.stream_step import Series
@@ -47,18 +48,25 @@ class PartitionSeries:
 
     def mark(self, series: Series, group: str) -> None:
         """A series has changed."""
-        former = self.changed.get(series, self.round.get(series, group))
+        former = self._group_of(series, group)
         if former != group:
             self.moved.add(series[0])
         self.changed[series] = group
 
+    def _group_of(self, series: Series, unknown: str = "") -> str:
+        """When it changed last."""
+        return self.changed.get(series, self.round.get(series, unknown))
+
     def next_cut(self, limit: int | None) -> list[Series]:
         """At most `limit` series that are to be saved, and those that must be saved with them."""
-        unsaved = self.unsaved()
-        chosen = list(unsaved)[:limit]
-        groups = {(stream, group) for stream, key in chosen if (group := unsaved[stream, key])}
+        # The few that are chosen are found without a look at all others.
+        later = (series for series in self.changed if series not in self.round)
+        chosen = list(islice(chain(self.round, later), limit))
+        named = ((series[0], self._group_of(series)) for series in chosen)
+        groups = {(stream, group) for stream, group in named if group}
         streams = {stream for stream, _ in chosen} & self.moved
         if groups or streams:
+            unsaved = self.unsaved()
             members = [s for s, group in unsaved.items() if (s[0], group) in groups or s[0] in streams]
             chosen = list(dict.fromkeys([*chosen, *members]))
         self.moved -= streams

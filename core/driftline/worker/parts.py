@@ -14,9 +14,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from driftline.arrays import Derived, Ints, Over, Symmetric, UpperHalf
+from driftline.arrays import Derived, Ints, Mask, Over, PerHorizon, Symmetric, UpperHalf
+from driftline.streams.horizon_rings import HorizonRings
 
 T = TypeVar("T")
+NOWHERE = np.empty((0, 0), dtype=np.int64)
 QUICK = 1
 """The level of compression: further ones take many times as long for two percent."""
 
@@ -122,12 +124,14 @@ def checked(saved: SavedState, version: int, definition: str) -> Body:
 
 @dataclass(frozen=True)
 class Part:
-    """An array of a table. over: its axes but the slots'."""
+    """An array of a table. over: the axes of what is saved of a slot."""
 
     table: str
     field: str
     over: tuple[str | int | Symmetric, ...]
     dtype: np.dtype[Any]
+    waits: PerHorizon | None = None
+    """Where it is kept by the rings of all horizons, and saved as one ring."""
 
     @property
     def name(self) -> str:
@@ -214,8 +218,11 @@ class Parts:
         self._unnamed = {name: axes[name] for name in unnamed}
         self._clock = clock
         self._stored = {part.name: self._layout(part, tables) for part in _parts(tables)}
+        self._rings = _rings((stored.part for stored in self._stored.values()), axes)
         self._header = msgspec.msgpack.encode(Header.of(self._stored, axes))
         self._size = sum(stored.size for stored in self._stored.values())
+        names = list(self._stored)
+        self._clock_begin = sum(self._stored[name].size for name in names[: names.index(clock)])
 
     def _layout(self, part: Part, tables: Any) -> _Stored:
         array, shape = part.of(tables), part.shape(self.axes)
@@ -223,9 +230,11 @@ class Parts:
         half = symmetric and not symmetric.halved and UpperHalf.of(len(part.axis(symmetric.axis, self.axes)))
         return _Stored(part, array, shape, array.itemsize * prod(shape), half or None)
 
-    def dump(self, slot: int, more: Any, instead: Mapping[str, npt.NDArray[Any]]) -> bytes:
-        """The body of a slot's state. more: what is in no array. instead: rows in the place of the slot's, by part."""
-        rows = b"".join(_row(stored, slot, instead).tobytes() for stored in self._stored.values())
+    def dump(self, slot: int, more: Any, awaited: Mask) -> bytes:
+        """The body of a slot's state. more: what is in no array. awaited: [ring, horizons] of what waits, whether its
+        truth may still come; the rest is not looked at again, and saved as NaN, which takes the least room."""
+        places, _ = self._waiting(int(self._stored[self._clock].array[slot]))
+        rows = b"".join(_row(stored, slot, places, awaited).tobytes() for stored in self._stored.values())
         body = Body(self._header, rows, msgspec.Raw(msgspec.msgpack.encode(more)))
         return zlib.compress(msgspec.msgpack.encode(body), QUICK)
 
@@ -236,13 +245,22 @@ class Parts:
         if len(body.rows) != self._size:
             raise UnreadableState(f"found rows of {len(body.rows)} bytes, expected {self._size}")
         start = 0
-        for _, array, shape, size, half in self._stored.values():
+        newest = int(np.ndarray((), self._stored[self._clock].array.dtype, body.rows, self._clock_begin))
+        places, held = self._waiting(newest)
+        for part, array, shape, size, half in self._stored.values():
             # Of no size there is nothing to look at.
             if size:
                 row = np.ndarray(shape, array.dtype, body.rows, start)
-                array[slot] = row if half is None else np.take(row, half.whole, axis=-1)
+                if part.waits is not None:
+                    array[slot, places[held]] = row[held]
+                else:
+                    array[slot] = row if half is None else np.take(row, half.whole, axis=-1)
             start += size
         return True
+
+    def _waiting(self, newest: int) -> tuple[Ints, Mask]:
+        """[ring, horizons] each: of one ring for all horizons the places in those of each, and whether they hold it."""
+        return (NOWHERE, NOWHERE > 0) if self._rings is None else self._rings.by_tick(newest)
 
     def move(self, body: Body, blank: Any) -> Axes:
         """Copies what was saved with other axes, and returns those. blank: tables of one new slot, which are changed.
@@ -263,16 +281,19 @@ class Parts:
     def copy(self, rows: Mapping[str, npt.NDArray[Any]], before: Axes, blank: Any) -> None:
         """The same of rows by part, symmetric matrices with both sides. before: their axes."""
         tick = int(rows[self._clock])
+        places, held = self._waiting(tick)
         for name, row in rows.items():
             if name not in self._stored:
                 continue
             part = self._stored[name].part
             own = part.of(blank)[0, ...]
             halved = part.symmetric is not None and part.symmetric.halved
-            target = part.whole(own, self.axes) if halved else own
+            target = own[places] if part.waits is not None else part.whole(own, self.axes) if halved else own
             kept = part.common(before, self.axes, tick)
             target[np.ix_(*(after for _, after in kept))] = row[np.ix_(*(former for former, _ in kept))]
-            if halved:
+            if part.waits is not None:
+                own[places[held]] = target[held]
+            elif halved:
                 half = UpperHalf.of(target.shape[-1])
                 own[...] = target[..., half.rows, half.columns]
 
@@ -299,9 +320,10 @@ def read(data: bytes, shapes: Shapes) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-def _row(stored: _Stored, slot: int, instead: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    row = instead.get(stored.part.name)
-    row = stored.array[slot] if row is None else row
+def _row(stored: _Stored, slot: int, places: Ints, awaited: Mask) -> npt.NDArray[Any]:
+    row: npt.NDArray[Any] = stored.array[slot]
+    if stored.part.waits is not None:
+        return np.where(awaited[..., None], row[places], row.dtype.type(np.nan))
     return row if stored.half is None else row[..., stored.half.rows, stored.half.columns]
 
 
@@ -312,6 +334,22 @@ def _parts(tables: Any) -> Iterator[Part]:
         for field in fields(table):
             said = hints[field.name].__metadata__[0]
             if isinstance(said, Over):
-                yield Part(name, field.name, said.axes, getattr(table, field.name).dtype)
+                yield _part(name, field.name, said.axes, getattr(table, field.name).dtype)
             else:
                 assert said is Derived  # noqa: S101
+
+
+def _part(table: str, field: str, axes: tuple[str | int | Symmetric | PerHorizon, ...], dtype: np.dtype[Any]) -> Part:
+    first = axes[0] if axes else None
+    waits = first if isinstance(first, PerHorizon) else None
+    rest = tuple(axis for axis in axes if not isinstance(axis, PerHorizon))
+    return Part(table, field, rest if waits is None else (*waits, *rest), dtype, waits)
+
+
+def _rings(parts: Iterable[Part], axes: Axes) -> HorizonRings | None:
+    """Where what waits is kept, the same for all parts; None where none does."""
+    waits = next((part.waits for part in parts if part.waits is not None), None)
+    if waits is None:
+        return None
+    steps = np.array(axes[waits.horizons], dtype=np.int64)
+    return HorizonRings.of(steps, len(axes[waits.ring]) - int(steps[-1]))

@@ -13,8 +13,9 @@ from driftline.bus.port import Checkpoint, Output
 from driftline.worker.loop_settings import LoopSettings
 from driftline.worker.step import Step
 
-SERIES_AT_ONCE = 50
-"""States that are restored or saved before other tasks get a turn: heartbeats must go on meanwhile."""
+SERIES_AT_ONCE = 10
+"""States that are restored or saved before other tasks get a turn, half a millisecond each: requests and heartbeats
+must go on meanwhile."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 T = TypeVar("T")
 FIRST_SLOTS = 8
-LARGEST_STEP = 256
+LARGEST_STEP = 64
 """Slots that are made at once at most: what a step costs, and what it makes in vain, has a bound."""
 
 

@@ -47,5 +47,6 @@ class Step(Protocol[M_contra]):
     def resume_at(self, partition: int, consumed: int) -> int:
         """Where a restart must read on, when everything before `consumed` was worked off."""
 
-    def release(self, partition: int) -> None:
-        """Drops a partition that somebody else owns now, also one that was not restored to its end."""
+    def release(self, partition: int) -> bool:
+        """Drops a partition that somebody else owns now, also one that was not restored to its end. Returns whether
+        something of it is left, so that it must be called again."""

@@ -48,7 +48,7 @@ class ArrayBlending:
     def __init__(self, stream: StreamDefinition, tables: BlendTables) -> None:
         self._stream = stream
         self._rules = Rules.of(stream)
-        self._pace = Pace.of(self._rules.steps)
+        self._pace = Pace.of(self._rules.rings)
         self._tables = tables
 
     def score(self, slots: Ints, tick: Ints, truth: Floats) -> ScoredRound:
@@ -86,18 +86,18 @@ def by_rounds(
     weighed: list[WeighedRound] = []
     for size, stop in zip(sizes, accumulate(sizes), strict=True):
         part = rows.take(slice(stop - size, stop))
-        scored.append(blending.score(part.slots, part.tick, arrive(tables, part)))
+        scored.append(blending.score(part.slots, part.tick, arrive(tables, rules, part)))
         if part.reports:
             hear(tables.ledger, rules, part.slots, _skills(part))
         weighed.append(blending.weigh(part))
     return joined_scores(scored), joined_weights(weighed)
 
 
-def arrive(tables: BlendTables, part: ForecastRows) -> Floats:
+def arrive(tables: BlendTables, rules: Rules, part: ForecastRows) -> Floats:
     """[n]: the truths, as far as each is the first of its tick."""
     ledger, intervals, late = tables
-    interval_tables.arrive(intervals, part.slots, ledger.tick[part.slots], part.tick)
-    ledgers.arrive(ledger, part.slots, part.tick)
+    interval_tables.arrive(intervals, rules.rings, part.slots, ledger.tick[part.slots], part.tick)
+    ledgers.arrive(ledger, rules, part.slots, part.tick)
     first = late.expect(part.slots, part.tick, part.t, part.missing)
     return np.where(first, part.observed, np.nan)
 

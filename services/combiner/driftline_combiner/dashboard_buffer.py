@@ -30,6 +30,8 @@ BYTES_REMEMBERED = 10_000_000
 """Of the blends of all series together, as they are kept, which is some 30 MB of JSON: with many series, or many
 horizons, there are fewer of each. A reader of `/v1/live` misses none that it asks for before so much else has come."""
 LATEST_ALERTS = 200
+TAKEN_AT_ONCE = 100
+"""Blends that are taken in before other tasks get a turn: at times all of them have a block to be compressed."""
 
 
 class _BlendName(msgspec.Struct, frozen=True):
@@ -94,8 +96,10 @@ class DashboardBuffer:
     @stamina.retry(on=BusUnavailable, attempts=None, timeout=None, wait_max=10.0)
     async def _read_blends(self) -> None:
         async for page in self._bus.tail(PACKED_BLENDS):
-            for envelope in page:
-                self._take(envelope.value)
+            for start in range(0, len(page), TAKEN_AT_ONCE):
+                for envelope in page[start : start + TAKEN_AT_ONCE]:
+                    self._take(envelope.value)
+                await asyncio.sleep(0)
             self._wake((envelope.value.name.stream, envelope.value.name.key) for envelope in page)
 
     @stamina.retry(on=BusUnavailable, attempts=None, timeout=None, wait_max=10.0)

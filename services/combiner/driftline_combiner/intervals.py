@@ -13,9 +13,9 @@ from typing import Annotated, Self
 
 import numpy as np
 
-from driftline.arrays import TINY, Floats, Ints, Mask, Over, clipped
+from driftline.arrays import TINY, Floats, Ints, Mask, Over, PerHorizon, clipped
 from driftline.scoring import LEVELS
-from driftline.streams.grid import skipped
+from driftline.streams.horizon_rings import HorizonRings
 
 LEVEL = 0.9
 """Share of the truths that should fall into the interval, which lies between the outermost of LEVELS."""
@@ -86,9 +86,9 @@ class Intervals:
     """[slots, horizons]: moving share of misses beyond those that should be."""
     extreme: Annotated[Floats, Over("horizons")]
     """[slots, horizons]: half width of the extreme interval in usual errors."""
-    widths: Annotated[Floats, Over("ring", "horizons", "widths")]
-    """[slots, ring, horizons, levels + 1]: the quantiles of truth minus forecast, and the half width of the extreme
-    interval, until the truth comes; a ring by tick (see `driftline.streams.grid`); NaN for none."""
+    widths: Annotated[Floats, Over(PerHorizon(), "widths")]
+    """[slots, places, levels + 1]: the quantiles of truth minus forecast, and the half width of the extreme interval,
+    until the truth comes; for the places see `HorizonRings`; NaN for none."""
     scored: Annotated[Floats, Over("horizons")]
     """[slots, horizons]: truths that met an interval."""
     covered: Annotated[Floats, Over("horizons")]
@@ -111,7 +111,7 @@ class Intervals:
             wider=np.zeros(shape),
             excess=np.zeros(shape),
             extreme=np.full(shape, FIRST_EXTREME),
-            widths=np.full((slots, max(horizon) + patience, len(horizon), len(LEVELS) + 1), np.nan),
+            widths=np.full((slots, HorizonRings.of(horizon, patience).size, len(LEVELS) + 1), np.nan),
             scored=np.zeros(shape),
             covered=np.zeros(shape),
             recent=np.full(shape, LEVEL),
@@ -124,8 +124,8 @@ class Intervals:
 class Pace:
     """How fast everything moves at each horizon: the same for all records, so it is worked out once."""
 
-    steps: Ints
-    """[horizons]: periods ahead."""
+    rings: HorizonRings
+    """Where intervals wait for their truths."""
     aim: Floats
     """[horizons]: share of misses that is aimed at."""
     rates: Floats
@@ -137,13 +137,18 @@ class Pace:
     usual: Floats
     """[horizons]: memory of the usual error."""
 
+    @property
+    def steps(self) -> Ints:
+        """[horizons]: periods ahead."""
+        return self.rings.steps
+
     @classmethod
-    def of(cls, steps: Ints) -> Self:
-        far = steps.astype(np.float64)
+    def of(cls, rings: HorizonRings) -> Self:
+        far = rings.steps.astype(np.float64)
         slower, slowly = np.power(far, SLOWER), np.power(far, SLOWLY)
         doublings = np.log2(np.maximum(far / FAR, 1.0))
         return cls(
-            steps=steps,
+            rings=rings,
             aim=np.maximum(1.0 - LEVEL - EARLIER * (1.0 - 1.0 / far) - doublings * MUCH_EARLIER, LEAST_AIM),
             rates=np.array(RATES) * slower[:, None],
             median=MEDIAN_RATE * slower,
@@ -160,9 +165,9 @@ class Anomalies:
     size: Floats
 
 
-def arrive(intervals: Intervals, slots: Ints, before: Ints, tick: Ints) -> None:
+def arrive(intervals: Intervals, rings: HorizonRings, slots: Ints, before: Ints, tick: Ints) -> None:
     """A forecast of each of n series comes: between its tick and the one `before` there was no interval."""
-    rows, places = skipped(intervals.widths.shape[1], before, tick)
+    rows, places = rings.skipped(before, tick)
     intervals.widths[slots[rows], places] = np.nan
 
 
@@ -172,8 +177,7 @@ def judge(intervals: Intervals, pace: Pace, slots: Ints, tick: Ints, error: Floa
     slots: [n], each at most once. tick: [n] of the truths. error: [n, horizons], NaN where nothing
     is known. Changes `intervals` in place.
     """
-    then = (tick[:, None] - pace.steps) % intervals.widths.shape[1]
-    widths = intervals.widths[slots[:, None], then, np.arange(len(pace.steps))]
+    widths = intervals.widths[slots[:, None], pace.rings.places(tick[:, None] - pace.steps)]
     size = np.abs(error)
     known = np.isfinite(size) & np.isfinite(widths[..., 0])
     missed = _learn_quantiles(intervals, pace, slots, known, widths[..., :-1] + error[..., None])
@@ -267,7 +271,8 @@ def widths(
     if possible is not None:
         around = clipped(around, possible[0][..., None], possible[1][..., None])
     extreme = intervals.extreme[slots] * intervals.usual[slots, :, 0]
-    intervals.widths[slots, tick % intervals.widths.shape[1]] = np.concatenate([around, extreme[..., None]], axis=2)
+    now = pace.rings.places(tick[:, None])
+    intervals.widths[slots[:, None], now] = np.concatenate([around, extreme[..., None]], axis=2)
     return around
 
 

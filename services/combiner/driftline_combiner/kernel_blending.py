@@ -25,23 +25,26 @@ WEIGH = kernel("combiner_weigh", "pppnpppp")
 WORK = kernel("combiner_work", "ppppnppp")
 
 
+POINTERS = ("steps", "begins", "fixed", "guard", "aim", "rates", "median", "wider", "usual")
+
+
 class StreamRules(ctypes.Structure):
     """What a definition says, as `stream_rules` of kernels/src/combiner.h."""
 
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("horizons", "ring", "patience", "active", "ranged")),
+        *((name, ctypes.c_int64) for name in ("horizons", "places", "patience", "active", "ranged")),
         *((name, ctypes.c_double) for name in ("memory", "lowest", "highest")),
-        *((name, ctypes.c_void_p) for name in ("steps", "fixed", "guard", "aim", "rates", "median", "wider", "usual")),
+        *((name, ctypes.c_void_p) for name in POINTERS),
     )
 
     @classmethod
     def of(cls, stream: StreamDefinition) -> Self:
         rules = Rules.of(stream)
-        pace = Pace.of(rules.steps)
-        arrays = (rules.steps, rules.static, rules.guard, pace.aim, pace.rates, pace.median, pace.wider, pace.usual)
+        rings, pace = rules.rings, Pace.of(rules.rings)
+        paced = (pace.aim, pace.rates, pace.median, pace.wider, pace.usual)
+        arrays = (rings.steps, rings.begins, rules.static, rules.guard, *paced)
         lowest, highest = stream.within(np.array([-np.inf, np.inf])).tolist()
-        ring, ranged = max(stream.horizon) + stream.patience, stream.range is not None
-        sizes = (len(stream.horizon), ring, stream.patience, rules.active, ranged)
+        sizes = (len(stream.horizon), rings.size, stream.patience, rules.active, stream.range is not None)
         filled = cls(*sizes, rules.memory, lowest, highest, *map(address, arrays))
         filled.arrays = arrays  # as long as it points at them
         return filled

@@ -8,11 +8,12 @@ from typing import Annotated, Self
 
 import numpy as np
 
-from driftline.arrays import TINY, Derived, Floats, Ints, Mask, Over, Symmetric, clipped
+from driftline.arrays import TINY, Derived, Floats, Ints, Mask, Over, PerHorizon, Symmetric, clipped
 from driftline.members import MEMBERS, MODELS, STACK, TRAINED
 from driftline.scoring import ROWS, STRATEGIES
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.grid import NEVER, skipped
+from driftline.streams.grid import NEVER
+from driftline.streams.horizon_rings import HorizonRings
 from driftline_combiner import weights as strategies
 from driftline_combiner.weights import Grams
 
@@ -71,11 +72,10 @@ class Ledger:
     """[slots, horizons]: records seen before the horizon was there."""
     tick: Annotated[Ints, Over()]
     """[slots]: of the newest record, see `driftline.streams.grid`; NEVER before the first."""
-    members: Annotated[Floats, Over("ring", "horizons", "members")]
-    """[slots, ring, horizons, members]: what was forecast, until its truth comes; a ring by tick."""
-    blends: Annotated[Floats, Over("ring", "horizons", "blends")]
-    """[slots, ring, horizons, strategies + 1]: what every strategy made of it, and what was published; a ring by
-    tick."""
+    members: Annotated[Floats, Over(PerHorizon(), "members")]
+    """[slots, places, members]: what was forecast, until its truth comes; for the places see `HorizonRings`."""
+    blends: Annotated[Floats, Over(PerHorizon(), "blends")]
+    """[slots, places, strategies + 1]: what every strategy made of it, and what was published."""
     window: Annotated[Floats, Over(2, "horizons", Symmetric("members"))]
     """[slots, 2, horizons, members, members]: `weights.Grams` of the newest errors: products and counts."""
     long: Annotated[Floats, Over(2, "horizons", Symmetric("members"))]
@@ -121,13 +121,13 @@ class Ledger:
     @classmethod
     def empty(cls, slots: int, horizon: tuple[int, ...], patience: int = 0) -> Self:
         """patience: records that a truth may be late."""
-        horizons, ring, rows = len(horizon), max(horizon) + patience, len(ROWS)
+        horizons, places, rows = len(horizon), HorizonRings.of(horizon, patience).size, len(ROWS)
         return cls(
             count=np.zeros(slots, dtype=np.int64),
             since=np.zeros((slots, horizons), dtype=np.int64),
             tick=np.full(slots, NEVER, dtype=np.int64),
-            members=np.full((slots, ring, horizons, MEMBER_COUNT), np.nan),
-            blends=np.full((slots, ring, horizons, STRATEGY_COUNT + 1), np.nan),
+            members=np.full((slots, places, MEMBER_COUNT), np.nan),
+            blends=np.full((slots, places, STRATEGY_COUNT + 1), np.nan),
             window=np.zeros((slots, 2, horizons, MEMBER_COUNT, MEMBER_COUNT)),
             long=np.zeros((slots, 2, horizons, MEMBER_COUNT, MEMBER_COUNT)),
             fitted=np.zeros((slots, horizons, MEMBER_COUNT)),
@@ -153,9 +153,9 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Rules:
-    """What a stream's definition says of weighing. steps: [horizons]; static: [members]."""
+    """What a stream's definition says of weighing. static: [members]."""
 
-    steps: Ints
+    rings: HorizonRings
     static: Floats
     active: int
     memory: float
@@ -163,11 +163,16 @@ class Rules:
     guard: Floats
     """[horizons]: the guard's memory."""
 
+    @property
+    def steps(self) -> Ints:
+        """[horizons]."""
+        return self.rings.steps
+
     @classmethod
     def of(cls, stream: StreamDefinition) -> Self:
         fixed = stream.weighting.static or dict.fromkeys(MEMBERS, 1.0)
         return cls(
-            steps=np.array(stream.horizon, dtype=np.int64),
+            rings=HorizonRings.of(stream.horizon, stream.patience),
             static=np.array([fixed.get(name, 0.0) for name in MEMBERS]),
             active=STRATEGIES.index(stream.weighting.active),
             memory=1.0 / stream.weighting.window,
@@ -183,9 +188,9 @@ class Scored:
     scale: Floats
 
 
-def arrive(ledger: Ledger, slots: Ints, tick: Ints) -> None:
+def arrive(ledger: Ledger, rules: Rules, slots: Ints, tick: Ints) -> None:
     """A forecast of each of n series comes: between its tick and the one before nothing was forecast."""
-    rows, places = skipped(ledger.members.shape[1], ledger.tick[slots], tick)
+    rows, places = rules.rings.skipped(ledger.tick[slots], tick)
     for ring in (ledger.members, ledger.blends):
         ring[slots[rows], places] = np.nan
     ledger.tick[slots] = tick
@@ -198,11 +203,10 @@ def score(ledger: Ledger, rules: Rules, slots: Ints, tick: Ints, truth: Floats) 
     `ledger` in place.
     """
     rows = slots[:, None]
-    # Horizon i forecast this tick steps[i] periods ago, so each horizon has its own place in the ring [n, horizons].
-    # In a young series these places are still NaN, and an error of NaN teaches nothing.
-    then = (tick[:, None] - rules.steps) % ledger.members.shape[1]
-    horizons = np.arange(len(rules.steps))
-    forecast = np.concatenate([ledger.members[rows, then, horizons], ledger.blends[rows, then, horizons]], axis=2)
+    # Horizon i forecast this tick steps[i] periods ago. In a young series these places are still NaN, and an error of
+    # NaN teaches nothing.
+    then = rules.rings.places(tick[:, None] - rules.steps)
+    forecast = np.concatenate([ledger.members[rows, then], ledger.blends[rows, then]], axis=2)
     error = forecast - truth[:, None, None]
     scale = ledger.scale[slots]
     # From before this record (`_learn_scale` comes later): a wild error must not widen its own limit.
@@ -404,10 +408,10 @@ def weigh(ledger: Ledger, rules: Rules, slots: Ints, forecasts: Floats) -> tuple
     present = np.isfinite(forecasts)
     weights = current_weights(ledger, rules, slots, present)
     blends = strategies.blend(weights, forecasts[:, :, None, :], present[:, :, None, :])
-    # What is of tick k lies at k % ring, where `score` looks for it.
-    now = ledger.tick[slots] % ledger.members.shape[1]
-    ledger.members[slots, now] = forecasts
-    ledger.blends[slots, now] = blends
+    # Where `score` looks for it.
+    rows, now = slots[:, None], rules.rings.places(ledger.tick[slots, None])
+    ledger.members[rows, now] = forecasts
+    ledger.blends[rows, now] = blends
     ledger.count[slots] += 1
     return weights, blends
 

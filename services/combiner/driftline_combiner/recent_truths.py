@@ -14,6 +14,8 @@ DIGITS = 5
 class RecentTruths:
     """In order of time."""
 
+    __slots__ = ("_times", "_values")
+
     def __init__(self) -> None:
         self._times = array("q")
         self._values = array("d")

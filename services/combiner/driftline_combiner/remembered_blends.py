@@ -5,7 +5,6 @@ from __future__ import annotations  # array[int] is a type for checkers only
 import zlib
 from array import array
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
@@ -19,7 +18,7 @@ SEPARATOR = b"\0"
 """In no JSON."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BlendBlock:
     """Blends in a row; times: of each, milliseconds since the epoch."""
 
@@ -38,10 +37,13 @@ class BlendBlock:
 class RememberedBlends:
     """Of one series, in order of time."""
 
+    __slots__ = ("_blocks", "_count", "_newest", "_size", "last_t")
+
     def __init__(self) -> None:
         self.last_t: int | None = None
-        self._blocks: deque[BlendBlock] = deque()
-        self._newest: deque[tuple[int, bytes]] = deque()
+        # Lists, though the first go first: they are short, and an empty deque alone takes 600 bytes.
+        self._blocks: list[BlendBlock] = []
+        self._newest: list[tuple[int, bytes]] = []
         """Never empty once there was a blend: what is read live is here most often."""
         self._count = 0
         self._size = 0
@@ -53,7 +55,8 @@ class RememberedBlends:
         self._count += 1
         self._size += len(payload)
         if len(self._newest) > BLOCK:
-            self._compress([self._newest.popleft() for _ in range(BLOCK)])
+            self._compress(self._newest[:BLOCK])
+            del self._newest[:BLOCK]
 
     def _compress(self, blends: Sequence[tuple[int, bytes]]) -> None:
         block = BlendBlock.of(blends)
@@ -63,10 +66,10 @@ class RememberedBlends:
     def forget(self, points: int, size: int) -> None:
         """Keeps the newest `points`, with up to a block more, and of more than one blend no more than `size` bytes."""
         while self._blocks and (self._size > size or self._count - BLOCK >= points):
-            self._size -= len(self._blocks.popleft().compressed)
+            self._size -= len(self._blocks.pop(0).compressed)
             self._count -= BLOCK
         while self._size > size and len(self._newest) > 1:
-            self._size -= len(self._newest.popleft()[1])
+            self._size -= len(self._newest.pop(0)[1])
             self._count -= 1
 
     @property

@@ -34,7 +34,7 @@ class RetrainRequest(msgspec.Struct, frozen=True):
 
 
 class RetrainStep:
-    """See `driftline.worker.step.Step`; what it returns are requests, each once a batch."""
+    """See `driftline.worker.step.Step`; what it returns are requests, each once a call."""
 
     def step(self, batch: Sequence[Envelope[Alert]]) -> list[RetrainRequest]:
         alerts = [envelope.value for envelope in batch]
@@ -69,8 +69,8 @@ class RetrainStep:
     def resume_at(self, partition: int, consumed: int) -> int:  # noqa: ARG002
         return consumed
 
-    def release(self, partition: int) -> None:
-        """There is no state but the position."""
+    def release(self, partition: int) -> bool:  # noqa: ARG002
+        return False
 
 
 class TrainerAwayError(Unavailable):
@@ -84,7 +84,8 @@ class TrainerSink:
         self._trainer = trainer
 
     async def __call__(self, requests: Sequence[RetrainRequest]) -> None:
-        for request in requests:
+        # A batch may have been worked off in parts, of which each asks once.
+        for request in dict.fromkeys(requests):
             await self._ask(request)
 
     @stamina.retry(on=TrainerAwayError, attempts=None, timeout=None, wait_max=30.0)

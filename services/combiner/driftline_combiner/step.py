@@ -290,16 +290,9 @@ class BlendStep:
         return ""
 
     def save(self, key: str, heard: int | None = None) -> bytes:
-        slot, (ledger, intervals, late) = self._store[key], self._tables
-        # Whose truths have come is not looked at again: nothing is smaller.
-        awaited = late.awaited(slot, self._rules.steps, ledger.members.shape[1])[..., None]
-        rings = {
-            "ledger.members": ledger.members,
-            "ledger.blends": ledger.blends,
-            "intervals.widths": intervals.widths,
-        }
-        in_flight = {name: np.where(awaited, ring[slot], np.nan) for name, ring in rings.items()}
-        body = self._parts.dump(slot, self._alert_rules.dump(key), in_flight)
+        slot, rings = self._store[key], self._rules.rings
+        awaited = self._tables.late.awaited(slot, rings.steps, rings.longest)
+        body = self._parts.dump(slot, self._alert_rules.dump(key), awaited)
         return msgspec.msgpack.encode(SavedState(STATE, self._signature, self._store.time_of(key), heard, body))
 
     def restore(self, key: str, data: bytes) -> Age:
@@ -363,7 +356,7 @@ class BlendStep:
     def standings(self, keys: Sequence[str], horizon: int) -> Standings:
         """How series that are owned here did of late. horizon: its place among the stream's."""
         slots = np.array([self._store[key] for key in keys], dtype=np.int64)
-        return Standings.of(self._tables.ledger, self._tables.intervals, slots, horizon)
+        return Standings.of(self._tables.ledger, self._rules.rings, self._tables.intervals, slots, horizon)
 
     def weighting(self, key: str) -> list[HorizonWeighting]:
         """Per horizon who weighs what now, as if all that forecast last took part again."""
@@ -403,8 +396,8 @@ class BlendStep:
         """The weights of n series, [n, horizons, strategies + 1, members], and who forecast last, [n, horizons,
         members]."""
         ledger = self._tables.ledger
-        now = ledger.tick[slots] % ledger.members.shape[1]
-        present = np.isfinite(ledger.members[slots, now])
+        now = self._rules.rings.places(ledger.tick[slots, None])
+        present = np.isfinite(ledger.members[slots[:, None], now])
         return current_weights(ledger, self._rules, slots, present), present
 
 

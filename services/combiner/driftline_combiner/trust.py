@@ -12,6 +12,7 @@ import numpy as np
 from driftline.arrays import Floats, Ints, Mask
 from driftline.members import MEMBERS, PERSISTENCE
 from driftline.scoring import PUBLISHED, ROWS
+from driftline.streams.horizon_rings import HorizonRings
 from driftline_combiner.intervals import Intervals
 from driftline_combiner.ledger import MEMBER_COUNT, Ledger
 
@@ -75,11 +76,11 @@ class Standings:
     """[n]: of the newest of them that it held."""
 
     @classmethod
-    def of(cls, ledger: Ledger, intervals: Intervals, slots: Ints, horizon: int) -> Self:
+    def of(cls, ledger: Ledger, rings: HorizonRings, intervals: Intervals, slots: Ints, horizon: int) -> Self:
         """horizon: its place among the stream's. A member that did not forecast last is not looked at."""
-        now = ledger.tick[slots] % ledger.members.shape[1]
+        now = rings.places(ledger.tick[slots, None])[:, horizon]
         rmse = np.sqrt(ledger.recent[slots, horizon])
-        absent = ~np.isfinite(ledger.members[slots, now, horizon])
+        absent = ~np.isfinite(ledger.members[slots, now])
         rmse[:, :MEMBER_COUNT][absent] = np.nan
         return cls(
             rmse, ledger.guarded[slots, horizon], intervals.scored[slots, horizon], intervals.recent[slots, horizon]

@@ -11,8 +11,9 @@ from typing import Annotated, Self
 import numpy as np
 import numpy.typing as npt
 
-from driftline.arrays import Floats, Ints, Over, Symmetric, UpperHalf
+from driftline.arrays import Floats, Ints, Over, PerHorizon, Symmetric, UpperHalf
 from driftline.streams.grid import NEVER, skipped
+from driftline.streams.horizon_rings import HorizonRings
 from driftline_kernels import address, kernel, sizes, table
 
 FORGETTING = 0.9998
@@ -33,13 +34,13 @@ FOLLOW = kernel("rls_follow", "pppppnppppppppp")
 
 @dataclass(frozen=True)
 class Waiting:
-    """What was forecast from, until the truth comes: rings by tick (see `driftline.streams.grid`), as long as the
+    """What was forecast from, until the truth comes. A ring by tick (see `driftline.streams.grid`) is as long as the
     longest horizon and as a truth may be late take together. One row ("slot") a series."""
 
     tick: Annotated[Ints, Over()]
     """[slots]: of the newest record; NEVER before the first."""
-    terms: Annotated[npt.NDArray[np.float32], Over("ring", "horizons", "terms")]
-    """[slots, ring, horizons, terms]."""
+    terms: Annotated[npt.NDArray[np.float32], Over(PerHorizon(), "terms")]
+    """[slots, places, terms]: for the places see `HorizonRings`."""
     last: Annotated[Floats, Over("ring")]
     """[slots, ring]: the target's value then."""
     scale: Annotated[Floats, Over("ring")]
@@ -47,13 +48,17 @@ class Waiting:
 
     @classmethod
     def empty(cls, slots: int, horizon: tuple[int, ...], terms: int, patience: int = 0) -> Self:
-        ring = max(horizon) + patience
+        rings = HorizonRings.of(horizon, patience)
         return cls(
             tick=np.full(slots, NEVER, dtype=np.int64),
-            terms=np.zeros((slots, ring, len(horizon), terms), dtype=np.float32),
-            last=np.full((slots, ring), np.nan),
-            scale=np.full((slots, ring), np.nan),
+            terms=np.zeros((slots, rings.size, terms), dtype=np.float32),
+            last=np.full((slots, rings.longest), np.nan),
+            scale=np.full((slots, rings.longest), np.nan),
         )
+
+    def rings(self, steps: Ints) -> HorizonRings:
+        """steps: [horizons] that it was made for."""
+        return HorizonRings.of(steps, self.last.shape[1] - int(steps[-1]))
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ def recall(waiting: Waiting, steps: Ints, slots: Ints, tick: Ints, truth: Floats
     # A target that has never moved has a usual step of 0: nothing can be learned in units of it.
     with np.errstate(divide="ignore", invalid="ignore"):
         target = (truth[:, None] - waiting.last[rows, then]) / waiting.scale[rows, then]
-    terms = waiting.terms[rows, then, np.arange(len(steps))].astype(np.float64)
+    terms = waiting.terms[rows, waiting.rings(steps).places(tick[:, None] - steps)].astype(np.float64)
     return Lesson(terms, np.where(np.isfinite(target), target, np.nan))
 
 
@@ -88,11 +93,11 @@ def arrive(waiting: Waiting, slots: Ints, tick: Ints) -> None:
     waiting.tick[slots] = tick
 
 
-def remember(waiting: Waiting, slots: Ints, terms: Floats, last: Floats, scale: Floats) -> None:
-    """Keeps what is forecast from the newest tick. terms: [n, horizons, terms]; last, scale: [n]."""
+def remember(waiting: Waiting, steps: Ints, slots: Ints, terms: Floats, last: Floats, scale: Floats) -> None:
+    """Keeps what is forecast from the newest tick. steps: [horizons]; terms: [n, horizons, terms]; last, scale: [n]."""
     # What is of tick k lies at k % ring, where `recall` looks for it.
     now = waiting.tick[slots] % waiting.last.shape[1]
-    waiting.terms[slots, now] = terms
+    waiting.terms[slots[:, None], waiting.rings(steps).places(waiting.tick[slots, None])] = terms
     waiting.last[slots, now] = last
     waiting.scale[slots, now] = scale
 
@@ -116,12 +121,15 @@ class Filters:
         # Far targets are noisier, and what they teach overlaps: as much caution is a smaller variance.
         variance = FIRST_VARIANCE if trusted is None else TRUSTING_VARIANCE
         first = variance / np.array(horizon, dtype=np.float64)
+        half = UpperHalf.of(terms)
+        identity = np.zeros(len(half.rows))
+        identity[half.diagonal] = 1.0
         weights = np.zeros((slots, len(horizon), terms))
         if trusted is not None:
             weights[:, :, trusted] = 1.0
         return cls(
             weights=weights,
-            variance=np.repeat((first[:, None] * np.eye(terms)[np.triu_indices(terms)])[None], slots, axis=0),
+            variance=np.repeat((first[:, None] * identity)[None], slots, axis=0),
             noise=np.ones((slots, len(horizon))),
         )
 
@@ -203,7 +211,7 @@ def follow(
     for filters in (plain, stack):
         learn(filters, slots, lesson)
     alone, over_models = (forecast(filters, slots, terms, last, scale) for filters in (plain, stack))
-    remember(waiting, slots, terms, last, scale)
+    remember(waiting, steps, slots, terms, last, scale)
     return alone, over_models
 
 

@@ -120,7 +120,10 @@ def settle(tables: ForecastTables, before: Axes, after: Axes) -> None:
     elif len(after["lags"]) > lags:
         history.start[0] = np.maximum(history.start[0], newest - lags + 1)
     # From a new horizon nothing was forecast; a new term was as good as 0, which is what the filters begin with.
-    tables.waiting.terms[0][:, added(before["horizons"], after["horizons"])] = np.nan
+    rings = tables.waiting.rings(np.array(after["horizons"]))
+    for horizon in added(before["horizons"], after["horizons"]):
+        begin = rings.begins[horizon]
+        tables.waiting.terms[0, begin : begin + rings.lengths[horizon]] = np.nan
     former, ring = len(before["remembered"]), len(after["remembered"])
     if former != ring:
         if 0 < former < ring:

@@ -478,12 +478,10 @@ class ForecastStep:
 
     def save(self, key: str, heard: int | None = None) -> bytes:
         slot, waiting = self._store[key], self._tables.waiting
-        # Whose truths have come is not looked at again: nothing is smaller.
         awaited = self._tables.late.awaited(slot, self._steps, waiting.last.shape[1])
-        terms = np.where(awaited[..., None], waiting.terms[slot], np.float32(np.nan))
         group = self._groups.of(key) if self._layout.grouped else ""
         held_back = HeldBack(group, self._assembly.of(group, key))
-        body = self._parts.dump(slot, held_back, {"waiting.terms": terms})
+        body = self._parts.dump(slot, held_back, awaited)
         saved = SavedState(STATE, self._signature, self._store.time_of(key), heard, body)
         return msgspec.msgpack.encode(saved)
 

@@ -394,7 +394,8 @@ class ArchiveStep(Generic[Timed]):
         """
         return self._kept.get(partition, 0)
 
-    def release(self, partition: int) -> None:
+    def release(self, partition: int) -> bool:
         self._partitions.pop(partition, None)
         self._kept.pop(partition, None)
         self._census.release(partition)
+        return False

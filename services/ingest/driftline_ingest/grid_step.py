@@ -235,6 +235,7 @@ class GridStep:
         """Messages that were worked off at the last checkpoint, and that a restart reads again all the same."""
         return self._kept.get(partition, 0)
 
-    def release(self, partition: int) -> None:
+    def release(self, partition: int) -> bool:
         self._partitions.pop(partition, None)
         self._kept.pop(partition, None)
+        return False

@@ -18,6 +18,8 @@ from driftline.errors import PoisonMessage
 from driftline.messages import DEAD_LETTERS, M, Topic, state_topic
 
 KEYS_REMEMBERED = 100_000
+PAGE = 500
+"""Messages that a tail hands out at once at most, of all partitions."""
 READ_S = 30.0
 """How long a small topic may take to be read."""
 
@@ -69,7 +71,7 @@ class KafkaBus:
                 await (consumer.seek_to_beginning(*every) if earliest else consumer.seek_to_end(*every))
                 yield []
                 while True:
-                    fetched = await fetch(consumer, timeout=1.0)
+                    fetched = await fetch(consumer, timeout=1.0, limit=PAGE)
                     page = [_decoded(topic, raw(message)) for messages in fetched.values() for message in messages]
                     if page:
                         yield [envelope for envelope in page if envelope is not None]

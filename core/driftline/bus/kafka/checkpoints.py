@@ -18,6 +18,8 @@ from driftline.messages import state_topic
 
 POSITION = b"@"
 """The key of a partition's position on the state topic; series are named stream/key, so it is free."""
+SENT_AT_ONCE = 25
+"""States that are sent before other tasks get a turn."""
 STUCK_S = 60.0
 """So long without a state while states are read is too long. How long all of them take depends on their number."""
 TRANSACTION_TIMEOUT_MS = 10_000
@@ -60,7 +62,12 @@ class Checkpoints:
             async with asyncio.timeout(2 * patience), asyncio.timeout(patience), producer.transaction():
                 # Every send is awaited before the commit: a commit that overtakes one costs 100 ms.
                 await send_all(producer, checkpoint.outputs)
-                sent = [await producer.send(topic, value, key=key, partition=partition) for key, value in written]
+                sent = []
+                for number, (key, value) in enumerate(written, start=1):
+                    sent.append(await producer.send(topic, value, key=key, partition=partition))
+                    if number % SENT_AT_ONCE == 0:
+                        # While there is room for messages a send returns at once.
+                        await asyncio.sleep(0)
                 await asyncio.gather(*sent)
 
     def give_up(self) -> None:

@@ -56,6 +56,7 @@ class PassingStep(Generic[M]):
     def resume_at(self, partition: int, consumed: int) -> int:  # noqa: ARG002
         return consumed
 
-    def release(self, partition: int) -> None:
+    def release(self, partition: int) -> bool:
         self._since.pop(partition, None)
         self._unsaved.discard(partition)
+        return False
