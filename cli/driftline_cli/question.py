@@ -16,6 +16,7 @@ from driftline.errors import InvalidInput
 from driftline.files import replace_file
 from driftline.scoring import PUBLISHED
 from driftline.streams.definition import StreamDefinition
+from driftline.streams.rows import concatenate
 from driftline_cli import answer as answers
 from driftline_cli import drifts
 from driftline_cli.answer import NAIVE, Answer, HorizonAnswer, called
@@ -88,8 +89,11 @@ def run(
     parts = replace(parts, streamed=streamed)
     console.print(answers.described(parts, stream), markup=False, highlight=False, soft_wrap=True)
     with bars(console) as progress:
-        done = asyncio.run(backtest(stream, parts.history, parts.streamed, seed=seed, progress=progress))
-    outcomes = [outcome(done.collected.blends, index, stream) for index in range(len(stream.horizon))]
+        test = concatenate([parts.warm_up, parts.streamed])
+        done = asyncio.run(backtest(stream, parts.history, test, seed=seed, progress=progress))
+    began = int(parts.streamed.t[0])
+    scored = [blend for blend in done.collected.blends if blend.t >= began]
+    outcomes = [outcome(scored, index, stream) for index in range(len(stream.horizon))]
     given = answers.answer(stream, parts, outcomes)
     console.print(answer_table(given))
     console.print(Text(answers.verdict(given), style="bold"), soft_wrap=True)

@@ -53,6 +53,8 @@ def test_a_file_is_answered_and_its_definition_is_kept(tmp_path: Path, visitors:
     assert [horizon.steps for horizon in given.horizons] == [1, 6, 24]
     assert all({"persistence", "yesterday", "last week", "blend"} == set(h.rmse) for h in given.horizons)
     assert given.horizons[0].rmse["blend"] < given.horizons[0].rmse["persistence"]
+    # From the first record on it has yesterday and last week behind it, as the naive forecasts have.
+    assert all(horizon.rmse["blend"] < horizon.rmse["last week"] for horizon in given.horizons)
     assert {file.name for file in report.iterdir()} == {"errors.png", "stretch.png", "index.html"}
     assert f"report: {report / 'index.html'}" in said
     page = (report / "index.html").read_text(encoding="utf-8")
