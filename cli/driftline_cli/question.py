@@ -75,6 +75,7 @@ def run(
     stream: StreamDefinition,
     data: Path,
     *,
+    futures: Path | None = None,
     records: int,
     drift: Kind,
     magnitude: float | None,
@@ -82,8 +83,9 @@ def run(
     report: Path,
     console: Console,
 ) -> Answered:
-    """Splits the file, forecasts, prints the table and the answer, and writes the report. Raises InvalidInput."""
-    parts = answers.split(read_file(data, stream), records)
+    """Splits the file, forecasts, prints the table and the answer, and writes the report. futures: a file of what was
+    known ahead. Raises InvalidInput."""
+    parts = answers.split(read_file(data, stream, futures), records)
     # Here and not by the backtest: the naive forecasts must see the same data.
     streamed = drifts.apply(drift, parts.streamed, stream, history=parts.history, magnitude=magnitude, seed=seed)
     parts = replace(parts, streamed=streamed)
