@@ -30,11 +30,17 @@ CHANCE = 1.65
 """Standard errors that the mean gain of a stretch must be above 0: less comes about by chance in one of twenty."""
 
 
+WARM_UP_MS = 1000 * (WEEK_S + DAY_S)
+"""As far back as the naive forecasts look: who has not seen that, too, is not compared with them."""
+
+
 @dataclass(frozen=True)
 class Split:
-    """A file in two, by time. streamed: the first records after the history; left: how many came after those."""
+    """A file in two, by time. warm_up: the newest records of the history, which are streamed before the others and not
+    scored. streamed: the first records after the history; left: how many came after those."""
 
     history: Rows
+    warm_up: Rows
     streamed: Rows
     left: int
 
@@ -78,7 +84,15 @@ def split(rows: Rows, records: int) -> Split:
         raise InvalidInput(
             f"found no value of the target in the first {HISTORY:.0%} of the records, expected a history"
         )
-    return Split(history, later.take(slice(0, records)), max(0, len(later) - records))
+    streamed = later.take(slice(0, records))
+    return Split(history, _warm_up(history, len(streamed)), streamed, len(later) - len(streamed))
+
+
+def _warm_up(history: Rows, most: int) -> Rows:
+    """The newest of what is in order of time: of many series less than a week where it would take longer than all that
+    is scored."""
+    newest = history.take(history.t >= history.t[-1] - WARM_UP_MS)
+    return newest.take(slice(max(0, len(newest) - most), None))
 
 
 def answer(stream: StreamDefinition, parts: Split, outcomes: Sequence[Outcome]) -> Answer:
@@ -201,5 +215,7 @@ def described(parts: Split, stream: StreamDefinition) -> str:
     left = f"; the {parts.left:,} after those are left out (--records)" if parts.left else ""
     return (
         f"{len(parts.history):,} records before {first} UTC are the history, the {len(parts.streamed):,} from then on "
-        f"are streamed as if they came now, {exactly(stream.time.period)} after {exactly(stream.time.period)}{left}"
+        f"are streamed as if they came now, {exactly(stream.time.period)} after {exactly(stream.time.period)}{left}; "
+        f"before them the last {len(parts.warm_up):,} of the history are streamed and not scored, so that Driftline, "
+        "too, has seen what the naive forecasts look back on"
     )

@@ -24,7 +24,8 @@ from driftline.store.folder import FolderStore
 from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.rows import Rows
-from driftline_cli.replay import chunks, post
+from driftline_cli.issued import IssuedFutures
+from driftline_cli.replay import chunks, post, post_futures
 from driftline_client import AsyncClient, SendReceipt
 from driftline_combiner.app import create_app as create_combiner
 from driftline_combiner.settings import CombinerSettings
@@ -113,6 +114,9 @@ class Chain:
         """Puts the history into the store, trains the batch model on it and swaps it in. Raises ChainStuckError."""
         key = f"history/{stream.name}/history.parquet"
         await self._store.put(key, await asyncio.to_thread(tables.encode, history, stream))
+        if len(history.futures):
+            futures = await asyncio.to_thread(tables.encode_futures, history.futures, stream)
+            await self._store.put(f"history/{stream.name}/futures.parquet", futures)
         job = await self._trainer.wait((await self._trainer.submit(stream.name, "batch", key)).id)
         if job.state != "published":
             raise ChainStuckError(f"the batch model was not published: {job.state}: {job.reason}")
@@ -120,14 +124,18 @@ class Chain:
         return job
 
     async def stream(self, stream: StreamDefinition, rows: Rows) -> AsyncIterator[int]:
-        """Posts all rows through ingest's door, window by window, and yields how many are done.
+        """Posts all rows through ingest's door, window by window, and yields how many are done. What is known ahead of
+        them is posted when it was issued.
 
         After each window the whole chain has followed: blends, archived windows, retrained and swapped models.
         """
         done = 0
+        issued, groups = IssuedFutures.of(rows), dict(zip(rows.keys.tolist(), rows.groups.tolist(), strict=True))
         await self._adopt()
         for part in chunks(rows, stream.window):
-            self.receipt += await post(self._door, stream, part)
+            for futures, records in issued.turns(done, part):
+                await post_futures(self._door, stream, futures, groups)
+                self.receipt += await post(self._door, stream, records)
             self._newest = int(part.t.max())
             self._count(stream, part)
             await self._follow()

@@ -16,13 +16,16 @@ NUMBER = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?")
 @dataclass(frozen=True)
 class TimeColumn:
     """t: [n] milliseconds since the epoch, UTC, 0 where it is empty. zone: what the times carry, None for none. format:
-    how they are written, as a definition says it, where that must be said."""
+    how they are written, as a definition says it, where that must be said. is_days: no time has a time of day. date:
+    the column that the day is in, where the times' own has the time of day alone."""
 
     name: str
     t: Ints
     zone: str | None
     empty: int
     format: str | None = None
+    is_days: bool = False
+    date: str | None = None
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,14 @@ class NumberColumn:
 
 @dataclass(frozen=True)
 class TextColumn:
-    """codes: [n] the same number for the same text, -1 where it is empty. distinct: how many different texts."""
+    """codes: [n] the same number for the same text, -1 where it is empty. distinct: how many different texts.
+    not_time: one that is no time, where others are."""
 
     name: str
     codes: Ints
     distinct: int
     samples: tuple[str, ...]
+    not_time: str | None = None
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,8 @@ def only_grows(column: NumberColumn, line: Timeline) -> bool:
 
 def _reason(column: Column, *, brief: bool) -> str | None:
     """Why a column is nothing to forecast; None for one that is."""
+    if not column.name:
+        return "has no name"
     match column:
         case TextColumn(samples=samples):
             return _text(samples)

@@ -199,6 +199,8 @@ def _time(line: Timeline, zone: str | None, short: dict[str, str], origin: Origi
     yield "time:"
     if not origin.arrival:
         yield f"  column: {_scalar(short[line.time])}"
+        if line.date is not None:
+            yield f"  date: {_scalar(line.date)}"
         if line.format is not None:
             yield f"  format: {_scalar(line.format)}"
         yield _zone(line, zone)
@@ -256,7 +258,8 @@ def _left_out(reasons: dict[str, str]) -> Iterator[str]:
         by_reason.setdefault(reason, []).append(name)
     for reason, names in by_reason.items():
         further = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-        yield _one_line(f"# left out: {', '.join(names[:SHOWN])}{further}: {reason}")
+        shown = ", ".join(name or '""' for name in names[:SHOWN])
+        yield _one_line(f"# left out: {shown}{further}: {reason}")
 
 
 def _scalar(text: str) -> str:

@@ -16,6 +16,7 @@ from driftline.errors import InvalidInput
 from driftline.files import replace_file
 from driftline.scoring import PUBLISHED
 from driftline.streams.definition import StreamDefinition
+from driftline.streams.rows import concatenate
 from driftline_cli import answer as answers
 from driftline_cli import drifts
 from driftline_cli.answer import NAIVE, Answer, HorizonAnswer, called
@@ -74,6 +75,7 @@ def run(
     stream: StreamDefinition,
     data: Path,
     *,
+    futures: Path | None = None,
     records: int,
     drift: Kind,
     magnitude: float | None,
@@ -81,15 +83,19 @@ def run(
     report: Path,
     console: Console,
 ) -> Answered:
-    """Splits the file, forecasts, prints the table and the answer, and writes the report. Raises InvalidInput."""
-    parts = answers.split(read_file(data, stream), records)
+    """Splits the file, forecasts, prints the table and the answer, and writes the report. futures: a file of what was
+    known ahead. Raises InvalidInput."""
+    parts = answers.split(read_file(data, stream, futures), records)
     # Here and not by the backtest: the naive forecasts must see the same data.
     streamed = drifts.apply(drift, parts.streamed, stream, history=parts.history, magnitude=magnitude, seed=seed)
     parts = replace(parts, streamed=streamed)
     console.print(answers.described(parts, stream), markup=False, highlight=False, soft_wrap=True)
     with bars(console) as progress:
-        done = asyncio.run(backtest(stream, parts.history, parts.streamed, seed=seed, progress=progress))
-    outcomes = [outcome(done.collected.blends, index, stream) for index in range(len(stream.horizon))]
+        test = concatenate([parts.warm_up, parts.streamed])
+        done = asyncio.run(backtest(stream, parts.history, test, seed=seed, progress=progress))
+    began = int(parts.streamed.t[0])
+    scored = [blend for blend in done.collected.blends if blend.t >= began]
+    outcomes = [outcome(scored, index, stream) for index in range(len(stream.horizon))]
     given = answers.answer(stream, parts, outcomes)
     console.print(answer_table(given))
     console.print(Text(answers.verdict(given), style="bold"), soft_wrap=True)

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,14 +11,15 @@ import numpy as np
 
 from driftline.arrays import Floats
 from driftline.errors import InvalidInput
-from driftline.streams.definition import StreamDefinition
-from driftline.streams.rows import Rows
+from driftline.streams.definition import ISSUED, StreamDefinition
+from driftline.streams.rows import FutureRows, Rows
 from driftline_cli import tokens
 from driftline_cli.progress import Progress
 from driftline_client import AsyncClient, SendReceipt
 
 SMOOTH_S = 0.05
 """At a rate, as many rows are sent at once as are due in this time."""
+FUTURES_AT_ONCE = 5_000
 PATIENCE_S = 60.0
 """How long a replay tries again while ingest is away; sending twice is harmless."""
 
@@ -28,18 +29,33 @@ def encode(rows: Rows, stream: StreamDefinition) -> bytes:
     times = np.datetime_as_string(rows.t.astype("datetime64[ms]"), unit="ms")
     parts = zip(rows.keys, rows.groups, times, rows.values, strict=True)
     return msgspec.json.Encoder().encode_lines(
-        [_row(stream, key, group, f"{t}Z", values) for key, group, t, values in parts]
+        [_named(stream, stream.columns, key, group, f"{t}Z", values) for key, group, t, values in parts]
     )
 
 
-def _row(stream: StreamDefinition, key: str, group: str, t: str, values: Any) -> dict[str, object]:
-    row: dict[str, object] = dict(zip(stream.columns, map(float, values), strict=True))
+def _named(
+    stream: StreamDefinition, columns: Sequence[str], key: str, group: str, t: str, values: Any
+) -> dict[str, object]:
+    row: dict[str, object] = dict(zip(columns, map(float, values), strict=True))
     row[stream.time.column] = t
     if stream.key:
         row[stream.key] = str(key)
     for name in stream.group_columns:
         row[name] = str(group)
     return row
+
+
+def encode_futures(futures: FutureRows, stream: StreamDefinition, groups: Mapping[str, str]) -> bytes:
+    """The same of futures. groups: by key, which a table of futures has not."""
+    times = (np.datetime_as_string(t.astype("datetime64[ms]"), unit="ms") for t in (futures.t, futures.issued))
+    parts = zip(futures.keys.tolist(), *times, futures.values, strict=True)
+    columns = tuple(stream.futures)
+    return msgspec.json.Encoder().encode_lines(
+        [
+            {**_named(stream, columns, key, groups[key], f"{t}Z", values), ISSUED: f"{issued}Z"}
+            for key, t, issued, values in parts
+        ]
+    )
 
 
 async def post(client: AsyncClient, stream: StreamDefinition, rows: Rows) -> SendReceipt:
@@ -51,6 +67,17 @@ async def post(client: AsyncClient, stream: StreamDefinition, rows: Rows) -> Sen
     if receipt.refused and receipt.refused_total == receipt.rows:
         raise InvalidInput(f"ingest refuses all {receipt.rows:,} records that it was sent: {receipt.refused[0]}")
     return receipt
+
+
+async def post_futures(
+    client: AsyncClient, stream: StreamDefinition, futures: FutureRows, groups: Mapping[str, str]
+) -> None:
+    """The same for futures, as many at once as ingest takes by default. Raises InvalidInput when it refuses one."""
+    for start in range(0, len(futures), FUTURES_AT_ONCE):
+        some = futures.take(np.arange(start, min(start + FUTURES_AT_ONCE, len(futures))))
+        receipt = await client.send_futures_body(stream.source, encode_futures(some, stream, groups), mapped=True)
+        if receipt.refused:
+            raise InvalidInput(f"ingest refuses futures that it was sent: {receipt.refused[0]}")
 
 
 def chunks(rows: Rows, size: int) -> Iterator[Rows]:

@@ -90,7 +90,7 @@ def _column(path: str, values: Sequence[object], zone: str) -> Column:
         map(NUMBER.fullmatch, texts)
     ):
         return _numbers(path, [_number(value) for value in values], text=True)
-    times = _times(path, values, zone)
+    times = as_times(path, values, zone)
     return times or _names(path, values)
 
 
@@ -112,7 +112,7 @@ def _number(value: object) -> float | None:
     return float(str(value)) if isinstance(value, str) and NUMBER.fullmatch(value) else None
 
 
-def _times(path: str, values: Sequence[object], zone: str) -> TimeColumn | None:
+def as_times(path: str, values: Sequence[object], zone: str) -> TimeColumn | None:
     """Of texts that are all times, or missing."""
     texts = [value for value in values if isinstance(value, str) and value]
     pattern = pattern_of(texts)

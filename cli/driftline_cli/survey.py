@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 from driftline.errors import InvalidInput
 from driftline.streams import table_file
 from driftline.streams.data_sections import CsvFormat
-from driftline.streams.reading.columns import Refused, numbers_of_texts
+from driftline.streams.reading.columns import Refused, joined_texts, numbers_of_texts
 from driftline.streams.reading.csv_columns import CsvBody
 from driftline.streams.reading.csv_text import HEAD, SEPARATORS, Wanted, dialect_of
 from driftline.streams.reading.values import Decimal, NumberRule
 from driftline_cli.columns_seen import TIME_NAMES, Column, NumberColumn, OtherColumn, Survey, TextColumn, TimeColumn
-from driftline_cli.rows_survey import survey_rows
+from driftline_cli.rows_survey import as_times, survey_rows
 from driftline_cli.written_times import EPOCHS, by_pattern, pattern_of, unit_of
 
 SAMPLES = 200
@@ -40,6 +40,13 @@ OTHER_FILES = {
     b"\xfe\xff": "text in UTF-16",
 }
 """By their first bytes, files that people take for CSV."""
+DAY = re.compile(r"\d{1,2}\.\d{1,2}\.\d{4}")
+READ_ALONE = "%d.%m.%Y"
+"""What begins so is read without a definition's `time.format`: nobody writes the month first there."""
+ISO_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d")
+"""What a time begins with."""
+SEPARATOR_LINE = re.compile(rb'"?sep=[,;|\t]"?[ \t;,]*\r?\n', re.IGNORECASE)
+"""For a spreadsheet, before the line of names."""
 VALUE = re.compile(r"[-+]?[\d.]+([eE][-+]?\d+)?|\d{4}-\d\d-\d\d.*")
 """What is no column's name but a number or a time."""
 
@@ -53,7 +60,7 @@ def survey(body: bytes, source: str, zone: str) -> Survey:
     if twice:
         raise InvalidInput(f"{source}: found several columns {twice[0]!r}, expected each name once")
     columns = [_column(name, table[name], zone, decimal) for name in table.column_names]
-    return with_times(Survey(source, table.num_rows, tuple(columns)))
+    return with_times(Survey(source, table.num_rows, tuple(_with_days(columns, table, zone))))
 
 
 def with_times(survey: Survey) -> Survey:
@@ -70,6 +77,28 @@ def _since_1970(column: NumberColumn) -> Column:
         return column
     milliseconds = np.round(column.values / EPOCHS[unit] * 1000).astype(np.int64)
     return TimeColumn(column.name, milliseconds, "UTC", 0, unit)
+
+
+def _with_days(columns: Sequence[Column], table: pa.Table, zone: str) -> Sequence[Column]:
+    """Where the time of day has a column of its own, it and the first column of days are read as one."""
+    clock = next((name for name in table.column_names if pa.types.is_time(table[name].type)), None)
+    day = next((column.name for column in columns if _holds_days(column)), None)
+    if clock is None or day is None:
+        return columns
+    time = as_times(clock, joined_texts(table[day], table[clock]).to_pylist(), zone)
+    if time is None or not (time.format or READ_ALONE).startswith(READ_ALONE):
+        return columns
+    time = replace(time, date=day, format=None)
+    return [time if column.name == clock else column for column in columns if column.name != day]
+
+
+def _holds_days(column: Column) -> bool:
+    match column:
+        case TimeColumn(is_days=is_days):
+            return is_days
+        case TextColumn(samples=samples):
+            return bool(samples) and all(map(DAY.fullmatch, samples))
+    return False
 
 
 def _parquet(body: bytes, source: str) -> tuple[pa.Table, Decimal]:
@@ -103,6 +132,8 @@ def _csv(body: bytes, source: str) -> tuple[pa.Table, Decimal]:
 def _with_dialect(body: bytes) -> CsvBody:
     """Raises MalformedCsv for a body without a line of names, UnicodeDecodeError for names that are not UTF-8."""
     body = body.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+    if (for_spreadsheets := SEPARATOR_LINE.match(body)) is not None:
+        body = body[for_spreadsheets.end() :]
     body.splitlines()[0].decode()
     head = body[:HEAD].decode(errors="replace")
     time = _time_below_a_title(head)
@@ -130,6 +161,8 @@ def _column(name: str, column: pa.ChunkedArray, zone: str, decimal: Decimal) -> 
     kind = column.type
     if pa.types.is_timestamp(kind):
         return _times(name, column, zone)
+    if pa.types.is_date(kind):
+        return replace(_times(name, column.cast(pa.timestamp("ms")), zone), is_days=True)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
         return NumberColumn(name, column.cast(pa.float64()).to_numpy(), pa.types.is_integer(kind))
     if pa.types.is_decimal(kind):
@@ -165,8 +198,13 @@ def _texts(name: str, column: pa.ChunkedArray, zone: str) -> Column:
     if (times := _by_pattern(name, column, encoded.dictionary, zone)) is not None:
         return times
     codes: Any = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
-    samples: Sequence[str] = encoded.dictionary.slice(0, SAMPLES).to_pylist()
-    return TextColumn(name, codes.astype(np.int64), len(encoded.dictionary), tuple(samples))
+    distinct: list[str] = encoded.dictionary.to_pylist()
+    samples = tuple(distinct[:SAMPLES])
+    if not any(map(ISO_TIME.match, samples)):
+        return TextColumn(name, codes.astype(np.int64), len(distinct), samples)
+    times = as_times(name, column.to_pylist(), zone)
+    odd = next((text for text in distinct if not ISO_TIME.match(text)), None)
+    return times or TextColumn(name, codes.astype(np.int64), len(distinct), samples, odd)
 
 
 def _by_pattern(name: str, column: pa.ChunkedArray, distinct: pa.Array, zone: str) -> TimeColumn | None:

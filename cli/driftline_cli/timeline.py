@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from driftline.arrays import Ints
 from driftline.errors import InvalidInput
-from driftline_cli.columns_seen import TIME_NAMES, NumberColumn, OtherColumn, Survey, TextColumn, TimeColumn
+from driftline_cli.columns_seen import TIME_NAMES, NumberColumn, Survey, TextColumn, TimeColumn
 from driftline_cli.lengths import exactly, percent, roughly
 
 KEY_NAMES = re.compile(r"id$|key|nr$|no$|num|sensor|device|station|node|meter|site|channel|unit", re.IGNORECASE)
@@ -67,6 +67,8 @@ class Timeline:
     gaps: int
     longest: float
     """The longest step, in seconds."""
+    date: str | None = None
+    """The column of the day, where the times have the time of day alone."""
 
     @property
     def contradicted(self) -> bool:
@@ -107,6 +109,7 @@ def timeline(survey: Survey, key: str | None = None, *, brief: bool = False) -> 
         near=float(np.mean(np.abs(steps - period) < period / 2)) if len(steps) else 0.0,
         gaps=int(np.sum(steps >= 1.5 * period)),
         longest=float(steps.max(initial=0.0)),
+        date=time.date,
     )
 
 
@@ -130,7 +133,9 @@ def _time(survey: Survey) -> tuple[TimeColumn, tuple[str, ...]]:
     usable = [column for column in survey.times if not column.empty and (np.ptp(column.t) or len(column.t) == 1)]
     if not usable:
         raise InvalidInput(f"{survey.source}: {_why_no_time(survey)}")
-    chosen = max(usable, key=lambda column: TIME_NAMES.search(column.name) is not None)
+    chosen = max(usable, key=lambda column: (not column.is_days, TIME_NAMES.search(column.name) is not None))
+    if not chosen.name:
+        raise InvalidInput(f"{survey.source}: found times in a column without a name, expected a name in the header")
     return chosen, tuple(column.name for column in usable if column is not chosen)
 
 
@@ -141,8 +146,8 @@ def _why_no_time(survey: Survey) -> str:
         return f"column {time.name!r}: found one time in all {survey.rows} records, expected a history"
     for column in survey.columns:
         match column:
-            case OtherColumn(name, kind) if kind.startswith("date"):
-                return f"column {name!r}: found dates without a time of day, {NAMED}; {EXPECTED}"
+            case TextColumn(name, not_time=str(text)):
+                return f"column {name!r}: found {text!r} among its times, expected a time in every row"
             case TextColumn(name, samples=samples) if samples and all(map(FOREIGN_TIME.fullmatch, samples)):
                 return f"column {name!r}: found times such as {samples[0]!r}, {NAMED}; {EXPECTED}"
     return f"found no column of times among {survey.names}; {EXPECTED}"

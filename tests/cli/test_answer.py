@@ -161,8 +161,23 @@ def test_the_first_three_fifths_are_history_and_the_rest_is_bounded(stream: Stre
     assert (np.diff(parts.streamed.t) > 0).all()
     assert described(parts, stream) == (
         "288 records before 1970-01-13T00:00 UTC are the history, the 100 from then on are streamed as if they came "
-        "now, 1 h after 1 h; the 92 after those are left out (--records)"
+        "now, 1 h after 1 h; the 92 after those are left out (--records); before them the last 100 of the history are "
+        "streamed and not scored, so that Driftline, too, has seen what the naive forecasts look back on"
     )
+
+
+def test_before_what_is_scored_the_last_eight_days_of_the_history_are_streamed():
+    parts = split(rows(2 * N), 2 * N)
+    assert parts.warm_up.t.tolist() == parts.history.t[-8 * 24 - 1 :].tolist()
+    assert split(rows(20), 20).warm_up.t.tolist() == split(rows(20), 20).history.t[-8:].tolist()
+
+
+def test_the_warm_up_of_many_series_is_no_longer_than_what_is_scored():
+    keys = np.tile([f"k{n}" for n in range(100)], N)
+    many = Rows(keys, np.repeat(rows().t, 100), np.repeat(rows().values, 100, axis=0))
+    parts = split(many, 1_000)
+    assert len(parts.warm_up) == 1_000
+    assert parts.warm_up.t.max() == parts.history.t.max()
 
 
 def test_records_of_one_time_stay_together():

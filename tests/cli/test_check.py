@@ -1,6 +1,7 @@
 """`driftline check`: what would become of a file's rows."""
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,17 @@ def test_it_says_what_is_taken_refused_and_missing_with_lines(definition: Path, 
     assert "- numbers have a decimal comma" in out
     assert "- columns that the file lacks, so that they are missing in every row: x" in out
     assert "- columns that the definition does not name are ignored: battery" in out
+
+
+def test_a_key_that_comes_twice_in_the_definition_is_said(
+    definition: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    (tmp_path / "spring.csv").write_text(SPRING)
+    definition.write_text(f"{DEFINITION}target: y\n")
+    caplog.set_level(logging.CRITICAL)  # as the command has it
+    caplog.handler.setLevel(logging.NOTSET)
+    check(tmp_path / "spring.csv", definition)
+    assert "line 7: found 'target' for the second time, which alone counts" in caplog.text
 
 
 def test_programs_read_the_same(definition: Path, tmp_path: Path):

@@ -3,6 +3,7 @@
 import io
 import math
 import random
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from hypothesis import strategies as st
 
 from driftline.errors import InvalidInput
 from driftline.streams import tables
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.rows import Rows
 from driftline_cli.measured import is_angle, measured
 from driftline_cli.proposal import Proposal, check_zone, horizons, name_of, propose
 from driftline_cli.survey import survey
@@ -39,6 +42,16 @@ def refusal(body: bytes, target: str = "y", **hints: str) -> str:
         proposal(body, target, **hints)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def parquet(**columns: object) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink)
+    return sink.getvalue()
+
+
+def read(body: bytes, stream: StreamDefinition) -> Rows:
+    return tables.decode(body, stream, "a.csv")
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +203,57 @@ def test_gaps_are_said():
     assert suggested.notes[1] == "over 99 % of the records are 1 h apart; 1 longer steps, up to 2.5 d"
 
 
+def test_days_without_a_time_of_day_are_a_day_apart():
+    days = [(START + timedelta(days=n)).date() for n in range(N)]
+    for body in (
+        csv("day,y", [(day, n % 7) for n, day in enumerate(days)]),
+        parquet(day=days, y=[n % 7 for n in range(N)]),
+    ):
+        stream = proposal(body, "y").definition
+        assert (stream.time.column, stream.time.period, stream.horizon) == ("day", DAY, (1, 7, 28))
+        assert read(body, stream).t[-1] == 1000 * int((START + timedelta(days=N - 1)).timestamp())
+
+
+def test_a_time_is_taken_before_a_day():
+    body = hourly(N, "x,day,y", lambda n, t: [t.date(), n % 7])
+    assert proposal(body, "y").definition.time.column == "x"
+
+
+@pytest.mark.parametrize(
+    ("day", "clock", "separator"), [("%Y-%m-%d", "%H:%M:%S", ","), ("%d.%m.%Y", "%H:%M", ";"), ("%d.%m.%Y", "%X", ",")]
+)
+def test_a_day_and_a_time_of_day_in_columns_of_their_own_are_one(day: str, clock: str, separator: str):
+    times = [START + timedelta(hours=n) for n in range(N)]
+    text = csv("day,clock,y", [(t.strftime(day), t.strftime(clock), n % 7) for n, t in enumerate(times)])
+    body = text.replace(b",", separator.encode())
+    suggested = proposal(body, "y")
+    stream = suggested.definition
+    assert (stream.time.column, stream.time.date, stream.time.format, stream.time.period) == (
+        "clock",
+        "day",
+        None,
+        3600,
+    )
+    assert "left out" not in suggested.text
+    assert read(body, stream).t.tolist() == [1000 * int(t.timestamp()) for t in times]
+
+
+def test_times_that_are_text_in_a_parquet_file_are_read():
+    times = [f"{START + timedelta(hours=n):%Y-%m-%d %H:%M}Z" for n in range(N)]
+    body = parquet(t=times, y=[n % 7 for n in range(N)])
+    stream = proposal(body, "y").definition
+    assert (stream.time.column, stream.time.period) == ("t", 3600)
+    assert len(read(body, stream)) == N
+
+
+@pytest.mark.parametrize("told", [b"sep=;\r\n", b'"sep=;"\n', b"\xef\xbb\xbfSEP=;;;\n"])
+def test_a_line_that_tells_spreadsheets_the_separator_is_no_header(told: bytes):
+    body = told + hourly(N, "time;y", lambda n, _: [n % 7]).replace(b",", b";")
+    stream = proposal(body, "y").definition
+    assert (stream.time.column, stream.time.period) == ("time", 3600)
+    assert len(read(body, stream)) == N
+
+
 def test_name_hints_choose_between_two_columns_of_times():
     body = hourly(N, "measured_time,received,y", lambda n, t: [f"{t:%Y-%m-%dT%H:%M:%S}Z", n % 7])
     swapped = hourly(N, "received,measured_time,y", lambda n, t: [f"{t:%Y-%m-%dT%H:%M:%S}Z", n % 7])
@@ -337,7 +401,9 @@ EPOCH = 1_767_571_200
         (csv("a,b", [(n, n % 7) for n in range(N)]), "found no column of times among ['a', 'b']; expected one such as"),
         (csv("t,y", [(1000 * EPOCH + n, n % 7) for n in range(N)]), "found records less than a second apart"),
         (csv("t,y", [(f"{1 + n % 12:02}/01/2026 00:15", n % 7) for n in range(N)]), "times such as '01/01/2026 00:15'"),
-        (csv("t,y", [(f"2026-01-{1 + n % 28:02}", n % 7) for n in range(N)]), "found dates without a time of day"),
+        (hourly(N, "t,y", lambda n, _: [n % 7]) + b"\nMean,3\n", "'t': found 'Mean' among its times, expected a time"),
+        (hourly(N, ",y", lambda n, _: [n % 7]), "found times in a column without a name, expected a name in"),
+        (hourly(N, "t,", lambda n, _: [n % 7]), "expected numbers that change: '' has no name"),
         (csv("t,y", [("", 1), *[("2026-01-01T00:00:00Z", n) for n in range(N)]]), "found 1 empty times"),
         (csv("t,y", [("2026-01-01T00:00:00Z", n) for n in range(N)]), "found one time in all 400 records"),
         (LINES.split(b"\n", 1)[1], "in the first line, expected the columns' names there"),

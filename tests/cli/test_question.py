@@ -2,9 +2,11 @@
 
 import io
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
@@ -14,7 +16,7 @@ from driftline.streams.definition_files import load
 from driftline_cli import asking, question
 from driftline_cli.__main__ import app
 from driftline_cli.answer import Answer, verdict
-from tests.cli.files import hourly, weekly_course
+from tests.cli.files import START, csv, hourly, weekly_course
 
 pytestmark = pytest.mark.e2e
 ROWS = 1_500
@@ -53,6 +55,8 @@ def test_a_file_is_answered_and_its_definition_is_kept(tmp_path: Path, visitors:
     assert [horizon.steps for horizon in given.horizons] == [1, 6, 24]
     assert all({"persistence", "yesterday", "last week", "blend"} == set(h.rmse) for h in given.horizons)
     assert given.horizons[0].rmse["blend"] < given.horizons[0].rmse["persistence"]
+    # From the first record on it has yesterday and last week behind it, as the naive forecasts have.
+    assert all(horizon.rmse["blend"] < horizon.rmse["last week"] for horizon in given.horizons)
     assert {file.name for file in report.iterdir()} == {"errors.png", "stretch.png", "index.html"}
     assert f"report: {report / 'index.html'}" in said
     page = (report / "index.html").read_text(encoding="utf-8")
@@ -124,6 +128,7 @@ def test_a_wrong_word_is_refused_in_a_sentence(words: list[str], sentence: str, 
             "found --key, --save, which this form",
         ),
         (["--stream", "a", "--train", "{data}", "--test", "{data}", "--zone", "UTC"], "found --zone, which this form"),
+        (["--data", "{data}", "--futures", "{data}"], "found --futures, which this form of the command does not take"),
     ],
 )
 def test_forms_are_not_mixed(words: list[str], sentence: str, several: Path):
@@ -149,3 +154,48 @@ def test_a_drift_is_in_what_the_naive_forecasts_see(tmp_path: Path, visitors: Pa
     errors = done.answer.horizons[0].rmse
     # Yesterday and last week are as noisy as the last value: they are no look at the undrifted file.
     assert errors["yesterday"] > 0.7 * errors["persistence"] > 50
+
+
+KNOWING = """name: known
+time: {column: time, period: 1h}
+key: id
+group: site
+target: y
+futures: {plan: level}
+horizon: [1, 3]
+window: 100
+training: {units: [16], networks: 1, steps: 600, dropout: 0}
+"""
+
+
+def test_what_is_known_ahead_is_learned_from_and_sent_as_it_was_issued(tmp_path: Path):
+    y = np.random.default_rng(5).normal(size=804).cumsum()
+    times = [f"{START + timedelta(hours=n):%Y-%m-%dT%H:%M:%SZ}" for n in range(804)]
+    stream, records, plans = (tmp_path / name for name in ("known.yaml", "records.csv", "plans.csv"))
+    stream.write_text(KNOWING)
+    records.write_bytes(csv("time,id,site,y", [(t, "k", "s", value) for t, value in zip(times[:800], y, strict=False)]))
+    # The truth of the next hours, and a lie that was taken back an hour later.
+    issued = [(times[n], times[n + h], "k", y[n + h]) for n in range(800) for h in range(4)]
+    lies = [(times[n], times[n + 4], "k", -50) for n in range(800)]
+    plans.write_bytes(csv("issued,time,id,plan", [*lies, *issued]))
+    ask: list[str | Path] = [
+        "--stream",
+        stream,
+        "--data",
+        records,
+        "--futures",
+        plans,
+        "--report",
+        tmp_path / "pictures",
+    ]
+    code, said = backtest(*ask, "--json", tmp_path / "scores.json")
+    assert code == 0, said
+    given = msgspec.json.decode((tmp_path / "scores.json").read_bytes(), type=Answer)
+    assert all(horizon.skill > 0.5 for horizon in given.horizons), given
+
+
+def test_a_file_of_futures_needs_a_stream_that_has_some(tmp_path: Path, several: Path):
+    (tmp_path / "a.yaml").write_text("name: a\ntime: {column: time, period: 1h}\ntarget: wet\n")
+    code, said = backtest("--stream", tmp_path / "a.yaml", "--data", several, "--futures", several)
+    assert code == 1
+    assert "a.csv: found futures, expected none: stream 'a' has no `futures`" in said

@@ -1,6 +1,7 @@
 """A definition says what is wrong with it: file, line, key, found, expected."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,16 @@ def test_the_streams_that_come_along_are_valid():
 def test_the_least_definition_is_one_series_forecast_one_step_ahead():
     stream = parse(LEAST, "a.yaml")
     assert (stream.key, stream.columns, stream.horizon) == (None, ("y",), (1,))
+
+
+def test_a_key_that_comes_twice_is_said_and_the_later_one_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    file = tmp_path / "a.yaml"
+    file.write_text(f"{LEAST}features: {{x: level, x: angle}}\nhorizon: [1]\ncsv: {{separator: ';'}}\nhorizon: [2]\n")
+    assert load(file).horizon == (2,)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{file}: line 4: found 'x' for the second time, which alone counts",
+        f"{file}: line 7: found 'horizon' for the second time, which alone counts",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,10 @@ def backtest(
         Path | None,
         typer.Option(help="Instead of --train and --test: one file, which is split.", exists=True, dir_okay=False),
     ] = None,
+    futures: Annotated[
+        Path | None,
+        typer.Option(help="With --stream: a file of what was known ahead, with `issued`.", exists=True, dir_okay=False),
+    ] = None,
     target: Annotated[str | None, typer.Option(help="Without --stream: the column to forecast.")] = None,
     key: Annotated[str | None, typer.Option(help="Without --stream: the column that names the series.")] = None,
     zone: Annotated[
@@ -90,15 +94,17 @@ def backtest(
         _only_with(train=train is None, test=test is None, keys=keys is None)
         if stream is not None:
             _only_with(target=target is None, key=key is None, zone=zone is None, save=save is None)
-        _ask(data, stream, (target, zone, key), save, records, report, drift, magnitude, seed, json)
+        else:
+            _only_with(futures=futures is None)
+        _ask(data, futures, stream, (target, zone, key), save, records, report, drift, magnitude, seed, json)
     elif stream is None or train is None or test is None:
         raise typer.BadParameter("found neither a file to look at (--data) nor all of --stream, --train and --test")
     else:
         _only_with(target=target is None, key=key is None, zone=zone is None, save=save is None)
         if keys is None:
-            _compare(stream, train, test, drift, magnitude, seed, json)
+            _compare(stream, train, test, futures, drift, magnitude, seed, json)
         else:
-            _compare_keys(stream, train, test, keys, drift, magnitude, seed, json)
+            _compare_keys(stream, train, test, futures, keys, drift, magnitude, seed, json)
 
 
 def _only_with(**unused: bool) -> None:
@@ -109,6 +115,7 @@ def _only_with(**unused: bool) -> None:
 
 def _ask(
     data: Path,
+    futures: Path | None,
     stream: str | None,
     hints: tuple[str | None, str | None, str | None],
     save: Path | None,
@@ -130,6 +137,7 @@ def _ask(
         done = question.run(
             defined,
             data,
+            futures=futures,
             records=records,
             drift=drift,
             magnitude=magnitude,
@@ -142,7 +150,14 @@ def _ask(
 
 
 def _compare(
-    stream: str, train: Path, test: Path, drift: Kind, magnitude: float | None, seed: int, json: Path | None
+    stream: str,
+    train: Path,
+    test: Path,
+    futures: Path | None,
+    drift: Kind,
+    magnitude: float | None,
+    seed: int,
+    json: Path | None,
 ) -> None:
     with plainly():
         with brought_by(LAB):
@@ -153,7 +168,7 @@ def _compare(
             from driftline_cli.report import render  # noqa: PLC0415
 
         defined = chosen.defined(stream)
-        history, rows = read_file(train, defined), read_file(test, defined)
+        history, rows = (read_file(path, defined, futures) for path in (train, test))
         with bars(console) as progress:
             done = asyncio.run(
                 backtests.backtest(
@@ -166,7 +181,15 @@ def _compare(
 
 
 def _compare_keys(
-    stream: str, train: Path, test: Path, keys: str, drift: Kind, magnitude: float | None, seed: int, json: Path | None
+    stream: str,
+    train: Path,
+    test: Path,
+    futures: Path | None,
+    keys: str,
+    drift: Kind,
+    magnitude: float | None,
+    seed: int,
+    json: Path | None,
 ) -> None:
     with plainly():
         with brought_by(LAB):
@@ -175,7 +198,7 @@ def _compare_keys(
             from driftline_cli.read_file import read_file  # noqa: PLC0415
 
         defined = chosen.defined(stream)
-        history, rows = read_file(train, defined), read_file(test, defined)
+        history, rows = (read_file(path, defined, futures) for path in (train, test))
         names = by_key.keys_of(keys, rows)
         with bars(console) as progress:
             reports = by_key.run(

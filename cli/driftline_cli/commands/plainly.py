@@ -15,6 +15,7 @@ from driftline.errors import BusUnavailable, DriftlineError, Unavailable
 console = Console()
 errors = Console(stderr=True)
 
+OF_DEFINITIONS = "driftline.streams.definition_files"
 WRONG = 1
 AWAY = 3
 INTERRUPTED = 130
@@ -34,10 +35,12 @@ class NotInstalledError(DriftlineError):
 
 @contextmanager
 def plainly() -> Iterator[None]:
-    """Says what is wrong in one sentence instead of a stack trace, and logs nothing between tables and bars."""
+    """Says what is wrong in one sentence instead of a stack trace. Nothing is logged between tables and bars but
+    what is doubtful in a definition."""
     import stamina  # noqa: PLC0415 - like the clients, for those who run
 
     logging.basicConfig(level=logging.CRITICAL, format="%(name)s: %(message)s")
+    logging.getLogger(OF_DEFINITIONS).setLevel(logging.WARNING)
     stamina.instrumentation.set_on_retry_hooks([])
     try:
         yield

@@ -3,6 +3,8 @@
 Pure: `parse` takes text. Errors name the file, the line, the key, what was found and what was expected.
 """
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -12,6 +14,8 @@ from pydantic import ValidationError
 from driftline.errors import InvalidDefinition
 from driftline.streams import sources
 from driftline.streams.definition import StreamDefinition
+
+log = logging.getLogger(__name__)
 
 
 def parse(text: str, source: str) -> StreamDefinition:
@@ -31,12 +35,17 @@ def parse(text: str, source: str) -> StreamDefinition:
 
 
 def load(path: Path) -> StreamDefinition:
-    """The definition in the file `path`. Raises InvalidDefinition."""
+    """The definition in the file `path`; a key that comes twice is logged. Raises InvalidDefinition."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidDefinition(f"{path}: can't be read: {error}") from error
-    return parse(text, str(path))
+    definition = parse(text, str(path))
+    # YAML takes the later one without a word. Definitions that people have must go on working, so it is no error.
+    for key in _repeated(yaml.compose(text, Loader=yaml.SafeLoader), set()):
+        line = key.start_mark.line + 1
+        log.warning("%s: line %d: found %r for the second time, which alone counts", path, line, key.value)
+    return definition
 
 
 def load_folder(folder: Path) -> dict[str, StreamDefinition]:
@@ -85,6 +94,25 @@ def _explain(detail: Any, tree: yaml.Node | None, source: str) -> str:
         return f"{where}: {message}"
     expected = message if message.startswith("expected") else f"expected: {message}"
     return f"{where}: found {detail['input']!r}, {expected}"
+
+
+def _repeated(node: yaml.Node | None, seen: set[int]) -> Iterator[yaml.ScalarNode]:
+    """Keys that their mapping has had before. seen: what was looked at, as aliases name one part again."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    match node:
+        case yaml.MappingNode(value=pairs):
+            known: set[str] = set()
+            for key, value in pairs:
+                if isinstance(key, yaml.ScalarNode):
+                    if key.value in known:
+                        yield key
+                    known.add(key.value)
+                yield from _repeated(value, seen)
+        case yaml.SequenceNode(value=items):
+            for item in items:
+                yield from _repeated(item, seen)
 
 
 def _line(node: yaml.Node | None, path: tuple[str, ...]) -> int:

@@ -25,6 +25,7 @@ from driftline.streams.reading.columns import (
     check_names,
     in_range,
     is_text,
+    joined_texts,
     local_times,
     numbers_of_texts,
     times_of_texts,
@@ -338,7 +339,7 @@ class TableFile:
     def _times(self, table: pa.Table, name: str, keys: _NameColumn, refused: Refused) -> Ints:
         column, where, path = table[self.paths[name]], f"{self.source}: column {name!r}", self.paths[name]
         if self.stream.time.date is not None and name == self.stream.time.column:
-            column = _joined_texts(table[self.stream.time.date], column)
+            column = joined_texts(table[self.stream.time.date], column)
         if is_text(column) and (self._is_csv or not self.mapped):
             return times_of_texts(column, path, self.times, keys.numbers, refused)
         if not self.mapped and _is_number(column.type):
@@ -454,12 +455,6 @@ def json_rows_of(body: bytes, source: str) -> RawRows:
             return json_rows(body)
     except Malformed as error:
         raise InvalidInput(f"{source}: {error}") from error
-
-
-def _joined_texts(day: pa.ChunkedArray, time: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Of the columns of day and time of day; see `driftline.streams.reading.times.joined`."""
-    parts = (pa.array([text or None for text in column.cast(pa.string()).to_pylist()]) for column in (day, time))
-    return pa.chunked_array([_compute().binary_join_element_wise(*parts, " ")])
 
 
 def _numbers(column: pa.ChunkedArray, where: str) -> Floats:

@@ -126,6 +126,12 @@ def times_of_values(values: list[Any], name: str, rule: TimeRule, keys: Ints, re
     return t
 
 
+def joined_texts(day: pa.ChunkedArray, time: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Of the columns of day and time of day; see `driftline.streams.reading.times.joined`."""
+    parts = (pa.array([text or None for text in column.cast(pa.string()).to_pylist()]) for column in (day, time))
+    return pa.chunked_array([_compute().binary_join_element_wise(*parts, " ")])
+
+
 def local_times(naive: pa.ChunkedArray, name: str, rule: TimeRule, keys: Ints, refused: Refused) -> Ints:
     """[n] milliseconds since 1970 of times by the hands of a clock in the rule's zone; no time is missing."""
     zone = str(rule.zone)
