@@ -8,7 +8,7 @@ from contextlib import contextmanager
 @contextmanager
 def uncollected() -> Iterator[None]:
     """What is imported within is not walked again and again for cycles: nearly all of it stays for good, and the walks
-    are a fifth of the time that a service takes to be imported, and a sixth of TensorFlow's."""
+    are up to a fifth of the time that a service takes to be imported."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
