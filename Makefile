@@ -9,6 +9,9 @@ VENV ?= .venv
 RUN := $(VENV)/bin
 # How many tests run beside each other: most of them wait for a broker, a store or a service.
 WORKERS ?= 4
+# Tests that `make check` runs with the linters; `make test CHECKED=1`, behind it, leaves them out.
+CHECKS := tests/k8s tests/observe tests/workflows tests/boundaries/test_words.py tests/docs/test_wording.py tests/docs/test_results.py
+CHECKED ?=
 # Where images belong, such as ghcr.io/you/driftline; the default never leaves this machine.
 DRIFTLINE_REGISTRY ?= localhost/driftline
 DRIFTLINE_TAG ?= 0.1.0
@@ -44,7 +47,7 @@ lint: setup-dev
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
 	$(RUN)/lint-imports
-	$(RUN)/python -m pytest -q tests/k8s tests/observe tests/workflows tests/boundaries/test_words.py tests/docs/test_wording.py tests/docs/test_results.py
+	$(RUN)/python -m pytest -q $(CHECKS)
 
 types: setup-dev
 	$(RUN)/mypy core/driftline kernels client/driftline_client cli/driftline_cli edge services scripts tests
@@ -57,7 +60,7 @@ unit-all: ## the same on every supported Python that is found, each in an enviro
 	  $(MAKE) --no-print-directory unit PYTHON="$$python" VENV=.venv-$$version < /dev/null; done
 
 test: setup-dev ## all tests, with a real Kafka and a real S3 server; inference's on both TensorFlow Lite runtimes
-	$(RUN)/python -m pytest -n $(WORKERS)
+	$(RUN)/python -m pytest -n $(WORKERS) $(if $(CHECKED),$(addprefix --ignore=,$(CHECKS)))
 	@$(MAKE) --no-print-directory PYTHON= test-tflite-runtime
 
 # tflite-runtime has wheels for Python 3.11 and older ones alone.

@@ -15,6 +15,7 @@ from tests.security.authority import Authority
 from tests.shared import Shared
 
 pytest_plugins = (
+    "tests.plugins.bytecode",
     "tests.plugins.lanes",
     "tests.plugins.skips",
     "tests.plugins.shared",

@@ -5,13 +5,16 @@ import os
 import signal
 import sys
 
-from driftline.errors import DriftlineError, Unavailable
-from driftline.names import EDGE, EDGE_SERVICES
-from driftline.service import allocator
-from driftline.service.logs import configure
-from driftline.service.run import serve
-from driftline_edge.app import create_services, leave_last, open_edge_bus
-from driftline_edge.settings import read_all
+from driftline.collector import uncollected
+
+with uncollected():
+    from driftline.errors import DriftlineError, Unavailable
+    from driftline.names import EDGE, EDGE_SERVICES
+    from driftline.service import allocator
+    from driftline.service.logs import configure
+    from driftline.service.run import serve
+    from driftline_edge.app import create_services, leave_last, open_edge_bus
+    from driftline_edge.settings import read_all
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from functools import partial
 
 from driftline.bus.edge import edge_id
 from driftline.bus.embedded import EmbeddedBus
-from driftline.bus.kafka import KafkaSettings
+from driftline.bus.kafka_settings import KafkaSettings
 from driftline.bus.port import Bus
 from driftline.errors import DriftlineError
 from driftline.fleet.upkeep import CloudDefinitions, CredentialRotation

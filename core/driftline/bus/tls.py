@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from cryptography import x509
-
 ANSWER_S: Final = 3.0
 """How long a server may take to refuse a certificate: with TLS 1.3 it does so after the handshake."""
 ALERT: Final = "ALERT"
@@ -53,6 +51,8 @@ class Identity:
         """When its certificate has ended or will begin, where it does not hold now."""
         if self.cert is None:
             return None
+        from cryptography import x509  # noqa: PLC0415 - large, and needed once a certificate is refused
+
         try:
             certificate = x509.load_pem_x509_certificate(Path(self.cert).read_bytes())
         except (OSError, ValueError):

@@ -2,12 +2,15 @@
 
 import os
 
-from driftline.service.ports import open_bus, open_store
-from driftline.service.run import run
-from driftline.store.threaded import ThreadedStore
-from driftline.tracing.environment import open_tracing
-from driftline_combiner.app import create_app
-from driftline_combiner.settings import CombinerSettings
+from driftline.collector import uncollected
+
+with uncollected():
+    from driftline.service.ports import open_bus, open_store
+    from driftline.service.run import run
+    from driftline.store.threaded import ThreadedStore
+    from driftline.tracing.environment import open_tracing
+    from driftline_combiner.app import create_app
+    from driftline_combiner.settings import CombinerSettings
 
 if __name__ == "__main__":
     run(

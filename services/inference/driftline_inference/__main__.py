@@ -2,12 +2,15 @@
 
 import os
 
-from driftline.service.ports import open_bus, open_store
-from driftline.service.run import run
-from driftline.store.threaded import ThreadedStore
-from driftline.tracing.environment import open_tracing
-from driftline_inference.app import create_app
-from driftline_inference.settings import InferenceSettings
+from driftline.collector import uncollected
+
+with uncollected():
+    from driftline.service.ports import open_bus, open_store
+    from driftline.service.run import run
+    from driftline.store.threaded import ThreadedStore
+    from driftline.tracing.environment import open_tracing
+    from driftline_inference.app import create_app
+    from driftline_inference.settings import InferenceSettings
 
 if __name__ == "__main__":
     run(

@@ -2,11 +2,14 @@
 
 import os
 
-from driftline.service.ports import open_bus, open_store
-from driftline.service.run import run
-from driftline.tracing.environment import open_tracing
-from driftline_ingest.app import create_app
-from driftline_ingest.settings import IngestSettings
+from driftline.collector import uncollected
+
+with uncollected():
+    from driftline.service.ports import open_bus, open_store
+    from driftline.service.run import run
+    from driftline.tracing.environment import open_tracing
+    from driftline_ingest.app import create_app
+    from driftline_ingest.settings import IngestSettings
 
 if __name__ == "__main__":
     run(

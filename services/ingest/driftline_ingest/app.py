@@ -9,7 +9,7 @@ import msgspec
 from fastapi import FastAPI
 
 from driftline.bus.edge import Edge
-from driftline.bus.kafka import KafkaSettings
+from driftline.bus.kafka_settings import KafkaSettings
 from driftline.bus.lag import LagExporter
 from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
@@ -41,7 +41,7 @@ from driftline_ingest.grid_worker import GridWorker
 from driftline_ingest.kafka import KafkaDoor
 from driftline_ingest.limiter import Limiter
 from driftline_ingest.losses import Losses
-from driftline_ingest.mqtt import MqttDoor
+from driftline_ingest.opening import open_mqtt
 from driftline_ingest.packing import FUTURES, Packing
 from driftline_ingest.settings import IngestSettings
 from driftline_ingest.sink import REASONS, WindowArchive, WindowSink
@@ -98,14 +98,14 @@ def create_app(
     jobs: list[BackgroundJob] = [edge, grid, windows, results, LagExporter(bus, groups, metrics, archive.kept), losses]
     if backlog is not None:
         jobs.append(BacklogJob(backlog, archived, metrics, settings.backlog_rate))
-    mqtt = [MqttDoor(settings, door, streams)] if settings.mqtt_host is not None else []
+    mqtt = open_mqtt(settings, door, streams)
     kafka = KafkaDoor(topics, bus, door, streams, edge.id)
     needs_topics = settings.source_brokers is not None or any(stream.kafka for stream in streams.values())
     checks = [
         *_checks(bus, believed, windows, results, timed),
         *([ReadinessCheck("backlog", backlog.check, needed=False)] if backlog is not None else []),
         *_grid_check(grid),
-        *map(_mqtt_check, mqtt),
+        *(ReadinessCheck("mqtt", mqtt_door.check) for mqtt_door in mqtt),
         *([ReadinessCheck("kafka", kafka.check)] if needs_topics else []),
     ]
     reporter = Reporter("ingest", bus, checks, lambda report: _with_losses(report, backlog, losses))
@@ -203,11 +203,6 @@ def _checks(
 def _grid_check(grid: GridWorker) -> list[ReadinessCheck]:
     """Where a stream has a grid; observations are taken meanwhile."""
     return [ReadinessCheck("grid", grid.check, needed=False)] if grid.is_wanted else []
-
-
-def _mqtt_check(door: MqttDoor) -> ReadinessCheck:
-    """Needed: while its broker is away that door does no work, and what sensors send is held by nobody we know of."""
-    return ReadinessCheck("mqtt", door.check)
 
 
 async def _expect(streams: Streams, message: Any, patience: float) -> None:

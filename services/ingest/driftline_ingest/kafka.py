@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 
 import stamina
 
-from driftline.bus.kafka import KafkaSettings
-from driftline.bus.kafka.foreign import ForeignMessage, ForeignTopics
+from driftline.bus.foreign_message import ForeignMessage
+from driftline.bus.kafka_settings import KafkaSettings
 from driftline.bus.port import Bus
 from driftline.errors import Unavailable
 from driftline.messages import DEAD_LETTERS, DeadLetter
@@ -117,10 +117,12 @@ class KafkaDoor:
     @stamina.retry(on=Unavailable, attempts=None, timeout=None, wait_max=10.0)
     async def _follow(self, settings: KafkaSettings) -> None:
         """Until there are other topics, or the end."""
+        from driftline.bus.kafka.foreign import ForeignTopics  # noqa: PLC0415 - most doors follow no topic
+
         group = f"driftline-{await self._edge()}"
         try:
             async with ForeignTopics.joined(settings, group, list(self._streams)) as topics:
-                self._say(topics, settings)
+                self._say(topics.lacking, settings)
                 looked = self._monotonic()
                 while not self._changed.is_set():
                     await self._take(await topics.poll(BATCH, POLL_S))
@@ -136,12 +138,12 @@ class KafkaDoor:
             log.warning(self._missing)
             raise
 
-    def _say(self, topics: ForeignTopics, settings: KafkaSettings) -> None:
-        followed = sorted(set(self._streams) - set(topics.lacking))
+    def _say(self, lacking: Sequence[str], settings: KafkaSettings) -> None:
+        followed = sorted(set(self._streams) - set(lacking))
         self._missing = ""
         log.info("following Kafka", extra={"topics": followed, "brokers": settings.brokers})
-        if topics.lacking:
-            names = ", ".join(topics.lacking)
+        if lacking:
+            names = ", ".join(lacking)
             self._missing = f"the Kafka at {settings.brokers} has no topic {names}, or does not show it to this client"
             log.warning(self._missing)
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 
-from driftline.bus.kafka import KafkaSettings
+from driftline.bus.kafka_settings import KafkaSettings
 from driftline.names import PORTS
 from driftline.service.ports import kafka_settings
 from driftline.service.setting_checks import line, of_authority, of_expiry, of_identity, of_kafka, variable

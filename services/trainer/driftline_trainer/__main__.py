@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 
-from fastapi import FastAPI
+from driftline.collector import uncollected
 
-from driftline.service.ports import open_bus, open_store
-from driftline.service.run import run
-from driftline.streams.definition import StreamDefinition
-from driftline_trainer.app import create_app
-from driftline_trainer.settings import TrainerSettings
+with uncollected():
+    from fastapi import FastAPI
+
+    from driftline.service.ports import open_bus, open_store
+    from driftline.service.run import run
+    from driftline.streams.definition import StreamDefinition
+    from driftline_trainer.app import create_app
+    from driftline_trainer.settings import TrainerSettings
 
 
 def build(settings: TrainerSettings, streams: Mapping[str, StreamDefinition]) -> FastAPI:

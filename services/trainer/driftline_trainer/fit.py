@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from driftline.arrays import Ints
+from driftline.collector import uncollected
 from driftline.errors import RefusedModel
 from driftline.models.interpreter import Interpreter
 from driftline.models.manifest import Golden, UsualValues
@@ -83,7 +84,8 @@ def warm(device: Literal["auto", "cpu"] = "cpu") -> None:
     """Imports TensorFlow ahead of the first task. device: `auto` lets it use a GPU where it finds one."""
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    import tensorflow as tf  # noqa: PLC0415 - seconds and gigabytes: only here
+    with uncollected():
+        import tensorflow as tf  # noqa: PLC0415 - seconds and gigabytes: only here
 
     tf.config.threading.set_intra_op_parallelism_threads(2)
     tf.config.threading.set_inter_op_parallelism_threads(1)

@@ -5,7 +5,7 @@ transactions, of the `producer`, of the `topics` themselves, and of how all of t
 """
 
 from driftline.bus.kafka.bus import KafkaBus
-from driftline.bus.kafka.connection import KafkaSettings
 from driftline.bus.kafka.keeping import least_disk
+from driftline.bus.kafka_settings import KafkaSettings
 
 __all__ = ["KafkaBus", "KafkaSettings", "least_disk"]

@@ -9,10 +9,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.partitioner import DefaultPartitioner
 
 from driftline.bus.kafka.checkpoints import POSITION, read_states
-from driftline.bus.kafka.connection import KafkaSettings, answering, fetch, reader, start, stop
+from driftline.bus.kafka.connection import answering, fetch, reader, start, stop
 from driftline.bus.kafka.producer import Sender
 from driftline.bus.kafka.subscription import KafkaSubscription, raw
 from driftline.bus.kafka.topics import KafkaTopics
+from driftline.bus.kafka_settings import KafkaSettings
 from driftline.bus.port import Envelope, Output, Owner, Raw, Wanted, every_state
 from driftline.errors import PoisonMessage
 from driftline.messages import DEAD_LETTERS, M, Topic, state_topic

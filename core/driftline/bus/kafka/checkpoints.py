@@ -10,8 +10,9 @@ from contextlib import aclosing
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from driftline.bus.kafka.connection import KafkaSettings, answering, fetch, reader, start, stop
+from driftline.bus.kafka.connection import answering, fetch, reader, start, stop
 from driftline.bus.kafka.producer import producer, send_all
+from driftline.bus.kafka_settings import KafkaSettings
 from driftline.bus.port import Checkpoint
 from driftline.errors import Fenced
 from driftline.messages import state_topic

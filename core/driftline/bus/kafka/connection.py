@@ -4,7 +4,6 @@ import asyncio
 import ssl
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -23,7 +22,8 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
-from driftline.bus.tls import Identity, refusal
+from driftline.bus.kafka_settings import KafkaSettings
+from driftline.bus.tls import refusal
 from driftline.errors import BusUnavailable, Fenced
 
 STOP_S = 3.0
@@ -35,50 +35,6 @@ FENCED = "Invalid state transition"
 """What aiokafka asserts when a transaction is begun by a producer that was told before that it is fenced."""
 CLOSED = "the handler is closed"
 """What uvloop says of a connection that was lost a moment ago, where asyncio raises an OSError."""
-
-
-@dataclass(frozen=True)
-class KafkaSettings:
-    """Where the broker is and how it is talked to. Times in seconds."""
-
-    brokers: str
-    partitions: int = 4
-    replication: int = 1
-    disk: int = 6_000_000_000
-    """Bytes that the topics may take on a broker in all."""
-    session_timeout: float = 6.0
-    """Without a sign of life for so long, a worker's partitions go to others."""
-    send_timeout: float = 5.0
-    """Unacknowledged for so long, a message was not taken."""
-    security_protocol: str = "PLAINTEXT"
-    sasl_mechanism: str = "PLAIN"
-    sasl_username: str | None = None
-    sasl_password: str | None = field(default=None, repr=False)
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
-    variables: str = "DRIFTLINE_KAFKA"
-    """How the variables begin by which all this was said."""
-
-    @property
-    def identity(self) -> Identity:
-        return Identity(self.ca_file, self.cert_file, self.key_file)
-
-    def client(self) -> dict[str, Any]:
-        """Arguments that every aiokafka client takes."""
-        arguments: dict[str, Any] = {"bootstrap_servers": self.brokers, "security_protocol": self.security_protocol}
-        if "SSL" in self.security_protocol:
-            arguments["ssl_context"] = self.identity.context()
-        if "SASL" in self.security_protocol:
-            arguments |= {
-                "sasl_mechanism": self.sasl_mechanism,
-                "sasl_plain_username": self.sasl_username,
-                "sasl_plain_password": self.sasl_password,
-            }
-        return arguments
-
-    def request_timeout_ms(self) -> int:
-        return int(self.send_timeout * 1000)
 
 
 @contextmanager

@@ -2,28 +2,16 @@
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from driftline.bus.kafka.connection import FETCH_BYTES, KafkaSettings, answering, fetch, start, stop
+from driftline.bus.foreign_message import ForeignMessage
+from driftline.bus.kafka.connection import FETCH_BYTES, answering, fetch, start, stop
+from driftline.bus.kafka_settings import KafkaSettings
 
 METADATA_S = 10.0
 """How long a topic that was made meanwhile may stay unknown."""
-
-
-@dataclass(frozen=True, slots=True)
-class ForeignMessage:
-    """What somebody wrote. `timestamp`: seconds since the epoch, by the producer's clock unless the topic is kept by
-    the broker's; key: None for none, or for bytes that are no text."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: float
-    key: str | None
-    payload: bytes
 
 
 class ForeignTopics:

@@ -7,7 +7,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-from driftline.bus.kafka.connection import KafkaSettings, answering, start, stop
+from driftline.bus.kafka.connection import answering, start, stop
+from driftline.bus.kafka_settings import KafkaSettings
 from driftline.bus.port import Output
 from driftline.errors import BusUnavailable, Fenced
 

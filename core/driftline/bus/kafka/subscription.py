@@ -20,7 +20,6 @@ from driftline.bus.kafka.connection import (
     FETCH_BYTES,
     FETCH_WAIT_S,
     STOP_S,
-    KafkaSettings,
     answering,
     fetch,
     reader,
@@ -29,6 +28,7 @@ from driftline.bus.kafka.connection import (
 )
 from driftline.bus.kafka.producer import Sender
 from driftline.bus.kafka.topics import KafkaTopics
+from driftline.bus.kafka_settings import KafkaSettings
 from driftline.bus.port import Assignment, Checkpoint, Hole, Output, Owner, Raw, position_here
 from driftline.errors import Fenced
 

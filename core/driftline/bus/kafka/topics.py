@@ -9,8 +9,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import GroupCoordinatorNotAvailableError, LeaderNotAvailableError
 
-from driftline.bus.kafka.connection import KafkaSettings, answering, start, stop
+from driftline.bus.kafka.connection import answering, start, stop
 from driftline.bus.kafka.keeping import topic_config
+from driftline.bus.kafka_settings import KafkaSettings
 from driftline.errors import BusUnavailable
 
 TOPIC_CONFIG = 1
