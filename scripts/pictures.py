@@ -11,8 +11,9 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import stamina
 from PIL import Image
@@ -31,8 +32,10 @@ HORIZON = (1, 3, 6, 12, 18, 24, 36)
 """Records ahead: more than the demo's three, so that the fan opens smoothly over six hours."""
 UNIT = 'columns: {Ot_avg: {unit: "°C"}}\n'
 HISTORY_FROM, BEGIN = datetime(2014, 12, 1, tzinfo=UTC), datetime(2015, 6, 1, tzinfo=UTC)
-RECORDS = 4 * (13 * 144 + 48)
+KEYS, TIMES = 4, 13 * 144 + 48
 """Two weeks of four series, up to a morning: the fan then shows a day that gets warmer."""
+LAST = BEGIN + (TIMES - 1) * timedelta(minutes=10)
+ZONE = ZoneInfo("Europe/Paris")
 VIEW = f"#stream={STREAM}&key={KEY}&horizon={HORIZON[-1]}&range=86400"
 SIZE = (1280, 765)
 COLOURS = 128
@@ -58,7 +61,7 @@ def _plan(folder: Path) -> demo.DemoPlan:
     rows = tables.read_file(ROOT / "data" / "la-haute-borne.parquet", stream)
     rows = rows.take(rows.t >= HISTORY_FROM.timestamp() * 1000)
     begin = int(BEGIN.timestamp() * 1000)
-    return demo.plan(stream, rows, begin=begin, records=RECORDS, drift="none", seed=0, report=folder)
+    return demo.plan(stream, rows, begin=begin, records=KEYS * TIMES, drift="none", seed=0, report=folder)
 
 
 @asynccontextmanager
@@ -93,9 +96,10 @@ async def _connected(port: int) -> None:
 
 
 async def _photograph(page: Page) -> bytes:
-    """From the series' own part of the page on, when its fan has been drawn."""
-    await expect(page.locator("#values tbody tr")).to_have_count(len(HORIZON), timeout=1000 * PATIENCE_S)
-    await expect(page.locator("#forecast canvas")).to_be_visible()
+    """From the series' own part of the page on, when all has been drawn: the answers come last."""
+    newest = f"forecast with the record of {LAST.astimezone(ZONE):%-d %b %Y, %H:%M}."
+    await expect(page.locator("#next")).to_contain_text(newest, timeout=1000 * PATIENCE_S)
+    await expect(page.locator("#values tbody tr")).to_have_count(len(HORIZON))
     await page.mouse.move(0, 0)
     return await page.screenshot(full_page=False, animations="disabled")
 
@@ -103,7 +107,9 @@ async def _photograph(page: Page) -> bytes:
 def _small(png: bytes) -> bytes:
     """The same picture with a palette."""
     small = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS).save(small, "PNG", optimize=True)
+    # The usual method gives small things, such as the members' colours, those of larger ones.
+    quantized = Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE)
+    quantized.save(small, "PNG", optimize=True)
     return small.getvalue()
 
 
@@ -116,7 +122,7 @@ async def main() -> None:
     async with _serving() as address, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         size = {"width": SIZE[0], "height": SIZE[1]}
-        page = await browser.new_page(viewport=size, locale="en-GB", timezone_id="Europe/Paris")  # type: ignore[arg-type]
+        page = await browser.new_page(viewport=size, locale="en-GB", timezone_id=ZONE.key)  # type: ignore[arg-type]
         await page.goto(address + VIEW)
         PICTURE.write_bytes(_small(await _photograph(page)))
         await browser.close()

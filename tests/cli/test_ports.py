@@ -8,6 +8,7 @@ import pytest
 
 from driftline.errors import Conflict, InvalidInput
 from driftline_cli import processes
+from driftline_cli.commands import local
 from driftline_cli.demo import ports_from
 from driftline_cli.stack import PORTS_FILE, Ports
 
@@ -44,3 +45,8 @@ def test_ports_stay_while_a_process_listens_there(tmp_path: Path):
     processes.stop(tmp_path, "sleeper")
     Ports.chosen(tmp_path, 9101).keep(tmp_path, "sleeper")
     assert Ports.of(tmp_path) == Ports.chosen(tmp_path, 9101)
+
+
+def test_a_started_stack_says_where_its_page_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    local._say_where(Ports.chosen(tmp_path, 9001), tmp_path)
+    assert "dashboard: http://127.0.0.1:9003/\n" in capsys.readouterr().out

@@ -104,4 +104,5 @@ def test_where_the_guard_steps_in_an_alert_says_so_once():
     alerts = [message for message in told if isinstance(message, Alert) and message.kind == "negative-skill"]
     assert 1 <= len(alerts) <= 2  # of the horizons, each once
     assert alerts[0].subject == "static"
-    assert "1 ahead RMSE" in alerts[0].detail or "3 ahead RMSE" in alerts[0].detail
+    assert alerts[0].detail.startswith("static has fallen behind persistence, which is published meanwhile: RMSE ")
+    assert alerts[0].detail.endswith((" 1 step ahead", " 3 steps ahead"))

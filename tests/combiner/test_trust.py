@@ -47,6 +47,11 @@ def test_the_reason_names_skill_rival_and_coverage() -> None:
     )
 
 
+@pytest.mark.parametrize("blend", [1.996, 2.004])
+def test_a_difference_of_less_than_half_a_percent_is_told_as_none(blend: float) -> None:
+    assert judged(standings(blend, 2.0, 2.0)).why(0).startswith("About as much error as repeating the last value. ")
+
+
 def test_many_are_judged_as_each_alone() -> None:
     alone = [standings(1.0, 1.0, 2.0), standings(3.0, 1.0, 2.0), standings(1.0, np.nan, np.nan)]
     together = judged(

@@ -1,9 +1,12 @@
 """What condition columns are in: shifts that stand out, runs and gaps that are longer than any before."""
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
 
-from driftline_inference.sensor_health import SHORTEST, STAYS, WARM_UP, Condition, SensorHealth, assess
+from driftline.messages import Record
+from driftline_inference.sensor_health import SHORTEST, STAYS, WARM_UP, Condition, SensorHealth, assess, health_alerts
 
 SLOT = np.array([0])
 PERIOD = 600_000
@@ -73,6 +76,15 @@ def test_a_gap_is_told_when_it_is_longer_than_any_before():
     gaps = [int(found.gap[0]) for found in run(noise(300), t)]
     assert [n for n, gap in enumerate(gaps) if gap] == [100]
     assert gaps[100] == 51 * PERIOD
+
+
+def test_the_length_of_a_gap_is_told_in_days_and_hours():
+    t = np.arange(101) * PERIOD
+    t[100:] += 1000 * PERIOD
+    record = Record("tank", "north", int(t[100]), {"level": 1.0}, 0.0)
+    alerts = health_alerts(["level"], [0], record, run(noise(101), t)[100], 0)
+    (gap,) = [alert.detail for alert in alerts if alert.kind == "gap"]
+    assert gap == f"no record for {timedelta(milliseconds=1001 * PERIOD)} before this one"
 
 
 def test_wild_values_leave_no_nan_behind():

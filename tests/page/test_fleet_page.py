@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Page, Request, expect
 from pydantic import SecretStr
 
-from driftline.fleet.heartbeat import Heartbeat
+from driftline.fleet.heartbeat import Heartbeat, ModelHealth
 from driftline.fleet.names import heartbeat_key
 from driftline.fleet.notes import sealed
 from driftline.models.signing import new_key
@@ -134,6 +134,19 @@ async def test_an_edge_that_falls_silent_is_shown_so_without_a_reload(fleet: Fle
         await expect(page.locator("#table .pill.silent")).to_have_count(3)
         await fleet.store.delete(heartbeat_key("edge-0001"))
         await expect(page.locator("#count")).to_have_text("(2)", timeout=SOON)
+
+
+async def test_streams_without_a_trained_model_have_no_line(fleet: Fleet):
+    beat = simulated(0, 1, fleet.now)
+    fields = {name: getattr(beat, name) for name in beat.__struct_fields__}
+    models = {f"stream-{n}.{member}": ModelHealth() for n in range(9) for member in ("batch", "speed")}
+    await fleet.leave(Heartbeat(**fields | {"models": models}))
+    async with opened(fleet) as page:
+        cell = page.locator("#table tbody td:nth-child(5)")
+        await expect(cell).to_have_text("no trained model", timeout=SOON)
+        serving = {"roof.batch": ModelHealth(version="v000003-aaaaaaaaaaaa")}
+        await fleet.leave(Heartbeat(**fields | {"number": 2, "models": models | serving}))
+        await expect(cell).to_have_text("v000003 roof.batch", timeout=SOON)
 
 
 async def test_an_edge_and_a_version_are_told_of(fleet: Fleet):

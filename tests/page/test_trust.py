@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from playwright.async_api import expect
 
 from driftline.members import PERSISTENCE
+from driftline.messages import FORECASTS, Forecast
 from driftline.scoring import PUBLISHED, ROWS
 from driftline_combiner.trust import ENOUGH, NEWEST, RULES, Judgements, Standings, judged
-from tests.page.test_dashboard import CHROMIUM, Served, opened
+from tests.page.test_dashboard import BEGIN, CHROMIUM, SOON, Served, opened
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser here: Debian's package chromium has it")
 RIVAL = "batch"
@@ -29,6 +31,10 @@ CASES = [
     {"errors": errors, "guarded": guarded, "count": count, "share": share}
     for errors, guarded, count, share in product(ERRORS, (False, True), COUNTS, SHARES)
 ]
+OVERVIEW = """async (horizon) => {
+    const answer = await fetch(`v1/overview/series?stream=tank&key=north&horizon=${horizon}`);
+    return (await answer.json()).series[0].trust.answer;
+}"""
 FEELINGS = {"": "unknown"}
 """The page shows what is not known yet in no colour."""
 PAGE = """async (cases) => {
@@ -71,3 +77,25 @@ async def test_the_overview_and_the_page_of_a_series_give_the_same_answers(combi
     differing = [case for case in zip(CASES, expected, given, strict=True) if case[1] != case[2]]
     assert differing == []
     assert set(judgements.rule.tolist()) == set(range(len(RULES)))
+
+
+CHANGING = np.concatenate([np.full(150, 1.0), np.full(60, 0.2)])
+"""The model's error: of the newest 50 truths it would be judged otherwise than of the newest 100."""
+
+
+def changing(n: int) -> Forecast:
+    """A level that is forecast by a model whose error changes."""
+    t, sign = BEGIN + n * 600_000, 1 if n % 2 else -1
+    level = [float(20 + np.sin(step / 5)) for step in range(n, n + 7)]
+    model = [level[h] + sign * float(CHANGING[n]) for h in (1, 6)]
+    return Forecast("tank", "north", t, level[0], [1, 6], {"persistence": [level[0]] * 2, "rls": model}, {}, 0.0)
+
+
+async def test_both_judge_by_the_same_truths(combiner: Served):
+    await combiner.bus.publish(FORECASTS, [changing(n) for n in range(len(CHANGING))])
+    async with opened(combiner) as page:
+        for horizon in (1, 6):
+            await page.goto(f"http://127.0.0.1:{combiner.port}/#stream=tank&key=north&horizon={horizon}")
+            await expect(page.locator("#drift")).to_contain_text(f"{len(CHANGING)} records", timeout=SOON)
+            answer = await page.evaluate(OVERVIEW, horizon)
+            await expect(page.locator("#skill b")).to_have_text(answer)

@@ -70,6 +70,7 @@ async def _start(stack: "EdgeStack") -> None:
 def _say_where(ports: "Ports", folder: Path) -> None:
     from driftline_cli.tokens import header_file  # noqa: PLC0415
 
+    console.print(f"dashboard: {ports.url('combiner')}/")
     for service in SERVICES:
         console.print(f"{service}: {ports.url(service)}/docs")
     console.print(f"logs: {folder}")

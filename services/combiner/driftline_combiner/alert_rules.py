@@ -89,9 +89,8 @@ class AlertRules:
 
     def _drift(self, message: Forecast, subject: str, change: Change) -> Alert:
         if subject == PUBLISHED:
-            detail = (
-                f"the blend's error has risen from {change.before * CUT:.2f} to {change.after * CUT:.2f} usual errors"
-            )
+            before, after = change.before * CUT, change.after * CUT
+            detail = f"the blend's error has risen from {before:.2f} to {after:.2f} times the usual"
         else:
             moved = message.shifts.get(subject, STILL)[1]
             detail = f"{subject} has moved by {moved:.4g} from where it was of late, {change.after:.2f} of its furthest"
@@ -118,11 +117,16 @@ class AlertRules:
 
     def _worse(self, squares: Floats, fallen: Mask) -> str:
         rows = zip(self._stream.horizon, np.sqrt(squares).tolist(), fallen, strict=True)
-        errors = [f"{step} ahead RMSE {mine:.4g} against {naive:.4g}" for step, (mine, naive), behind in rows if behind]
-        return f"fallen behind persistence, which is published meanwhile: {'; '.join(errors)}"
+        errors = [
+            f"RMSE {mine:.4g} against {naive:.4g} {_steps(step)} ahead"
+            for step, (mine, naive), behind in rows
+            if behind
+        ]
+        active = self._stream.weighting.active
+        return f"{active} has fallen behind persistence, which is published meanwhile: {'; '.join(errors)}"
 
     def _strange(self, message: Forecast, size: float) -> str:
-        return f"observed {message.observed:g}, {size:.1f} usual errors from what was forecast"
+        return f"observed {message.observed:g}, {size:.1f} times the usual error from what was forecast"
 
     def _alert(self, message: Forecast, kind: str, subject: str, detail: str) -> Alert:
         self._on_alert(self._stream.name, kind)
@@ -134,3 +138,7 @@ def _load(detector: DriftDetector, state: bytes) -> None:
         detector.load(state)
     except (ValueError, msgspec.DecodeError) as error:
         raise UnreadableState(f"a drift detector: {error}") from error
+
+
+def _steps(count: int) -> str:
+    return f"{count} step{'' if count == 1 else 's'}"

@@ -29,6 +29,8 @@ CERTAIN = 2.0
 AS_GOOD = 1.1
 """Up to so many times the best member's error the blend is as good."""
 FAR_WORSE = 1.5
+EVEN = 0.005
+"""A skill that is no whole percent is told as none."""
 
 
 class Verdict(StrEnum):
@@ -125,6 +127,8 @@ class Judgements:
 def _against(skill: float) -> str:
     if not np.isfinite(skill):
         return "Repeating the last value made no error"
+    if abs(skill) < EVEN:
+        return "About as much error as repeating the last value"
     return f"{_percent(abs(skill))} {'less' if skill >= 0 else 'more'} error than repeating the last value"
 
 

@@ -6,6 +6,7 @@ long as any before is for a person to look at: a sensor that is stuck, a column 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Self
 
 import numpy as np
@@ -232,6 +233,11 @@ def _run(health: SensorHealth, slots: Ints, values: Floats) -> Ints:
     return np.where(now == LONGER * longest, now, 0)
 
 
+def _hours(gap_ms: float) -> str:
+    """In days, hours, minutes and seconds, such as `16 days, 0:10:00`."""
+    return str(timedelta(seconds=round(gap_ms / 1000)))
+
+
 def health_alerts(
     names: Sequence[str], levels: Sequence[int], record: Record, condition: Condition, row: int
 ) -> list[Alert]:
@@ -248,7 +254,7 @@ def health_alerts(
         if jumped[column]
     ]
     if condition.gap[row]:
-        alerts.append(alert("gap", "time", f"no record for {condition.gap[row] / 1000:,.0f} s before this one"))
+        alerts.append(alert("gap", "time", f"no record for {_hours(condition.gap[row])} before this one"))
     for column in np.flatnonzero(condition.run[row]).tolist():
         name, run = names[column], condition.run[row, column]
         if condition.missing[row, column]:

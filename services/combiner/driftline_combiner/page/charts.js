@@ -3,9 +3,9 @@
 import { clear, drawFans } from "./fan_drawing.js";
 import { gestures } from "./gestures.js";
 import { ink, tinted, washed } from "./ink.js";
-import { MARKS, moment, number, ticks } from "./words.js";
+import { MARKS, levels, moment, number, ticks } from "./words.js";
 
-const HEIGHT = innerWidth < 512 ? 250 : 320, SMALL = 210, CROWDED = 28;
+const HEIGHT = innerWidth < 512 ? 250 : 320, SMALL = 210, CROWDED = 28, LEFT = 56;
 const LEAST_DRAG = 8;
 const charts = {};
 // Seconds since the epoch that the forecast's chart shows, and the others: null for all that they have.
@@ -89,6 +89,15 @@ const cursor = {
   },
 };
 
+// Of an axis of values: its longest label fits.
+function room(chart, labels, which, cycle) {
+  const axis = chart.axes[which];
+  if (cycle > 1) return axis._size;
+  chart.ctx.font = axis.font[0];
+  const longest = Math.max(0, ...(labels ?? []).map((label) => chart.ctx.measureText(label).width)) / devicePixelRatio;
+  return Math.max(LEFT, Math.ceil(longest + axis.ticks.size + axis.gap));
+}
+
 // lines: {label, colour, fill, width, value, auto: whether the scale is to fit it}; more: scales and bands as uPlot has them.
 function draw(id, data, lines, events, more = {}) {
   const place = document.getElementById(id), signature = lines.map((line) => line.label).join();
@@ -103,7 +112,7 @@ function draw(id, data, lines, events, more = {}) {
   charts[id] = new uPlot({
     width: place.clientWidth, height: more.height ?? SMALL, plugins: [...(more.plugins ?? []), marks(events)],
     cursor, hooks: { setSelect: [dragged] },
-    axes: [{ ...axis, space: 80, values: (_, times, __, ___, apart) => ticks(times, apart) }, { ...axis, size: 56, values: more.values }], scales: more.scales ?? {}, bands: more.bands ?? [],
+    axes: [{ ...axis, space: 80, values: (_, times, __, ___, apart) => ticks(times, apart) }, { ...axis, size: room, values: more.values ?? ((_, values) => levels(values)) }], scales: more.scales ?? {}, bands: more.bands ?? [],
     series: [{ label: "At", value: (_, time) => (time == null ? "–" : moment(time * 1000)) }, ...series],
   }, data, place);
   charts[id].signature = signature;
@@ -135,18 +144,18 @@ const timeAt = (chart, share) => chart.posToVal((share * chart.bbox.width) / dev
 export function drawForecast(found, shown, events, said, { fans, reach }) {
   const blend = ink("blend");
   const lines = [
-    { label: "90 % to", colour: washed(blend, 0.25), width: 1, auto: false },
     { label: "90 % from", colour: washed(blend, 0.25), width: 1, auto: false },
+    { label: "90 % to", colour: washed(blend, 0.25), width: 1, auto: false },
     ...shown.map((name) => ({ label: name, colour: ink(name), width: 1 })),
     { label: said, colour: blend, width: 1.5 },
     { label: "truth", colour: ink("truth"), width: 2 },
   ];
   // Of what is to come the fan tells more.
   const past = (pick) => found.row(pick).fill(null, found.count);
-  const rows = [past((each) => each.upper), past((each) => each.lower),
+  const rows = [past((each) => each.lower), past((each) => each.upper),
     ...shown.map((name) => found.row((each) => each.members[name])), past((each) => each.value), found.truth];
   draw("forecast", [found.axis, ...rows], lines, events, {
-    height: HEIGHT, bands: [{ series: [1, 2], fill: washed(blend, 0.1) }], plugins: [touched, withFans(fans)],
+    height: HEIGHT, bands: [{ series: [2, 1], fill: washed(blend, 0.1) }], plugins: [touched, withFans(fans)],
     scales: { y: { range: (_, low, high) => fitting(reach(low, high)) } },
   });
 }

@@ -60,7 +60,7 @@ function takeBlend(blend) {
 }
 
 function takeAlert({ t, kind, subject, detail }) {
-  happened({ t, kind, text: detail.startsWith(subject) ? detail : `${subject}: ${detail}` });
+  happened({ t, kind, text: kind === "gap" || detail.includes(subject) ? detail : `${subject}: ${detail}` });
 }
 
 function happened(event) {

@@ -3,7 +3,7 @@
 import { $, element } from "./elements.js";
 import { ask } from "./session.js";
 import { sparkline } from "./small_chart.js";
-import { age, amounts, moment } from "./words.js";
+import { age, amounts, briefly, measured, moment } from "./words.js";
 
 const CHUNK = 50, POLL_MS = 5000, TYPING_MS = 200, BEYOND = "600px 0px";
 const VERDICTS = { good: "can be trusted", care: "with care", bad: "not to be trusted", unknown: "not known yet" };
@@ -169,7 +169,7 @@ function next(series) {
   if (ahead?.value == null) return cell("next", "–", "no forecast yet");
   const [value, lower, upper] = amounts([ahead.value, ahead.lower, ahead.upper]);
   const between = ahead.lower == null || ahead.upper == null ? "" : `, ${lower} – ${upper}`;
-  return cell("next", `${value}${series.unit ? ` ${series.unit}` : ""}`, `in ${age(ahead.horizon * series.period)}${between}`);
+  return cell("next", measured(value, series.unit), `in ${briefly(ahead.horizon * series.period)}${between}`);
 }
 
 const trust = ({ trust: { verdict, answer, why } }) => cell(`trust ${verdict}`, answer, why, why);

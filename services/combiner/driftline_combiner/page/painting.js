@@ -7,7 +7,7 @@ import { countUntil, fan, framed, reach } from "./fan.js";
 import { forgetColours } from "./ink.js";
 import { fansOf, shownBlend, tellIssued } from "./issued.js";
 import { followed, live } from "./live.js";
-import { aligned, covered, newest, present, rolling, skill } from "./series.js";
+import { aligned, covered, newest, present, recent, rolling, skill } from "./series.js";
 import { tellVersions } from "./status.js";
 import { MEMBERS, bandsHeld, best, drift, inWords, next, number, percent, trust } from "./words.js";
 import { stretched, turn } from "./zoom.js";
@@ -64,12 +64,12 @@ function* show() {
   yield;
   drawWeights(blends, h, members, events);
   yield;
-  const errors = { blend: rolling(found.row((blend) => blend.value), found.truth) };
-  for (const name of members) errors[name] = rolling(found.row((blend) => blend.members[name]), found.truth);
+  const forecasts = { blend: found.row((blend) => blend.value) };
+  for (const name of members) forecasts[name] = found.row((blend) => blend.members[name]);
+  const errors = mapped(forecasts, (row) => rolling(row, found.truth));
   yield;
   const skills = mapped(errors, (error) => skill(error, errors.persistence));
-  const late = { members, errors: mapped(errors, newest), skills: mapped(skills, newest) };
-  const winner = best(members, late.errors, late.skills);
+  const late = judged(forecasts, found.truth, members, h), winner = best(late.present, late.errors, late.skills, current().unit);
   const lines = [...new Set(["persistence", winner[0], ...shown, "blend"])].filter((name) => errors[name]);
   drawErrors(found.axis, errors, lines, events);
   yield;
@@ -78,6 +78,13 @@ function* show() {
   answer("best", winner);
   tellAnswers(found, h, late);
   tellMembers(late, h);
+}
+
+// How all did of late. present: the members that forecast with the newest record.
+function judged(forecasts, truth, members, h) {
+  const errors = mapped(forecasts, (row) => recent(row, forecasts.persistence, truth));
+  const skills = mapped(errors, (error) => skill([error], [errors.persistence])[0]);
+  return { members, present: members.filter((name) => live.blends.at(-1).members[name]?.[h] != null), errors, skills };
 }
 
 // The lowest and the highest value to show. low, high: of the lines in sight, without the ends of the 90 % band.
@@ -109,11 +116,11 @@ function halfHeld(h) {
   return covered(end("low"), end("high"), part.truth, JUDGED);
 }
 
-function tellAnswers(found, h, { members, errors, skills }) {
+function tellAnswers(found, h, { present, errors, skills }) {
   const last = live.blends.at(-1);
   answer("next", next(last, h, ahead(), current().period, current().unit));
   const held = covered(found.row((blend) => blend.lower), found.row((blend) => blend.upper), found.truth, JUDGED);
-  answer("skill", trust(members, errors, skills, last.guarded?.[h], held));
+  answer("skill", trust(present, errors, skills, last.guarded?.[h], held, current().unit));
   $("held").textContent = bandsHeld(held, halfHeld(h));
   answer("drift", drift(live.events, live.blends));
   tellVersions();

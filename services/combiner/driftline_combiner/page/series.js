@@ -1,7 +1,7 @@
 // What the charts are made of, computed from blends. Pure: no page, no clock.
 
 export const ROLLING = 50;
-const ENOUGH = 10;
+const ENOUGH = 10, MEMORY = 0.01, GAP = 1.5;
 
 const ROWS = ["value", "lower", "upper", "times", "guarded"], BY_NAME = ["members", "weights", "strategies", "quantiles"];
 
@@ -18,11 +18,13 @@ export function onHorizons(blend, horizon) {
 // What was forecast for each time, beside what came: forecasts are moved to the time that they are for.
 export function aligned(blends, h, ahead, period) {
   const shift = ahead * period;
-  const times = blends.map((blend) => (blend.grid_t ?? blend.t) / 1000);
-  const future = [...new Set(times.map((time) => time + shift).filter((time) => time > times.at(-1)))];
+  const issued = blends.map((blend) => (blend.grid_t ?? blend.t) / 1000);
+  // Behind a record that others are missing after, a time of no value: no line is drawn over a gap.
+  const [times, observed] = broken(issued, blends.map((blend) => blend.observed), period);
+  const future = [...new Set(issued.map((time) => time + shift).filter((time) => time > issued.at(-1)))];
   // What was forecast for a gap has no place.
   const places = new Map([...times, ...future].map((time, place) => [time, place]));
-  const targets = times.map((time) => places.get(time + shift) ?? -1);
+  const targets = issued.map((time) => places.get(time + shift) ?? -1);
   const row = (pick) => {
     const values = new Array(times.length + future.length).fill(null);
     for (const [place, blend] of blends.entries()) {
@@ -31,8 +33,17 @@ export function aligned(blends, h, ahead, period) {
     }
     return values;
   };
-  // count: of the records, behind which the times to come are.
-  return { count: times.length, axis: [...times, ...future], truth: [...blends.map((blend) => blend.observed), ...future.map(() => null)], row };
+  // count: of what came, behind which the times to come are.
+  return { count: times.length, axis: [...times, ...future], truth: [...observed, ...future.map(() => null)], row };
+}
+
+function broken(times, values, period) {
+  const out = [[], []];
+  times.forEach((time, n) => {
+    if (n && time - times[n - 1] > GAP * period) { out[0].push(times[n - 1] + period / 2); out[1].push(null); }
+    out[0].push(time); out[1].push(values[n]);
+  });
+  return out;
 }
 
 // Root mean square error over the newest ROLLING truths, at each of them.
@@ -46,6 +57,19 @@ export function rolling(forecast, truth) {
     if (squares.length >= ENOUGH) out[n] = Math.sqrt(Math.max(sum, 0) / Math.min(squares.length, ROLLING));
   }
   return out;
+}
+
+// Root mean square error over about the newest 100 truths, older ones fading: as the combiner's own scores are, which the
+// overview goes by, and like them only where persistence forecast, too.
+export function recent(forecast, naive, truth) {
+  let square = null, count = 0;
+  for (const [n, value] of truth.entries()) {
+    if (value == null || forecast[n] == null || (naive && naive[n] == null)) continue;
+    const now = (forecast[n] - value) ** 2;
+    square = square == null ? now : square + MEMORY * (now - square);
+    count++;
+  }
+  return count >= ENOUGH ? Math.sqrt(square) : null;
 }
 
 // 1 - error / error of persistence, where both are known.

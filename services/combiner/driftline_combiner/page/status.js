@@ -35,9 +35,10 @@ function modelRow(model) {
 }
 
 function noModels(models) {
-  const row = element("tr", ""), cell = element("td", models.length
-    ? "No trained model serves yet; the built-in members do. `driftline train` makes one."
-    : "Inference does not answer, so its models are not known here.");
+  const row = element("tr", ""), cell = element("td", "");
+  cell.append(...(models.length
+    ? ["No trained model serves yet; the built-in members do. ", element("code", "driftline train"), " makes one."]
+    : ["Inference does not answer, so its models are not known here."]));
   cell.colSpan = 6;
   row.append(cell);
   return row;

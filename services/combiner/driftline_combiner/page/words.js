@@ -13,6 +13,7 @@ export const MEMBERS = {
 export const MARKS = { swap: "S", drift: "D", rollback: "R", "negative-skill": "N" };
 const RECENT = 250;
 const INTERVAL = 0.9, TRUTHS = 50, SHORT = 0.05, CERTAIN = 2, AS_GOOD = 1.1, FAR_WORSE = 1.5;
+const EVEN = 0.0005, YEAR_MIN = 1440 * 365.25, DECIMALS = 9;
 
 // Times are local, and as the browser's language writes them.
 const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
@@ -64,6 +65,25 @@ export function amounts(values) {
   if (lower == null || upper == null || !(width > 0)) return values.map(number);
   return values.map(rounded(decimalsOf([width])));
 }
+
+// The labels of an axis of values: neighbours are told apart, and all have as many decimals as their step.
+export function levels(values) {
+  const steps = values.slice(1).map((value, n) => Math.abs(value - values[n])).filter((step) => step > 0);
+  if (!steps.length) return values.map(number);
+  const step = Number(Math.min(...steps).toPrecision(3)), [digits, power] = step.toExponential().split("e");
+  const decimals = Math.min(DECIMALS, Math.max(0, (digits.split(".")[1] ?? "").length - Number(power)));
+  return values.map(rounded(decimals, decimals));
+}
+
+// Values in one number of decimals, which shows two digits of the stretch that they span.
+export function alike(values) {
+  const width = Math.max(...values) - Math.min(...values);
+  return width > 0 ? values.map(rounded(decimalsOf([width]))) : values.map(number);
+}
+
+// A degree of arc follows its number at once.
+export const measured = (amount, unit) => (unit ? `${amount}${/^[°′″]$/.test(unit) ? "" : " "}${unit}` : amount);
+
 export function percent(share) {
   if (share == null) return "–";
   const decimals = Math.abs(share) < 0.1 ? 1 : 0;
@@ -74,7 +94,8 @@ export function age(seconds) {
   const minutes = Math.max(0, seconds) / 60;
   if (minutes < 1) return "less than a minute";
   if (minutes < 120) return `${minutes.toFixed(0)} min`;
-  return minutes < 48 * 60 ? `${(minutes / 60).toFixed(0)} h` : `${(minutes / 1440).toFixed(0)} days`;
+  if (minutes < 48 * 60) return `${(minutes / 60).toFixed(0)} h`;
+  return minutes < 2 * YEAR_MIN ? `${(minutes / 1440).toFixed(0)} days` : `${number(minutes / YEAR_MIN)} years`;
 }
 
 // The rows of the table of next values, in one number of decimals. truth: the one of a time, or null.
@@ -103,14 +124,14 @@ function labels(times) {
 export function hindsight(blend, point, truth, unit, first) {
   if (!blend) return `No forecast from then is remembered here: the oldest is of ${moment(first)}.`;
   if (point.value == null) return "It said nothing for the chosen horizon.";
-  const [amount, least, most] = amounts([point.value, point.low, point.high]), kind = unit ? ` ${unit}` : "";
+  const [amount, least, most] = amounts([point.value, point.low, point.high]);
   const interval = point.low == null || point.high == null ? "" : `, between ${least} and ${most}`;
-  const said = `It said ${amount}${kind} for ${moment(point.t)}${interval}.`;
+  const said = `It said ${measured(amount, unit)} for ${moment(point.t)}${interval}.`;
   if (truth == null) return `${said} That truth is still to come.`;
   const form = interval ? rounded(decimalsOf([point.high - point.low]) ?? 2) : number;
-  if (!interval) return `${said} The truth was ${form(truth)}${kind}.`;
+  if (!interval) return `${said} The truth was ${measured(form(truth), unit)}.`;
   const place = truth < point.low ? "below" : truth > point.high ? "above" : "inside";
-  return `${said} The truth was ${form(truth)}${kind}, ${place} the interval.`;
+  return `${said} The truth was ${measured(form(truth), unit)}, ${place} the interval.`;
 }
 
 // How many of the newest truths both bands held. Each is {count, share}.
@@ -127,8 +148,15 @@ export function inWords(seconds) {
   return `${count.toLocaleString()} ${name}${count === 1 ? "" : "s"}`;
 }
 
-const against = (skill) =>
-  skill == null ? "" : `, ${percent(Math.abs(skill))} ${skill >= 0 ? "less" : "more"} than repeating the last value`;
+// The same in few letters.
+const BRIEF = { minute: "min", hour: "h", second: "s" };
+export const briefly = (seconds) => inWords(seconds).replace(/(minute|hour|second)s?$/, (_, name) => BRIEF[name]);
+
+function against(skill) {
+  if (skill == null) return "";
+  if (Math.abs(skill) < EVEN) return ", as large as that of repeating the last value";
+  return `, ${percent(Math.abs(skill))} ${skill >= 0 ? "less" : "more"} than repeating the last value`;
+}
 
 // The forecast itself, in a sentence. blend: the newest.
 export function next(blend, h, steps, period, unit) {
@@ -136,29 +164,29 @@ export function next(blend, h, steps, period, unit) {
   if (value == null) return ["Not known yet", `No member forecasts ${ahead.toLowerCase()} yet.`];
   const lower = blend.lower?.[h], upper = blend.upper?.[h], [amount, least, most] = amounts([value, lower, upper]);
   const times = `That is ${moment(blend.times?.[h] ?? (blend.grid_t ?? blend.t) + 1000 * steps * period)}, forecast with the record of ${moment(blend.t)}.`;
-  const said = `${ahead} ${amount}${unit ? ` ${unit}` : ""}`;
+  const said = `${ahead} ${measured(amount, unit)}`;
   if (lower == null || upper == null) return [said, `Its 90 % interval is not known yet. ${times}`];
   return [`${said}, between ${least} and ${most}`, `Nine of ten truths should lie between these. ${times}`];
 }
 
 // Each answer is [what counts, the rest, good or bad].
-export function best(members, errors, skills) {
+export function best(members, errors, skills, unit) {
   const known = members.filter((name) => errors[name] != null).sort((a, b) => errors[a] - errors[b]);
   if (!known.length) return ["Not known yet", "Too few truths have come to compare the members."];
   const [name] = known;
-  if (name === "persistence") return ["None", `Repeating the last value is as good as any (error ${number(errors[name])}).`];
-  return [name, `It ${MEMBERS[name]}. Its error is ${number(errors[name])}${against(skills[name])}.`];
+  if (name === "persistence") return ["None", `Repeating the last value is as good as any (error ${measured(number(errors[name]), unit)}).`];
+  return [name, `It ${MEMBERS[name]}. Its error is ${measured(number(errors[name]), unit)}${against(skills[name])}.`];
 }
 
 // errors, skills: by member and of the blend, of late. held: {share, count} of the truths that the 90 % interval held.
-export function trust(members, errors, skills, guarded, held) {
+export function trust(members, errors, skills, guarded, held, unit) {
   if (errors.blend == null || held.count < TRUTHS)
     return ["Not known yet", `${held.count ? `Only ${held.count.toLocaleString()}` : "None"} of the ${TRUTHS} truths that it takes to judge the forecast and its interval ${held.count === 1 ? "has" : "have"} come.`];
   if (guarded) return ["Only as persistence", "The blend has fallen behind, so the last value is published until it is better again.", "bad"];
   const rival = members.filter((name) => errors[name] != null).sort((a, b) => errors[a] - errors[b])[0];
   const ratio = rival ? errors.blend / errors[rival] : 1;
   const narrow = INTERVAL - held.share > Math.max(SHORT, CERTAIN * Math.sqrt(INTERVAL * (1 - INTERVAL) / held.count));
-  const said = [`The blend, which is what is published, has an error of ${number(errors.blend)}${against(skills.blend)}.`,
+  const said = [`The blend, which is what is published, has an error of ${measured(number(errors.blend), unit)}${against(skills.blend)}.`,
     ratio > AS_GOOD ? `That is ${number(ratio)} times the error of ${rival}, the best member.` : "",
     `Its 90 % interval held ${percent(held.share)} of the newest ${held.count.toLocaleString()} truths${narrow ? ", which is too few: it is too narrow" : ""}.`].filter(Boolean).join(" ");
   if (ratio >= FAR_WORSE) return [`No, ${rival} is far better`, said, "bad"];

@@ -71,7 +71,9 @@ function newLine() {
 function cellsOf(edge, now) {
   const [state, since] = stateWords(edge, now), labels = labelled(edge.labels);
   const problems = problemWords(edge), alerts = edge.alerts ? `${edge.alerts} ${edge.alerts === 1 ? "alert" : "alerts"}` : "";
-  const models = Object.entries(edge.models).map(([name, model]) => [name, model.version, model.pinned, model.named]);
+  // Of streams without a trained model there are many; only what an edge runs, or should, has a line.
+  const models = Object.entries(edge.models).map(([name, model]) => [name, model.version, model.pinned, model.named])
+    .filter(([, version, , named]) => version || named);
   return [
     [`${edge.name}\n${edge.id}\n${labels}\n${edge.software}`, () => [
       link(edge.name, edgeHash(edge.id)), element("small", [edge.id, edge.software ?? ""].filter(Boolean).join(" · ")),
@@ -79,7 +81,7 @@ function cellsOf(edge, now) {
     [`${state}\n${since}`, () => [element("span", state, `pill ${state}`), element("small", since)]],
     [percent(edge.skill), () => [element("span", percent(edge.skill), edge.skill < 0 ? "bad" : "")]],
     [percent(coverage(edge)), () => [element("span", percent(coverage(edge)))]],
-    [JSON.stringify(models), () => models.map(modelLine)],
+    [JSON.stringify(models), () => (models.length ? models.map(modelLine) : [element("small", "no trained model")])],
     [JSON.stringify([problems, alerts]), () => [
       ...problems.map(([name, detail, bad]) => problemLine(name, detail, bad)), ...(alerts ? [element("small", alerts)] : [])]],
   ];
