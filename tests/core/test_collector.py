@@ -16,7 +16,12 @@ def test_within_nothing_is_collected_and_afterwards_it_is_as_before():
     assert gc.isenabled()
 
 
-def test_an_import_that_fails_leaves_the_collector_as_it_was():
-    with pytest.raises(ImportError), uncollected():
+def fail_to_import() -> None:
+    with uncollected():
         raise ImportError
+
+
+def test_an_import_that_fails_leaves_the_collector_as_it_was():
+    with pytest.raises(ImportError):
+        fail_to_import()
     assert gc.isenabled()

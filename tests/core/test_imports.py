@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ print(json.dumps([len(services), *sys.modules]))
 """
 
 
-def said(code: str, **environment: str) -> list[object]:
+def said(code: str, **environment: str) -> list[Any]:
     """What the code prints in a process of its own, without settings but these."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("DRIFTLINE_")}
     command = [sys.executable, "-c", code]
@@ -39,7 +40,7 @@ def said(code: str, **environment: str) -> list[object]:
         command, env=inherited | environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    answer: list[object] = json.loads(done.stdout)
+    answer: list[Any] = json.loads(done.stdout)
     return answer
 
 
