@@ -16,6 +16,8 @@ from tests.edge.edge_process import EdgeProcess
 from tests.tracing.receiver import Received, Receiver
 
 pytestmark = pytest.mark.process
+LATER = 1_420_071_000_000
+"""Ten minutes into 2015."""
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 BY_CALLER = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
 
@@ -88,11 +90,12 @@ async def test_what_is_done_again_after_a_kill_is_the_same_spans(
         await edge.__aenter__()
         await edge.all_ready()
         await send(edge, stream, lines(stream, 5, minute=10), BY_CALLER)
-        await receiver.has(TRACE, 2 * 10)
+        await receiver.has(TRACE, 2 * 5, t=LATER)
     by_name = defaultdict(set)
     for span in followed(receiver):
         by_name[span.service, span.attributes["driftline.key"], span.attributes["driftline.t"]].add(span.id)
-    assert len(by_name) == 2 * 2 * 5
+    # Whether those of before the kill are there depends on how far it had come.
+    assert len(by_name) >= 2 * 5
     assert all(len(ids) == 1 for ids in by_name.values())
 
 

@@ -93,12 +93,12 @@ class Receiver:
     def of(self, trace: str) -> list[Received]:
         return [span for span in self.spans if span.trace == trace]
 
-    async def has(self, trace: str, count: int) -> list[Received]:
-        """The spans of a trace, once there are so many different ones."""
+    async def has(self, trace: str, count: int, t: int | None = None) -> list[Received]:
+        """The spans of a trace, once there are so many different ones; t: those of records of that time."""
         async for attempt in stamina.retry_context(
             on=AssertionError, attempts=None, timeout=PATIENCE_S, wait_initial=0.05, wait_max=0.2
         ):
             with attempt:
-                spans = self.of(trace)
+                spans = [span for span in self.of(trace) if t is None or span.attributes.get("driftline.t") == t]
                 assert len({span.id for span in spans}) >= count, Counter(span.name for span in self.spans)
         return spans
