@@ -15,12 +15,14 @@ USERS = ("kafka", "e2e", "process")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Around all of the test: what its fixtures gave is let go of after their teardown."""
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Around all of the test: what its fixtures gave is let go of after their teardown. What is left by the other tests
+    of a module, of servers and browsers, is no matter of the next module either."""
+    is_last = nextitem is None or nextitem.path != item.path
     try:
         return (yield)
     finally:
-        if any(item.get_closest_marker(name) for name in USERS):
+        if is_last or any(item.get_closest_marker(name) for name in USERS):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ResourceWarning)
                 gc.collect()

@@ -179,9 +179,7 @@ def test_what_was_collected_is_no_work_for_pythons_collector():
 
 
 LEAVES = """
-import gc
 import socket
-import warnings
 
 import pytest
 
@@ -193,8 +191,12 @@ class Client:
 def client():
     return Client()
 
-@pytest.mark.kafka
+@pytest.mark.{marker}
 def test_leaves_a_connection_open(client): ...
+"""
+JUDGES = """
+import gc
+import warnings
 
 def test_is_not_to_blame():
     with warnings.catch_warnings(record=True) as complaints:
@@ -204,7 +206,14 @@ def test_is_not_to_blame():
 """
 
 
-def test_what_a_fixture_left_of_a_connection_is_blamed_on_no_later_test(tmp_path: Path):
-    (tmp_path / "test_a.py").write_text(LEAVES)
+def test_what_a_client_of_a_broker_left_of_a_connection_is_blamed_on_no_later_test(tmp_path: Path):
+    (tmp_path / "test_a.py").write_text(LEAVES.format(marker="kafka") + JUDGES)
+    said = pytest_on(tmp_path)
+    assert "2 passed" in said
+
+
+def test_what_a_module_left_of_a_connection_is_blamed_on_no_other_module(tmp_path: Path):
+    (tmp_path / "test_a.py").write_text(LEAVES.format(marker="other"))
+    (tmp_path / "test_b.py").write_text(JUDGES)
     said = pytest_on(tmp_path)
     assert "2 passed" in said
