@@ -197,6 +197,8 @@ def _fit(stream: StreamDefinition, learned: Dataset, held: Dataset) -> tuple[Any
     network = _network(stream, learned.inputs.shape[1], schedule.units)
     rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, schedule.steps)
     network.compile(keras.optimizers.Adam(rate), settings.loss, steps_per_execution=AT_ONCE)
+    # Ahead: TensorFlow compiles a step that makes variables twice, which takes seconds.
+    network.optimizer.build(network.trainable_variables)
     network.fit(
         _batches(learned, scaling, schedule.batch, settings.seed),
         steps_per_epoch=schedule.stride,
