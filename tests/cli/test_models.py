@@ -72,7 +72,9 @@ def stream() -> StreamDefinition:
 
 @pytest.fixture(scope="module")
 def trained(shared: Shared, stream: StreamDefinition) -> Trained:
-    quick = stream.model_copy(update={"training": stream.training.model_copy(update={"epochs": 1, "units": (8,)})})
+    quick = stream.model_copy(
+        update={"training": stream.training.model_copy(update={"epochs": 1, "units": (8,), "networks": 1})}
+    )
     rows = read_file(ROOT / "data" / "la-haute-borne.parquet", stream).take(slice(0, 2000))
     return trained_once(shared, Task(quick, rows))
 

@@ -18,7 +18,7 @@ BEGIN = 1_420_070_400_000
 @pytest.fixture(scope="session")
 def calm(temperature: StreamDefinition) -> StreamDefinition:
     """Outdoor temperature, trained quickly and never retrained, so that two runs have the same models."""
-    training = temperature.training.model_copy(update={"epochs": 2, "units": (16,)})
+    training = temperature.training.model_copy(update={"epochs": 2, "units": (16,), "networks": 1})
     retraining = temperature.retraining.model_copy(update={"every": 1_000_000})
     return temperature.model_copy(update={"training": training, "retraining": retraining, "window": 100})
 
@@ -30,7 +30,7 @@ def calm_folder(tmp_path_factory: pytest.TempPathFactory, calm: StreamDefinition
     text = (ROOT / "streams" / "outdoor-temperature.yaml").read_text()
     replaced = (
         text.replace("units: [128, 64]", "units: [16]")
-        .replace("batch_size: 512", "batch_size: 512\n  epochs: 2")
+        .replace("batch_size: 512", "batch_size: 512\n  epochs: 2\n  networks: 1")
         .replace("every: 1000 ", "every: 1000000 ")
         .replace("window: 250                      #", "window: 100                      #")
     )

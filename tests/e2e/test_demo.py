@@ -47,7 +47,7 @@ class Finished:
 
 @pytest.fixture(scope="module")
 def small(temperature: StreamDefinition) -> StreamDefinition:
-    training = temperature.training.model_copy(update={"epochs": 3, "units": (32,)})
+    training = temperature.training.model_copy(update={"epochs": 3, "units": (32,), "networks": 1})
     return temperature.model_copy(update={"training": training})
 
 

@@ -47,7 +47,7 @@ SIGNER = Signer(new_key())
 @pytest.fixture(scope="session")
 def stream(temperature: StreamDefinition) -> StreamDefinition:
     return temperature.model_copy(
-        update={"training": temperature.training.model_copy(update={"epochs": 1, "units": (64,)})}
+        update={"training": temperature.training.model_copy(update={"epochs": 1, "units": (64,), "networks": 1})}
     )
 
 

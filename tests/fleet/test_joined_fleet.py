@@ -40,7 +40,7 @@ SENT, MORE = 150, 40
 """Records of each edge: more than a window, and those after the replacement."""
 QUICK = (
     ("units: [128, 64]", "units: [16]"),
-    ("batch_size: 512", "batch_size: 512\n  epochs: 1"),
+    ("batch_size: 512", "batch_size: 512\n  epochs: 1\n  networks: 1"),
     ("every: 1000 ", "every: 1000000 "),
     ("window: 250                      #", "window: 100                      #"),
 )

@@ -54,7 +54,7 @@ def kept(shared: Shared, name: str, make: Callable[[], T], kind: type[T]) -> T:
 @pytest.fixture(scope="module")
 def stream(temperature: StreamDefinition) -> StreamDefinition:
     return temperature.model_copy(
-        update={"training": temperature.training.model_copy(update={"epochs": 1, "units": (8,)})}
+        update={"training": temperature.training.model_copy(update={"epochs": 1, "units": (8,), "networks": 1})}
     )
 
 

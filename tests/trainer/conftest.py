@@ -20,7 +20,7 @@ def rows(temperature: StreamDefinition) -> Rows:
 
 @pytest.fixture(scope="session")
 def quick(temperature: StreamDefinition) -> StreamDefinition:
-    training = temperature.training.model_copy(update={"epochs": 2, "units": (16,), "batch_size": 256})
+    training = temperature.training.model_copy(update={"epochs": 2, "units": (16,), "networks": 1, "batch_size": 256})
     return temperature.model_copy(update={"training": training, "window": 100})
 
 
