@@ -170,6 +170,18 @@ def test_pieces_that_come_group_by_group_are_those_that_come_at_once(temperature
     np.testing.assert_array_equal(ours[np.lexsort(ours.T)], theirs[np.lexsort(theirs.T)])
 
 
+def test_records_one_after_the_other_are_those_side_by_side(temperature, rows, monkeypatch):
+    part = rows.take(slice(0, 12_000))
+    monkeypatch.setattr(dataset, "PIECE", 1500)
+    monkeypatch.setattr(dataset, "WARM_UP", 500)
+    in_sequence = dataset.build(part, temperature)
+    monkeypatch.setattr(dataset, "in_sequence", lambda _layout: False)
+    side_by_side = dataset.build(part, temperature)
+    ours, theirs = (np.concatenate([d.t[:, None], d.inputs, d.targets], axis=1) for d in (in_sequence, side_by_side))
+    assert len(ours) > 11_000
+    np.testing.assert_array_equal(ours[np.lexsort(ours.T)], theirs[np.lexsort(theirs.T)])
+
+
 HOURLY = parse("name: a\ntime: {column: when, period: 1h}\ntarget: y\nlags: 2\nhorizon: [1]\n", "a.yaml")
 
 

@@ -12,20 +12,23 @@ import numpy.typing as npt
 
 from driftline.arrays import Floats, Ints, Mask
 from driftline.streams.definition import StreamDefinition
-from driftline.streams.features import Inputs, observe
+from driftline.streams.features import Inputs, inputs_of, observe
 from driftline.streams.futures import Issues
 from driftline.streams.grid import phase_of, tick_of
 from driftline.streams.history import History
+from driftline.streams.in_sequence import in_sequence, see_in_sequence
 from driftline.streams.layout import Layout
 from driftline.streams.neighbours import Peers
 from driftline.streams.rows import FutureRows, Rows
 
 PIECE = 8192
-"""A long series is worked off in pieces side by side, so that arrays span them."""
+"""A long series is worked off in pieces, which may lie side by side, so that arrays span them."""
 WARM_UP = 3072
 """Records before a piece that fill its memories; the slowest has forgotten 95 % of what came before."""
 AT_ONCE = 256
 """Pieces side by side at most: each is a copy of its records, and has a history of its own."""
+IN_SEQUENCE = 1024
+"""Records of one piece that are taken in by one call, where that can be."""
 IN_TURN = 8
 """Parts in which the series of a group follow each other where they are not forecast together."""
 MOST_BYTES = 384 * 1024 * 1024
@@ -86,7 +89,11 @@ def build(rows: Rows, stream: StreamDefinition, most_bytes: int = MOST_BYTES) ->
     picked = known if known.sum() <= most else sample(rows.t, known, most, stream.training.seed)
     collection = _Collection.of(int(picked.sum()), layout.net_width, len(stream.horizon))
     for some in _side_by_side(_blocks(rows, stream, picked)):
-        _observe(some, layout, stream, collection)
+        if in_sequence(layout):
+            for piece in some:
+                _observe_in_sequence(piece, layout, collection)
+        else:
+            _observe_side_by_side(some, layout, stream, collection)
         # Before the next ones are made: they are copies.
         some.clear()
     return collection.in_order(sampled_from=None if picked is known else int(known.sum()))
@@ -217,8 +224,22 @@ def _side_by_side(blocks: Iterator[list[_Piece]]) -> Iterator[list[_Piece]]:
         yield some
 
 
-def _observe(pieces: list[_Piece], layout: Layout, stream: StreamDefinition, collection: "_Collection") -> None:
-    """Step by step through all pieces, side by side."""
+def _observe_in_sequence(piece: _Piece, layout: Layout, collection: "_Collection") -> None:
+    """Many records by one call: a step of Python for each would take most of a training's time."""
+    history = History.empty(1, layout)
+    history.phase[:] = piece.phase
+    for start in range(0, len(piece.t), IN_SEQUENCE):
+        part = slice(start, start + IN_SEQUENCE)
+        t, targets = piece.t[part], piece.targets[part]
+        seen = see_in_sequence(history, layout, np.zeros(len(t), dtype=np.int64), t, piece.values[part])
+        picked = piece.picked[part] & (np.arange(start, start + len(t)) >= piece.skip)
+        collection.add(_usable(inputs_of(layout, seen), targets, picked, t))
+
+
+def _observe_side_by_side(
+    pieces: list[_Piece], layout: Layout, stream: StreamDefinition, collection: "_Collection"
+) -> None:
+    """Step by step through all pieces, so that arrays span them."""
     history = History.empty(len(pieces), layout)
     # Otherwise each piece would take that of its own first record.
     history.phase[:] = [piece.phase for piece in pieces]
@@ -235,7 +256,9 @@ def _observe(pieces: list[_Piece], layout: Layout, stream: StreamDefinition, col
                 np.stack([piece.ahead[n] for piece, n in zip(some, places, strict=True)]) if layout.futures else None
             )
             inputs = observe(history, layout, slots, t, values, peers.of(slots) if peers else None, ahead)
-            collection.add(_usable(inputs, some, places, t))
+            targets = np.stack([piece.targets[n] for piece, n in zip(some, places, strict=True)])
+            picked = np.array([n >= piece.skip and piece.picked[n] for piece, n in zip(some, places, strict=True)])
+            collection.add(_usable(inputs, targets, picked, t))
             done[slots] += 1
             due[slots] = [
                 piece.step[n + 1] if n + 1 < len(piece.t) else NEVER_DUE for piece, n in zip(some, places, strict=True)
@@ -271,10 +294,8 @@ def _turns(slots: Ints, stream: StreamDefinition, peers: _Neighbourhood | None) 
     return [slots[turns == turn] for turn in np.unique(turns)]
 
 
-def _usable(inputs: Inputs, pieces: list[_Piece], places: list[int], t: Ints) -> Dataset:
-    """places: of each piece which of its records it is."""
-    targets = np.stack([piece.targets[n] for piece, n in zip(pieces, places, strict=True)])
-    picked = np.array([n >= piece.skip and piece.picked[n] for piece, n in zip(pieces, places, strict=True)])
+def _usable(inputs: Inputs, targets: Floats, picked: Mask, t: Ints) -> Dataset:
+    """What can be learned from the n records that these are of."""
     mask = inputs.ready & picked & np.isfinite(targets).all(axis=1)
     return Dataset(inputs.net[mask], targets[mask].astype(np.float32), t[mask])
 
