@@ -16,22 +16,21 @@ from driftline.clock import astray
 from driftline.messages import Gap
 from driftline.worker.silence import BEGINNING
 from driftline.worker.stream_step import Series, Timed
+from driftline_ingest.archived_futures import add_future, close_futures
 from driftline_ingest.census import SeriesCounter, Uncounted
 from driftline_ingest.known_ticks import KnownTicks
 from driftline_ingest.missed import MissedMessages
 from driftline_ingest.open_windows import (
     NEVER,
     ArchivedPartition,
-    OpenFutures,
     OpenWindow,
     Progress,
     RowLacking,
+    first_before,
     merged,
 )
-from driftline_ingest.packing import FUTURES, Columns, FullWindow, FuturePacking, Packing
+from driftline_ingest.packing import Columns, FullWindow, Packing
 
-FUTURES_SIZE = 1000
-"""Futures of a series after which a window of them is written, as soon as a further issue comes."""
 LONGEST_SPAN = 50_000
 """Messages of a partition after which a window is written although it isn't full: a series that went silent must not
 hold the position back for ever."""
@@ -75,44 +74,12 @@ class ArchiveStep(Generic[Timed]):
             windows += self._overdue(partition, envelope.offset)
             futures = self._packing.futures
             if futures is not None and (issued := futures.issued(envelope.value)) is not None:
-                windows += self._foresee(partition, envelope, issued, futures)
+                windows += add_future(partition, envelope, issued, futures)
                 continue
             windows += self._silent(partition, envelope)
             self._meet(partition, envelope)
             windows += self._add(partition, envelope)
         return windows
-
-    def _foresee(
-        self, partition: ArchivedPartition, envelope: Envelope[Timed], issued: int, packing: FuturePacking[Timed]
-    ) -> list[FullWindow]:
-        """Takes in a future of a series that is known. One issue lies in one window, whose name says the issues,
-        unless `longest_span` cuts it."""
-        series = (envelope.value.stream, envelope.value.key)
-        progress = partition.progress.get(series)
-        if progress is None or envelope.offset < progress.foreseen:
-            return []
-        windows: list[FullWindow] = []
-        pending = partition.futures.get(series)
-        if pending is not None and len(pending.rows) >= FUTURES_SIZE and issued > pending.last:
-            windows.append(self._close_futures(partition, series))
-            pending = None
-        if pending is None:
-            pending = partition.futures[series] = OpenFutures(envelope.offset, issued, issued)
-        pending.first, pending.last = min(pending.first, issued), max(pending.last, issued)
-        pending.next = envelope.offset + 1
-        pending.rows.append(packing.pack(envelope.value))
-        return windows
-
-    def _close_futures(self, partition: ArchivedPartition, series: Series) -> FullWindow:
-        pending, before = partition.futures.pop(series), partition.progress[series]
-        newest = max(before.issued, pending.last)
-        # Where one issue was cut or corrected, the n-th such window ends n later: no other has its name.
-        again = before.reissued + 1 if pending.last <= before.issued else 0
-        partition.progress[series] = msgspec.structs.replace(
-            before, foreseen=pending.next, issued=newest, reissued=again
-        )
-        partition.changed.add(series)
-        return FullWindow(FUTURES, *series, pending.first, newest + again, pending.rows)
 
     def _add(self, partition: ArchivedPartition, envelope: Envelope[Timed]) -> list[FullWindow]:
         message = envelope.value
@@ -209,7 +176,7 @@ class ArchiveStep(Generic[Timed]):
             if key is None:
                 break
             if (stream, key) in partition.futures:
-                windows.append(self._close_futures(partition, (stream, key)))
+                windows.append(close_futures(partition, (stream, key)))
             elif (stream, key) in partition.pending:
                 # Written now, forgotten in the next turn: the key stays the first silent one until then.
                 windows.append(self._close(partition, (stream, key)))
@@ -297,16 +264,10 @@ class ArchiveStep(Generic[Timed]):
 
     def _overdue(self, partition: ArchivedPartition, offset: int) -> list[FullWindow]:
         windows = []
-        while partition.pending:
-            series, oldest = next(iter(partition.pending.items()))
-            if offset - oldest.offset <= self._longest_span:
-                break
+        while (series := first_before(partition.pending, offset - self._longest_span)) is not None:
             windows.append(self._close(partition, series))
-        while partition.futures:
-            series, first = next(iter(partition.futures.items()))
-            if offset - first.offset <= self._longest_span:
-                break
-            windows.append(self._close_futures(partition, series))
+        while (series := first_before(partition.futures, offset - self._longest_span)) is not None:
+            windows.append(close_futures(partition, series))
         return windows
 
     def _close(self, partition: ArchivedPartition, series: Series) -> FullWindow:
