@@ -6,7 +6,6 @@ anew counts from 0 again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import islice
 from typing import Generic
 
 import msgspec
@@ -17,6 +16,7 @@ from driftline.messages import Gap
 from driftline.worker.silence import BEGINNING
 from driftline.worker.stream_step import Series, Timed
 from driftline_ingest.archived_futures import add_future, close_futures
+from driftline_ingest.archived_partitions import ArchivedPartitions
 from driftline_ingest.census import SeriesCounter, Uncounted
 from driftline_ingest.known_ticks import KnownTicks
 from driftline_ingest.missed import MissedMessages
@@ -55,21 +55,18 @@ class ArchiveStep(Generic[Timed]):
         self._packing = packing
         self._dropped = dropped
         self._longest_span = longest_span
-        self._census: SeriesCounter = census or Uncounted()
-        self._partitions: dict[int, ArchivedPartition] = {}
-        self._kept: dict[int, int] = {}
+        self._partitions = ArchivedPartitions(census or Uncounted())
         self._lost = lost
         self._missed = MissedMessages()
 
     def miss(self, messages: int) -> None:
         """The bus has dropped so many before they were read. Whose they were is seen by the next of each series."""
-        series = (series for partition in self._partitions.values() for series in partition.progress)
-        self._missed.add(messages, series)
+        self._missed.add(messages, self._partitions.series())
 
     def step(self, batch: Sequence[Envelope[Timed]]) -> list[FullWindow]:
         windows: list[FullWindow] = []
         for envelope in batch:
-            partition = self._partitions.setdefault(envelope.partition, ArchivedPartition())
+            partition = self._partitions.of(envelope.partition)
             # This order is part of the windows' content: old windows are closed before the message can enter one.
             windows += self._overdue(partition, envelope.offset)
             futures = self._packing.futures
@@ -150,12 +147,9 @@ class ArchiveStep(Generic[Timed]):
         series = (message.stream, message.key)
         if series not in partition.progress:
             # As if everything before its first message were archived.
-            ticks = partition.ticks[series] = KnownTicks.beginning(self._packing.period(message.stream), message.t)
-            partition.progress[series] = Progress(
-                envelope.offset, message.t - 1, foreseen=envelope.offset, ticks=ticks.saved()
-            )
-            partition.changed.add(series)
-            self._census.add(series, envelope.partition)
+            ticks = KnownTicks.beginning(self._packing.period(message.stream), message.t)
+            progress = Progress(envelope.offset, message.t - 1, foreseen=envelope.offset, ticks=ticks.saved())
+            self._partitions.meet(envelope.partition, series, progress, ticks)
         partition.heard[message.stream].hear(message.key, self._stream_time(envelope))
 
     def _stream_time(self, envelope: Envelope[Timed]) -> int:
@@ -183,11 +177,7 @@ class ArchiveStep(Generic[Timed]):
             elif self._is_read_again(partition, (stream, key)):
                 break
             else:
-                heard.forget(key)
-                del partition.progress[stream, key]
-                partition.ticks.pop((stream, key), None)
-                partition.changed.add((stream, key))
-                self._census.forget((stream, key), envelope.partition)
+                self._partitions.forget(envelope.partition, (stream, key))
         return windows
 
     def _is_read_again(self, partition: ArchivedPartition, series: Series) -> bool:
@@ -291,32 +281,15 @@ class ArchiveStep(Generic[Timed]):
         return FullWindow(self._packing.kind, *series, first, pending.t + truths, pending.rows, pending.group)
 
     def restore(self, partition: int, states: Mapping[str, bytes | None]) -> None:
-        """Takes in a part of what was checkpointed; None forgets a series."""
-        owned = self._partitions.setdefault(partition, ArchivedPartition())
-        for name, data in states.items():
-            stream, key = name.split("/", 1)
-            if data is None:
-                owned.progress.pop((stream, key), None)
-                owned.ticks.pop((stream, key), None)
-                owned.heard[stream].forget(key)
-                self._census.forget((stream, key), partition)
-            else:
-                progress = owned.progress[stream, key] = msgspec.msgpack.decode(data, type=Progress)
-                owned.heard[stream].restore(key, progress.heard)
-                # Made when it is needed: the stream may not be known yet.
-                owned.ticks.pop((stream, key), None)
-                # Reading starts at the oldest open window, so other series are read again up to their own progress.
-                owned.behind = max(owned.behind, progress.next)
-                self._census.add((stream, key), partition)
+        self._partitions.restore(partition, states)
 
     def begin(self, assignment: Assignment) -> bool:
         if assignment.rewound:
-            self._partitions[assignment.partition].count_from(assignment.position)
+            self.begin_again(assignment.partition, assignment.position)
         return assignment.rewound
 
     def begin_again(self, partition: int, position: int) -> None:
-        """What is archived is known by time, which the new topic shares with the old one; all else is counted anew."""
-        self._partitions[partition].count_from(position)
+        self._partitions.count_from(partition, position)
 
     def replay(self, batch: Sequence[Envelope[Timed]]) -> None:
         raise AssertionError(f"found {len(batch)} answered messages, expected none: see ArchiveWorkers")
@@ -325,38 +298,21 @@ class ArchiveStep(Generic[Timed]):
         return {}
 
     def left(self, partition: int) -> int:
-        return len(self._partitions[partition].changed)
-
-    def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:
-        """What changed since the last time, `limit` series at most: the next call gives more."""
-        owned = self._partitions[partition]
-        changed = list(islice(owned.changed, limit))
-        owned.changed.difference_update(changed)
-        return {f"{stream}/{key}": self._saved(owned, (stream, key)) for stream, key in changed}
+        return self._partitions.unsaved(partition)
 
     def unsaved(self, partition: int) -> int:
-        return self.left(partition)
+        return self._partitions.unsaved(partition)
 
-    def _saved(self, partition: ArchivedPartition, series: Series) -> bytes | None:
-        progress = partition.progress.get(series)
-        return None if progress is None else msgspec.msgpack.encode(progress)
+    def snapshot(self, partition: int, limit: int | None = None) -> dict[str, bytes | None]:
+        return self._partitions.snapshot(partition, limit)
 
     def resume_at(self, partition: int, consumed: int) -> int:
-        """A restart reads again what is not in a window yet."""
-        oldest = self._partitions[partition].oldest()
-        position = consumed if oldest is None else oldest
-        self._kept[partition] = consumed - position
-        return position
+        return self._partitions.resume_at(partition, consumed)
 
     def kept(self, partition: int) -> int:
-        """Messages that were worked off at the last checkpoint, and that a restart reads again all the same.
-
-        They are those since the first that waits for its window to be full.
-        """
-        return self._kept.get(partition, 0)
+        """See `ArchivedPartitions`."""
+        return self._partitions.kept(partition)
 
     def release(self, partition: int) -> bool:
-        self._partitions.pop(partition, None)
-        self._kept.pop(partition, None)
-        self._census.release(partition)
+        self._partitions.release(partition)
         return False
