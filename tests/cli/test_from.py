@@ -19,7 +19,7 @@ from driftline_cli.__main__ import app
 from driftline_cli.broker import free_port
 from driftline_cli.heard import Message, heard
 from driftline_cli.listening import BrokerUrl
-from driftline_ingest.mqtt import Route
+from driftline_ingest.mqtt_routes import Route
 from tests.ingest.test_mqtt import MOSQUITTO, Broker
 
 Start = Callable[[Callable[[int], str], Callable[[int], bytes]], str]

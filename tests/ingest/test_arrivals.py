@@ -5,7 +5,7 @@ import pytest
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
 from driftline.streams.reading.bodies import RawRows
-from driftline_ingest.door import Receipt
+from driftline_ingest.receipts import Receipt
 from tests.ingest.test_same_everywhere import NOW, Doors
 
 STREAM = "name: a\ntime: {{period: 10min{}}}\nkey: id\ntarget: y\n"

@@ -10,7 +10,7 @@ from driftline.streams import tables
 from driftline.streams.definition_files import parse
 from driftline.streams.reading.bodies import RawRows
 from driftline_cli import file_check
-from driftline_ingest.mqtt import Route
+from driftline_ingest.mqtt_routes import Route
 from tests.ingest.test_same_everywhere import NOW, Doors
 
 STREAM = parse(

@@ -29,7 +29,7 @@ from driftline.streams.rows import Rows
 from driftline_cli.replay import encode as encode_replay
 from driftline_ingest.census import Census
 from driftline_ingest.door import Door
-from driftline_ingest.mqtt import Route
+from driftline_ingest.mqtt_routes import Route
 from driftline_ingest.settings import IngestSettings
 from driftline_ingest.windows import RecordWindows
 from driftline_trainer.unpacking import Means, Packed, unpack

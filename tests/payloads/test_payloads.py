@@ -15,8 +15,8 @@ from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
 from driftline.streams.reading.bodies import RawRows
-from driftline_ingest.door import Receipt
-from driftline_ingest.mqtt import Route
+from driftline_ingest.mqtt_routes import Route
+from driftline_ingest.receipts import Receipt
 from tests.ingest.test_same_everywhere import NOW, Doors, Taken, of_rows
 
 FOLDER = Path(__file__).parent

@@ -20,8 +20,9 @@ from driftline.streams.definition_files import parse
 from driftline.streams.rows import Rows
 from driftline.streams.sources import joined
 from driftline.versions.releases import current
-from driftline_trainer.archive import Archive, later
+from driftline_trainer.archive import Archive
 from driftline_trainer.days.sampling import Sample, Sampling
+from driftline_trainer.learned import later
 from driftline_trainer.reading import Reading
 from driftline_trainer.set_aside import SetAside
 from driftline_trainer.settings import TrainerSettings

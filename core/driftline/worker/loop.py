@@ -14,7 +14,7 @@ says why; if it still holds what is missing, the session begins anew from the la
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Generic, TypeVar
@@ -24,6 +24,7 @@ import stamina
 from driftline.bus.port import Assignment, Bus, Checkpoint, Envelope, Raw, Subscription
 from driftline.errors import BusUnavailable, Fenced, PassedOver, Standstill, Stuck
 from driftline.messages import M, Topic
+from driftline.worker.continuity import Continuity, first_offsets
 from driftline.worker.dead_letters import DeadLetterGauge
 from driftline.worker.inbox import Inbox
 from driftline.worker.loop_settings import LoopSettings
@@ -42,14 +43,6 @@ OVERDUE_S = 0.02
 """How long a poll waits at most while a checkpoint is due that the one before holds up."""
 MESSAGES_AT_ONCE = 100
 """Messages that are decoded or worked off before other tasks get a turn: requests and heartbeats must go on."""
-
-
-def _firsts(batch: Iterable[Raw]) -> dict[int, int]:
-    """By partition the first offset."""
-    firsts: dict[int, int] = {}
-    for raw in batch:
-        firsts.setdefault(raw.partition, raw.offset)
-    return firsts
 
 
 def _parts(states: Mapping[str, bytes | None], size: int) -> Iterator[dict[str, bytes | None]]:
@@ -112,6 +105,7 @@ class Worker(Generic[M]):
         self._monotonic = monotonic
         gauge = DeadLetterGauge(settings.dead_letter_share, settings.dead_letter_minimum)
         self._inbox = Inbox(group, bus, topic, gauge, self._observer, refuse, wait_for)
+        self._continuity = Continuity(topic.name, step, self._observer, exactly_once=settings.exactly_once)
         self._rounds = Rounds(step, settings, monotonic)
         self._owned: dict[int, OwnedPartition] = {}
         self._restoring: set[int] = set()
@@ -182,16 +176,7 @@ class Worker(Generic[M]):
 
     def assigned(self, assignment: Assignment) -> None:
         partition, position = assignment.partition, assignment.position
-        where = {"topic": self._topic.name, "partition": partition, "position": position}
-        if assignment.lost:
-            self._observer.lost(assignment.lost)
-            log.warning("%d messages were dropped by retention before they were read", assignment.lost, extra=where)
-        if assignment.unlearned:
-            self._unlearned(assignment.unlearned, where)
-        if assignment.moved:
-            log.info("the states come from another bus: the topic is read from its beginning", extra=where)
-        elif assignment.rewound:
-            self._rewound(where)
+        self._continuity.report(assignment)
         self._restoring.discard(partition)
         # A partition without any state must reach the step, too.
         self._step.restore(partition, {})
@@ -203,10 +188,6 @@ class Worker(Generic[M]):
         self._owned[partition] = OwnedPartition(
             position, answered, position, answered, round_due, counts_anew=counts_anew
         )
-
-    def _unlearned(self, messages: int, where: Mapping[str, Any]) -> None:
-        self._observer.unlearned(messages)
-        log.warning("%d answered messages were dropped before all states were written", messages, extra=where)
 
     async def revoked(self, partition: int) -> None:
         async with self._lock:
@@ -289,47 +270,11 @@ class Worker(Generic[M]):
         while self._step.release(partition):  # noqa: ASYNC110 - it waits for nothing, but lets others have a turn
             await asyncio.sleep(0)
 
-    async def _follow_on(self, subscription: Subscription, batch: Sequence[Raw]) -> None:
-        """Each partition's messages must begin where its position is. Raises PassedOver where the bus still holds what
-        lies between."""
-        for partition, first in _firsts(batch).items():
-            owned = self._owned[partition]
-            where = {"topic": self._topic.name, "partition": partition, "position": owned.position, "first": first}
-            if first > owned.position:
-                await self._account_for(subscription, partition, range(owned.position, first), where)
-            elif first < owned.position:
-                # Since its assignment a partition is read on without a break, so the log itself was made anew.
-                self._rewound(where)
-                owned.count_from(first)
-                self._step.begin_again(partition, first)
-
-    async def _account_for(
-        self, subscription: Subscription, partition: int, missing: range, where: Mapping[str, Any]
-    ) -> None:
-        hole = await subscription.hole(partition, missing)
-        if hole.held is not None:
-            raise PassedOver(
-                f"found message {missing.stop} of {self._topic.name}, partition {partition}, expected {missing.start}, "
-                f"since message {hole.held} is still there"
-            )
-        # Transactions leave marks and what was aborted between their messages: nothing is lost with those.
-        lost = hole.lost if self._settings.exactly_once else len(missing)
-        answered = min(lost, max(0, self._owned[partition].silent_until - missing.start))
-        if answered:
-            self._unlearned(answered, where)
-        if lost := lost - answered:
-            self._observer.lost(lost)
-            log.warning("%d messages were dropped from the topic before they were read", lost, extra=where)
-
-    def _rewound(self, where: Mapping[str, Any]) -> None:
-        self._observer.rewound()
-        log.error("the topic ends before the saved position: it was made anew or cut, and is read again", extra=where)
-
     async def _advance(self, subscription: Subscription, batch: Sequence[Raw]) -> None:
         """Works a batch off: its outputs are safe before the position moves."""
         # A partition may have been taken away since the poll, but never given back: that happens inside of polls.
         fresh = [raw for raw in batch if raw.partition in self._owned]
-        await self._follow_on(subscription, fresh)
+        await self._continuity.follow_on(subscription, fresh, self._owned)
         self._has_worked = True
         for partition, owned in list(self._owned.items()):
             if owned.counts_anew:
@@ -375,7 +320,7 @@ class Worker(Generic[M]):
             yield
         except Exception:
             log.exception(
-                "the step failed", extra={"topic": self._topic.name, "first offset by partition": _firsts(batch)}
+                "the step failed", extra={"topic": self._topic.name, "first offset by partition": first_offsets(batch)}
             )
             raise
 

@@ -30,12 +30,13 @@ from driftline.tracing.port import Tracing
 from driftline.worker.loop import Worker
 from driftline.worker.loop_metrics import LoopMetrics
 from driftline.worker.stream_step import Timed
-from driftline_ingest import arrivals, influx
+from driftline_ingest import arrivals, influx, record_routes
 from driftline_ingest.archive import ArchiveStep
 from driftline_ingest.backlog import Backlog
 from driftline_ingest.backlog_route import routes as backlog_routes
 from driftline_ingest.census import Census
-from driftline_ingest.door import Door, direct_handlers, routes
+from driftline_ingest.direct_routes import direct_handlers
+from driftline_ingest.door import Door
 from driftline_ingest.following import BacklogJob
 from driftline_ingest.grid_worker import GridWorker
 from driftline_ingest.kafka import KafkaDoor
@@ -123,7 +124,7 @@ def create_app(
         roles=ROLES,
     )
     limiter = Limiter(settings, metrics.requests_limited)
-    routers = (routes(door, settings, limiter, gate), influx.routes(door, settings, limiter, gate))
+    routers = (record_routes.routes(door, settings, limiter, gate), influx.routes(door, settings, limiter, gate))
     for router in (*routers, influx.probes(), backlog_routes(backlog, losses.gaps)):
         app.include_router(router)
     handlers = {path: handler for router in routers for path, handler in direct_handlers(router).items()}

@@ -1,162 +1,26 @@
-"""The REST door: records in, acknowledged only when the bus has them."""
+"""The door behind all protocols: rows in, records and futures out; a receipt is returned only when the bus has them."""
 
-import json
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Any
-
-from fastapi import APIRouter, HTTPException, Request, Response
-from fastapi.routing import APIRoute
-from pydantic import BaseModel, Field
 
 from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
 from driftline.errors import InvalidInput
 from driftline.messages import OBSERVATIONS, RECORDS, Observation, Record, Topic
 from driftline.metrics import Metrics
-from driftline.service.access.gate import AccessGate
-from driftline.service.access.roles import Role
-from driftline.service.body import read_body
-from driftline.service.direct import Handler
-from driftline.service.problems import NO_ROW, Problem, instance_of, problem
 from driftline.streams.catalog import PerStream, Streams
-from driftline.streams.reading.bodies import Malformed, RawRows
+from driftline.streams.reading.bodies import RawRows
 from driftline.streams.reading.nested import count_rows
 from driftline.streams.reading.refusals import Refusal, shown
 from driftline.streams.reading.rows import Records, RowReader
 from driftline.tracing.port import R, Tracing
 from driftline_ingest.arrivals import Arrivals
 from driftline_ingest.census import Census
-from driftline_ingest.limiter import Limiter
 from driftline_ingest.notices import Notices
-from driftline_ingest.parsing import PARSERS, TooManyRows, UnknownType, parse
+from driftline_ingest.parsing import TooManyRows, parse
+from driftline_ingest.receipts import Receipt, RefusedRow
 from driftline_ingest.seen import Seen, Sifted
 from driftline_ingest.settings import IngestSettings
-
-
-class RefusedRow(BaseModel):
-    """A row that is no record; `row` counts from 1."""
-
-    row: int
-    column: str
-    found: str
-    expected: str
-
-
-class Receipt(BaseModel):
-    """The result for the rows of a request."""
-
-    accepted: int
-    repeated: int
-    """Acknowledged before."""
-    out_of_order: int
-    """Older than the newest of their series, and too old to be taken as late: by the stream's `forget`, or since it is
-    no longer known whether they are repeated."""
-    refused_total: int
-    refused: list[RefusedRow]
-    late: int | None = Field(
-        None,
-        description="of the accepted, those that came after later ones of their series: they are archived, and "
-        "forecasts learn from them within the stream's `patience`; absent where there are none",
-    )
-    detail: str | None = Field(
-        None,
-        description="why nothing was accepted although there were records",
-        examples=[
-            "nothing new: 20 repeated, 0 out of order; the newest record of 'R80711' is of 2015-01-01T00:10:00.000Z"
-        ],
-    )
-
-
-class RefusedReceipt(Receipt, Problem):
-    """A receipt of which every row was refused, as a problem."""
-
-    detail: str = Field(description="how many rows were refused")
-
-
-EXAMPLE = {
-    "Date_time": "2015-01-01T00:10:00+01:00",
-    "Wind_turbine_name": "R80711",
-    "Ot_avg": 4.2,
-    "P_avg": 250.0,
-    "Ws_avg": 6.1,
-    "Ba_avg": -1.0,
-    "Va_avg": 0.4,
-    "Ya_avg": 181.0,
-    "Wa_avg": 182.3,
-}
-FUTURE_EXAMPLE = {
-    "issued": "2015-01-01T00:10:00+01:00",
-    "Date_time": "2015-01-01T06:00:00+01:00",
-    "Wind_turbine_name": "R80711",
-    "temperature_forecast": 3.1,
-}
-ROW = {"type": "object", "additionalProperties": True}
-
-
-def _documented(example: dict[str, Any], rows: str) -> dict[str, Any]:
-    """What the description says of a request. rows: what they have to be."""
-    lines = {"schema": {"type": "string", "description": "a JSON object in each line"}, "example": json.dumps(example)}
-    bodies: dict[str, dict[str, Any]] = {
-        "application/json": {"schema": {"anyOf": [ROW, {"type": "array", "items": ROW}]}, "example": example},
-        "text/csv": {
-            "schema": {"type": "string"},
-            "example": "\n".join(",".join(map(str, row)) for row in (example, example.values())),
-        },
-    }
-    return {
-        "parameters": [
-            {
-                "name": "stream",
-                "in": "query",
-                "required": False,
-                "schema": {"type": "string"},
-                "example": "outdoor-temperature",
-                "description": "The stream that the records belong to, or the source that streams share; where there "
-                "is only one it may stay unnamed.",
-            },
-            {
-                "name": "mapped",
-                "in": "query",
-                "required": False,
-                "schema": {"type": "boolean", "default": False},
-                "description": "Whether the rows have the definition's own columns, already mapped and scaled.",
-            },
-        ],
-        "requestBody": {
-            "required": True,
-            "description": rows,
-            "content": {kind: bodies.get(kind, lines) for kind in PARSERS},
-        },
-    }
-
-
-DOCUMENTED = _documented(
-    EXAMPLE,
-    "Rows with the columns that the stream definition names, or with the fields that its `columns` map to them. A "
-    "column that a row lacks is a missing value, as null is; other fields are ignored.",
-)
-FUTURES_DOCUMENTED = _documented(
-    FUTURE_EXAMPLE,
-    "Rows with the time that a value is for, the time when it was `issued`, the key (and group) where the stream has "
-    "one, and the columns of the stream definition's `futures`; a missing value is null.",
-)
-ANSWERS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem, "description": "The body is broken; the answer names the position."},
-    401: {"model": Problem, "description": "The token is missing or wrong."},
-    403: {"model": Problem, "description": "The token's role is less than a sender's."},
-    413: {"model": Problem, "description": "The body is too large, or has too many rows."},
-    415: {"model": Problem, "description": "The content type is unknown."},
-    429: {"model": Problem, "description": "The sender is over its limit: send the request again after `Retry-After`."},
-    422: {
-        "model": RefusedReceipt | Problem,
-        "description": "Every row was refused, or the stream is unknown.",
-    },
-    503: {
-        "model": Problem,
-        "description": "The broker is unavailable, or this machine's clock is not set: no row was accepted.",
-    },
-}
 
 
 class Door:
@@ -344,7 +208,7 @@ class Door:
             repeated=sifted.repeated,
             out_of_order=sifted.out_of_order,
             refused_total=len(refusals),
-            refused=[_refused(refusal) for refusal in listed],
+            refused=[RefusedRow.of(refusal) for refusal in listed],
             late=sifted.late or None,
             detail=sifted.detail,
         )
@@ -375,83 +239,5 @@ class Door:
         return taken.without(surplus), refusals
 
 
-def rows_of(receipt: Receipt) -> int:
-    """Rows that a receipt is about."""
-    return receipt.accepted + receipt.repeated + receipt.out_of_order + receipt.refused_total
-
-
 def _of_group(group: str, key: str) -> str:
     return f"{shown(group)}, which key {shown(key)} has had"
-
-
-def _refused(refusal: Refusal) -> RefusedRow:
-    return RefusedRow(row=refusal.row, column=refusal.column, found=refusal.value, expected=refusal.expected)
-
-
-def _none_taken(request: Request, receipt: Receipt) -> Response:
-    """A receipt that is a problem."""
-    fields = receipt.model_dump(mode="json", exclude_none=True, exclude={"detail"})
-    detail = receipt.detail or f"none of {receipt.refused_total} rows can be used; `refused` says why"
-    return problem(422, detail, kind=NO_ROW, instance=instance_of(request.scope["path"]), **fields)
-
-
-class DirectRoute(APIRoute):
-    """Hands the request over as it is: what FastAPI does for parameters costs more than taking a record in."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handler: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
-        return handler
-
-
-def direct_handlers(router: APIRouter) -> dict[str, Handler]:
-    """By path the handlers that get requests as they are."""
-    return {route.path: route.endpoint for route in router.routes if isinstance(route, DirectRoute)}
-
-
-def routes(door: Door, settings: IngestSettings, limiter: Limiter, gate: AccessGate) -> APIRouter:
-    router = APIRouter(tags=["records"], route_class=DirectRoute)
-
-    @router.post(
-        "/v1/records",
-        summary="Take records in",
-        status_code=202,
-        response_model=Receipt,
-        responses=ANSWERS,
-        openapi_extra=DOCUMENTED,
-    )
-    async def take(request: Request) -> Response:
-        return await answer(request, door.take)
-
-    @router.post(
-        "/v1/futures",
-        summary="Take in what is known ahead",
-        description="Accepted rows are on the bus. A series keeps them from its first record on, and for a bounded "
-        "time ahead of its newest one.",
-        status_code=202,
-        response_model=Receipt,
-        responses=ANSWERS,
-        openapi_extra=FUTURES_DOCUMENTED,
-    )
-    async def foresee(request: Request) -> Response:
-        return await answer(request, door.foresee)
-
-    async def answer(request: Request, taking: Callable[..., Awaitable[tuple[Receipt, bool]]]) -> Response:
-        sender = await gate.admit(request, Role.SENDER)
-        limiter.admit(request, sender)
-        name = await door.stream(request.query_params.get("stream"))
-        body = await read_body(request, settings.body_limit)
-        try:
-            kind, mapped = request.headers.get("content-type", ""), request.query_params.get("mapped") == "true"
-            receipt, taken = await taking(name, kind, body, mapped=mapped)
-        except UnknownType as error:
-            raise HTTPException(415, str(error)) from error
-        except TooManyRows as error:
-            raise HTTPException(413, str(error)) from error
-        except Malformed as error:
-            raise HTTPException(400, str(error)) from error
-        limiter.count(request, sender, rows_of(receipt))
-        if not taken:
-            return _none_taken(request, receipt)
-        return Response(receipt.model_dump_json(exclude_none=True), 202, media_type="application/json")
-
-    return router

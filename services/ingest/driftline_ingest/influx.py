@@ -22,8 +22,10 @@ from driftline.service.body import gunzip, read_body
 from driftline.service.problems import RETRY_AFTER_S
 from driftline.streams.reading.bodies import RawRows
 from driftline.streams.reading.line_protocol import LineReader
-from driftline_ingest.door import DirectRoute, Door, Receipt, rows_of
+from driftline_ingest.direct_routes import DirectRoute
+from driftline_ingest.door import Door
 from driftline_ingest.limiter import Limiter
+from driftline_ingest.receipts import Receipt, rows_of
 from driftline_ingest.settings import IngestSettings
 
 CODES: Final[Mapping[int, str]] = {

@@ -26,7 +26,8 @@ from driftline.streams.reading.bodies import UNREADABLE, RawRows, decode
 from driftline.streams.reading.line_protocol import LineReader
 from driftline.streams.reading.nested import spread
 from driftline.streams.reading.paths import ABSENT, path_of
-from driftline_ingest.door import Door, RefusedRow
+from driftline_ingest.door import Door
+from driftline_ingest.receipts import RefusedRow
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations  # array[float] is a type for checkers only
 
 from array import array
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from math import isnan, nan
@@ -148,6 +148,12 @@ class OpenWindow:
         }
         self.first_t = min(fresh, default=None)
         self.t = max(times, default=self.t)
+
+
+def first_before(windows: Mapping[Series, OpenWindow | OpenFutures], offset: int) -> Series | None:
+    """The series whose window began first, if that was before the offset. windows: in the order of first offsets."""
+    first = next(iter(windows.items()), None)
+    return first[0] if first is not None and first[1].offset < offset else None
 
 
 @dataclass

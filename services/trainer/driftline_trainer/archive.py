@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import chain
 
 import numpy as np
@@ -10,24 +10,20 @@ import numpy as np
 from driftline.errors import InvalidInput, NotFound, TooLarge
 from driftline.store.hints import Keys
 from driftline.store.port import Listed, Store, read
-from driftline.store.windows import parse
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.rows import Rows, concatenate, encoded
 from driftline_trainer.days.files import DayFile, DayReader
 from driftline_trainer.days.sampling import Sample, SamplePart, Sampling, warm_up
 from driftline_trainer.days.uniting import stamp_of, unite
+from driftline_trainer.learned import OLDEST, Learned, order_of
 from driftline_trainer.reading import Reading
 from driftline_trainer.set_aside import SetAside
-from driftline_trainer.window_index import FEEDS, WindowFile, WindowIndexes
+from driftline_trainer.window_index import WindowFile, WindowIndexes
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 8
 """Windows that are on their way from the store."""
-
-Learned = Mapping[str, str]
-"""By feed the key of the newest window that was learned from. A feed is windows/<source>/<key>, where its windows are
-named by offsets, and windows/<source>/<key>/<edge> where by times."""
 
 
 async def listed_of(store: Store, kind: str, stream: StreamDefinition) -> AsyncIterator[Listed]:
@@ -90,7 +86,7 @@ class Archive:
 
     def unlearned(self, learned: Learned) -> Iterator[WindowFile]:
         """The same, one after the other."""
-        after = {feed: _order(key) for feed, key in learned.items()}
+        after = {feed: order_of(key) for feed, key in learned.items()}
         return (window for window in self._usable() if window.name.order > after.get(window.feed, OLDEST))
 
     async def has_days(self) -> bool:
@@ -229,28 +225,3 @@ def joined(parts: list[Rows]) -> Rows:
     if len(kept) < len(rows):
         log.warning("rows left out: their series are in other groups since", extra={"count": len(rows) - len(kept)})
     return kept
-
-
-OLDEST = (False, -1, -1, "")
-
-
-def _order(key: str) -> tuple[bool, int, int, str]:
-    """A window's order in time; what is no window's name, as an older trainer may have noted, before all."""
-    name = parse(key.rpartition("/")[2])
-    return name.order if name else OLDEST
-
-
-def later(one: Learned, other: Learned) -> dict[str, str]:
-    """By feed the newer of two windows."""
-    return {
-        feed: max((learned[feed] for learned in (one, other) if feed in learned), key=_order)
-        for feed in one.keys() | other.keys()
-    }
-
-
-def carried(newest: Learned, learned: Learned) -> dict[str, str]:
-    """What a manifest says that it was learned from: the newest windows, and of feeds whose windows are all in day
-    files what was learned before, so that none of them counts as new when it comes again."""
-    gone = sorted(learned.keys() - newest.keys(), key=lambda feed: _order(learned[feed]), reverse=True)
-    kept = [*(learned.keys() & newest.keys()), *gone[: max(0, FEEDS - len(newest))]]
-    return later(newest, {feed: learned[feed] for feed in kept})

@@ -22,11 +22,12 @@ from driftline.streams.rows import Rows
 from driftline.versions.files import MODEL_LIMIT, WEIGHTS_LIMIT, file_of
 from driftline.versions.releases import Current, current, manifest_of
 from driftline_trainer import fit
-from driftline_trainer.archive import Archive, Learned, carried, later, names_of
+from driftline_trainer.archive import Archive, names_of
 from driftline_trainer.claims import Claims
 from driftline_trainer.futures import FutureFiles
 from driftline_trainer.history import HistoryFiles, TrainingHistory
 from driftline_trainer.jobs import JobState
+from driftline_trainer.learned import Learned, carried, later
 from driftline_trainer.process import Fitting, TrainingProcess
 from driftline_trainer.prune import prune
 from driftline_trainer.publish import publish
