@@ -17,18 +17,21 @@ import pyarrow.parquet as pq
 from driftline.errors import InvalidInput
 from driftline.streams import table_file
 from driftline.streams.data_sections import CsvFormat
-from driftline.streams.reading.columns import Refused, joined_texts, numbers_of_texts
+from driftline.streams.reading.columns import Refused, is_text, joined_texts, numbers_of_texts
 from driftline.streams.reading.csv_columns import CsvBody
 from driftline.streams.reading.csv_text import HEAD, SEPARATORS, Wanted, dialect_of
 from driftline.streams.reading.values import Decimal, NumberRule
 from driftline_cli.columns_seen import TIME_NAMES, Column, NumberColumn, OtherColumn, Survey, TextColumn, TimeColumn
-from driftline_cli.rows_survey import as_times, survey_rows
+from driftline_cli.rows_survey import as_times, odd_times, survey_rows
+from driftline_cli.written_times import DAY as DATED
 from driftline_cli.written_times import EPOCHS, by_pattern, pattern_of, unit_of
 
 SAMPLES = 200
 """Different texts of a column that are looked at."""
 LOOKED_AT = 50
 """Lines in which a header is looked for."""
+ODD_TIMES = 0.01
+"""Share of rows whose times may be no times."""
 SHOWN = 200
 """Characters of Arrow's own words that an error repeats."""
 OTHER_FILES = {
@@ -59,8 +62,27 @@ def survey(body: bytes, source: str, zone: str) -> Survey:
     twice = [name for name in table.column_names if table.column_names.count(name) > 1]
     if twice:
         raise InvalidInput(f"{source}: found several columns {twice[0]!r}, expected each name once")
+    seen = _surveyed(table, source, zone, decimal)
+    if not seen.times and (usable := _with_usable_times(table, zone)) is not None:
+        return _surveyed(usable, source, zone, decimal)
+    return seen
+
+
+def _surveyed(table: pa.Table, source: str, zone: str, decimal: Decimal) -> Survey:
     columns = [_column(name, table[name], zone, decimal) for name in table.column_names]
     return with_times(Survey(source, table.num_rows, tuple(_with_days(columns, table, zone))))
+
+
+def _with_usable_times(table: pa.Table, zone: str) -> pa.Table | None:
+    """Without the few rows that the reader will refuse for their time, such as a last one with sums; None where no
+    column has times but for a few."""
+    for name in table.column_names:
+        if is_text(table[name]):
+            texts = table[name].cast(pa.string())
+            odd = pc.is_in(texts, pa.array(odd_times(texts.unique().drop_null().to_pylist(), zone), pa.string()))
+            if 0 < (pc.sum(odd).as_py() or 0) <= ODD_TIMES * table.num_rows:
+                return table.filter(pc.invert(odd))
+    return None
 
 
 def with_times(survey: Survey) -> Survey:
@@ -200,11 +222,15 @@ def _texts(name: str, column: pa.ChunkedArray, zone: str) -> Column:
     codes: Any = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
     distinct: list[str] = encoded.dictionary.to_pylist()
     samples = tuple(distinct[:SAMPLES])
-    if not any(map(ISO_TIME.match, samples)):
+    if not any(map(_is_dated, samples)):
         return TextColumn(name, codes.astype(np.int64), len(distinct), samples)
     times = as_times(name, column.to_pylist(), zone)
-    odd = next((text for text in distinct if not ISO_TIME.match(text)), None)
+    odd = next((text for text in distinct if not _is_dated(text)), None)
     return times or TextColumn(name, codes.astype(np.int64), len(distinct), samples, odd)
+
+
+def _is_dated(text: str) -> bool:
+    return ISO_TIME.match(text) is not None or DATED.fullmatch(text.strip()) is not None
 
 
 def _by_pattern(name: str, column: pa.ChunkedArray, distinct: pa.Array, zone: str) -> TimeColumn | None:

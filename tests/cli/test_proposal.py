@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 from driftline.errors import InvalidInput
 from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
+from driftline.streams.reading.rows import RowReader
 from driftline.streams.rows import Rows
 from driftline_cli.measured import is_angle, measured
 from driftline_cli.proposal import Proposal, check_zone, horizons, name_of, propose
 from driftline_cli.survey import survey
 from driftline_cli.timeline import timeline
+from driftline_cli.written_times import pattern_of
 from tests.cli.files import START, csv, hourly, weekly_course
 from tests.conftest import ROOT
 
@@ -48,6 +50,12 @@ def parquet(**columns: object) -> bytes:
     sink = io.BytesIO()
     pq.write_table(pa.table(columns), sink)
     return sink.getvalue()
+
+
+def written(pattern: str, step: int = 3600) -> bytes:
+    """Rows whose times are written so."""
+    times = [START + timedelta(seconds=step * n) for n in range(N)]
+    return csv("t,y", [(t.strftime(pattern), n % 7) for n, t in enumerate(times)])
 
 
 def read(body: bytes, stream: StreamDefinition) -> Rows:
@@ -238,6 +246,47 @@ def test_a_day_and_a_time_of_day_in_columns_of_their_own_are_one(day: str, clock
     assert read(body, stream).t.tolist() == [1000 * int(t.timestamp()) for t in times]
 
 
+@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize("hours", [range(24), range(6, 19)], ids=["all day", "from six to six"])
+@pytest.mark.parametrize("pattern", ["%d/%m/%Y %H:%M", "%m/%d/%Y %I:%M %p", "%d-%m-%y %H:%M:%S", "%m/%d/%y %H:%M"])
+def test_midnight_shows_whether_the_day_or_the_month_comes_first(pattern: str, hours: range, *, newest_first: bool):
+    """None of the days is beyond the 12th."""
+    times = [START + timedelta(hours=n / 2) for n in range(2 * 24 * 7) if n // 2 % 24 in hours]
+    rows = [(t.strftime(pattern), key, n % 7) for n, t in enumerate(times) for key in "ab"]
+    body = csv("t,room,y", rows[::-1] if newest_first else rows)
+    stream = proposal(body, "y").definition
+    assert (stream.time.format, stream.time.period, stream.key) == (pattern, 1800, "room")
+    assert sorted(set(read(body, stream).t.tolist())) == [1000 * int(t.timestamp()) for t in times]
+
+
+def test_with_points_the_day_comes_first():
+    assert pattern_of(["05.01.2026 00:00", "05.01.2026 00:10"]) == "%d.%m.%Y %H:%M"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "odd"),
+    [
+        ("%d.%m.%Y %H:%M", "28:01.2026 00:00"),
+        ("%d/%m/%Y %H:%M", "31/02/2026 00:00"),
+        ("%m/%d/%Y %H:%M", "Mean"),
+        ("%Y-%m-%dT%H:%M:%SZ", "Mean"),
+    ],
+)
+def test_a_few_rows_whose_time_is_none_are_left_out(pattern: str, odd: str):
+    body = written(pattern) + f"\n{odd},3\n".encode()
+    stream = proposal(body, "y").definition
+    content = tables.examine(body, stream, "a.csv")
+    assert (stream.time.period, len(content.rows), content.refused) == (3600, N, 1)
+
+
+def test_the_live_door_reads_the_same_texts_as_the_file():
+    body = written("%d.%m.%Y %H:%M") + b"\nMean,3\n"
+    stream = proposal(body, "y", zone="Europe/Berlin").definition
+    sent = [dict(zip(("t", "y"), line.split(","), strict=True)) for line in body.decode().split("\n")[1 : N + 1]]
+    taken = RowReader(stream).read(sent, 0.0, text=True)
+    assert [record.t for record in taken.records] == tables.examine(body, stream, "a.csv").rows.t.tolist()
+
+
 def test_times_that_are_text_in_a_parquet_file_are_read():
     times = [f"{START + timedelta(hours=n):%Y-%m-%d %H:%M}Z" for n in range(N)]
     body = parquet(t=times, y=[n % 7 for n in range(N)])
@@ -401,7 +450,9 @@ EPOCH = 1_767_571_200
         (csv("a,b", [(n, n % 7) for n in range(N)]), "found no column of times among ['a', 'b']; expected one such as"),
         (csv("t,y", [(1000 * EPOCH + n, n % 7) for n in range(N)]), "found records less than a second apart"),
         (csv("t,y", [(f"{1 + n % 12:02}/01/2026 00:15", n % 7) for n in range(N)]), "times such as '01/01/2026 00:15'"),
-        (hourly(N, "t,y", lambda n, _: [n % 7]) + b"\nMean,3\n", "'t': found 'Mean' among its times, expected a time"),
+        (written("%d/%m/%Y %H:%M", 60), "found times such as '05/01/2026 00:00', which only a definition can name"),
+        (hourly(N, "t,y", lambda n, _: [n % 7]) + b"\nMean,3" * 9, "'t': found 'Mean' among its times, expected"),
+        (written("%d.%m.%Y %H:%M") + b"\n28:01.2026 00:00,3" * 9, "'t': found '28:01.2026 00:00' among its times"),
         (hourly(N, ",y", lambda n, _: [n % 7]), "found times in a column without a name, expected a name in"),
         (hourly(N, "t,", lambda n, _: [n % 7]), "expected numbers that change: '' has no name"),
         (csv("t,y", [("", 1), *[("2026-01-01T00:00:00Z", n) for n in range(N)]]), "found 1 empty times"),
