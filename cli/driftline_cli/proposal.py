@@ -168,6 +168,8 @@ def _notes(survey: Survey, line: Timeline, zone: str | None, target: NumberColum
     first, last = (np.datetime_as_string(np.datetime64(int(t), "ms"), "m") for t in (line.t.min(), line.t.max()))
     series = f"{line.series:,} series by {line.key!r}" if line.key else "one series"
     yield f"{survey.rows:,} records, {series}, from {first} to {last} UTC"
+    if survey.encoding is not None:
+        yield f"the text is not in UTF-8 and is read as {survey.encoding}: look whether its names are right"
     yield from remarks(line)
     if line.zone is None and zone is None:
         yield "the times carry no zone and are taken as UTC; --zone Europe/Paris if they are local"
@@ -234,6 +236,8 @@ def _sources(numbers: Sequence[NumberColumn], short: dict[str, str]) -> Iterator
 
 
 def _origin(survey: Survey, origin: Origin) -> Iterator[str]:
+    if survey.encoding is not None:
+        yield from ("", f"csv: {{encoding: {survey.encoding}}}")
     if survey.rows_in is not None:
         yield from ("", f"rows: {_scalar(survey.rows_in)}")
     if origin.topic is not None:

@@ -458,12 +458,14 @@ EPOCH = 1_767_571_200
         (csv("t,y", [("", 1), *[("2026-01-01T00:00:00Z", n) for n in range(N)]]), "found 1 empty times"),
         (csv("t,y", [("2026-01-01T00:00:00Z", n) for n in range(N)]), "found one time in all 400 records"),
         (LINES.split(b"\n", 1)[1], "in the first line, expected the columns' names there"),
-        (LINES.replace(b"y", b"\xff", 1), "found text that is not UTF-8"),
-        (hourly(N, "time,y", lambda *_: ["g"]).replace(b"g", b"\xe4"), "'y' is text that is not UTF-8"),
+        (LINES + "\n2026-01-01T00:00:00Z,ü".encode() + b"\xff", "found text that is not UTF-8 at byte"),
+        (LINES + b"\n2026-01-01T00:00:00Z,\x81\xff", "found text that is not UTF-8 at byte"),
+        (b"\xff\xfe" + LINES.decode().encode("utf-16-le") + b"\x00", "found text that is not UTF-16 at byte"),
         (LINES + b"\nx,y,z,a\n", "neither Parquet nor CSV"),
         (b"PAR1" + LINES, "a Parquet file that can't be read"),
         (b"PK\x03\x04rest", "found a workbook or an archive, expected CSV in UTF-8 or Parquet"),
-        (b"\xff\xfet\x00", "found text in UTF-16"),
+        (b"\xff\xfet\x00", "found no record"),
+        (b"\xff\xfe", "found an empty file"),
         (hourly(N, "time,y,y", lambda n, _: [n, n]), "found several columns 'y', expected each name once"),
         (hourly(N, "time,y,x", lambda *_: [1, 2]), "expected numbers that change: 'y' never changes (1)"),
         (hourly(N, "time,y", lambda *_: [""]), "found no column to forecast, expected numbers that change: 'y' is"),
@@ -489,6 +491,17 @@ def test_other_separators_decimal_commas_and_words_for_nothing_are_read(separato
     plain = hourly(N, "time,y,x", lambda n, _: [n % 9 + 0.5, "unavailable" if n == 9 else n % 7])
     other = plain.replace(b",", separator).replace(b".5", b",5")
     assert proposal(other, "y").definition == proposal(plain, "y").definition
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "cp1252"])
+def test_text_in_another_encoding_is_read_by_a_definition_that_names_it(encoding: str):
+    text = hourly(N, "Zeit;Außen [°C];y", lambda n, _: [n % 9, n % 7]).decode().replace(",", ";")
+    body = ("\ufeff" if encoding == "utf-16-be" else "").join(["", text]).encode(encoding)
+    suggested = proposal(body, "y")
+    stream = suggested.definition
+    assert (stream.csv.encoding, list(stream.features)) == (encoding.removesuffix("-be"), ["Außen [°C]"])
+    assert len(read(body, stream)) == N
+    assert f"read as {stream.csv.encoding}" in suggested.notes[1]
 
 
 @pytest.mark.parametrize("case", sorted(ROOT.glob("data/*.parquet")), ids=lambda path: path.stem)
