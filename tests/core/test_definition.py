@@ -116,6 +116,13 @@ def test_a_range_is_written_as_it_was_read_and_without_a_warning(text: str, writ
             "time.format: found 'unix', expected one of iso, s, ms, us, ns",
         ),
         (LEAST.replace("period", "arrival: always, period"), "time.arrival: found 'always', expected"),
+        (LEAST.replace("target: y", "target: &a [*a]"), "line 3: target: found a list of 1 value, expected"),
+        (LEAST + "features: [a, {b: level}]\n", "line 4: features: found a list of 2 values, expected"),
+        (LEAST + "key: {a: [1], b: 2}\n", "line 4: key: found a section of 2 keys, expected"),
+        (LEAST + "key: 2026-01-01\n", "line 4: key: found 2026-01-01, expected"),
+        (LEAST + f"key: 0x{'f' * 9000}\n", "line 4: key: found a number of more than 120 digits, expected"),
+        (LEAST + "key: 2026-13-01\n", "a.yaml: not YAML: month must be in 1..12"),
+        (LEAST + f"key: {'[' * 1500}\n", "a.yaml: found lists or keys in each other without end"),
         ("- a\n", "found list, expected keys and values"),
         ("a: [\n", "a.yaml: not YAML"),
     ],
@@ -124,6 +131,29 @@ def test_what_is_wrong_is_named(text: str, message: str):
     with pytest.raises(InvalidDefinition) as error:
         parse(text, "a.yaml")
     assert message in str(error.value)
+
+
+BILLIONS = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 9)}]\n" for n in range(12))
+"""Lists of lists: as text they would fill any memory."""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BILLIONS + LEAST.replace("y", "*a11"),
+        LEAST.replace("y", "x" * 9000),
+        LEAST + f"{'x' * 9000}: 1\n",
+        LEAST + f"key: !{'x' * 9000} a\n",
+        LEAST + "".join(f"k{n}: 1\n" for n in range(9000)),
+    ],
+    ids=["aliases", "a text", "a key", "a tag", "many keys"],
+)
+def test_what_is_wrong_is_said_in_bounded_length(text: str):
+    with pytest.raises(InvalidDefinition) as error:
+        parse(text + "weighting: 1\n", "a.yaml")
+    lines = str(error.value).splitlines()
+    assert len(lines) <= 21
+    assert max(map(len, lines)) < 600
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
