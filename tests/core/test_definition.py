@@ -35,6 +35,16 @@ def test_a_key_that_comes_twice_is_said_and_the_later_one_counts(tmp_path: Path,
     ]
 
 
+@pytest.mark.parametrize("targets", ["target: wind", "targets: [y, wind]"])
+def test_a_target_that_is_an_angle_too_is_said(targets: str, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    file = tmp_path / "a.yaml"
+    file.write_text(LEAST.replace("target: y", targets) + "features: {wind: angle}\n")
+    load(file)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 1
+    assert "found the target 'wind' among the features as an angle: a target is forecast as a plain number" in said[0]
+
+
 @pytest.mark.parametrize(
     ("columns", "unit"),
     [

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from driftline import yaml_text
 from driftline.errors import InvalidDefinition
 from driftline.streams import definition_errors, sources
-from driftline.streams.definition import StreamDefinition
+from driftline.streams.definition import AS_NUMBER, StreamDefinition
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,8 @@ def parse(text: str, source: str) -> StreamDefinition:
 
 
 def load(path: Path) -> StreamDefinition:
-    """The definition in the file `path`; a key that comes twice is logged. Raises InvalidDefinition."""
+    """The definition in the file `path`; a key that comes twice is logged, and so is a target that is an angle. Raises
+    InvalidDefinition."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -43,6 +44,9 @@ def load(path: Path) -> StreamDefinition:
     # Definitions that people have must go on working, so it is no error.
     for line, key in yaml_text.repeated_keys(text):
         log.warning("%s: line %d: found %r for the second time, which alone counts", path, line, key)
+    for target in definition.targets or (definition.target,):
+        if definition.features.get(target) == "angle":
+            log.warning("%s: found the target %r among the features as an angle: %s", path, target, AS_NUMBER)
     return definition
 
 
