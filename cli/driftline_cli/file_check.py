@@ -11,9 +11,9 @@ from rich.text import Text
 from driftline.arrays import Ints
 from driftline.clock import shown
 from driftline.streams.definition import StreamDefinition
+from driftline.streams.file_content import FileContent
 from driftline.streams.period import contradiction
 from driftline.streams.rows import Rows
-from driftline.streams.table_file import FileContent
 from driftline_cli import directions
 
 LINES_SHOWN = 5

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from driftline.errors import InvalidInput
-from driftline.streams import table_file
+from driftline.streams import json_files
 from driftline.streams.reading.columns import Refused, is_text, joined_texts, numbers_of_texts
 from driftline.streams.reading.values import Decimal, NumberRule
 from driftline_cli.columns_seen import Column, NumberColumn, OtherColumn, Survey, TextColumn, TimeColumn
@@ -36,8 +36,8 @@ ISO_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d")
 
 def survey(body: bytes, source: str, zone: str) -> Survey:
     """Looks at the bytes of a file. zone: that of times that carry none. Raises InvalidInput."""
-    if table_file.is_json(body):
-        return with_times(survey_rows(table_file.json_rows_of(body, source).rows, source, zone))
+    if json_files.is_json(body):
+        return with_times(survey_rows(json_files.json_rows_of(body, source).rows, source, zone))
     is_parquet = body[:4] == b"PAR1"
     encoding = UTF_8 if is_parquet else encoding_of(body, source)
     table, decimal = _parquet(body, source) if is_parquet else table_of(body, encoding, source)
