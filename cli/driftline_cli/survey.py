@@ -61,7 +61,10 @@ def _with_usable_times(table: pa.Table, zone: str) -> pa.Table | None:
     for name in table.column_names:
         if is_text(table[name]):
             texts = table[name].cast(pa.string())
-            odd = pc.is_in(texts, pa.array(odd_times(texts.unique().drop_null().to_pylist(), zone), pa.string()))
+            distinct = texts.unique().drop_null().to_pylist()
+            if not any(map(_is_dated, distinct[:SAMPLES])):
+                continue
+            odd = pc.is_in(texts, pa.array(odd_times(distinct, zone), pa.string()))
             if 0 < (pc.sum(odd).as_py() or 0) <= ODD_TIMES * table.num_rows:
                 return table.filter(pc.invert(odd))
     return None

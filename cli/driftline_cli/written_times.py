@@ -17,7 +17,7 @@ DAY = re.compile(
 )
 MONTHS = 12
 LOOKED_AT = 10_000
-"""Times whose order is looked at, where no day is beyond the 12th."""
+"""Times whose order is looked at, where no day is beyond the 12th: of more, each of so many."""
 
 
 def unit_of(values: Floats) -> str | None:
@@ -62,7 +62,8 @@ def by_pattern(text: str, pattern: str) -> datetime | None:
 def _by_order(texts: Sequence[str], *patterns: str) -> str | None:
     """Which of two patterns the order of the times shows: by the wrong one, each midnight is a jump of about a month.
     None where no day ends within them."""
-    one, other = (_steps(texts[:LOOKED_AT], pattern) for pattern in patterns)
+    some = texts[:: -(-len(texts) // LOOKED_AT)]
+    one, other = (_steps(some, pattern) for pattern in patterns)
     if not len(one) or not len(other) or _usual(one) != _usual(other):
         return None
     jumps = [int(np.abs(steps).max()) for steps in (one, other)]

@@ -259,6 +259,11 @@ def test_midnight_shows_whether_the_day_or_the_month_comes_first(pattern: str, h
     assert sorted(set(read(body, stream).t.tolist())) == [1000 * int(t.timestamp()) for t in times]
 
 
+def test_midnight_is_seen_among_tens_of_thousands_of_times():
+    times = [START + timedelta(seconds=3 * n) for n in range(30_000)]
+    assert pattern_of([f"{t:%m/%d/%Y %H:%M:%S}" for t in times]) == "%m/%d/%Y %H:%M:%S"
+
+
 def test_with_points_the_day_comes_first():
     assert pattern_of(["05.01.2026 00:00", "05.01.2026 00:10"]) == "%d.%m.%Y %H:%M"
 
