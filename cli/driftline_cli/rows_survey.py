@@ -121,7 +121,8 @@ def as_times(path: str, values: Sequence[object], zone: str) -> TimeColumn | Non
         milliseconds = iter([_milliseconds(time, zone) for time in parsed if time is not None])
         if all(time is not None for time in parsed):
             t = [next(milliseconds) if isinstance(value, str) and value else 0 for value in values]
-            return TimeColumn(path, np.array(t, np.int64), None, len(values) - len(texts), pattern)
+            empty = len(values) - len(texts)
+            return TimeColumn(path, np.array(t, np.int64), None, empty, pattern, is_days="M" not in pattern)
         return None
     for carried, rule in (
         ("UTC", TimeRule(Time(period="1s"))),

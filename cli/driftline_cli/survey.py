@@ -30,8 +30,8 @@ ODD_TIMES = 0.01
 DAY = re.compile(r"\d{1,2}\.\d{1,2}\.\d{4}")
 READ_ALONE = "%d.%m.%Y"
 """What begins so is read without a definition's `time.format`: nobody writes the month first there."""
-ISO_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d")
-"""What a time begins with."""
+ISO_TIME = re.compile(r"\d{4}([-/.])\d{1,2}\1\d{1,2}[T ]+\d{1,2}:\d\d")
+"""What a time begins with whose year comes first."""
 
 
 def survey(body: bytes, source: str, zone: str) -> Survey:
@@ -94,9 +94,15 @@ def _with_days(columns: Sequence[Column], table: pa.Table, zone: str) -> Sequenc
         return columns
     time = as_times(clock, joined_texts(table[day], table[clock]).to_pylist(), zone)
     if time is None or not (time.format or READ_ALONE).startswith(READ_ALONE):
-        return columns
+        # A day alone would be the time of all its records.
+        return [_unread(day, table) if column.name == day else column for column in columns]
     time = replace(time, date=day, format=None)
     return [time if column.name == clock else column for column in columns if column.name != day]
+
+
+def _unread(name: str, table: pa.Table) -> Column:
+    samples = table[name].cast(pa.string()).unique().drop_null().to_pylist()[:SAMPLES]
+    return TextColumn(name, np.full(table.num_rows, -1, np.int64), len(samples), tuple(samples))
 
 
 def _holds_days(column: Column) -> bool:
@@ -179,4 +185,4 @@ def _by_pattern(name: str, column: pa.ChunkedArray, distinct: pa.Array, zone: st
     if None in parsed.values():
         return None
     naive = pa.chunked_array([pa.array([parsed.get(text) for text in column.to_pylist()], pa.timestamp("us"))])
-    return replace(_times(name, naive, zone), zone=None, format=pattern)
+    return replace(_times(name, naive, zone), zone=None, format=pattern, is_days="M" not in pattern)

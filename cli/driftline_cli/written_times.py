@@ -13,7 +13,7 @@ EPOCH_YEARS = (1990, 2100)
 YEAR_S = 31_556_952
 DAY = re.compile(
     r"(?P<one>\d{1,2})(?P<by>[./-])(?P<two>\d{1,2})(?P=by)(?P<year>\d{4}|\d{2})"
-    r"(?P<gap>[ T]|, )(?P<hour>\d{1,2}):\d{2}(?P<seconds>:\d{2})?(?P<part>\.\d{1,6})?(?P<half> [AaPp][Mm])?"
+    r"((?P<gap>[ T]|, )(?P<hour>\d{1,2}):\d{2}(?P<seconds>:\d{2})?(?P<part>\.\d{1,6})?(?P<half> [AaPp][Mm])?)?"
 )
 MONTHS = 12
 LOOKED_AT = 10_000
@@ -90,6 +90,8 @@ def _usual(steps: Ints) -> int:
 
 def _shape(match: re.Match[str]) -> tuple[str, str, str, str]:
     year = "%Y" if len(match["year"]) == 4 else "%y"  # noqa: PLR2004 - digits
+    if match["gap"] is None:
+        return match["by"], year, "", ""
     clock = "%I:%M" if match["half"] else "%H:%M"
     seconds = ":%S" if match["seconds"] else ""
     part = ".%f" if match["part"] else ""

@@ -227,6 +227,24 @@ def test_a_time_is_taken_before_a_day():
     assert proposal(body, "y").definition.time.column == "x"
 
 
+@pytest.mark.parametrize("pattern", ["%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d.%m.%y"])
+def test_days_as_people_write_them_are_a_day_apart(pattern: str):
+    body = written(pattern, DAY)
+    stream = proposal(body, "y").definition
+    assert (stream.time.format, stream.time.period, len(read(body, stream))) == (pattern, DAY, N)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "form"),
+    [("%d.%m.%y %H:%M", "%d.%m.%y %H:%M"), ("%Y/%m/%d %H:%M", None), ("%Y.%m.%d %H:%M:%S", None)],
+)
+def test_a_year_of_two_digits_or_in_front_is_read_as_the_reader_reads_it(pattern: str, form: str | None):
+    body = written(pattern)
+    stream = proposal(body, "y").definition
+    assert (stream.time.format, stream.time.period) == (form, 3600)
+    assert read(body, stream).t[0] == 1000 * int(START.timestamp())
+
+
 @pytest.mark.parametrize(
     ("day", "clock", "separator"), [("%Y-%m-%d", "%H:%M:%S", ","), ("%d.%m.%Y", "%H:%M", ";"), ("%d.%m.%Y", "%X", ",")]
 )
@@ -455,6 +473,7 @@ EPOCH = 1_767_571_200
         (csv("a,b", [(n, n % 7) for n in range(N)]), "found no column of times among ['a', 'b']; expected one such as"),
         (csv("t,y", [(1000 * EPOCH + n, n % 7) for n in range(N)]), "found records less than a second apart"),
         (csv("t,y", [(f"{1 + n % 12:02}/01/2026 00:15", n % 7) for n in range(N)]), "times such as '01/01/2026 00:15'"),
+        (written("%d/%m/%Y,%H:%M").replace(b"t,", b"d,t,", 1), "found times such as '05/01/2026', which only"),
         (written("%d/%m/%Y %H:%M", 60), "found times such as '05/01/2026 00:00', which only a definition can name"),
         (hourly(N, "t,y", lambda n, _: [n % 7]) + b"\nMean,3" * 9, "'t': found 'Mean' among its times, expected"),
         (written("%d.%m.%Y %H:%M") + b"\n28:01.2026 00:00,3" * 9, "'t': found '28:01.2026 00:00' among its times"),
