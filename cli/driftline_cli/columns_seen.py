@@ -73,6 +73,8 @@ class Survey:
     is_nested: bool = False
     rows_in: str | None = None
     key: str | None = None
+    encoding: str | None = None
+    """Of text that is not in UTF-8."""
 
     @property
     def names(self) -> list[str]:

@@ -11,9 +11,10 @@ from rich.text import Text
 from driftline.arrays import Ints
 from driftline.clock import shown
 from driftline.streams.definition import StreamDefinition
+from driftline.streams.file_content import FileContent
 from driftline.streams.period import contradiction
 from driftline.streams.rows import Rows
-from driftline.streams.table_file import FileContent
+from driftline_cli import directions
 
 LINES_SHOWN = 5
 """Lines of one kind of refusal that are shown."""
@@ -96,7 +97,7 @@ def check(content: FileContent, stream: StreamDefinition) -> FileCheck:
         round(uneven, 4),
         list(content.ignored),
         list(content.absent),
-        [*content.notes, *([f"grid: {problem}"] if problem else [])],
+        [*content.notes, *([f"grid: {problem}"] if problem else []), *_direction(content, stream)],
         None if on_grid is None else len(on_grid),
     )
 
@@ -173,9 +174,14 @@ def notes(result: FileCheck) -> Iterator[str]:
         yield f"{result.uneven:.0%} of the steps between records are no whole number of periods (`time.period`)"
 
 
-def warnings(content: FileContent) -> list[str]:
+def _direction(content: FileContent, stream: StreamDefinition) -> list[str]:
+    said = directions.warning(content.rows, stream.target)
+    return [] if said is None else [said]
+
+
+def warnings(content: FileContent, stream: StreamDefinition) -> list[str]:
     """What a command that uses the rest of the file says of it."""
-    sentences = [*content.notes]
+    sentences = [*content.notes, *_direction(content, stream)]
     if content.refused:
         first = content.sentence(content.refusals[0])
         sentences.append(f"{content.refused:,} rows can't be used, the first of them: {first}")

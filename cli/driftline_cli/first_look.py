@@ -136,7 +136,7 @@ def _of_file(path: Path, hints: FileHints, ask: Callable[[Measured], str]) -> Fi
     ]
     checked = file_check.check(content, proposal.definition)
     refused = [file_check.sentence(reason, checked.unit) for reason in checked.reasons]
-    return FirstLook(proposal, rows, [*proposal.notes, *content.notes, *refused])
+    return FirstLook(proposal, rows, [*proposal.notes, *checked.notes, *refused])
 
 
 def _known(value: float) -> float | None:

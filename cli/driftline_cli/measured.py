@@ -8,6 +8,7 @@ import numpy as np
 from driftline.arrays import Floats
 from driftline.errors import InvalidInput
 from driftline_cli.columns_seen import NUMBER, Column, NumberColumn, OtherColumn, Survey, TextColumn
+from driftline_cli.directions import turns
 from driftline_cli.timeline import Timeline
 
 LEAST_KNOWN = 0.05
@@ -17,16 +18,6 @@ MOST_FEATURES = 12
 """Every further column costs time with every record, and most say the same again."""
 COMPARED = 100_000
 """Steps from which it is judged which columns move together."""
-CIRCLES = ((0.0, 360.0), (-180.0, 180.0))
-NEAR_END = 10.0
-"""Degrees: so near to both ends of a circle a direction must have been."""
-HALF, MOST_OF_IT = 180.0, 300.0
-LEAST_WRAPS = 3
-WRAPS = 0.6
-"""Jumps of over 300 degrees against those of 180 to 240. Of what does not wrap a larger jump is rarer (0.2 for pure
-noise); a direction that turns a little across its end jumps by nearly all of the circle."""
-SECTORS, VISITED = 12, 10
-"""A direction has been in nearly all of its sectors; what is switched between two values has not."""
 DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 MOSTLY = 0.5
 KINDS = {"null": "is empty", "binary": "is text that is not UTF-8"}
@@ -88,24 +79,8 @@ def features(columns: Measured, target: NumberColumn, line: Timeline) -> tuple[l
 
 
 def is_angle(column: NumberColumn, line: Timeline) -> bool:
-    """Whether it looks like a direction in degrees: within a circle, with jumps from one end to the other and back."""
-    values = column.values[np.isfinite(column.values)]
-    low, high = float(values.min()), float(values.max())
-    circles = [ends for ends in CIRCLES if ends[0] <= low < ends[0] + NEAR_END and ends[1] - NEAR_END < high <= ends[1]]
-    if not circles:
-        return False
-    visited = np.unique(((values - circles[0][0]) // (360 / SECTORS)).astype(np.int64))
-    steps = _steps(column, line)
-    jumps = steps[np.abs(steps) > HALF]
-    sizes = np.abs(jumps)
-    return bool(
-        len(visited) >= VISITED
-        and len(jumps) >= LEAST_WRAPS
-        and (jumps > 0).any()
-        and (jumps < 0).any()
-        and (sizes > MOST_OF_IT).sum() >= WRAPS * (sizes < HALF + 60).sum()
-        and (sizes > MOST_OF_IT).any()
-    )
+    """Whether it looks like a direction in degrees."""
+    return turns(column.values[np.isfinite(column.values)], _steps(column, line))
 
 
 def only_grows(column: NumberColumn, line: Timeline) -> bool:

@@ -90,7 +90,7 @@ def propose(
     """target: a column of numbers. zone: that of times that carry none; UTC by default. Raises InvalidInput."""
     chosen = target_of(columns, target, survey.source)
     taken, left = features(columns, chosen, line)
-    angles = {column.name for column in (chosen, *taken) if is_angle(column, line)}
+    angles = {column.name for column in taken if is_angle(column, line)}
     horizon = horizons(line.period, PLENTY) if origin.brief else horizons_of(survey, line)
     used = [line.time, *([line.key] if line.key else []), *(column.name for column in (chosen, *taken))]
     short = short_names(used) if survey.is_nested else {name: name for name in used}
@@ -110,7 +110,7 @@ def propose(
         "",
         _commented(f"horizon: {list(horizon)}", ", ".join(roughly(h * line.period) for h in horizon) + " ahead"),
     ]
-    return Proposal("\n".join(lines) + "\n", tuple(_notes(survey, line, zone, chosen, angles)))
+    return Proposal("\n".join(lines) + "\n", tuple(_notes(survey, line, zone, chosen)))
 
 
 def horizons_of(survey: Survey, line: Timeline) -> tuple[int, ...]:
@@ -164,17 +164,17 @@ def _too_short(survey: Survey, line: Timeline) -> str:
     )
 
 
-def _notes(survey: Survey, line: Timeline, zone: str | None, target: NumberColumn, angles: set[str]) -> Iterator[str]:
+def _notes(survey: Survey, line: Timeline, zone: str | None, target: NumberColumn) -> Iterator[str]:
     first, last = (np.datetime_as_string(np.datetime64(int(t), "ms"), "m") for t in (line.t.min(), line.t.max()))
     series = f"{line.series:,} series by {line.key!r}" if line.key else "one series"
     yield f"{survey.rows:,} records, {series}, from {first} to {last} UTC"
+    if survey.encoding is not None:
+        yield f"the text is not in UTF-8 and is read as {survey.encoding}: look whether its names are right"
     yield from remarks(line)
     if line.zone is None and zone is None:
         yield "the times carry no zone and are taken as UTC; --zone Europe/Paris if they are local"
     if only_grows(target, line):
         yield f"{target.name!r} only grows, as a counter does: the difference between its records may be what is meant"
-    if target.name in angles:
-        yield f"{target.name!r} looks like a direction: an error across its end counts in full"
 
 
 def _zone(line: Timeline, zone: str | None) -> str:
@@ -234,6 +234,8 @@ def _sources(numbers: Sequence[NumberColumn], short: dict[str, str]) -> Iterator
 
 
 def _origin(survey: Survey, origin: Origin) -> Iterator[str]:
+    if survey.encoding is not None:
+        yield from ("", f"csv: {{encoding: {survey.encoding}}}")
     if survey.rows_in is not None:
         yield from ("", f"rows: {_scalar(survey.rows_in)}")
     if origin.topic is not None:

@@ -15,7 +15,7 @@ def read_file(path: Path, stream: StreamDefinition, futures: Path | None = None)
     InvalidInput for a file that can't be read, or none of whose rows can be used."""
     content = tables.examine_file(path, stream)
     rows = content.records(stream)
-    for sentence in warnings(content):
+    for sentence in warnings(content, stream):
         errors.print(sentence, markup=False, highlight=False, soft_wrap=True)
     return rows if futures is None else rows.with_futures([read_futures(futures, stream)])
 

@@ -13,7 +13,7 @@ from driftline.streams.reading.refusals import UnusableError
 from driftline.streams.reading.times import TimeRule
 from driftline.streams.reading.values import NOTHING
 from driftline_cli.columns_seen import NUMBER, Column, NumberColumn, OtherColumn, Survey, TextColumn, TimeColumn
-from driftline_cli.written_times import by_pattern, pattern_of
+from driftline_cli.written_times import DAY, by_pattern, pattern_of
 
 SAMPLES = 200
 LIST_SHOWN = 16
@@ -121,7 +121,8 @@ def as_times(path: str, values: Sequence[object], zone: str) -> TimeColumn | Non
         milliseconds = iter([_milliseconds(time, zone) for time in parsed if time is not None])
         if all(time is not None for time in parsed):
             t = [next(milliseconds) if isinstance(value, str) and value else 0 for value in values]
-            return TimeColumn(path, np.array(t, np.int64), None, len(values) - len(texts), pattern)
+            empty = len(values) - len(texts)
+            return TimeColumn(path, np.array(t, np.int64), None, empty, pattern, is_days="M" not in pattern)
         return None
     for carried, rule in (
         ("UTC", TimeRule(Time(period="1s"))),
@@ -133,6 +134,21 @@ def as_times(path: str, values: Sequence[object], zone: str) -> TimeColumn | Non
             continue
         return TimeColumn(path, np.array(t, np.int64), carried, len(values) - len(texts))
     return None
+
+
+def odd_times(texts: Sequence[str], zone: str) -> list[str]:
+    """Those that the reader refuses among times that are written like most of them."""
+    dated = [text for text in texts if DAY.fullmatch(text.strip())]
+    rule = TimeRule(Time(period="1s", zone=zone, format=pattern_of(dated)))
+    return [text for text in texts if not _is_time(text, rule)]
+
+
+def _is_time(text: str, rule: TimeRule) -> bool:
+    try:
+        rule.milliseconds("", text)
+    except UnusableError:
+        return False
+    return True
 
 
 def _milliseconds(time: datetime, zone: str) -> int:

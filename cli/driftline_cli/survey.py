@@ -3,7 +3,6 @@
 Types are found by Arrow, as they are when `driftline.streams.tables` reads the file by a definition. Pure.
 """
 
-import csv
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,52 +14,60 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from driftline.errors import InvalidInput
-from driftline.streams import table_file
-from driftline.streams.data_sections import CsvFormat
-from driftline.streams.reading.columns import Refused, joined_texts, numbers_of_texts
-from driftline.streams.reading.csv_columns import CsvBody
-from driftline.streams.reading.csv_text import HEAD, SEPARATORS, Wanted, dialect_of
+from driftline.streams import json_files
+from driftline.streams.reading.columns import Refused, is_text, joined_texts, numbers_of_texts
 from driftline.streams.reading.values import Decimal, NumberRule
-from driftline_cli.columns_seen import TIME_NAMES, Column, NumberColumn, OtherColumn, Survey, TextColumn, TimeColumn
-from driftline_cli.rows_survey import as_times, survey_rows
+from driftline_cli.columns_seen import Column, NumberColumn, OtherColumn, Survey, TextColumn, TimeColumn
+from driftline_cli.csv_survey import UTF_8, cut, encoding_of, table_of
+from driftline_cli.rows_survey import as_times, odd_times, survey_rows
+from driftline_cli.written_times import DAY as DATED
 from driftline_cli.written_times import EPOCHS, by_pattern, pattern_of, unit_of
 
 SAMPLES = 200
 """Different texts of a column that are looked at."""
-LOOKED_AT = 50
-"""Lines in which a header is looked for."""
-SHOWN = 200
-"""Characters of Arrow's own words that an error repeats."""
-OTHER_FILES = {
-    b"PK\x03\x04": "a workbook or an archive",
-    b"\xd0\xcf\x11\xe0": "an old workbook",
-    b"\x1f\x8b": "a packed file (gzip)",
-    b"\x28\xb5\x2f\xfd": "a packed file (zstd)",
-    b"\xff\xfe": "text in UTF-16",
-    b"\xfe\xff": "text in UTF-16",
-}
-"""By their first bytes, files that people take for CSV."""
+ODD_TIMES = 0.01
+"""Share of rows whose times may be no times."""
 DAY = re.compile(r"\d{1,2}\.\d{1,2}\.\d{4}")
 READ_ALONE = "%d.%m.%Y"
 """What begins so is read without a definition's `time.format`: nobody writes the month first there."""
-ISO_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d")
-"""What a time begins with."""
-SEPARATOR_LINE = re.compile(rb'"?sep=[,;|\t]"?[ \t;,]*\r?\n', re.IGNORECASE)
-"""For a spreadsheet, before the line of names."""
-VALUE = re.compile(r"[-+]?[\d.]+([eE][-+]?\d+)?|\d{4}-\d\d-\d\d.*")
-"""What is no column's name but a number or a time."""
+ISO_TIME = re.compile(r"\d{4}([-/.])\d{1,2}\1\d{1,2}[T ]+\d{1,2}:\d\d")
+"""What a time begins with whose year comes first."""
 
 
 def survey(body: bytes, source: str, zone: str) -> Survey:
     """Looks at the bytes of a file. zone: that of times that carry none. Raises InvalidInput."""
-    if table_file.is_json(body):
-        return with_times(survey_rows(table_file.json_rows_of(body, source).rows, source, zone))
-    table, decimal = _parquet(body, source) if body[:4] == b"PAR1" else _csv(body, source)
+    if json_files.is_json(body):
+        return with_times(survey_rows(json_files.json_rows_of(body, source).rows, source, zone))
+    is_parquet = body[:4] == b"PAR1"
+    encoding = UTF_8 if is_parquet else encoding_of(body, source)
+    table, decimal = _parquet(body, source) if is_parquet else table_of(body, encoding, source)
     twice = [name for name in table.column_names if table.column_names.count(name) > 1]
     if twice:
         raise InvalidInput(f"{source}: found several columns {twice[0]!r}, expected each name once")
+    seen = _surveyed(table, source, zone, decimal)
+    if not seen.times and (usable := _with_usable_times(table, zone)) is not None:
+        seen = _surveyed(usable, source, zone, decimal)
+    return replace(seen, encoding=None if encoding == UTF_8 else encoding)
+
+
+def _surveyed(table: pa.Table, source: str, zone: str, decimal: Decimal) -> Survey:
     columns = [_column(name, table[name], zone, decimal) for name in table.column_names]
     return with_times(Survey(source, table.num_rows, tuple(_with_days(columns, table, zone))))
+
+
+def _with_usable_times(table: pa.Table, zone: str) -> pa.Table | None:
+    """Without the few rows that the reader will refuse for their time, such as a last one with sums; None where no
+    column has times but for a few."""
+    for name in table.column_names:
+        if is_text(table[name]):
+            texts = table[name].cast(pa.string())
+            distinct = texts.unique().drop_null().to_pylist()
+            if not any(map(_is_dated, distinct[:SAMPLES])):
+                continue
+            odd = pc.is_in(texts, pa.array(odd_times(distinct, zone), pa.string()))
+            if 0 < (pc.sum(odd).as_py() or 0) <= ODD_TIMES * table.num_rows:
+                return table.filter(pc.invert(odd))
+    return None
 
 
 def with_times(survey: Survey) -> Survey:
@@ -87,9 +94,15 @@ def _with_days(columns: Sequence[Column], table: pa.Table, zone: str) -> Sequenc
         return columns
     time = as_times(clock, joined_texts(table[day], table[clock]).to_pylist(), zone)
     if time is None or not (time.format or READ_ALONE).startswith(READ_ALONE):
-        return columns
+        # A day alone would be the time of all its records.
+        return [_unread(day, table) if column.name == day else column for column in columns]
     time = replace(time, date=day, format=None)
     return [time if column.name == clock else column for column in columns if column.name != day]
+
+
+def _unread(name: str, table: pa.Table) -> Column:
+    samples = table[name].cast(pa.string()).unique().drop_null().to_pylist()[:SAMPLES]
+    return TextColumn(name, np.full(table.num_rows, -1, np.int64), len(samples), tuple(samples))
 
 
 def _holds_days(column: Column) -> bool:
@@ -105,56 +118,7 @@ def _parquet(body: bytes, source: str) -> tuple[pa.Table, Decimal]:
     try:
         return pq.read_table(pa.BufferReader(body)), "."
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise InvalidInput(f"{source}: a Parquet file that can't be read: {_cut(error)}") from error
-
-
-def _csv(body: bytes, source: str) -> tuple[pa.Table, Decimal]:
-    """And what a number's decimals follow."""
-    if not body.strip(b"\xef\xbb\xbf\r\n\t ,;"):
-        raise InvalidInput(f"{source}: found an empty file, expected a line of column names and records")
-    kind = next((kind for start, kind in OTHER_FILES.items() if body.startswith(start)), None)
-    if kind is not None:
-        raise InvalidInput(f"{source}: found {kind}, expected CSV in UTF-8 or Parquet: save it as one of them")
-    try:
-        written = _with_dialect(body)
-        table = written.typed_table()
-        names: list[str] = table.column_names
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"{source}: found text that is not UTF-8, expected CSV in UTF-8 or Parquet") from error
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise InvalidInput(f"{source}: neither Parquet nor CSV: {_cut(error)}") from error
-    values = [name for name in names if VALUE.fullmatch(name)]
-    if values:
-        raise InvalidInput(f"{source}: found {values[0]!r} in the first line, expected the columns' names there")
-    return table, written.dialect.decimal
-
-
-def _with_dialect(body: bytes) -> CsvBody:
-    """Raises MalformedCsv for a body without a line of names, UnicodeDecodeError for names that are not UTF-8."""
-    body = body.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
-    if (for_spreadsheets := SEPARATOR_LINE.match(body)) is not None:
-        body = body[for_spreadsheets.end() :]
-    body.splitlines()[0].decode()
-    head = body[:HEAD].decode(errors="replace")
-    time = _time_below_a_title(head)
-    names = dialect_of(head, CsvFormat(), Wanted(time)).names
-    return CsvBody(body, dialect_of(head, CsvFormat(), Wanted(time, frozenset(names) - {time})))
-
-
-def _time_below_a_title(head: str) -> str | None:
-    """The name of the time in a header that does not come first: many loggers write who they are before it."""
-    lines = [line for line in head.splitlines() if line.strip()][:LOOKED_AT]
-    separator = max(SEPARATORS, key=lambda sign: sum(line.count(sign) for line in lines))
-    fields = [next(csv.reader([line], delimiter=separator), []) for line in lines]
-    width = max(map(len, fields))
-    if len(fields[0]) == width:
-        return None
-    headers = [names for names in fields if len(names) == width and not any(map(VALUE.fullmatch, names))]
-    return next((name.strip() for names in headers for name in names if TIME_NAMES.search(name)), None)
-
-
-def _cut(error: Exception) -> str:
-    return " ".join(str(error).split())[:SHOWN]
+        raise InvalidInput(f"{source}: a Parquet file that can't be read: {cut(error)}") from error
 
 
 def _column(name: str, column: pa.ChunkedArray, zone: str, decimal: Decimal) -> Column:
@@ -200,11 +164,15 @@ def _texts(name: str, column: pa.ChunkedArray, zone: str) -> Column:
     codes: Any = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
     distinct: list[str] = encoded.dictionary.to_pylist()
     samples = tuple(distinct[:SAMPLES])
-    if not any(map(ISO_TIME.match, samples)):
+    if not any(map(_is_dated, samples)):
         return TextColumn(name, codes.astype(np.int64), len(distinct), samples)
     times = as_times(name, column.to_pylist(), zone)
-    odd = next((text for text in distinct if not ISO_TIME.match(text)), None)
+    odd = next((text for text in distinct if not _is_dated(text)), None)
     return times or TextColumn(name, codes.astype(np.int64), len(distinct), samples, odd)
+
+
+def _is_dated(text: str) -> bool:
+    return ISO_TIME.match(text) is not None or DATED.fullmatch(text.strip()) is not None
 
 
 def _by_pattern(name: str, column: pa.ChunkedArray, distinct: pa.Array, zone: str) -> TimeColumn | None:
@@ -217,4 +185,4 @@ def _by_pattern(name: str, column: pa.ChunkedArray, distinct: pa.Array, zone: st
     if None in parsed.values():
         return None
     naive = pa.chunked_array([pa.array([parsed.get(text) for text in column.to_pylist()], pa.timestamp("us"))])
-    return replace(_times(name, naive, zone), zone=None, format=pattern)
+    return replace(_times(name, naive, zone), zone=None, format=pattern, is_days="M" not in pattern)

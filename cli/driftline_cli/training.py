@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ from driftline.service.settings import Settings, read_settings
 from driftline.store.port import Store
 from driftline.streams.definition import StreamDefinition
 from driftline_cli import tokens
-from driftline_client import AsyncClient, Busy, NoAnswer
+from driftline_client import AsyncClient, Busy, NoAnswer, NoSuchThing
 from driftline_client.calls.training import TrainingJob
 
 LOOK_S = 1.0
@@ -64,15 +65,24 @@ async def train(
     show: shows what is being done.
     """
     key = None
-    if history is not None:
-        show(f"uploading {history.name}")
-        key = await _upload(stream, history)
     async with AsyncClient(trainer=url, token=tokens.token_of(url, token), patience=0) as client:
+        if history is not None:
+            await _check_operator(client)
+            show(f"uploading {history.name}")
+            key = await _upload(stream, history)
         job = await client.train(stream.name, member, key)
         async for state in follow(client, job.id):
             show(f"{member} model of {stream.name}: {state.state}")
             job = state
     return job
+
+
+async def _check_operator(trainer: AsyncClient) -> None:
+    """Before a long upload is in vain. Raises Forbidden for a token that may not train."""
+    # A trainer without a fleet's door says so when it is asked to train.
+    with suppress(NoSuchThing):
+        # Of what only reads, operators alone may see these.
+        await trainer.join_tokens()
 
 
 async def _upload(stream: StreamDefinition, history: Path) -> str:

@@ -6,16 +6,18 @@ from datetime import datetime
 
 import numpy as np
 
-from driftline.arrays import Floats
+from driftline.arrays import Floats, Ints
 
 EPOCHS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 EPOCH_YEARS = (1990, 2100)
 YEAR_S = 31_556_952
 DAY = re.compile(
     r"(?P<one>\d{1,2})(?P<by>[./-])(?P<two>\d{1,2})(?P=by)(?P<year>\d{4}|\d{2})"
-    r"(?P<gap>[ T]|, )(?P<hour>\d{1,2}):\d{2}(?P<seconds>:\d{2})?(?P<part>\.\d{1,6})?(?P<half> [AaPp][Mm])?"
+    r"((?P<gap>[ T]|, )(?P<hour>\d{1,2}):\d{2}(?P<seconds>:\d{2})?(?P<part>\.\d{1,6})?(?P<half> [AaPp][Mm])?)?"
 )
 MONTHS = 12
+LOOKED_AT = 10_000
+"""Times whose order is looked at, where no day is beyond the 12th: of more, each of so many."""
 
 
 def unit_of(values: Floats) -> str | None:
@@ -26,18 +28,27 @@ def unit_of(values: Floats) -> str | None:
 
 
 def pattern_of(texts: Sequence[str]) -> str | None:
-    """The pattern of strptime that all texts follow; None where none does, or day and month can't be told apart."""
+    """The pattern of strptime that all texts follow; None where none does, or day and month can't be told apart.
+
+    texts: in the order of the file, each once or as often as it comes.
+    """
     matches = [DAY.fullmatch(text.strip()) for text in texts]
     known = [match for match in matches if match is not None]
     if not known or len(known) < len(matches):
         return None
     shapes = {_shape(match) for match in known}
-    is_day_first = any(int(match["one"]) > MONTHS for match in known)
-    is_month_first = any(int(match["two"]) > MONTHS for match in known)
-    if len(shapes) > 1 or is_day_first == is_month_first:
+    if len(shapes) > 1:
         return None
     by, year, gap, rest = shapes.pop()
-    return by.join(("%d", "%m") if is_day_first else ("%m", "%d")) + f"{by}{year}{gap}{rest}"
+    day_first, month_first = (by.join((*days, f"{year}{gap}{rest}")) for days in (("%d", "%m"), ("%m", "%d")))
+    is_day_first = any(int(match["one"]) > MONTHS for match in known)
+    is_month_first = any(int(match["two"]) > MONTHS for match in known)
+    if is_day_first != is_month_first:
+        return day_first if is_day_first else month_first
+    if is_day_first:
+        return None
+    # With points nobody writes the month first.
+    return day_first if by == "." else _by_order(texts, day_first, month_first)
 
 
 def by_pattern(text: str, pattern: str) -> datetime | None:
@@ -48,8 +59,39 @@ def by_pattern(text: str, pattern: str) -> datetime | None:
         return None
 
 
+def _by_order(texts: Sequence[str], *patterns: str) -> str | None:
+    """Which of two patterns the order of the times shows: by the wrong one, each midnight is a jump of about a month.
+    None where no day ends within them."""
+    some = texts[:: -(-len(texts) // LOOKED_AT)]
+    one, other = (_steps(some, pattern) for pattern in patterns)
+    if not len(one) or not len(other) or _usual(one) != _usual(other):
+        return None
+    jumps = [int(np.abs(steps).max()) for steps in (one, other)]
+    turns = [min(int((steps < 0).sum()), int((steps > 0).sum())) for steps in (one, other)]
+    if jumps[0] < jumps[1] and turns[0] <= turns[1]:
+        return patterns[0]
+    return patterns[1] if jumps[1] < jumps[0] and turns[1] <= turns[0] else None
+
+
+def _steps(texts: Sequence[str], pattern: str) -> Ints:
+    """Between neighbours, in microseconds, without zeros; none where a text does not follow the pattern."""
+    times = [by_pattern(text, pattern) for text in texts]
+    if None in times:
+        return np.empty(0, np.int64)
+    steps = np.diff(np.array(times, "datetime64[us]")).astype(np.int64)
+    between: Ints = steps[steps != 0]
+    return between
+
+
+def _usual(steps: Ints) -> int:
+    lengths, counts = np.unique(steps, return_counts=True)
+    return int(lengths[counts.argmax()])
+
+
 def _shape(match: re.Match[str]) -> tuple[str, str, str, str]:
     year = "%Y" if len(match["year"]) == 4 else "%y"  # noqa: PLR2004 - digits
+    if match["gap"] is None:
+        return match["by"], year, "", ""
     clock = "%I:%M" if match["half"] else "%H:%M"
     seconds = ":%S" if match["seconds"] else ""
     part = ".%f" if match["part"] else ""

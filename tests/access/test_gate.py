@@ -26,6 +26,7 @@ from driftline.service.settings import Settings
 from driftline_cli.named_tokens import new, revoke
 
 SHARED = "hush-hush-hush"
+GRAFANA = f"name: grafana\n  role: viewer\n  sha256: {'0a' * 32}"
 TWICE = "tokens:\n" + "".join(f"- {{name: a, role: viewer, sha256: {letter * 64}}}\n" for letter in "ab")
 
 
@@ -139,6 +140,9 @@ def test_a_file_that_can_not_be_used_is_said_at_the_start(tokens: Path):
         ("tokens:\n- {name: a, role: king, sha256: b}", "king"),
         (TWICE, "twice"),
         ("tokens:\n- {name: a, role: viewer, sha256: my-token}", "sha256"),
+        (f"tokens:\n- {GRAFANA}\n  name: eve\n", "line 5: found 'name' for the second time, expected it once"),
+        (f"tokens: []\ntokens:\n- {GRAFANA}\n", "line 2: found 'tokens' for the second time, expected it once"),
+        (f"tokens:\n- {GRAFANA}\n  created: 2026-13-45\n", "can't be used"),
     ):
         tokens.write_text(text)
         with pytest.raises(InvalidInput, match=said) as caught:

@@ -117,3 +117,19 @@ def test_of_many_refusals_the_first_lines_are_shown_and_all_are_counted():
     (reason,) = file_check.check(content, stream).reasons
     assert file_check.sentence(reason, "line").startswith("refused: lines 3, 4, 5, 6, 7, … (1,000)")
     assert np.isfinite(content.rows.values[0, 0])
+
+
+def test_a_target_that_looks_like_a_direction_is_pointed_out():
+    stream = parse("name: wind\ntime: {column: t, zone: UTC, period: 1min}\nkey: id\ntarget: w\n", "a.yaml")
+    steps = {"a": 7, "b": -11}
+    turning = [
+        f"2026-03-01T{n // 60:02}:{n % 60:02}:00,{key},{n * step % 360}"
+        for key, step in steps.items()
+        for n in range(200)
+    ]
+    level = [f"2026-03-01T{n // 60:02}:{n % 60:02}:00,k,{n % 90}" for n in range(200)]
+    for rows, said in ((turning, True), (level, False), ([], False)):
+        content = tables.examine("\n".join(["t,id,w", *rows, ""]).encode(), stream, "a.csv")
+        notes = list(file_check.notes(file_check.check(content, stream)))
+        assert any("'w' looks like a direction: a target is forecast as" in note for note in notes) is said
+        assert any("looks like a direction" in warning for warning in file_check.warnings(content, stream)) is said

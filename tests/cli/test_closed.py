@@ -113,6 +113,20 @@ def test_with_driftline_token_it_reads_and_without_it_says_what_to_do(closed: Cl
         assert "wrong" not in refused.stderr
 
 
+@pytest.mark.parametrize("shown", ["a viewer's", "wrong", None])
+def test_a_history_is_uploaded_for_a_token_that_may_train_alone(
+    closed: Closed, shown: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DRIFTLINE_STORE", str(tmp_path / "store"))
+    definition, rows = tmp_path / "sun.yaml", tmp_path / "rows.csv"
+    definition.write_text(DEFINITION)
+    rows.write_text("when,id,power\n2026-01-01T00:00:00Z,roof,1\n")
+    words = ["train", "--stream", str(definition), "--history", str(rows), "--trainer", closed.trainer]
+    done = run(closed, *words, token=closed.token if shown == "a viewer's" else shown)
+    assert (done.exit_code, "token" in done.stderr or "operator" in done.stderr) == (1, True)
+    assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+
+
 def look(closed: Closed, token: str | None) -> dict[str, dict[str, Any]]:
     nobody = [f"--{name}=http://127.0.0.1:{free_port()}" for name in ("ingest", "inference")]
     done = run(closed, "status", "--json", *nobody, token=token)

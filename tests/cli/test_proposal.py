@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 from driftline.errors import InvalidInput
 from driftline.streams import tables
 from driftline.streams.definition import StreamDefinition
+from driftline.streams.reading.rows import RowReader
 from driftline.streams.rows import Rows
 from driftline_cli.measured import is_angle, measured
 from driftline_cli.proposal import Proposal, check_zone, horizons, name_of, propose
 from driftline_cli.survey import survey
 from driftline_cli.timeline import timeline
+from driftline_cli.written_times import pattern_of
 from tests.cli.files import START, csv, hourly, weekly_course
 from tests.conftest import ROOT
 
@@ -48,6 +50,12 @@ def parquet(**columns: object) -> bytes:
     sink = io.BytesIO()
     pq.write_table(pa.table(columns), sink)
     return sink.getvalue()
+
+
+def written(pattern: str, step: int = 3600) -> bytes:
+    """Rows whose times are written so."""
+    times = [START + timedelta(seconds=step * n) for n in range(N)]
+    return csv("t,y", [(t.strftime(pattern), n % 7) for n, t in enumerate(times)])
 
 
 def read(body: bytes, stream: StreamDefinition) -> Rows:
@@ -219,6 +227,24 @@ def test_a_time_is_taken_before_a_day():
     assert proposal(body, "y").definition.time.column == "x"
 
 
+@pytest.mark.parametrize("pattern", ["%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d.%m.%y"])
+def test_days_as_people_write_them_are_a_day_apart(pattern: str):
+    body = written(pattern, DAY)
+    stream = proposal(body, "y").definition
+    assert (stream.time.format, stream.time.period, len(read(body, stream))) == (pattern, DAY, N)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "form"),
+    [("%d.%m.%y %H:%M", "%d.%m.%y %H:%M"), ("%Y/%m/%d %H:%M", None), ("%Y.%m.%d %H:%M:%S", None)],
+)
+def test_a_year_of_two_digits_or_in_front_is_read_as_the_reader_reads_it(pattern: str, form: str | None):
+    body = written(pattern)
+    stream = proposal(body, "y").definition
+    assert (stream.time.format, stream.time.period) == (form, 3600)
+    assert read(body, stream).t[0] == 1000 * int(START.timestamp())
+
+
 @pytest.mark.parametrize(
     ("day", "clock", "separator"), [("%Y-%m-%d", "%H:%M:%S", ","), ("%d.%m.%Y", "%H:%M", ";"), ("%d.%m.%Y", "%X", ",")]
 )
@@ -236,6 +262,52 @@ def test_a_day_and_a_time_of_day_in_columns_of_their_own_are_one(day: str, clock
     )
     assert "left out" not in suggested.text
     assert read(body, stream).t.tolist() == [1000 * int(t.timestamp()) for t in times]
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize("hours", [range(24), range(6, 19)], ids=["all day", "from six to six"])
+@pytest.mark.parametrize("pattern", ["%d/%m/%Y %H:%M", "%m/%d/%Y %I:%M %p", "%d-%m-%y %H:%M:%S", "%m/%d/%y %H:%M"])
+def test_midnight_shows_whether_the_day_or_the_month_comes_first(pattern: str, hours: range, *, newest_first: bool):
+    """None of the days is beyond the 12th."""
+    times = [START + timedelta(hours=n / 2) for n in range(2 * 24 * 7) if n // 2 % 24 in hours]
+    rows = [(t.strftime(pattern), key, n % 7) for n, t in enumerate(times) for key in "ab"]
+    body = csv("t,room,y", rows[::-1] if newest_first else rows)
+    stream = proposal(body, "y").definition
+    assert (stream.time.format, stream.time.period, stream.key) == (pattern, 1800, "room")
+    assert sorted(set(read(body, stream).t.tolist())) == [1000 * int(t.timestamp()) for t in times]
+
+
+def test_midnight_is_seen_among_tens_of_thousands_of_times():
+    times = [START + timedelta(seconds=3 * n) for n in range(30_000)]
+    assert pattern_of([f"{t:%m/%d/%Y %H:%M:%S}" for t in times]) == "%m/%d/%Y %H:%M:%S"
+
+
+def test_with_points_the_day_comes_first():
+    assert pattern_of(["05.01.2026 00:00", "05.01.2026 00:10"]) == "%d.%m.%Y %H:%M"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "odd"),
+    [
+        ("%d.%m.%Y %H:%M", "28:01.2026 00:00"),
+        ("%d/%m/%Y %H:%M", "31/02/2026 00:00"),
+        ("%m/%d/%Y %H:%M", "Mean"),
+        ("%Y-%m-%dT%H:%M:%SZ", "Mean"),
+    ],
+)
+def test_a_few_rows_whose_time_is_none_are_left_out(pattern: str, odd: str):
+    body = written(pattern) + f"\n{odd},3\n".encode()
+    stream = proposal(body, "y").definition
+    content = tables.examine(body, stream, "a.csv")
+    assert (stream.time.period, len(content.rows), content.refused) == (3600, N, 1)
+
+
+def test_the_live_door_reads_the_same_texts_as_the_file():
+    body = written("%d.%m.%Y %H:%M") + b"\nMean,3\n"
+    stream = proposal(body, "y", zone="Europe/Berlin").definition
+    sent = [dict(zip(("t", "y"), line.split(","), strict=True)) for line in body.decode().split("\n")[1 : N + 1]]
+    taken = RowReader(stream).read(sent, 0.0, text=True)
+    assert [record.t for record in taken.records] == tables.examine(body, stream, "a.csv").rows.t.tolist()
 
 
 def test_times_that_are_text_in_a_parquet_file_are_read():
@@ -401,18 +473,23 @@ EPOCH = 1_767_571_200
         (csv("a,b", [(n, n % 7) for n in range(N)]), "found no column of times among ['a', 'b']; expected one such as"),
         (csv("t,y", [(1000 * EPOCH + n, n % 7) for n in range(N)]), "found records less than a second apart"),
         (csv("t,y", [(f"{1 + n % 12:02}/01/2026 00:15", n % 7) for n in range(N)]), "times such as '01/01/2026 00:15'"),
-        (hourly(N, "t,y", lambda n, _: [n % 7]) + b"\nMean,3\n", "'t': found 'Mean' among its times, expected a time"),
+        (written("%d/%m/%Y,%H:%M").replace(b"t,", b"d,t,", 1), "found times such as '05/01/2026', which only"),
+        (written("%d/%m/%Y %H:%M", 60), "found times such as '05/01/2026 00:00', which only a definition can name"),
+        (hourly(N, "t,y", lambda n, _: [n % 7]) + b"\nMean,3" * 9, "'t': found 'Mean' among its times, expected"),
+        (written("%d.%m.%Y %H:%M") + b"\n28:01.2026 00:00,3" * 9, "'t': found '28:01.2026 00:00' among its times"),
         (hourly(N, ",y", lambda n, _: [n % 7]), "found times in a column without a name, expected a name in"),
         (hourly(N, "t,", lambda n, _: [n % 7]), "expected numbers that change: '' has no name"),
         (csv("t,y", [("", 1), *[("2026-01-01T00:00:00Z", n) for n in range(N)]]), "found 1 empty times"),
         (csv("t,y", [("2026-01-01T00:00:00Z", n) for n in range(N)]), "found one time in all 400 records"),
         (LINES.split(b"\n", 1)[1], "in the first line, expected the columns' names there"),
-        (LINES.replace(b"y", b"\xff", 1), "found text that is not UTF-8"),
-        (hourly(N, "time,y", lambda *_: ["g"]).replace(b"g", b"\xe4"), "'y' is text that is not UTF-8"),
+        (LINES + "\n2026-01-01T00:00:00Z,ü".encode() + b"\xff", "found text that is not UTF-8 at byte"),
+        (LINES + b"\n2026-01-01T00:00:00Z,\x81\xff", "found text that is not UTF-8 at byte"),
+        (b"\xff\xfe" + LINES.decode().encode("utf-16-le") + b"\x00", "found text that is not UTF-16 at byte"),
         (LINES + b"\nx,y,z,a\n", "neither Parquet nor CSV"),
         (b"PAR1" + LINES, "a Parquet file that can't be read"),
         (b"PK\x03\x04rest", "found a workbook or an archive, expected CSV in UTF-8 or Parquet"),
-        (b"\xff\xfet\x00", "found text in UTF-16"),
+        (b"\xff\xfet\x00", "found no record"),
+        (b"\xff\xfe", "found an empty file"),
         (hourly(N, "time,y,y", lambda n, _: [n, n]), "found several columns 'y', expected each name once"),
         (hourly(N, "time,y,x", lambda *_: [1, 2]), "expected numbers that change: 'y' never changes (1)"),
         (hourly(N, "time,y", lambda *_: [""]), "found no column to forecast, expected numbers that change: 'y' is"),
@@ -438,6 +515,17 @@ def test_other_separators_decimal_commas_and_words_for_nothing_are_read(separato
     plain = hourly(N, "time,y,x", lambda n, _: [n % 9 + 0.5, "unavailable" if n == 9 else n % 7])
     other = plain.replace(b",", separator).replace(b".5", b",5")
     assert proposal(other, "y").definition == proposal(plain, "y").definition
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "cp1252"])
+def test_text_in_another_encoding_is_read_by_a_definition_that_names_it(encoding: str):
+    text = hourly(N, "Zeit;Außen [°C];y", lambda n, _: [n % 9, n % 7]).decode().replace(",", ";")
+    body = ("\ufeff" if encoding == "utf-16-be" else "").join(["", text]).encode(encoding)
+    suggested = proposal(body, "y")
+    stream = suggested.definition
+    assert (stream.csv.encoding, list(stream.features)) == (encoding.removesuffix("-be"), ["Außen [°C]"])
+    assert len(read(body, stream)) == N
+    assert f"read as {stream.csv.encoding}" in suggested.notes[1]
 
 
 @pytest.mark.parametrize("case", sorted(ROOT.glob("data/*.parquet")), ids=lambda path: path.stem)

@@ -18,6 +18,7 @@ def test_the_streams_that_come_along_are_valid():
     assert set(streams) == {"outdoor-temperature", "active-power"}
     assert streams["active-power"].columns[0] == "P_avg"
     assert all(stream.season == 144 for stream in streams.values())
+    assert [streams[name].unit for name in ("outdoor-temperature", "active-power")] == ["°C", "kW"]
 
 
 def test_the_least_definition_is_one_series_forecast_one_step_ahead():
@@ -33,6 +34,16 @@ def test_a_key_that_comes_twice_is_said_and_the_later_one_counts(tmp_path: Path,
         f"{file}: line 4: found 'x' for the second time, which alone counts",
         f"{file}: line 7: found 'horizon' for the second time, which alone counts",
     ]
+
+
+@pytest.mark.parametrize("targets", ["target: wind", "targets: [y, wind]"])
+def test_a_target_that_is_an_angle_too_is_said(targets: str, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    file = tmp_path / "a.yaml"
+    file.write_text(LEAST.replace("target: y", targets) + "features: {wind: angle}\n")
+    load(file)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 1
+    assert "found the target 'wind' among the features as an angle: a target is forecast as a plain number" in said[0]
 
 
 @pytest.mark.parametrize(
@@ -116,6 +127,13 @@ def test_a_range_is_written_as_it_was_read_and_without_a_warning(text: str, writ
             "time.format: found 'unix', expected one of iso, s, ms, us, ns",
         ),
         (LEAST.replace("period", "arrival: always, period"), "time.arrival: found 'always', expected"),
+        (LEAST.replace("target: y", "target: &a [*a]"), "line 3: target: found a list of 1 value, expected"),
+        (LEAST + "features: [a, {b: level}]\n", "line 4: features: found a list of 2 values, expected"),
+        (LEAST + "key: {a: [1], b: 2}\n", "line 4: key: found a section of 2 keys, expected"),
+        (LEAST + "key: 2026-01-01\n", "line 4: key: found 2026-01-01, expected"),
+        (LEAST + f"key: 0x{'f' * 9000}\n", "line 4: key: found a number of more than 120 digits, expected"),
+        (LEAST + "key: 2026-13-01\n", "a.yaml: not YAML: month must be in 1..12"),
+        (LEAST + f"key: {'[' * 500}\n", "a.yaml: found lists or keys in each other without end"),
         ("- a\n", "found list, expected keys and values"),
         ("a: [\n", "a.yaml: not YAML"),
     ],
@@ -124,6 +142,29 @@ def test_what_is_wrong_is_named(text: str, message: str):
     with pytest.raises(InvalidDefinition) as error:
         parse(text, "a.yaml")
     assert message in str(error.value)
+
+
+BILLIONS = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 9)}]\n" for n in range(12))
+"""Lists of lists: as text they would fill any memory."""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BILLIONS + LEAST.replace("y", "*a11"),
+        LEAST.replace("y", "x" * 9000),
+        LEAST + f"{'x' * 9000}: 1\n",
+        LEAST + f"key: !{'x' * 9000} a\n",
+        LEAST + "".join(f"k{n}: 1\n" for n in range(9000)),
+    ],
+    ids=["aliases", "a text", "a key", "a tag", "many keys"],
+)
+def test_what_is_wrong_is_said_in_bounded_length(text: str):
+    with pytest.raises(InvalidDefinition) as error:
+        parse(text + "weighting: 1\n", "a.yaml")
+    lines = str(error.value).splitlines()
+    assert len(lines) <= 21
+    assert max(map(len, lines)) < 600
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

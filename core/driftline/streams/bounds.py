@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from driftline.errors import InvalidInput
+
 MEBIBYTE = 1024 * 1024
 
 
@@ -24,3 +26,20 @@ class TableBounds:
 
 NONE = TableBounds(*[2**63 - 1] * 7)
 """For files that a person reads for himself."""
+
+
+@dataclass(frozen=True)
+class BoundedSource:
+    """A file, by its name in errors, and what it may be at most."""
+
+    source: str
+    bounds: TableBounds
+
+    def at_most(self, what: str, number: int, bound: int) -> None:
+        """Raises InvalidInput."""
+        if not 0 <= number <= bound:
+            raise InvalidInput(f"{self.source}: found {number} {what}, expected at most {bound}")
+
+    def fits(self, rows: int, width: int) -> None:
+        """width: bytes of a row in memory. Raises InvalidInput."""
+        self.at_most("unpacked bytes", rows * width, self.bounds.unpacked)

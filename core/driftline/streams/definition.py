@@ -36,6 +36,11 @@ EVERY_SERIES = "all"
 """The group of all series of a stream."""
 SINGLE_KEY = "all"
 """The key of a stream that is one series and has no key column."""
+AS_NUMBER = (
+    "a target is forecast as a plain number, for which 359 to 1 is a jump; "
+    "send its sine and cosine, and forecast them as two `targets`"
+)
+"""What there is to say of a target that is an angle."""
 ISSUED = "issued"
 """The column that says when a future was issued."""
 MOST_AHEAD = 2000
@@ -85,7 +90,9 @@ class StreamDefinition(Section):
     published lies beyond it. Readings beyond it are kept as they are, and counted as the end that they are beyond
     wherever forecasts are compared with them."""
     features: dict[str, Literal["level", "angle"]] = Field(default_factory=dict)
-    """Columns to learn from in addition to the target; an `angle` is in degrees and wraps."""
+    """Columns to learn from in addition to the target; an `angle` is in degrees and wraps. A target is forecast as a
+    plain number, for which 359 to 1 is a jump: of a direction send sine and cosine, and forecast them as two
+    `targets`."""
     futures: dict[str, Literal["level", "angle"]] = Field(default_factory=dict)
     """Columns whose values are known ahead, such as a weather forecast; an `angle` is in degrees and wraps."""
     lags: int = Field(12, ge=2, le=1000)

@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 from driftline.errors import InvalidInput
 from driftline.streams.bounds import NONE, TableBounds
 from driftline.streams.definition import ISSUED, StreamDefinition
+from driftline.streams.file_content import FileContent, cut
+from driftline.streams.json_files import is_json
 from driftline.streams.reading.csv_text import MalformedCsv
 from driftline.streams.rows import FutureRows, Rows
-from driftline.streams.table_file import LINES_SUFFIX, FileContent, TableFile, cut, is_json
+from driftline.streams.table_file import LINES_SUFFIX, TableFile
 
 MARK, MAPPED = b"driftline.columns", b"mapped"
 """In a Parquet file's metadata: its columns are the definition's own, whatever devices send."""

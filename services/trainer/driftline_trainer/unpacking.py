@@ -16,8 +16,8 @@ from driftline.errors import InvalidInput
 from driftline.store.object_names import folder_of
 from driftline.streams.bounds import TableBounds
 from driftline.streams.definition import StreamDefinition
+from driftline.streams.file_content import FileContent
 from driftline.streams.rows import FutureRows, Rows
-from driftline.streams.table_file import FileContent
 from driftline.streams.tables import decode_futures, examine
 from driftline_trainer.limits import for_seconds
 

@@ -47,6 +47,7 @@ def test_a_file_names_sinks_of_several_types(tmp_path):
         ("sinks: {}\nmore: 1", "expected one key `sinks`"),
         ("sinks: [1]", "expected one key `sinks`"),
         ("{", "not YAML"),
+        ("sinks: {a: 2026-13-01}", "not YAML: month must be in 1..12"),
         ("sinks: {a: 1}", "sinks.a: found 1, expected"),
         ("sinks: {a: {host: x}}", "sinks.a: found {'host': 'x'}, expected: Unable to extract tag"),
         ("sinks: {a: {type: telex}}", "'mqtt', 'webhook'"),
@@ -65,6 +66,16 @@ def test_a_mistake_is_named_with_what_was_expected(tmp_path, text, mistake):
     with pytest.raises(InvalidInput) as raised:
         read_sinks(file(tmp_path, text))
     assert mistake in str(raised.value)
+
+
+def test_a_sink_that_is_named_twice_is_said_and_the_later_one_counts(tmp_path, caplog):
+    path = file(tmp_path, f"{WHOLE}  home: {{type: mqtt, host: other.local}}\n")
+    home = read_sinks(path)["home"]
+    assert isinstance(home, MqttSection)
+    assert home.host == "other.local"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: line 13: found 'home' for the second time, which alone counts"
+    ]
 
 
 def test_a_service_with_a_wrong_file_does_not_start_and_shows_no_secret(tmp_path, monkeypatch):

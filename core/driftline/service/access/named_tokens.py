@@ -16,6 +16,7 @@ from typing import Annotated, Final
 import msgspec
 import yaml
 
+from driftline import yaml_text
 from driftline.errors import Conflict, InvalidInput, NotFound
 from driftline.service.access.roles import Caller, Role, RoleName
 
@@ -64,15 +65,19 @@ def mark_of(digest: str) -> str:
 def parse(text: str, where: str) -> TokenList:
     """Raises InvalidInput that says what in the file is wrong, and shows nothing of it that could be a secret."""
     try:
-        content = yaml.safe_load(text) or {}
-        listed = msgspec.convert(content, TokenList)
+        listed = msgspec.convert(yaml_text.read(text) or {}, TokenList)
+        # Only now: what is no key of a token might be a secret.
+        repeated = next(yaml_text.repeated_keys(text), None)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InvalidInput(f"{where}: line {line}: found no YAML or JSON that can be read: {error.problem}") from None
     except RecursionError:
         raise InvalidInput(f"{where}: found lists in lists without end, expected a list of tokens") from None
-    except (yaml.YAMLError, msgspec.ValidationError) as error:
+    except (yaml.YAMLError, ValueError, msgspec.ValidationError) as error:
         raise InvalidInput(f"{where}: found tokens that can't be used: {error}") from None
+    if repeated is not None:
+        line, key = repeated
+        raise InvalidInput(f"{where}: line {line}: found {key!r} for the second time, expected it once")
     _check_unique(listed.tokens, where)
     return listed
 

@@ -129,13 +129,13 @@ def times_of_values(values: list[Any], name: str, rule: TimeRule, keys: Ints, re
 def joined_texts(day: pa.ChunkedArray, time: pa.ChunkedArray) -> pa.ChunkedArray:
     """Of the columns of day and time of day; see `driftline.streams.reading.times.joined`."""
     parts = (pa.array([text or None for text in column.cast(pa.string()).to_pylist()]) for column in (day, time))
-    return pa.chunked_array([_compute().binary_join_element_wise(*parts, " ")])
+    return pa.chunked_array([compute().binary_join_element_wise(*parts, " ")])
 
 
 def local_times(naive: pa.ChunkedArray, name: str, rule: TimeRule, keys: Ints, refused: Refused) -> Ints:
     """[n] milliseconds since 1970 of times by the hands of a clock in the rule's zone; no time is missing."""
     zone = str(rule.zone)
-    assume = _compute().assume_timezone
+    assume = compute().assume_timezone
     first, second = (
         assume(naive, zone, ambiguous=side, nonexistent=side).cast(pa.int64()).to_numpy()
         for side in ("earliest", "latest")
@@ -201,7 +201,7 @@ def _encoded(column: pa.ChunkedArray) -> tuple[list[str], Ints]:
         column = column.dictionary_encode()
     encoded = column.unify_dictionaries().combine_chunks()
     texts: list[str] = encoded.dictionary.to_pylist()
-    codes: Ints = _compute().fill_null(encoded.indices, len(texts)).to_numpy(zero_copy_only=False).astype(np.int64)
+    codes: Ints = compute().fill_null(encoded.indices, len(texts)).to_numpy(zero_copy_only=False).astype(np.int64)
     return texts, codes
 
 
@@ -210,7 +210,8 @@ def _refuse(codes: Ints, unusable: dict[int, UnusableError], refused: Refused) -
         refused.add(np.flatnonzero(np.isin(codes, list(unusable))), lambda row: unusable[int(codes[row])])
 
 
-def _compute() -> Any:
+def compute() -> Any:
+    """Arrow's functions of columns, imported as late as they are needed."""
     import pyarrow.compute as pc  # noqa: PLC0415 - 9 MB that ingest, which only writes, does without
 
     return pc

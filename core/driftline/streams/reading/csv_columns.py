@@ -12,6 +12,9 @@ from driftline.streams.reading.csv_text import HEAD, CsvDialect, MalformedCsv, W
 from driftline.streams.reading.values import NOTHING
 
 NAN = "NaN"
+DAY_FIRST = ("%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S")
+SHORT_YEAR = re.compile(rb"(?<![\d.])\d{1,2}\.\d{1,2}\.\d\d[ T]\d")
+"""For Arrow, 31.12.23 is of the first century."""
 LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
@@ -60,7 +63,7 @@ class CsvBody:
         options = pcsv.ConvertOptions(
             decimal_point="," if self.dialect.decimal == "," else ".",
             null_values=[form for word in sorted(NOTHING) for form in (word, word.upper(), word.title())] + [NAN],
-            timestamp_parsers=[pcsv.ISO8601, "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S"],
+            timestamp_parsers=[pcsv.ISO8601, *([] if SHORT_YEAR.search(data[:HEAD]) else DAY_FIRST)],
         )
         return pcsv.read_csv(
             pa.BufferReader(data),

@@ -1,5 +1,6 @@
 """The file of sinks: by name a type, where the other side is, and how to show who we are. Secrets are in files."""
 
+import logging
 import re
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -10,10 +11,12 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from driftline import yaml_text
 from driftline.errors import InvalidInput
 from driftline.service.setting_checks import shown
 from driftline.service.settings import Port
 
+log = logging.getLogger(__name__)
 NAME: Final = r"^[a-z0-9][a-z0-9-]{0,39}$"
 """Of a sink: a part of its consumer group's name."""
 NAMED_BY: Final = ("stream", "key", "horizon")
@@ -159,11 +162,15 @@ _SECTIONS: TypeAdapter[dict[str, Section]] = TypeAdapter(dict[Annotated[str, Fie
 def read_sinks(path: Path) -> dict[str, Section]:
     """By name the sinks of a file. Raises InvalidInput: a line a mistake."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content, repeated = yaml_text.read(text), list(yaml_text.repeated_keys(text))
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path}: can't be read: {error}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InvalidInput(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    # As of definitions: what people have must go on working, so it is no error.
+    for line, key in repeated:
+        log.warning("%s: line %d: found %r for the second time, which alone counts", path, line, key)
     sections = content.get("sinks") if isinstance(content, Mapping) else None
     if not isinstance(sections, Mapping) or set(content) != {"sinks"}:
         raise InvalidInput(f"{path}: found {type(content).__name__}, expected one key `sinks` with a sink by each name")
