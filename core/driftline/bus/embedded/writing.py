@@ -10,7 +10,8 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from driftline.bus.embedded.contents import PartitionLog
 from driftline.bus.embedded.journal import Journal
@@ -30,8 +31,7 @@ LONGEST_S = 0.005
 """Or after that time."""
 
 
-@dataclass(frozen=True)
-class _Waiting:
+class _Waiting(msgspec.Struct, frozen=True):
     commit: Commit
     done: asyncio.Future[None]
 
