@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
+from starlette.datastructures import QueryParams
 
 from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
@@ -27,11 +28,15 @@ from driftline.streams.reading.rows import Records, RowReader
 from driftline.tracing.port import R, Tracing
 from driftline_ingest.arrivals import Arrivals
 from driftline_ingest.census import Census
+from driftline_ingest.door_counts import SourceCounts, StreamCounts
 from driftline_ingest.limiter import Limiter
 from driftline_ingest.notices import Notices
 from driftline_ingest.parsing import PARSERS, TooManyRows, UnknownType, parse
 from driftline_ingest.seen import Seen, Sifted
 from driftline_ingest.settings import IngestSettings
+
+QUERIES_REMEMBERED = 32
+"""A sender asks the same with every request."""
 
 
 class RefusedRow(BaseModel):
@@ -187,12 +192,16 @@ class Door:
         self._seen = Seen(sources)
         self._census = census
         self.metrics = metrics
+        self._source_counts = PerStream(sources, partial(SourceCounts, metrics))
+        self._stream_counts = PerStream(streams, partial(StreamCounts, metrics))
         self._clock = clock
         self._tracing = tracing
 
     async def stream(self, name: str | None) -> str:
         """The source that is meant; the only one there is may stay unnamed. Raises InvalidInput."""
-        if name is not None and name not in self._streams:
+        if name is not None and name in self._streams:
+            return name
+        if name is not None:
             # Its definition may have been put there a moment ago.
             await self._catalog.look()
         known = sorted(self._streams)
@@ -302,16 +311,11 @@ class Door:
         if sifted.fresh:
             await self._publish(sifted.fresh, has_grid=has_grid)
             for fed in self._streams.streams_of(stream):
-                self.metrics.last_record.labels(fed.name).set(now)
-                impossible = fed.beyond_range(record.values.get(fed.target) for record in sifted.fresh)
-                self.metrics.readings_beyond_range.labels(fed.name).inc(impossible)
+                self._stream_counts[fed.name].add(sifted.fresh, now)
         if not has_grid:
             self._seen.remember(sifted.fresh)
         reader.remember(taken)
-        self.metrics.records.labels(stream).inc(len(sifted.fresh))
-        self.metrics.records_refused.labels(stream).inc(len(refused))
-        self.metrics.records_dropped.labels(stream, "repeated").inc(sifted.repeated)
-        self.metrics.records_dropped.labels(stream, "out_of_order").inc(sifted.out_of_order)
+        self._source_counts[stream].add(sifted, len(refused))
         refusals = sorted([*refused, *aside], key=lambda refusal: refusal.row) if refused or aside else []
         return self._receipt(sifted, refusals, list_all=list_all), bool(limited.records) or not refusals
 
@@ -395,6 +399,13 @@ def _none_taken(request: Request, receipt: Receipt) -> Response:
     return problem(422, detail, kind=NO_ROW, instance=instance_of(request.scope["path"]), **fields)
 
 
+@lru_cache(QUERIES_REMEMBERED)
+def _asked(query: bytes) -> tuple[str | None, bool]:
+    """The stream that a query names, and whether the rows have the definition's own columns."""
+    asked = QueryParams(query)
+    return asked.get("stream"), asked.get("mapped") == "true"
+
+
 class DirectRoute(APIRoute):
     """Hands the request over as it is: what FastAPI does for parameters costs more than taking a record in."""
 
@@ -438,11 +449,11 @@ def routes(door: Door, settings: IngestSettings, limiter: Limiter, gate: AccessG
     async def answer(request: Request, taking: Callable[..., Awaitable[tuple[Receipt, bool]]]) -> Response:
         sender = await gate.admit(request, Role.SENDER)
         limiter.admit(request, sender)
-        name = await door.stream(request.query_params.get("stream"))
+        named, mapped = _asked(request.scope["query_string"])
+        name = await door.stream(named)
         body = await read_body(request, settings.body_limit)
         try:
-            kind, mapped = request.headers.get("content-type", ""), request.query_params.get("mapped") == "true"
-            receipt, taken = await taking(name, kind, body, mapped=mapped)
+            receipt, taken = await taking(name, request.headers.get("content-type", ""), body, mapped=mapped)
         except UnknownType as error:
             raise HTTPException(415, str(error)) from error
         except TooManyRows as error:
