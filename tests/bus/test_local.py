@@ -87,3 +87,30 @@ async def test_what_was_read_when_the_time_of_a_poll_is_over_is_not_lost():
             while len(raws) < PARTITIONS:
                 raws = [*raws, *await subscription.poll(100, timeout=1)]
     assert [(raw.partition, raw.offset) for raw in raws] == [(0, 0), (1, 0)]
+
+
+async def test_what_comes_within_the_time_of_gathering_is_read_at_once():
+    topic = SlowTopic()
+    topic.read.set()
+    group = ConsumerGroup("records", [Saved() for _ in range(PARTITIONS)])
+    async with joined(group, topic, NoState(), lambda: None, gather=0.05) as subscription:
+        topic.write()
+        first = await subscription.poll(100, timeout=0)
+        topic.write()
+        at_once = await subscription.poll(100, timeout=0)
+        topic.write()
+        gathered = await subscription.poll(100, timeout=PATIENCE_S)
+    assert len(first) == PARTITIONS, "nobody waits for the first one"
+    assert at_once == []
+    assert [raw.offset for raw in gathered] == [1, 2] * PARTITIONS
+
+
+async def test_nothing_is_gathered_while_there_is_more_than_may_be_read_at_once():
+    topic = SlowTopic()
+    topic.read.set()
+    group = ConsumerGroup("records", [Saved() for _ in range(PARTITIONS)])
+    async with joined(group, topic, NoState(), lambda: None, gather=3600) as subscription:
+        topic.write()
+        topic.write()
+        pages = [await subscription.poll(2, timeout=0) for _ in range(PARTITIONS)]
+    assert [(raw.partition, raw.offset) for page in pages for raw in page] == [(0, 0), (0, 1), (1, 0), (1, 1)]

@@ -92,10 +92,10 @@ async def read(topic: Topic[M], local: LocalTopic, partitions: int) -> Sequence[
 
 @asynccontextmanager
 async def joined(
-    group: ConsumerGroup[S], topic: GroupTopic, owner: Owner, announce: Callable[[], None]
+    group: ConsumerGroup[S], topic: GroupTopic, owner: Owner, announce: Callable[[], None], *, gather: float = 0.0
 ) -> AsyncIterator["LocalSubscription[S]"]:
     """A member of the group while it lasts. announce: called when partitions have other owners."""
-    subscription = LocalSubscription(group, topic, owner)
+    subscription = LocalSubscription(group, topic, owner, gather)
     group.members.append(subscription)
     try:
         await group.rebalance(announce)
@@ -107,13 +107,16 @@ async def joined(
 
 class LocalSubscription(Generic[S]):
     """See `driftline.bus.port.Subscription`. `positions`: by partition that is taken over, the offset of what it reads
-    next."""
+    next. gather: seconds between two reads, unless the first has brought as much as it may."""
 
-    def __init__(self, group: ConsumerGroup[S], topic: GroupTopic, owner: Owner) -> None:
+    def __init__(self, group: ConsumerGroup[S], topic: GroupTopic, owner: Owner, gather: float = 0.0) -> None:
         self.positions: dict[int, int] = {}
         self._group = group
         self._topic = topic
         self._owner = owner
+        self._gather = gather
+        self._next_read = 0.0
+        """Not before then, by the loop's clock."""
         self._is_void = False
         """Whether it has read what was taken back."""
 
@@ -156,6 +159,18 @@ class LocalSubscription(Generic[S]):
         return Hole(min(max(0, first - missing.start), len(missing)), held if held in missing else None)
 
     async def poll(self, limit: int, timeout: float) -> Sequence[Raw]:
+        loop = asyncio.get_running_loop()
+        if (pause := self._next_read - loop.time()) > 0:
+            await asyncio.sleep(min(pause, timeout))
+            if pause > timeout:
+                return []
+            timeout -= pause
+        raws = await self._read_or_wait(limit, timeout)
+        if self._gather and 0 < len(raws) < limit:
+            self._next_read = loop.time() + self._gather
+        return raws
+
+    async def _read_or_wait(self, limit: int, timeout: float) -> list[Raw]:
         self._check()
         await self._take_over()
         change = self._topic.change()

@@ -32,8 +32,7 @@ def position_here(position: int | None) -> int:
     return 0 if position is None or position == ELSEWHERE else position
 
 
-@dataclass(frozen=True, slots=True)
-class Raw:
+class Raw(msgspec.Struct, frozen=True, gc=False):
     """A message as it lies on a topic. `timestamp`: seconds since the epoch when it was produced."""
 
     partition: int
@@ -42,8 +41,7 @@ class Raw:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope(Generic[M_co]):
+class Envelope(msgspec.Struct, Generic[M_co], frozen=True):
     """A decoded message with its place on the topic."""
 
     partition: int
@@ -52,8 +50,7 @@ class Envelope(Generic[M_co]):
     value: M_co
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(msgspec.Struct, frozen=True):
     """A message that a step puts out. It goes to the partition of the message that caused it, so order is kept."""
 
     partition: int
@@ -61,8 +58,7 @@ class Output:
     message: msgspec.Struct
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(msgspec.Struct, frozen=True):
     """What a worker must find again after a crash: states that changed, what is answered, and where to read on."""
 
     partition: int

@@ -129,6 +129,8 @@ def create_service(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        # FastAPI's own asks with every request whether somebody wants it; ours is `driftline.tracing`.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.include_router(docs_page.routes(title))
     app.state.metrics, app.state.checks = metrics, checks

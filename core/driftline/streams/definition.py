@@ -426,8 +426,9 @@ def refusal(
     stream = streams.get(name)
     if stream is None:
         return f"found stream {name!r}, expected one of {sorted(streams)}"
-    if impossible := [t for t in times if not 0 <= t < LATEST]:
-        return f"found the time {impossible[0]}, expected milliseconds from 1970 on, before the year 2100"
+    for t in times:
+        if not 0 <= t < LATEST:
+            return f"found the time {t}, expected milliseconds from 1970 on, before the year 2100"
     if future and not stream.futures:
         return f"found a future, expected none: stream {name!r} has no `futures`"
     columns = tuple(stream.futures) if future else stream.columns

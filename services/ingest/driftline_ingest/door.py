@@ -16,6 +16,7 @@ from driftline.streams.reading.rows import Records, RowReader
 from driftline.tracing.port import R, Tracing
 from driftline_ingest.arrivals import Arrivals
 from driftline_ingest.census import Census
+from driftline_ingest.door_counts import SourceCounts, StreamCounts
 from driftline_ingest.notices import Notices
 from driftline_ingest.parsing import TooManyRows, parse
 from driftline_ingest.receipts import Receipt, RefusedRow
@@ -51,12 +52,16 @@ class Door:
         self._seen = Seen(sources)
         self._census = census
         self.metrics = metrics
+        self._source_counts = PerStream(sources, partial(SourceCounts, metrics))
+        self._stream_counts = PerStream(streams, partial(StreamCounts, metrics))
         self._clock = clock
         self._tracing = tracing
 
     async def stream(self, name: str | None) -> str:
         """The source that is meant; the only one there is may stay unnamed. Raises InvalidInput."""
-        if name is not None and name not in self._streams:
+        if name is not None and name in self._streams:
+            return name
+        if name is not None:
             # Its definition may have been put there a moment ago.
             await self._catalog.look()
         known = sorted(self._streams)
@@ -166,16 +171,11 @@ class Door:
         if sifted.fresh:
             await self._publish(sifted.fresh, has_grid=has_grid)
             for fed in self._streams.streams_of(stream):
-                self.metrics.last_record.labels(fed.name).set(now)
-                impossible = fed.beyond_range(record.values.get(fed.target) for record in sifted.fresh)
-                self.metrics.readings_beyond_range.labels(fed.name).inc(impossible)
+                self._stream_counts[fed.name].add(sifted.fresh, now)
         if not has_grid:
             self._seen.remember(sifted.fresh)
         reader.remember(taken)
-        self.metrics.records.labels(stream).inc(len(sifted.fresh))
-        self.metrics.records_refused.labels(stream).inc(len(refused))
-        self.metrics.records_dropped.labels(stream, "repeated").inc(sifted.repeated)
-        self.metrics.records_dropped.labels(stream, "out_of_order").inc(sifted.out_of_order)
+        self._source_counts[stream].add(sifted, len(refused))
         refusals = sorted([*refused, *aside], key=lambda refusal: refusal.row) if refused or aside else []
         return self._receipt(sifted, refusals, list_all=list_all), bool(limited.records) or not refusals
 

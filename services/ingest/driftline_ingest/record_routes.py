@@ -1,8 +1,10 @@
 """The REST routes that take records and futures in."""
 
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 
 from fastapi import APIRouter, HTTPException, Request, Response
+from starlette.datastructures import QueryParams
 
 from driftline.service.access.gate import AccessGate
 from driftline.service.access.roles import Role
@@ -16,6 +18,9 @@ from driftline_ingest.parsing import TooManyRows, UnknownType
 from driftline_ingest.receipts import Receipt, rows_of
 from driftline_ingest.record_requests import ANSWERS, DOCUMENTED, FUTURES_DOCUMENTED
 from driftline_ingest.settings import IngestSettings
+
+QUERIES_REMEMBERED = 32
+"""A sender asks the same with every request."""
 
 
 def routes(door: Door, settings: IngestSettings, limiter: Limiter, gate: AccessGate) -> APIRouter:
@@ -48,11 +53,11 @@ def routes(door: Door, settings: IngestSettings, limiter: Limiter, gate: AccessG
     async def answer(request: Request, taking: Callable[..., Awaitable[tuple[Receipt, bool]]]) -> Response:
         sender = await gate.admit(request, Role.SENDER)
         limiter.admit(request, sender)
-        name = await door.stream(request.query_params.get("stream"))
+        named, mapped = _asked(request.scope["query_string"])
+        name = await door.stream(named)
         body = await read_body(request, settings.body_limit)
         try:
-            kind, mapped = request.headers.get("content-type", ""), request.query_params.get("mapped") == "true"
-            receipt, taken = await taking(name, kind, body, mapped=mapped)
+            receipt, taken = await taking(name, request.headers.get("content-type", ""), body, mapped=mapped)
         except UnknownType as error:
             raise HTTPException(415, str(error)) from error
         except TooManyRows as error:
@@ -65,6 +70,13 @@ def routes(door: Door, settings: IngestSettings, limiter: Limiter, gate: AccessG
         return Response(receipt.model_dump_json(exclude_none=True), 202, media_type="application/json")
 
     return router
+
+
+@lru_cache(QUERIES_REMEMBERED)
+def _asked(query: bytes) -> tuple[str | None, bool]:
+    """The stream that a query names, and whether the rows have the definition's own columns."""
+    asked = QueryParams(query)
+    return asked.get("stream"), asked.get("mapped") == "true"
 
 
 def _none_taken(request: Request, receipt: Receipt) -> Response:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
 
+import msgspec
+
 from driftline.clock import shown
 from driftline.messages import Record
 from driftline.streams.definition import StreamDefinition
@@ -117,8 +119,7 @@ class _Known:
     times: Times
 
 
-@dataclass(frozen=True)
-class Sifted:
+class Sifted(msgspec.Struct, frozen=True):
     """Records that are new, and how many were not. late: how many of the new ones came after later ones of their
     series. out_of_order: too old to be taken. forgotten: how many of those may as well be repeated, but too long ago to
     know. latest: of the last record that was not new, the key and the newest time of its series."""

@@ -138,16 +138,17 @@ class BlendWindows:
     def pack(self, message: Blend) -> array[float]:
         absent = [None] * len(message.horizon)
         grid_t = message.t if message.grid_t is None else message.grid_t
-        packed = array("d", [message.t, _number(message.observed), grid_t])
-        for values in (
-            message.value,
-            *(message.strategies.get(name, absent) for name in STRATEGIES),
-            *(message.members.get(name, absent) for name in MEMBERS),
-            *(message.weights.get(name, absent) for name in MEMBERS),
-            *(ends or absent for ends in (message.lower, message.upper)),
+        values = [message.t, message.observed, grid_t, *message.value]
+        for names, by_name in (
+            (STRATEGIES, message.strategies),
+            (MEMBERS, message.members),
+            (MEMBERS, message.weights),
         ):
-            packed.extend(map(_number, values))
-        return packed
+            for name in names:
+                values += by_name.get(name, absent)
+        values += message.lower or absent
+        values += message.upper or absent
+        return array("d", [nan if value is None else value for value in values])
 
     def group(self, message: Blend) -> str:  # noqa: ARG002
         """Results are of one series each, whoever its neighbours were."""

@@ -24,6 +24,10 @@ from driftline.messages import M, Topic
 
 log = logging.getLogger(__name__)
 
+GATHERED_S = 0.1
+"""Messages are gathered for so long at most: nearly nothing is saved by longer, and all of them are worked off at once
+where others wait for the event loop."""
+
 
 def report_death(job: str, error: BaseException) -> None:
     log.critical("%s died: %s", job, error, exc_info=error)
@@ -132,7 +136,8 @@ class EmbeddedBus:
     ) -> AbstractAsyncContextManager[LocalSubscription[SavedCheckpoint]]:
         group_in = self._group(topic.name, group)
         journal_topic = JournalTopic(self, topic.name, group_in.saved, with_staged=not gather)
-        return joined(group_in, journal_topic, owner, partial(self.announce, topic.name))
+        announce = partial(self.announce, topic.name)
+        return joined(group_in, journal_topic, owner, announce, gather=min(gather, GATHERED_S))
 
     def tail(self, topic: Topic[M], *, earliest: bool = False) -> AsyncGenerator[Sequence[Envelope[M]]]:
         return local.tail(topic, JournalTopic(self, topic.name), self.settings.partitions, earliest=earliest)

@@ -19,8 +19,7 @@ RESTART_AND_AGE = Struct("<QQ")
 """The age is given where a checkpoint is repeated: it is not that of the frame."""
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(msgspec.Struct, frozen=True, gc=False):
     """Where an entry lies: a segment's number, and a position in it."""
 
     segment: int

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
 
+import msgspec
+
 MAGIC = b"DLf1"
 _HEAD = Struct("<4sIQQ")
 """Magic, length of the body, number of the frame, age of the folder in ms; a CRC of these and the body follows."""
@@ -37,8 +39,7 @@ class Kind(IntEnum):
     """The payload is the name of a series that has no state any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """`time`: seconds since the epoch when it was written."""
 
     kind: Kind

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from driftline.bus.embedded.contents import (
     PartitionLog,
     SavedCheckpoint,
@@ -13,8 +15,7 @@ from driftline.bus.embedded.contents import (
 from driftline.bus.embedded.frames import ENTRY_BYTES, Entry, Kind
 
 
-@dataclass(frozen=True)
-class CheckpointWrite:
+class CheckpointWrite(msgspec.Struct, frozen=True):
     """A checkpoint to be written. `restart`: from where on its input is stepped through again with the
     states."""
 
@@ -24,8 +25,7 @@ class CheckpointWrite:
     states: Mapping[str, bytes | None]
 
 
-@dataclass(frozen=True)
-class Commit:
+class Commit(msgspec.Struct, frozen=True):
     """Messages and a checkpoint in one. `time`: seconds since the epoch. `room`: bytes for which there must be space
     besides."""
 

@@ -10,7 +10,9 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+
+import msgspec
 
 from driftline.bus.embedded.contents import PartitionLog
 from driftline.bus.embedded.journal import Journal
@@ -30,8 +32,7 @@ LONGEST_S = 0.005
 """Or after that time."""
 
 
-@dataclass(frozen=True)
-class _Waiting:
+class _Waiting(msgspec.Struct, frozen=True):
     commit: Commit
     done: asyncio.Future[None]
 
@@ -64,7 +65,6 @@ class GroupCommit:
         self._taken_back = taken_back
         self._on_death = on_death
         self._waiting: deque[_Waiting] = deque()
-        self._last: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._closed: str | None = None
         """Why nothing is written any more."""
@@ -76,14 +76,16 @@ class GroupCommit:
         gives up the answer: the commit is written, or refused, all the same."""
         if self._closed is not None:
             raise BusUnavailable(self._closed)
-        self._last = asyncio.get_running_loop().create_future()
-        waiting = _Waiting(Commit(self._journal.now(), messages, checkpoint, room), self._last)
-        self._waiting.append(waiting)
+        waiting = self._enqueue(Commit(self._journal.now(), messages, checkpoint, room))
         self._stage(waiting.commit)
+        await waiting.done
+
+    def _enqueue(self, commit: Commit) -> _Waiting:
+        waiting = _Waiting(commit, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
-        # What is cancelled looks as if it was done, and `settled` would not wait for it any more.
-        await asyncio.shield(waiting.done)
+        return waiting
 
     async def write_in_parts(self, messages: Iterable[tuple[PartitionLog, bytes]]) -> None:
         """The same for messages that need not be written together, one part after the other."""
@@ -103,8 +105,10 @@ class GroupCommit:
 
     async def settled(self) -> None:
         """Returns when all that waits by now is written, or refused."""
-        if self._last is not None and not self._last.done():
-            await asyncio.wait([self._last])
+        if self._task is not None and not self._task.done():
+            # Behind all that waits by now. Who is cancelled looks as if it was done, so that nobody can be waited for.
+            with suppress(BusUnavailable):
+                await self._enqueue(Commit(self._journal.now())).done
 
     async def check(self) -> None:
         """Raises BusUnavailable. After a failure it tries whether there would be space for what was refused."""

@@ -47,6 +47,7 @@ class TwiceError(ValueError):
     """A name that comes twice where it may come once."""
 
 
+LINES: msgspec.json.Decoder[object] = msgspec.json.Decoder()
 UNREADABLE = (msgspec.DecodeError, RecursionError, ValueError)
 
 
@@ -83,7 +84,7 @@ def ndjson_rows(body: bytes) -> RawRows:
     """An object in each line. Raises Malformed."""
     body = body.removeprefix(BOM_UTF8)
     try:
-        rows = msgspec.json.Decoder().decode_lines(body)
+        rows = LINES.decode_lines(body)
         if _surely_once(body, rows):
             return RawRows(rows)
     except UNREADABLE:

@@ -93,6 +93,8 @@ class RowReader:
         self._arrival = arrival and not futures and stream.time.arrival != "refuse"
         self._by_order = self._times.by_order
         self._newest: dict[str, int] = {}
+        self.wanted = Wanted(self._paths[self._time].text, frozenset(self._paths[name].text for name in self._columns))
+        """What to look for in a header."""
 
     def _source(self, name: str) -> ColumnSource:
         return self._stream.sources.get(name, NO_SOURCE)
@@ -119,11 +121,6 @@ class RowReader:
     def measures(self, row: Mapping[str, object]) -> bool:
         """Whether a row has any of the stream's values."""
         return any(self._paths[name].value(row) is not ABSENT for name in self._columns)
-
-    @property
-    def wanted(self) -> Wanted:
-        """What to look for in a header."""
-        return Wanted(self._paths[self._time].text, frozenset(self._paths[name].text for name in self._columns))
 
     def read(self, rows: Sequence[object], received: float, *, text: bool, decimal: Decimal = ".") -> Records:
         """The rows that are records, and why the others are none. received: seconds since the epoch, 0 for what nobody
