@@ -41,6 +41,9 @@ def encoding_of(body: bytes, source: str) -> str:
     kind = next((kind for start, kind in OTHER_FILES.items() if body.startswith(start)), None)
     if kind is not None:
         raise InvalidInput(f"{source}: found {kind}, expected CSV in UTF-8 or Parquet: save it as one of them")
+    if b"\0" in body[:HEAD] and not body.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        problem = "found bytes of zero, as UTF-16 without its first mark has, expected CSV in UTF-8 or Parquet"
+        raise InvalidInput(f"{source}: {problem}: save it as one of them")
     encoding = UTF_16 if body.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else UTF_8
     try:
         body.decode(encoding)

@@ -25,11 +25,10 @@ def turns(values: Floats, steps: Floats) -> bool:
     """
     if not len(values):
         return False
-    low, high = float(values.min()), float(values.max())
-    circles = [ends for ends in CIRCLES if ends[0] <= low < ends[0] + NEAR_END and ends[1] - NEAR_END < high <= ends[1]]
-    if not circles:
+    begin = _begin(values)
+    if begin is None:
         return False
-    visited = np.unique(((values - circles[0][0]) // (360 / SECTORS)).astype(np.int64))
+    visited = np.unique(((values - begin) // (360 / SECTORS)).astype(np.int64))
     jumps = steps[np.abs(steps) > HALF]
     sizes = np.abs(jumps)
     return bool(
@@ -42,11 +41,22 @@ def turns(values: Floats, steps: Floats) -> bool:
     )
 
 
+def _begin(values: Floats) -> float | None:
+    """Where the circle begins that has been gone round; None where none has."""
+    low, high = float(values.min()), float(values.max())
+    circles = (ends for ends in CIRCLES if ends[0] <= low < ends[0] + NEAR_END and ends[1] - NEAR_END < high <= ends[1])
+    return next((begin for begin, _ in circles), None)
+
+
 def warning(rows: Rows, target: str) -> str | None:
     """What a target that looks like a direction is forecast as. rows: their first column is the target's."""
+    known = rows.values[np.isfinite(rows.values[:, 0]), 0]
+    # Of most columns that says it at once, and to bring all rows into order takes long.
+    if not len(known) or _begin(known) is None:
+        return None
     order = np.lexsort((rows.t, rows.keys))
     values, keys = rows.values[order, 0], rows.keys[order]
     steps = np.diff(values)[keys[1:] == keys[:-1]]
-    if not turns(values[np.isfinite(values)], steps[np.isfinite(steps)]):
+    if not turns(known, steps[np.isfinite(steps)]):
         return None
     return f"{target!r} looks like a direction: {AS_NUMBER}"

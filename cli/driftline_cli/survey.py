@@ -45,7 +45,7 @@ def survey(body: bytes, source: str, zone: str) -> Survey:
     if twice:
         raise InvalidInput(f"{source}: found several columns {twice[0]!r}, expected each name once")
     seen = _surveyed(table, source, zone, decimal)
-    if not seen.times and (usable := _with_usable_times(table, zone)) is not None:
+    if not _has_time(seen) and (usable := _with_usable_times(table, zone)) is not None:
         seen = _surveyed(usable, source, zone, decimal)
     return replace(seen, encoding=None if encoding == UTF_8 else encoding)
 
@@ -72,10 +72,15 @@ def _with_usable_times(table: pa.Table, zone: str) -> pa.Table | None:
 
 def with_times(survey: Survey) -> Survey:
     """Where no column holds times, numbers that count from 1970 are times."""
-    if any(np.ptp(column.t) for column in survey.times if len(column.t) and not column.empty):
+    if _has_time(survey):
         return survey
     columns = [_since_1970(column) if isinstance(column, NumberColumn) else column for column in survey.columns]
     return replace(survey, columns=tuple(columns))
+
+
+def _has_time(survey: Survey) -> bool:
+    """Whether a column can be that of the records: all have one, and they are not all the same."""
+    return any(np.ptp(column.t) for column in survey.times if len(column.t) and not column.empty)
 
 
 def _since_1970(column: NumberColumn) -> Column:

@@ -12,10 +12,12 @@ EPOCHS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 EPOCH_YEARS = (1990, 2100)
 YEAR_S = 31_556_952
 DAY = re.compile(
-    r"(?P<one>\d{1,2})(?P<by>[./-])(?P<two>\d{1,2})(?P=by)(?P<year>\d{4}|\d{2})"
+    r"(?P<one>\d{1,2})(?P<by>[./-])(?P<two>\d{1,2})(?P=by)(?P<year>\d{4}|\d{2}(?=[ T,]))"
     r"((?P<gap>[ T]|, )(?P<hour>\d{1,2}):\d{2}(?P<seconds>:\d{2})?(?P<part>\.\d{1,6})?(?P<half> [AaPp][Mm])?)?"
 )
+"""A day alone has a year of four digits: what has two may be a version."""
 MONTHS = 12
+A_MONTH_US = 27 * 86_400_000_000
 LOOKED_AT = 10_000
 """Times whose order is looked at, where no day is beyond the 12th: of more, each of so many."""
 
@@ -60,17 +62,17 @@ def by_pattern(text: str, pattern: str) -> datetime | None:
 
 
 def _by_order(texts: Sequence[str], *patterns: str) -> str | None:
-    """Which of two patterns the order of the times shows: by the wrong one, each midnight is a jump of about a month.
-    None where no day ends within them."""
+    """Which of two patterns the order of the times shows: by the wrong one, each midnight is a jump of about a month,
+    and by the right one none is. None where no day ends within them."""
     some = texts[:: -(-len(texts) // LOOKED_AT)]
     one, other = (_steps(some, pattern) for pattern in patterns)
     if not len(one) or not len(other) or _usual(one) != _usual(other):
         return None
     jumps = [int(np.abs(steps).max()) for steps in (one, other)]
     turns = [min(int((steps < 0).sum()), int((steps > 0).sum())) for steps in (one, other)]
-    if jumps[0] < jumps[1] and turns[0] <= turns[1]:
-        return patterns[0]
-    return patterns[1] if jumps[1] < jumps[0] and turns[1] <= turns[0] else None
+    right = 0 if jumps[0] < jumps[1] else 1
+    is_clear = jumps[right] < A_MONTH_US <= jumps[1 - right] and turns[right] <= turns[1 - right]
+    return patterns[right] if is_clear else None
 
 
 def _steps(texts: Sequence[str], pattern: str) -> Ints:

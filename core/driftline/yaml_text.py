@@ -9,15 +9,29 @@ from typing import Any, Final
 import yaml
 
 FAST: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+DEEPEST: Final = 100
+"""Lists and mappings in each other. libyaml takes a call of C for each, and without a bound a process would die."""
 
 
 def read(text: str, how: Callable[..., Any] = yaml.load) -> Any:
     """By libyaml where PyYAML has it, in a tenth of the time: a service reads its definitions as it starts. What that
     refuses, PyYAML's own parser decides, and explains better. how: yaml.load or yaml.compose."""
     try:
+        _check_depth(text)
         return how(text, Loader=FAST)
     except yaml.YAMLError:
         return how(text, Loader=yaml.SafeLoader)
+
+
+def _check_depth(text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=FAST):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEEPEST:
+            raise RecursionError(f"found more than {DEEPEST} lists and mappings in each other")
 
 
 def repeated_keys(text: str) -> Iterator[tuple[int, str]]:

@@ -137,6 +137,7 @@ async def test_a_file_that_breaks_changes_nothing_and_is_read_again_once_it_is_w
 def test_a_file_that_can_not_be_used_is_said_at_the_start(tokens: Path):
     for text, said in (
         ("tokens: [", "line 1"),
+        ("tokens: " + "[" * 50_000, "lists in lists without end"),
         ("tokens:\n- {name: a, role: king, sha256: b}", "king"),
         (TWICE, "twice"),
         ("tokens:\n- {name: a, role: viewer, sha256: my-token}", "sha256"),

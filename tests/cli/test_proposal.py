@@ -227,7 +227,7 @@ def test_a_time_is_taken_before_a_day():
     assert proposal(body, "y").definition.time.column == "x"
 
 
-@pytest.mark.parametrize("pattern", ["%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d.%m.%y"])
+@pytest.mark.parametrize("pattern", ["%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y"])
 def test_days_as_people_write_them_are_a_day_apart(pattern: str):
     body = written(pattern, DAY)
     stream = proposal(body, "y").definition
@@ -275,6 +275,25 @@ def test_midnight_shows_whether_the_day_or_the_month_comes_first(pattern: str, h
     stream = proposal(body, "y").definition
     assert (stream.time.format, stream.time.period, stream.key) == (pattern, 1800, "room")
     assert sorted(set(read(body, stream).t.tolist())) == [1000 * int(t.timestamp()) for t in times]
+
+
+@pytest.mark.parametrize("days", [[(1, 3), (2, 5)], [(1, 3), (2, 3), (3, 7)], [(1, 1), (2, 3)]])
+def test_an_order_that_shows_neither_day_nor_month_decides_nothing(days: list[tuple[int, int]]):
+    """Whoever reads the day first finds a jump of a month, too."""
+    times = [START.replace(month=month, day=day, hour=hour) for day, month in days for hour in range(24)]
+    assert pattern_of([f"{t:%d/%m/%Y %H:%M}" for t in times]) is None
+
+
+def test_a_version_is_no_time():
+    body = csv("ts,fw,y", [(1_767_571_200 + 600 * n, "1.4.22" if n < N // 2 else "1.4.23", n % 7) for n in range(N)])
+    stream = proposal(body, "y").definition
+    assert (stream.time.column, stream.time.format, stream.time.period) == ("ts", "s", 600)
+
+
+def test_a_last_row_of_sums_is_left_out_beside_a_column_of_days():
+    body = hourly(N, "t,y,calibrated", lambda n, _: [n % 7, "3.3.2023"]) + b"\nSum,5,\n"
+    stream = proposal(body, "y").definition
+    assert (stream.time.column, stream.time.period) == ("t", 3600)
 
 
 def test_midnight_is_seen_among_tens_of_thousands_of_times():
@@ -484,6 +503,7 @@ EPOCH = 1_767_571_200
         (LINES.split(b"\n", 1)[1], "in the first line, expected the columns' names there"),
         (LINES + "\n2026-01-01T00:00:00Z,ü".encode() + b"\xff", "found text that is not UTF-8 at byte"),
         (LINES + b"\n2026-01-01T00:00:00Z,\x81\xff", "found text that is not UTF-8 at byte"),
+        (LINES.decode().encode("utf-16-le"), "found bytes of zero, as UTF-16 without its first mark has"),
         (b"\xff\xfe" + LINES.decode().encode("utf-16-le") + b"\x00", "found text that is not UTF-16 at byte"),
         (LINES + b"\nx,y,z,a\n", "neither Parquet nor CSV"),
         (b"PAR1" + LINES, "a Parquet file that can't be read"),

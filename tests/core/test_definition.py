@@ -1,6 +1,7 @@
 """A definition says what is wrong with it: file, line, key, found, expected."""
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,8 @@ def test_a_range_is_written_as_it_was_read_and_without_a_warning(text: str, writ
         (LEAST + f"key: 0x{'f' * 9000}\n", "line 4: key: found a number of more than 120 digits, expected"),
         (LEAST + "key: 2026-13-01\n", "a.yaml: not YAML: month must be in 1..12"),
         (LEAST + f"key: {'[' * 500}\n", "a.yaml: found lists or keys in each other without end"),
+        (LEAST + "key: " + "[" * 50_000 + "\n", "a.yaml: found lists or keys in each other without end"),
+        (LEAST + "key: " + "[" * 50_000 + "]" * 50_000, "a.yaml: found lists or keys in each other without end"),
         ("- a\n", "found list, expected keys and values"),
         ("a: [\n", "a.yaml: not YAML"),
     ],
@@ -156,12 +159,18 @@ BILLIONS = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 9)}]
         LEAST + f"{'x' * 9000}: 1\n",
         LEAST + f"key: !{'x' * 9000} a\n",
         LEAST + "".join(f"k{n}: 1\n" for n in range(9000)),
+        f"long: &long {'x' * 30_000}\n" + LEAST + f"lags: [{', '.join(['*long'] * 5000)}]\n",
     ],
-    ids=["aliases", "a text", "a key", "a tag", "many keys"],
+    ids=["aliases", "a text", "a key", "a tag", "many keys", "a text many times"],
 )
 def test_what_is_wrong_is_said_in_bounded_length(text: str):
-    with pytest.raises(InvalidDefinition) as error:
-        parse(text + "weighting: 1\n", "a.yaml")
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidDefinition) as error:
+            parse(text + "weighting: 1\n", "a.yaml")
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
     lines = str(error.value).splitlines()
     assert len(lines) <= 21
     assert max(map(len, lines)) < 600

@@ -107,7 +107,7 @@ async def joined(
 
 class LocalSubscription(Generic[S]):
     """See `driftline.bus.port.Subscription`. `positions`: by partition that is taken over, the offset of what it reads
-    next. gather: seconds between two reads, unless the first has brought as much as it may."""
+    next. gather: seconds between two reads, unless there is more to read at once."""
 
     def __init__(self, group: ConsumerGroup[S], topic: GroupTopic, owner: Owner, gather: float = 0.0) -> None:
         self.positions: dict[int, int] = {}
@@ -159,6 +159,7 @@ class LocalSubscription(Generic[S]):
         return Hole(min(max(0, first - missing.start), len(missing)), held if held in missing else None)
 
     async def poll(self, limit: int, timeout: float) -> Sequence[Raw]:
+        self._check()
         loop = asyncio.get_running_loop()
         if (pause := self._next_read - loop.time()) > 0:
             await asyncio.sleep(min(pause, timeout))
@@ -166,9 +167,14 @@ class LocalSubscription(Generic[S]):
                 return []
             timeout -= pause
         raws = await self._read_or_wait(limit, timeout)
-        if self._gather and 0 < len(raws) < limit:
+        if self._gather and raws and self._has_all():
             self._next_read = loop.time() + self._gather
         return raws
+
+    def _has_all(self) -> bool:
+        """Whether it has read all that its partitions have by now."""
+        mine = self._mine() & self.positions.keys()
+        return all(self.positions[partition] >= self._topic.held(partition).stop for partition in mine)
 
     async def _read_or_wait(self, limit: int, timeout: float) -> list[Raw]:
         self._check()

@@ -1,5 +1,6 @@
 """What is wrong with a definition's text, in a line of bounded length a mistake: where, found and expected. Pure."""
 
+import reprlib
 from datetime import date
 from typing import Any, Final
 
@@ -11,6 +12,10 @@ SHOWN: Final = 120
 MOST: Final = 20
 """Mistakes of one text that are told."""
 DIGITS: Final = 10**SHOWN
+BRIEF: Final = reprlib.Repr()
+"""Of a list of aliases to one long text, too, it writes no more than it shows."""
+BRIEF.maxlist = BRIEF.maxdict = BRIEF.maxset = BRIEF.maxtuple = SHOWN // 2
+BRIEF.maxstring = BRIEF.maxother = BRIEF.maxlong = 3 * SHOWN
 
 
 def explained(error: ValidationError, tree: yaml.Node | None, source: str) -> str:
@@ -56,7 +61,7 @@ def _written(value: object) -> str:
             return value.isoformat()
         case int() if abs(value) >= DIGITS:
             return f"a number of more than {SHOWN} digits"
-    return _cut(repr(value))
+    return _cut(BRIEF.repr(value))
 
 
 def _has_parts(value: object) -> bool:

@@ -28,7 +28,9 @@ WARM_UP = 3072
 AT_ONCE = 256
 """Pieces side by side at most: each is a copy of its records, and has a history of its own."""
 IN_SEQUENCE = 1024
-"""Records of one piece that are taken in by one call, where that can be."""
+"""Records of one piece that are taken in by one call, where that can be ..."""
+BYTES_IN_SEQUENCE = 32 * 1024 * 1024
+"""... and fewer of wide ones: what is known of them by then takes so much at most."""
 IN_TURN = 8
 """Parts in which the series of a group follow each other where they are not forecast together."""
 MOST_BYTES = 384 * 1024 * 1024
@@ -88,10 +90,10 @@ def build(rows: Rows, stream: StreamDefinition, most_bytes: int = MOST_BYTES) ->
     known = np.isfinite(rows.values[:, 0])
     picked = known if known.sum() <= most else sample(rows.t, known, most, stream.training.seed)
     collection = _Collection.of(int(picked.sum()), layout.net_width, len(stream.horizon))
-    for some in _side_by_side(_blocks(rows, stream, picked)):
+    blocks = _blocks(rows, stream, picked)
+    for some in blocks if in_sequence(layout) else _side_by_side(blocks):
         if in_sequence(layout):
-            for piece in some:
-                _observe_in_sequence(piece, layout, collection)
+            _observe_in_sequence(some, layout, collection)
         else:
             _observe_side_by_side(some, layout, stream, collection)
         # Before the next ones are made: they are copies.
@@ -224,16 +226,21 @@ def _side_by_side(blocks: Iterator[list[_Piece]]) -> Iterator[list[_Piece]]:
         yield some
 
 
-def _observe_in_sequence(piece: _Piece, layout: Layout, collection: "_Collection") -> None:
-    """Many records by one call: a step of Python for each would take most of a training's time."""
-    history = History.empty(1, layout)
-    history.phase[:] = piece.phase
-    for start in range(0, len(piece.t), IN_SEQUENCE):
-        part = slice(start, start + IN_SEQUENCE)
-        t, targets = piece.t[part], piece.targets[part]
-        seen = see_in_sequence(history, layout, np.zeros(len(t), dtype=np.int64), t, piece.values[part])
-        picked = piece.picked[part] & (np.arange(start, start + len(t)) >= piece.skip)
-        collection.add(_usable(inputs_of(layout, seen), targets, picked, t))
+def _observe_in_sequence(pieces: list[_Piece], layout: Layout, collection: "_Collection") -> None:
+    """Many records of a piece by one call: a step of Python for each would take most of a training's time."""
+    width = (
+        layout.lags * layout.columns * np.dtype(np.float64).itemsize + layout.net_width * np.dtype(np.float32).itemsize
+    )
+    at_once = max(1, min(IN_SEQUENCE, BYTES_IN_SEQUENCE // width))
+    for piece in pieces:
+        history = History.empty(1, layout)
+        history.phase[:] = piece.phase
+        for start in range(0, len(piece.t), at_once):
+            part = slice(start, start + at_once)
+            t, targets = piece.t[part], piece.targets[part]
+            seen = see_in_sequence(history, layout, np.zeros(len(t), dtype=np.int64), t, piece.values[part])
+            picked = piece.picked[part] & (np.arange(start, start + len(t)) >= piece.skip)
+            collection.add(_usable(inputs_of(layout, seen), targets, picked, t))
 
 
 def _observe_side_by_side(

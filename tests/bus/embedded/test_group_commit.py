@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from driftline.bus.embedded import EmbeddedBus, EmbeddedSettings
+from driftline.bus.embedded.writing import QUIET_TURNS
 from driftline.bus.port import Checkpoint, Output
 from driftline.errors import BusUnavailable
 from tests.bus.conftest import PARTITIONS, Folded, Tick, folds, ticks
@@ -82,6 +83,19 @@ async def test_syncs_keep_their_distance_where_that_is_wanted(tmp_path: Path):
         await asyncio.gather(*(bus.publish(TICKS, [Tick(f"k{key}", t)]) for key in range(50)))
     assert bus.writing.syncs - before == 6
     assert loop.time() - began > 5 * 0.05
+    await bus.close()
+
+
+async def test_who_wants_all_settled_waits_for_no_sync_of_its_own(tmp_path: Path):
+    bus = EmbeddedBus(EmbeddedSettings(tmp_path / "slow", PARTITIONS, sync_every=60))
+    publishing = asyncio.create_task(bus.publish(TICKS, [Tick("k", 0)]))
+    # By then the sync of the first is under way.
+    for _ in range(QUIET_TURNS + 5):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        await bus.writing.settled()
+    await publishing
+    assert bus.writing.syncs == 1
     await bus.close()
 
 

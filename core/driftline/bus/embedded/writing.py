@@ -68,6 +68,9 @@ class GroupCommit:
         self._task: asyncio.Task[None] | None = None
         self._closed: str | None = None
         """Why nothing is written any more."""
+        self._turned = asyncio.Event()
+        """Whether no turn is under way."""
+        self._turned.set()
         self._refused = 0
         """Bytes that were refused last; 0 when writing goes well."""
 
@@ -105,10 +108,11 @@ class GroupCommit:
 
     async def settled(self) -> None:
         """Returns when all that waits by now is written, or refused."""
-        if self._task is not None and not self._task.done():
+        if self._waiting:
             # Behind all that waits by now. Who is cancelled looks as if it was done, so that nobody can be waited for.
-            with suppress(BusUnavailable):
+            with suppress(DriftlineError):
                 await self._enqueue(Commit(self._journal.now())).done
+        await self._turned.wait()
 
     async def check(self) -> None:
         """Raises BusUnavailable. After a failure it tries whether there would be space for what was refused."""
@@ -124,7 +128,12 @@ class GroupCommit:
         try:
             while self._waiting:
                 await self._quiet()
-                await self._turn(list(self._together()))
+                self._turned.clear()
+                try:
+                    await self._turn(list(self._together()))
+                finally:
+                    self._turned.set()
+                await self._expire()
         except BaseException as error:
             # A turn that was cut may be on the disk without being known here.
             self._closed = f"the bus has stopped: {error!r}"
@@ -169,6 +178,8 @@ class GroupCommit:
         for waiting in together:
             if not waiting.done.done():
                 waiting.done.set_result(None)
+
+    async def _expire(self) -> None:
         try:
             await self._journal.expire()
         except DriftlineError as error:
