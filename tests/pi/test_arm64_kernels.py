@@ -25,8 +25,8 @@ pytestmark = [
 RELEASE, PYTHON = "bookworm", "python3.11"
 INCLUDED = "python3,libstdc++6,libgomp1"
 COPIED = ("cli", "core", "data", "kernels", "services", "streams", "tests")
-TOOLS = ("pytest", "pytest-asyncio", "pytest-timeout", "hypothesis")
-THEIRS = ("pluggy", "iniconfig", "packaging", "pygments", "sortedcontainers")
+TOOLS = ("pytest", "pytest-asyncio", "pytest-timeout")
+THEIRS = ("pluggy", "iniconfig", "packaging", "pygments")
 """What these import."""
 SEEN = "import platform, driftline_kernels as k; print(platform.machine(), k.LIBRARY is not None)"
 INSIDE = """
