@@ -120,8 +120,9 @@ def test_who_interrupts_it_gets_130_and_no_stack_trace(stream: Path, rows: Path)
         to = f"http://127.0.0.1:{silent.getsockname()[1]}"
         command = ["replay", "--stream", str(stream), "--data", str(rows), "--to", to]
         started = subprocess.Popen([sys.executable, "-m", "driftline_cli", *command], stderr=subprocess.PIPE)
-        # It is at work when it has come to be answered, and waits for ever.
-        with started as running, silent.accept()[0]:
+        # It is at work when it has asked, and waits for ever.
+        with started as running, silent.accept()[0] as asking:
+            asking.recv(1)
             running.send_signal(signal.SIGINT)
             said = running.communicate(timeout=PATIENCE_S)[1].decode()
     assert running.returncode == 130, said

@@ -10,8 +10,17 @@ from collections.abc import Iterator
 
 import pytest
 
-USERS = ("kafka", "e2e", "process")
-"""Markers of tests that may be clients of a broker."""
+USERS = ("kafka", "e2e", "process", "browser")
+"""Markers of tests that may be clients of a broker, or whose browser may leave a connection."""
+UNRAISABLE = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A browser ends its connections whenever it likes, also while the next page is looked at."""
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(UNRAISABLE)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
