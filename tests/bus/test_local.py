@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from driftline.bus.groups import ConsumerGroup
-from driftline.bus.local import joined
+from driftline.bus.local import LocalSubscription, joined
 from driftline.bus.port import Assignment, Checkpoint, Output, Raw
 
 pytestmark = pytest.mark.unit
@@ -89,11 +91,18 @@ async def test_what_was_read_when_the_time_of_a_poll_is_over_is_not_lost():
     assert [(raw.partition, raw.offset) for raw in raws] == [(0, 0), (1, 0)]
 
 
-async def test_what_comes_within_the_time_of_gathering_is_read_at_once():
+@asynccontextmanager
+async def gathering(seconds: float) -> AsyncIterator[tuple[SlowTopic, LocalSubscription[Any]]]:
+    """The only member of a group that gathers, and its topic."""
     topic = SlowTopic()
     topic.read.set()
     group = ConsumerGroup("records", [Saved() for _ in range(PARTITIONS)])
-    async with joined(group, topic, NoState(), lambda: None, gather=0.05) as subscription:
+    async with joined(group, topic, NoState(), lambda: None, gather=seconds) as subscription:
+        yield topic, subscription
+
+
+async def test_what_comes_within_the_time_of_gathering_is_read_at_once():
+    async with gathering(0.05) as (topic, subscription):
         topic.write()
         first = await subscription.poll(100, timeout=0)
         topic.write()
@@ -106,10 +115,7 @@ async def test_what_comes_within_the_time_of_gathering_is_read_at_once():
 
 
 async def test_nothing_is_gathered_while_there_is_more_than_may_be_read_at_once():
-    topic = SlowTopic()
-    topic.read.set()
-    group = ConsumerGroup("records", [Saved() for _ in range(PARTITIONS)])
-    async with joined(group, topic, NoState(), lambda: None, gather=3600) as subscription:
+    async with gathering(3600) as (topic, subscription):
         topic.write()
         topic.write()
         pages = [await subscription.poll(2, timeout=0) for _ in range(PARTITIONS)]

@@ -33,7 +33,7 @@ INSIDE = """
 mount -t proc proc "$1/proc"
 mount --bind /dev "$1/dev"
 root=$1; shift
-exec env -i HOME=/tmp LC_ALL=C.UTF-8 PYTHONPATH=/opt/site:/opt/work chroot "$root" "$@"
+exec env -i HOME=/tmp LC_ALL=C.UTF-8 PYTHONPATH=/opt/packages:/opt/driftline chroot "$root" "$@"
 """
 
 
@@ -64,8 +64,8 @@ def bring_tests(work: Path) -> None:
 def test_what_is_compiled_for_arm64_computes_what_numpy_does(tmp_path: Path):
     root = tmp_path / "root"
     unpack_debian(root)
-    bring_packages(archives.unpacked("aarch64", tmp_path), root / "opt" / "site")
-    bring_tests(root / "opt" / "work")
+    bring_packages(archives.unpacked("aarch64", tmp_path), root / "opt" / "packages")
+    bring_tests(root / "opt" / "driftline")
     spaces = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
     python = (*spaces, "sh", "-euc", INSIDE, "sh", str(root), f"/usr/bin/{PYTHON}")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "driftline" / "engine"
@@ -73,6 +73,6 @@ def test_what_is_compiled_for_arm64_computes_what_numpy_does(tmp_path: Path):
         assert possible, "this kernel does not run what is made for arm64"
         seen = subprocess.run([*python, "-c", SEEN], capture_output=True, text=True, check=True).stdout
         assert seen.split() == ["aarch64", "True"]
-        tests = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "/opt/work/tests/kernels")
+        tests = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "/opt/driftline/tests/kernels")
         done = subprocess.run([*python, *tests], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr
