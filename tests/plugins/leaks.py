@@ -1,7 +1,7 @@
-"""What aiokafka leaves behind of a connection is collected as that test ends, and blamed on nobody else.
+"""What aiokafka or a browser leaves behind of a connection is collected as that test ends, and blamed on nobody else.
 
-A start of a client that is cancelled leaves a connection open that no one knows of. Later its destructor would complain
-of its transport and socket, in whatever test happens to run by then.
+A start of a client that is cancelled leaves a connection open that no one knows of, and a browser ends its own when it
+likes. Later a destructor would complain of the transport and socket, in whatever test happens to run by then.
 """
 
 import gc
@@ -12,15 +12,18 @@ import pytest
 
 USERS = ("kafka", "e2e", "process", "browser")
 """Markers of tests that may be clients of a broker, or whose browser may leave a connection."""
-UNRAISABLE = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+OPEN = pytest.mark.filterwarnings(
+    r"ignore:(?s).*ResourceWarning. unclosed (transport )?<(socket|_Selector):pytest.PytestUnraisableExceptionWarning"
+)
+"""Connections, and nothing else that a destructor complains of."""
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A browser ends its connections whenever it likes, also while the next page is looked at."""
+    """What a browser leaves may be collected while its own test still runs."""
     for item in items:
         if item.get_closest_marker("browser"):
-            item.add_marker(UNRAISABLE)
+            item.add_marker(OPEN)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -212,6 +212,38 @@ def test_what_a_client_of_a_broker_left_of_a_connection_is_blamed_on_no_later_te
     assert "2 passed" in said
 
 
+COLLECTED = """
+import gc
+import socket
+import warnings
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+class Broken:
+    def __del__(self):
+        raise ValueError("broken")
+
+def test_an_open_connection():
+    warnings.simplefilter("error", ResourceWarning)
+    left = [socket.socket()]
+    left.append(left)
+    del left
+    gc.collect()
+
+def test_anything_else():
+    Broken()
+"""
+
+
+def test_what_a_browser_left_of_a_connection_is_blamed_on_nobody_and_all_else_is(tmp_path: Path):
+    (tmp_path / "test_a.py").write_text(COLLECTED)
+    said = pytest_on(tmp_path, "-p", "warnings", "-W", "error::pytest.PytestUnraisableExceptionWarning")
+    assert "1 failed, 1 passed" in said, said
+    assert "FAILED test_a.py::test_anything_else" in said
+
+
 def test_what_a_module_left_of_a_connection_is_blamed_on_no_other_module(tmp_path: Path):
     (tmp_path / "test_a.py").write_text(LEAVES.format(marker="other"))
     (tmp_path / "test_b.py").write_text(JUDGES)
