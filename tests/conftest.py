@@ -21,6 +21,7 @@ pytest_plugins = (
     "tests.plugins.shared",
     "tests.plugins.beside",
     "tests.plugins.leaks",
+    "tests.plugins.browsers",
     "tests.plugins.collecting",
 )
 ROOT = Path(__file__).parent.parent

@@ -4,7 +4,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import stamina
 from playwright.async_api import Page, async_playwright
@@ -13,6 +13,12 @@ from driftline_cli import processes
 
 ADDRESS = "TESTS_CHROMIUM"
 """The variable of where it listens."""
+BOX = """id => {
+    const drawn = document.querySelector(`#${id} .u-over`);
+    drawn?.scrollIntoView({ block: "center" });
+    return drawn?.getBoundingClientRect().toJSON();
+}"""
+"""In one step: between two, a change of colours or members may make the chart anew."""
 PATIENCE_MS = 90_000
 """On a busy machine a page takes more than the half minute that it has by default."""
 FLAGS = (
@@ -65,3 +71,9 @@ async def window(**options: Any) -> AsyncIterator[Page]:
         yield page
         await context.close()
     assert errors == []
+
+
+async def box_of(page: Page, chart: str) -> dict[str, float]:
+    """x, y, width and height of what a chart draws over, scrolled into sight, in pixels. chart: its id."""
+    handle = await page.wait_for_function(BOX, arg=chart)
+    return cast(dict[str, float], await handle.json_value())

@@ -24,7 +24,7 @@ from driftline_cli.broker import free_port
 from driftline_combiner.app import create_app
 from driftline_combiner.settings import CombinerSettings
 from tests.conftest import ROOT
-from tests.page.browser import window
+from tests.page.browser import box_of, window
 
 PICTURES = ROOT / ".run" / "pictures"
 """The newest screenshots stay here."""
@@ -333,9 +333,7 @@ async def work_of_a_move(page: Page, moves: int = 25) -> float:
         metrics = (await session.send("Performance.getMetrics"))["metrics"]
         return 1000 * sum(metric["value"] for metric in metrics if metric["name"] in WORK)
 
-    await page.locator("#forecast .u-over").scroll_into_view_if_needed()
-    box = await page.locator("#forecast .u-over").bounding_box()
-    assert box is not None
+    box = await box_of(page, "forecast")
     await page.evaluate(LISTENING)
     charted = await page.evaluate(QUIET)
     times = []

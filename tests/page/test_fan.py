@@ -10,6 +10,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
 from driftline.messages import BLENDS
+from tests.page.browser import box_of
 from tests.page.test_dashboard import BEGIN, CHROMIUM, FAINT, SOON, keep
 from tests.page.test_forecast_words import LEVEL, TwoStreams, blend_of, opened, steady
 
@@ -51,9 +52,7 @@ def amount(n: int, error: float = 0.0) -> str:
 
 async def place(page: Page, share: float) -> tuple[float, float]:
     """On the screen, at a share of the width of the forecast's chart."""
-    await page.locator("#forecast .u-over").scroll_into_view_if_needed()
-    box = await page.locator("#forecast .u-over").bounding_box()
-    assert box is not None
+    box = await box_of(page, "forecast")
     return box["x"] + share * box["width"], box["y"] + box["height"] / 2
 
 

@@ -14,7 +14,7 @@ from driftline.messages import BLENDS, FORECASTS, Blend, Forecast
 from driftline.streams.definition_files import parse
 from driftline_combiner.app import create_app
 from driftline_combiner.settings import CombinerSettings
-from tests.page.browser import window
+from tests.page.browser import box_of, window
 from tests.page.test_dashboard import BEGIN, CHROMIUM, FAINT, SOON, Served, keep
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser here: Debian's package chromium has it")
@@ -210,9 +210,7 @@ async def test_an_unknown_stream_or_key_is_said_and_nothing_else_is_shown(served
 
 async def drag(page: Page, first: float, last: float) -> None:
     """Over the forecast's chart, from one share of its width to another."""
-    await page.locator("#forecast .u-over").scroll_into_view_if_needed()
-    box = await page.locator("#forecast .u-over").bounding_box()
-    assert box is not None
+    box = await box_of(page, "forecast")
     middle = box["y"] + box["height"] / 2
     await page.mouse.move(box["x"] + first * box["width"], middle)
     await page.mouse.down()
@@ -223,9 +221,7 @@ async def drag(page: Page, first: float, last: float) -> None:
 
 async def expect_time_at(page: Page, share: float, time: str) -> None:
     """What the legend of the weights says where the pointer is at a share of their width."""
-    await page.locator("#weights .u-over").scroll_into_view_if_needed()
-    box = await page.locator("#weights .u-over").bounding_box()
-    assert box is not None
+    box = await box_of(page, "weights")
     middle = box["y"] + box["height"] / 2
     await page.mouse.move(box["x"] + box["width"] / 3, middle)
     await page.mouse.move(box["x"] + share * (box["width"] - 2) + 1, middle)

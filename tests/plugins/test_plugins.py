@@ -15,7 +15,7 @@ from tests.docs.markdown import blocks
 from tests.plugins.beside import DEMO, rank, unit_of_work
 from tests.plugins.skips import is_allowed
 
-PLUGINS = ("lanes", "skips", "shared", "beside", "leaks")
+PLUGINS = ("lanes", "skips", "shared", "beside", "leaks", "browsers")
 ALONE = ("-p", "no:cacheprovider", "-p", "no:warnings", "-p", "no:schemathesis", "-p", "no:anyio", "-rA")
 
 
@@ -249,3 +249,26 @@ def test_what_a_module_left_of_a_connection_is_blamed_on_no_other_module(tmp_pat
     (tmp_path / "test_b.py").write_text(JUDGES)
     said = pytest_on(tmp_path)
     assert "2 passed" in said
+
+
+FAILED_ONCE = """
+import pytest
+from playwright.async_api import Error
+
+pytestmark = pytest.mark.browser
+runs = []
+
+@pytest.mark.parametrize("error", [Error("not attached"), AssertionError("no such text")], ids=["browser", "page"])
+def test_first_time(error):
+    runs.append(error)
+    if runs.count(error) == 1:
+        raise error
+"""
+
+
+def test_what_the_browser_failed_runs_once_more_and_what_the_page_failed_does_not(tmp_path: Path):
+    (tmp_path / "test_a.py").write_text(FAILED_ONCE)
+    said = pytest_on(tmp_path)
+    assert "PASSED test_a.py::test_first_time[browser]" in said
+    assert "FAILED test_a.py::test_first_time[page]" in said
+    assert "1 failed, 1 passed, 1 rerun in" in said
