@@ -64,7 +64,7 @@ def table_of(body: bytes, encoding: str, source: str) -> tuple[pa.Table, Decimal
         raise InvalidInput(f"{source}: found an empty file, expected a line of column names and records")
     try:
         written = _with_dialect(body)
-        table = written.typed_table()
+        table = _with_clocks_as_written(written.typed_table(), written)
         names: list[str] = table.column_names
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InvalidInput(f"{source}: neither Parquet nor CSV: {cut(error)}") from error
@@ -72,6 +72,17 @@ def table_of(body: bytes, encoding: str, source: str) -> tuple[pa.Table, Decimal
     if values:
         raise InvalidInput(f"{source}: found {values[0]!r} in the first line, expected the columns' names there")
     return table, written.dialect.decimal
+
+
+def _with_clocks_as_written(table: pa.Table, written: CsvBody) -> pa.Table:
+    """Times of day as text: Arrow's have seconds, whether these were written or not."""
+    clocks = [field.name for field in table.schema if pa.types.is_time(field.type)]
+    if not clocks or len(set(table.column_names)) < table.num_columns:
+        return table
+    texts = written.table(clocks)
+    for name in clocks:
+        table = table.set_column(table.column_names.index(name), name, texts[name])
+    return table
 
 
 def _with_dialect(body: bytes) -> CsvBody:

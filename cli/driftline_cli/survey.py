@@ -27,7 +27,8 @@ SAMPLES = 200
 """Different texts of a column that are looked at."""
 ODD_TIMES = 0.01
 """Share of rows whose times may be no times."""
-DAY = re.compile(r"\d{1,2}\.\d{1,2}\.\d{4}")
+DAY = re.compile(r"\d{1,2}([./-])\d{1,2}\1\d{4}")
+CLOCK = re.compile(r"\d{1,2}:\d\d(:\d\d(\.\d{1,6})?)?( [AaPp][Mm])?")
 READ_ALONE = "%d.%m.%Y"
 """What begins so is read without a definition's `time.format`: nobody writes the month first there."""
 ISO_TIME = re.compile(r"\d{4}([-/.])\d{1,2}\1\d{1,2}[T ]+\d{1,2}:\d\d")
@@ -59,15 +60,23 @@ def _with_usable_times(table: pa.Table, zone: str) -> pa.Table | None:
     """Without the few rows that the reader will refuse for their time, such as a last one with sums; None where no
     column has times but for a few."""
     for name in table.column_names:
-        if is_text(table[name]):
-            texts = table[name].cast(pa.string())
-            distinct = texts.unique().drop_null().to_pylist()
-            if not any(map(_is_dated, distinct[:SAMPLES])):
-                continue
-            odd = pc.is_in(texts, pa.array(odd_times(distinct, zone), pa.string()))
-            if 0 < (pc.sum(odd).as_py() or 0) <= ODD_TIMES * table.num_rows:
-                return table.filter(pc.invert(odd))
+        odd = _without_time(table[name], zone)
+        if odd is not None and 0 < (pc.sum(odd).as_py() or 0) <= ODD_TIMES * table.num_rows:
+            return table.filter(pc.invert(odd))
     return None
+
+
+def _without_time(column: pa.ChunkedArray, zone: str) -> pa.ChunkedArray | None:
+    """Which rows of a column of times have none; None for another column."""
+    if pa.types.is_timestamp(column.type):
+        return column.is_null()
+    if not is_text(column):
+        return None
+    texts = pc.fill_null(column.cast(pa.string()), "")
+    distinct = texts.unique().to_pylist()
+    if not any(map(_is_dated, distinct[: SAMPLES + 1])):
+        return None
+    return pc.is_in(texts, pa.array(odd_times(distinct, zone), pa.string()))
 
 
 def with_times(survey: Survey) -> Survey:
@@ -93,15 +102,15 @@ def _since_1970(column: NumberColumn) -> Column:
 
 def _with_days(columns: Sequence[Column], table: pa.Table, zone: str) -> Sequence[Column]:
     """Where the time of day has a column of its own, it and the first column of days are read as one."""
-    clock = next((name for name in table.column_names if pa.types.is_time(table[name].type)), None)
+    clock = next((column.name for column in columns if _holds_times_of_day(column, table[column.name])), None)
     day = next((column.name for column in columns if _holds_days(column)), None)
     if clock is None or day is None:
         return columns
     time = as_times(clock, joined_texts(table[day], table[clock]).to_pylist(), zone)
-    if time is None or not (time.format or READ_ALONE).startswith(READ_ALONE):
+    if time is None:
         # A day alone would be the time of all its records.
         return [_unread(day, table) if column.name == day else column for column in columns]
-    time = replace(time, date=day, format=None)
+    time = replace(time, date=day, format=None if (time.format or READ_ALONE).startswith(READ_ALONE) else time.format)
     return [time if column.name == clock else column for column in columns if column.name != day]
 
 
@@ -117,6 +126,12 @@ def _holds_days(column: Column) -> bool:
         case TextColumn(samples=samples):
             return bool(samples) and all(map(DAY.fullmatch, samples))
     return False
+
+
+def _holds_times_of_day(column: Column, written: pa.ChunkedArray) -> bool:
+    if isinstance(column, TextColumn):
+        return bool(column.samples) and all(map(CLOCK.fullmatch, column.samples))
+    return bool(pa.types.is_time(written.type))
 
 
 def _parquet(body: bytes, source: str) -> tuple[pa.Table, Decimal]:

@@ -246,9 +246,19 @@ def test_a_year_of_two_digits_or_in_front_is_read_as_the_reader_reads_it(pattern
 
 
 @pytest.mark.parametrize(
-    ("day", "clock", "separator"), [("%Y-%m-%d", "%H:%M:%S", ","), ("%d.%m.%Y", "%H:%M", ";"), ("%d.%m.%Y", "%X", ",")]
+    ("day", "clock", "separator", "form"),
+    [
+        ("%Y-%m-%d", "%H:%M:%S", ",", None),
+        ("%d.%m.%Y", "%H:%M", ";", None),
+        ("%d.%m.%Y", "%X", ",", None),
+        ("%d/%m/%Y", "%H:%M", ",", "%d/%m/%Y %H:%M"),
+        ("%m/%d/%Y", "%I:%M %p", ",", "%m/%d/%Y %I:%M %p"),
+        ("%m-%d-%Y", "%H:%M:%S", "\t", "%m-%d-%Y %H:%M:%S"),
+    ],
 )
-def test_a_day_and_a_time_of_day_in_columns_of_their_own_are_one(day: str, clock: str, separator: str):
+def test_a_day_and_a_time_of_day_in_columns_of_their_own_are_one(
+    day: str, clock: str, separator: str, form: str | None
+):
     times = [START + timedelta(hours=n) for n in range(N)]
     text = csv("day,clock,y", [(t.strftime(day), t.strftime(clock), n % 7) for n, t in enumerate(times)])
     body = text.replace(b",", separator.encode())
@@ -257,7 +267,7 @@ def test_a_day_and_a_time_of_day_in_columns_of_their_own_are_one(day: str, clock
     assert (stream.time.column, stream.time.date, stream.time.format, stream.time.period) == (
         "clock",
         "day",
-        None,
+        form,
         3600,
     )
     assert "left out" not in suggested.text
@@ -318,6 +328,22 @@ def test_a_few_rows_whose_time_is_none_are_left_out(pattern: str, odd: str):
     body = written(pattern) + f"\n{odd},3\n".encode()
     stream = proposal(body, "y").definition
     content = tables.examine(body, stream, "a.csv")
+    assert (stream.time.period, len(content.rows), content.refused) == (3600, N, 1)
+
+
+@pytest.mark.parametrize("pattern", ["%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M", "%Y-%m-%dT%H:%M:%SZ"])
+def test_a_few_rows_without_a_time_are_left_out(pattern: str):
+    body = written(pattern) + b"\n,3\n,4\n"
+    stream = proposal(body, "y").definition
+    content = tables.examine(body, stream, "a.csv")
+    assert (stream.time.period, len(content.rows), content.refused) == (3600, N, 2)
+
+
+def test_a_few_empty_times_in_a_parquet_file_are_left_out():
+    times = [*(START + timedelta(hours=n) for n in range(N)), None]
+    body = parquet(t=times, y=[float(n % 7) for n in range(N + 1)])
+    stream = proposal(body, "y").definition
+    content = tables.examine(body, stream, "a.parquet")
     assert (stream.time.period, len(content.rows), content.refused) == (3600, N, 1)
 
 
@@ -492,13 +518,13 @@ EPOCH = 1_767_571_200
         (csv("a,b", [(n, n % 7) for n in range(N)]), "found no column of times among ['a', 'b']; expected one such as"),
         (csv("t,y", [(1000 * EPOCH + n, n % 7) for n in range(N)]), "found records less than a second apart"),
         (csv("t,y", [(f"{1 + n % 12:02}/01/2026 00:15", n % 7) for n in range(N)]), "times such as '01/01/2026 00:15'"),
-        (written("%d/%m/%Y,%H:%M").replace(b"t,", b"d,t,", 1), "found times such as '05/01/2026', which only"),
+        (written("%d/%m/%Y,%H:%M", 60).replace(b"t,", b"d,t,", 1), "found times such as '05/01/2026', which only"),
         (written("%d/%m/%Y %H:%M", 60), "found times such as '05/01/2026 00:00', which only a definition can name"),
         (hourly(N, "t,y", lambda n, _: [n % 7]) + b"\nMean,3" * 9, "'t': found 'Mean' among its times, expected"),
         (written("%d.%m.%Y %H:%M") + b"\n28:01.2026 00:00,3" * 9, "'t': found '28:01.2026 00:00' among its times"),
         (hourly(N, ",y", lambda n, _: [n % 7]), "found times in a column without a name, expected a name in"),
         (hourly(N, "t,", lambda n, _: [n % 7]), "expected numbers that change: '' has no name"),
-        (csv("t,y", [("", 1), *[("2026-01-01T00:00:00Z", n) for n in range(N)]]), "found 1 empty times"),
+        (written("%Y-%m-%d %H:%M") + b"\n,3" * 9, "column 't': found 9 empty times, expected a time in every row"),
         (csv("t,y", [("2026-01-01T00:00:00Z", n) for n in range(N)]), "found one time in all 400 records"),
         (LINES.split(b"\n", 1)[1], "in the first line, expected the columns' names there"),
         (LINES + "\n2026-01-01T00:00:00Z,ü".encode() + b"\xff", "found text that is not UTF-8 at byte"),
