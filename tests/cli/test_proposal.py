@@ -337,6 +337,7 @@ def test_a_few_rows_without_a_time_are_left_out(pattern: str):
     stream = proposal(body, "y").definition
     content = tables.examine(body, stream, "a.csv")
     assert (stream.time.period, len(content.rows), content.refused) == (3600, N, 2)
+    assert content.sentence(content.refusals[0]).startswith("line 402: column 't': found nothing, expected a time")
 
 
 def test_a_few_empty_times_in_a_parquet_file_are_left_out():

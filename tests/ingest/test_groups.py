@@ -146,7 +146,7 @@ async def test_rows_that_change_the_group_are_refused_by_their_own_numbers(tmp_p
         answer = (await client.post("/v1/records", json=rows)).json()
     assert (answer["accepted"], answer["refused_total"]) == (3, 3)
     assert [(refused["row"], refused["found"]) for refused in answer["refused"]] == [
-        (2, "None"),
+        (2, "nothing"),
         (3, "'south'"),
         (6, "'north'"),
     ]

@@ -29,6 +29,8 @@ class UnusableError(Exception):
 
 
 def shown(value: object) -> str:
-    """As a refusal repeats it."""
+    """As a refusal repeats it. None is JSON's null, or an empty field of a CSV."""
+    if value is None:
+        return "nothing"
     text = value if isinstance(value, str) and value in VERBATIM else repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
