@@ -52,7 +52,7 @@ class ScoredRound(NamedTuple):
     """What the truths of n forecasts have said of former ones."""
 
     error: Floats
-    """[n, horizons, rows]: see `driftline_combiner.ledger.Scored`."""
+    """[n, horizons, rows]: see `driftline_combiner.prequential.Scored`."""
     scale: Floats
     """[n, horizons]."""
     anomalous: Mask

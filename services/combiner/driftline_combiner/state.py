@@ -12,7 +12,8 @@ from driftline.streams.definition import StreamDefinition
 from driftline.worker.late_truths import LateTruths
 from driftline.worker.parts import Axes, Axis, Ring, added
 from driftline_combiner.intervals import Intervals
-from driftline_combiner.ledger import Ledger, from_reports
+from driftline_combiner.ledger import Ledger
+from driftline_combiner.prior import from_reports
 
 STATE = 4
 """Counted up when a part is kept in another way, or means something else: an array over other axes, or of another type.

@@ -28,8 +28,9 @@ from driftline_combiner.alert_rules import AlertRules
 from driftline_combiner.blending import MakeBlending
 from driftline_combiner.intervals import Anomalies, Intervals
 from driftline_combiner.kernel_blending import blending_of
-from driftline_combiner.ledger import MEMBER_COUNT, Ledger, Rules, Scored, current_weights
+from driftline_combiner.ledger import MEMBER_COUNT, Ledger
 from driftline_combiner.migration import FormerBlendState
+from driftline_combiner.prequential import Scored
 from driftline_combiner.rounds import ForecastRows, ScoredRound, WeighedRound
 from driftline_combiner.state import (
     NEWEST,
@@ -43,6 +44,8 @@ from driftline_combiner.state import (
 )
 from driftline_combiner.totals import ScoreSums, Totals
 from driftline_combiner.trust import Standings
+from driftline_combiner.weighing import current_weights
+from driftline_combiner.weighting_rules import Rules
 
 OUT: Topic[Any] = BLENDS
 ALERT: Topic[Any] = ALERTS
