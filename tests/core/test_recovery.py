@@ -20,7 +20,7 @@ from driftline.worker.keyed import TIMES, KeyedStep
 from driftline.worker.loop_settings import LoopSettings
 from driftline.worker.observer import Unobserved
 from driftline.worker.saved_states import HEAD, MARK, OffsetState
-from driftline_combiner.step import BlendStep, combiner_step
+from driftline_combiner.step import BlendStep
 from driftline_inference.step import ForecastStep
 from tests.core.crashing import Crash, Scenario, work_off
 from tests.core.test_silence import KEYS, Counting
@@ -160,7 +160,7 @@ def test_blends_and_alerts(seed: int, loop: LoopSettings, crashes: list[Crash]):
     scenario = Scenario(
         FORECASTS,
         forecasts(seed),
-        lambda: combiner_step({"a": BlendStep(ALONE, lambda *_: None)}, lambda *_: None),
+        lambda: KeyedStep({"a": BlendStep(ALONE, lambda *_: None)}, lambda *_: None),
         [BLENDS, ALERTS],
     )
     compare(scenario, loop, crashes)

@@ -42,3 +42,11 @@ def current_weights(ledger: Ledger, rules: Rules, slots: Ints, present: Mask) ->
     falls_back = ledger.guarded[slots, :, None] & present[:, :, :1]
     weights[:, :, -1] = np.where(falls_back, ALONE, weights[:, :, rules.active])
     return weights
+
+
+def newest_weights(ledger: Ledger, rules: Rules, slots: Ints) -> tuple[Floats, Mask]:
+    """The weights of n series, [n, horizons, strategies + 1, members], and who forecast last, [n, horizons,
+    members]."""
+    now = rules.rings.places(ledger.tick[slots, None])
+    present = np.isfinite(ledger.members[slots[:, None], now])
+    return current_weights(ledger, rules, slots, present), present
