@@ -1,7 +1,7 @@
 """What is kept of the series of a stream, what the places of its axes mean, and what is saved of one of them. Pure."""
 
 import json
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -28,6 +28,15 @@ class BlendTables(NamedTuple):
     ledger: Ledger
     intervals: Intervals
     late: LateTruths
+
+    @classmethod
+    def empty(cls, slots: int, stream: StreamDefinition) -> Self:
+        horizon, patience = stream.horizon, stream.patience
+        return cls(
+            Ledger.empty(slots, horizon, patience),
+            Intervals.empty(slots, horizon, patience),
+            LateTruths.empty(slots, patience),
+        )
 
 
 class SavedDetectors(msgspec.Struct, frozen=True, array_like=True):

@@ -11,7 +11,6 @@ import numpy as np
 from driftline.members import MEMBERS
 from driftline.messages import ALERTS, BLENDS, Blend, Forecast, Topic
 from driftline.streams.definition import StreamDefinition, refusal
-from driftline.worker.late_truths import LateTruths
 from driftline.worker.parts import Body, Parts, SavedState
 from driftline.worker.saved_series import Forms, SavedSeries
 from driftline.worker.series_store import SeriesStore
@@ -23,9 +22,8 @@ from driftline_combiner.blend_messages import blend_messages
 from driftline_combiner.blending import MakeBlending
 from driftline_combiner.current_sums import CurrentSums
 from driftline_combiner.horizon_weighting import HorizonWeighting, horizon_weightings
-from driftline_combiner.intervals import Anomalies, Intervals
+from driftline_combiner.intervals import Anomalies
 from driftline_combiner.kernel_blending import blending_of
-from driftline_combiner.ledger import Ledger
 from driftline_combiner.migration import FormerBlendState
 from driftline_combiner.prequential import Scored
 from driftline_combiner.rounds import ForecastRows, ScoredRound, WeighedRound, grid_ticks, grid_time, truths
@@ -178,13 +176,7 @@ class BlendStep:
         return published
 
     def _blank(self, slots: int) -> BlendTables:
-        horizon = self.stream.horizon
-        patience = self.stream.patience
-        return BlendTables(
-            Ledger.empty(slots, horizon, patience),
-            Intervals.empty(slots, horizon, patience),
-            LateTruths.empty(slots, patience),
-        )
+        return BlendTables.empty(slots, self.stream)
 
     def _slot(self, key: str) -> int:
         if key in self._store:
