@@ -16,9 +16,10 @@ from driftline.messages import ALERTS, BLENDS, FORECASTS, RECORDS, Forecast, Rec
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
 from driftline.streams.features import Inputs
-from driftline.worker.keyed import TIMES, KeyedStep
+from driftline.worker.keyed import KeyedStep
 from driftline.worker.loop_settings import LoopSettings
 from driftline.worker.observer import Unobserved
+from driftline.worker.partition_states import TIMES
 from driftline.worker.saved_states import HEAD, MARK, OffsetState
 from driftline_combiner.step import BlendStep
 from driftline_inference.step import ForecastStep
