@@ -29,12 +29,12 @@ class Grouping:
     def __init__(
         self,
         stream: StreamDefinition,
+        layout: Layout,
         store: SeriesStore[ForecastTables],
         *,
         tick: Callable[[Record], int],
         let_go: Callable[[str], None],
     ) -> None:
-        layout = Layout.of(stream)
         self._stream = stream
         self._grouped = layout.grouped
         self._in_sequence = in_sequence(layout)

@@ -45,6 +45,7 @@ class RecordIntake:
     def __init__(
         self,
         stream: StreamDefinition,
+        layout: Layout,
         store: SeriesStore[ForecastTables],
         grouping: Grouping,
         *,
@@ -52,7 +53,7 @@ class RecordIntake:
         on_period: Callable[[str | None], None],
     ) -> None:
         self._stream = stream
-        self._layout = Layout.of(stream)
+        self._layout = layout
         self._store = store
         self._tables = store.tables
         self._grouping = grouping

@@ -73,16 +73,16 @@ class ForecastStep:
         self._on_alert = on_alert
         self._dropped = dropped
         self.comparisons = Comparisons(stream.horizon[0])
-        self._layout = Layout.of(stream)
-        self._steps = np.array(stream.horizon, dtype=np.int64)
+        self._layout = layout = Layout.of(stream)
         self.ahead = stream.time.tolerance
         self.longest_silence = stream.longest_silence
         self.replaying = False
         self._store = SeriesStore(self._blank)
         self._tables = self._store.tables
-        self._grouping = Grouping(stream, self._store, tick=self._tick, let_go=self._let_go)
+        self._grouping = Grouping(stream, layout, self._store, tick=self._tick, let_go=self._let_go)
         self._intake = RecordIntake(
             stream,
+            layout,
             self._store,
             self._grouping,
             trained=trained,
@@ -227,7 +227,7 @@ class ForecastStep:
             late.settle(slot, message.t)
         if self.lacks(message):
             return []
-        lesson = recall(self._tables.waiting, self._steps, slots, ticks, values[:, 0])
+        lesson = recall(self._tables.waiting, self._layout.steps, slots, ticks, values[:, 0])
         for filters in (self._tables.rls, self._tables.stack):
             learn(filters, slots, lesson)
         grid_t = int(time_of(ticks, self._tables.history.phase[slots], self._layout.period)[0])
@@ -282,7 +282,7 @@ class ForecastStep:
 
     def save(self, key: str, heard: int | None = None) -> bytes:
         slot, waiting = self._store[key], self._tables.waiting
-        awaited = self._tables.late.awaited(slot, self._steps, waiting.last.shape[1])
+        awaited = self._tables.late.awaited(slot, self._layout.steps, waiting.last.shape[1])
         body = self._parts.dump(slot, self._grouping.save(key), awaited)
         saved = SavedState(STATE, self._signature, self._store.time_of(key), heard, body)
         return msgspec.msgpack.encode(saved)
