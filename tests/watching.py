@@ -6,7 +6,7 @@ from driftline.streams.features import Inputs
 
 
 class WatchingModel:
-    """See `driftline_inference.step.Model`."""
+    """See `driftline_inference.serving.Model`."""
 
     version = "v1"
 

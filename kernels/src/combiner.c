@@ -1,4 +1,4 @@
-/* The combiner's step over the rows of a batch; see driftline_combiner/step.py. */
+/* The combiner's step over the rows of a batch; see driftline_combiner/blending.py. */
 
 #include "combiner.h"
 #include "intervals.h"

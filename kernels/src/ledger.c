@@ -1,4 +1,5 @@
-/* How wrong the members were, and what is learned from it; see driftline_combiner/ledger.py. */
+/* How wrong the members were, and what is learned from it; see driftline_combiner/prequential.py,
+   prior.py, guard.py and weighing.py. */
 
 #include "ledger.h"
 #include "grid.h"
@@ -53,7 +54,7 @@ static void learn_overlap(const horizon_of *of, double error) {
 }
 
 /* How many independent records the scored ones are worth, by how alike successive errors are. */
-static double independent(const horizon_of *of) {
+static double effective_sample_size(const horizon_of *of) {
   double steps = (double)of->stream->steps[of->h], scored = of->ledger->scored[of->at * ROWS + ONLINE_ROW];
   const double *successive = of->ledger->successive + of->at * 3;
   double seen = scored / (scored + YOUNG);
@@ -89,10 +90,10 @@ static void first_weights(const horizon_of *of, double records, double *first) {
   for (int i = 0; i < MEMBERS; i++) first[i] = prior[i] * exp(greater(likely[i] - likeliest, FAINT));
 }
 
-static void begin(const horizon_of *of) {
+static void update_prior(const horizon_of *of) {
   int64_t count = of->ledger->count[of->slot];
   if (count % REFIT_EVERY != 0 && count >= REFIT_FROM) return;
-  double records = independent(of);
+  double records = effective_sample_size(of);
   first_weights(of, records, of->ledger->first + of->at * MEMBERS);
   of->ledger->trust[of->at] = records / (records + PRIOR_RECORDS);
 }
@@ -158,7 +159,7 @@ double ledger_score(const horizon_of *of, int64_t tick, double truth, double *er
   learn_window(of, mild);
   learn_online(of, error, limit);
   learn_overlap(of, clipped(error[ONLINE_ROW], -limit, limit));
-  begin(of);
+  update_prior(of);
   learn_scale(of, error[ONLINE_ROW]);
   guard(of, mild);
   tally(of, error);

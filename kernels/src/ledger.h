@@ -4,7 +4,7 @@
 #include "combiner.h"
 #include "grid.h"
 
-/* As in driftline_combiner/ledger.py. */
+/* As in driftline_combiner/ledger.py, prequential.py, prior.py and guard.py; a test compares them. */
 #define ONLINE 2
 #define WINDOW 1
 #define STATIC 0

@@ -7,7 +7,11 @@ import numpy as np
 from driftline.members import MEMBERS
 from driftline.streams.definition_files import parse
 from driftline.streams.horizon_rings import HorizonRings
-from driftline_combiner.ledger import REFIT_FROM, Ledger, Rules, hear, score, weigh
+from driftline_combiner.ledger import Ledger
+from driftline_combiner.prequential import REFIT_FROM, score
+from driftline_combiner.prior import hear
+from driftline_combiner.weighing import weigh
+from driftline_combiner.weighting_rules import Rules
 
 SLOT = np.array([0])
 STREAM = parse("name: a\ntime: {column: t, zone: required, period: 10min}\ntarget: y\n", "test")

@@ -6,8 +6,9 @@ import pytest
 from driftline.bus.port import Envelope
 from driftline.messages import Alert, Blend, Forecast
 from driftline.streams.definition_files import parse
+from driftline.worker.keyed import KeyedStep
 from driftline_combiner.scores import scores
-from driftline_combiner.step import BlendStep, combiner_step
+from driftline_combiner.step import BlendStep
 
 STREAM = parse(
     "name: a\ntime: {column: when, period: 1h}\ntarget: y\nhorizon: [1, 3]\npatience: 4\nweighting: {window: 20}\n",
@@ -33,7 +34,7 @@ def truth(of: Forecast) -> Forecast:
 def run(sent: list[Forecast], cut: int = 1000) -> tuple[BlendStep, list[object], list[str]]:
     dropped: list[str] = []
     stream_step = BlendStep(STREAM, lambda _stream, _kind: None)
-    step = combiner_step({"a": stream_step}, lambda _stream, reason: dropped.append(reason))
+    step = KeyedStep({"a": stream_step}, lambda _stream, reason: dropped.append(reason))
     envelopes = [Envelope(0, n, 0.0, message) for n, message in enumerate(sent)]
     parts = [envelopes[:cut], envelopes[cut:]]
     return stream_step, [output.message for part in parts for output in step.step(part)], dropped
@@ -99,7 +100,7 @@ def test_where_the_guard_steps_in_an_alert_says_so_once():
     ]
     static = STREAM.model_copy(update={"weighting": STREAM.weighting.model_copy(update={"active": "static"})})
     stream_step = BlendStep(static, lambda _stream, _kind: None)
-    step = combiner_step({"a": stream_step}, lambda _stream, _reason: None)
+    step = KeyedStep({"a": stream_step}, lambda _stream, _reason: None)
     told = [output.message for output in step.step([Envelope(0, n, 0.0, message) for n, message in enumerate(bad)])]
     alerts = [message for message in told if isinstance(message, Alert) and message.kind == "negative-skill"]
     assert 1 <= len(alerts) <= 2  # of the horizons, each once

@@ -14,8 +14,9 @@ from driftline.bus.port import Envelope
 from driftline.messages import Alert, Blend, Forecast
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
+from driftline.worker.keyed import KeyedStep
 from driftline_combiner.scores import scores
-from driftline_combiner.step import BlendStep, combiner_step, refuse
+from driftline_combiner.step import BlendStep, refuse
 
 STREAM = parse(
     "name: a\ntime: {column: when, period: 1h}\ntarget: y\nhorizon: [1, 3]\nweighting: {window: 20}\n", "a.yaml"
@@ -29,7 +30,7 @@ def forecast(n: int, observed: float | None, key: str = "k", **members: list[flo
 
 def new_step(stream: StreamDefinition = STREAM, dropped=lambda _stream, _reason: None):
     stream_step = BlendStep(stream, lambda _stream, _kind: None)
-    return stream_step, combiner_step({stream.name: stream_step}, dropped)
+    return stream_step, KeyedStep({stream.name: stream_step}, dropped)
 
 
 def envelopes(forecasts: list[Forecast]) -> list[Envelope[Forecast]]:

@@ -13,7 +13,7 @@ from driftline.messages import Blend, Forecast, Record
 from driftline.streams.definition_files import parse
 from driftline.worker.keyed import KeyedStep
 from driftline_combiner.scores import scores
-from driftline_combiner.step import BlendStep, combiner_step
+from driftline_combiner.step import BlendStep
 from driftline_inference.step import ForecastStep
 
 TEXT = (
@@ -44,7 +44,7 @@ class Edge:
         self.forecasting = ForecastStep(STREAM, dict)
         self.blending = BlendStep(STREAM, lambda _stream, _kind: None)
         self._inference = KeyedStep({"a": self.forecasting}, lambda _stream, reason: self.dropped.append(reason))
-        self._combiner = combiner_step({"a": self.blending}, lambda _stream, reason: self.dropped.append(reason))
+        self._combiner = KeyedStep({"a": self.blending}, lambda _stream, reason: self.dropped.append(reason))
 
     def send(self, sent: Sequence[Record]) -> "Edge":
         outputs = self._inference.step([Envelope(0, n, 0.0, record) for n, record in enumerate(sent)])

@@ -16,11 +16,12 @@ from driftline.messages import ALERTS, BLENDS, FORECASTS, RECORDS, Forecast, Rec
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
 from driftline.streams.features import Inputs
-from driftline.worker.keyed import TIMES, KeyedStep
+from driftline.worker.keyed import KeyedStep
 from driftline.worker.loop_settings import LoopSettings
 from driftline.worker.observer import Unobserved
+from driftline.worker.partition_states import TIMES
 from driftline.worker.saved_states import HEAD, MARK, OffsetState
-from driftline_combiner.step import BlendStep, combiner_step
+from driftline_combiner.step import BlendStep
 from driftline_inference.step import ForecastStep
 from tests.core.crashing import Crash, Scenario, work_off
 from tests.core.test_silence import KEYS, Counting
@@ -160,7 +161,7 @@ def test_blends_and_alerts(seed: int, loop: LoopSettings, crashes: list[Crash]):
     scenario = Scenario(
         FORECASTS,
         forecasts(seed),
-        lambda: combiner_step({"a": BlendStep(ALONE, lambda *_: None)}, lambda *_: None),
+        lambda: KeyedStep({"a": BlendStep(ALONE, lambda *_: None)}, lambda *_: None),
         [BLENDS, ALERTS],
     )
     compare(scenario, loop, crashes)

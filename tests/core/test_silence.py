@@ -11,7 +11,8 @@ from driftline.bus.port import Envelope
 from driftline.messages import ALERTS, BLENDS, Alert, Record
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
-from driftline.worker.keyed import AT_ONCE, KeyedStep
+from driftline.worker.keyed import KeyedStep
+from driftline.worker.partition_states import AT_ONCE
 from driftline.worker.saved_states import OffsetState
 from driftline.worker.silence import Heard
 from driftline.worker.stream_step import Age, Emission

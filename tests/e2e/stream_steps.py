@@ -10,7 +10,7 @@ from driftline.bus.port import Envelope
 from driftline.messages import Alert, Blend, Forecast, Record
 from driftline.streams.definition import StreamDefinition
 from driftline.worker.keyed import KeyedStep
-from driftline_combiner.step import BlendStep, combiner_step
+from driftline_combiner.step import BlendStep
 from driftline_inference.step import ForecastStep
 
 BATCH = 500
@@ -24,7 +24,7 @@ class StreamSteps:
         self.forecasting = ForecastStep(stream, dict)
         self.blending = BlendStep(stream, lambda _stream, _kind: None)
         self._inference = KeyedStep({stream.name: self.forecasting}, lambda _stream, _reason: None)
-        self._combiner = combiner_step({stream.name: self.blending}, lambda _stream, _reason: None)
+        self._combiner = KeyedStep({stream.name: self.blending}, lambda _stream, _reason: None)
 
     def run(self, records: Sequence[Record]) -> tuple[list[Blend], list[Alert]]:
         """What both put out, in order."""

@@ -14,7 +14,7 @@ from driftline.streams import tables
 from driftline.streams.definition_files import parse
 from driftline.streams.rows import concatenate
 from driftline.worker.keyed import KeyedStep
-from driftline_combiner.step import BlendStep, combiner_step
+from driftline_combiner.step import BlendStep
 from driftline_inference.step import ForecastStep
 from driftline_ingest.app import create_app
 from driftline_ingest.archive import ArchiveStep
@@ -55,7 +55,7 @@ async def test_records_out_of_order_are_taken_where_they_belong(tmp_path: Path, 
 
     dropped: list[str] = []
     inference = KeyedStep({"a": ForecastStep(STREAM, dict)}, lambda _stream, reason: dropped.append(reason))
-    combiner = combiner_step({"a": BlendStep(STREAM, lambda *_: None)}, lambda _stream, reason: dropped.append(reason))
+    combiner = KeyedStep({"a": BlendStep(STREAM, lambda *_: None)}, lambda _stream, reason: dropped.append(reason))
     outputs = inference.step([Envelope(0, n, 0.0, record) for n, record in enumerate(records)])
     forecasts = [output.message for output in outputs if isinstance(output.message, Forecast)]
     blended = combiner.step([Envelope(0, n, 0.0, forecast) for n, forecast in enumerate(forecasts)])

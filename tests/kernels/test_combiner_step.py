@@ -11,9 +11,10 @@ from driftline.bus.port import Envelope
 from driftline.messages import Alert, Blend, Forecast
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.tables import read_file
+from driftline.worker.keyed import KeyedStep
 from driftline_combiner.blending import ArrayBlending, MakeBlending
 from driftline_combiner.kernel_blending import WORK, KernelBlending
-from driftline_combiner.step import BlendStep, combiner_step
+from driftline_combiner.step import BlendStep
 from tests.conftest import ROOT
 from tests.kernels.blending_cases import assert_alike
 
@@ -66,7 +67,7 @@ def step_of(stream: StreamDefinition, make: MakeBlending) -> BlendStep:
 
 
 def run(step: BlendStep, sent: Sequence[Forecast], at_once: int = 50) -> list[msgspec.Struct]:
-    keyed = combiner_step({step.stream.name: step}, lambda _stream, _reason: None)
+    keyed = KeyedStep({step.stream.name: step}, lambda _stream, _reason: None)
     envelopes = [Envelope(0, n, 0.0, message) for n, message in enumerate(sent)]
     batches = (envelopes[start : start + at_once] for start in range(0, len(envelopes), at_once))
     return [output.message for batch in batches for output in keyed.step(batch)]

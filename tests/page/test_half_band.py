@@ -15,7 +15,8 @@ from driftline.messages import Blend, Forecast
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
 from driftline.streams.tables import read_file
-from driftline_combiner.step import BlendStep, combiner_step
+from driftline.worker.keyed import KeyedStep
+from driftline_combiner.step import BlendStep
 from tests.conftest import ROOT
 from tests.page.test_dashboard import CHROMIUM, Served, opened
 
@@ -90,7 +91,7 @@ def _known(value: float) -> float | None:
 
 
 def _blended(stream: StreamDefinition, forecasts: list[Forecast]) -> Iterator[Blend]:
-    step = combiner_step({"wind": BlendStep(stream, lambda _stream, _kind: None)}, lambda _stream, _reason: None)
+    step = KeyedStep({"wind": BlendStep(stream, lambda _stream, _kind: None)}, lambda _stream, _reason: None)
     for first in range(0, len(forecasts), AT_ONCE):
         part = enumerate(forecasts[first : first + AT_ONCE], first)
         outputs = step.step([Envelope(0, n, 0.0, forecast) for n, forecast in part])

@@ -15,7 +15,7 @@ from driftline.streams.definition import StreamDefinition
 from driftline.worker.parts import UnreadableState
 from driftline_combiner.drift import RIVER, Change, DriftDetector
 from driftline_combiner.intervals import Anomalies
-from driftline_combiner.ledger import CUT, Scored
+from driftline_combiner.prequential import CUT, Scored
 from driftline_combiner.state import SavedDetectors
 
 ERROR_SIZE = 0.6

@@ -25,6 +25,7 @@ from driftline.store.port import Store
 from driftline.streams.catalog import PerStream, Streams
 from driftline.streams.definition import StreamDefinition
 from driftline.tracing.port import Tracing
+from driftline.worker.keyed import KeyedStep
 from driftline.worker.loop import Worker
 from driftline.worker.loop_metrics import LoopMetrics, report_left_behind
 from driftline_combiner import (
@@ -48,7 +49,7 @@ from driftline_combiner.settings import CombinerSettings
 from driftline_combiner.sinks import route as sinks_route
 from driftline_combiner.sinks.job import SinkJob
 from driftline_combiner.sinks.opening import open_sinks
-from driftline_combiner.step import BlendStep, combiner_step, refuse
+from driftline_combiner.step import BlendStep, refuse
 from driftline_combiner.tls import tls_for
 
 CORS_SENT = ("Authorization", "If-None-Match", "Last-Event-ID")
@@ -136,7 +137,7 @@ def _worker(
         COMBINER_GROUP,
         bus,
         FORECASTS,
-        combiner_step(
+        KeyedStep(
             stream_steps,
             lambda stream, reason: metrics.records_dropped.labels(stream, reason).inc(),
             report_left_behind(metrics),

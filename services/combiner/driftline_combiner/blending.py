@@ -15,9 +15,12 @@ from driftline.streams.definition import StreamDefinition
 from driftline_combiner import intervals as interval_tables
 from driftline_combiner import ledger as ledgers
 from driftline_combiner.intervals import Pace, judge, widths
-from driftline_combiner.ledger import Rules, hear, score, weigh
+from driftline_combiner.prequential import score
+from driftline_combiner.prior import hear
 from driftline_combiner.rounds import ForecastRows, ScoredRound, WeighedRound, joined_scores, joined_weights
 from driftline_combiner.state import BlendTables
+from driftline_combiner.weighing import weigh
+from driftline_combiner.weighting_rules import Rules
 
 BASE = MEMBERS.index(PERSISTENCE)
 
@@ -97,7 +100,7 @@ def arrive(tables: BlendTables, rules: Rules, part: ForecastRows) -> Floats:
     """[n]: the truths, as far as each is the first of its tick."""
     ledger, intervals, late = tables
     interval_tables.arrive(intervals, rules.rings, part.slots, ledger.tick[part.slots], part.tick)
-    ledgers.arrive(ledger, rules, part.slots, part.tick)
+    ledgers.arrive(ledger, rules.rings, part.slots, part.tick)
     first = late.expect(part.slots, part.tick, part.t, part.missing)
     return np.where(first, part.observed, np.nan)
 

@@ -15,9 +15,10 @@ from driftline.scoring import LEVELS, ROWS
 from driftline.streams.definition import StreamDefinition
 from driftline_combiner.blending import ArrayBlending, Blending, by_rounds
 from driftline_combiner.intervals import Pace
-from driftline_combiner.ledger import STRATEGY_COUNT, Rules
+from driftline_combiner.ledger import STRATEGY_COUNT
 from driftline_combiner.rounds import ForecastRows, ScoredRound, WeighedRound
 from driftline_combiner.state import BlendTables
+from driftline_combiner.weighting_rules import Rules
 from driftline_kernels import address, kernel, pointers, table
 
 SCORE = kernel("combiner_score", "pppnpppp")

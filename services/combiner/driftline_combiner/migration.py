@@ -22,8 +22,10 @@ from driftline.streams.grid import tick_of
 from driftline.worker.former import Dims, by_tick, former_fingerprint, former_rows
 from driftline.worker.parts import Axes, Parts, UnreadableState
 from driftline_combiner.intervals import FIRST, Intervals
-from driftline_combiner.ledger import MEMBER_COUNT, ONLINE, YOUNG, Ledger, Rules, begin
+from driftline_combiner.ledger import MEMBER_COUNT, ONLINE, Ledger
+from driftline_combiner.prior import YOUNG, update_prior
 from driftline_combiner.state import BlendTables, axes_of
+from driftline_combiner.weighting_rules import Rules
 
 FORMER_MEMBERS = (PERSISTENCE, SEASONAL, RLS, STACK, "batch", "speed")
 FORMER_ROWS = (*FORMER_MEMBERS, *STRATEGIES, PUBLISHED)
@@ -104,7 +106,7 @@ def migrate(saved: FormerBlendState, stream: StreamDefinition, parts: Parts, bla
         rows[name] = by_tick(rows[name], count, int(tick))
     parts.copy(rows | _intervals(rows), axes, blank)
     _take_successive(blank.ledger, np.array(stream.horizon, dtype=np.float64))
-    begin(blank.ledger, Rules.of(stream), np.array([0]))
+    update_prior(blank.ledger, Rules.of(stream), np.array([0]))
     _take_losses(blank.intervals, blank.ledger)
     return blank
 

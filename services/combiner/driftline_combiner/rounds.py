@@ -10,7 +10,10 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from driftline.arrays import Floats, Ints, Mask
+from driftline.members import MEMBERS
 from driftline.messages import Forecast
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.grid import tick_of
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,19 @@ class ForecastRows:
     """[n]: NaN where it is."""
     members: Floats
     """[n, horizons, members]."""
+
+    @classmethod
+    def of(cls, stream: StreamDefinition, messages: Sequence[Forecast], slots: Ints) -> Self:
+        """slots: [n]."""
+        return cls(
+            messages,
+            slots=slots,
+            t=np.array([message.t for message in messages], dtype=np.int64),
+            tick=grid_ticks(stream, messages),
+            missing=np.array([message.observed is None for message in messages]),
+            observed=truths(stream, messages),
+            members=_members(stream, messages),
+        )
 
     @property
     def reports(self) -> bool:
@@ -52,7 +68,7 @@ class ScoredRound(NamedTuple):
     """What the truths of n forecasts have said of former ones."""
 
     error: Floats
-    """[n, horizons, rows]: see `driftline_combiner.ledger.Scored`."""
+    """[n, horizons, rows]: see `driftline_combiner.prequential.Scored`."""
     scale: Floats
     """[n, horizons]."""
     anomalous: Mask
@@ -86,3 +102,28 @@ def joined_scores(parts: Sequence[ScoredRound]) -> ScoredRound:
 
 def joined_weights(parts: Sequence[WeighedRound]) -> WeighedRound:
     return WeighedRound(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def grid_time(message: Forecast) -> int:
+    """Milliseconds since the epoch: of the tick that it was forecast at."""
+    return message.t if message.grid_t is None else message.grid_t
+
+
+def grid_ticks(stream: StreamDefinition, messages: Sequence[Forecast]) -> Ints:
+    """[n]: see `driftline.streams.grid`."""
+    times = np.array([grid_time(message) for message in messages], dtype=np.int64)
+    return tick_of(times, 0, stream.time.period * 1000)
+
+
+def truths(stream: StreamDefinition, messages: Sequence[Forecast]) -> Floats:
+    """[n]: NaN where they are missing. A reading that is beyond the range is as good as its end: no forecast could be
+    nearer to it, and no interval would have to be wider for it."""
+    return stream.within(np.array([message.observed for message in messages], dtype=np.float64))
+
+
+def _members(stream: StreamDefinition, messages: Sequence[Forecast]) -> Floats:
+    """[n, horizons, members]: what each of them forecasts."""
+    absent = [None] * len(stream.horizon)
+    raw = [[message.members.get(name, absent) for name in MEMBERS] for message in messages]
+    # A mean of possible values is possible, and no possible truth is further from what is brought into the range.
+    return stream.within(np.swapaxes(np.array(raw, dtype=np.float64), 1, 2))

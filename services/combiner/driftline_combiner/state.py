@@ -1,7 +1,7 @@
 """What is kept of the series of a stream, what the places of its axes mean, and what is saved of one of them. Pure."""
 
 import json
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -12,7 +12,8 @@ from driftline.streams.definition import StreamDefinition
 from driftline.worker.late_truths import LateTruths
 from driftline.worker.parts import Axes, Axis, Ring, added
 from driftline_combiner.intervals import Intervals
-from driftline_combiner.ledger import Ledger, from_reports
+from driftline_combiner.ledger import Ledger
+from driftline_combiner.prior import from_reports
 
 STATE = 4
 """Counted up when a part is kept in another way, or means something else: an array over other axes, or of another type.
@@ -27,6 +28,15 @@ class BlendTables(NamedTuple):
     ledger: Ledger
     intervals: Intervals
     late: LateTruths
+
+    @classmethod
+    def empty(cls, slots: int, stream: StreamDefinition) -> Self:
+        horizon, patience = stream.horizon, stream.patience
+        return cls(
+            Ledger.empty(slots, horizon, patience),
+            Intervals.empty(slots, horizon, patience),
+            LateTruths.empty(slots, patience),
+        )
 
 
 class SavedDetectors(msgspec.Struct, frozen=True, array_like=True):

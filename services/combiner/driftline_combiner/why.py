@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from driftline.members import MEMBERS, PERSISTENCE
 from driftline.scoring import PUBLISHED
-from driftline_combiner.ledger import GUARD_MARGIN
+from driftline_combiner.guard import GUARD_MARGIN
+from driftline_combiner.horizon_weighting import HorizonWeighting
 from driftline_combiner.scores import RowScore
-from driftline_combiner.step import HorizonWeighting
 
 
 def explain(weighting: HorizonWeighting, scores: Mapping[str, RowScore], active: str) -> dict[str, str]:

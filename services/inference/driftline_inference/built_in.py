@@ -25,7 +25,8 @@ class Turn:
     truth: Floats
     """[n]: the target's value, NaN where it is missing or its tick had one before."""
     reporting: Mask
-    """[n]: whether its forecasts say what the models' hold-outs reported, see SKILLS_EVERY."""
+    """[n]: whether its forecasts say what the models' hold-outs reported, see
+    `driftline_inference.record_intake.SKILLS_EVERY`."""
 
 
 def forecast_built_in(

@@ -16,7 +16,8 @@ from driftline.streams.features import Inputs
 from driftline.streams.gridded.rows import gridded
 from driftline.streams.reading.rows import RowReader
 from driftline.streams.rows import rows_of
-from driftline_inference.step import ForecastStep, Model
+from driftline_inference.serving import Model
+from driftline_inference.step import ForecastStep
 
 RECORDS_LIMIT = 4096
 """Rows of one request at most."""

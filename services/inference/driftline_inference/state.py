@@ -1,7 +1,7 @@
 """What is kept of the series of a stream, what the places of its axes mean, and what is saved of one of them. Pure."""
 
 import json
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -41,6 +41,20 @@ class ForecastTables(NamedTuple):
     late: LateTruths
     foreseen: Foreseen
     """Empty where the stream has no futures."""
+
+    @classmethod
+    def empty(cls, slots: int, stream: StreamDefinition, layout: Layout) -> Self:
+        horizon, terms, patience = stream.horizon, layout.rls_terms, stream.patience
+        return cls(
+            History.empty(slots, layout),
+            Waiting.empty(slots, horizon, terms + len(MODELS), patience),
+            Filters.empty(slots, horizon, terms),
+            Filters.empty(slots, horizon, terms + len(MODELS), trusted=terms),
+            SensorHealth.empty(slots, layout.columns, layout.period),
+            Usual.empty(slots, layout.columns),
+            LateTruths.empty(slots, patience),
+            Foreseen.empty(slots, stream.kept_ahead, layout.futures),
+        )
 
 
 class HeldBack(msgspec.Struct, frozen=True, array_like=True):

@@ -28,7 +28,7 @@ Live = Callable[[str], Inputs | None]
 
 
 class LoadedModel:
-    """A verified version, ready to run; see `driftline_inference.step.Model`."""
+    """A verified version, ready to run; see `driftline_inference.serving.Model`."""
 
     def __init__(self, manifest: Manifest, interpreter: Interpreter, stream: StreamDefinition) -> None:
         self.manifest = manifest
