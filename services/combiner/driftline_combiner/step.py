@@ -14,8 +14,9 @@ from driftline.arrays import Floats, Ints, Mask, shortened
 from driftline.members import MEMBERS, PERSISTENCE
 from driftline.messages import ALERTS, BLENDS, Blend, Forecast, Topic
 from driftline.scoring import LEVELS, ROWS, STRATEGIES
-from driftline.streams.definition import StreamDefinition, refusal
+from driftline.streams.definition import StreamDefinition
 from driftline.streams.grid import tick_of
+from driftline.streams.message_validation import refusal
 from driftline.worker.keyed import KeyedStep
 from driftline.worker.late_truths import LateTruths
 from driftline.worker.parts import Body, Parts, SavedState

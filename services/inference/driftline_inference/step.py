@@ -17,13 +17,14 @@ from driftline.arrays import Floats, Ints, shortened
 from driftline.members import MODELS, PERSISTENCE, WEEKLY
 from driftline.messages import ALERTS, FORECASTS, Alert, Forecast, Record, Topic
 from driftline.models.manifest import UsualValues
-from driftline.streams.definition import StreamDefinition, refusal
+from driftline.streams.definition import StreamDefinition
 from driftline.streams.features import Inputs, inputs_of, newest, see
 from driftline.streams.futures import Foreseen
 from driftline.streams.grid import UNKNOWN, phase_of, tick_of, time_of
 from driftline.streams.history import History, complete, on_grid
 from driftline.streams.in_sequence import in_sequence
 from driftline.streams.layout import Layout
+from driftline.streams.message_validation import refusal
 from driftline.streams.neighbours import Peers
 from driftline.streams.period import LiveSteps
 from driftline.streams.snapshots import Snapshot

@@ -25,7 +25,8 @@ from driftline.store.folder import FolderStore
 from driftline.store.port import Store
 from driftline.store.timed import TimedStore
 from driftline.streams.catalog import Streams
-from driftline.streams.definition import StreamDefinition, refusal
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.message_validation import refusal
 from driftline.tracing.port import Tracing
 from driftline.worker.loop import Worker
 from driftline.worker.loop_metrics import LoopMetrics
