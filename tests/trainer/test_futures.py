@@ -17,8 +17,8 @@ from driftline.streams import tables
 from driftline.streams.bounds import MEBIBYTE
 from driftline.streams.definition_files import parse
 from driftline.streams.rows import FutureRows, Rows
-from driftline_trainer import dataset
 from driftline_trainer.claims import Claims
+from driftline_trainer.datasets import building
 from driftline_trainer.fit import Task, train
 from driftline_trainer.futures import FutureFiles
 from driftline_trainer.history import HistoryFiles
@@ -57,7 +57,7 @@ def test_who_knows_the_truth_ahead_learns_it_and_who_gets_it_later_does_not():
 
 def test_of_what_comes_two_hours_ahead_one_step_is_known_and_three_are_not():
     rows = walk(500)
-    built = dataset.build(rows.with_futures([known_ahead(rows, 2)]), STREAM)
+    built = building.build(rows.with_futures([known_ahead(rows, 2)]), STREAM)
     # Behind everything else: the moves of both horizons, and their levels.
     moves = built.inputs[:, -4:-2]
     np.testing.assert_allclose(moves[:, 0], built.targets[:, 0], atol=1e-4)
@@ -66,7 +66,7 @@ def test_of_what_comes_two_hours_ahead_one_step_is_known_and_three_are_not():
 
 def test_without_futures_all_of_them_are_missing():
     rows = walk(500)
-    built, plain = dataset.build(rows, STREAM), dataset.build(rows, TRUTH)
+    built, plain = building.build(rows, STREAM), building.build(rows, TRUTH)
     np.testing.assert_array_equal(built.inputs[:, :-4], plain.inputs)
     assert (built.inputs[:, -4:] == 0).all()
 
