@@ -21,10 +21,10 @@ from driftline_trainer.parents import Parents, fits
 from driftline_trainer.process import Fitting, TrainingProcess
 from driftline_trainer.publisher import Publisher
 from driftline_trainer.ray_cluster import RayCluster
-from driftline_trainer.rollouts.rollouts import own_trust
 from driftline_trainer.rollouts.trials import Trials
 from driftline_trainer.settings import TrainerSettings
 from driftline_trainer.training_rows import TrainingRows
+from driftline_trainer.trust import own_trust
 
 log = logging.getLogger(__name__)
 
