@@ -3,7 +3,7 @@
 import numpy as np
 
 from driftline.arrays import Floats
-from driftline.streams.definition import AS_NUMBER
+from driftline.streams.definition_errors import AS_NUMBER
 from driftline.streams.rows import Rows
 
 CIRCLES = ((0.0, 360.0), (-180.0, 180.0))

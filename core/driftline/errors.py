@@ -3,7 +3,6 @@
 DriftlineError
 ├── InvalidInput              what somebody sent or wrote is wrong; the message says what was found and expected
 │   ├── InvalidDefinition     a stream definition file
-│   ├── InvalidRecord         a row at ingest's door
 │   ├── PoisonMessage         bytes on a topic that no reader can use
 │   ├── RefusedBackup         a part of a backup that is damaged, of another key or edge, or of a later release
 │   ├── RefusedNote           a small file in the store that nobody signed who is believed
@@ -61,10 +60,6 @@ class InvalidInput(DriftlineError):
 
 class InvalidDefinition(InvalidInput):
     """A stream definition that can't be used."""
-
-
-class InvalidRecord(InvalidInput):
-    """A row that is no record of its stream."""
 
 
 class PoisonMessage(InvalidInput):

@@ -13,8 +13,9 @@ from driftline.bus.port import Envelope
 from driftline.errors import InvalidDefinition
 from driftline.messages import ALERTS, FORECASTS, RECORDS, Forecast, Record
 from driftline.streams.catalog import Streams
-from driftline.streams.definition import StreamDefinition, refusal
+from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import load_folder, parse
+from driftline.streams.message_validation import refusal
 from driftline.streams.sources import joined, records_of
 from driftline.worker.keyed import KeyedStep
 from driftline.worker.loop_settings import LoopSettings

@@ -32,9 +32,9 @@ from driftline.versions.releases import current
 from driftline_trainer.app import create_app
 from driftline_trainer.fit import Trained
 from driftline_trainer.publish import publish
-from driftline_trainer.rollouts.rollouts import own_trust
 from driftline_trainer.rollouts.trials import Trials
 from driftline_trainer.settings import TrainerSettings
+from driftline_trainer.trust import own_trust
 from tests.fleet.linked_edges import FLEET_KEY, MEMBER, PARTITIONS, PATIENCE_S, LinkedEdge, LossyStore, NotYet, bus_in
 
 TICKS = 48

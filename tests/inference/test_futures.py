@@ -16,7 +16,7 @@ from driftline.streams.layout import Layout
 from driftline.streams.rows import FutureRows, Rows
 from driftline.worker.keyed import KeyedStep
 from driftline_inference.step import ForecastStep, refuse
-from driftline_trainer import dataset
+from driftline_trainer.datasets import building
 
 pytestmark = pytest.mark.unit
 
@@ -170,7 +170,7 @@ def test_training_sees_what_the_edge_sees(seed: int):
     )
     values = np.array([[message.values["y"]] for message in records], dtype=np.float64)
     keys, times = np.array(["u"] * len(records)), np.array([message.t for message in records])
-    built = dataset.build(Rows(keys, times, values, futures=table), STREAM)
+    built = building.build(Rows(keys, times, values, futures=table), STREAM)
     by_t = {forecast.t: row for forecast, row in zip(forecasts, model.net, strict=True)}
     assert len(built) > 10
     for t, row in zip(built.t.tolist(), built.inputs, strict=True):

@@ -7,8 +7,9 @@ from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_files import parse
 from driftline.streams.layout import Layout
 from driftline.streams.rows import Rows
-from driftline_trainer.calendar_use import has_weekly_course, unseen_inputs
-from driftline_trainer.dataset import Dataset, build
+from driftline_trainer.datasets.building import build
+from driftline_trainer.datasets.dataset import Dataset
+from driftline_trainer.fitting.calendar_use import has_weekly_course, unseen_inputs
 from driftline_trainer.hold_out import split
 
 HOUR_MS = 3_600_000

@@ -14,7 +14,7 @@ from driftline.streams.history import History
 from driftline.streams.layout import Layout
 from driftline.streams.rows import Rows
 from driftline_inference.step import ForecastStep
-from driftline_trainer import dataset
+from driftline_trainer.datasets import building, pieces
 from tests.watching import WatchingModel
 
 pytestmark = pytest.mark.unit
@@ -26,7 +26,7 @@ def series(rows: Rows, key: str, count: int) -> Rows:
 
 def test_inputs_are_what_the_edge_computes_and_targets_what_came(temperature: StreamDefinition, rows: Rows):
     part = series(rows, "R80711", 600)
-    built = dataset.build(part, temperature)
+    built = building.build(part, temperature)
     layout = Layout.of(temperature)
     history = History.empty(1, layout)
     slot = np.array([0])
@@ -42,8 +42,8 @@ def test_inputs_are_what_the_edge_computes_and_targets_what_came(temperature: St
 
 def test_all_keys_at_once_give_what_each_gives_alone(temperature: StreamDefinition, rows: Rows):
     part = rows.take(slice(0, 4000))
-    together = dataset.build(part, temperature)
-    apart = [dataset.build(one, temperature) for one in part.by_key().values()]
+    together = building.build(part, temperature)
+    apart = [building.build(one, temperature) for one in part.by_key().values()]
     assert len(together) == sum(map(len, apart)) > 3000
     ours, theirs = (
         np.concatenate([np.concatenate([d.inputs, d.targets], axis=1) for d in part]) for part in ([together], apart)
@@ -79,7 +79,7 @@ def test_neighbours_are_what_the_edge_knows_of_them(temperature, rows: Rows, tog
     part = part.take(np.lexsort((part.keys, part.t)))
     part = Rows(part.keys, part.t, part.values, np.full(len(part), "all"))
     served = served_to_models(stream, part)
-    built = dataset.build(part, stream)
+    built = building.build(part, stream)
     assert len(built) > 1500
     by_time: dict[int, list[np.ndarray]] = {}
     for (_, t), net in served.items():
@@ -95,7 +95,7 @@ def test_targets_are_of_their_time_and_not_of_the_next_record(temperature: Strea
     holey = part.take(kept)
     truths = dict(zip(part.t.tolist(), part.values[:, 0].tolist(), strict=True))
     present = set(holey.t.tolist())
-    built = dataset.build(holey, temperature)
+    built = building.build(holey, temperature)
     assert len(built) > 200
     for t, target in zip(built.t.tolist(), built.targets[:, 0], strict=True):
         assert t + 600_000 in present
@@ -104,37 +104,37 @@ def test_targets_are_of_their_time_and_not_of_the_next_record(temperature: Strea
 
 def test_a_long_series_in_pieces_is_nearly_the_same_as_in_one(temperature, rows, monkeypatch):
     part = series(rows, "R80711", 9900)
-    pieces = dataset.build(part, temperature)
-    monkeypatch.setattr(dataset, "PIECE", 20_000)
-    whole = dataset.build(part, temperature)
-    np.testing.assert_array_equal(pieces.t, whole.t)
-    np.testing.assert_array_equal(pieces.targets, whole.targets)
-    np.testing.assert_allclose(pieces.inputs, whole.inputs, atol=0.2)
+    in_pieces = building.build(part, temperature)
+    monkeypatch.setattr(pieces, "PIECE", 20_000)
+    whole = building.build(part, temperature)
+    np.testing.assert_array_equal(in_pieces.t, whole.t)
+    np.testing.assert_array_equal(in_pieces.targets, whole.targets)
+    np.testing.assert_allclose(in_pieces.inputs, whole.inputs, atol=0.2)
 
 
 def test_rows_are_in_order_of_time_over_all_keys(temperature: StreamDefinition, rows: Rows):
-    built = dataset.build(rows.take(slice(0, 2000)), temperature)
+    built = building.build(rows.take(slice(0, 2000)), temperature)
     assert (np.diff(built.t) >= 0).all()
 
 
 def test_a_missing_truth_is_not_learned_from(temperature: StreamDefinition, rows: Rows):
     part = series(rows, "R80711", 300)
     part.values[200, 0] = np.nan
-    built = dataset.build(part, temperature)
+    built = building.build(part, temperature)
     assert part.t[199] not in built.t
     assert part.t[200] not in built.t
     assert np.isfinite(built.targets).all()
 
 
 def test_nothing_gives_nothing(temperature: StreamDefinition, rows: Rows):
-    assert len(dataset.build(rows.take(slice(0, 5)), temperature)) == 0
+    assert len(building.build(rows.take(slice(0, 5)), temperature)) == 0
 
 
 def test_of_what_does_not_fit_a_sample_is_learned_from(temperature: StreamDefinition, rows: Rows):
     part = rows.take(slice(0, 8000))
-    whole = dataset.build(part, temperature)
+    whole = building.build(part, temperature)
     most = 1000
-    sampled = dataset.build(part, temperature, most * whole.inputs.shape[1] * 4)
+    sampled = building.build(part, temperature, most * whole.inputs.shape[1] * 4)
     assert whole.sampled_from is None
     assert sampled.sampled_from == np.isfinite(part.values[:, 0]).sum()
     assert len(sampled) == pytest.approx(most, rel=0.1)
@@ -147,7 +147,7 @@ def test_of_what_does_not_fit_a_sample_is_learned_from(temperature: StreamDefini
 def test_a_sample_holds_all_of_the_newest_and_some_of_every_time():
     t = np.random.default_rng(1).permutation(100_000)
     known = t % 3 > 0
-    picked = dataset.sample(t, known, 5000, seed=0)
+    picked = building.sample(t, known, 5000, seed=0)
     assert not (picked & ~known).any()
     assert picked.sum() == pytest.approx(5000, rel=0.05)
     newest = np.sort(t[known])[-500:]
@@ -158,26 +158,26 @@ def test_a_sample_holds_all_of_the_newest_and_some_of_every_time():
 
 def test_a_sample_is_the_same_each_time():
     t, known = np.arange(10_000), np.ones(10_000, np.bool_)
-    np.testing.assert_array_equal(dataset.sample(t, known, 100, 7), dataset.sample(t, known, 100, 7))
-    assert (dataset.sample(t, known, 100, 7) != dataset.sample(t, known, 100, 8)).any()
+    np.testing.assert_array_equal(building.sample(t, known, 100, 7), building.sample(t, known, 100, 7))
+    assert (building.sample(t, known, 100, 7) != building.sample(t, known, 100, 8)).any()
 
 
 def test_pieces_that_come_group_by_group_are_those_that_come_at_once(temperature, rows, monkeypatch):
     part = rows.take(slice(0, 4000))
-    at_once = dataset.build(part, temperature)
-    monkeypatch.setattr(dataset, "AT_ONCE", 3)
-    by_group = dataset.build(part, temperature)
+    at_once = building.build(part, temperature)
+    monkeypatch.setattr(pieces, "AT_ONCE", 3)
+    by_group = building.build(part, temperature)
     ours, theirs = (np.concatenate([d.inputs, d.targets], axis=1) for d in (at_once, by_group))
     np.testing.assert_array_equal(ours[np.lexsort(ours.T)], theirs[np.lexsort(theirs.T)])
 
 
 def test_records_one_after_the_other_are_those_side_by_side(temperature, rows, monkeypatch):
     part = rows.take(slice(0, 12_000))
-    monkeypatch.setattr(dataset, "PIECE", 1500)
-    monkeypatch.setattr(dataset, "WARM_UP", 500)
-    in_sequence = dataset.build(part, temperature)
-    monkeypatch.setattr(dataset, "in_sequence", lambda _layout: False)
-    side_by_side = dataset.build(part, temperature)
+    monkeypatch.setattr(pieces, "PIECE", 1500)
+    monkeypatch.setattr(pieces, "WARM_UP", 500)
+    in_sequence = building.build(part, temperature)
+    monkeypatch.setattr(building, "in_sequence", lambda _layout: False)
+    side_by_side = building.build(part, temperature)
     ours, theirs = (np.concatenate([d.t[:, None], d.inputs, d.targets], axis=1) for d in (in_sequence, side_by_side))
     assert len(ours) > 11_000
     np.testing.assert_array_equal(ours[np.lexsort(ours.T)], theirs[np.lexsort(theirs.T)])
@@ -194,7 +194,7 @@ def peak_bytes(count: int, stream: StreamDefinition) -> int:
     gc.collect()
     tracemalloc.start()
     try:
-        assert len(dataset.build(part, stream)) == count - 2
+        assert len(building.build(part, stream)) == count - 2
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -203,9 +203,9 @@ def peak_bytes(count: int, stream: StreamDefinition) -> int:
 @pytest.mark.parametrize("group", [None, "all"])
 def test_a_series_twice_as_long_takes_twice_the_memory(monkeypatch, group: str | None):
     """However many pieces it falls into: no piece holds anything as long as the whole series."""
-    monkeypatch.setattr(dataset, "PIECE", 64)
-    monkeypatch.setattr(dataset, "WARM_UP", 16)
-    monkeypatch.setattr(dataset, "AT_ONCE", 10_000)
+    monkeypatch.setattr(pieces, "PIECE", 64)
+    monkeypatch.setattr(pieces, "WARM_UP", 16)
+    monkeypatch.setattr(pieces, "AT_ONCE", 10_000)
     stream = HOURLY.model_copy(update={"group": group})
     once, twice = (peak_bytes(count, stream) for count in (20_000, 40_000))
     assert twice < 2.2 * once

@@ -10,8 +10,9 @@ from driftline.models.interpreter import Interpreter, check_golden
 from driftline.models.manifest import PARITY, Golden
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.rows import Rows
-from driftline_trainer.fine_tuning import RENEWED, Replay, pack, unpack
 from driftline_trainer.fit import Task, Trained, train
+from driftline_trainer.fitting.replay import RENEWED, Replay
+from driftline_trainer.fitting.weights_file import pack, unpack
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from driftline.errors import InvalidInput
-from driftline.fleet.reading import StoreHeartbeats
 from driftline.metrics import Metrics
 from driftline.store.folder import FolderStore
 from driftline.store.windows import WindowName
@@ -17,15 +16,14 @@ from driftline.streams import tables
 from driftline.streams.bounds import MEBIBYTE
 from driftline.streams.definition_files import parse
 from driftline.streams.rows import FutureRows, Rows
-from driftline_trainer import dataset
-from driftline_trainer.claims import Claims
+from driftline_trainer.datasets import building
 from driftline_trainer.fit import Task, train
 from driftline_trainer.futures import FutureFiles
 from driftline_trainer.history import HistoryFiles
 from driftline_trainer.reading import Reading
 from driftline_trainer.set_aside import SetAside
 from driftline_trainer.settings import TrainerSettings
-from driftline_trainer.training import TrainingRun
+from driftline_trainer.training_rows import TrainingRows
 
 HOUR_MS = 3_600_000
 FIRST = 1_420_070_400_000
@@ -57,7 +55,7 @@ def test_who_knows_the_truth_ahead_learns_it_and_who_gets_it_later_does_not():
 
 def test_of_what_comes_two_hours_ahead_one_step_is_known_and_three_are_not():
     rows = walk(500)
-    built = dataset.build(rows.with_futures([known_ahead(rows, 2)]), STREAM)
+    built = building.build(rows.with_futures([known_ahead(rows, 2)]), STREAM)
     # Behind everything else: the moves of both horizons, and their levels.
     moves = built.inputs[:, -4:-2]
     np.testing.assert_allclose(moves[:, 0], built.targets[:, 0], atol=1e-4)
@@ -66,7 +64,7 @@ def test_of_what_comes_two_hours_ahead_one_step_is_known_and_three_are_not():
 
 def test_without_futures_all_of_them_are_missing():
     rows = walk(500)
-    built, plain = dataset.build(rows, STREAM), dataset.build(rows, TRUTH)
+    built, plain = building.build(rows, STREAM), building.build(rows, TRUTH)
     np.testing.assert_array_equal(built.inputs[:, :-4], plain.inputs)
     assert (built.inputs[:, -4:] == 0).all()
 
@@ -125,13 +123,12 @@ async def test_windows_that_were_issued_long_before_are_not_read(tmp_path: Path,
 
 
 @contextmanager
-def run_over(store: FolderStore, settings: TrainerSettings) -> Iterator[TrainingRun]:
-    claims = Claims(store, "one", lambda: 0.0, 60.0)
-    run = TrainingRun(settings, store, {STREAM.name: STREAM}, claims, lambda: 0.0, Metrics(), StoreHeartbeats(store))
+def rows_over(store: FolderStore, settings: TrainerSettings) -> Iterator[TrainingRows]:
+    training_rows = TrainingRows(settings, store, {STREAM.name: STREAM}, lambda: 0.0, Metrics())
     try:
-        yield run
+        yield training_rows
     finally:
-        run.close()
+        training_rows.close()
 
 
 async def test_a_window_of_futures_is_held_to_the_bytes_of_a_window(tmp_path: Path):
@@ -143,18 +140,18 @@ async def test_a_window_of_futures_is_held_to_the_bytes_of_a_window(tmp_path: Pa
     await store.put(f"futures/a/k/{window}", body)
     await store.put("history/a/futures.parquet", body)
     for window_bytes, count in ((size, 600), (size - 1, 300)):
-        with run_over(store, TrainerSettings(window_bytes=window_bytes, history_bytes=size)) as run:
-            assert len((await run._with_futures(STREAM, rows)).futures) == count
+        with rows_over(store, TrainerSettings(window_bytes=window_bytes, history_bytes=size)) as training_rows:
+            assert len((await training_rows._with_futures(STREAM, rows)).futures) == count
 
 
 async def peak_bytes(store: FolderStore, files: int, size: int) -> int:
     """Of reading so many history files of futures; none can be used, and so nothing of them stays."""
     for n in range(files):
         await store.put(f"history/a/futures-{n}.csv", bytes(size))
-    with run_over(store, TrainerSettings()) as run:
+    with rows_over(store, TrainerSettings()) as training_rows:
         tracemalloc.start()
         try:
-            await run._with_futures(STREAM, walk(300))
+            await training_rows._with_futures(STREAM, walk(300))
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

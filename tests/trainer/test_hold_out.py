@@ -5,7 +5,7 @@ import pytest
 
 from driftline.arrays import Ints
 from driftline.streams.definition import StreamDefinition
-from driftline_trainer.dataset import Dataset
+from driftline_trainer.datasets.dataset import Dataset
 from driftline_trainer.hold_out import MOST_ROWS, ROWS, SPAN_MS, cut_time, split
 
 pytestmark = pytest.mark.unit

@@ -11,7 +11,7 @@ from driftline.streams.features import observe
 from driftline.streams.history import History
 from driftline.streams.layout import Layout
 from driftline.streams.rows import Rows
-from driftline_trainer import dataset
+from driftline_trainer.datasets import building
 
 CHANGES = (datetime(2026, 3, 29, 1, tzinfo=UTC), datetime(2026, 10, 25, 1, tzinfo=UTC))
 
@@ -34,7 +34,7 @@ def test_training_sees_what_the_edge_sees(
     t = begin + 60_000 * minutes * np.arange(18 * 1440 // minutes)
     t = t[random.random(len(t)) >= missing] + int(random.integers(0, 60_000 * minutes))
     rows = Rows(np.full(len(t), "k"), t, random.normal(size=(len(t), 1)))
-    built = dataset.build(rows, stream)
+    built = building.build(rows, stream)
     layout = Layout.of(stream)
     history, slot = History.empty(1, layout), np.array([0])
     inputs = {

@@ -27,9 +27,10 @@ from driftline.streams.model_sections import Rollout
 from driftline.versions.releases import current
 from driftline_trainer.app import create_app
 from driftline_trainer.prune import prune
-from driftline_trainer.rollouts.rollouts import Hand, Rollouts, own_trust
+from driftline_trainer.rollouts.rollouts import Hand, Rollouts
 from driftline_trainer.rollouts.trials import Trials
 from driftline_trainer.settings import TrainerSettings
+from driftline_trainer.trust import own_trust
 from tests.trainer.fleets import FINE, WORSE, Fleet
 
 PEM = new_key()

@@ -3,7 +3,7 @@
 import pytest
 
 from driftline.streams.model_sections import TrainingOptions
-from driftline_trainer.schedule import AT_ONCE, LOOKS, NARROW, STEPS, USUAL, Schedule, units_again
+from driftline_trainer.fitting.schedule import AT_ONCE, LOOKS, NARROW, STEPS, USUAL, Schedule, units_again
 
 pytestmark = pytest.mark.unit
 

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Protocol
@@ -105,6 +105,37 @@ def create_service(
     if streams is not None:
         jobs = [*jobs, CatalogRefresher(streams)]
 
+    title = f"Driftline {name}"
+    app = FastAPI(
+        title=title,
+        description=description,
+        version=version("driftline"),
+        lifespan=_lifespan(jobs, on_death, first, close),
+        docs_url=None,
+        redoc_url=None,
+        # FastAPI's own asks with every request whether somebody wants it; ours is `driftline.tracing`.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.include_router(docs_page.routes(title))
+    app.state.metrics, app.state.checks = metrics, checks
+    _add_error_handlers(app)
+    _add_probes(app, metrics, checks)
+    if streams is not None:
+        app.include_router(streams_route.routes(streams))
+        metrics.export_streams(lambda: len(streams), lambda: len(streams.refused))
+    needing = RouteRoles(roles)
+    if gate is not None:
+        _add_gate(app, gate, needing)
+    complete(app, lambda method, path: gate.role_for(needing.of(method, path)) if gate is not None else None)
+    return app
+
+
+def _lifespan(
+    jobs: Sequence[BackgroundJob],
+    on_death: Callable[[str, BaseException], None],
+    first: Callable[[], Awaitable[None]] | None,
+    close: Sequence[Callable[[], Awaitable[None]]],
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         if first is not None:
@@ -121,32 +152,7 @@ def create_service(
             for end in close:
                 await end()
 
-    title = f"Driftline {name}"
-    app = FastAPI(
-        title=title,
-        description=description,
-        version=version("driftline"),
-        lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-        # FastAPI's own asks with every request whether somebody wants it; ours is `driftline.tracing`.
-        telemetry={"tracing": False, "metrics": False, "logs": False},
-    )
-    app.include_router(docs_page.routes(title))
-    app.state.metrics, app.state.checks = metrics, checks
-    _add_error_handlers(app)
-    _add_probes(app, metrics, checks)
-    if streams is not None:
-        app.include_router(streams_route.routes(streams))
-        metrics.export_streams(lambda: len(streams), lambda: len(streams.refused))
-    needing = RouteRoles(roles)
-    if gate is not None:
-        app.include_router(login.routes(gate))
-        if gate.sign_in is not None:
-            app.include_router(issuer_login.routes(gate, gate.sign_in))
-        app.add_middleware(Guard, gate=gate, roles=needing, refuse=_refusal)
-    complete(app, lambda method, path: gate.role_for(needing.of(method, path)) if gate is not None else None)
-    return app
+    return lifespan
 
 
 async def _finish(tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -180,6 +186,14 @@ def _end(task: asyncio.Task[None]) -> BaseException | None:
     except asyncio.CancelledError as error:
         return error
     return None
+
+
+def _add_gate(app: FastAPI, gate: AccessGate, roles: RouteRoles) -> None:
+    """Logging in and out, and a guard before all other requests."""
+    app.include_router(login.routes(gate))
+    if gate.sign_in is not None:
+        app.include_router(issuer_login.routes(gate, gate.sign_in))
+    app.add_middleware(Guard, gate=gate, roles=roles, refuse=_refusal)
 
 
 def _refusal(error: HTTPException) -> Response:

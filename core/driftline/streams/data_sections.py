@@ -3,7 +3,7 @@
 Pure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -103,6 +103,14 @@ class ColumnSource(Section):
         if self.path is not None and self.constant is not None:
             raise ValueError(f"found path {self.path!r} and constant {self.constant!r}, expected one of them")
         return self
+
+    def check(self, column: str, *, is_number: bool, is_identity: bool) -> None:
+        """is_identity: whether the column is that of key or group. Raises ValueError for what the column can't have."""
+        if self.constant is not None and not is_identity:
+            raise ValueError(f"columns.{column}: found a constant, expected it for the columns of key and group alone")
+        if self.converts and not is_number:
+            problem = "found how numbers are written, expected a path or a constant"
+            raise ValueError(f"columns.{column}: {problem}: this column is no number")
 
     @property
     def converts(self) -> bool:
@@ -220,3 +228,27 @@ class Mqtt(Section):
                 problem = f"found {self.futures!r}, which has all topics of {self.topic!r}"
                 raise ValueError(f"futures: {problem}, expected topics of its own")
         return self
+
+    def check(self, columns: Collection[str], group: str | None, *, on_grid: bool) -> None:
+        """group: the column that names it. Raises ValueError for what contradicts the rest of the definition."""
+        self._check_columns(columns, on_grid=on_grid)
+        self._check_group(group)
+
+    def _check_columns(self, columns: Collection[str], *, on_grid: bool) -> None:
+        in_topic = topic_filters.COLUMN in self.topic
+        if in_topic and not on_grid:
+            raise ValueError("mqtt: found {column} in the topic, expected a `grid` too, which makes records of them")
+        if self.payload == "number" and len(columns) > 1 and not in_topic:
+            raise ValueError(
+                "mqtt: found payload number, expected json or csv, or {column} in the topic: the stream has several "
+                "columns"
+            )
+        if topic_filters.COLUMN in (self.futures or ""):
+            raise ValueError("mqtt.futures: found {column}, expected it in the topic of records alone")
+
+    def _check_group(self, group: str | None) -> None:
+        is_named = "{group}" in self.topic
+        if (is_named or "{group}" in (self.futures or "")) and group is None:
+            raise ValueError("mqtt: found {group} in the topic, expected it only where `group` names a column")
+        if self.payload == "number" and group is not None and not is_named:
+            raise ValueError(f"mqtt: found no {{group}} in the topic, expected it: a number has no {group!r}")

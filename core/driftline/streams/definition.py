@@ -5,19 +5,18 @@ Pure. It is read by `driftline.streams.definition_files`.
 
 import hashlib
 import json
-import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
-import numpy as np
 from pydantic import Field, model_validator
 
-from driftline.arrays import Floats, clipped
-from driftline.streams import topic_filters
+from driftline.arrays import Floats
+from driftline.streams import possible_range, season_lengths, target_streams
 from driftline.streams.data_sections import Calendar, CsvFormat, Grid, KafkaSource, Mqtt, SourceOrPath, Time
 from driftline.streams.definition_values import (
     DAY_S,
+    NAME,
     SEASONS,
     Horizons,
     LengthOfTime,
@@ -27,28 +26,19 @@ from driftline.streams.definition_values import (
     SeasonLength,
     Section,
 )
-from driftline.streams.grid import LATEST
 from driftline.streams.model_sections import Drift, Gate, Retraining, Rollout, TrainingOptions, Weighting
+from driftline.streams.season_lengths import possible_lengths
 
-NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
-"""Of streams and sources."""
 EVERY_SERIES = "all"
 """The group of all series of a stream."""
 SINGLE_KEY = "all"
 """The key of a stream that is one series and has no key column."""
-AS_NUMBER = (
-    "a target is forecast as a plain number, for which 359 to 1 is a jump; "
-    "send its sine and cosine, and forecast them as two `targets`"
-)
-"""What there is to say of a target that is an angle."""
 ISSUED = "issued"
 """The column that says when a future was issued."""
 MOST_AHEAD = 2000
 """Periods ahead of the newest record that futures are kept for, at most."""
 INPUTS = 4
 """Which inputs `driftline.streams.features` makes; counted up with each change, so that no older model is fed."""
-LONGEST_SEASON = 1440
-"""Records of a day that are kept to look back on; a faster stream has no season."""
 
 
 @lru_cache(maxsize=1000)
@@ -144,85 +134,39 @@ class StreamDefinition(Section):
     def _consistent(self) -> Self:
         if list(self.horizon) != sorted(set(self.horizon)):
             raise ValueError(f"horizon: found {list(self.horizon)}, expected ascending steps, each once")
-        impossible = set(self.season_lengths or ()) - set(_possible_seasons(self.time.period))
-        if impossible:
-            raise ValueError(f"season: {_refused_seasons(impossible, self.time.period)}")
+        season_lengths.check(self.season_lengths or (), self.time.period)
         self._check_sections()
         if self.together and self.group is None:
             raise ValueError("together: found true without a group, expected `group: all` or a column's name")
         if self.group is not None and self.key is None:
             raise ValueError(f"group: found {self.group!r} in a stream of one series, expected a key")
-        names = [self.time.column, *self.columns, *([self.key] if self.key else []), *self.group_columns]
+        self._check_columns()
+        target_streams.check(self.name, self.targets)
+        possible_range.check(self.possible, self.awaited_columns)
+        return self
+
+    def _check_sections(self) -> None:
+        if self.grid is not None:
+            self.grid.check(self.time.period, dict(zip(self.columns, self.angles, strict=True)))
+        if self.mqtt is not None:
+            self.mqtt.check(self.columns, self.group if self.group_columns else None, on_grid=self.grid is not None)
+            if self.mqtt.futures is not None and not self.futures:
+                raise ValueError("mqtt.futures: found a topic, expected none: the stream has no `futures`")
+
+    def _check_columns(self) -> None:
+        names = [self.time.column, *self.columns, *self._identity]
         names += [*self.futures, *([ISSUED] if self.futures else [])]
         twice = sorted({name for name in names if names.count(name) > 1})
         if ISSUED in twice:
             raise ValueError(f"found {ISSUED!r} as a column, expected another name: futures have it for their issue")
         if twice:
             raise ValueError(f"found {twice[0]!r} as more than one of time, key, group, target, features and futures")
-        self._check_sources(names)
-        self._check_targets()
-        self._check_range()
-        return self
-
-    def _check_targets(self) -> None:
-        names = [_named_after(self.name, target) for target in self.targets]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"targets: found two whose stream would be {twice[0]!r}, expected different names")
-        impossible = [name for name in names if re.fullmatch(NAME, name) is None]
-        if impossible:
-            raise ValueError(f"targets: found a stream {impossible[0]!r}, expected a name of at most 63 characters")
-
-    def _check_range(self) -> None:
-        if isinstance(self.possible, dict):
-            strange = [name for name in self.possible if name not in self.awaited_columns]
-            if strange:
-                raise ValueError(f"range: found {strange[0]!r}, expected one of {', '.join(self.awaited_columns)}")
-        elif self.possible is not None and len(self.targets) > 1:
-            columns = ", ".join(f"{target}: [0, null]" for target in self.targets)
-            raise ValueError(f"range: found one for several targets, expected one by column: {{{columns}}}")
-
-    def _check_sections(self) -> None:
-        if self.grid is not None:
-            self.grid.check(self.time.period, dict(zip(self.columns, self.angles, strict=True)))
-        if self.mqtt is not None:
-            self._check_columns_of(self.mqtt)
-            self._check_group_of(self.mqtt)
-            if self.mqtt.futures is not None and not self.futures:
-                raise ValueError("mqtt.futures: found a topic, expected none: the stream has no `futures`")
-
-    def _check_sources(self, names: Collection[str]) -> None:
         strange = [name for name in self.sources if name not in names]
         if strange:
             raise ValueError(f"columns: found {strange[0]!r}, expected one of {', '.join(names)}")
-        numbers = {*self.columns, *self.futures}
         for name, source in self.sources.items():
-            if source.constant is not None and name not in {self.key, *self.group_columns}:
-                raise ValueError(
-                    f"columns.{name}: found a constant, expected it for the columns of key and group alone"
-                )
-            if source.converts and name not in numbers:
-                problem = "found how numbers are written, expected a path or a constant"
-                raise ValueError(f"columns.{name}: {problem}: this column is no number")
-
-    def _check_columns_of(self, mqtt: Mqtt) -> None:
-        in_topic = topic_filters.COLUMN in mqtt.topic
-        if in_topic and self.grid is None:
-            raise ValueError("mqtt: found {column} in the topic, expected a `grid` too, which makes records of them")
-        if mqtt.payload == "number" and len(self.columns) > 1 and not in_topic:
-            raise ValueError(
-                "mqtt: found payload number, expected json or csv, or {column} in the topic: the stream has several "
-                "columns"
-            )
-        if topic_filters.COLUMN in (mqtt.futures or ""):
-            raise ValueError("mqtt.futures: found {column}, expected it in the topic of records alone")
-
-    def _check_group_of(self, mqtt: Mqtt) -> None:
-        is_named = "{group}" in mqtt.topic
-        if (is_named or "{group}" in (mqtt.futures or "")) and not self.group_columns:
-            raise ValueError("mqtt: found {group} in the topic, expected it only where `group` names a column")
-        if mqtt.payload == "number" and self.group_columns and not is_named:
-            raise ValueError(f"mqtt: found no {{group}} in the topic, expected it: a number has no {self.group!r}")
+            is_number = name in self.columns or name in self.futures
+            source.check(name, is_number=is_number, is_identity=name in self._identity)
 
     @property
     def source(self) -> str:
@@ -240,10 +184,10 @@ class StreamDefinition(Section):
         return tuple(self._of_target(target) for target in self.targets) or (self,)
 
     def _of_target(self, target: str) -> "StreamDefinition":
-        columns = {*_columns(target, tuple(self.features)), *self.futures, *self._naming}
+        columns = {*_columns(target, tuple(self.features)), *self.futures, self.time.column, *self._identity, ISSUED}
         return self.model_copy(
             update={
-                "name": _named_after(self.name, target),
+                "name": target_streams.name_of(self.name, target),
                 "source_name": self.source,
                 "target": target,
                 "targets": (),
@@ -253,9 +197,9 @@ class StreamDefinition(Section):
         )
 
     @property
-    def _naming(self) -> tuple[str, ...]:
-        """The columns of time, key, group and issue."""
-        return (self.time.column, *([self.key] if self.key else []), *self.group_columns, ISSUED)
+    def _identity(self) -> tuple[str, ...]:
+        """The columns of key and group, as far as it has them."""
+        return (*([self.key] if self.key else []), *self.group_columns)
 
     @property
     def awaited_columns(self) -> tuple[str, ...]:
@@ -308,18 +252,11 @@ class StreamDefinition(Section):
 
         Of a forecast and a truth that both are, neither is further from the other than before: no error grows.
         """
-        if self.range is None:
-            return values
-        lowest, highest = self.range
-        return clipped(values, -np.inf if lowest is None else lowest, np.inf if highest is None else highest)
+        return possible_range.within(values, self.range)
 
     def beyond_range(self, values: Iterable[float | None]) -> int:
         """How many values of the target are not possible; missing ones are not counted."""
-        if self.range is None:
-            return 0
-        lowest, highest = self.range
-        low, high = -np.inf if lowest is None else lowest, np.inf if highest is None else highest
-        return sum(not low <= value <= high for value in values if value is not None)
+        return possible_range.count_beyond(values, self.range)
 
     @property
     def angles(self) -> tuple[bool, ...]:
@@ -346,7 +283,7 @@ class StreamDefinition(Section):
     @property
     def seasons(self) -> tuple[int, ...]:
         """Records in each length of time that is looked back on, ascending."""
-        lengths = _possible_seasons(self.time.period) if self.season_lengths is None else set(self.season_lengths)
+        lengths = possible_lengths(self.time.period) if self.season_lengths is None else set(self.season_lengths)
         return tuple(length // self.time.period for length in sorted(lengths))
 
     @property
@@ -387,53 +324,6 @@ class StreamDefinition(Section):
     @property
     def _own_calendar(self) -> list[object]:
         """Zone, holidays and seasons where they are not the default, which leaves the fingerprint as it was."""
-        usual = [length // self.time.period for length in _possible_seasons(self.time.period)]
+        usual = [length // self.time.period for length in possible_lengths(self.time.period)]
         own: list[object] = [self.zone, self.calendar.holidays, list(self.seasons)]
         return [] if own == ["UTC", None, usual] else own
-
-
-def _named_after(name: str, target: str) -> str:
-    """The stream of one of several targets: lower case, and dashes for all that no name has."""
-    return f"{name}-{re.sub('[^a-z0-9]+', '-', target.lower()).strip('-')}"
-
-
-def _possible_seasons(period: int) -> list[int]:
-    """Lengths of time that are whole numbers of periods and more than one; none for a stream that is too fast."""
-    is_slow = period * LONGEST_SEASON >= DAY_S
-    return [length for length in SEASONS.values() if is_slow and length % period == 0 and length >= 2 * period]
-
-
-def _refused_seasons(impossible: Collection[int], period: int) -> str:
-    refused = [name for name, length in SEASONS.items() if length in impossible]
-    possible = [name for name, length in SEASONS.items() if length in _possible_seasons(period)]
-    return (
-        f"found {', '.join(refused)}, expected {' or '.join(possible) or 'an empty list'}: a whole number of "
-        f"periods and more than one, with at most {LONGEST_SEASON:,} periods a day"
-    )
-
-
-def refusal(
-    streams: Mapping[str, StreamDefinition],
-    name: str,
-    values: Collection[str] | None = None,
-    *,
-    future: bool = False,
-    times: Collection[int] = (),
-) -> str | None:
-    """Why a message of the stream `name` can't be used, or None. values: what a record has; it needs all columns, or
-    one of them where streams share it. future: whether it is a future, which needs those instead. times: all that it
-    has, in milliseconds."""
-    stream = streams.get(name)
-    if stream is None:
-        return f"found stream {name!r}, expected one of {sorted(streams)}"
-    for t in times:
-        if not 0 <= t < LATEST:
-            return f"found the time {t}, expected milliseconds from 1970 on, before the year 2100"
-    if future and not stream.futures:
-        return f"found a future, expected none: stream {name!r} has no `futures`"
-    columns = tuple(stream.futures) if future else stream.columns
-    missing = [column for column in columns if values is not None and column not in values]
-    if stream.shares and len(missing) < len(columns):
-        # It was taken in before one of the streams was there.
-        return None
-    return f"found no value for {missing[0]!r}, expected {list(columns)}" if missing else None

@@ -11,6 +11,11 @@ SHOWN: Final = 120
 """Characters of what was found that a mistake repeats."""
 MOST: Final = 20
 """Mistakes of one text that are told."""
+AS_NUMBER: Final = (
+    "a target is forecast as a plain number, for which 359 to 1 is a jump; "
+    "send its sine and cosine, and forecast them as two `targets`"
+)
+"""What there is to say of a target that is an angle."""
 DIGITS: Final = 10**SHOWN
 BRIEF: Final = reprlib.Repr()
 """Of a list of aliases to one long text, too, it writes no more than it shows."""

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from driftline import yaml_text
 from driftline.errors import InvalidDefinition
 from driftline.streams import definition_errors, sources
-from driftline.streams.definition import AS_NUMBER, StreamDefinition
+from driftline.streams.definition import StreamDefinition
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,9 @@ def load(path: Path) -> StreamDefinition:
         log.warning("%s: line %d: found %r for the second time, which alone counts", path, line, key)
     for target in definition.targets or (definition.target,):
         if definition.features.get(target) == "angle":
-            log.warning("%s: found the target %r among the features as an angle: %s", path, target, AS_NUMBER)
+            log.warning(
+                "%s: found the target %r among the features as an angle: %s", path, target, definition_errors.AS_NUMBER
+            )
     return definition
 
 

@@ -14,6 +14,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from driftline.streams import public_holidays
 
+NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
+"""Of streams and sources."""
 UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 DAY_S = 86400
 TIME_FORMATS = ("iso", "s", "ms", "us", "ns")

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from driftline.streams.definition import LONGEST_SEASON, StreamDefinition
+from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_values import DAY_S
+from driftline.streams.season_lengths import LONGEST_SEASON
 from driftline.worker.parts import Axes, Parts, read
 
 Dims = tuple[str | int, ...]

@@ -10,7 +10,8 @@ import numpy as np
 
 from driftline.members import MEMBERS
 from driftline.messages import ALERTS, BLENDS, Blend, Forecast, Topic
-from driftline.streams.definition import StreamDefinition, refusal
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.message_validation import refusal
 from driftline.worker.parts import Body, Parts, SavedState
 from driftline.worker.saved_series import Forms, SavedSeries
 from driftline.worker.series_store import SeriesStore

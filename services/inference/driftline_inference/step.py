@@ -15,11 +15,12 @@ import numpy as np
 from driftline.arrays import Floats, Ints
 from driftline.messages import ALERTS, FORECASTS, Alert, Record, Topic
 from driftline.models.manifest import UsualValues
-from driftline.streams.definition import StreamDefinition, refusal
+from driftline.streams.definition import StreamDefinition
 from driftline.streams.features import Inputs
 from driftline.streams.grid import UNKNOWN, phase_of, tick_of, time_of
 from driftline.streams.history import complete
 from driftline.streams.layout import Layout
+from driftline.streams.message_validation import refusal
 from driftline.worker.parts import Body, Parts, SavedState
 from driftline.worker.saved_series import Forms, SavedSeries
 from driftline.worker.series_store import SeriesStore

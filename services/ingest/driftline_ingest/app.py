@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
@@ -13,9 +12,9 @@ from driftline.bus.kafka_settings import KafkaSettings
 from driftline.bus.lag import LagExporter
 from driftline.bus.port import Bus
 from driftline.clock import BelievedClock
-from driftline.messages import BLENDS, OBSERVATIONS, RECORDS, Blend, ServiceReport, Topic
+from driftline.messages import BLENDS, OBSERVATIONS, RECORDS, ServiceReport, Topic
 from driftline.metrics import Metrics, from_zero
-from driftline.names import ARCHIVE_GROUPS
+from driftline.service.access.gate import AccessGate
 from driftline.service.access.opening import open_gate
 from driftline.service.access.roles import Needed
 from driftline.service.app import BackgroundJob, ReadinessCheck, create_service, end_process
@@ -25,13 +24,11 @@ from driftline.store.folder import FolderStore
 from driftline.store.port import Store
 from driftline.store.timed import TimedStore
 from driftline.streams.catalog import Streams
-from driftline.streams.definition import StreamDefinition, refusal
+from driftline.streams.definition import StreamDefinition
 from driftline.tracing.port import Tracing
 from driftline.worker.loop import Worker
-from driftline.worker.loop_metrics import LoopMetrics
-from driftline.worker.stream_step import Timed
 from driftline_ingest import arrivals, influx, record_routes
-from driftline_ingest.archive import ArchiveStep
+from driftline_ingest.archive_workers import ArchiveWorkers
 from driftline_ingest.backlog import Backlog
 from driftline_ingest.backlog_route import routes as backlog_routes
 from driftline_ingest.census import Census
@@ -43,9 +40,9 @@ from driftline_ingest.kafka import KafkaDoor
 from driftline_ingest.limiter import Limiter
 from driftline_ingest.losses import Losses
 from driftline_ingest.opening import open_mqtt
-from driftline_ingest.packing import FUTURES, Packing
+from driftline_ingest.packing import FUTURES
 from driftline_ingest.settings import IngestSettings
-from driftline_ingest.sink import REASONS, WindowArchive, WindowSink
+from driftline_ingest.sink import REASONS, WindowArchive
 from driftline_ingest.synchronised import is_synchronised
 from driftline_ingest.windows import BlendWindows, RecordWindows
 
@@ -55,8 +52,6 @@ ROLES: Final[Mapping[str, Needed]] = {
 }
 """The doors of records ask for a sender themselves, in the words of their clients."""
 GAPS_REPORTED = 50
-GATHER_S = 0.5
-"""Nobody waits for the archive: it reads much at once and leaves the processor to the stream."""
 
 
 def create_app(
@@ -76,13 +71,8 @@ def create_app(
     """Takes records in, and archives records and blends in the store. topics: where topics of others are. more: jobs
     that run as long."""
     metrics, streams = metrics or Metrics(), Streams.of(streams)
-    sources = streams.sources
-    sources.on_every(lambda source: _from_zero(metrics, source.name))
-    streams.on_every(lambda stream: metrics.stream_period.labels(stream.name).set(stream.time.period))
-    streams.on_every(lambda stream: _stream_from_zero(metrics, stream.name))
     timed, edge, census = TimedStore(store, metrics), Edge(bus, wanted=settings.edge_id), Census(streams.of_records)
-    sources.on_every(lambda source: metrics.export_keys(source.name, source.keys, lambda: census.keys(source.name)))
-
+    _export_metrics(metrics, streams, census)
     losses = Losses(bus, metrics)
     backlog = _backlog(settings, losses)
     archived = WindowArchive(timed, metrics)
@@ -123,15 +113,23 @@ def create_app(
         gate=gate,
         roles=ROLES,
     )
+    _add_doors(app, door, settings, metrics, gate, tracing)
+    app.include_router(backlog_routes(backlog, losses.gaps))
+    return app
+
+
+def _add_doors(
+    app: FastAPI, door: Door, settings: IngestSettings, metrics: Metrics, gate: AccessGate, tracing: Tracing | None
+) -> None:
+    """Where records come by HTTP."""
     limiter = Limiter(settings, metrics.requests_limited)
     routers = (record_routes.routes(door, settings, limiter, gate), influx.routes(door, settings, limiter, gate))
-    for router in (*routers, influx.probes(), backlog_routes(backlog, losses.gaps)):
+    for router in (*routers, influx.probes()):
         app.include_router(router)
     handlers = {path: handler for router in routers for path, handler in direct_handlers(router).items()}
     app.add_middleware(DirectPaths, handlers=handlers, behind=app)
     if tracing is not None:
         app.add_middleware(tracing.requests, paths=handlers.keys())
-    return app
 
 
 def _backlog(settings: IngestSettings, losses: Losses) -> Backlog | None:
@@ -145,47 +143,6 @@ def _backlog(settings: IngestSettings, losses: Losses) -> Backlog | None:
 def _with_losses(report: ServiceReport, backlog: Backlog | None, losses: Losses) -> ServiceReport:
     waiting = backlog.windows if backlog is not None else 0
     return msgspec.structs.replace(report, waiting=waiting, gaps=list(losses.gaps.newest(GAPS_REPORTED)))
-
-
-@dataclass(frozen=True)
-class ArchiveWorkers:
-    """What the archives of records and blends have in common."""
-
-    settings: IngestSettings
-    bus: Bus
-    archive: WindowArchive
-    backlog: Backlog | None
-    losses: Losses
-    streams: Streams
-    metrics: Metrics
-    edge: Edge
-    kept: dict[str, Callable[[int], int]] = field(default_factory=dict)
-    """By group, how many messages of a partition wait for their window to be full: they are no lag."""
-
-    def worker(self, topic: Topic[Timed], packing: Packing[Timed], census: Census | None = None) -> Worker[Timed]:
-        """census: who counts the keys."""
-        streams, metrics, group = self.streams, self.metrics, ARCHIVE_GROUPS[packing.kind]
-        dropped = metrics.records_dropped
-        step = ArchiveStep(
-            packing,
-            lambda stream, reason: dropped.labels(stream, reason).inc(),
-            census=census,
-            lost=self.losses.add,
-        )
-        self.kept[group] = step.kept
-        return Worker(
-            group,
-            self.bus,
-            topic,
-            step,
-            # A window that is written must not be in silence, so the position goes with the states, which are small.
-            replace(self.settings.loop, state_every=0.0),
-            refuse=lambda message: refuse(streams, message),
-            wait_for=lambda message: _expect(streams, message, self.settings.streams_patience),
-            sink=WindowSink(self.archive, packing, self.edge.id, self.backlog),
-            gather=GATHER_S,
-            observer=LoopMetrics(metrics, group, topic.name, step.miss),
-        )
 
 
 def _checks(
@@ -206,19 +163,13 @@ def _grid_check(grid: GridWorker) -> list[ReadinessCheck]:
     return [ReadinessCheck("grid", grid.check, needed=False)] if grid.is_wanted else []
 
 
-async def _expect(streams: Streams, message: Any, patience: float) -> None:
-    """A blend is of a stream, a record of a source."""
-    expect = streams.expect if isinstance(message, Blend) else streams.expect_source
-    await expect(message.stream, patience)
-
-
-def refuse(streams: Streams, message: Any) -> str | None:
-    """Why a record or blend can't be archived, or None."""
-    if isinstance(message, Blend):
-        return refusal(streams, message.stream, times=(message.t,))
-    is_future = message.issued is not None
-    times = (message.t, message.issued) if is_future else (message.t,)
-    return refusal(streams.of_records, message.stream, message.values, future=is_future, times=times)
+def _export_metrics(metrics: Metrics, streams: Streams, census: Census) -> None:
+    """Of all streams and sources, also those that are defined later."""
+    sources = streams.sources
+    sources.on_every(lambda source: _from_zero(metrics, source.name))
+    sources.on_every(lambda source: metrics.export_keys(source.name, source.keys, lambda: census.keys(source.name)))
+    streams.on_every(lambda stream: metrics.stream_period.labels(stream.name).set(stream.time.period))
+    streams.on_every(lambda stream: _stream_from_zero(metrics, stream.name))
 
 
 def _from_zero(metrics: Metrics, source: str) -> None:

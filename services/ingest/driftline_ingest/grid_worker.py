@@ -9,7 +9,8 @@ from driftline.messages import OBSERVATIONS, Observation
 from driftline.metrics import Metrics, from_zero
 from driftline.names import GRID_GROUP
 from driftline.streams.catalog import Streams
-from driftline.streams.definition import StreamDefinition, refusal
+from driftline.streams.definition import StreamDefinition
+from driftline.streams.message_validation import refusal
 from driftline.tracing.port import Tracing
 from driftline.worker.loop import Worker
 from driftline.worker.loop_metrics import LoopMetrics

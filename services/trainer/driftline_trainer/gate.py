@@ -8,7 +8,7 @@ import numpy as np
 from driftline.members import PERSISTENCE
 from driftline.models.manifest import PARITY
 from driftline.streams.model_sections import Gate
-from driftline_trainer.dataset import Batch
+from driftline_trainer.datasets.dataset import Batch
 
 PARENT = "parent"
 DOUBT = 2.0

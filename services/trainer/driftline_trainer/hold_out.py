@@ -5,7 +5,7 @@ import numpy as np
 from driftline.arrays import Ints
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_values import DAY_S
-from driftline_trainer.dataset import Dataset
+from driftline_trainer.datasets.dataset import Dataset
 
 SHARE = 0.1
 """Of the newest rows that are held out ..."""

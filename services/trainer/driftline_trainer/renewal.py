@@ -47,7 +47,7 @@ class Renewal:
             self._warn(stream.name, f"{outdated}; it was made elsewhere: import it again")
             return None
         history = _history_of(batch, mine)
-        if history is None and not await self._training.has_history(stream):
+        if history is None and not await self._training.rows.has_history(stream):
             expected = f"put a file under history/{stream.name}/, or train one by POST /v1/jobs"
             self._warn(stream.name, f"{outdated}, and there is no history to train a new batch model from: {expected}")
             return None

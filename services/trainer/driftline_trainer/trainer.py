@@ -55,7 +55,7 @@ class Trainer:
         self._training = TrainingRun(
             settings, store, streams, self._claims, clock, metrics, fleet or StoreHeartbeats(store)
         )
-        self.indexes = self._training.indexes
+        self.indexes = self._training.rows.indexes
         self._ended: dict[str, asyncio.Event] = {}
         self._fresh: dict[str, int] = {}
         self._renewal = Renewal(self._training)
@@ -83,13 +83,13 @@ class Trainer:
 
     def is_aside(self, name: str, file: Listed) -> bool:
         """Whether a stream can't use what was archived in `file` under a name."""
-        return any(self._training.aside(stream.name, file) for stream in self._archived_as(name))
+        return any(self._training.rows.is_aside(stream.name, file) for stream in self._archived_as(name))
 
     async def set_aside(self, name: str, file: Listed, reason: str) -> None:
         """Where one stream alone could learn from it."""
         streams = self._archived_as(name)
         if len(streams) == 1:
-            await self._training.set_aside(streams[0].name, file, reason)
+            await self._training.rows.set_aside(streams[0].name, file, reason)
 
     def _archived_as(self, name: str) -> list[StreamDefinition]:
         return [stream for stream in self._streams.values() if name in names_of(stream)]
@@ -180,7 +180,7 @@ class Trainer:
             # A copy, since streams may be added during the awaits. All counts come first: what is then waited for are
             # whole trainings, and jobs of other streams may run meanwhile.
             streams = [stream for stream in self._streams.values() if not keys or concerns(keys, stream)]
-            await self._training.look(streams, keys)
+            await self._training.rows.look(streams, keys)
             if not keys:
                 await self._book.look(self._claims.alive)
                 for stream in streams:

@@ -18,7 +18,7 @@ from driftline.store.windows import LARGEST
 from driftline.streams.definition import EVERY_SERIES, StreamDefinition
 from driftline.streams.layout import Layout
 from driftline.streams.rows import Names, Rows, encoded
-from driftline_trainer.dataset import WARM_UP
+from driftline_trainer.datasets.pieces import WARM_UP
 
 SPAN = 4
 """A span is so many times as long as what fills a network's memories: a quarter of it is lost to that."""

@@ -9,7 +9,8 @@ from pydantic import BaseModel, Field
 
 from driftline.fleet.evidence import Pooled
 from driftline.service.access import audit
-from driftline_trainer.rollouts.rollouts import Hand, Pointed, Rollouts
+from driftline_trainer.rollouts.pointers import Pointed
+from driftline_trainer.rollouts.rollouts import Hand, Rollouts
 from driftline_trainer.rollouts.standing import RolloutStanding
 from driftline_trainer.rollouts.stories import Act, RolloutStory, StoryState
 

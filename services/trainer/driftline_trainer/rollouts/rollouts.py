@@ -18,41 +18,19 @@ from driftline.members import MODELS
 from driftline.metrics import Metrics, from_zero
 from driftline.models import manifest as manifests
 from driftline.models.manifest import Pointer, Quarantine, Trial
-from driftline.models.signing import Signer, Trust
+from driftline.models.signing import Signer
 from driftline.stoppable import until_set
 from driftline.store.port import Store
 from driftline.streams.catalog import Streams
 from driftline.streams.definition import StreamDefinition
-from driftline.versions.files import POINTER_LIMIT
 from driftline_trainer.rollouts import standing as standings
+from driftline_trainer.rollouts.journal import RolloutJournal
+from driftline_trainer.rollouts.pointers import Pointed, Pointers
 from driftline_trainer.rollouts.standing import RolloutStanding
-from driftline_trainer.rollouts.stories import EVIDENCE, OUTCOMES, Act, Outcome, RolloutEvent, Stories, StoryState
+from driftline_trainer.rollouts.stories import EVIDENCE, OUTCOMES, Act, Stories
+from driftline_trainer.trust import own_trust
 
 log = logging.getLogger(__name__)
-
-ENDED: Mapping[Act, Outcome] = {outcome: outcome for outcome in OUTCOMES}
-
-
-@dataclass(frozen=True)
-class Pointed:
-    """A model's pointer as it was read. etag: for the next move."""
-
-    stream: StreamDefinition
-    member: str
-    pointer: Pointer
-    etag: str
-
-    @property
-    def model(self) -> tuple[str, str]:
-        return self.stream.name, self.member
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        return self.stream.rollout.stages_of(self.member)
-
-    def stage(self, trial: Trial) -> str:
-        """Its name, also where the definition has fewer stages by now."""
-        return self.stages[min(trial.stage, len(self.stages) - 1)]
 
 
 @dataclass(frozen=True)
@@ -88,11 +66,9 @@ class Rollouts:
         self._trust = own_trust(signer)
         self._poll = poll
         self._clock = clock
-        self.stories = Stories(store)
-        self._pointed: dict[tuple[str, str], Pointed] = {}
+        self._pointers = Pointers(store)
+        self._journal = RolloutJournal(store, metrics, self._trust, clock)
         self._standing: dict[tuple[str, str], RolloutStanding] = {}
-        # Trials whose end is not noted yet, by model.
-        self._running: dict[tuple[str, str], str] = {}
         self._kept_out: set[tuple[str, str, str]] = set()
         # Pointers without a trial at which nothing was to be taken back, by their etags.
         self._not_taken_back: dict[tuple[str, str], str] = {}
@@ -124,59 +100,17 @@ class Rollouts:
 
     async def _look_at(self, stream: StreamDefinition, member: str, heartbeats: Mapping[str, Heartbeat]) -> None:
         try:
-            at = await self._read(stream, member)
+            at = await self._pointers.read(stream, member)
             if at is not None:
-                await self._note_changes(at)
+                await self._journal.note_changes(at)
                 trial = at.pointer.trial
                 if not await self._is_taken_back(at):
                     await (self._try(at, trial, heartbeats) if trial else self._watch(at, heartbeats))
-                self._show(self._pointed[at.model])
+                self._show(self._pointers[at.model])
         except Conflict:
             log.info("another trainer moved it first", extra={"stream": stream.name, "member": member})
         except (RefusedModel, TooLarge) as error:
             log.warning("no roll-out: %s", error, extra={"stream": stream.name, "member": member})
-
-    async def _read(self, stream: StreamDefinition, member: str) -> Pointed | None:
-        """Raises RefusedModel, TooLarge."""
-        known = self._pointed.get((stream.name, member))
-        key = manifests.pointer_key(stream.name, member)
-        try:
-            stored = await self._store.get(key, unless=known.etag if known else None, limit=POINTER_LIMIT)
-        except NotFound:
-            return None
-        if stored is None:
-            return known
-        pointer = manifests.decode(stored.body, Pointer, "pointer")
-        at = self._pointed[stream.name, member] = Pointed(stream, member, pointer, stored.etag)
-        return at
-
-    async def _note_changes(self, at: Pointed) -> None:
-        """Notes a trial that begins, and the end of one that was not noted: it gave way to a newer version, or the
-        trainer that ended it died before it could say so."""
-        trial = at.pointer.trial
-        version = trial.version if trial else ""
-        if self._running.get(at.model) == version:
-            return
-        for story in await self.stories.of(*at.model):
-            if story.state in {"running", "paused"} and story.version != version:
-                await self._note_end(at, story.version)
-        if trial is not None:
-            why = f"tried by {at.stage(trial)} of the edges first; all others run {at.pointer.version}"
-            event = RolloutEvent(self._clock(), "began", why, stage=at.stage(trial))
-            if await self.stories.begin(*at.model, trial.version, at.pointer.version, event):
-                log.info("roll-out began: %s", why, extra=_extra(at, trial.version))
-        self._running[at.model] = version
-
-    async def _note_end(self, at: Pointed, version: str) -> None:
-        trial = at.pointer.trial
-        mark = await quarantine_of(self._store, *at.model, version, self._trust)
-        if mark is not None:
-            await self._note(at, version, "stopped", mark.reason, EVIDENCE)
-        elif version == at.pointer.version:
-            await self._note(at, version, "done", "all edges run it", EVIDENCE)
-        else:
-            newer = trial.version if trial else at.pointer.version
-            await self._note(at, version, "superseded", f"{newer} was published", EVIDENCE)
 
     async def _is_taken_back(self, at: Pointed) -> bool:
         """Points back from a version that is kept from all edges already: whoever said so died before the pointer
@@ -184,15 +118,15 @@ class Rollouts:
         trial = at.pointer.trial
         if self._not_taken_back.get(at.model) == at.etag:
             return False
-        version = trial.version if trial else at.pointer.version
+        version = at.newest
         mark = await quarantine_of(self._store, *at.model, version, self._trust)
         back = await self._back(at) if mark is not None else None
         if mark is None or back is None:
             if trial is None:
                 self._not_taken_back[at.model] = at.etag
             return False
-        await self._move(at, back)
-        await self._note(at, version, "stopped", mark.reason, EVIDENCE)
+        await self._pointers.move(at, back)
+        await self._journal.note(at, version, "stopped", mark.reason, EVIDENCE)
         return True
 
     async def _try(self, at: Pointed, trial: Trial, heartbeats: Mapping[str, Heartbeat]) -> None:
@@ -200,8 +134,7 @@ class Rollouts:
         now = self._clock()
         if begins_later(trial.since, now):
             trial = replace(trial, since=now)
-            await self._move(at, replace(at.pointer, trial=trial))
-            at = self._pointed[at.model]
+            at = await self._pointers.move(at, replace(at.pointer, trial=trial))
         ranks = self._ranks(at, trial, heartbeats)
         standing = standings.of_trial(at.stream.rollout, at.pointer, trial, at.model, heartbeats, ranks, now)
         self._standing[at.model] = standing
@@ -211,7 +144,7 @@ class Rollouts:
             await self._advance(at, trial, list(ranks.values()), standing.why, EVIDENCE)
         elif (below := _topped_up(at, trial, ranks)) > trial.below and not trial.paused:
             # Edges of the stage went silent, or others came: it has its number of edges again.
-            await self._move(at, replace(at.pointer, trial=replace(trial, below=below)))
+            await self._pointers.move(at, replace(at.pointer, trial=replace(trial, below=below)))
 
     def _ranks(self, at: Pointed, trial: Trial, heartbeats: Mapping[str, Heartbeat]) -> dict[str, float]:
         edges = counted_on(self._fleet, heartbeats, *at.model)
@@ -236,12 +169,12 @@ class Rollouts:
         step = stage_after(at.stages, trial.stage, ranks, trial.below)
         if step is None:
             now = self._clock()
-            await self._move(at, Pointer(trial.version, former=at.pointer.version, since=now))
-            await self._note(at, trial.version, "done", why, by, stage="100%")
+            await self._pointers.move(at, Pointer(trial.version, former=at.pointer.version, since=now))
+            await self._journal.note(at, trial.version, "done", why, by, stage="100%")
             return
         further = replace(trial, below=step.below, stage=step.stage, entered=trial.below, since=self._clock())
-        await self._move(at, replace(at.pointer, trial=further))
-        await self._note(at, trial.version, "advanced", why, by, stage=at.stage(further), paused=further.paused)
+        await self._pointers.move(at, replace(at.pointer, trial=further))
+        await self._journal.note(at, trial.version, "advanced", why, by, stage=at.stage(further), paused=further.paused)
 
     async def _take_back(self, at: Pointed, version: str, why: str, by: str, act: Act) -> None:
         """Keeps a version from all edges, and points back. The word comes first: after a crash between both the next
@@ -251,8 +184,8 @@ class Rollouts:
         self._kept_out.add((*at.model, version))
         back = await self._back(at)
         if back is not None:
-            await self._move(at, back)
-        await self._note(at, version, act, why, by)
+            await self._pointers.move(at, back)
+        await self._journal.note(at, version, act, why, by)
 
     async def _back(self, at: Pointed) -> Pointer | None:
         """What is pointed at in the place of a version that is taken back; None where there is nothing."""
@@ -263,30 +196,6 @@ class Rollouts:
             return None
         return Pointer(former, since=self._clock())
 
-    async def _move(self, at: Pointed, pointer: Pointer) -> None:
-        """Raises Conflict when somebody else has moved it."""
-        key = manifests.pointer_key(*at.model)
-        etag = await self._store.put(key, manifests.encode(pointer), if_match=at.etag)
-        self._pointed[at.model] = Pointed(at.stream, at.member, pointer, etag)
-
-    async def _note(
-        self, at: Pointed, version: str, act: Act, why: str, by: str, *, stage: str = "", paused: bool = False
-    ) -> None:
-        """In the story, the log and the metrics, unless another trainer has noted that end. paused: whether it is,
-        unless this is its end."""
-        state: StoryState = ENDED.get(act, "paused" if paused else "running")
-        event = RolloutEvent(self._clock(), act, why, by, stage)
-        former = at.pointer.version if at.pointer.version != version else at.pointer.former
-        is_new = await self.stories.note(*at.model, version, former, state=state, event=event)
-        outcome = ENDED.get(act)
-        if outcome is not None:
-            self._running[at.model] = ""
-        if is_new:
-            level = logging.WARNING if act in {"stopped", "aborted"} else logging.INFO
-            log.log(level, "roll-out %s: %s", act, why, extra=_extra(at, version) | {"by": by, "stage": stage})
-        if is_new and outcome is not None:
-            self._metrics.rollouts_ended.labels(*at.model, outcome).inc()
-
     def _show(self, at: Pointed) -> None:
         trial = at.pointer.trial
         self._metrics.rollout_stage.labels(*at.model).set(trial.stage + 1 if trial else 0)
@@ -295,9 +204,13 @@ class Rollouts:
         undecided = trial is not None and standing is not None and standing.undecided
         self._metrics.rollout_undecided.labels(*at.model).set(undecided)
 
+    @property
+    def stories(self) -> Stories:
+        return self._journal.stories
+
     def models(self) -> list[Pointed]:
         """Those that have a version, as they were seen last."""
-        return [self._pointed[name] for name in sorted(self._pointed)]
+        return self._pointers.all()
 
     def standing(self, at: Pointed) -> RolloutStanding | None:
         return self._standing.get(at.model)
@@ -306,7 +219,7 @@ class Rollouts:
         """Raises NotFound, RefusedModel, StoreUnavailable."""
         if stream not in self._streams or member not in MODELS:
             raise NotFound(f"found no model {stream}.{member}, expected a stream of {sorted(self._streams)}")
-        at = await self._read(self._streams[stream], member)
+        at = await self._pointers.read(self._streams[stream], member)
         if at is None:
             raise NotFound(f"found no version of {stream}.{member}, expected one")
         return at
@@ -318,7 +231,7 @@ class Rollouts:
             heartbeats = await self._fleet.look()
             at, trial = await self._on_trial(stream, member, hand)
             await self._advance(at, trial, list(self._ranks(at, trial, heartbeats).values()), hand.why, hand.by)
-            self._show(self._pointed[at.model])
+            self._show(self._pointers[at.model])
 
     async def pause(self, stream: str, member: str, hand: Hand) -> None:
         """No further stage until it is resumed; a version that turns out to be worse is still stopped."""
@@ -331,44 +244,35 @@ class Rollouts:
         async with self._one_at_a_time:
             at, trial = await self._on_trial(stream, member, hand)
             if trial.paused is not paused:
-                await self._move(at, replace(at.pointer, trial=replace(trial, paused=paused)))
+                await self._pointers.move(at, replace(at.pointer, trial=replace(trial, paused=paused)))
                 act: Act = "paused" if paused else "resumed"
-                await self._note(at, trial.version, act, hand.why, hand.by, paused=paused)
-                self._show(self._pointed[at.model])
+                await self._journal.note(at, trial.version, act, hand.why, hand.by, paused=paused)
+                self._show(self._pointers[at.model])
 
     async def abort(self, stream: str, member: str, hand: Hand) -> None:
         """Takes back the version on trial, or, without one, the version for all: no edge serves it again."""
         async with self._one_at_a_time:
             at = await self.find(stream, member)
             trial = at.pointer.trial
-            version = trial.version if trial else at.pointer.version
+            version = at.newest
             _check(at, hand, version)
             if trial is None and await self._back(at) is None:
                 raise Conflict(f"found no version of {stream}.{member} before {version}, expected one to go back to")
-            await self._note_changes(at)
+            await self._journal.note_changes(at)
             await self._take_back(at, version, hand.why, hand.by, "aborted")
-            self._show(self._pointed[at.model])
+            self._show(self._pointers[at.model])
 
     async def _on_trial(self, stream: str, member: str, hand: Hand) -> tuple[Pointed, Trial]:
         at = await self.find(stream, member)
         if at.pointer.trial is None:
             raise Conflict(f"found no roll-out of {stream}.{member} that runs; all edges run {at.pointer.version}")
         _check(at, hand, at.pointer.trial.version)
-        await self._note_changes(at)
+        await self._journal.note_changes(at)
         return at, at.pointer.trial
-
-
-def _extra(at: Pointed, version: str) -> dict[str, str]:
-    return {"stream": at.stream.name, "member": at.member, "version": version}
 
 
 def _topped_up(at: Pointed, trial: Trial, ranks: Mapping[str, float]) -> float:
     return topped_up(at.stages, trial.stage, trial.below, list(ranks.values()))
-
-
-def own_trust(signer: Signer | None) -> Trust:
-    """Whose quarantines count at a trainer: its own, or everybody's where it signs nothing."""
-    return Trust([signer.public]) if signer is not None else Trust(unsigned=True)
 
 
 def _check(at: Pointed, hand: Hand, version: str) -> None:

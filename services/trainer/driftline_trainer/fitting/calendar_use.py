@@ -13,7 +13,7 @@ from driftline.streams.calendar import HOUR, WEEKDAY, WEEKDAYS, LocalCalendar
 from driftline.streams.definition import StreamDefinition
 from driftline.streams.definition_values import DAY_S
 from driftline.streams.layout import Layout
-from driftline_trainer.dataset import Dataset
+from driftline_trainer.datasets.dataset import Dataset
 
 HOURS = 24
 YEAR_MS = 330 * DAY_S * 1000

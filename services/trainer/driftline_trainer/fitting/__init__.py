@@ -1,0 +1,1 @@
+"""How networks are made, fitted from scratch or fine-tuned, and exported."""
