@@ -114,6 +114,15 @@ def test_misuse_ends_with_2(stream: Path):
     assert "does not exist" in done.stderr
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Who starts the tests in the background has SIGINT ignored, which a command would inherit."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_who_interrupts_it_gets_130_and_no_stack_trace(stream: Path, rows: Path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(PATIENCE_S)

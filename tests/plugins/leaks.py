@@ -1,4 +1,5 @@
-"""What aiokafka or a browser leaves behind of a connection is collected as that test ends, and blamed on nobody else.
+"""What a client, a server or a browser leaves behind of a connection is collected as its test or module ends, and
+blamed on nobody else.
 
 A start of a client that is cancelled leaves a connection open that no one knows of, and a browser ends its own when it
 likes. Later a destructor would complain of the transport and socket, in whatever test happens to run by then.
@@ -15,15 +16,13 @@ USERS = ("kafka", "e2e", "process", "browser")
 OPEN = pytest.mark.filterwarnings(
     r"ignore:(?s).*ResourceWarning. unclosed (transport )?<(socket|_Selector):pytest.PytestUnraisableExceptionWarning"
 )
-"""Connections, and nothing else that a destructor complains of."""
+"""Connections, and nothing else that a destructor complains of: where one is collected says nothing of who left it."""
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What a browser leaves may be collected while its own test still runs."""
     for item in items:
-        if item.get_closest_marker("browser"):
-            item.add_marker(OPEN)
+        item.add_marker(OPEN)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

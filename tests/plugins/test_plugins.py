@@ -219,8 +219,6 @@ import warnings
 
 import pytest
 
-pytestmark = pytest.mark.browser
-
 class Broken:
     def __del__(self):
         raise ValueError("broken")
@@ -237,7 +235,7 @@ def test_anything_else():
 """
 
 
-def test_what_a_browser_left_of_a_connection_is_blamed_on_nobody_and_all_else_is(tmp_path: Path):
+def test_what_somebody_left_of_a_connection_is_blamed_on_nobody_and_all_else_is(tmp_path: Path):
     (tmp_path / "test_a.py").write_text(COLLECTED)
     said = pytest_on(tmp_path, "-p", "warnings", "-W", "error::pytest.PytestUnraisableExceptionWarning")
     assert "1 failed, 1 passed" in said, said
