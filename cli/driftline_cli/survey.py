@@ -20,14 +20,13 @@ from driftline.streams.reading.values import Decimal, NumberRule
 from driftline_cli.columns_seen import Column, NumberColumn, OtherColumn, Survey, TextColumn, TimeColumn
 from driftline_cli.csv_survey import UTF_8, cut, encoding_of, table_of
 from driftline_cli.rows_survey import as_times, odd_times, survey_rows
-from driftline_cli.written_times import DAY as DATED
-from driftline_cli.written_times import EPOCHS, by_pattern, pattern_of, unit_of
+from driftline_cli.written_times import DAY, EPOCHS, by_pattern, pattern_of, unit_of
 
 SAMPLES = 200
 """Different texts of a column that are looked at."""
 ODD_TIMES = 0.01
 """Share of rows whose times may be no times."""
-DAY = re.compile(r"\d{1,2}([./-])\d{1,2}\1\d{4}")
+DAY_ALONE = re.compile(r"\d{1,2}([./-])\d{1,2}\1\d{4}")
 CLOCK = re.compile(r"\d{1,2}:\d\d(:\d\d(\.\d{1,6})?)?( [AaPp][Mm])?")
 READ_ALONE = "%d.%m.%Y"
 """What begins so is read without a definition's `time.format`: nobody writes the month first there."""
@@ -68,7 +67,7 @@ def _with_usable_times(table: pa.Table, zone: str) -> pa.Table | None:
 
 def _without_time(column: pa.ChunkedArray, zone: str) -> pa.ChunkedArray | None:
     """Which rows of a column of times have none; None for another column."""
-    if pa.types.is_timestamp(column.type):
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         return column.is_null()
     if not is_text(column):
         return None
@@ -124,7 +123,7 @@ def _holds_days(column: Column) -> bool:
         case TimeColumn(is_days=is_days):
             return is_days
         case TextColumn(samples=samples):
-            return bool(samples) and all(map(DAY.fullmatch, samples))
+            return bool(samples) and all(map(DAY_ALONE.fullmatch, samples))
     return False
 
 
@@ -192,7 +191,7 @@ def _texts(name: str, column: pa.ChunkedArray, zone: str) -> Column:
 
 
 def _is_dated(text: str) -> bool:
-    return ISO_TIME.match(text) is not None or DATED.fullmatch(text.strip()) is not None
+    return ISO_TIME.match(text) is not None or DAY.fullmatch(text.strip()) is not None
 
 
 def _by_pattern(name: str, column: pa.ChunkedArray, distinct: pa.Array, zone: str) -> TimeColumn | None:

@@ -331,12 +331,15 @@ def test_a_few_rows_whose_time_is_none_are_left_out(pattern: str, odd: str):
     assert (stream.time.period, len(content.rows), content.refused) == (3600, N, 1)
 
 
-@pytest.mark.parametrize("pattern", ["%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M", "%Y-%m-%dT%H:%M:%SZ"])
-def test_a_few_rows_without_a_time_are_left_out(pattern: str):
-    body = written(pattern) + b"\n,3\n,4\n"
+@pytest.mark.parametrize(
+    ("pattern", "step"),
+    [("%d.%m.%Y %H:%M", 3600), ("%d/%m/%Y %H:%M", 3600), ("%Y-%m-%dT%H:%M:%SZ", 3600), ("%Y-%m-%d", DAY)],
+)
+def test_a_few_rows_without_a_time_are_left_out(pattern: str, step: int):
+    body = written(pattern, step) + b"\n,3\n,4\n"
     stream = proposal(body, "y").definition
     content = tables.examine(body, stream, "a.csv")
-    assert (stream.time.period, len(content.rows), content.refused) == (3600, N, 2)
+    assert (stream.time.period, len(content.rows), content.refused) == (step, N, 2)
     assert content.sentence(content.refusals[0]).startswith("line 402: column 't': found nothing, expected a time")
 
 
